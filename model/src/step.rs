@@ -1,0 +1,99 @@
+//! What a shard is given: the flat, ragged batch of one step, and the ancestors before it.
+//!
+//! Plain carriers. Their tensors are made where they arrive, by the runtime's links.
+
+use std::ops::Range;
+
+use candle_core::Tensor;
+
+use crate::placed::Named;
+
+/// Tokens in one page of KV cache.
+pub const PAGE_TOKENS: usize = 16;
+
+/// A microbatch as a shard sees it. Rows lie one after another without padding.
+///
+/// `tokens` is the sum of the rows' new tokens; a decode row has one, a prefill row many.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// `[tokens]`, u32.
+    pub tokens: Tensor,
+    /// `[tokens]`, u32: absolute position of each token in its sequence, from zero.
+    pub positions: Tensor,
+    pub rows: Vec<StepRow>,
+    /// Per KV group `[tokens]`, u32: the slot that takes each token's key and value.
+    pub write_slots: Vec<Tensor>,
+    /// `[logit rows]`, u32: the flat index of each token whose logits are wanted, in order.
+    pub logit_tokens: Tensor,
+}
+
+impl Named for Step {
+    const NAME: &'static str = "order";
+}
+
+/// One sequence's part of a step.
+#[derive(Debug, Clone)]
+pub struct StepRow {
+    /// Its tokens on the flat axis.
+    pub span: Range<usize>,
+    /// Position of its first token: how many tokens of the sequence came before.
+    pub past: usize,
+    /// Where its past and its new tokens lie, per KV group.
+    pub tables: Vec<StepTable>,
+}
+
+/// The page table of one row in one KV group.
+#[derive(Debug, Clone)]
+pub struct StepTable {
+    /// Position of the first slot of `pages`; a window group has dropped the pages before it.
+    pub first_position: usize,
+    /// Pages from `first_position` on, the last ones holding the step's new tokens.
+    pub pages: Vec<u32>,
+    /// `[past + new tokens - first_position]`, u32: the slot of every position, new ones included.
+    pub read_slots: Tensor,
+}
+
+/// Which row each row of the next step continues, and the tail pages to copy for it.
+///
+/// Full pages are shared by the page tables alone; only a partly filled last page is copied.
+#[derive(Debug, Clone)]
+pub struct Ancestors {
+    /// Counts up by one with every reorder that the scheduler sends.
+    pub epoch: u64,
+    /// `[rows]`, u32: index among the earlier rows.
+    pub parents: Tensor,
+    /// One entry per KV group; empty tensors where nothing is copied.
+    pub copies: Vec<TailCopies>,
+}
+
+impl Named for Ancestors {
+    const NAME: &'static str = "ancestors";
+}
+
+/// Copies of tail pages in one KV group.
+#[derive(Debug, Clone)]
+pub struct TailCopies {
+    pub num_copies: usize,
+    /// `[earlier rows]`, u32: the page that each earlier row writes next.
+    pub tail_pages: Tensor,
+    /// `[copies]`, u32: the rows (of the next step) that need a page of their own.
+    pub rows: Tensor,
+    /// `[copies]`, u32: the page that each of them gets.
+    pub target_pages: Tensor,
+}
+
+/// Activations between units: `[tokens, hidden]`, the model's compute type.
+#[derive(Debug, Clone)]
+pub struct Hidden(pub Tensor);
+
+impl Named for Hidden {
+    const NAME: &'static str = "hidden";
+}
+
+/// Output of the head: `[logit rows, vocab]`, f32.
+#[derive(Debug, Clone)]
+pub struct Logits(pub Tensor);
+
+impl Named for Logits {
+    const NAME: &'static str = "logits";
+}

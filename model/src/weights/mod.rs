@@ -1,0 +1,55 @@
+//! Reading weights by what they are for, from GGUF or safetensors, without reading the rest.
+//!
+//! Owns the memory maps and the names that the formats give to each [`Role`].
+
+use crate::units::Unit;
+
+/// What a tensor is for within its unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// `[vocab, hidden]`: the embedding table.
+    Embedding,
+    /// `[vocab, hidden]`: the output head of an untied model.
+    Head,
+    /// `[hidden]`: the norm before the head.
+    FinalNorm,
+    /// `[hidden]`: before attention.
+    InputNorm,
+    /// `[hidden]`: after attention, before its residual (Gemma 3).
+    PostAttentionNorm,
+    /// `[hidden]`: before the feed-forward block.
+    MlpNorm,
+    /// `[hidden]`: after the feed-forward block, before its residual (Gemma 3).
+    PostMlpNorm,
+    /// `[heads * head_dim, hidden]`.
+    Query,
+    /// `[kv_heads * head_dim, hidden]`.
+    Key,
+    /// `[kv_heads * head_dim, hidden]`.
+    Value,
+    /// `[hidden, heads * head_dim]`.
+    Output,
+    /// `[heads * head_dim]` (Qwen 2).
+    QueryBias,
+    /// `[kv_heads * head_dim]` (Qwen 2).
+    KeyBias,
+    /// `[kv_heads * head_dim]` (Qwen 2).
+    ValueBias,
+    /// `[head_dim]` (Qwen 3, Gemma 3).
+    QueryNorm,
+    /// `[head_dim]` (Qwen 3, Gemma 3).
+    KeyNorm,
+    /// `[intermediate, hidden]`.
+    Gate,
+    /// `[intermediate, hidden]`.
+    Up,
+    /// `[hidden, intermediate]`.
+    Down,
+}
+
+/// The address of one tensor of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TensorId {
+    pub unit: Unit,
+    pub role: Role,
+}
