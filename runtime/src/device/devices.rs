@@ -1,0 +1,71 @@
+//! Handles of the devices of one engine: each is created once and shared.
+
+use std::collections::BTreeMap;
+
+use candle_core::Device;
+use sluicegate_model::placed::DeviceId;
+
+/// Why a device cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    #[error("{0} needs a build with the `cuda` feature: cargo run --release --features cuda")]
+    NoCuda(DeviceId),
+    #[error("{0} holds the scheduler and cannot run layers")]
+    Host(DeviceId),
+    #[error("{device} could not be opened")]
+    Open {
+        device: DeviceId,
+        #[source]
+        error: candle_core::Error,
+    },
+}
+
+/// The opened devices of one engine.
+#[derive(Debug, Clone, Default)]
+pub struct Devices {
+    handles: BTreeMap<DeviceId, Device>,
+}
+
+impl Devices {
+    /// Opens each device once.
+    ///
+    /// # Errors
+    /// [`DeviceError`] for the first that cannot be opened.
+    pub fn open(devices: impl IntoIterator<Item = DeviceId>) -> Result<Self, DeviceError> {
+        let mut handles = BTreeMap::new();
+        for device in devices {
+            if let std::collections::btree_map::Entry::Vacant(vacant) = handles.entry(device) {
+                vacant.insert(open(device)?);
+            }
+        }
+        Ok(Self { handles })
+    }
+
+    /// The handle of a device; the host computes on the processor.
+    pub fn get(&self, device: DeviceId) -> Option<Device> {
+        match device {
+            DeviceId::Host => Some(Device::Cpu),
+            _ => self.handles.get(&device).cloned(),
+        }
+    }
+}
+
+fn open(device: DeviceId) -> Result<Device, DeviceError> {
+    match device {
+        DeviceId::Host => Err(DeviceError::Host(device)),
+        DeviceId::Cpu(_) => Ok(Device::Cpu),
+        DeviceId::Cuda(ordinal) => open_cuda(device, ordinal),
+    }
+}
+
+/// An explicit stream: candle's default one belongs to the calling thread and orders nothing
+/// between threads.
+#[cfg(feature = "cuda")]
+fn open_cuda(device: DeviceId, ordinal: u32) -> Result<Device, DeviceError> {
+    Device::new_cuda_with_stream(ordinal as usize).map_err(|error| DeviceError::Open { device, error })
+}
+
+#[cfg(not(feature = "cuda"))]
+fn open_cuda(device: DeviceId, _ordinal: u32) -> Result<Device, DeviceError> {
+    Err(DeviceError::NoCuda(device))
+}

@@ -1,0 +1,71 @@
+//! Every byte that crossed a device border, counted at the link from the value itself.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde::Serialize;
+use sluicegate_model::{placed::DeviceId, units::Bytes};
+
+use super::payload::PayloadSize;
+use crate::placement::TransferKind;
+
+/// Counts per kind, source and target. Clones count into the same ledger.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger {
+    entries: Arc<Mutex<BTreeMap<(TransferKind, DeviceId, DeviceId), LedgerEntry>>>,
+}
+
+/// One line of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LedgerEntry {
+    pub kind: TransferKind,
+    pub source: DeviceId,
+    pub target: DeviceId,
+    pub transfers: u64,
+    /// As they crossed.
+    pub bytes: u64,
+    /// As they would have crossed without coding.
+    pub raw_bytes: u64,
+}
+
+impl Ledger {
+    /// Counts one transfer.
+    pub fn record(&self, kind: TransferKind, source: DeviceId, target: DeviceId, size: PayloadSize) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = entries.entry((kind, source, target)).or_insert_with(|| LedgerEntry {
+            kind,
+            source,
+            target,
+            transfers: 0,
+            bytes: 0,
+            raw_bytes: 0,
+        });
+        entry.transfers += 1;
+        entry.bytes += size.bytes as u64;
+        entry.raw_bytes += size.raw_bytes as u64;
+    }
+
+    /// The lines so far, by kind, source and target.
+    pub fn entries(&self) -> Vec<LedgerEntry> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
+
+impl fmt::Display for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "kind       source     target     transfers        bytes    raw bytes")?;
+        for entry in self.entries() {
+            let LedgerEntry { kind, source, target, transfers, bytes, raw_bytes } = entry;
+            let (bytes, raw_bytes) = (Bytes(bytes), Bytes(raw_bytes));
+            let kind = kind.to_string();
+            writeln!(
+                f,
+                "{kind:<10} {source:<10} {target:<10} {transfers:>9} {bytes:>12} {raw_bytes:>12}"
+            )?;
+        }
+        Ok(())
+    }
+}

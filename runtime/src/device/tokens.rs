@@ -1,0 +1,40 @@
+//! What comes back from the last stage: tokens with scores and parents.
+
+use std::time::Duration;
+
+use candle_core::Device;
+use sluicegate_model::placed::Named;
+
+use super::payload::{Payload, PayloadSize};
+use crate::{placement::TransferKind, sampler::GroupChoices, scheduler::MicrobatchId};
+
+/// The outcome of one microbatch; without groups if it only filled the cache.
+#[derive(Debug, Clone)]
+pub struct Sampled {
+    pub microbatch: MicrobatchId,
+    pub groups: Vec<GroupChoices>,
+    /// How long the last stage, its logits ready, waited for masks.
+    pub mask_exposed: Duration,
+    /// Bytes of logits that the sampler read out of another memory than its own.
+    pub logit_bytes: usize,
+}
+
+impl Named for Sampled {
+    const NAME: &'static str = "tokens";
+}
+
+impl Payload for Sampled {
+    const KIND: TransferKind = TransferKind::Tokens;
+
+    /// Per choice its token, parent and log-probability. Raw are the logits, where they had to be
+    /// read out of a GPU's memory to be sampled.
+    fn size(&self) -> PayloadSize {
+        let choices = self.groups.iter().filter_map(|group| group.choices.as_ref().ok());
+        let bytes = 8 + choices.map(|choices| 8 + 16 * choices.len()).sum::<usize>();
+        PayloadSize { bytes, raw_bytes: bytes.max(self.logit_bytes) }
+    }
+
+    fn copy_to(&self, _device: &Device) -> candle_core::Result<Self> {
+        Ok(self.clone())
+    }
+}

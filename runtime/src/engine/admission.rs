@@ -1,0 +1,182 @@
+//! A request checked once: what is scheduled from here on cannot be wrong.
+
+use std::sync::Arc;
+
+use sluicegate_constraint::{Compiled, Compiler, Spec};
+use sluicegate_model::{Model, units::TokenId};
+
+use super::error::SubmitError;
+use crate::{
+    request::{Prompt, Request},
+    sampler::{Method, Multinomial, SamplingParams},
+    scheduler::{Job, SchedulerConfig},
+};
+
+/// A request that can run here.
+#[derive(Debug)]
+pub struct AdmittedRequest {
+    /// Tokens of each prompt; at least one each.
+    pub(super) prompts: Vec<Vec<TokenId>>,
+    /// None for free text.
+    pub(super) constraint: Option<Compiled>,
+    pub(super) params: Arc<SamplingParams>,
+    pub(super) samples: usize,
+    pub(super) max_tokens: usize,
+    pub(super) stop: Vec<String>,
+    pub(super) seed: u64,
+}
+
+impl AdmittedRequest {
+    /// The job of one prompt.
+    pub(super) fn job(&self, prompt: usize) -> Job {
+        let max_rows = match self.params.method {
+            Method::Beam { width } => width,
+            Method::Greedy | Method::Multinomial(_) => self.samples,
+        };
+        Job { prompt: self.prompts[prompt].clone(), max_rows, max_tokens: self.max_tokens }
+    }
+}
+
+/// Most rows that one prompt may have: samples or beams.
+const MAX_ROWS: usize = 256;
+
+/// Checks a request against model, constraint engine and cache.
+///
+/// # Errors
+/// The first [`SubmitError`] found.
+pub(super) fn admit(
+    request: Request,
+    model: &Model,
+    compiler: &Compiler,
+    scheduler: &SchedulerConfig,
+) -> Result<AdmittedRequest, SubmitError> {
+    let params = check_params(&request, model)?;
+    if request.prompts.is_empty() {
+        return Err(SubmitError::NoPrompt);
+    }
+    let constraint = match &request.constraint {
+        Spec::Text => None,
+        spec => Some(compiler.compile(spec)?),
+    };
+    let mut prompts = Vec::with_capacity(request.prompts.len());
+    for (prompt_idx, prompt) in request.prompts.iter().enumerate() {
+        let tokens = tokenise(prompt_idx, prompt, model)?;
+        check_tokens(prompt_idx, &tokens, request.max_tokens, model)?;
+        prompts.push(tokens);
+    }
+    let admitted = AdmittedRequest {
+        prompts,
+        constraint,
+        params: Arc::new(params),
+        samples: request.samples,
+        max_tokens: request.max_tokens,
+        stop: request.stop.into_iter().filter(|stop| !stop.is_empty()).collect(),
+        seed: request.seed,
+    };
+    for prompt_idx in 0..admitted.prompts.len() {
+        scheduler.check(&admitted.job(prompt_idx))?;
+    }
+    Ok(admitted)
+}
+
+fn tokenise(prompt_idx: usize, prompt: &Prompt, model: &Model) -> Result<Vec<TokenId>, SubmitError> {
+    let encode = |text: &str, add_special: bool| {
+        let encoded = model.tokenizer.encode(text, add_special);
+        encoded.map_err(|source| SubmitError::Tokenizer { prompt: prompt_idx, source })
+    };
+    match prompt {
+        Prompt::Text(text) => encode(text, true),
+        Prompt::Tokens(tokens) => Ok(tokens.clone()),
+        Prompt::Chat(messages) => {
+            let template = model.chat.as_ref().ok_or(SubmitError::NoChatTemplate)?;
+            let rendered = template.render(messages, true);
+            let text = rendered.map_err(|source| SubmitError::Chat { prompt: prompt_idx, source })?;
+            // The template writes what begins a sequence itself.
+            encode(&text, false)
+        }
+    }
+}
+
+fn check_tokens(
+    prompt: usize,
+    tokens: &[TokenId],
+    max_tokens: usize,
+    model: &Model,
+) -> Result<(), SubmitError> {
+    if tokens.is_empty() {
+        return Err(SubmitError::EmptyPrompt { prompt });
+    }
+    let vocab = model.config.vocab;
+    if let Some(&token) = tokens.iter().find(|token| **token as usize >= vocab) {
+        return Err(SubmitError::UnknownToken { prompt, token, vocab });
+    }
+    let context = model.config.max_positions;
+    let (prompt_tokens, too_long) = (tokens.len(), tokens.len().saturating_add(max_tokens) > context);
+    if too_long {
+        return Err(SubmitError::TooLong { prompt, prompt_tokens, max_tokens, context });
+    }
+    Ok(())
+}
+
+fn check_params(request: &Request, model: &Model) -> Result<SamplingParams, SubmitError> {
+    let wrong = |name, found: &dyn ToString, wanted| {
+        Err(SubmitError::Parameter { name, found: found.to_string(), wanted })
+    };
+    if !(1..=MAX_ROWS).contains(&request.samples) {
+        return wrong("samples", &request.samples, "1 to 256");
+    }
+    if request.max_tokens == 0 {
+        return wrong("max_tokens", &request.max_tokens, "at least 1");
+    }
+    let penalties = request.penalties;
+    if !(penalties.repetition.is_finite() && penalties.repetition > 0.0) {
+        return wrong("repetition_penalty", &penalties.repetition, "a number above 0");
+    }
+    if !penalties.frequency.is_finite() {
+        return wrong("frequency_penalty", &penalties.frequency, "a number");
+    }
+    if !penalties.presence.is_finite() {
+        return wrong("presence_penalty", &penalties.presence, "a number");
+    }
+    let method = match request.method {
+        Method::Multinomial(multinomial) => check_multinomial(multinomial)?,
+        Method::Beam { width } => {
+            if !(1..=MAX_ROWS).contains(&width) {
+                return wrong("beams", &width, "1 to 256");
+            }
+            if request.samples > width {
+                return wrong("samples", &request.samples, "no more than beams");
+            }
+            request.method
+        }
+        Method::Greedy => Method::Greedy,
+    };
+    Ok(SamplingParams {
+        method,
+        penalties,
+        min_tokens: request.min_tokens,
+        ignore_eos: request.ignore_eos,
+        eos: model.tokenizer.eos().to_vec(),
+    })
+}
+
+/// Temperature zero means greedy, as everywhere.
+fn check_multinomial(multinomial: Multinomial) -> Result<Method, SubmitError> {
+    let Multinomial { temperature, top_k, top_p, min_p } = multinomial;
+    let wrong = |name, found: &dyn ToString, wanted| {
+        Err(SubmitError::Parameter { name, found: found.to_string(), wanted })
+    };
+    if !(temperature.is_finite() && temperature >= 0.0) {
+        return wrong("temperature", &temperature, "0 or a number above it");
+    }
+    if top_k == Some(0) {
+        return wrong("top_k", &0, "at least 1");
+    }
+    if !(top_p > 0.0 && top_p <= 1.0) {
+        return wrong("top_p", &top_p, "above 0 and at most 1");
+    }
+    if !(0.0..=1.0).contains(&min_p) {
+        return wrong("min_p", &min_p, "0 to 1");
+    }
+    Ok(if temperature == 0.0 { Method::Greedy } else { Method::Multinomial(multinomial) })
+}

@@ -1,0 +1,145 @@
+//! How an engine comes to be: a model, a finished plan, and threads that start together.
+
+use std::{collections::BTreeMap, collections::HashMap, sync::Arc};
+
+use sluicegate_constraint::{Compiler, Encode, TokenBytes, Vocab, VocabError, VocabSource};
+use sluicegate_model::{
+    Model,
+    tokenizer::{TokenBytes as ModelTokenBytes, Tokenizer},
+    units::TokenId,
+};
+
+use super::{core::Core, error::BuildError, handle::Engine};
+use crate::{
+    device::{Devices, Ledger, Links},
+    masker::{Masker, MaskerOutlet},
+    pipeline::{Pipeline, PipelineConfig},
+    placement::{Endpoint, Plan, Transfer},
+    sampler::Sampler,
+    scheduler::{Scheduler, SchedulerConfig},
+};
+
+/// Collects what an engine is built from.
+#[derive(Debug)]
+pub struct EngineBuilder {
+    model: Model,
+    plan: Plan,
+    transfers: Option<Vec<Transfer>>,
+    threads_per_stage: Option<usize>,
+}
+
+impl EngineBuilder {
+    pub(super) fn new(model: Model, plan: Plan) -> Self {
+        Self { model, plan, transfers: None, threads_per_stage: None }
+    }
+
+    /// Replaces the plan's own list of transfers, so that tests can leave one out.
+    #[must_use]
+    pub fn transfers(mut self, transfers: Vec<Transfer>) -> Self {
+        self.transfers = Some(transfers);
+        self
+    }
+
+    /// Threads that each stage on a CPU computes with. Without this, a single stage takes all
+    /// processors, and several stages compute inline, each in its own thread.
+    #[must_use]
+    pub fn threads_per_stage(mut self, num_threads: usize) -> Self {
+        self.threads_per_stage = Some(num_threads.max(1));
+        self
+    }
+
+    /// Starts the stages, which load their weights at the same time, and the engine's threads.
+    ///
+    /// # Errors
+    /// [`BuildError`]; every thread that had started has ended by then.
+    pub fn build(self) -> Result<Engine, BuildError> {
+        let Self { model, plan, transfers, threads_per_stage } = self;
+        let (wanted, found) = (model.config.num_layers, plan.num_layers);
+        if wanted != found {
+            return Err(BuildError::WrongPlan { wanted, found });
+        }
+        let vocab = Arc::new(vocab_of(&model)?);
+        let compiler = Compiler::new(Arc::clone(&vocab))?;
+        let devices = Devices::open(plan.stages.iter().map(|stage| stage.device))?;
+        let ledger = Ledger::default();
+        let transfers = transfers.unwrap_or_else(|| plan.transfers());
+        let links = Arc::new(Links::new(&transfers, &devices, ledger.clone()));
+        let scheduler = scheduler_config(&plan);
+        let incarnation = 1;
+        let mut pipeline = Pipeline::start(&PipelineConfig {
+            plan: &plan,
+            model: &model.config,
+            weights: &model.weights,
+            devices: &devices,
+            links: Arc::clone(&links),
+            sampler: Sampler::new(vocab.allow_all().into()),
+            threads_per_stage: threads_per_stage.unwrap_or_else(|| default_threads(&plan)),
+            channel_capacity: 4 * scheduler.max_in_flight,
+            incarnation,
+        })?;
+        let masker = Masker::start(MaskerOutlet {
+            links: Arc::clone(&links),
+            last_stage: Endpoint::Stage(plan.last_stage()),
+            masks: pipeline.take_mask_sender().expect("a new pipeline has its mask sender"),
+            events: pipeline.event_sender(),
+        })?;
+        let core = Core {
+            masker,
+            pipeline,
+            scheduler: Scheduler::new(scheduler.clone()),
+            links,
+            tokenizer: model.tokenizer.clone(),
+            incarnation,
+            requests: BTreeMap::new(),
+            groups: HashMap::new(),
+            mask_failures: HashMap::new(),
+        };
+        Engine::start(core, model, plan, compiler, (scheduler, ledger))
+    }
+}
+
+/// Microbatches in flight: one more than stages, so that the last one's tokens come back while the
+/// others are busy; a single stage has nothing to overlap.
+fn scheduler_config(plan: &Plan) -> SchedulerConfig {
+    let num_stages = plan.stages.len();
+    SchedulerConfig {
+        kv_groups: plan.kv_groups.clone(),
+        pages_per_group: plan.pages_per_group.clone(),
+        max_in_flight: if num_stages == 1 { 1 } else { num_stages + 1 },
+        token_budget: plan.chunk_tokens.max(1),
+    }
+}
+
+fn default_threads(plan: &Plan) -> usize {
+    if plan.stages.len() > 1 {
+        return 1;
+    }
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// The constraint engine's view of the tokenizer, as wide as the logits.
+fn vocab_of(model: &Model) -> Result<Vocab, VocabError> {
+    let tokenizer = &model.tokenizer;
+    let token_bytes = |token: TokenId| match tokenizer.token_bytes(token) {
+        ModelTokenBytes::Text(bytes) => TokenBytes::Text(bytes.clone()),
+        ModelTokenBytes::Special(name) => TokenBytes::Special(name.clone()),
+        ModelTokenBytes::Unused => TokenBytes::Unused,
+    };
+    let num_tokens = u32::try_from(tokenizer.vocab_size()).unwrap_or(u32::MAX);
+    let source = VocabSource {
+        tokens: (0..num_tokens).map(token_bytes).collect(),
+        eos: tokenizer.eos().to_vec(),
+        num_logits: model.config.vocab,
+    };
+    Vocab::new(source, Some(Arc::new(Encoder(tokenizer.clone()))))
+}
+
+/// The tokenizer's own way of cutting text, for tokens that a grammar forces.
+struct Encoder(Tokenizer);
+
+impl Encode for Encoder {
+    fn encode(&self, text: &[u8]) -> Vec<TokenId> {
+        let text = String::from_utf8_lossy(text);
+        self.0.encode(&text, false).unwrap_or_default()
+    }
+}

@@ -1,0 +1,251 @@
+//! The engine's thread: events in, the scheduler's turns out.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use crossbeam_channel::{Receiver, select};
+use sluicegate_constraint::MatchError;
+use sluicegate_model::{
+    placed::{DeviceId, Placed, Site},
+    tokenizer::Tokenizer,
+};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{
+    Command,
+    admission::AdmittedRequest,
+    error::{EngineFailure, GenerationError},
+    groups::{Advance, RunningGroup},
+    outputs::RunningRequest,
+};
+use crate::{
+    device::{Links, Order, Sampled, order},
+    masker::Masker,
+    pipeline::{Microbatch, Pipeline, PipelineEvent, StageMessage},
+    placement::{Endpoint, StageId},
+    request::RequestId,
+    sampler::{Choice, GroupChoices, GroupSampling, MaskError, MaskRule, RowError, Stamp},
+    scheduler::{GroupId, Scheduler, Turn},
+    stream::Event,
+};
+
+/// Everything that the engine's thread owns. The masker goes before the pipeline, so that a last
+/// stage that waits for masks is let go.
+pub(super) struct Core {
+    pub(super) masker: Masker,
+    pub(super) pipeline: Pipeline,
+    pub(super) scheduler: Scheduler,
+    pub(super) links: Arc<Links>,
+    pub(super) tokenizer: Tokenizer,
+    pub(super) incarnation: u32,
+    pub(super) requests: BTreeMap<RequestId, RunningRequest>,
+    pub(super) groups: HashMap<GroupId, RunningGroup>,
+    /// Why a group's mask could not be computed, until its row fails at the last stage.
+    pub(super) mask_failures: HashMap<GroupId, MatchError>,
+}
+
+impl Core {
+    /// Runs until it is shut down or fails; ends every request that is still running.
+    pub(super) fn run(mut self, commands: &Receiver<Command>) -> Option<Arc<EngineFailure>> {
+        let failure = self.serve(commands).err().map(Arc::new);
+        for (_, request) in std::mem::take(&mut self.requests) {
+            request.fail(match &failure {
+                Some(failure) => GenerationError::Engine(Arc::clone(failure)),
+                None => GenerationError::ShutDown,
+            });
+        }
+        failure
+    }
+
+    fn serve(&mut self, commands: &Receiver<Command>) -> Result<(), EngineFailure> {
+        let events = self.pipeline.events().clone();
+        loop {
+            while let Some(turn) = self.scheduler.next_turn() {
+                self.send(turn)?;
+            }
+            select! {
+                recv(commands) -> command => match command {
+                    Ok(Command::Submit { request, admitted, events }) => self.submit(request, *admitted, events),
+                    Ok(Command::Cancel(request)) => self.cancel(request),
+                    Ok(Command::Shutdown) | Err(_) => return Ok(()),
+                },
+                recv(events) -> event => match event {
+                    Ok(PipelineEvent::Sampled(sampled)) => self.sampled(sampled)?,
+                    Ok(PipelineEvent::MaskFailed { group, error }) => {
+                        self.mask_failures.insert(group, error);
+                    }
+                    Ok(PipelineEvent::StageFailed(failure)) => return Err(failure.into()),
+                    Err(_) => return Err(EngineFailure::Disconnected),
+                },
+            }
+        }
+    }
+
+    fn submit(
+        &mut self,
+        request: RequestId,
+        admitted: AdmittedRequest,
+        events: UnboundedSender<Result<Event, GenerationError>>,
+    ) {
+        let admitted = Arc::new(admitted);
+        let mut group_ids = Vec::with_capacity(admitted.prompts.len());
+        for prompt in 0..admitted.prompts.len() {
+            let group_id = self.scheduler.submit(admitted.job(prompt));
+            let group = RunningGroup::new(request, prompt, Arc::clone(&admitted), &self.tokenizer);
+            if let Some(compiled) = &admitted.constraint {
+                self.masker.open(group_id, compiled.matcher());
+            }
+            self.groups.insert(group_id, group);
+            group_ids.push(group_id);
+        }
+        self.requests.insert(request, RunningRequest::new(&admitted, group_ids, events));
+    }
+
+    fn cancel(&mut self, request: RequestId) {
+        if let Some(request) = self.requests.remove(&request) {
+            for group in request.groups {
+                self.drop_group(group);
+            }
+        }
+    }
+
+    fn drop_group(&mut self, group: GroupId) {
+        self.groups.remove(&group);
+        self.mask_failures.remove(&group);
+        self.scheduler.remove(group);
+        self.masker.close(group);
+    }
+
+    /// Sends a turn: first the masks are begun, then the orders go their way.
+    fn send(&mut self, turn: Turn) -> Result<(), EngineFailure> {
+        let id = turn.microbatch.id;
+        let sampled = &turn.microbatch.sampled;
+        let sampling: Vec<GroupSampling> = sampled
+            .iter()
+            .filter_map(|sampled| Some(self.groups.get(&sampled.group)?.sampling(sampled)))
+            .collect();
+        let stamps: Vec<Option<Stamp>> =
+            sampling.iter().flat_map(|group| group.rows.iter().map(|row| stamp(row.mask))).collect();
+        if stamps.iter().any(Option::is_some) {
+            self.masker.fill(id, stamps);
+        }
+        let first = Endpoint::Stage(StageId(0));
+        for ancestors in turn.ancestors {
+            let ancestors = order::ancestors_on_host(ancestors).map_err(EngineFailure::Order)?;
+            let ancestors = self.links.carry(&ancestors, Endpoint::Host, first)?;
+            self.send_message(StageMessage::Ancestors(ancestors))?;
+        }
+        let order = Order::on_host(turn.microbatch, sampling).map_err(EngineFailure::Order)?;
+        let order = self.links.carry(&order, Endpoint::Host, first)?;
+        let microbatch = Microbatch { id, incarnation: self.incarnation, order, hidden: None };
+        self.send_message(StageMessage::Microbatch(microbatch))
+    }
+
+    /// A stage that is gone has said why, or will: that is the better error.
+    fn send_message(&mut self, message: StageMessage) -> Result<(), EngineFailure> {
+        if self.pipeline.send(message) {
+            return Ok(());
+        }
+        for event in self.pipeline.events().try_iter() {
+            if let PipelineEvent::StageFailed(failure) = event {
+                return Err(failure.into());
+            }
+        }
+        Err(EngineFailure::Disconnected)
+    }
+
+    fn sampled(&mut self, sampled: Placed<Sampled>) -> Result<(), EngineFailure> {
+        let site = Site {
+            operation: "advance",
+            unit: None,
+            with: "sequences",
+            device: DeviceId::Host,
+        };
+        let Sampled { microbatch, groups, mask_exposed, .. } = sampled.take(&site)?;
+        self.scheduler.retire(microbatch);
+        for GroupChoices { group, choices } in groups {
+            // A cancelled group's tokens are nobody's.
+            let Some(request) = self.groups.get(&group).map(|group| group.request) else { continue };
+            let advanced = match choices {
+                Ok(choices) => self.advance(group, &choices, mask_exposed)?,
+                Err(error) => Err(self.row_failure(group, error)),
+            };
+            if let Err(error) = advanced
+                && let Some(running) = self.requests.remove(&request)
+            {
+                running.groups.iter().for_each(|group| self.drop_group(*group));
+                running.fail(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn advance(
+        &mut self,
+        group_id: GroupId,
+        choices: &[Choice],
+        mask_exposed: std::time::Duration,
+    ) -> Result<Result<(), GenerationError>, EngineFailure> {
+        let Some(group) = self.groups.get_mut(&group_id) else { return Ok(Ok(())) };
+        let is_first = group.is_first_step();
+        let request = group.request;
+        let mut masker_is_gone = false;
+        let masker = &self.masker;
+        let advance: &mut Advance<'_> = &mut |children| {
+            masker.advance(group_id, children).ok_or_else(|| {
+                masker_is_gone = true;
+                GenerationError::ShutDown
+            })
+        };
+        let outcome = group.take(choices, advance);
+        if masker_is_gone {
+            return Err(EngineFailure::Masker);
+        }
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => return Ok(Err(error)),
+        };
+        if group.admitted.constraint.is_some() {
+            self.masker.keep(group_id, outcome.kept_matchers.clone());
+        }
+        self.scheduler.advance(group_id, &outcome.children);
+        let has_ended = outcome.children.is_empty();
+        if has_ended {
+            self.drop_group(group_id);
+        }
+        let Some(running) = self.requests.get_mut(&request) else { return Ok(Ok(())) };
+        running.count(choices.len(), is_first, mask_exposed);
+        let is_heard = running.send(outcome);
+        if has_ended {
+            running.groups.retain(|group| *group != group_id);
+        }
+        if !is_heard {
+            self.cancel(request);
+        } else if running.groups.is_empty()
+            && let Some(running) = self.requests.remove(&request)
+        {
+            running.finish();
+        }
+        Ok(Ok(()))
+    }
+
+    /// A mask that is missing because its matcher failed is reported as that.
+    fn row_failure(&mut self, group: GroupId, error: RowError) -> GenerationError {
+        let prompt = self.groups.get(&group).map_or(0, |group| group.prompt);
+        match (self.mask_failures.remove(&group), &error) {
+            (Some(source), RowError::Mask(MaskError::Missing { .. })) => {
+                GenerationError::Constraint { prompt, source }
+            }
+            _ => GenerationError::Row { prompt, source: error },
+        }
+    }
+}
+
+fn stamp(rule: MaskRule) -> Option<Stamp> {
+    match rule {
+        MaskRule::Free => None,
+        MaskRule::Required(stamp) => Some(stamp),
+    }
+}

@@ -1,0 +1,93 @@
+//! Why an engine cannot be built, a request is refused, or a request fails.
+
+use std::sync::Arc;
+
+use sluicegate_constraint::{MatchError, SpecError, VocabError};
+use sluicegate_model::{
+    error::{ChatError, TokenizerError},
+    placed::Misplaced,
+};
+
+use crate::{
+    device::devices::DeviceError, pipeline::StageFailure, sampler::RowError, scheduler::AdmitError,
+};
+
+/// Why an engine cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error("a device of the plan cannot be used")]
+    Device(#[from] DeviceError),
+    #[error("the tokenizer's vocabulary cannot be used for constraints")]
+    Vocab(#[from] VocabError),
+    #[error("the plan is for a model of {found} layers, wanted {wanted}")]
+    WrongPlan { wanted: usize, found: usize },
+    #[error(transparent)]
+    Stage(#[from] StageFailure),
+    #[error("a thread could not be started")]
+    Spawn(#[from] std::io::Error),
+}
+
+/// Why a request is refused. Nothing was scheduled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    #[error("a request needs at least one prompt")]
+    NoPrompt,
+    #[error("prompt {prompt} has no tokens")]
+    EmptyPrompt { prompt: usize },
+    #[error("prompt {prompt} has token {token}, but the vocabulary ends at {vocab}")]
+    UnknownToken { prompt: usize, token: u32, vocab: usize },
+    #[error(
+        "prompt {prompt} has {prompt_tokens} tokens and may get {max_tokens} more, \
+         but the model's context is {context}; shorten the prompt or lower max_tokens"
+    )]
+    TooLong { prompt: usize, prompt_tokens: usize, max_tokens: usize, context: usize },
+    #[error("{name} is {found}, wanted {wanted}")]
+    Parameter { name: &'static str, found: String, wanted: &'static str },
+    #[error("the constraint cannot be used")]
+    Spec(#[from] SpecError),
+    #[error("prompt {prompt} cannot be tokenised")]
+    Tokenizer { prompt: usize, source: TokenizerError },
+    #[error("the model has no chat template; send the prompt as text")]
+    NoChatTemplate,
+    #[error("prompt {prompt} does not go through the model's chat template")]
+    Chat { prompt: usize, source: ChatError },
+    #[error("the request cannot run here")]
+    Admit(#[from] AdmitError),
+    #[error("the engine has failed and must be rebuilt")]
+    Failed(#[source] Arc<EngineFailure>),
+    #[error("the engine is shut down")]
+    ShutDown,
+}
+
+/// Why the whole engine stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineFailure {
+    #[error(transparent)]
+    Stage(#[from] StageFailure),
+    #[error("the tokens of a step did not reach the host")]
+    Tokens(#[from] Misplaced),
+    #[error("an order's index tensors could not be made")]
+    Order(#[source] candle_core::Error),
+    #[error("an order did not reach the first stage")]
+    Transfer(#[from] crate::device::TransferError),
+    #[error("the first stage is gone")]
+    Disconnected,
+    #[error("the mask worker is gone")]
+    Masker,
+}
+
+/// Why a request ended without its outputs.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum GenerationError {
+    #[error("the engine failed")]
+    Engine(#[source] Arc<EngineFailure>),
+    #[error("no token can be chosen for prompt {prompt}")]
+    Row { prompt: usize, source: RowError },
+    #[error("the constraint failed on prompt {prompt}")]
+    Constraint { prompt: usize, source: MatchError },
+    #[error("the engine was shut down")]
+    ShutDown,
+}

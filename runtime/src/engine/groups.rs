@@ -1,0 +1,272 @@
+//! A prompt's running outputs: what the last stage is told about them, and what becomes of them.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use sluicegate_constraint::{Event as MatchEvent, MatchError};
+use sluicegate_model::{tokenizer::Tokenizer, units::TokenId};
+
+use super::{admission::AdmittedRequest, error::GenerationError, rows::Row};
+use crate::{
+    request::RequestId,
+    sampler::{Choice, GroupSampling, MaskRule, Method, RandomKey, RowSampling, Stamp, TokenCount},
+    scheduler::{
+        Child,
+        beam::{self, Candidate, Kept},
+        order::SampledGroup,
+    },
+    stream::{FinishReason, Output, OutputId},
+};
+
+/// One group of the scheduler, with what the scheduler does not know.
+#[derive(Debug)]
+pub(super) struct RunningGroup {
+    pub(super) request: RequestId,
+    pub(super) prompt: usize,
+    pub(super) admitted: Arc<AdmittedRequest>,
+    rows: Vec<Row>,
+    /// Beams that have finished, with their reasons.
+    finished: Vec<(Row, FinishReason)>,
+}
+
+/// What a step made of a group.
+#[derive(Debug, Default)]
+pub(super) struct StepOutcome {
+    /// Rows that go on; none ends the group.
+    pub(super) children: Vec<Child>,
+    /// Which of the advanced matchers belong to them.
+    pub(super) kept_matchers: Vec<usize>,
+    pub(super) texts: Vec<(OutputId, String)>,
+    pub(super) outputs: Vec<Output>,
+}
+
+/// Advances the group's matchers; none for a free group.
+pub(super) type Advance<'a> = dyn FnMut(Vec<Child>) -> Result<Vec<Result<MatchEvent, MatchError>>, GenerationError> + 'a;
+
+/// A row with one token more.
+struct Grown {
+    row: Row,
+    child: Child,
+    /// Newly shown text.
+    text: String,
+    finish: Option<FinishReason>,
+    /// Its place among the advanced matchers.
+    matcher: Option<usize>,
+}
+
+impl RunningGroup {
+    pub(super) fn new(
+        request: RequestId,
+        prompt: usize,
+        admitted: Arc<AdmittedRequest>,
+        tokenizer: &Tokenizer,
+    ) -> Self {
+        let row = Row::new(tokenizer, &admitted.stop);
+        Self { request, prompt, admitted, rows: vec![row], finished: Vec::new() }
+    }
+
+    /// What the last stage needs to sample the group's rows.
+    pub(super) fn sampling(&self, sampled: &SampledGroup) -> GroupSampling {
+        let rows = self.rows.iter().zip(0..).map(|(row, row_idx)| RowSampling {
+            mask: self.mask_rule(sampled, row_idx),
+            step: sampled.step,
+            score: row.score,
+            counts: self.counts(row),
+            draws: self.draws(row, sampled.step),
+        });
+        GroupSampling {
+            group: sampled.group,
+            logit_rows: sampled.logit_rows.clone(),
+            params: Arc::clone(&self.admitted.params),
+            rows: rows.collect(),
+        }
+    }
+
+    /// Takes a step's choices.
+    ///
+    /// # Errors
+    /// [`GenerationError::Constraint`] if a matcher refuses a token that its mask had allowed.
+    pub(super) fn take(
+        &mut self,
+        choices: &[Choice],
+        advance: &mut Advance<'_>,
+    ) -> Result<StepOutcome, GenerationError> {
+        match self.admitted.params.method {
+            Method::Beam { width } => self.take_beams(width, choices, advance),
+            Method::Greedy | Method::Multinomial(_) => self.take_samples(choices, advance),
+        }
+    }
+
+    /// Whether the group has no tokens yet.
+    pub(super) fn is_first_step(&self) -> bool {
+        self.finished.is_empty() && self.rows.iter().all(|row| row.token_ids.is_empty())
+    }
+
+    fn take_samples(
+        &mut self,
+        choices: &[Choice],
+        advance: &mut Advance<'_>,
+    ) -> Result<StepOutcome, GenerationError> {
+        let is_first = self.is_first_step();
+        let mut grown = self.grow(choices, advance)?;
+        if is_first {
+            for (index, grown) in grown.iter_mut().enumerate() {
+                grown.row.index = index;
+            }
+        }
+        let mut outcome = StepOutcome::default();
+        self.rows.clear();
+        for Grown { row, child, text, finish, matcher } in grown {
+            let id = OutputId { prompt: self.prompt, index: row.index };
+            if !text.is_empty() {
+                outcome.texts.push((id, text));
+            }
+            match finish {
+                Some(reason) => outcome.outputs.push(row.into_output(id, reason)),
+                None => {
+                    self.rows.push(row);
+                    outcome.children.push(child);
+                    outcome.kept_matchers.extend(matcher);
+                }
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn take_beams(
+        &mut self,
+        width: usize,
+        choices: &[Choice],
+        advance: &mut Advance<'_>,
+    ) -> Result<StepOutcome, GenerationError> {
+        let finished: Vec<f64> = self.finished.iter().map(|(row, _)| row.score).collect();
+        let candidate = |choice: &Choice| Candidate {
+            parent: choice.parent,
+            token: choice.token,
+            score: self.rows[choice.parent].score + choice.log_probability,
+        };
+        let candidates: Vec<Candidate> = choices.iter().map(candidate).collect();
+        let mut still_finished = Vec::new();
+        let mut continued = Vec::new();
+        for kept in beam::select(width, &finished, &candidates) {
+            match kept {
+                Kept::Finished(index) => still_finished.push(self.finished[index].clone()),
+                Kept::Continued(Candidate { parent, token, score }) => {
+                    let log_probability = score - self.rows[parent].score;
+                    continued.push(Choice { parent, token, log_probability });
+                }
+            }
+        }
+        let grown = self.grow(&continued, advance)?;
+        self.finished = still_finished;
+        self.rows.clear();
+        let mut outcome = StepOutcome::default();
+        for Grown { row, child, finish, matcher, .. } in grown {
+            match finish {
+                Some(reason) => self.finished.push((row, reason)),
+                None => {
+                    self.rows.push(row);
+                    outcome.children.push(child);
+                    outcome.kept_matchers.extend(matcher);
+                }
+            }
+        }
+        if outcome.children.is_empty() {
+            self.rank_beams(&mut outcome);
+        }
+        Ok(outcome)
+    }
+
+    /// The best finished beams become the outputs.
+    fn rank_beams(&mut self, outcome: &mut StepOutcome) {
+        let mut ranked = std::mem::take(&mut self.finished);
+        ranked.sort_by(|(a, _), (b, _)| b.score.total_cmp(&a.score));
+        ranked.truncate(self.admitted.samples);
+        for (index, (row, reason)) in ranked.into_iter().enumerate() {
+            let output = row.into_output(OutputId { prompt: self.prompt, index }, reason);
+            outcome.texts.push((output.id, output.text.clone()));
+            outcome.outputs.push(output);
+        }
+    }
+
+    /// Continues a row for each choice and says which of them are finished.
+    fn grow(&self, choices: &[Choice], advance: &mut Advance<'_>) -> Result<Vec<Grown>, GenerationError> {
+        let is_end = |token: TokenId| self.admitted.params.eos.contains(&token);
+        let running = choices.iter().filter(|choice| !is_end(choice.token));
+        let children: Vec<Child> =
+            running.map(|choice| Child { parent: choice.parent, token: choice.token }).collect();
+        let mut events = match self.admitted.constraint {
+            Some(_) => advance(children)?.into_iter().enumerate(),
+            None => Vec::new().into_iter().enumerate(),
+        };
+        let mut grown = Vec::with_capacity(choices.len());
+        for choice in choices {
+            let event = if is_end(choice.token) { None } else { events.next() };
+            let (matcher, event) = event.map_or((None, None), |(index, event)| (Some(index), Some(event)));
+            let refused = |source| GenerationError::Constraint { prompt: self.prompt, source };
+            let event = event.transpose().map_err(refused)?;
+            let mut row = self.rows[choice.parent].clone();
+            row.score += choice.log_probability;
+            let (text, finish) = self.add(&mut row, choice.token, event.as_ref());
+            let child = Child { parent: choice.parent, token: choice.token };
+            grown.push(Grown { row, child, text, finish, matcher });
+        }
+        Ok(grown)
+    }
+
+    fn add(&self, row: &mut Row, token: TokenId, event: Option<&MatchEvent>) -> (String, Option<FinishReason>) {
+        if self.admitted.params.eos.contains(&token) {
+            return (row.finish(), Some(FinishReason::EndToken));
+        }
+        let (mut text, is_stopped) = row.push(token);
+        let reason = if event == Some(&MatchEvent::Finished) {
+            FinishReason::Constraint
+        } else if is_stopped {
+            FinishReason::StopString
+        } else if row.token_ids.len() >= self.admitted.max_tokens {
+            FinishReason::Length
+        } else {
+            return (text, None);
+        };
+        text.push_str(&row.finish());
+        (text, Some(reason))
+    }
+
+    fn mask_rule(&self, sampled: &SampledGroup, row: u32) -> MaskRule {
+        match self.admitted.constraint {
+            None => MaskRule::Free,
+            Some(_) => {
+                let SampledGroup { group, step, epoch, .. } = *sampled;
+                MaskRule::Required(Stamp { group, row, step, epoch })
+            }
+        }
+    }
+
+    /// Counted anew from the row's own tokens, so that they follow ancestors by themselves.
+    fn counts(&self, row: &Row) -> Vec<TokenCount> {
+        if self.admitted.params.penalties.is_none() {
+            return Vec::new();
+        }
+        let prompt = &self.admitted.prompts[self.prompt];
+        let mut counts: BTreeMap<TokenId, u32> = prompt.iter().map(|token| (*token, 0)).collect();
+        for token in &row.token_ids {
+            *counts.entry(*token).or_default() += 1;
+        }
+        counts.into_iter().map(|(token, in_output)| TokenCount { token, in_output }).collect()
+    }
+
+    /// One draw for a running sample; the first step draws for all samples from one row.
+    fn draws(&self, row: &Row, step: u32) -> Vec<RandomKey> {
+        let samples = match (self.admitted.params.method, step) {
+            (Method::Beam { .. }, _) => 0..0,
+            (_, 0) => 0..self.admitted.samples,
+            _ => row.index..row.index + 1,
+        };
+        let key = |sample| RandomKey {
+            seed: self.admitted.seed,
+            prompt: self.prompt as u64,
+            sample: sample as u64,
+            step: u64::from(step),
+        };
+        samples.map(key).collect()
+    }
+}

@@ -1,0 +1,155 @@
+//! The engine as its callers hold it: cheap to clone, and shared between threads.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use crossbeam_channel::{Sender, unbounded};
+use sluicegate_constraint::Compiler;
+use sluicegate_model::Model;
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::{
+    Command,
+    admission,
+    builder::EngineBuilder,
+    core::Core,
+    error::{BuildError, EngineFailure, SubmitError},
+};
+use crate::{
+    device::Ledger,
+    placement::Plan,
+    request::{Request, RequestId},
+    scheduler::SchedulerConfig,
+    stream::Generation,
+};
+
+/// A model at work. Clones share it; the last one to go shuts it down.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    commands: Sender<Command>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    failure: Arc<Mutex<Option<Arc<EngineFailure>>>>,
+    model: Model,
+    plan: Plan,
+    compiler: Compiler,
+    scheduler: SchedulerConfig,
+    ledger: Ledger,
+    next_request: AtomicU64,
+}
+
+impl Engine {
+    /// Begins an engine for a model, placed by a finished plan.
+    pub fn builder(model: Model, plan: Plan) -> EngineBuilder {
+        EngineBuilder::new(model, plan)
+    }
+
+    pub(super) fn start(
+        core: Core,
+        model: Model,
+        plan: Plan,
+        compiler: Compiler,
+        (scheduler, ledger): (SchedulerConfig, Ledger),
+    ) -> Result<Self, BuildError> {
+        let (commands, inbox) = unbounded();
+        let failure = Arc::new(Mutex::new(None));
+        let failure_slot = Arc::clone(&failure);
+        let thread = std::thread::Builder::new().name("sluicegate-engine".to_owned()).spawn(move || {
+            let failure = core.run(&inbox);
+            *failure_slot.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        })?;
+        let shared = Shared {
+            commands,
+            thread: Mutex::new(Some(thread)),
+            failure,
+            model,
+            plan,
+            compiler,
+            scheduler,
+            ledger,
+            next_request: AtomicU64::new(1),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Checks a request and starts it.
+    ///
+    /// # Errors
+    /// [`SubmitError`] if it cannot run here; nothing was scheduled then, and nobody else is
+    /// disturbed.
+    pub fn submit(&self, request: Request) -> Result<Generation, SubmitError> {
+        let shared = &self.shared;
+        let admitted = admission::admit(request, &shared.model, &shared.compiler, &shared.scheduler)?;
+        let request = RequestId(shared.next_request.fetch_add(1, Ordering::Relaxed));
+        let (events, receiver) = unbounded_channel();
+        let command = Command::Submit { request, admitted: Box::new(admitted), events };
+        if shared.commands.send(command).is_err() {
+            return Err(self.refusal());
+        }
+        Ok(Generation::new(request, receiver, shared.commands.clone()))
+    }
+
+    /// Why the engine failed, if it did.
+    pub fn failure(&self) -> Option<Arc<EngineFailure>> {
+        self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends the engine; requests still running end with an error.
+    pub fn shutdown(&self) {
+        self.shared.shutdown();
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.shared.plan
+    }
+
+    pub fn model(&self) -> &Model {
+        &self.shared.model
+    }
+
+    /// Every byte that has crossed a device border so far.
+    pub fn ledger(&self) -> &Ledger {
+        &self.shared.ledger
+    }
+
+    fn refusal(&self) -> SubmitError {
+        // The thread closes its channel only when it ends, and has then left its reason.
+        self.shared.join();
+        self.failure().map_or(SubmitError::ShutDown, SubmitError::Failed)
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("plan", &self.shared.plan).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn shutdown(&self) {
+        // A thread that has ended needs no telling.
+        let _ = self.commands.send(Command::Shutdown);
+        self.join();
+    }
+
+    fn join(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}

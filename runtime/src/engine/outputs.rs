@@ -1,0 +1,92 @@
+//! A running request as its caller sees it: events, usage and timings.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{admission::AdmittedRequest, error::GenerationError, groups::StepOutcome};
+use crate::{
+    scheduler::GroupId,
+    stream::{Event, Timings, Usage},
+};
+
+#[derive(Debug)]
+pub(super) struct RunningRequest {
+    events: UnboundedSender<Result<Event, GenerationError>>,
+    /// Groups that still run.
+    pub(super) groups: Vec<GroupId>,
+    usage: Usage,
+    started: Instant,
+    /// Prompts that have no token yet.
+    num_prefilling: usize,
+    prefilled: Option<Instant>,
+    decode_tokens: usize,
+    mask_exposed: Duration,
+}
+
+impl RunningRequest {
+    pub(super) fn new(
+        admitted: &AdmittedRequest,
+        groups: Vec<GroupId>,
+        events: UnboundedSender<Result<Event, GenerationError>>,
+    ) -> Self {
+        let prompt_tokens = admitted.prompts.iter().map(Vec::len).sum();
+        Self {
+            events,
+            num_prefilling: groups.len(),
+            groups,
+            usage: Usage { prompt_tokens, completion_tokens: 0 },
+            started: Instant::now(),
+            prefilled: None,
+            decode_tokens: 0,
+            mask_exposed: Duration::ZERO,
+        }
+    }
+
+    /// Takes note of a step's tokens.
+    pub(super) fn count(&mut self, num_tokens: usize, is_first: bool, mask_exposed: Duration) {
+        self.usage.completion_tokens += num_tokens;
+        self.mask_exposed += mask_exposed;
+        if is_first {
+            self.num_prefilling -= 1;
+            if self.num_prefilling == 0 {
+                self.prefilled = Some(Instant::now());
+            }
+        } else {
+            self.decode_tokens += num_tokens;
+        }
+    }
+
+    /// Sends what became of a group; false if the caller is gone.
+    pub(super) fn send(&self, outcome: StepOutcome) -> bool {
+        let texts = outcome.texts.into_iter().map(|(output, text)| Event::Text { output, text });
+        let outputs = outcome.outputs.into_iter().map(Event::Output);
+        texts.chain(outputs).all(|event| self.events.send(Ok(event)).is_ok())
+    }
+
+    /// Sends the last event.
+    pub(super) fn finish(self) {
+        let now = Instant::now();
+        let prefilled = self.prefilled.unwrap_or(now);
+        let timings = Timings {
+            prefill: prefilled - self.started,
+            decode: now - prefilled,
+            decode_tokens: self.decode_tokens,
+            mask_exposed: self.mask_exposed,
+        };
+        tracing::info!(
+            prompt_tokens = self.usage.prompt_tokens,
+            completion_tokens = self.usage.completion_tokens,
+            prefill_ms = timings.prefill.as_millis(),
+            decode_ms = timings.decode.as_millis(),
+            "request finished"
+        );
+        // A caller that has gone misses nothing.
+        let _ = self.events.send(Ok(Event::Finished { usage: self.usage, timings }));
+    }
+
+    /// Sends the error that ends the request.
+    pub(super) fn fail(self, error: GenerationError) {
+        let _ = self.events.send(Err(error));
+    }
+}

@@ -1,0 +1,49 @@
+//! Why a stage stopped.
+
+use std::fmt;
+
+use sluicegate_model::{ForwardError, ShardError, placed::{DeviceId, Misplaced}, units::LayerRange};
+
+use crate::{device::TransferError, placement::StageId};
+
+/// What went wrong in a stage.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    #[error("loading its weights failed")]
+    Load(#[from] ShardError),
+    #[error("computing failed")]
+    Forward(#[from] ForwardError),
+    #[error("a transfer failed")]
+    Transfer(#[from] TransferError),
+    #[error("a value is away from home")]
+    Misplaced(#[from] Misplaced),
+    #[error("a microbatch is of incarnation {found} of the pipeline, wanted {wanted}")]
+    Incarnation { wanted: u32, found: u32 },
+    #[error("a microbatch reached the last stage without logits")]
+    NoLogits,
+    #[error("it panicked: {0}")]
+    Panicked(String),
+    #[error("its thread could not be started")]
+    Spawn(#[source] std::io::Error),
+}
+
+/// A stage that stopped, and why.
+#[derive(Debug)]
+pub struct StageFailure {
+    pub stage: StageId,
+    pub device: DeviceId,
+    pub layers: LayerRange,
+    pub error: StageError,
+}
+
+impl fmt::Display for StageFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stage {} (layers {} on {}) failed", self.stage.0, self.layers, self.device)
+    }
+}
+
+impl std::error::Error for StageFailure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}

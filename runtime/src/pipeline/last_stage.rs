@@ -1,0 +1,99 @@
+//! What only the last stage does: check masks, sample, and send tokens back.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender};
+use sluicegate_model::{
+    placed::{DeviceId, Placed, Site},
+    step::Logits,
+    units::Unit,
+};
+use tracing::trace_span;
+
+use super::{error::StageError, message::PipelineEvent};
+use crate::{
+    device::{Links, Masks, Order, Sampled, logits},
+    placement::{Endpoint, StageId},
+    sampler::{GroupChoices, MaskRow, MaskRule, Sampler},
+    scheduler::MicrobatchId,
+};
+
+/// The last stage's end: logits in, tokens out.
+pub(super) struct LastStage {
+    pub(super) stage: StageId,
+    pub(super) device: DeviceId,
+    pub(super) sampler: Sampler,
+    pub(super) links: Arc<Links>,
+    pub(super) masks: Receiver<Placed<Masks>>,
+    /// Masks that came ahead of their microbatch.
+    pub(super) early: HashMap<MicrobatchId, Placed<Masks>>,
+    pub(super) events: Sender<PipelineEvent>,
+}
+
+impl LastStage {
+    /// Samples a microbatch's logits; false if nobody listens any more.
+    pub(super) fn sample(
+        &mut self,
+        id: MicrobatchId,
+        order: &Placed<Order>,
+        logits: &Placed<Logits>,
+    ) -> Result<bool, StageError> {
+        let mut logits = logits::read(logits, self.device)?;
+        let order = order.at(&self.site("sample", "logits"))?;
+        let (masks, mask_exposed) = self.masks_for(id, order)?;
+        let groups = {
+            let _span = trace_span!("sampler.sample", microbatch = id.0).entered();
+            self.sample_groups(order, &mut logits.rows, &masks)
+        };
+        let sampled = Sampled { microbatch: id, groups, mask_exposed, logit_bytes: logits.copied_bytes };
+        let sampled = Placed::new(sampled, self.device);
+        let sampled = self.links.carry(&sampled, Endpoint::Stage(self.stage), Endpoint::Host)?;
+        Ok(self.events.send(PipelineEvent::Sampled(sampled)).is_ok())
+    }
+
+    fn sample_groups(&self, order: &Order, rows: &mut [Vec<f32>], masks: &[Option<MaskRow>]) -> Vec<GroupChoices> {
+        let mut groups = Vec::with_capacity(order.sampling.len());
+        for group in &*order.sampling {
+            let span = group.logit_rows.clone();
+            let mut logits: Vec<&mut [f32]> =
+                rows[span.clone()].iter_mut().map(Vec::as_mut_slice).collect();
+            let masks = masks.get(span).unwrap_or_default();
+            groups.push(self.sampler.sample(group, &mut logits, masks));
+        }
+        groups
+    }
+
+    /// The microbatch's masks, awaited if one of its rows requires one.
+    ///
+    /// Masks of another microbatch never stand in: they are kept for theirs. Where the masks' channel
+    /// is closed there are none, and the rows that require them fail.
+    fn masks_for(
+        &mut self,
+        id: MicrobatchId,
+        order: &Order,
+    ) -> Result<(Vec<Option<MaskRow>>, Duration), StageError> {
+        let mut rows = order.sampling.iter().flat_map(|group| &group.rows);
+        if !rows.any(|row| matches!(row.mask, MaskRule::Required(_))) {
+            return Ok((Vec::new(), Duration::ZERO));
+        }
+        let start = Instant::now();
+        while !self.early.contains_key(&id) {
+            let Ok(masks) = self.masks.recv() else { return Ok((Vec::new(), start.elapsed())) };
+            let microbatch = masks.at(&self.site("apply_mask", "logits"))?.microbatch;
+            self.early.insert(microbatch, masks);
+        }
+        let exposed = start.elapsed();
+        let Some(masks) = self.early.remove(&id) else { return Ok((Vec::new(), exposed)) };
+        // Whatever came for an earlier microbatch will not be asked for again.
+        self.early.retain(|microbatch, _| *microbatch > id);
+        Ok((masks.take(&self.site("apply_mask", "logits"))?.rows, exposed))
+    }
+
+    fn site(&self, operation: &'static str, with: &'static str) -> Site {
+        Site { operation, unit: Some(Unit::Head), with, device: self.device }
+    }
+}

@@ -1,0 +1,15 @@
+//! Threads and bounded channels: one thread per stage, and nothing that decides.
+//!
+//! Stages execute numbered orders in the order in which they come. Closing the first channel shuts
+//! the pipeline down, stage by stage.
+
+pub mod error;
+pub mod last_stage;
+pub mod message;
+#[expect(clippy::module_inception, reason = "the pipeline itself, beside what it is made of")]
+pub mod pipeline;
+pub mod stage;
+
+pub use error::{StageError, StageFailure};
+pub use message::{Microbatch, PipelineEvent, StageMessage};
+pub use pipeline::{Pipeline, PipelineConfig};

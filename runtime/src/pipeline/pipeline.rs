@@ -1,0 +1,232 @@
+//! A pipeline at work: its threads, their channels, and how they end.
+
+use std::{
+    any::Any,
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread::JoinHandle,
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use sluicegate_model::{
+    config::ModelConfig,
+    placed::Placed,
+    shard::{Home, Shard},
+    threads::Threads,
+    weights::Weights,
+};
+
+use super::{
+    error::{StageError, StageFailure},
+    last_stage::LastStage,
+    message::{PipelineEvent, StageMessage},
+    stage::{Outlet, Stage, StageInfo},
+};
+use crate::{
+    device::{Devices, Links, Masks},
+    placement::{Plan, PlannedStage, StageId},
+    sampler::Sampler,
+};
+
+/// What a pipeline is built from.
+pub struct PipelineConfig<'a> {
+    pub plan: &'a Plan,
+    pub model: &'a ModelConfig,
+    pub weights: &'a Weights,
+    pub devices: &'a Devices,
+    pub links: Arc<Links>,
+    pub sampler: Sampler,
+    /// Threads that each stage computes with; one means inline in the stage's own.
+    pub threads_per_stage: usize,
+    /// Messages that fit between two stages; at least the microbatches in flight and their reorders.
+    pub channel_capacity: usize,
+    pub incarnation: u32,
+}
+
+/// Running stages. Dropping it closes the first channel and waits for the threads.
+pub struct Pipeline {
+    to_first: Option<Sender<StageMessage>>,
+    to_last: Option<Sender<Placed<Masks>>>,
+    events: Receiver<PipelineEvent>,
+    event_sender: Sender<PipelineEvent>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Pipeline {
+    /// Starts one thread per stage; all load their weights at the same time.
+    ///
+    /// # Errors
+    /// The failure of the first stage, in order, that could not load.
+    pub fn start(config: &PipelineConfig<'_>) -> Result<Self, StageFailure> {
+        let (event_sender, events) = unbounded();
+        let (ready_sender, ready) = unbounded();
+        let (to_last, masks) = unbounded();
+        let (to_first, mut inbox) = bounded(config.channel_capacity);
+        let mut threads = Vec::new();
+        let mut last = Some((masks, config.sampler.clone()));
+        for (stage_idx, planned) in config.plan.stages.iter().enumerate() {
+            let info = stage_info(config, planned, StageId(stage_idx));
+            let (sender, next_inbox) = bounded(config.channel_capacity);
+            let outlet = if stage_idx + 1 == config.plan.stages.len() {
+                let (masks, sampler) = last.take().expect("one stage is the last");
+                Outlet::Last(LastStage {
+                    stage: info.id,
+                    device: info.device,
+                    sampler,
+                    links: Arc::clone(&config.links),
+                    masks,
+                    early: HashMap::new(),
+                    events: event_sender.clone(),
+                })
+            } else {
+                Outlet::Next(sender)
+            };
+            let work = StageThread {
+                load: Loader::new(config, planned),
+                info: info.clone(),
+                links: Arc::clone(&config.links),
+                outlet,
+                inbox: std::mem::replace(&mut inbox, next_inbox),
+                ready: ready_sender.clone(),
+                events: event_sender.clone(),
+            };
+            threads.push(spawn(info, work)?);
+        }
+        drop(ready_sender);
+        let pipeline = Self { to_first: Some(to_first), to_last: Some(to_last), events, event_sender, threads };
+        first_failure(&ready).map_or(Ok(pipeline), Err)
+    }
+
+    /// Sends to the first stage; false if it is gone.
+    pub fn send(&self, message: StageMessage) -> bool {
+        self.to_first.as_ref().is_some_and(|to_first| to_first.send(message).is_ok())
+    }
+
+    /// What comes back: tokens and failures.
+    pub fn events(&self) -> &Receiver<PipelineEvent> {
+        &self.events
+    }
+
+    /// For those who report to the scheduler beside the stages.
+    pub fn event_sender(&self) -> Sender<PipelineEvent> {
+        self.event_sender.clone()
+    }
+
+    /// Where masks go. The last stage stops waiting for masks once every sender is gone.
+    ///
+    /// None after it was taken.
+    pub fn take_mask_sender(&mut self) -> Option<Sender<Placed<Masks>>> {
+        self.to_last.take()
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        self.to_first = None;
+        self.to_last = None;
+        for thread in self.threads.drain(..) {
+            // A panic was caught in the thread and reported; there is nothing left to say.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn stage_info(config: &PipelineConfig<'_>, planned: &PlannedStage, id: StageId) -> StageInfo {
+    StageInfo {
+        id,
+        device: planned.device,
+        layers: planned.units.layers(config.plan.num_layers),
+        incarnation: config.incarnation,
+    }
+}
+
+/// The first failure, in stage order, after every stage has reported.
+fn first_failure(ready: &Receiver<Result<(), StageFailure>>) -> Option<StageFailure> {
+    ready.iter().filter_map(Result::err).min_by_key(|failure| failure.stage)
+}
+
+fn spawn(info: StageInfo, work: StageThread) -> Result<JoinHandle<()>, StageFailure> {
+    let name = format!("sluicegate-stage-{}", info.id.0);
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(move || work.run())
+        .map_err(|error| failure(&info, StageError::Spawn(error)))
+}
+
+/// Loads a stage's shard, in the stage's thread.
+struct Loader {
+    weights: Weights,
+    model: ModelConfig,
+    planned: PlannedStage,
+    device: Option<candle_core::Device>,
+    num_threads: usize,
+    pages_per_group: Vec<usize>,
+}
+
+impl Loader {
+    fn new(config: &PipelineConfig<'_>, planned: &PlannedStage) -> Self {
+        Self {
+            weights: config.weights.clone(),
+            model: config.model.clone(),
+            planned: planned.clone(),
+            device: config.devices.get(planned.device),
+            num_threads: config.threads_per_stage,
+            pages_per_group: config.plan.pages_per_group.clone(),
+        }
+    }
+
+    fn load(self) -> Result<Shard, StageError> {
+        let home = Home {
+            id: self.planned.device,
+            device: self.device.unwrap_or(candle_core::Device::Cpu),
+            threads: if self.num_threads > 1 { Threads::new(self.num_threads) } else { Threads::inline() },
+        };
+        let units = self.planned.units;
+        Ok(Shard::load(&self.weights, &self.model, units, home, &self.pages_per_group)?)
+    }
+}
+
+/// Everything that moves into a stage's thread.
+struct StageThread {
+    load: Loader,
+    info: StageInfo,
+    links: Arc<Links>,
+    outlet: Outlet,
+    inbox: Receiver<StageMessage>,
+    ready: Sender<Result<(), StageFailure>>,
+    events: Sender<PipelineEvent>,
+}
+
+impl StageThread {
+    fn run(self) {
+        let Self { load, info, links, outlet, inbox, ready, events } = self;
+        let shard = match guarded(|| load.load()) {
+            Ok(shard) => shard,
+            Err(error) => {
+                let _ = ready.send(Err(failure(&info, error)));
+                return;
+            }
+        };
+        let _ = ready.send(Ok(()));
+        drop(ready);
+        let stage = Stage { info: info.clone(), shard, links, outlet };
+        if let Err(error) = guarded(|| stage.run(&inbox)) {
+            let _ = events.send(PipelineEvent::StageFailed(failure(&info, error)));
+        }
+    }
+}
+
+/// Runs a stage's work; a panic becomes an error, so that it ends requests and not the process.
+fn guarded<T>(work: impl FnOnce() -> Result<T, StageError>) -> Result<T, StageError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(StageError::Panicked(message(&*panic))))
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+fn failure(info: &StageInfo, error: StageError) -> StageFailure {
+    StageFailure { stage: info.id, device: info.device, layers: info.layers, error }
+}

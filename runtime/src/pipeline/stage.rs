@@ -1,0 +1,102 @@
+//! One stage: its layers, its pages, and the loop that executes orders.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+use sluicegate_model::{
+    ShardOutput,
+    placed::{DeviceId, Placed},
+    shard::Shard,
+    step::{Ancestors, Hidden},
+    units::LayerRange,
+};
+use tracing::trace_span;
+
+use super::{
+    error::StageError,
+    last_stage::LastStage,
+    message::{Microbatch, StageMessage},
+};
+use crate::{
+    device::Links,
+    placement::{Endpoint, StageId},
+};
+
+/// What a stage is besides its shard.
+#[derive(Debug, Clone)]
+pub(super) struct StageInfo {
+    pub(super) id: StageId,
+    pub(super) device: DeviceId,
+    pub(super) layers: LayerRange,
+    pub(super) incarnation: u32,
+}
+
+/// Where a stage's output goes.
+pub(super) enum Outlet {
+    Next(Sender<StageMessage>),
+    Last(LastStage),
+}
+
+/// A stage at work.
+pub(super) struct Stage {
+    pub(super) info: StageInfo,
+    pub(super) shard: Shard,
+    pub(super) links: Arc<Links>,
+    pub(super) outlet: Outlet,
+}
+
+impl Stage {
+    /// Executes orders until the inbox closes, or the next stage is gone.
+    pub(super) fn run(mut self, inbox: &Receiver<StageMessage>) -> Result<(), StageError> {
+        for message in inbox {
+            let goes_on = match message {
+                StageMessage::Ancestors(ancestors) => self.reorder(&ancestors)?,
+                StageMessage::Microbatch(microbatch) => self.forward(microbatch)?,
+            };
+            if !goes_on {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn reorder(&mut self, ancestors: &Placed<Ancestors>) -> Result<bool, StageError> {
+        self.shard.reorder(ancestors)?;
+        let Outlet::Next(next) = &self.outlet else { return Ok(true) };
+        let ancestors = self.links.carry(ancestors, self.here(), self.next())?;
+        Ok(next.send(StageMessage::Ancestors(ancestors)).is_ok())
+    }
+
+    fn forward(&mut self, microbatch: Microbatch) -> Result<bool, StageError> {
+        let Microbatch { id, incarnation, order, hidden } = microbatch;
+        if incarnation != self.info.incarnation {
+            let wanted = self.info.incarnation;
+            return Err(StageError::Incarnation { wanted, found: incarnation });
+        }
+        let span = trace_span!("stage.forward", stage = self.info.id.0, microbatch = id.0);
+        let output = span.in_scope(|| self.shard.forward(order.part(|order| &order.step), hidden))?;
+        match (output, &mut self.outlet) {
+            (ShardOutput::Hidden(hidden), Outlet::Next(next)) => {
+                let (here, there) = (Endpoint::Stage(self.info.id), next_of(self.info.id));
+                let order = self.links.carry(&order, here, there)?;
+                let hidden: Option<Placed<Hidden>> = Some(self.links.carry(&hidden, here, there)?);
+                let microbatch = Microbatch { id, incarnation, order, hidden };
+                Ok(next.send(StageMessage::Microbatch(microbatch)).is_ok())
+            }
+            (ShardOutput::Logits(logits), Outlet::Last(last)) => last.sample(id, &order, &logits),
+            _ => Err(StageError::NoLogits),
+        }
+    }
+
+    fn here(&self) -> Endpoint {
+        Endpoint::Stage(self.info.id)
+    }
+
+    fn next(&self) -> Endpoint {
+        next_of(self.info.id)
+    }
+}
+
+fn next_of(stage: StageId) -> Endpoint {
+    Endpoint::Stage(StageId(stage.0 + 1))
+}

@@ -1,0 +1,61 @@
+//! What a caller sends.
+
+use serde::Serialize;
+use sluicegate_constraint::Spec;
+use sluicegate_model::{chat::Message, units::TokenId};
+
+use crate::sampler::{Method, Penalties};
+
+/// Number of a request, counted up by the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct RequestId(pub u64);
+
+/// One prompt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Prompt {
+    /// Text as it is; the tokenizer adds what begins a sequence.
+    Text(String),
+    /// A conversation, through the model's chat template.
+    Chat(Vec<Message>),
+    /// Tokens as they are.
+    Tokens(Vec<TokenId>),
+}
+
+/// A call: prompts, what their outputs must look like, and how tokens are chosen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    pub prompts: Vec<Prompt>,
+    pub constraint: Spec,
+    pub method: Method,
+    pub penalties: Penalties,
+    /// Outputs per prompt; of a beam search the best ones.
+    pub samples: usize,
+    /// Tokens that an output has at most.
+    pub max_tokens: usize,
+    /// Tokens before an end token may be chosen.
+    pub min_tokens: usize,
+    /// Whether end tokens are never chosen; a constraint that allows nothing else wins.
+    pub ignore_eos: bool,
+    /// Texts that end an output; they are not part of it.
+    pub stop: Vec<String>,
+    /// With the prompt's index, the sample's and the step, the whole source of randomness.
+    pub seed: u64,
+}
+
+impl Request {
+    /// A greedy request for free text of at most 256 tokens.
+    pub fn new(prompt: Prompt) -> Self {
+        Self {
+            prompts: vec![prompt],
+            constraint: Spec::Text,
+            method: Method::Greedy,
+            penalties: Penalties::default(),
+            samples: 1,
+            max_tokens: 256,
+            min_tokens: 0,
+            ignore_eos: false,
+            stop: Vec::new(),
+            seed: 0,
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What the last stage is told about sampling, in band with the step's order.
+
+use std::{ops::Range, sync::Arc};
+
+use sluicegate_model::units::TokenId;
+
+use super::{mask::MaskRule, params::SamplingParams};
+use crate::scheduler::GroupId;
+
+/// The rows of one group in a microbatch, and how to choose among their tokens.
+#[derive(Debug, Clone)]
+pub struct GroupSampling {
+    pub group: GroupId,
+    /// Its rows among the logit rows of the microbatch.
+    pub logit_rows: Range<usize>,
+    pub params: Arc<SamplingParams>,
+    pub rows: Vec<RowSampling>,
+}
+
+/// One row's part.
+#[derive(Debug, Clone)]
+pub struct RowSampling {
+    pub mask: MaskRule,
+    /// Tokens the row has generated.
+    pub step: u32,
+    /// Sum of log-probabilities so far (beam search).
+    pub score: f64,
+    /// What penalties count; empty where there are none.
+    pub counts: Vec<TokenCount>,
+    /// One draw per key: all samples of a prompt draw their first token from one row.
+    pub draws: Vec<RandomKey>,
+}
+
+/// How often a token has occurred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenCount {
+    pub token: TokenId,
+    /// Occurrences in the output; zero where it occurs in the prompt alone.
+    pub in_output: u32,
+}
+
+/// The address of one random number: nothing else decides what is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RandomKey {
+    pub seed: u64,
+    /// Index of the prompt in its call.
+    pub prompt: u64,
+    pub sample: u64,
+    pub step: u64,
+}
+
+impl GroupSampling {
+    /// Size on a link: what an encoding without padding would take.
+    pub fn num_bytes(&self) -> usize {
+        let row = |row: &RowSampling| 32 + 8 * row.counts.len() + 32 * row.draws.len();
+        32 + self.rows.iter().map(row).sum::<usize>()
+    }
+}

@@ -1,0 +1,166 @@
+//! A microbatch's rows sampled, group by group.
+
+use std::sync::Arc;
+
+use super::{
+    draw,
+    mask::{self, MaskError, MaskRow},
+    order::{GroupSampling, RowSampling},
+    params::{Method, SamplingParams},
+    row::Distribution,
+};
+use crate::scheduler::{GroupId, beam};
+
+/// A chosen token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Choice {
+    /// Index of the row that it continues, within its group.
+    pub parent: usize,
+    pub token: u32,
+    /// Its log-probability in the masked, renormalised distribution, before temperature and the
+    /// like.
+    pub log_probability: f64,
+}
+
+/// What was chosen for a group; for beams the best candidates, best first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupChoices {
+    pub group: GroupId,
+    pub choices: Result<Vec<Choice>, RowError>,
+}
+
+/// Why a row has no token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RowError {
+    #[error("the mask was refused at the last stage")]
+    Mask(#[from] MaskError),
+    #[error("no allowed token has a finite logit in {group} row {row}")]
+    NoToken { group: GroupId, row: usize },
+}
+
+/// Samples rows of logits as wide as the vocabulary.
+#[derive(Debug, Clone)]
+pub struct Sampler {
+    /// A bit for every real token; what free rows may choose from.
+    valid: Arc<[u32]>,
+}
+
+impl Sampler {
+    /// `valid`: `ceil(vocab / 32)` words; padded logits have no bit.
+    pub fn new(valid: Arc<[u32]>) -> Self {
+        Self { valid }
+    }
+
+    /// Samples one group.
+    ///
+    /// `logits`: one slice `[vocab]` per row of the group, changed by penalties. `masks`: what came
+    /// for each of these rows.
+    pub fn sample(
+        &self,
+        order: &GroupSampling,
+        logits: &mut [&mut [f32]],
+        masks: &[Option<MaskRow>],
+    ) -> GroupChoices {
+        let choices = match order.params.method {
+            Method::Beam { width } => self.beams(order, width, logits, masks),
+            Method::Greedy | Method::Multinomial(_) => self.rows(order, logits, masks),
+        };
+        GroupChoices { group: order.group, choices }
+    }
+
+    fn rows(
+        &self,
+        order: &GroupSampling,
+        logits: &mut [&mut [f32]],
+        masks: &[Option<MaskRow>],
+    ) -> Result<Vec<Choice>, RowError> {
+        let mut choices = Vec::new();
+        for (row_idx, (row, logits)) in order.rows.iter().zip(logits).enumerate() {
+            let distribution = self.distribution(order, row_idx, logits, masks)?;
+            let no_token = || RowError::NoToken { group: order.group, row: row_idx };
+            let drawn = draw_row(&distribution, &order.params, row).ok_or_else(no_token)?;
+            choices.extend(drawn.into_iter().map(|(token, log_probability)| Choice {
+                parent: row_idx,
+                token,
+                log_probability,
+            }));
+        }
+        Ok(choices)
+    }
+
+    fn beams(
+        &self,
+        order: &GroupSampling,
+        width: usize,
+        logits: &mut [&mut [f32]],
+        masks: &[Option<MaskRow>],
+    ) -> Result<Vec<Choice>, RowError> {
+        let mut candidates = Vec::new();
+        for (row_idx, (row, logits)) in order.rows.iter().zip(logits).enumerate() {
+            let distribution = self.distribution(order, row_idx, logits, masks)?;
+            let best = best_of(&distribution, width).into_iter().map(|(token, log_probability)| {
+                beam::Candidate { parent: row_idx, token, score: row.score + log_probability }
+            });
+            candidates.extend(best);
+        }
+        let kept = beam::select(width, &[], &candidates);
+        if kept.is_empty() {
+            return Err(RowError::NoToken { group: order.group, row: 0 });
+        }
+        Ok(kept.into_iter().filter_map(|kept| choice(kept, order)).collect())
+    }
+
+    fn distribution(
+        &self,
+        order: &GroupSampling,
+        row_idx: usize,
+        logits: &mut [f32],
+        masks: &[Option<MaskRow>],
+    ) -> Result<Distribution, RowError> {
+        let row = &order.rows[row_idx];
+        let mask = masks.get(row_idx).and_then(Option::as_ref);
+        let words = mask::resolve(row.mask, mask, &self.valid)?;
+        let words: Vec<u32> =
+            words.iter().zip(&*self.valid).map(|(word, valid)| word & valid).collect();
+        Ok(Distribution::new(logits, &words, &order.params, row))
+    }
+}
+
+fn choice(kept: beam::Kept, order: &GroupSampling) -> Option<Choice> {
+    let beam::Kept::Continued(candidate) = kept else { return None };
+    let log_probability = candidate.score - order.rows[candidate.parent].score;
+    Some(Choice { parent: candidate.parent, token: candidate.token, log_probability })
+}
+
+/// One token per draw of the row, with its log-probability; none if nothing is allowed.
+fn draw_row(
+    distribution: &Distribution,
+    params: &SamplingParams,
+    row: &RowSampling,
+) -> Option<Vec<(u32, f64)>> {
+    let scored = |allowed| (allowed, distribution.log_probability(allowed));
+    let drawn: Option<Vec<_>> = match &params.method {
+        Method::Multinomial(multinomial) => {
+            let weighted = draw::narrow(distribution, multinomial);
+            row.draws.iter().map(|key| draw::draw(&weighted, *key).map(scored)).collect()
+        }
+        Method::Greedy | Method::Beam { .. } => {
+            row.draws.iter().map(|_| distribution.most_likely().map(scored)).collect()
+        }
+    };
+    Some(drawn?.into_iter().map(|(allowed, score)| (allowed.token, score)).collect())
+}
+
+/// The `width` likeliest tokens, likeliest first; fewer where fewer are allowed.
+fn best_of(distribution: &Distribution, width: usize) -> Vec<(u32, f64)> {
+    let mut allowed = distribution.allowed.clone();
+    let by_logit = |a: &super::row::Allowed, b: &super::row::Allowed| {
+        b.logit.total_cmp(&a.logit).then(a.token.cmp(&b.token))
+    };
+    if width < allowed.len() && width > 0 {
+        allowed.select_nth_unstable_by(width - 1, by_logit);
+        allowed.truncate(width);
+    }
+    allowed.sort_unstable_by(by_logit);
+    allowed.into_iter().map(|next| (next.token, distribution.log_probability(next))).collect()
+}

@@ -1,0 +1,182 @@
+//! What a caller gets: a stream of events. The one bridge between threads and `async`.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use crossbeam_channel::Sender;
+use futures_core::Stream;
+use serde::Serialize;
+use sluicegate_model::units::TokenId;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::{
+    engine::{Command, GenerationError},
+    request::RequestId,
+};
+
+/// Which output of a request: the `index`-th of a prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct OutputId {
+    pub prompt: usize,
+    pub index: usize,
+}
+
+/// Why an output ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// The model chose an end token.
+    EndToken,
+    /// A stop string came up.
+    StopString,
+    /// The constraint is fulfilled and nothing may follow.
+    Constraint,
+    /// `max_tokens` were generated.
+    Length,
+}
+
+impl fmt::Display for FinishReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EndToken => "end_token",
+            Self::StopString => "stop_string",
+            Self::Constraint => "constraint",
+            Self::Length => "length",
+        })
+    }
+}
+
+/// A finished output.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Output {
+    pub id: OutputId,
+    pub text: String,
+    /// Without the end token.
+    pub token_ids: Vec<TokenId>,
+    pub finish_reason: FinishReason,
+    /// Sum of the tokens' log-probabilities, an end token's included, each in the masked,
+    /// renormalised distribution.
+    pub score: f64,
+}
+
+/// Tokens that a request took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    pub prompt_tokens: usize,
+    /// Sampled tokens of all outputs, end tokens included.
+    pub completion_tokens: usize,
+}
+
+/// How long a request took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// From the first order to the first token of the last prompt.
+    pub prefill: Duration,
+    /// From there to the last token.
+    pub decode: Duration,
+    /// Tokens of the decode time: all sampled ones but each prompt's first.
+    pub decode_tokens: usize,
+    /// How long the last stage waited for masks, over the request's microbatches.
+    pub mask_exposed: Duration,
+}
+
+/// What happens to a request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// More of an output: never half a character, never part of a stop string.
+    Text { output: OutputId, text: String },
+    /// An output is complete.
+    Output(Output),
+    /// All outputs are complete; the last event.
+    Finished { usage: Usage, timings: Timings },
+}
+
+/// The running request. A [`Stream`] of events, and a blocking iterator; dropping it cancels.
+#[derive(Debug)]
+pub struct Generation {
+    events: UnboundedReceiver<Result<Event, GenerationError>>,
+    _cancel: CancelOnDrop,
+}
+
+impl Generation {
+    pub(crate) fn new(
+        request: RequestId,
+        events: UnboundedReceiver<Result<Event, GenerationError>>,
+        commands: Sender<Command>,
+    ) -> Self {
+        Self { events, _cancel: CancelOnDrop { request, commands } }
+    }
+
+    /// Waits for the next event, in an `async` context.
+    pub async fn next_event(&mut self) -> Option<Result<Event, GenerationError>> {
+        self.events.recv().await
+    }
+
+    /// Waits for the end and collects the outputs, by prompt and index.
+    ///
+    /// Blocks; not for an `async` context.
+    ///
+    /// # Errors
+    /// [`GenerationError`] if the request failed.
+    pub fn wait(self) -> Result<Completion, GenerationError> {
+        let mut completion = Completion::default();
+        for event in self {
+            match event? {
+                Event::Text { .. } => {}
+                Event::Output(output) => completion.outputs.push(output),
+                Event::Finished { usage, timings } => {
+                    completion.usage = usage;
+                    completion.timings = timings;
+                }
+            }
+        }
+        completion.outputs.sort_by_key(|output| output.id);
+        Ok(completion)
+    }
+}
+
+/// A finished request.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Completion {
+    pub outputs: Vec<Output>,
+    pub usage: Usage,
+    pub timings: Timings,
+}
+
+/// Blocks for each event; not for an `async` context.
+impl Iterator for Generation {
+    type Item = Result<Event, GenerationError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.events.blocking_recv()
+    }
+}
+
+impl Stream for Generation {
+    type Item = Result<Event, GenerationError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.events.poll_recv(context)
+    }
+}
+
+#[derive(Debug)]
+struct CancelOnDrop {
+    request: RequestId,
+    commands: Sender<Command>,
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        // An engine that is gone has nothing to cancel.
+        let _ = self.commands.send(Command::Cancel(self.request));
+    }
+}
+
+/// The cause of a failure, shared by all requests that it ended.
+pub type SharedFailure = Arc<crate::engine::EngineFailure>;
