@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod placed;
+pub mod profile;
 pub mod step;
 pub mod units;
 pub mod weights;

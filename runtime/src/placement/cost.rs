@@ -1,0 +1,123 @@
+//! What a span of units holds in memory, as the planner asks for it.
+
+use sluicegate_model::{
+    config::KvGroup,
+    profile::{BatchShape, ModelProfile},
+    step::PAGE_TOKENS,
+    units::{Bytes, UnitRange},
+};
+
+use super::policy::Policy;
+
+/// Pages of each KV group for a cache of `num_pages * PAGE_TOKENS` tokens.
+///
+/// A layer with a window returns the pages that have left it, so no row of the batch holds more
+/// than the window, one chunk on its way in, and the page that both ends share.
+pub(super) fn pages_per_group(
+    profile: &ModelProfile,
+    policy: &Policy,
+    num_pages: usize,
+) -> Vec<usize> {
+    let pages = |group: &KvGroup| match group {
+        KvGroup::Full => num_pages,
+        KvGroup::Window(window) => {
+            let positions = window.saturating_add(policy.chunk_tokens);
+            let row_pages = positions.div_ceil(PAGE_TOKENS).saturating_add(1);
+            num_pages.min(policy.batch.saturating_mul(row_pages))
+        }
+    };
+    profile.kv_groups.iter().map(pages).collect()
+}
+
+/// Bytes of a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StageBytes {
+    pub(super) weights: u128,
+    pub(super) kv: u128,
+    pub(super) workspace: u128,
+}
+
+impl StageBytes {
+    pub(super) fn total(self) -> u128 {
+        self.weights + self.kv + self.workspace
+    }
+}
+
+/// Sizes of all units for a given cache: any span is summed up at once.
+///
+/// In 128 bits, so that sums of hostile sizes are still right.
+#[derive(Debug)]
+pub(super) struct Sizes {
+    /// Weights of the units before each unit, and of all.
+    weights: Vec<u128>,
+    /// Cache of the units before each unit, and of all.
+    kv: Vec<u128>,
+    /// Workspace of each unit; a stage reuses it from unit to unit.
+    workspace: Vec<u128>,
+    /// What a span with the head but without the embedding copies.
+    tied_copy: u128,
+}
+
+impl Sizes {
+    pub(super) fn new(profile: &ModelProfile, policy: &Policy, pages_per_group: &[usize]) -> Self {
+        let shape = BatchShape {
+            tokens: policy.chunk_tokens.max(policy.batch),
+            rows: policy.batch,
+            positions: policy.context(profile.max_positions),
+        };
+        let mut sizes = Self {
+            weights: vec![0],
+            kv: vec![0],
+            workspace: Vec::new(),
+            tied_copy: profile.tied_embedding_bytes.0.into(),
+        };
+        let (mut weights, mut kv) = (0_u128, 0_u128);
+        for unit in &profile.units {
+            weights += u128::from(unit.weight_bytes.0);
+            kv += unit.kv.map_or(0, |cache| {
+                let pages = pages_per_group[cache.group_idx] as u128;
+                // Capped far above any memory and far below what a sum of layers could overflow.
+                (pages * PAGE_TOKENS as u128)
+                    .saturating_mul(cache.bytes_per_token.0.into())
+                    .min(1 << 100)
+            });
+            sizes.weights.push(weights);
+            sizes.kv.push(kv);
+            sizes.workspace.push(unit.workspace.bytes(shape).0.into());
+        }
+        sizes
+    }
+
+    pub(super) fn num_units(&self) -> usize {
+        self.workspace.len()
+    }
+
+    /// Bytes of a stage with these units.
+    pub(super) fn span(&self, units: UnitRange) -> StageBytes {
+        let UnitRange { start, end } = units;
+        let kv = self.kv[end] - self.kv[start];
+        StageBytes {
+            weights: self.stored(units) - kv,
+            kv,
+            workspace: self.workspace[start..end].iter().copied().max().unwrap_or(0),
+        }
+    }
+
+    /// Weights and cache of a stage, with the copy of a tied embedding that a head away from it
+    /// needs.
+    pub(super) fn stored(&self, units: UnitRange) -> u128 {
+        let UnitRange { start, end } = units;
+        let copy = if end == self.num_units() && start > 0 { self.tied_copy } else { 0 };
+        self.weights[end] - self.weights[start] + self.kv[end] - self.kv[start] + copy
+    }
+
+    /// Workspace of one unit.
+    pub(super) fn workspace(&self, unit_idx: usize) -> u128 {
+        self.workspace[unit_idx]
+    }
+}
+
+/// A size for people and plans: what does not fit 64 bits is as good as the largest number.
+pub(super) fn bytes(size: u128) -> Bytes {
+    Bytes(u64::try_from(size).unwrap_or(u64::MAX))
+}

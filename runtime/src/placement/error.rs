@@ -1,0 +1,130 @@
+//! Why there is no plan.
+
+use sluicegate_model::{
+    placed::DeviceId,
+    units::{Bytes, LayerRange, Unit},
+};
+
+/// Why a model cannot be placed as the policy asks.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum PlanError {
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error(
+        "the model's profile has {found} units; wanted {wanted}: embed, {num_layers} layers, norm+head"
+    )]
+    Profile { num_layers: usize, wanted: usize, found: usize },
+    #[error("{unit} is in KV group {group_idx}, but the model's profile has {num_groups}")]
+    KvGroup { unit: Unit, group_idx: usize, num_groups: usize },
+    #[error("the model has {found} layers; at most {limit} can be planned for")]
+    TooManyLayers { found: usize, limit: usize },
+    #[error("{field} is 0; wanted at least 1")]
+    Zero { field: &'static str },
+    #[error("{field}: there is no device {device}; the devices are {known}")]
+    UnknownDevice { field: &'static str, device: DeviceId, known: DeviceList },
+    #[error("every device is forbidden: {known}")]
+    AllForbidden { known: DeviceList },
+    #[error("layers {layers} are given to {device}, which is forbidden")]
+    Forbidden { device: DeviceId, layers: LayerRange },
+    #[error("no layers are given to any device")]
+    NoLayers,
+    #[error("{device} is given the empty range {layers}")]
+    EmptyLayers { device: DeviceId, layers: LayerRange },
+    #[error("{device} is given layers {layers}, but the model has layers 0..{num_layers}")]
+    LayersOutOfRange { device: DeviceId, layers: LayerRange, num_layers: usize },
+    #[error("layers {missing} are given to no device; {device} continues with {layers}")]
+    LayersMissing { device: DeviceId, layers: LayerRange, missing: LayerRange },
+    #[error("layers {missing} are given to no device")]
+    LastLayersMissing { missing: LayerRange },
+    #[error(
+        "{device} is given layers {layers}, but the next layer to be placed is {next}; wanted ranges in order, each layer once"
+    )]
+    LayersRepeated { device: DeviceId, layers: LayerRange, next: usize },
+    #[error(transparent)]
+    Infeasible(Box<Shortfall>),
+    #[error("the plan does not hold together")]
+    Invalid(#[from] InvalidPlan),
+}
+
+/// Why a description of devices makes no sense.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ClusterError {
+    #[error("the cluster has no devices")]
+    NoDevices,
+    #[error("the cluster has {found} devices; at most {limit} can be planned for")]
+    TooManyDevices { found: usize, limit: usize },
+    #[error("`host` is listed as a device; it runs scheduler and constraints, never a stage")]
+    HostAsDevice,
+    #[error("device {device} is listed twice in the cluster")]
+    DuplicateDevice { device: DeviceId },
+    #[error("link {link_source} -> {link_target}: the cluster has no device {end}")]
+    LinkToNowhere { link_source: DeviceId, link_target: DeviceId, end: DeviceId },
+    #[error("link {link_source} -> {link_target} is listed twice in the cluster")]
+    DuplicateLink { link_source: DeviceId, link_target: DeviceId },
+    #[error("{owner}: wanted {wanted} for {figure}, found {found}")]
+    Figure { owner: String, figure: &'static str, wanted: &'static str, found: f64 },
+}
+
+impl From<Shortfall> for PlanError {
+    fn from(shortfall: Shortfall) -> Self {
+        Self::Infeasible(Box::new(shortfall))
+    }
+}
+
+/// Too little memory: how much, and what would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortfall {
+    /// Weights of the whole model.
+    pub weight_bytes: Bytes,
+    /// Cache of the whole model for `kv_tokens`.
+    pub kv_bytes: Bytes,
+    pub kv_tokens: usize,
+    /// The largest workspace of a unit; each device needs its own.
+    pub workspace_bytes: Bytes,
+    /// What the devices may hold, caps and reserves taken into account.
+    pub limits: Vec<(DeviceId, Bytes)>,
+    /// The least that is missing on one device, and on which.
+    pub short: Option<(DeviceId, Bytes)>,
+    /// The most KV tokens that would fit, where any do.
+    pub fitting_kv_tokens: Option<usize>,
+}
+
+impl std::error::Error for Shortfall {}
+
+/// Why stages are no plan; found when one is made or read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPlan {
+    #[error("the plan has no stages")]
+    NoStages,
+    #[error("the plan is for {found} layers; at most {limit} can be planned for")]
+    TooManyLayers { found: usize, limit: usize },
+    #[error("stage {stage} is on `host`, which runs no stage")]
+    StageOnHost { stage: usize },
+    #[error(
+        "stage {stage} covers units {start}..{end}; wanted a span that starts at {wanted} and is not empty"
+    )]
+    NotNext { stage: usize, start: usize, end: usize, wanted: usize },
+    #[error("the stages end at unit {found}; wanted {wanted}")]
+    Unfinished { found: usize, wanted: usize },
+    #[error("the stages on {device} hold {held}, {over} over their cap of {cap}")]
+    OverCap { device: DeviceId, held: Bytes, over: Bytes, cap: Bytes },
+    #[error("stage {stage} has a cap of {found} on {device}, another stage there has {wanted}")]
+    CapsDiffer { stage: usize, device: DeviceId, found: Bytes, wanted: Bytes },
+    #[error("the plan has pages for {found} KV groups; wanted {wanted}")]
+    PagesPerGroup { found: usize, wanted: usize },
+    #[error("{field} is 0; wanted at least 1")]
+    Zero { field: &'static str },
+}
+
+/// Devices, as a message lists them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceList(pub Vec<DeviceId>);
+
+impl std::fmt::Display for DeviceList {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (idx, device) in self.0.iter().enumerate() {
+            write!(f, "{}{device}", if idx == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
