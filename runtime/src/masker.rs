@@ -142,7 +142,8 @@ impl Worker {
     /// The last use of a matcher moves it, every other one forks it.
     fn keep(&mut self, group: GroupId, rows: &[usize]) {
         let matchers = self.groups.entry(group).or_default();
-        let mut earlier: Vec<Option<Matcher>> = std::mem::take(matchers).into_iter().map(Some).collect();
+        let mut earlier: Vec<Option<Matcher>> =
+            std::mem::take(matchers).into_iter().map(Some).collect();
         for (position, &row) in rows.iter().enumerate() {
             let is_last_use = !rows[position + 1..].contains(&row);
             let Some(slot) = earlier.get_mut(row) else { continue };

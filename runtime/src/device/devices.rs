@@ -62,7 +62,8 @@ fn open(device: DeviceId) -> Result<Device, DeviceError> {
 /// between threads.
 #[cfg(feature = "cuda")]
 fn open_cuda(device: DeviceId, ordinal: u32) -> Result<Device, DeviceError> {
-    Device::new_cuda_with_stream(ordinal as usize).map_err(|error| DeviceError::Open { device, error })
+    Device::new_cuda_with_stream(ordinal as usize)
+        .map_err(|error| DeviceError::Open { device, error })
 }
 
 #[cfg(not(feature = "cuda"))]

@@ -33,7 +33,13 @@ pub struct LedgerEntry {
 
 impl Ledger {
     /// Counts one transfer.
-    pub fn record(&self, kind: TransferKind, source: DeviceId, target: DeviceId, size: PayloadSize) {
+    pub fn record(
+        &self,
+        kind: TransferKind,
+        source: DeviceId,
+        target: DeviceId,
+        size: PayloadSize,
+    ) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.entry((kind, source, target)).or_insert_with(|| LedgerEntry {
             kind,

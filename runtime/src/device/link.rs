@@ -71,7 +71,11 @@ impl Links {
 }
 
 impl Link {
-    fn carry<T: Payload>(&self, value: &Placed<T>, ledger: &Ledger) -> Result<Placed<T>, TransferError> {
+    fn carry<T: Payload>(
+        &self,
+        value: &Placed<T>,
+        ledger: &Ledger,
+    ) -> Result<Placed<T>, TransferError> {
         let Transfer { kind, source_device, target_device, .. } = self.transfer;
         let site = Site { operation: "transfer", unit: None, with: "link", device: source_device };
         let value = value.at(&site)?;

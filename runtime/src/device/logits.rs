@@ -21,14 +21,20 @@ pub struct LogitRows {
 ///
 /// # Errors
 /// [`TransferError`] if the logits are elsewhere, or cannot be read.
-pub fn read(logits: &Placed<Logits>, device: sluicegate_model::placed::DeviceId) -> Result<LogitRows, TransferError> {
+pub fn read(
+    logits: &Placed<Logits>,
+    device: sluicegate_model::placed::DeviceId,
+) -> Result<LogitRows, TransferError> {
     let site = Site { operation: "sample", unit: Some(Unit::Head), with: "sampler", device };
     let tensor = &logits.at(&site)?.0;
     let copied_bytes = match tensor.device() {
         Device::Cpu => 0,
         _ => tensor.elem_count() * tensor.dtype().size_in_bytes(),
     };
-    #[expect(clippy::disallowed_methods, reason = "sampling reads the logits, and the ledger says so")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "sampling reads the logits, and the ledger says so"
+    )]
     let rows = tensor.to_vec2().map_err(|error| TransferError::Copy {
         kind: crate::placement::TransferKind::Tokens,
         source_device: device,

@@ -34,7 +34,10 @@ impl Order {
     ///
     /// # Errors
     /// candle's, if an index tensor cannot be made.
-    pub fn on_host(order: MicrobatchOrder, sampling: Vec<GroupSampling>) -> candle_core::Result<Placed<Self>> {
+    pub fn on_host(
+        order: MicrobatchOrder,
+        sampling: Vec<GroupSampling>,
+    ) -> candle_core::Result<Placed<Self>> {
         let rows: Arc<[RowOrder]> = order.rows.into();
         let step = make_step(&rows, &Device::Cpu)?;
         Ok(Placed::new(Self { step, sampling: sampling.into(), rows }, DeviceId::Host))
@@ -48,7 +51,9 @@ impl Payload for Order {
     /// needs. Slots follow from the page tables and do not cross.
     fn size(&self) -> PayloadSize {
         let table = |table: &TableOrder| 4 + 4 * table.pages.len();
-        let row = |row: &RowOrder| 12 + 8 * row.tokens.len() + row.tables.iter().map(table).sum::<usize>();
+        let row = |row: &RowOrder| {
+            12 + 8 * row.tokens.len() + row.tables.iter().map(table).sum::<usize>()
+        };
         let rows: usize = self.rows.iter().map(row).sum();
         PayloadSize::plain(rows + self.sampling.iter().map(GroupSampling::num_bytes).sum::<usize>())
     }
@@ -82,7 +87,8 @@ pub fn ancestors_on_host(order: AncestorsOrder) -> candle_core::Result<Placed<An
 
 fn make_step(rows: &[RowOrder], device: &Device) -> candle_core::Result<Step> {
     let tokens = rows.iter().flat_map(|row| row.tokens.iter().copied()).collect();
-    let positions = rows.iter().flat_map(|row| as_u32(row.position..row.position + row.tokens.len()));
+    let positions =
+        rows.iter().flat_map(|row| as_u32(row.position..row.position + row.tokens.len()));
     let num_kv_groups = rows.first().map_or(0, |row| row.tables.len());
     let write_slots = (0..num_kv_groups).map(|kv_idx| {
         let slots = rows.iter().flat_map(|row| new_slots_of(row, kv_idx));
@@ -104,7 +110,8 @@ fn make_step(rows: &[RowOrder], device: &Device) -> candle_core::Result<Step> {
                 read_slots: indices(slots_of(row, kv_idx), device)?,
             })
         };
-        let tables = row.tables.iter().enumerate().map(table).collect::<candle_core::Result<_>>()?;
+        let tables =
+            row.tables.iter().enumerate().map(table).collect::<candle_core::Result<_>>()?;
         step_rows.push(StepRow { span, past: row.position, tables });
     }
     Ok(Step {

@@ -78,7 +78,9 @@ impl Payload for Ancestors {
         let copies = self.copies.iter().flat_map(|copies| {
             [&copies.tail_pages, &copies.rows, &copies.target_pages].map(num_bytes)
         });
-        PayloadSize::plain(size_of_val(&self.epoch) + num_bytes(&self.parents) + copies.sum::<usize>())
+        PayloadSize::plain(
+            size_of_val(&self.epoch) + num_bytes(&self.parents) + copies.sum::<usize>(),
+        )
     }
 
     fn copy_to(&self, device: &Device) -> candle_core::Result<Self> {

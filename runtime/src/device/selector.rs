@@ -22,7 +22,9 @@ pub enum DeviceSelector {
 /// Why a selector names no device that can be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectorError {
-    #[error("`{0}` is no device selector; wanted auto, cpu, cuda, or a list such as cpu:0,cpu:1 or cuda:1")]
+    #[error(
+        "`{0}` is no device selector; wanted auto, cpu, cuda, or a list such as cpu:0,cpu:1 or cuda:1"
+    )]
     Syntax(String),
     #[error("{0} is listed twice")]
     Twice(DeviceId),

@@ -79,7 +79,11 @@ pub(super) fn admit(
     Ok(admitted)
 }
 
-fn tokenise(prompt_idx: usize, prompt: &Prompt, model: &Model) -> Result<Vec<TokenId>, SubmitError> {
+fn tokenise(
+    prompt_idx: usize,
+    prompt: &Prompt,
+    model: &Model,
+) -> Result<Vec<TokenId>, SubmitError> {
     let encode = |text: &str, add_special: bool| {
         let encoded = model.tokenizer.encode(text, add_special);
         encoded.map_err(|source| SubmitError::Tokenizer { prompt: prompt_idx, source })
@@ -90,7 +94,8 @@ fn tokenise(prompt_idx: usize, prompt: &Prompt, model: &Model) -> Result<Vec<Tok
         Prompt::Chat(messages) => {
             let template = model.chat.as_ref().ok_or(SubmitError::NoChatTemplate)?;
             let rendered = template.render(messages, true);
-            let text = rendered.map_err(|source| SubmitError::Chat { prompt: prompt_idx, source })?;
+            let text =
+                rendered.map_err(|source| SubmitError::Chat { prompt: prompt_idx, source })?;
             // The template writes what begins a sequence itself.
             encode(&text, false)
         }
@@ -111,7 +116,8 @@ fn check_tokens(
         return Err(SubmitError::UnknownToken { prompt, token, vocab });
     }
     let context = model.config.max_positions;
-    let (prompt_tokens, too_long) = (tokens.len(), tokens.len().saturating_add(max_tokens) > context);
+    let (prompt_tokens, too_long) =
+        (tokens.len(), tokens.len().saturating_add(max_tokens) > context);
     if too_long {
         return Err(SubmitError::TooLong { prompt, prompt_tokens, max_tokens, context });
     }

@@ -126,8 +126,10 @@ impl Core {
             .iter()
             .filter_map(|sampled| Some(self.groups.get(&sampled.group)?.sampling(sampled)))
             .collect();
-        let stamps: Vec<Option<Stamp>> =
-            sampling.iter().flat_map(|group| group.rows.iter().map(|row| stamp(row.mask))).collect();
+        let stamps: Vec<Option<Stamp>> = sampling
+            .iter()
+            .flat_map(|group| group.rows.iter().map(|row| stamp(row.mask)))
+            .collect();
         if stamps.iter().any(Option::is_some) {
             self.masker.fill(id, stamps);
         }
@@ -157,17 +159,15 @@ impl Core {
     }
 
     fn sampled(&mut self, sampled: Placed<Sampled>) -> Result<(), EngineFailure> {
-        let site = Site {
-            operation: "advance",
-            unit: None,
-            with: "sequences",
-            device: DeviceId::Host,
-        };
+        let site =
+            Site { operation: "advance", unit: None, with: "sequences", device: DeviceId::Host };
         let Sampled { microbatch, groups, mask_exposed, .. } = sampled.take(&site)?;
         self.scheduler.retire(microbatch);
         for GroupChoices { group, choices } in groups {
             // A cancelled group's tokens are nobody's.
-            let Some(request) = self.groups.get(&group).map(|group| group.request) else { continue };
+            let Some(request) = self.groups.get(&group).map(|group| group.request) else {
+                continue;
+            };
             let advanced = match choices {
                 Ok(choices) => self.advance(group, &choices, mask_exposed)?,
                 Err(error) => Err(self.row_failure(group, error)),

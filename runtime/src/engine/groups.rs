@@ -40,7 +40,8 @@ pub(super) struct StepOutcome {
 }
 
 /// Advances the group's matchers; none for a free group.
-pub(super) type Advance<'a> = dyn FnMut(Vec<Child>) -> Result<Vec<Result<MatchEvent, MatchError>>, GenerationError> + 'a;
+pub(super) type Advance<'a> =
+    dyn FnMut(Vec<Child>) -> Result<Vec<Result<MatchEvent, MatchError>>, GenerationError> + 'a;
 
 /// A row with one token more.
 struct Grown {
@@ -189,7 +190,11 @@ impl RunningGroup {
     }
 
     /// Continues a row for each choice and says which of them are finished.
-    fn grow(&self, choices: &[Choice], advance: &mut Advance<'_>) -> Result<Vec<Grown>, GenerationError> {
+    fn grow(
+        &self,
+        choices: &[Choice],
+        advance: &mut Advance<'_>,
+    ) -> Result<Vec<Grown>, GenerationError> {
         let is_end = |token: TokenId| self.admitted.params.eos.contains(&token);
         let running = choices.iter().filter(|choice| !is_end(choice.token));
         let children: Vec<Child> =
@@ -201,7 +206,8 @@ impl RunningGroup {
         let mut grown = Vec::with_capacity(choices.len());
         for choice in choices {
             let event = if is_end(choice.token) { None } else { events.next() };
-            let (matcher, event) = event.map_or((None, None), |(index, event)| (Some(index), Some(event)));
+            let (matcher, event) =
+                event.map_or((None, None), |(index, event)| (Some(index), Some(event)));
             let refused = |source| GenerationError::Constraint { prompt: self.prompt, source };
             let event = event.transpose().map_err(refused)?;
             let mut row = self.rows[choice.parent].clone();
@@ -213,7 +219,12 @@ impl RunningGroup {
         Ok(grown)
     }
 
-    fn add(&self, row: &mut Row, token: TokenId, event: Option<&MatchEvent>) -> (String, Option<FinishReason>) {
+    fn add(
+        &self,
+        row: &mut Row,
+        token: TokenId,
+        event: Option<&MatchEvent>,
+    ) -> (String, Option<FinishReason>) {
         if self.admitted.params.eos.contains(&token) {
             return (row.finish(), Some(FinishReason::EndToken));
         }

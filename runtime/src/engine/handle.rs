@@ -14,8 +14,7 @@ use sluicegate_model::Model;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
-    Command,
-    admission,
+    Command, admission,
     builder::EngineBuilder,
     core::Core,
     error::{BuildError, EngineFailure, SubmitError},
@@ -62,10 +61,11 @@ impl Engine {
         let (commands, inbox) = unbounded();
         let failure = Arc::new(Mutex::new(None));
         let failure_slot = Arc::clone(&failure);
-        let thread = std::thread::Builder::new().name("sluicegate-engine".to_owned()).spawn(move || {
-            let failure = core.run(&inbox);
-            *failure_slot.lock().unwrap_or_else(PoisonError::into_inner) = failure;
-        })?;
+        let thread =
+            std::thread::Builder::new().name("sluicegate-engine".to_owned()).spawn(move || {
+                let failure = core.run(&inbox);
+                *failure_slot.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+            })?;
         let shared = Shared {
             commands,
             thread: Mutex::new(Some(thread)),
@@ -87,7 +87,8 @@ impl Engine {
     /// disturbed.
     pub fn submit(&self, request: Request) -> Result<Generation, SubmitError> {
         let shared = &self.shared;
-        let admitted = admission::admit(request, &shared.model, &shared.compiler, &shared.scheduler)?;
+        let admitted =
+            admission::admit(request, &shared.model, &shared.compiler, &shared.scheduler)?;
         let request = RequestId(shared.next_request.fetch_add(1, Ordering::Relaxed));
         let (events, receiver) = unbounded_channel();
         let command = Command::Submit { request, admitted: Box::new(admitted), events };

@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use sluicegate_model::{ForwardError, ShardError, placed::{DeviceId, Misplaced}, units::LayerRange};
+use sluicegate_model::{
+    ForwardError, ShardError,
+    placed::{DeviceId, Misplaced},
+    units::LayerRange,
+};
 
 use crate::{device::TransferError, placement::StageId};
 

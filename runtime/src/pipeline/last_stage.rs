@@ -49,13 +49,19 @@ impl LastStage {
             let _span = trace_span!("sampler.sample", microbatch = id.0).entered();
             self.sample_groups(order, &mut logits.rows, &masks)
         };
-        let sampled = Sampled { microbatch: id, groups, mask_exposed, logit_bytes: logits.copied_bytes };
+        let sampled =
+            Sampled { microbatch: id, groups, mask_exposed, logit_bytes: logits.copied_bytes };
         let sampled = Placed::new(sampled, self.device);
         let sampled = self.links.carry(&sampled, Endpoint::Stage(self.stage), Endpoint::Host)?;
         Ok(self.events.send(PipelineEvent::Sampled(sampled)).is_ok())
     }
 
-    fn sample_groups(&self, order: &Order, rows: &mut [Vec<f32>], masks: &[Option<MaskRow>]) -> Vec<GroupChoices> {
+    fn sample_groups(
+        &self,
+        order: &Order,
+        rows: &mut [Vec<f32>],
+        masks: &[Option<MaskRow>],
+    ) -> Vec<GroupChoices> {
         let mut groups = Vec::with_capacity(order.sampling.len());
         for group in &*order.sampling {
             let span = group.logit_rows.clone();

@@ -35,6 +35,9 @@ pub struct Microbatch {
 pub enum PipelineEvent {
     Sampled(Placed<Sampled>),
     /// A mask could not be computed; the row that requires it fails at the last stage.
-    MaskFailed { group: GroupId, error: sluicegate_constraint::MatchError },
+    MaskFailed {
+        group: GroupId,
+        error: sluicegate_constraint::MatchError,
+    },
     StageFailed(StageFailure),
 }

@@ -94,7 +94,13 @@ impl Pipeline {
             threads.push(spawn(info, work)?);
         }
         drop(ready_sender);
-        let pipeline = Self { to_first: Some(to_first), to_last: Some(to_last), events, event_sender, threads };
+        let pipeline = Self {
+            to_first: Some(to_first),
+            to_last: Some(to_last),
+            events,
+            event_sender,
+            threads,
+        };
         first_failure(&ready).map_or(Ok(pipeline), Err)
     }
 
@@ -180,7 +186,11 @@ impl Loader {
         let home = Home {
             id: self.planned.device,
             device: self.device.unwrap_or(candle_core::Device::Cpu),
-            threads: if self.num_threads > 1 { Threads::new(self.num_threads) } else { Threads::inline() },
+            threads: if self.num_threads > 1 {
+                Threads::new(self.num_threads)
+            } else {
+                Threads::inline()
+            },
         };
         let units = self.planned.units;
         Ok(Shard::load(&self.weights, &self.model, units, home, &self.pages_per_group)?)
@@ -219,12 +229,14 @@ impl StageThread {
 
 /// Runs a stage's work; a panic becomes an error, so that it ends requests and not the process.
 fn guarded<T>(work: impl FnOnce() -> Result<T, StageError>) -> Result<T, StageError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(StageError::Panicked(message(&*panic))))
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(StageError::Panicked(message(&*panic))))
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
 }
 
 fn failure(info: &StageInfo, error: StageError) -> StageFailure {

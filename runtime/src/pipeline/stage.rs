@@ -74,7 +74,8 @@ impl Stage {
             return Err(StageError::Incarnation { wanted, found: incarnation });
         }
         let span = trace_span!("stage.forward", stage = self.info.id.0, microbatch = id.0);
-        let output = span.in_scope(|| self.shard.forward(order.part(|order| &order.step), hidden))?;
+        let output =
+            span.in_scope(|| self.shard.forward(order.part(|order| &order.step), hidden))?;
         match (output, &mut self.outlet) {
             (ShardOutput::Hidden(hidden), Outlet::Next(next)) => {
                 let (here, there) = (Endpoint::Stage(self.info.id), next_of(self.info.id));

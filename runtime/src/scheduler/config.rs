@@ -26,7 +26,12 @@ impl SchedulerConfig {
         let tokens = job.prompt.len() + job.max_tokens;
         for (wanted, found) in self.pages_for(job).into_iter().zip(&self.pages_per_group) {
             if wanted > *found {
-                return Err(AdmitError::TooLarge { wanted, tokens, rows: job.max_rows, found: *found });
+                return Err(AdmitError::TooLarge {
+                    wanted,
+                    tokens,
+                    rows: job.max_rows,
+                    found: *found,
+                });
             }
         }
         Ok(())
