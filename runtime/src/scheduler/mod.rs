@@ -17,3 +17,6 @@ pub use order::{
     AncestorsOrder, CopyOrder, MicrobatchId, MicrobatchOrder, RowOrder, TableOrder, Turn,
 };
 pub use scheduler::Scheduler;
+
+#[cfg(test)]
+mod tests;
