@@ -66,7 +66,6 @@ impl fmt::Display for Ledger {
         for entry in self.entries() {
             let LedgerEntry { kind, source, target, transfers, bytes, raw_bytes } = entry;
             let (bytes, raw_bytes) = (Bytes(bytes), Bytes(raw_bytes));
-            let kind = kind.to_string();
             writeln!(
                 f,
                 "{kind:<10} {source:<10} {target:<10} {transfers:>9} {bytes:>12} {raw_bytes:>12}"

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sluicegate_constraint::{Compiled, Compiler, Spec};
-use sluicegate_model::{Model, units::TokenId};
+use sluicegate_model::{open::Model, units::TokenId};
 
 use super::error::SubmitError;
 use crate::{

@@ -1,10 +1,14 @@
 //! How an engine comes to be: a model, a finished plan, and threads that start together.
 
-use std::{collections::BTreeMap, collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    num::NonZero,
+    sync::Arc,
+};
 
 use sluicegate_constraint::{Compiler, Encode, TokenBytes, Vocab, VocabError, VocabSource};
 use sluicegate_model::{
-    Model,
+    open::Model,
     tokenizer::{TokenBytes as ModelTokenBytes, Tokenizer},
     units::TokenId,
 };
@@ -25,7 +29,7 @@ pub struct EngineBuilder {
     model: Model,
     plan: Plan,
     transfers: Option<Vec<Transfer>>,
-    threads_per_stage: Option<usize>,
+    threads_per_stage: Option<NonZero<usize>>,
 }
 
 impl EngineBuilder {
@@ -43,8 +47,8 @@ impl EngineBuilder {
     /// Threads that each stage on a CPU computes with. Without this, a single stage takes all
     /// processors, and several stages compute inline, each in its own thread.
     #[must_use]
-    pub fn threads_per_stage(mut self, num_threads: usize) -> Self {
-        self.threads_per_stage = Some(num_threads.max(1));
+    pub fn threads_per_stage(mut self, num_threads: NonZero<usize>) -> Self {
+        self.threads_per_stage = Some(num_threads);
         self
     }
 
@@ -110,11 +114,11 @@ fn scheduler_config(plan: &Plan) -> SchedulerConfig {
     }
 }
 
-fn default_threads(plan: &Plan) -> usize {
+fn default_threads(plan: &Plan) -> NonZero<usize> {
     if plan.stages.len() > 1 {
-        return 1;
+        return NonZero::<usize>::MIN;
     }
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
 }
 
 /// The constraint engine's view of the tokenizer, as wide as the logits.

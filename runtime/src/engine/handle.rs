@@ -10,7 +10,7 @@ use std::{
 
 use crossbeam_channel::{Sender, unbounded};
 use sluicegate_constraint::Compiler;
-use sluicegate_model::Model;
+use sluicegate_model::open::Model;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use sluicegate_model::{
-    ForwardError, ShardError,
+    error::{ForwardError, LoadError},
     placed::{DeviceId, Misplaced},
     units::LayerRange,
 };
@@ -14,7 +14,7 @@ use crate::{device::TransferError, placement::StageId};
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
     #[error("loading its weights failed")]
-    Load(#[from] ShardError),
+    Load(#[from] LoadError),
     #[error("computing failed")]
     Forward(#[from] ForwardError),
     #[error("a transfer failed")]

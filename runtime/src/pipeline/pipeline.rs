@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     collections::HashMap,
+    num::NonZero,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread::JoinHandle,
@@ -38,7 +39,7 @@ pub struct PipelineConfig<'a> {
     pub links: Arc<Links>,
     pub sampler: Sampler,
     /// Threads that each stage computes with; one means inline in the stage's own.
-    pub threads_per_stage: usize,
+    pub threads_per_stage: NonZero<usize>,
     /// Messages that fit between two stages; at least the microbatches in flight and their reorders.
     pub channel_capacity: usize,
     pub incarnation: u32,
@@ -166,7 +167,7 @@ struct Loader {
     model: ModelConfig,
     planned: PlannedStage,
     device: Option<candle_core::Device>,
-    num_threads: usize,
+    num_threads: NonZero<usize>,
     pages_per_group: Vec<usize>,
 }
 
@@ -186,11 +187,7 @@ impl Loader {
         let home = Home {
             id: self.planned.device,
             device: self.device.unwrap_or(candle_core::Device::Cpu),
-            threads: if self.num_threads > 1 {
-                Threads::new(self.num_threads)
-            } else {
-                Threads::inline()
-            },
+            threads: Threads::new(self.num_threads),
         };
         let units = self.planned.units;
         Ok(Shard::load(&self.weights, &self.model, units, home, &self.pages_per_group)?)

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
 use sluicegate_model::{
-    ShardOutput,
     placed::{DeviceId, Placed},
-    shard::Shard,
+    shard::{Shard, ShardOutput},
     step::{Ancestors, Hidden},
     units::LayerRange,
 };

@@ -2,6 +2,8 @@
 //!
 //! This list is what the runtime makes its links from. What is not in it is an error, not a copy.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use sluicegate_model::{placed::DeviceId, units::Bytes};
 
@@ -33,6 +35,12 @@ impl TransferKind {
             Self::Mask => "mask",
             Self::Tokens => "tokens",
         }
+    }
+}
+
+impl fmt::Display for TransferKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 
