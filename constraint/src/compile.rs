@@ -23,7 +23,7 @@ pub struct Limits {
     /// JSON nesting of a schema.
     pub max_schema_depth: usize,
     /// Schemas on the longest way down a schema, references followed. The engine recurses over
-    /// them: 2 MiB of stack take more than three times the default in an unoptimised build.
+    /// them: with dependencies optimised, 2 MiB of stack hold more than twice the default.
     pub max_schema_levels: usize,
     /// One regular expression, in bytes.
     pub max_regex_bytes: usize,
@@ -33,7 +33,7 @@ pub struct Limits {
     pub max_choice_bytes: usize,
     /// Lexer states of one matcher, at 1 to 2 kB each.
     pub max_lexer_states: usize,
-    /// Symbols of one grammar.
+    /// Symbols of one grammar; the engine numbers them in 16 bits.
     pub max_grammar_symbols: usize,
     /// Work to build the lexer; about 50,000 a millisecond.
     pub lexer_fuel: u64,
@@ -53,7 +53,7 @@ impl Default for Limits {
             max_choices: 20_000,
             max_choice_bytes: 512 << 10,
             max_lexer_states: 50_000,
-            max_grammar_symbols: 250_000,
+            max_grammar_symbols: 60_000,
             lexer_fuel: 1_000_000,
             step_lexer_fuel: 200_000,
             step_max_items: 50_000,
@@ -116,6 +116,7 @@ impl Compiler {
     /// The specification is malformed, means what cannot be expressed, allows no output, or exceeds
     /// a limit.
     pub fn compile(&self, spec: &Spec) -> Result<Compiled, SpecError> {
+        let _span = tracing::debug_span!("constraint.compile").entered();
         match spec {
             Spec::Text => Ok(self.finish(None, Vec::new())),
             Spec::Regex(pattern) => {

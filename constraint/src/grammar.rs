@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use llguidance::api::TopLevelGrammar;
 use llguidance::derivre::RegexBuilder;
+use llguidance::regex_to_lark;
 
 use crate::compile::Limits;
 use crate::error::{SpecError, engine_message};
@@ -55,8 +56,12 @@ pub(crate) enum Use {
     Search,
 }
 
-/// Checks size and syntax of a regex, with its own message, before the engine sees it.
-pub(crate) fn check_regex(pattern: &str, limits: &Limits, mode: Use) -> Result<(), SpecError> {
+/// Unicode classes in one specification: each new combination costs the engine milliseconds.
+pub(crate) const MAX_UNICODE_CLASSES: usize = 500;
+
+/// Checks size and syntax of a regex, with its own message, before the engine sees it. Returns how
+/// many Unicode classes it holds.
+pub(crate) fn check_regex(pattern: &str, limits: &Limits, mode: Use) -> Result<usize, SpecError> {
     check_limit("bytes of a regex", pattern.len(), limits.max_regex_bytes)?;
     let trailing = pattern.bytes().rev().take_while(|&byte| byte == b'\\').count();
     if trailing % 2 == 1 {
@@ -70,14 +75,18 @@ pub(crate) fn check_regex(pattern: &str, limits: &Limits, mode: Use) -> Result<(
             message: "the engine reads a group named `stop` as a look-ahead".to_string(),
         });
     }
+    // In a schema `\d` and `\w` are ASCII.
+    let pattern = regex_to_lark(pattern, if mode == Use::Search { "dw" } else { "" });
+    let num_classes = num_unicode_classes(&pattern);
+    check_limit("Unicode classes of a regex", num_classes, MAX_UNICODE_CLASSES)?;
     let mut builder = RegexBuilder::new();
     let parsed = match mode {
-        Use::Whole => builder.mk_regex(pattern),
-        Use::Search => builder.mk_regex_for_serach(pattern),
+        Use::Whole => builder.mk_regex(&pattern),
+        Use::Search => builder.mk_regex_for_serach(&pattern),
     };
-    parsed.map(drop).map_err(|error| SpecError::Regex {
-        message: engine_message(&error.to_string()),
-    })
+    parsed
+        .map(|_| num_classes)
+        .map_err(|error| SpecError::Regex { message: engine_message(&error.to_string()) })
 }
 
 /// Refuses a count beyond its limit.
@@ -86,6 +95,17 @@ pub(crate) fn check_limit(limit: &'static str, found: usize, max: usize) -> Resu
         return Ok(());
     }
     Err(SpecError::TooLarge { limit, found: found as u64, max: max as u64 })
+}
+
+/// Counts escapes for large sets of characters.
+fn num_unicode_classes(pattern: &str) -> usize {
+    let mut escaped = false;
+    let is_class = |byte: &u8| {
+        let found = escaped && b"wWdDpP".contains(byte);
+        escaped = *byte == b'\\' && !escaped;
+        found
+    };
+    pattern.as_bytes().iter().copied().filter(is_class).count()
 }
 
 fn empty_text() -> TopLevelGrammar {
@@ -100,6 +120,19 @@ fn push_literal(pattern: &mut String, text: &str) {
         } else {
             // Also right for every ASCII character that means something in a regex.
             write!(pattern, "\\x{{{:x}}}", u32::from(c)).expect("a string takes all writes");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unicode_classes_are_counted_where_they_are_escapes() {
+        for (pattern, want) in [("w", 0), (r"\w", 1), (r"\\w", 0), (r"\\\w\pL[^\D]", 3), ("\\", 0)]
+        {
+            assert_eq!(num_unicode_classes(pattern), want, "{pattern}");
         }
     }
 }

@@ -4,7 +4,7 @@
 //! for ([`Spec`]: JSON Schema, regex, choice, plain text), their compilation ([`Compiler`]), the
 //! state of one sequence ([`Matcher`]), the bits for its next token ([`Mask`]) and stop strings
 //! ([`StopStrings`]). It runs on the CPU, in the caller's thread, on plain data: it must not know
-//! tensors, devices or tokenizer crates, start threads, read clocks, do I/O, or log. It fails
+//! tensors, devices or tokenizer crates, start threads, read clocks or do I/O. It fails
 //! closed: a state that it cannot vouch for is an error, never a mask that allows everything.
 //!
 //! A [`Compiled`] is shared between threads; a [`Matcher`] belongs to one sequence and may move

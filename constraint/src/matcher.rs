@@ -245,7 +245,39 @@ fn consume(engine: &mut llguidance::Matcher, token: TokenId) -> Result<Option<bo
         Ok(_) => engine.consume_token(token),
         Err(error) => Err(error),
     };
-    consumed
-        .map(|()| Some(engine.is_stopped()))
-        .map_err(|error| engine_message(&error.to_string()))
+    consumed.map(|()| Some(engine.is_stopped())).map_err(|error| engine_message(&error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Compiler, Spec, TokenBytes, VocabSource};
+
+    #[test]
+    fn a_panic_in_the_engine_is_an_error_of_that_matcher_and_its_forks() {
+        let mut tokens: Vec<_> = (0..=255).map(|byte| TokenBytes::Text(vec![byte])).collect();
+        tokens.push(TokenBytes::Special("<eos>".to_string()));
+        let vocab = Vocab::new(VocabSource { tokens, eos: vec![256], num_logits: 257 }, None);
+        let compiler = Compiler::new(Arc::new(vocab.unwrap())).unwrap();
+        let compiled = compiler.compile(&Spec::Regex("[a-z]+".to_string())).unwrap();
+
+        let mut matcher = compiled.matcher();
+        matcher.advance(97).unwrap();
+        let mut fork = matcher.fork();
+        let Engine::Grammar(engine) = &mut matcher.engine else { panic!("no grammar") };
+        engine.test_trigger_lexer_error().unwrap_err();
+        for matcher in [&mut matcher, &mut fork] {
+            let mut late = matcher.fork();
+            let error = matcher.mask().unwrap_err();
+            assert!(matches!(error, MatchError::Engine { num_tokens: 1, .. }), "{error:?}");
+            assert!(!error.to_string().contains("backtrace"), "{error}");
+            assert_eq!(matcher.advance(98).unwrap_err(), error);
+            assert!(matches!(late.advance(98), Err(MatchError::Engine { .. })));
+            assert!(!late.is_accepting());
+        }
+        // The lexer they share is lost; that of every other matcher is its own.
+        let mut other = compiled.matcher();
+        assert_eq!(other.advance(97).unwrap(), Event::Running);
+        assert!(other.mask().unwrap().allows(256));
+    }
 }

@@ -110,23 +110,29 @@ mod tests {
         check(&["終わり"], &["最", "終", "わ", "る"], &["最", "", "", "終わる"], "");
     }
 
-    #[test]
-    fn any_split_emits_what_the_whole_text_emits() {
-        let stops = ["</s>", "\n\nQ:", "ß§", "cd", "abcde"];
-        for text in ["xabcde", "xabc", "ab</s>c", "a\n\nQ: b", "a\n\nR: <</s>", "xß§ß", "no stop <", "ß\n\n"] {
-            let run = |pieces: &mut dyn Iterator<Item = &str>| {
-                let mut watch = StopStrings::new(stops.iter().map(ToString::to_string).collect());
-                let mut out: String = pieces.map(|piece| watch.push(piece).emit).collect();
-                out.push_str(&watch.flush());
-                (out, watch.is_stopped())
-            };
-            let whole = run(&mut std::iter::once(text));
-            for cut in (0..=text.len()).filter(|&at| text.is_char_boundary(at)) {
-                let (head, tail) = text.split_at(cut);
-                assert_eq!(run(&mut [head, tail].into_iter()), whole, "{text:?} cut at {cut}");
+    /// What the whole text at once must give: the text before the match that is complete first.
+    fn expected(stops: &[String], text: &str) -> (String, bool) {
+        let ends = (0..=text.len()).filter(|&end| text.is_char_boundary(end));
+        for end in ends {
+            let done = stops.iter().filter(|stop| text[..end].ends_with(stop.as_str()));
+            if let Some(longest) = done.map(String::len).max() {
+                return (text[..end - longest].to_string(), true);
             }
-            let chars: Vec<String> = text.chars().map(String::from).collect();
-            assert_eq!(run(&mut chars.iter().map(String::as_str)), whole, "{text:?} by character");
+        }
+        (text.to_string(), false)
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn cutting_the_text_into_pieces_changes_nothing(
+            stops in proptest::collection::vec("[abé]{1,4}", 0..4),
+            pieces in proptest::collection::vec("[abcé]{0,5}", 0..8),
+        ) {
+            let mut watch = StopStrings::new(stops.clone());
+            let mut shown: String = pieces.iter().map(|piece| watch.push(piece).emit).collect();
+            shown.push_str(&watch.flush());
+            let found = (shown, watch.is_stopped());
+            proptest::prop_assert_eq!(found, expected(&stops, &pieces.concat()));
         }
     }
 }

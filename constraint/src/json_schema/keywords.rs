@@ -21,6 +21,8 @@ pub(super) enum Kind {
     Const,
     /// Its value is a list of such literals.
     Enum,
+    /// A list of names.
+    Required,
     /// A bound on numbers.
     Bound,
     MultipleOf,
@@ -32,6 +34,8 @@ pub(super) enum Kind {
     Unsupported(&'static str),
     /// Names the schema; harmless at the root.
     Id,
+    /// Restricts nothing, but the engine refuses it.
+    Idle,
     /// Restricts nothing, or is read where it is referred to.
     Annotation,
     /// In no draft.
@@ -39,9 +43,8 @@ pub(super) enum Kind {
 }
 
 /// Formats that the engine enforces.
-pub(super) const FORMATS: [&str; 10] = [
-    "date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri",
-];
+pub(super) const FORMATS: [&str; 10] =
+    ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"];
 
 /// Looks a keyword up.
 pub(super) fn kind(keyword: &str) -> Kind {
@@ -58,8 +61,9 @@ pub(super) fn kind(keyword: &str) -> Kind {
         "enum" => Kind::Enum,
         "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" => Kind::Bound,
         "multipleOf" => Kind::MultipleOf,
-        "minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties"
-        | "maxProperties" => Kind::Count,
+        "minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties" | "maxProperties" => {
+            Kind::Count
+        }
         "pattern" => Kind::Pattern,
         "format" => Kind::Format,
         "not" => Kind::Unsupported("a grammar cannot express what a schema excludes"),
@@ -73,10 +77,11 @@ pub(super) fn kind(keyword: &str) -> Kind {
         "unevaluatedItems" | "unevaluatedProperties" => Kind::Unsupported(UNEVALUATED),
         "$dynamicRef" | "$recursiveRef" => Kind::Unsupported("only `$ref` is followed"),
         "$id" | "id" => Kind::Id,
-        "type" | "required" | "$schema" | "$defs" | "definitions" | "$anchor" | "$dynamicAnchor"
-        | "$recursiveAnchor" | "$vocabulary" | "$comment" | "title" | "description" | "default"
-        | "deprecated" | "readOnly" | "writeOnly" | "examples" | "contentMediaType"
-        | "contentEncoding" | "contentSchema" => Kind::Annotation,
+        "$dynamicAnchor" | "$recursiveAnchor" | "$vocabulary" => Kind::Idle,
+        "required" => Kind::Required,
+        "type" | "$schema" | "$defs" | "definitions" | "$anchor" | "$comment" | "title"
+        | "description" | "default" | "deprecated" | "readOnly" | "writeOnly" | "examples"
+        | "contentMediaType" | "contentEncoding" | "contentSchema" => Kind::Annotation,
         _ => Kind::Unknown,
     }
 }
@@ -97,12 +102,6 @@ pub(super) fn is_idle(keyword: &str, value: &Value, schema: &Map<String, Value>)
 
 fn is_empty_object(value: &Value) -> bool {
     value.as_object().is_some_and(Map::is_empty)
-}
-
-/// Says whether the engine, which computes bounds in floating point, holds this number exactly.
-pub(super) fn is_exact(number: &serde_json::Number) -> bool {
-    const LIMIT: f64 = 9_007_199_254_740_992.0;
-    number.as_f64().is_some_and(|value| value.abs() < LIMIT)
 }
 
 /// Says whether a string can be written with the escapes that are allowed.

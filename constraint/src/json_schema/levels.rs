@@ -1,15 +1,24 @@
 //! How deep the engine recurses over a schema, whatever order it visits references in.
 
-/// Returns an upper bound for the schemas on any way down from node 0, where a reference is
-/// followed once on each way. `edges[n]` are the schemas inside and referenced by schema `n`.
+/// A schema that a way down can start from: the root, or the target of a reference.
+#[derive(Debug, Default)]
+pub(super) struct Start {
+    /// Schemas on the longest way down inside it, references not followed.
+    pub(super) height: usize,
+    /// The starts that references inside it lead to.
+    pub(super) edges: Vec<usize>,
+}
+
+/// Returns an upper bound for the schemas on any way down from start 0, where a reference is
+/// followed only once on each way (the engine remembers which it has seen).
 ///
-/// The longest way through a graph is the heaviest way through its strongly connected components.
-/// In a component with a cycle every schema may be met twice: in its place, and by reference.
-pub(super) fn bound(edges: &[Vec<usize>]) -> usize {
+/// A way is a walk over starts that meets each once, so the longest is bounded by the heaviest way
+/// through the strongly connected components, each as heavy as its members together.
+pub(super) fn bound(starts: &[Start]) -> usize {
     let mut search = Search {
-        order: vec![0; edges.len()],
-        low: vec![0; edges.len()],
-        levels: vec![None; edges.len()],
+        order: vec![0; starts.len()],
+        low: vec![0; starts.len()],
+        levels: vec![None; starts.len()],
         stack: Vec::new(),
         next: 1,
     };
@@ -20,8 +29,8 @@ pub(super) fn bound(edges: &[Vec<usize>]) -> usize {
         if done == 0 {
             search.enter(node);
         }
-        let Some(&child) = edges[node].get(done) else {
-            search.leave(node, edges);
+        let Some(&child) = starts[node].edges.get(done) else {
+            search.leave(node, starts);
             if let Some(&(parent, _)) = frames.last() {
                 search.low[parent] = search.low[parent].min(search.low[node]);
             }
@@ -57,16 +66,15 @@ impl Search {
     }
 
     /// Completes the component that `node` is the root of, if it is one.
-    fn leave(&mut self, node: usize, edges: &[Vec<usize>]) {
+    fn leave(&mut self, node: usize, starts: &[Start]) {
         if self.low[node] != self.order[node] {
             return;
         }
         let start = self.stack.iter().rposition(|&entry| entry == node).unwrap_or(0);
         let members = self.stack.split_off(start);
-        let children = || members.iter().flat_map(|&member| &edges[member]);
-        let below = children().filter_map(|&child| self.levels[child]).max().unwrap_or(0);
-        let has_cycle = members.len() > 1 || children().any(|&child| child == node);
-        let own = if has_cycle { 2 * members.len() } else { 1 };
+        let children = members.iter().flat_map(|&member| &starts[member].edges);
+        let below = children.filter_map(|&child| self.levels[child]).max().unwrap_or(0);
+        let own: usize = members.iter().map(|&member| starts[member].height).sum();
         for &member in &members {
             self.levels[member] = Some(below + own);
         }
@@ -75,22 +83,32 @@ impl Search {
 
 #[cfg(test)]
 mod tests {
-    use super::bound;
+    use super::*;
+
+    #[track_caller]
+    fn check(starts: &[(usize, &[usize])], want: usize) {
+        let start = |&(height, edges): &(usize, &[usize])| Start { height, edges: edges.to_vec() };
+        assert_eq!(bound(&starts.iter().map(start).collect::<Vec<_>>()), want);
+    }
 
     #[test]
     fn levels_of_chains_trees_and_cycles() {
-        assert_eq!(bound(&[vec![]]), 1);
-        assert_eq!(bound(&[vec![1], vec![2], vec![]]), 3);
-        assert_eq!(bound(&[vec![1, 2], vec![], vec![3], vec![]]), 3);
+        check(&[(1, &[])], 1);
+        check(&[(1, &[1]), (5, &[2]), (1, &[])], 7);
+        check(&[(1, &[1, 2]), (1, &[]), (1, &[3]), (1, &[])], 3);
         // A diamond is as deep as its longer side.
-        assert_eq!(bound(&[vec![1, 2], vec![3], vec![4], vec![], vec![3]]), 4);
+        check(&[(1, &[1, 2]), (1, &[3]), (1, &[4]), (1, &[]), (1, &[3])], 4);
         // A schema that contains itself, and one below it.
-        assert_eq!(bound(&[vec![0, 1], vec![]]), 3);
-        // Three schemas that refer to each other.
-        assert_eq!(bound(&[vec![1], vec![2], vec![0, 3], vec![]]), 7);
-        // A million in a row end in a number, not in a stack overflow.
-        let chain: Vec<Vec<usize>> =
-            (1..=1_000_000).map(|next| if next < 1_000_000 { vec![next] } else { vec![] }).collect();
-        assert_eq!(bound(&chain), 1_000_000);
+        check(&[(2, &[1]), (2, &[1, 2]), (3, &[])], 7);
+        // Three schemas that refer to each other, in any order.
+        check(&[(1, &[1]), (2, &[2]), (3, &[3]), (4, &[1, 2])], 10);
+        check(&[(1, &[3]), (2, &[3, 2]), (3, &[1]), (4, &[1, 2])], 10);
+    }
+
+    #[test]
+    fn a_million_in_a_row_are_a_number_and_no_stack_overflow() {
+        let edges = |next| if next < 1_000_000 { vec![next] } else { Vec::new() };
+        let chain = (1..=1_000_000).map(|next| Start { height: 1, edges: edges(next) });
+        assert_eq!(bound(&chain.collect::<Vec<_>>()), 1_000_000);
     }
 }

@@ -5,9 +5,13 @@
 //! `format` the engine does not know, and a keyword that no draft knows, are annotations: they are
 //! dropped with a warning, as the specification says.
 
+mod finite;
 mod keywords;
 mod levels;
+mod numbers;
+mod pointer;
 mod walk;
+mod widths;
 
 use serde_json::{Value, json};
 
@@ -26,6 +30,10 @@ const WHITESPACE: &str = r"[ ]|\n[ ]{0,16}";
 /// Escapes in strings. Without `\u`, each text has one spelling, so that a property name cannot be
 /// written in a second way to pass as an additional property.
 const ESCAPES: &str = "nrbtf\\\"";
+
+/// Parts of the engine's messages about its limits.
+const LIMITS: [&str; 7] =
+    ["too big", "too large", "too complex", "too many", "exceeded", "limit", "panic"];
 
 /// A schema that the engine may see.
 pub(crate) struct Prepared {
@@ -73,8 +81,7 @@ pub(crate) fn explain(message: String, places: &Places) -> SpecError {
     if has("oneOf constraints are not supported") {
         unsupported("oneOf", "its options cannot be shown to exclude each other")
     } else if has("min/maxProperties only supported") {
-        let keyword =
-            if places.has("minProperties") { "minProperties" } else { "maxProperties" };
+        let keyword = if places.has("minProperties") { "minProperties" } else { "maxProperties" };
         unsupported(keyword, "only where all listed properties are required")
     } else if has("circular references with sibling keys") {
         unsupported("$ref", "it leads back to itself beside other keywords")
@@ -86,9 +93,7 @@ pub(crate) fn explain(message: String, places: &Places) -> SpecError {
         unsupported("pattern", "it is too complex together with its other bounds")
     } else if has("Unsatisfiable schema") {
         SpecError::Unsatisfiable { message }
-    } else if has("too big") || has("too large") || has("too complex") || has("panic") {
-        SpecError::TooComplex { message }
-    } else if has("exceeded") || has("too many") || has("limit") || has("fuel") {
+    } else if LIMITS.iter().any(|part| has(part)) {
         SpecError::TooComplex { message }
     } else {
         SpecError::Schema { at: None, message }

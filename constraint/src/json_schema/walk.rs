@@ -5,15 +5,23 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::keywords::{FORMATS, Kind, is_exact, is_idle, is_writable, kind};
-use super::levels;
+use super::finite::Schemas;
+use super::keywords::{FORMATS, Kind, is_idle, is_writable, kind};
+use super::levels::{self, Start};
+use super::numbers::{is_exact, multiples_fit};
+use super::pointer::{escape, percent_decode};
+use super::widths::Widths;
 use crate::compile::Limits;
 use crate::error::SpecError;
-use crate::grammar::{Use, check_limit, check_regex};
+use crate::grammar::{MAX_UNICODE_CLASSES, Use, check_limit, check_regex};
 
+/// The engine takes time quadratic in some of them.
+const MAX_SCHEMAS: usize = 10_000;
 /// The engine compares patterns, and options of `oneOf`, pair by pair.
 const MAX_PATTERN_PROPERTIES: usize = 32;
 const MAX_ONE_OF: usize = 1_000;
+/// The engine recurses over them, as over the properties of a schema.
+const MAX_LITERAL_PROPERTIES: usize = 1_000;
 /// Longer names would make pointers to what they hold costly.
 const MAX_NAME_BYTES: usize = 512;
 /// More warnings help nobody.
@@ -54,6 +62,9 @@ pub(super) fn walk(root: &Value, limits: &Limits) -> Result<Walked, SpecError> {
         by_address: HashMap::new(),
         spellings: HashMap::new(),
         multiples: Vec::new(),
+        targets: HashMap::new(),
+        widths: Widths::default(),
+        num_classes: 0,
         nested_id: None,
         places: HashMap::new(),
         dropped: Vec::new(),
@@ -68,7 +79,7 @@ pub(super) fn walk(root: &Value, limits: &Limits) -> Result<Walked, SpecError> {
         next += 1;
     }
     walk.check_whole()?;
-    Ok(walk.finish())
+    walk.finish()
 }
 
 struct Node<'a> {
@@ -77,8 +88,8 @@ struct Node<'a> {
     parent: Option<usize>,
     /// The pointer from there.
     suffix: String,
-    /// Schemas inside and referenced by this one.
-    edges: Vec<usize>,
+    /// Schemas inside this one.
+    children: Vec<usize>,
 }
 
 struct Walk<'a> {
@@ -88,7 +99,11 @@ struct Walk<'a> {
     by_address: HashMap<*const Value, usize>,
     /// How each referenced schema was first written.
     spellings: HashMap<usize, &'a str>,
+    /// The schema that each `$ref` leads to.
+    targets: HashMap<usize, usize>,
     multiples: Vec<f64>,
+    widths: Widths,
+    num_classes: usize,
     nested_id: Option<usize>,
     /// The schema that holds each keyword; none if several do. Pointers are made at the end: they
     /// can be long, and most are never read.
@@ -103,19 +118,21 @@ impl<'a> Walk<'a> {
         let idx = self.nodes.len();
         let known = *self.by_address.entry(std::ptr::from_ref(value)).or_insert(idx);
         if known == idx {
-            self.nodes.push(Node { value, parent, suffix, edges: Vec::new() });
+            self.nodes.push(Node { value, parent, suffix, children: Vec::new() });
+            self.widths.push();
         }
         known
     }
 
-    fn child(&mut self, node: usize, value: &'a Value, suffix: String) -> Result<(), SpecError> {
+    fn child(&mut self, node: usize, value: &'a Value, suffix: String) -> Result<usize, SpecError> {
         if !value.is_object() && !value.is_boolean() {
             let at = Some(self.pointer(node) + &suffix);
             return Err(SpecError::Schema { at, message: "wanted a schema here".to_string() });
         }
         let child = self.node(value, Some(node), suffix);
-        self.nodes[node].edges.push(child);
-        Ok(())
+        self.nodes[node].children.push(child);
+        check_limit("schemas in a schema", self.nodes.len(), MAX_SCHEMAS)?;
+        Ok(child)
     }
 
     /// Returns the JSON pointer of a node.
@@ -155,7 +172,7 @@ impl<'a> Walk<'a> {
         for (keyword, value) in schema {
             check_limit("bytes of a name in a schema", keyword.len(), MAX_NAME_BYTES)?;
             let kind = kind(keyword);
-            if !matches!(kind, Kind::Annotation | Kind::Unknown | Kind::Id) {
+            if !matches!(kind, Kind::Annotation | Kind::Unknown | Kind::Id | Kind::Idle) {
                 self.places.entry(keyword).and_modify(|at| *at = None).or_insert(Some(node));
             }
             match kind {
@@ -167,6 +184,11 @@ impl<'a> Walk<'a> {
                 }
                 Kind::Reference => self.visit_reference(node, value)?,
                 Kind::Const => self.check_literals(node, keyword, std::slice::from_ref(value))?,
+                Kind::Required => {
+                    let names = value.as_array();
+                    let names = names.ok_or_else(|| self.invalid(node, keyword, "a list"))?;
+                    self.check_required(node, schema, names);
+                }
                 Kind::Enum => {
                     let literals = value.as_array();
                     let literals = literals.ok_or_else(|| self.invalid(node, keyword, "a list"))?;
@@ -184,6 +206,7 @@ impl<'a> Walk<'a> {
                     self.dropped.push((node, keyword));
                 }
                 Kind::Unsupported(why) => return Err(self.unsupported(node, keyword, why)),
+                Kind::Idle => self.dropped.push((node, keyword)),
                 Kind::Id if node == 0 => self.dropped.push((node, keyword)),
                 Kind::Id if keyword == "$id" => self.nested_id = Some(node),
                 Kind::Id | Kind::Annotation => {}
@@ -206,12 +229,18 @@ impl<'a> Walk<'a> {
                     check_limit("options of a `oneOf`", items.len(), MAX_ONE_OF)?;
                 }
                 for (idx, item) in items.iter().enumerate() {
-                    self.child(node, item, format!("/{keyword}/{idx}"))?;
+                    let child = self.child(node, item, format!("/{keyword}/{idx}"))?;
+                    match keyword {
+                        "allOf" => self.widths.at(node).all.push(child),
+                        "anyOf" => self.widths.at(node).any.push(child),
+                        "oneOf" => self.widths.at(node).one.push(child),
+                        _ => {}
+                    }
                 }
                 Ok(())
             }
             (_, Kind::Schemas) => Err(self.invalid(node, keyword, "a list of schemas")),
-            _ => self.child(node, value, format!("/{keyword}")),
+            _ => self.child(node, value, format!("/{keyword}")).map(drop),
         }
     }
 
@@ -227,6 +256,7 @@ impl<'a> Walk<'a> {
         if kind == Kind::PatternProperties {
             check_limit("patterns in `patternProperties`", map.len(), MAX_PATTERN_PROPERTIES)?;
         }
+        self.widths.at(node).num_names += map.len();
         for (name, schema) in map {
             check_limit("bytes of a name in a schema", name.len(), MAX_NAME_BYTES)?;
             if kind == Kind::PatternProperties {
@@ -251,7 +281,8 @@ impl<'a> Walk<'a> {
             return Err(self.invalid(node, "$ref", &format!("a schema at {reference:?}")));
         }
         let target = self.node(target, None, pointer);
-        self.nodes[node].edges.push(target);
+        self.targets.insert(node, target);
+        self.widths.at(node).all.push(target);
         if *self.spellings.entry(target).or_insert(reference) != reference {
             let why = "the schema it leads to is also referenced in another spelling";
             return Err(self.unsupported(node, "$ref", why));
@@ -277,19 +308,26 @@ impl<'a> Walk<'a> {
                     return Err(self.unsupported(node, keyword, &why));
                 }
                 Value::Array(items) => todo.extend(items),
-                Value::Object(object) => todo.extend(object.values()),
+                Value::Object(object) => {
+                    check_limit("properties of a literal", object.len(), MAX_LITERAL_PROPERTIES)?;
+                    todo.extend(object.values());
+                }
                 _ => {}
             }
         }
         Ok(())
     }
 
-    fn check_number(
-        &mut self,
-        node: usize,
-        keyword: &str,
-        value: &Value,
-    ) -> Result<(), SpecError> {
+    fn check_required(&mut self, node: usize, schema: &Map<String, Value>, names: &[Value]) {
+        let properties = schema.get("properties").and_then(Value::as_object);
+        let listed = |name: &&Value| {
+            name.as_str().is_some_and(|name| properties.is_some_and(|p| p.contains_key(name)))
+        };
+        let num_listed = names.iter().filter(listed).count();
+        self.widths.at(node).num_names += names.len() - num_listed;
+    }
+
+    fn check_number(&mut self, node: usize, keyword: &str, value: &Value) -> Result<(), SpecError> {
         let number = match value {
             Value::Number(number) => number,
             // Draft 4 turns the other bound into an exclusive one.
@@ -310,24 +348,33 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn check_count(&self, node: usize, keyword: &str, value: &Value) -> Result<(), SpecError> {
+    fn check_count(&mut self, node: usize, keyword: &str, value: &Value) -> Result<(), SpecError> {
         let count = value.as_u64();
         let count = count.ok_or_else(|| self.invalid(node, keyword, "a whole number from 0"))?;
         if count > MAX_COUNT {
             return Err(SpecError::TooLarge { limit: "a length", found: count, max: MAX_COUNT });
         }
+        if keyword.ends_with("Properties") && count > 0 {
+            self.widths.at(node).is_bounded = true;
+        }
         Ok(())
     }
 
-    fn check_pattern(&self, node: usize, keyword: &str, pattern: &str) -> Result<(), SpecError> {
-        check_regex(pattern, self.limits, Use::Search).map_err(|error| match error {
-            SpecError::Regex { message } => SpecError::Schema {
-                at: Some(format!("{}/{keyword}", self.pointer(node))),
-                message,
-            },
+    fn check_pattern(
+        &mut self,
+        node: usize,
+        keyword: &str,
+        pattern: &str,
+    ) -> Result<(), SpecError> {
+        let checked = check_regex(pattern, self.limits, Use::Search);
+        self.num_classes += checked.map_err(|error| match error {
+            SpecError::Regex { message } => {
+                SpecError::Schema { at: Some(format!("{}/{keyword}", self.pointer(node))), message }
+            }
             SpecError::Unsupported { message, .. } => self.unsupported(node, keyword, &message),
             other => other,
-        })
+        })?;
+        check_limit("Unicode classes of a schema", self.num_classes, MAX_UNICODE_CLASSES)
     }
 
     fn check_format(&mut self, node: usize, value: &Value) -> Result<(), SpecError> {
@@ -349,18 +396,50 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn finish(self) -> Walked {
+    /// Returns the root and the targets of references, as the engine may recurse from them.
+    fn starts(&self) -> Vec<Start> {
+        // The root is no target here, even if there is a reference to it: it is met twice then.
+        let roots: Vec<usize> = std::iter::once(0).chain(self.spellings.keys().copied()).collect();
+        let targets = roots.iter().enumerate().skip(1);
+        let start_of: HashMap<usize, usize> = targets.map(|(start, &node)| (node, start)).collect();
+        let start = |&root: &usize| {
+            let mut start = Start::default();
+            let mut todo = vec![(root, 1)];
+            while let Some((node, depth)) = todo.pop() {
+                start.height = start.height.max(depth);
+                start.edges.extend(self.targets.get(&node).map(|target| start_of[target]));
+                todo.extend(self.nodes[node].children.iter().map(|&child| (child, depth + 1)));
+            }
+            start
+        };
+        roots.iter().map(start).collect()
+    }
+
+    /// Makes the engine's schema. Schemas that only endless values satisfy become `false`.
+    fn finish(self) -> Result<Walked, SpecError> {
+        let values = self.nodes.iter().map(|node| node.value).collect();
+        let schemas = Schemas { values, by_address: &self.by_address, targets: &self.targets };
+        let finite = schemas.finite();
+        if !finite[0] {
+            let message = "no value can be complete: the schema rules all out or requires itself";
+            return Err(SpecError::Unsatisfiable { message: message.to_string() });
+        }
         let mut schema = self.root.clone();
         for &(node, keyword) in &self.dropped {
             if let Some(Value::Object(object)) = schema.pointer_mut(&self.pointer(node)) {
                 object.shift_remove(keyword);
             }
         }
+        for (node, _) in finite.iter().enumerate().filter(|(_, finite)| !**finite) {
+            if let Some(value) = schema.pointer_mut(&self.pointer(node)) {
+                *value = Value::Bool(false);
+            }
+        }
         let place = |(&keyword, &node): (&&str, &Option<usize>)| {
             (keyword.to_string(), node.map(|node| self.pointer(node)))
         };
         let places = Places(self.places.iter().map(place).collect());
-        Walked { schema, warnings: self.warnings, places }
+        Ok(Walked { schema, warnings: self.warnings, places })
     }
 
     /// Checks what only the whole schema shows.
@@ -376,45 +455,9 @@ impl<'a> Walk<'a> {
                 message: "the least common multiple of several does not fit 32 bits".to_string(),
             });
         }
-        let edges: Vec<Vec<usize>> = self.nodes.iter().map(|node| node.edges.clone()).collect();
-        let levels = levels::bound(&edges);
-        check_limit("nested schemas, references followed", levels, self.limits.max_schema_levels)
+        let levels = levels::bound(&self.starts());
+        let max = self.limits.max_schema_levels;
+        check_limit("nested schemas, references followed", levels, max)?;
+        self.widths.check()
     }
-}
-
-/// Says whether the product of any two multiples fits the engine's 32-bit decimals.
-fn multiples_fit(multiples: &[f64]) -> bool {
-    const MAX_DECIMALS: usize = 9;
-    let decimals = |value: &f64| {
-        let text = format!("{value}");
-        text.split_once('.').map_or(0, |(_, fraction)| fraction.len())
-    };
-    let most = multiples.iter().map(decimals).max().unwrap_or(0);
-    if multiples.len() < 2 || multiples.iter().all(|value| value == &multiples[0]) {
-        return true;
-    }
-    let scale = 10f64.powi(i32::try_from(most.min(MAX_DECIMALS + 1)).unwrap_or(i32::MAX));
-    most <= MAX_DECIMALS && multiples.iter().all(|value| value * scale <= 65_535.0)
-}
-
-/// Escapes a name for a JSON pointer.
-fn escape(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
-}
-
-/// Decodes `%XX`; none if that is malformed or not UTF-8.
-fn percent_decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        rest = &rest[2..];
-    }
-    String::from_utf8(bytes).ok()
 }

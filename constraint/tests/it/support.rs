@@ -128,12 +128,16 @@ pub(crate) fn walk(matcher: &mut Matcher, rng: &mut Rng) -> Option<(Vec<u8>, Vec
         assert!(!mask.allows(SPECIAL) && !mask.allows(UNUSED), "control token allowed");
         assert!(allowed.iter().all(|&t| (t as usize) < NUM_TOKENS), "padded logit allowed");
         let accepting = matcher.is_accepting();
-        assert!(EOS.iter().all(|&eos| mask.allows(eos) == accepting), "end tokens and state differ");
+        assert!(
+            EOS.iter().all(|&eos| mask.allows(eos) == accepting),
+            "end tokens and state differ"
+        );
         let closing: Vec<TokenId> = allowed
             .iter()
             .copied()
             .filter(|&t| {
-                EOS.contains(&t) || matches!(vocab_bytes[t as usize].last(), Some(b'"' | b'}' | b']'))
+                EOS.contains(&t)
+                    || matches!(vocab_bytes[t as usize].last(), Some(b'"' | b'}' | b']'))
             })
             .collect();
         let token = if !closing.is_empty() && rng.below(3) > 0 {

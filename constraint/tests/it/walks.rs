@@ -66,7 +66,8 @@ fn every_finished_json_validates() {
     for schema in schemas() {
         let validator = jsonschema::validator_for(&schema).unwrap();
         for compiler in [&*COMPILER, &*CANONICAL] {
-            let num_finished = (0..15).filter(|_| is_valid(compiler, &schema, &validator, &mut rng));
+            let num_finished =
+                (0..15).filter(|_| is_valid(compiler, &schema, &validator, &mut rng));
             assert!(num_finished.count() >= 5, "hardly a walk ended: {schema}");
         }
     }
