@@ -1,0 +1,205 @@
+//! One error enum per kind of operation: making a vocabulary, compiling a specification, matching.
+
+use crate::TokenId;
+
+/// Why a vocabulary cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VocabError {
+    /// The count of tokens or logits is outside what masks can hold.
+    #[error("vocabulary has {found} {what}, wanted 1 to {max}")]
+    Size {
+        /// `tokens` or `logits`.
+        what: &'static str,
+        /// The count given.
+        found: usize,
+        /// The largest count supported.
+        max: usize,
+    },
+    /// An end token is no token of the vocabulary.
+    #[error("end token {token} is outside the vocabulary of {num_tokens} tokens")]
+    EosOutOfRange {
+        /// The end token given.
+        token: TokenId,
+        /// Tokens in the vocabulary.
+        num_tokens: usize,
+    },
+    /// No end token can be sampled, so no output could end.
+    #[error("none of the {found} end tokens is among the {num_logits} logits")]
+    NoEos {
+        /// End tokens given.
+        found: usize,
+        /// Width of the logits.
+        num_logits: usize,
+    },
+    /// The token trie could not be built.
+    #[error("token trie: {message}")]
+    Trie {
+        /// What the engine said.
+        message: String,
+    },
+}
+
+/// Why a specification cannot be compiled. All of these are the caller's to mend.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpecError {
+    /// A regular expression is not one.
+    #[error("regex is not valid: {message}")]
+    Regex {
+        /// What is wrong, and where in the regex.
+        message: String,
+    },
+    /// A JSON Schema is not one.
+    #[error("schema is not valid{}: {message}", Place(.at))]
+    Schema {
+        /// JSON pointer into the schema, where known.
+        at: Option<String>,
+        /// What is wrong.
+        message: String,
+    },
+    /// The specification means something that the grammar cannot express.
+    #[error("`{keyword}` is not supported{}: {message}", Place(.at))]
+    Unsupported {
+        /// The schema keyword or regex feature.
+        keyword: String,
+        /// JSON pointer to the schema that holds the keyword, where known.
+        at: Option<String>,
+        /// Why it cannot be expressed.
+        message: String,
+    },
+    /// No output satisfies the specification.
+    #[error("nothing satisfies the specification: {message}")]
+    Unsatisfiable {
+        /// What excludes every output.
+        message: String,
+    },
+    /// A limit on the specification's size is exceeded.
+    #[error("{limit}: found {found}, at most {max} allowed")]
+    TooLarge {
+        /// What was counted, with its unit.
+        limit: &'static str,
+        /// The count found.
+        found: u64,
+        /// The count allowed.
+        max: u64,
+    },
+    /// The compiled form would exceed the engine's limits, or the engine failed on it.
+    #[error("specification is too complex: {message}")]
+    TooComplex {
+        /// What the engine said.
+        message: String,
+    },
+    /// A choice without options.
+    #[error("choice has no options, wanted at least one")]
+    NoChoices,
+    /// A choice names the same option twice.
+    #[error("choice options {first} and {second} are both {text:?}")]
+    DuplicateChoice {
+        /// The option's text.
+        text: String,
+        /// Index of its first occurrence.
+        first: usize,
+        /// Index of its second occurrence.
+        second: usize,
+    },
+}
+
+/// Why a matcher cannot go on. Except for [`MatchError::Ended`] and [`MatchError::Rollback`] the
+/// matcher that reported it repeats it for ever; its forks are unaffected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MatchError {
+    /// The token is not allowed here.
+    #[error("token {token} is not allowed after {num_tokens} tokens")]
+    NotAllowed {
+        /// The token given.
+        token: TokenId,
+        /// Tokens accepted before it.
+        num_tokens: usize,
+    },
+    /// An end token was accepted: nothing can follow.
+    #[error("the output ended after {num_tokens} tokens")]
+    Ended {
+        /// Tokens accepted, the end token included.
+        num_tokens: usize,
+    },
+    /// No token is allowed and the value may not end: the mask would be all zero.
+    #[error("no token is allowed after {num_tokens} tokens and the value may not end")]
+    DeadEnd {
+        /// Tokens accepted so far.
+        num_tokens: usize,
+    },
+    /// More tokens to take back than were accepted.
+    #[error("cannot take back {wanted} tokens of {found}")]
+    Rollback {
+        /// Tokens to take back.
+        wanted: usize,
+        /// Tokens accepted.
+        found: usize,
+    },
+    /// The engine reached a limit or failed.
+    #[error("constraint engine failed after {num_tokens} tokens: {message}")]
+    Engine {
+        /// Tokens accepted so far.
+        num_tokens: usize,
+        /// What the engine said.
+        message: String,
+    },
+}
+
+/// Shows an optional JSON pointer as ` at <pointer>`; the root is named, since its pointer is empty.
+struct Place<'a>(&'a Option<String>);
+
+impl std::fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.as_deref() {
+            None => Ok(()),
+            Some("") => f.write_str(" at the schema's root"),
+            Some(pointer) => write!(f, " at {pointer}"),
+        }
+    }
+}
+
+/// Cuts the engine's message down to what a caller may read: no state dump, no backtrace with
+/// machine paths, no grammar of a megabyte.
+pub(crate) fn engine_message(raw: &str) -> String {
+    const MAX_CHARS: usize = 400;
+    let end = ["\n<non-verbose/>", "\n<state>", "\n<backtrace>"]
+        .iter()
+        .filter_map(|tail| raw.find(tail))
+        .min()
+        .unwrap_or(raw.len());
+    let text = raw[..end].trim();
+    match text.char_indices().nth(MAX_CHARS) {
+        None => text.to_string(),
+        Some((cut, _)) => format!("{}…", &text[..cut]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engine_messages_lose_dumps_and_keep_characters_whole() {
+        assert_eq!(engine_message("bad token\n<non-verbose/>"), "bad token");
+        assert_eq!(engine_message("panic: x\n<backtrace>\n 0: f\n</backtrace>"), "panic: x");
+        assert_eq!(engine_message(&"é".repeat(500)), format!("{}…", "é".repeat(400)));
+    }
+
+    #[test]
+    fn unsupported_keyword_names_its_place() {
+        let error = |at: Option<&str>| {
+            SpecError::Unsupported {
+                keyword: "not".into(),
+                at: at.map(str::to_string),
+                message: "no complement of a schema".into(),
+            }
+            .to_string()
+        };
+        assert_eq!(error(None), "`not` is not supported: no complement of a schema");
+        assert!(error(Some("")).contains("at the schema's root"));
+        assert!(error(Some("/properties/a")).contains("at /properties/a:"));
+    }
+}

@@ -1,0 +1,67 @@
+//! The bits of one row: which tokens may come next. Owns the layout, knows no grammar.
+
+use crate::TokenId;
+use crate::vocab::Vocab;
+
+/// Holds one bit per logit: bit `t % 32` of word `t / 32` is set when token `t` is allowed.
+///
+/// At least one bit is set; bits of tokens that do not exist, and of the last word's tail, are not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mask {
+    words: Box<[u32]>,
+    num_allowed: usize,
+}
+
+impl Mask {
+    /// Takes `raw` (of any length) cut or padded to the vocabulary's words and to the tokens that
+    /// exist. `None` if no bit is left.
+    pub(crate) fn from_raw(raw: &[u32], vocab: &Vocab) -> Option<Self> {
+        let raw = raw.iter().copied().chain(std::iter::repeat(0));
+        let words: Box<[u32]> =
+            vocab.allow_all().iter().zip(raw).map(|(valid, bits)| valid & bits).collect();
+        let num_allowed = words.iter().map(|word| word.count_ones() as usize).sum();
+        (num_allowed > 0).then_some(Self { words, num_allowed })
+    }
+
+    /// Returns the words, `num_words` of the vocabulary.
+    pub fn words(&self) -> &[u32] {
+        &self.words
+    }
+
+    /// Returns the words by value.
+    pub fn into_words(self) -> Box<[u32]> {
+        self.words
+    }
+
+    /// Returns how many tokens are allowed; at least 1.
+    pub fn num_allowed(&self) -> usize {
+        self.num_allowed
+    }
+
+    /// Returns the bytes that the words take.
+    pub fn num_bytes(&self) -> usize {
+        self.words.len() * size_of::<u32>()
+    }
+
+    /// Says whether `token` is allowed; false beyond the logits.
+    pub fn allows(&self, token: TokenId) -> bool {
+        has_bit(&self.words, token)
+    }
+
+    /// Iterates over the allowed tokens in ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = TokenId> + '_ {
+        (0u32..).zip(&self.words).flat_map(|(word_idx, &word)| {
+            (0..32).filter(move |bit| word >> bit & 1 == 1).map(move |bit| word_idx * 32 + bit)
+        })
+    }
+}
+
+/// Says whether bit `token` is set; false beyond the words.
+pub(crate) fn has_bit(words: &[u32], token: TokenId) -> bool {
+    words.get(token as usize / 32).is_some_and(|word| word >> (token % 32) & 1 == 1)
+}
+
+/// Sets bit `token`, which lies within the words.
+pub(crate) fn set_bit(words: &mut [u32], token: TokenId) {
+    words[token as usize / 32] |= 1 << (token % 32);
+}

@@ -1,0 +1,242 @@
+//! The vocabulary as constraints see it: true bytes per token, end tokens, width of the logits.
+//! Built from plain data; must not know any tokenizer crate.
+
+use std::sync::Arc;
+
+use llguidance::panic_utils::catch_unwind;
+use toktrie::{TokEnv, TokRxInfo, TokTrie, TokenizerEnv};
+
+use crate::TokenId;
+use crate::error::{VocabError, engine_message};
+use crate::mask::{has_bit, set_bit};
+
+/// The trie keeps a token id in 24 bits, of which the last value means "none".
+const MAX_TOKENS: usize = (1 << 24) - 1;
+/// The trie can step back over this many bytes at most.
+const MAX_TOKEN_BYTES: usize = 1024;
+/// The byte that UTF-8 never uses marks special tokens in the trie.
+const SPECIAL: u8 = TokTrie::SPECIAL_TOKEN_MARKER;
+
+/// Gives a vocabulary as plain data.
+#[derive(Clone, Debug, Default)]
+pub struct VocabSource {
+    /// What each token stands for; the index is the id.
+    pub tokens: Vec<TokenBytes>,
+    /// All ids that end an output. Whatever `tokens` says of them, they are never text.
+    pub eos: Vec<TokenId>,
+    /// Width of the logits: may be wider (padding) or narrower than `tokens`.
+    pub num_logits: usize,
+}
+
+/// Says what a token stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenBytes {
+    /// These bytes, exactly as they appear in the output (no `Ġ`, no `▁`, no `<0x0A>`).
+    Text(Vec<u8>),
+    /// A control token of this name. No constraint lets it appear as text.
+    Special(String),
+    /// An id without a token. Never allowed, constrained or not.
+    Unused,
+}
+
+/// Tokenises text the way the model's tokenizer does, so that forced text gets the tokens that the
+/// model knows it by.
+pub trait Encode: Send + Sync {
+    /// Returns the tokens of `text`, without any added prefix or special token. `text` may end in
+    /// the middle of a UTF-8 character.
+    fn encode(&self, text: &[u8]) -> Vec<TokenId>;
+}
+
+/// Holds a vocabulary, checked once. Shared by everything that constrains one model.
+pub struct Vocab {
+    env: TokEnv,
+    num_logits: usize,
+    eos: Vec<TokenId>,
+    valid: Box<[u32]>,
+    eos_words: Box<[u32]>,
+}
+
+impl Vocab {
+    /// Checks `source` and builds the token trie.
+    ///
+    /// With `encode`, text that the grammar forces is offered only in its canonical tokens; without
+    /// it, in any tokenisation. Tokens longer than 1,024 bytes are never offered under a constraint.
+    ///
+    /// # Errors
+    /// No or too many tokens or logits; an end token that is no token; no end token that could be
+    /// sampled. An end token beyond narrower logits is left out.
+    pub fn new(source: VocabSource, encode: Option<Arc<dyn Encode>>) -> Result<Self, VocabError> {
+        let VocabSource { tokens, eos, num_logits } = source;
+        for (what, found) in [("tokens", tokens.len()), ("logits", num_logits)] {
+            if found == 0 || found > MAX_TOKENS {
+                return Err(VocabError::Size { what, found, max: MAX_TOKENS });
+            }
+        }
+        let eos = check_eos(&eos, tokens.len(), num_logits)?;
+        let num_words = num_logits.div_ceil(32);
+        let mut valid = vec![0u32; num_words].into_boxed_slice();
+        let mut eos_words = valid.clone();
+        for &token in &eos {
+            set_bit(&mut eos_words, token);
+            set_bit(&mut valid, token);
+        }
+        let mut words = Vec::with_capacity(tokens.len().min(num_logits));
+        for (id, token) in (0u32..).zip(tokens.iter().take(num_logits)) {
+            if *token != TokenBytes::Unused {
+                set_bit(&mut valid, id);
+            }
+            words.push(trie_word(token, has_bit(&eos_words, id)));
+        }
+        let trie = build_trie(&words, &eos)?;
+        let env = Arc::new(Env { trie, encode });
+        Ok(Self { env, num_logits, eos, valid, eos_words })
+    }
+
+    /// Returns the width of the logits.
+    pub fn num_logits(&self) -> usize {
+        self.num_logits
+    }
+
+    /// Returns the 32-bit words of a mask: `ceil(num_logits / 32)`.
+    pub fn num_words(&self) -> usize {
+        self.valid.len()
+    }
+
+    /// Returns the end tokens, each once, in the order given.
+    pub fn eos(&self) -> &[TokenId] {
+        &self.eos
+    }
+
+    /// Says whether `token` ends an output.
+    pub fn is_eos(&self, token: TokenId) -> bool {
+        has_bit(&self.eos_words, token)
+    }
+
+    /// Says whether `token` exists and can be sampled.
+    pub fn contains(&self, token: TokenId) -> bool {
+        has_bit(&self.valid, token)
+    }
+
+    /// Returns the mask words for unconstrained rows: every token that exists, no padded logit.
+    pub fn allow_all(&self) -> &[u32] {
+        &self.valid
+    }
+
+    /// Returns the bytes that `token` writes: none for special, unused and unknown tokens.
+    pub fn token_bytes(&self, token: TokenId) -> &[u8] {
+        let bytes = self.env.tok_trie().token(token);
+        if bytes.first() == Some(&SPECIAL) { &[] } else { bytes }
+    }
+
+    /// Returns the mask words that allow the end tokens only.
+    pub(crate) fn eos_words(&self) -> &[u32] {
+        &self.eos_words
+    }
+
+    /// Returns the engine's view of the vocabulary.
+    pub(crate) fn env(&self) -> &TokEnv {
+        &self.env
+    }
+}
+
+impl std::fmt::Debug for Vocab {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vocab")
+            .field("num_tokens", &self.env.tok_trie().vocab_size())
+            .field("num_logits", &self.num_logits)
+            .field("eos", &self.eos)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Returns the end tokens within the logits, each once.
+fn check_eos(
+    given: &[TokenId],
+    num_tokens: usize,
+    num_logits: usize,
+) -> Result<Vec<TokenId>, VocabError> {
+    let mut eos = Vec::new();
+    for &token in given {
+        if token as usize >= num_tokens {
+            return Err(VocabError::EosOutOfRange { token, num_tokens });
+        }
+        if (token as usize) < num_logits && !eos.contains(&token) {
+            eos.push(token);
+        }
+    }
+    if eos.is_empty() {
+        return Err(VocabError::NoEos { found: given.len(), num_logits });
+    }
+    Ok(eos)
+}
+
+/// Returns the bytes under which the trie keeps a token; empty keeps it out of the trie.
+fn trie_word(token: &TokenBytes, is_eos: bool) -> Vec<u8> {
+    let special = |name: &str| {
+        let mut word = vec![SPECIAL];
+        word.extend_from_slice(name.as_bytes());
+        if word.len() > MAX_TOKEN_BYTES { Vec::new() } else { word }
+    };
+    match token {
+        TokenBytes::Special(name) => special(name),
+        TokenBytes::Text(bytes) if is_eos => special(&String::from_utf8_lossy(bytes)),
+        TokenBytes::Unused if is_eos => special("<eos>"),
+        // The marker byte is never part of UTF-8, so no allowed output needs such a token.
+        TokenBytes::Text(bytes) if bytes.contains(&SPECIAL) || bytes.len() > MAX_TOKEN_BYTES => {
+            Vec::new()
+        }
+        TokenBytes::Text(bytes) => bytes.clone(),
+        TokenBytes::Unused => Vec::new(),
+    }
+}
+
+/// Builds the trie; its assertions (too many nodes) become errors.
+fn build_trie(words: &[Vec<u8>], eos: &[TokenId]) -> Result<TokTrie, VocabError> {
+    let num_words = u32::try_from(words.len()).expect("checked against MAX_TOKENS");
+    catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let info = TokRxInfo::new(num_words, eos[0]);
+        Ok(TokTrie::from(&info, words).with_eos_tokens(eos))
+    }))
+    .map_err(|error| VocabError::Trie { message: engine_message(&error.to_string()) })
+}
+
+/// The engine's tokenizer: our trie, and the caller's canonical tokenisation where there is one.
+struct Env {
+    trie: TokTrie,
+    encode: Option<Arc<dyn Encode>>,
+}
+
+impl Env {
+    /// Says whether `tokens` spell exactly `text`, without special tokens.
+    fn spells(&self, tokens: &[TokenId], text: &[u8]) -> bool {
+        let mut rest = text;
+        for &token in tokens {
+            let bytes = self.trie.token(token);
+            match rest.strip_prefix(bytes) {
+                Some(tail) if !bytes.is_empty() && bytes[0] != SPECIAL => rest = tail,
+                _ => return false,
+            }
+        }
+        rest.is_empty()
+    }
+}
+
+impl TokenizerEnv for Env {
+    fn tok_trie(&self) -> &TokTrie {
+        &self.trie
+    }
+
+    fn tokenize_bytes(&self, text: &[u8]) -> Vec<TokenId> {
+        // A tokenizer that adds a prefix or replaces bytes would force text that nobody asked for:
+        // its answer counts only if it spells the text.
+        self.encode
+            .as_ref()
+            .map(|encode| encode.encode(text))
+            .filter(|tokens| self.spells(tokens, text))
+            .unwrap_or_else(|| self.trie.greedy_tokenize(text))
+    }
+
+    fn tokenize_is_canonical(&self) -> bool {
+        self.encode.is_some()
+    }
+}

@@ -1,0 +1,222 @@
+//! Input made to hurt: an answer in bounded time, no panic, no stack overflow.
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+use sluicegate_constraint::{Compiled, Spec, SpecError};
+
+use crate::support::{CANONICAL, COMPILER};
+
+/// Compiles on a thread with the small stack that worker threads have, and takes a few masks.
+#[track_caller]
+fn within_bounds(name: &str, spec: &Spec) -> Result<Compiled, SpecError> {
+    let start = Instant::now();
+    let result = std::thread::scope(|scope| {
+        let worker = std::thread::Builder::new().stack_size(2 << 20);
+        let run = || {
+            COMPILER.compile(spec).inspect(|compiled| {
+                let mut matcher = compiled.matcher();
+                for _ in 0..4 {
+                    let Ok(mask) = matcher.mask() else { break };
+                    let Some(token) = mask.iter().last() else { break };
+                    if matcher.advance(token).is_err() {
+                        break;
+                    }
+                }
+            })
+        };
+        worker.spawn_scoped(scope, run).unwrap().join().unwrap()
+    });
+    let elapsed = start.elapsed();
+    assert!(elapsed < Duration::from_secs(20), "{name} took {elapsed:?}");
+    result
+}
+
+fn nested(depth: usize, wrap: impl Fn(Value) -> Value) -> Value {
+    (0..depth).fold(json!({"type": "null"}), |inner, _| wrap(inner))
+}
+
+/// Unlike `json!`, does not copy `value`, which would recurse over it.
+fn object(key: &str, value: Value) -> Value {
+    Value::Object(Map::from_iter([(key.to_string(), value)]))
+}
+
+#[test]
+fn deep_nesting_is_refused_or_compiled() {
+    type Wrap = fn(Value) -> Value;
+    let wraps: [(&str, Wrap); 5] = [
+        ("items", |inner| object("items", inner)),
+        ("properties", |inner| object("properties", object("a", inner))),
+        ("anyOf", |inner| object("anyOf", Value::Array(vec![json!({"type": "integer"}), inner]))),
+        ("allOf", |inner| object("allOf", Value::Array(vec![inner, json!({"title": "x"})]))),
+        ("const", |inner| Value::Array(vec![inner])),
+    ];
+    for (name, wrap) in wraps {
+        for depth in [10, 40, 60, 120, 5_000] {
+            let value = nested(depth, wrap);
+            let schema = if name == "const" { object("const", value) } else { value };
+            let spec = Spec::JsonSchema(schema);
+            let result = within_bounds(&format!("{depth} nested {name}"), &spec);
+            assert!(depth > 40 || result.is_ok(), "{depth} {name}: {result:?}");
+            if depth == 5_000 {
+                assert!(matches!(result, Err(SpecError::TooLarge { .. })), "{name}: {result:?}");
+            }
+            drop_deep(spec);
+        }
+    }
+}
+
+/// Takes a deep value apart, as dropping it would recurse.
+fn drop_deep(spec: Spec) {
+    let Spec::JsonSchema(schema) = spec else { return };
+    let mut todo = vec![schema];
+    while let Some(value) = todo.pop() {
+        match value {
+            Value::Array(items) => todo.extend(items),
+            Value::Object(object) => todo.extend(object.into_iter().map(|(_, inner)| inner)),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn chains_of_references_do_not_overflow_the_stack() {
+    for length in [5, 60, 100, 200, 4_000] {
+        let mut defs = Map::new();
+        for idx in 0..length {
+            let next = json!({"properties": {"x": {"$ref": format!("#/$defs/d{}", idx + 1)}}});
+            defs.insert(format!("d{idx}"), next);
+        }
+        defs.insert(format!("d{length}"), json!({"type": "null"}));
+        let spec = Spec::JsonSchema(json!({"$ref": "#/$defs/d0", "$defs": defs}));
+        let result = within_bounds(&format!("{length} references"), &spec);
+        assert_eq!(result.is_ok(), length <= 60, "{length}: {result:?}");
+    }
+}
+
+#[test]
+fn schemas_that_refer_to_each_other_compile() {
+    // Fifteen kinds of component, each of which holds any of the others.
+    let any: Vec<Value> = (0..15).map(|kind| json!({"$ref": format!("#/$defs/c{kind}")})).collect();
+    let component = |kind: usize| {
+        let children = json!({"type": "array", "items": {"anyOf": any}});
+        let schema = json!({
+            "type": "object",
+            "properties": {"kind": {"const": format!("c{kind}")}, "children": children},
+            "required": ["kind"], "additionalProperties": false,
+        });
+        (format!("c{kind}"), schema)
+    };
+    let defs: Map<String, Value> = (0..15).map(component).collect();
+    let spec = Spec::JsonSchema(json!({"$ref": "#/$defs/c0", "$defs": defs}));
+    within_bounds("components", &spec).unwrap();
+}
+
+#[test]
+fn schemas_that_never_end_are_refused_in_bounded_time() {
+    for schema in [
+        json!({"$ref": "#"}),
+        json!({"allOf": [{"$ref": "#"}]}),
+        json!({"anyOf": [{"$ref": "#"}, {"$ref": "#"}]}),
+        json!({"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}),
+        json!({"type": "array", "items": {"$ref": "#"}, "minItems": 1}),
+    ] {
+        for compiler in [&*COMPILER, &*CANONICAL] {
+            let start = Instant::now();
+            let result = compiler.compile(&Spec::JsonSchema(schema.clone()));
+            assert!(start.elapsed() < Duration::from_secs(5), "{schema}");
+            assert!(result.is_err(), "{schema}: {result:?}");
+        }
+    }
+}
+
+#[test]
+fn huge_bounds_take_bounded_time() {
+    for schema in [
+        json!({"type": "string", "minLength": 1_000_000_000}),
+        json!({"type": "string", "maxLength": 4_000_000_000_u32}),
+        json!({"type": "string", "maxLength": u64::MAX}),
+        json!({"type": "string", "pattern": "^(a|b){5000}$", "minLength": 4000}),
+        json!({"type": "array", "minItems": 1_000_000_000, "items": {"type": "null"}}),
+        json!({"type": "array", "maxItems": 4_000_000_000_u32}),
+        json!({"type": "object", "minProperties": 1_000_000, "maxProperties": 2_000_000}),
+        json!({"type": "integer", "multipleOf": 4_000_000_007_u32}),
+        json!({"type": "number", "multipleOf": 1e-300}),
+        json!({"type": "integer", "minimum": -9e15, "maximum": 9e15}),
+        json!({"allOf": [{"multipleOf": 65_537}, {"multipleOf": 65_539}]}),
+        json!({"type": "number", "minimum": 1e-300, "maximum": 2e-300}),
+    ] {
+        drop(within_bounds(&schema.to_string(), &Spec::JsonSchema(schema.clone())));
+    }
+}
+
+#[test]
+fn wide_schemas_take_bounded_time() {
+    let names = |count: usize| (0..count).map(|idx| format!("property_{idx}"));
+    let many = |count, schema: Value| -> Map<String, Value> {
+        names(count).map(|name| (name, schema.clone())).collect()
+    };
+    let options = |count: usize| -> Vec<Value> {
+        names(count).map(|name| json!({"required": [name], "properties": {"a": {}}})).collect()
+    };
+    for (name, schema) in [
+        ("properties", json!({"properties": many(10_000, json!({"type": "string"}))})),
+        ("patterns", json!({"patternProperties": many(10_000, json!({}))})),
+        ("pattern each", json!({"properties": many(3_000, json!({"pattern": "(a|b)*abb.{9}"}))})),
+        ("enum", json!({"enum": names(20_000).collect::<Vec<_>>()})),
+        ("oneOf", json!({"oneOf": options(900)})),
+        (
+            "bounded properties",
+            json!({"properties": many(500, json!({})), "minProperties": 1,
+                                      "additionalProperties": false}),
+        ),
+        (
+            "bounded in pieces",
+            json!({"allOf": [{"minProperties": 1}, {"properties":
+                                     many(500, json!({})), "additionalProperties": false}]}),
+        ),
+        (
+            "merged properties",
+            json!({"allOf": (0..12).map(|part| json!({"properties":
+            (0..1_000).map(|idx| (format!("p{part}_{idx}"), json!({}))).collect::<Map<_, _>>()
+        })).collect::<Vec<_>>()}),
+        ),
+        ("wide literal", json!({"const": many(9_000, json!(1))})),
+        ("most properties", json!({"properties": many(2_000, json!({}))})),
+        ("prefix", json!({"prefixItems": vec![json!({"type": "null"}); 9_000]})),
+        ("variants", json!({"anyOf": options(3_000)})),
+        ("too many oneOf", json!({"oneOf": options(9_000)})),
+        ("products", json!({"allOf": vec![json!({"anyOf": options(60)}); 4]})),
+        ("long name", json!({"properties": {"x".repeat(100_000): {}}})),
+        ("too many bytes", json!({"description": "x".repeat(2 << 20)})),
+    ] {
+        drop(within_bounds(name, &Spec::JsonSchema(schema)));
+    }
+}
+
+#[test]
+fn hostile_regexes_take_bounded_time() {
+    let mut nested = "a".to_string();
+    for _ in 0..400 {
+        nested = format!("({nested})");
+    }
+    let mut sets = String::new();
+    for idx in 0..2_000u32 {
+        write!(sets, "[\\w--[{}]]", char::from_u32(0x4e00 + idx).unwrap()).unwrap();
+    }
+    let fewer_sets = sets[..sets.len() / 5].to_string();
+    for (name, pattern) in [
+        ("fewer sets", fewer_sets),
+        ("repeats", "((a{1000}){1000}){1000}".to_string()),
+        ("exponential", "(x+x+)+y".to_string()),
+        ("counter", "(a|b)*a(a|b){60}".to_string()),
+        ("nested", nested),
+        ("sets", sets),
+        ("long", "[a-z]".repeat(12_000)),
+        ("too long", "(".repeat(1 << 20)),
+        ("alternation", vec![r"[a-zé]+x"; 6_000].join("|")),
+    ] {
+        drop(within_bounds(name, &Spec::Regex(pattern)));
+    }
+}
