@@ -4,6 +4,7 @@
 //! device that holds them. Knows no stages and moves nothing between devices.
 
 pub mod config;
+pub mod cpu_features;
 pub mod placed;
 pub mod profile;
 pub mod step;
