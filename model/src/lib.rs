@@ -4,7 +4,23 @@
 //! device that holds them. Knows no stages and moves nothing between devices.
 
 pub mod config;
+pub mod error;
+pub mod family;
 pub mod placed;
 pub mod step;
+pub mod threads;
 pub mod units;
 pub mod weights;
+
+pub mod shard;
+
+mod attention;
+mod decoder;
+mod embedding;
+pub mod kv_pages;
+mod linear;
+mod mlp;
+mod norm;
+mod rope;
+mod rows;
+mod simd;

@@ -2,7 +2,11 @@
 //!
 //! Owns the memory maps and the names that the formats give to each [`Role`].
 
-use crate::units::Unit;
+use std::{collections::HashMap, sync::Arc};
+
+use candle_core::{DType, Device, Tensor, quantized::QTensor};
+
+use crate::{error::WeightError, units::Unit};
 
 /// What a tensor is for within its unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,4 +56,88 @@ pub enum Role {
 pub struct TensorId {
     pub unit: Unit,
     pub role: Role,
+}
+
+/// A weight matrix `[out, in]` as it is stored.
+#[derive(Debug, Clone)]
+pub enum Matrix {
+    /// f32, f16 or bf16.
+    Dense(Tensor),
+    Quantized(Arc<QTensor>),
+}
+
+/// The weights of a model.
+#[derive(Debug, Clone)]
+pub struct Weights(Arc<HashMap<TensorId, Matrix>>);
+
+impl Weights {
+    /// Takes weights that are in memory.
+    pub fn in_memory(tensors: HashMap<TensorId, Matrix>) -> Self {
+        Self(Arc::new(tensors))
+    }
+
+    /// Reads a vector as f32.
+    ///
+    /// # Errors
+    /// Where it is missing or has another shape.
+    pub fn dense(
+        &self,
+        id: TensorId,
+        shape: &[usize],
+        device: &Device,
+    ) -> Result<Tensor, WeightError> {
+        let failed = |source| WeightError::Tensor {
+            file: "memory".into(),
+            tensor: format!("{id:?}"),
+            source,
+        };
+        let tensor = match self.find(id)? {
+            Matrix::Dense(tensor) => tensor.to_dtype(DType::F32).map_err(failed)?,
+            Matrix::Quantized(tensor) => tensor.dequantize(device).map_err(failed)?,
+        };
+        check(id, tensor.dims(), shape)?;
+        Ok(tensor)
+    }
+
+    /// Reads a matrix in its stored type.
+    ///
+    /// # Errors
+    /// Where it is missing or has another shape.
+    pub fn matrix(
+        &self,
+        id: TensorId,
+        (rows, width): (usize, usize),
+        _device: &Device,
+    ) -> Result<Matrix, WeightError> {
+        let matrix = self.find(id)?.clone();
+        let found = match &matrix {
+            Matrix::Dense(tensor) => tensor.dims(),
+            Matrix::Quantized(tensor) => tensor.shape().dims(),
+        };
+        check(id, found, &[rows, width])?;
+        Ok(matrix)
+    }
+
+    fn find(&self, id: TensorId) -> Result<&Matrix, WeightError> {
+        let embedding = TensorId { unit: Unit::Embed, role: Role::Embedding };
+        self.0
+            .get(&id)
+            .or_else(|| (id.role == Role::Head).then(|| self.0.get(&embedding)).flatten())
+            .ok_or_else(|| WeightError::Missing {
+                file: "memory".into(),
+                tensor: format!("{id:?}"),
+            })
+    }
+}
+
+fn check(id: TensorId, found: &[usize], wanted: &[usize]) -> Result<(), WeightError> {
+    if found == wanted {
+        return Ok(());
+    }
+    Err(WeightError::Shape {
+        file: "memory".into(),
+        tensor: format!("{id:?}"),
+        wanted: wanted.to_vec(),
+        found: found.to_vec(),
+    })
 }
