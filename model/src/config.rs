@@ -2,9 +2,20 @@
 //!
 //! Owns the resolved configuration. What the file formats call things is the readers' business.
 
+mod check;
+mod gguf;
+mod hub;
+mod keys;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
-use crate::units::TokenId;
+use crate::{error::ConfigError, gguf::Gguf, source::ModelFiles, units::TokenId};
+
+pub(crate) use hub::{EndIds, read_json};
 
 /// A decoder family, as [`crate::family`] knows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -86,6 +97,27 @@ pub enum KvGroup {
 }
 
 impl ModelConfig {
+    /// Reads and checks the configuration of a model.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming file and key, where the files do not describe a supported decoder.
+    pub fn read(files: &ModelFiles) -> Result<Self, ConfigError> {
+        match files {
+            ModelFiles::Gguf(path) => Self::from_gguf(&Gguf::open(path)?),
+            ModelFiles::Directory(path) => Self::from_directory(path),
+        }
+    }
+
+    /// Reads and checks `config.json` and `generation_config.json` of a directory.
+    pub fn from_directory(directory: &Path) -> Result<Self, ConfigError> {
+        hub::read(directory)
+    }
+
+    /// Reads and checks the metadata of a GGUF file.
+    pub fn from_gguf(gguf: &Gguf) -> Result<Self, ConfigError> {
+        gguf::read(gguf)
+    }
+
     /// The KV groups of the model, `Full` first; each layer belongs to one.
     pub fn kv_groups(&self) -> Vec<KvGroup> {
         let mut groups: Vec<KvGroup> = Vec::new();

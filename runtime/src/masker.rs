@@ -11,7 +11,7 @@ use sluicegate_model::placed::{DeviceId, Placed};
 
 use crate::{
     device::{Links, Masks},
-    pipeline::PipelineEvent,
+    pipeline::{MaskSender, PipelineEvent},
     placement::Endpoint,
     sampler::{MaskRow, Stamp},
     scheduler::{Child, GroupId, MicrobatchId},
@@ -32,7 +32,7 @@ enum Command {
 pub struct MaskerOutlet {
     pub links: Arc<Links>,
     pub last_stage: Endpoint,
-    pub masks: Sender<Placed<Masks>>,
+    pub masks: MaskSender,
     pub events: Sender<PipelineEvent>,
 }
 

@@ -1,8 +1,35 @@
 //! Reading weights by what they are for, from GGUF or safetensors, without reading the rest.
 //!
-//! Owns the memory maps and the names that the formats give to each [`Role`].
+//! Owns the memory maps and the names that the formats give to each [`Role`]. Hides every
+//! difference between the formats: what leaves here follows Hugging Face's conventions (rotary
+//! embedding by halves, norm weights as plain multipliers).
 
-use crate::units::Unit;
+mod names;
+mod permute;
+mod safetensors;
+#[cfg(test)]
+mod tests;
+
+use std::{path::Path, sync::Arc};
+
+use candle_core::{
+    DType, Device, Tensor,
+    quantized::{QTensor, ggml_file::qtensor_from_ggml},
+};
+
+pub use crate::{gguf::StoredKind, mapped::TensorBytes};
+
+use crate::{
+    config::{Architecture, ModelConfig},
+    error::WeightError,
+    gguf::Gguf,
+    source::ModelFiles,
+    units::Unit,
+};
+use permute::RotaryRows;
+use safetensors::SafeTensors;
+
+pub(crate) use safetensors::indexed_files;
 
 /// What a tensor is for within its unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,9 +74,278 @@ pub enum Role {
     Down,
 }
 
+impl Role {
+    /// Whether the tensor is the weight of an RMS norm.
+    pub fn is_norm(self) -> bool {
+        matches!(
+            self,
+            Self::FinalNorm
+                | Self::InputNorm
+                | Self::PostAttentionNorm
+                | Self::MlpNorm
+                | Self::PostMlpNorm
+                | Self::QueryNorm
+                | Self::KeyNorm
+        )
+    }
+}
+
 /// The address of one tensor of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TensorId {
     pub unit: Unit,
     pub role: Role,
+}
+
+/// The weights of a model, memory-mapped. Clones share the maps.
+///
+/// Opening reads headers only; a tensor's bytes are read when it is asked for.
+#[derive(Debug, Clone)]
+pub struct Weights(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    files: Files,
+    architecture: Architecture,
+    tied: bool,
+    /// Heads of queries and of keys, for files whose rotary rows are interleaved.
+    num_heads: usize,
+    num_kv_heads: usize,
+}
+
+#[derive(Debug)]
+enum Files {
+    Gguf { gguf: Gguf, is_interleaved: bool },
+    SafeTensors(SafeTensors),
+}
+
+/// A tensor as it is stored.
+#[derive(Debug)]
+pub struct Stored {
+    /// Row-major.
+    pub shape: Vec<usize>,
+    pub kind: StoredKind,
+    pub bytes: TensorBytes,
+}
+
+/// A weight matrix, `[out, in]`.
+#[derive(Debug, Clone)]
+pub enum Matrix {
+    /// In the type of the file: f32, f16 or bf16.
+    Dense(Tensor),
+    Quantized(Arc<QTensor>),
+}
+
+/// Where a tensor lies, before its bytes are touched.
+struct Found<'a> {
+    name: String,
+    file: &'a Path,
+    shape: &'a [usize],
+    kind: StoredKind,
+    bytes: TensorBytes,
+}
+
+impl Weights {
+    /// Maps the weight files of a model and reads their headers.
+    ///
+    /// # Errors
+    /// [`WeightError`] if a file cannot be read or its header does not hold together.
+    pub fn open(files: &ModelFiles, config: &ModelConfig) -> Result<Self, WeightError> {
+        match files {
+            ModelFiles::Gguf(path) => Ok(Self::from_gguf(Gguf::open(path)?, config)),
+            ModelFiles::Directory(path) => {
+                Ok(Self::new(Files::SafeTensors(SafeTensors::open(path)?), config))
+            }
+        }
+    }
+
+    /// The weights of a GGUF file that is open already.
+    pub fn from_gguf(gguf: Gguf, config: &ModelConfig) -> Self {
+        // Only this architecture's converter reorders rows for the interleaved rotary embedding.
+        let is_interleaved = config.architecture == Architecture::Llama
+            || config.architecture == Architecture::Mistral;
+        Self::new(Files::Gguf { gguf, is_interleaved }, config)
+    }
+
+    fn new(files: Files, config: &ModelConfig) -> Self {
+        let &ModelConfig { architecture, tied, num_heads, num_kv_heads, .. } = config;
+        Self(Arc::new(Inner { files, architecture, tied, num_heads, num_kv_heads }))
+    }
+
+    /// Whether the files hold the tensor (for a tied head: the embedding).
+    pub fn contains(&self, id: TensorId) -> bool {
+        self.find(id).is_some()
+    }
+
+    /// The file that holds the weights, or the directory of the files.
+    pub fn path(&self) -> &Path {
+        match &self.0.files {
+            Files::Gguf { gguf, .. } => gguf.path(),
+            Files::SafeTensors(tensors) => tensors.directory(),
+        }
+    }
+
+    /// Shape, kind and bytes of a tensor as its file stores it; `None` if the files lack it.
+    ///
+    /// For counting bytes: rows of queries and keys are in the file's own order, and norm weights
+    /// are raw. [`Weights::dense`] and [`Weights::matrix`] apply the conventions.
+    pub fn stored(&self, id: TensorId) -> Option<Stored> {
+        let Found { shape, kind, bytes, .. } = self.find(id)?;
+        Some(Stored { shape: shape.to_vec(), kind, bytes })
+    }
+
+    /// A small tensor as f32, dequantised: norms and biases. Norm weights are plain multipliers.
+    ///
+    /// # Errors
+    /// [`WeightError`] if the tensor is missing or has another shape.
+    pub fn dense(
+        &self,
+        id: TensorId,
+        shape: &[usize],
+        device: &Device,
+    ) -> Result<Tensor, WeightError> {
+        let stored = self.wanted(id, shape)?;
+        let is_offset = self.holds_offset_norm(id.role);
+        let tensor = load(&stored, device).and_then(|matrix| match matrix {
+            Matrix::Dense(tensor) if is_offset => tensor.to_dtype(DType::F32)? + 1.0,
+            Matrix::Dense(tensor) => tensor.to_dtype(DType::F32),
+            Matrix::Quantized(tensor) => tensor.dequantize(device),
+        });
+        tensor.map_err(|source| self.unusable(id, source))
+    }
+
+    /// A matrix `[out, in]` in the type of the file. A tied model's head is its embedding.
+    ///
+    /// # Errors
+    /// [`WeightError`] if the tensor is missing or has another shape.
+    pub fn matrix(
+        &self,
+        id: TensorId,
+        shape: (usize, usize),
+        device: &Device,
+    ) -> Result<Matrix, WeightError> {
+        let stored = self.wanted(id, &[shape.0, shape.1])?;
+        load(&stored, device).map_err(|source| self.unusable(id, source))
+    }
+
+    /// A tensor of the wanted shape, with its rows in the decoder's order.
+    fn wanted(&self, id: TensorId, wanted: &[usize]) -> Result<Stored, WeightError> {
+        let found = self.find(id).ok_or_else(|| WeightError::Missing {
+            file: self.path().to_owned(),
+            tensor: self.name(id),
+        })?;
+        let Found { name: tensor, file, shape, kind, bytes } = found;
+        let file = file.to_owned();
+        let wrong = |wanted: Vec<usize>, file, tensor| WeightError::Shape {
+            file,
+            tensor,
+            wanted,
+            found: shape.to_vec(),
+        };
+        // The shape is compared before bytes are touched.
+        if shape != wanted {
+            return Err(wrong(wanted.to_vec(), file, tensor));
+        }
+        let bytes = match self.rotary_rows(id.role, shape, kind) {
+            None => bytes,
+            Some(Ok(rows)) => {
+                rows.restore(&bytes).map_err(|source| WeightError::Copy { file, tensor, source })?
+            }
+            Some(Err(wanted)) => return Err(wrong(wanted, file, tensor)),
+        };
+        Ok(Stored { shape: shape.to_vec(), kind, bytes })
+    }
+
+    fn find(&self, id: TensorId) -> Option<Found<'_>> {
+        let id = self.resolve(id);
+        match &self.0.files {
+            Files::Gguf { gguf, .. } => {
+                let name = names::gguf(id);
+                let info = gguf.tensor(&name)?;
+                Some(Found {
+                    name,
+                    file: gguf.path(),
+                    shape: &info.shape,
+                    kind: info.kind,
+                    bytes: gguf.bytes(info),
+                })
+            }
+            Files::SafeTensors(tensors) => {
+                let candidates = names::hub(id, self.0.architecture);
+                let (name, view) = candidates
+                    .into_iter()
+                    .find_map(|name| tensors.tensor(&name).map(|view| (name, view)))?;
+                Some(Found {
+                    name,
+                    file: view.file.path(),
+                    shape: &view.shape,
+                    kind: view.kind,
+                    bytes: view.file.span(view.span.clone()),
+                })
+            }
+        }
+    }
+
+    /// The address under which the files keep a tensor: a tied head is the embedding.
+    fn resolve(&self, id: TensorId) -> TensorId {
+        if id.role == Role::Head && self.0.tied {
+            return TensorId { unit: Unit::Embed, role: Role::Embedding };
+        }
+        id
+    }
+
+    /// How to restore interleaved rotary rows, or the shape that they would need.
+    fn rotary_rows(
+        &self,
+        role: Role,
+        shape: &[usize],
+        kind: StoredKind,
+    ) -> Option<Result<RotaryRows, Vec<usize>>> {
+        if !matches!(self.0.files, Files::Gguf { is_interleaved: true, .. }) {
+            return None;
+        }
+        let num_heads = match role {
+            Role::Query | Role::QueryBias => self.0.num_heads,
+            Role::Key | Role::KeyBias => self.0.num_kv_heads,
+            _ => return None,
+        };
+        Some(RotaryRows::new(shape, kind, num_heads))
+    }
+
+    fn holds_offset_norm(&self, role: Role) -> bool {
+        self.0.architecture == Architecture::Gemma3
+            && matches!(self.0.files, Files::SafeTensors(_))
+            && role.is_norm()
+    }
+
+    fn unusable(&self, id: TensorId, source: candle_core::Error) -> WeightError {
+        WeightError::Tensor {
+            file: self.path().to_owned(),
+            tensor: self.name(id),
+            source: Box::new(source),
+        }
+    }
+
+    fn name(&self, id: TensorId) -> String {
+        let id = self.resolve(id);
+        match &self.0.files {
+            Files::Gguf { .. } => names::gguf(id),
+            Files::SafeTensors(_) => names::hub(id, self.0.architecture)[0].clone(),
+        }
+    }
+}
+
+/// Copies a stored tensor into the memory of a device.
+fn load(stored: &Stored, device: &Device) -> candle_core::Result<Matrix> {
+    match stored.kind {
+        StoredKind::Quantized(kind) => {
+            let shape = stored.shape.clone();
+            let tensor = qtensor_from_ggml(kind, &stored.bytes, shape, device)?;
+            Ok(Matrix::Quantized(Arc::new(tensor)))
+        }
+        kind => {
+            let dtype = kind.dense().expect("only the quantised kind has no dense type");
+            Tensor::from_raw_buffer(&stored.bytes, dtype, &stored.shape, device).map(Matrix::Dense)
+        }
+    }
 }

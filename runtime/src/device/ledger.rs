@@ -15,8 +15,10 @@ use crate::placement::TransferKind;
 /// Counts per kind, source and target. Clones count into the same ledger.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
-    entries: Arc<Mutex<BTreeMap<(TransferKind, DeviceId, DeviceId), LedgerEntry>>>,
+    entries: Arc<Mutex<Entries>>,
 }
+
+type Entries = BTreeMap<(TransferKind, DeviceId, DeviceId), LedgerEntry>;
 
 /// One line of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

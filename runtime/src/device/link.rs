@@ -41,7 +41,7 @@ impl Links {
     pub fn new(transfers: &[Transfer], devices: &Devices, ledger: Ledger) -> Self {
         let link = |transfer: &Transfer| {
             let target = devices.get(transfer.target_device).unwrap_or(candle_core::Device::Cpu);
-            Link { transfer: transfer.clone(), target }
+            Link { transfer: *transfer, target }
         };
         Self { links: transfers.iter().map(link).collect(), ledger }
     }

@@ -70,7 +70,7 @@ impl EngineBuilder {
         let links = Arc::new(Links::new(&transfers, &devices, ledger.clone()));
         let scheduler = scheduler_config(&plan);
         let incarnation = 1;
-        let mut pipeline = Pipeline::start(&PipelineConfig {
+        let (pipeline, masks) = Pipeline::start(&PipelineConfig {
             plan: &plan,
             model: &model.config,
             weights: &model.weights,
@@ -84,7 +84,7 @@ impl EngineBuilder {
         let masker = Masker::start(MaskerOutlet {
             links: Arc::clone(&links),
             last_stage: Endpoint::Stage(plan.last_stage()),
-            masks: pipeline.take_mask_sender().expect("a new pipeline has its mask sender"),
+            masks,
             events: pipeline.event_sender(),
         })?;
         let core = Core {

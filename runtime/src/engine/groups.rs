@@ -121,14 +121,13 @@ impl RunningGroup {
             if !text.is_empty() {
                 outcome.texts.push((id, text));
             }
-            match finish {
-                Some(reason) => outcome.outputs.push(row.into_output(id, reason)),
-                None => {
-                    self.rows.push(row);
-                    outcome.children.push(child);
-                    outcome.kept_matchers.extend(matcher);
-                }
+            if let Some(reason) = finish {
+                outcome.outputs.push(row.into_output(id, reason));
+                continue;
             }
+            self.rows.push(row);
+            outcome.children.push(child);
+            outcome.kept_matchers.extend(matcher);
         }
         Ok(outcome)
     }
@@ -162,14 +161,13 @@ impl RunningGroup {
         self.rows.clear();
         let mut outcome = StepOutcome::default();
         for Grown { row, child, finish, matcher, .. } in grown {
-            match finish {
-                Some(reason) => self.finished.push((row, reason)),
-                None => {
-                    self.rows.push(row);
-                    outcome.children.push(child);
-                    outcome.kept_matchers.extend(matcher);
-                }
+            if let Some(reason) = finish {
+                self.finished.push((row, reason));
+                continue;
             }
+            self.rows.push(row);
+            outcome.children.push(child);
+            outcome.kept_matchers.extend(matcher);
         }
         if outcome.children.is_empty() {
             self.rank_beams(&mut outcome);
@@ -243,13 +241,11 @@ impl RunningGroup {
     }
 
     fn mask_rule(&self, sampled: &SampledGroup, row: u32) -> MaskRule {
-        match self.admitted.constraint {
-            None => MaskRule::Free,
-            Some(_) => {
-                let SampledGroup { group, step, epoch, .. } = *sampled;
-                MaskRule::Required(Stamp { group, row, step, epoch })
-            }
+        if self.admitted.constraint.is_none() {
+            return MaskRule::Free;
         }
+        let SampledGroup { group, step, epoch, .. } = *sampled;
+        MaskRule::Required(Stamp { group, row, step, epoch })
     }
 
     /// Counted anew from the row's own tokens, so that they follow ancestors by themselves.

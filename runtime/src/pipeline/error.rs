@@ -37,7 +37,7 @@ pub struct StageFailure {
     pub stage: StageId,
     pub device: DeviceId,
     pub layers: LayerRange,
-    pub error: StageError,
+    pub error: Box<StageError>,
 }
 
 impl fmt::Display for StageFailure {
@@ -48,6 +48,6 @@ impl fmt::Display for StageFailure {
 
 impl std::error::Error for StageFailure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
+        Some(&*self.error)
     }
 }

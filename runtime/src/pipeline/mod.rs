@@ -12,4 +12,4 @@ pub mod stage;
 
 pub use error::{StageError, StageFailure};
 pub use message::{Microbatch, PipelineEvent, StageMessage};
-pub use pipeline::{Pipeline, PipelineConfig};
+pub use pipeline::{MaskSender, Pipeline, PipelineConfig};

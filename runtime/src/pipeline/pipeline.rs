@@ -45,10 +45,12 @@ pub struct PipelineConfig<'a> {
     pub incarnation: u32,
 }
 
+/// Where masks for the last stage go.
+pub type MaskSender = Sender<Placed<Masks>>;
+
 /// Running stages. Dropping it closes the first channel and waits for the threads.
 pub struct Pipeline {
     to_first: Option<Sender<StageMessage>>,
-    to_last: Option<Sender<Placed<Masks>>>,
     events: Receiver<PipelineEvent>,
     event_sender: Sender<PipelineEvent>,
     threads: Vec<JoinHandle<()>>,
@@ -57,31 +59,32 @@ pub struct Pipeline {
 impl Pipeline {
     /// Starts one thread per stage; all load their weights at the same time.
     ///
+    /// Returns the pipeline and where masks for its last stage go. That stage stops waiting for
+    /// masks once every such sender is gone.
+    ///
     /// # Errors
     /// The failure of the first stage, in order, that could not load.
-    pub fn start(config: &PipelineConfig<'_>) -> Result<Self, StageFailure> {
+    pub fn start(config: &PipelineConfig<'_>) -> Result<(Self, MaskSender), StageFailure> {
         let (event_sender, events) = unbounded();
         let (ready_sender, ready) = unbounded();
-        let (to_last, masks) = unbounded();
+        let (mask_sender, masks) = unbounded();
         let (to_first, mut inbox) = bounded(config.channel_capacity);
         let mut threads = Vec::new();
-        let mut last = Some((masks, config.sampler.clone()));
-        for (stage_idx, planned) in config.plan.stages.iter().enumerate() {
-            let info = stage_info(config, planned, StageId(stage_idx));
-            let (sender, next_inbox) = bounded(config.channel_capacity);
-            let outlet = if stage_idx + 1 == config.plan.stages.len() {
-                let (masks, sampler) = last.take().expect("one stage is the last");
+        for (id, planned) in config.plan.stages() {
+            let info = stage_info(config, planned, id);
+            let (to_next, next_inbox) = bounded(config.channel_capacity);
+            let outlet = if id == config.plan.last_stage() {
                 Outlet::Last(LastStage {
                     stage: info.id,
                     device: info.device,
-                    sampler,
+                    sampler: config.sampler.clone(),
                     links: Arc::clone(&config.links),
-                    masks,
+                    masks: masks.clone(),
                     early: HashMap::new(),
                     events: event_sender.clone(),
                 })
             } else {
-                Outlet::Next(sender)
+                Outlet::Next(to_next)
             };
             let work = StageThread {
                 load: Loader::new(config, planned),
@@ -92,17 +95,11 @@ impl Pipeline {
                 ready: ready_sender.clone(),
                 events: event_sender.clone(),
             };
-            threads.push(spawn(info, work)?);
+            threads.push(spawn(&info, work)?);
         }
         drop(ready_sender);
-        let pipeline = Self {
-            to_first: Some(to_first),
-            to_last: Some(to_last),
-            events,
-            event_sender,
-            threads,
-        };
-        first_failure(&ready).map_or(Ok(pipeline), Err)
+        let pipeline = Self { to_first: Some(to_first), events, event_sender, threads };
+        first_failure(&ready).map_or(Ok((pipeline, mask_sender)), Err)
     }
 
     /// Sends to the first stage; false if it is gone.
@@ -119,19 +116,11 @@ impl Pipeline {
     pub fn event_sender(&self) -> Sender<PipelineEvent> {
         self.event_sender.clone()
     }
-
-    /// Where masks go. The last stage stops waiting for masks once every sender is gone.
-    ///
-    /// None after it was taken.
-    pub fn take_mask_sender(&mut self) -> Option<Sender<Placed<Masks>>> {
-        self.to_last.take()
-    }
 }
 
 impl Drop for Pipeline {
     fn drop(&mut self) {
         self.to_first = None;
-        self.to_last = None;
         for thread in self.threads.drain(..) {
             // A panic was caught in the thread and reported; there is nothing left to say.
             let _ = thread.join();
@@ -143,7 +132,7 @@ fn stage_info(config: &PipelineConfig<'_>, planned: &PlannedStage, id: StageId) 
     StageInfo {
         id,
         device: planned.device,
-        layers: planned.units.layers(config.plan.num_layers),
+        layers: config.plan.layers(planned),
         incarnation: config.incarnation,
     }
 }
@@ -153,12 +142,12 @@ fn first_failure(ready: &Receiver<Result<(), StageFailure>>) -> Option<StageFail
     ready.iter().filter_map(Result::err).min_by_key(|failure| failure.stage)
 }
 
-fn spawn(info: StageInfo, work: StageThread) -> Result<JoinHandle<()>, StageFailure> {
+fn spawn(info: &StageInfo, work: StageThread) -> Result<JoinHandle<()>, StageFailure> {
     let name = format!("sluicegate-stage-{}", info.id.0);
     std::thread::Builder::new()
         .name(name)
         .spawn(move || work.run())
-        .map_err(|error| failure(&info, StageError::Spawn(error)))
+        .map_err(|error| failure(info, StageError::Spawn(error)))
 }
 
 /// Loads a stage's shard, in the stage's thread.
@@ -237,5 +226,10 @@ fn message(panic: &(dyn Any + Send)) -> String {
 }
 
 fn failure(info: &StageInfo, error: StageError) -> StageFailure {
-    StageFailure { stage: info.id, device: info.device, layers: info.layers, error }
+    StageFailure {
+        stage: info.id,
+        device: info.device,
+        layers: info.layers,
+        error: Box::new(error),
+    }
 }

@@ -140,7 +140,10 @@ fn check_run(actions: &[Action], kv_groups: &[KvGroup]) {
                     let children: Vec<Child> = parents
                         .iter()
                         .take(rows)
-                        .map(|parent| Child { parent: parent.index(sampled.logit_rows.len()), token: 1 })
+                        .map(|parent| Child {
+                            parent: parent.index(sampled.logit_rows.len()),
+                            token: 1,
+                        })
                         .collect();
                     let is_over = children.is_empty() || sampled.step as usize + 1 >= tokens;
                     scheduler.advance(sampled.group, if is_over { &[] } else { &children });

@@ -1,0 +1,73 @@
+//! Attention by gathering each row's pages, from candle's operations alone: works on any device,
+//! and is the reference for the CPU kernel.
+
+use candle_core::{D, Result, Tensor};
+
+use super::Heads;
+use crate::{
+    kv_pages::LayerPages,
+    step::{StepRow, StepTable},
+};
+
+/// See [`Heads::attend`].
+pub(super) fn attend(
+    heads: &Heads,
+    queries: &Tensor,
+    rows: &[StepRow],
+    pages: &LayerPages,
+) -> Result<Tensor> {
+    let outputs: Vec<Tensor> = rows
+        .iter()
+        .filter(|row| !row.span.is_empty())
+        .map(|row| {
+            let queries = queries.narrow(0, row.span.start, row.span.len())?;
+            attend_row(heads, &queries, row, pages)
+        })
+        .collect::<Result<_>>()?;
+    Tensor::cat(&outputs, 0)
+}
+
+fn attend_row(
+    heads: &Heads,
+    queries: &Tensor,
+    row: &StepRow,
+    pages: &LayerPages,
+) -> Result<Tensor> {
+    let Heads { num_heads, num_kv_heads, head_dim, .. } = *heads;
+    let num_tokens = row.span.len();
+    let table = &row.tables[pages.group_idx];
+    let queries = queries.reshape((num_tokens, num_heads, head_dim))?.transpose(0, 1)?;
+    let gather = |pages: &Tensor| {
+        let gathered = pages.index_select(&table.read_slots, 0)?;
+        let num_slots = gathered.dim(0)?;
+        let per_kv_head =
+            gathered.reshape((num_slots, num_kv_heads, head_dim))?.transpose(0, 1)?.unsqueeze(1)?;
+        let shape = (num_kv_heads, num_heads / num_kv_heads, num_slots, head_dim);
+        per_kv_head.broadcast_as(shape)?.contiguous()?.reshape((num_heads, num_slots, head_dim))
+    };
+    let keys = gather(&pages.keys)?;
+    let scores = (queries.contiguous()?.matmul(&keys.t()?)? * heads.scale)?;
+    let hidden = hidden(heads, row, table, &scores)?.broadcast_as(scores.shape())?;
+    let lowest = scores.zeros_like()?.affine(0.0, f64::NEG_INFINITY)?;
+    let weights = candle_nn::ops::softmax(&hidden.where_cond(&lowest, &scores)?, D::Minus1)?;
+    let output = weights.matmul(&gather(&pages.values)?)?;
+    output.transpose(0, 1)?.contiguous()?.reshape((num_tokens, num_heads * head_dim))
+}
+
+/// `[new tokens, slots]`, u8: which positions each new token must not see.
+fn hidden(heads: &Heads, row: &StepRow, table: &StepTable, scores: &Tensor) -> Result<Tensor> {
+    let (_, num_tokens, num_slots) = scores.dims3()?;
+    let positions = |first: usize, num: usize| {
+        let first = u32::try_from(first).map_err(candle_core::Error::wrap)?;
+        let num = u32::try_from(num).map_err(candle_core::Error::wrap)?;
+        Tensor::arange(first, first + num, scores.device())
+    };
+    let seen = positions(table.first_position, num_slots)?.unsqueeze(0)?;
+    let own = positions(row.past, num_tokens)?.unsqueeze(1)?;
+    let later = seen.broadcast_gt(&own)?;
+    let Some(window) = heads.window else { return Ok(later) };
+    // A window of n hides what lies n or more positions back.
+    let reach = (seen + window as f64)?;
+    let earlier = reach.broadcast_le(&own)?;
+    later.maximum(&earlier)
+}

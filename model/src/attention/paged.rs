@@ -1,0 +1,179 @@
+//! Attention on a CPU, reading the pages in place.
+//!
+//! One token of one head group is computed by one thread, over the positions that it sees, in
+//! order: its bits depend on nothing else in the batch, nor on how a prompt was cut into chunks.
+
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Storage, bail};
+
+use super::Heads;
+use crate::{
+    rows::{Rows, values},
+    simd::{F32x8, add_scaled, dot, exp},
+    step::StepRow,
+    threads::Threads,
+};
+
+/// The attention of one layer in one step.
+pub(super) struct Paged<'a> {
+    pub(super) heads: &'a Heads,
+    pub(super) rows: &'a [StepRow],
+    pub(super) group_idx: usize,
+    pub(super) threads: &'a Threads,
+}
+
+/// One new token and what it sees.
+struct Token<'a> {
+    /// Index on the flat axis.
+    flat: usize,
+    /// The slots of the visible positions, in order.
+    slots: &'a [u32],
+}
+
+/// Keys and values, `[slots, kv_heads * head_dim]` each.
+struct Cache<'a> {
+    keys: &'a [f32],
+    values: &'a [f32],
+    width: usize,
+}
+
+impl CustomOp3 for Paged<'_> {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(
+        &self,
+        queries: &CpuStorage,
+        queries_layout: &Layout,
+        keys: &CpuStorage,
+        keys_layout: &Layout,
+        values_storage: &CpuStorage,
+        values_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let Heads { num_heads, num_kv_heads, head_dim, .. } = *self.heads;
+        let queries = Rows::new(queries, queries_layout)?;
+        let (num_slots, width) = keys_layout.shape().dims2()?;
+        if queries.width != num_heads * head_dim || width != num_kv_heads * head_dim {
+            bail!("attention of width {} over pages of width {width}", queries.width);
+        }
+        let cache = Cache {
+            keys: values(keys, keys_layout)?,
+            values: values(values_storage, values_layout)?,
+            width,
+        };
+        let guards: Vec<_> = self
+            .rows
+            .iter()
+            .map(|row| row.tables[self.group_idx].read_slots.storage_and_layout())
+            .collect();
+        let slots: Vec<&[u32]> =
+            guards.iter().map(|(storage, layout)| slots(storage, layout)).collect::<Result<_>>()?;
+        if slots.iter().any(|slots| slots.iter().any(|slot| *slot as usize >= num_slots)) {
+            bail!("a read slot is out of range for {num_slots}");
+        }
+        let tokens = self.tokens(&slots)?;
+        if !tokens.iter().map(|token| token.flat).eq(0..queries.num) {
+            bail!("rows do not cover the {} tokens of the step in order", queries.num);
+        }
+        let group = num_heads / num_kv_heads * head_dim;
+        let mut output = vec![0.0; queries.num * queries.width];
+        self.threads.for_chunks(&mut output, group, |item, output| {
+            let (token, kv_head) = (&tokens[item / num_kv_heads], item % num_kv_heads);
+            let queries = &queries.row(token.flat)[kv_head * group..][..group];
+            self.attend(queries, token.slots, &cache, kv_head, output);
+        });
+        Ok((CpuStorage::F32(output), Shape::from((queries.num, queries.width))))
+    }
+}
+
+fn slots<'a>(storage: &'a Storage, layout: &Layout) -> Result<&'a [u32]> {
+    let Storage::Cpu(storage) = storage else { bail!("read slots are not on the CPU") };
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        bail!("read slots are not contiguous");
+    };
+    Ok(&storage.as_slice::<u32>()?[start..end])
+}
+
+impl Paged<'_> {
+    /// The new tokens of all rows with the slots that each sees.
+    fn tokens<'s>(&self, slots: &[&'s [u32]]) -> Result<Vec<Token<'s>>> {
+        let mut tokens = Vec::new();
+        for (row, slots) in self.rows.iter().zip(slots) {
+            let first_position = row.tables[self.group_idx].first_position;
+            let num_slots = (row.past + row.span.len()).checked_sub(first_position);
+            if num_slots != Some(slots.len()) {
+                bail!(
+                    "{} read slots from position {first_position} on, for {} earlier and {} new \
+                     tokens",
+                    slots.len(),
+                    row.past,
+                    row.span.len()
+                );
+            }
+            for (i, flat) in row.span.clone().enumerate() {
+                let position = row.past + i;
+                let first_visible = self.heads.first_visible(position);
+                let Some(start) = first_visible.checked_sub(first_position) else {
+                    bail!(
+                        "position {first_visible} is seen but the table starts at {first_position}"
+                    );
+                };
+                tokens.push(Token { flat, slots: &slots[start..=position - first_position] });
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// One token's query heads that share `kv_head`: `[group, head_dim]` to the same.
+    fn attend(
+        &self,
+        queries: &[f32],
+        slots: &[u32],
+        cache: &Cache<'_>,
+        kv_head: usize,
+        output: &mut [f32],
+    ) {
+        let head_dim = self.heads.head_dim;
+        let line = |pages: &'_ [f32], slot: u32| -> std::ops::Range<usize> {
+            let start = slot as usize * cache.width + kv_head * head_dim;
+            debug_assert!(start + head_dim <= pages.len());
+            start..start + head_dim
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
+        let scale = self.heads.scale as f32;
+        let num = slots.len();
+        let mut scores = vec![0.0; queries.len() / head_dim * num];
+        for (i, slot) in slots.iter().enumerate() {
+            let key = &cache.keys[line(cache.keys, *slot)];
+            for (query, scores) in queries.chunks_exact(head_dim).zip(scores.chunks_exact_mut(num))
+            {
+                scores[i] = dot(query, key) * scale;
+            }
+        }
+        for scores in scores.chunks_exact_mut(num) {
+            softmax(scores);
+        }
+        for (i, slot) in slots.iter().enumerate() {
+            let value = &cache.values[line(cache.values, *slot)];
+            for (output, scores) in output.chunks_exact_mut(head_dim).zip(scores.chunks_exact(num))
+            {
+                add_scaled(output, scores[i], value);
+            }
+        }
+    }
+}
+
+/// Turns scores into weights that add up to one.
+fn softmax(scores: &mut [f32]) {
+    let highest = scores.iter().fold(f32::NEG_INFINITY, |highest, score| highest.max(*score));
+    for score in &mut *scores {
+        *score = exp(*score - highest);
+    }
+    let (lanes, rest) = scores.as_chunks::<8>();
+    let one = F32x8::splat(1.0);
+    let sum = lanes.iter().fold(F32x8::ZERO, |sum, lane| F32x8::load(lane).mul_add(one, sum));
+    let sum = rest.iter().fold(sum.sum(), |sum, score| sum + score);
+    for score in scores {
+        *score /= sum;
+    }
+}

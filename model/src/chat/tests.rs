@@ -1,0 +1,88 @@
+//! Templates render as they do for the models' own tools, and hostile ones end.
+
+use super::*;
+use crate::source::{ModelSource, Silent};
+
+fn render(source: &str) -> Result<String, ChatError> {
+    let template = ChatTemplate::new(source.to_owned(), "<s>".to_owned(), "</s>".to_owned())?;
+    let messages = [Message::new("user", " hi "), Message::new("assistant", "yes")];
+    template.render(&messages, true)
+}
+
+#[track_caller]
+fn check(source: &str, wanted: &str) {
+    assert_eq!(render(source).unwrap(), wanted);
+}
+
+#[test]
+fn templates_see_messages_tokens_and_python_methods() {
+    check("{{ bos_token }}{{ messages[0]['role'] }}{{ eos_token }}", "<s>user</s>");
+    check(
+        "{% for m in messages %}\n    {% if m.role == 'user' %}\n[{{ m.content.strip() }}]\n    \
+           {% endif %}\n{% endfor %}\n",
+        "[hi]\n",
+    );
+    check("{% if add_generation_prompt %}go{% endif %}{{ tools is defined }}", "goFalse");
+    check("{{ messages[0].content | trim | tojson }}", "\"hi\"");
+    check("{{ {'a': [1, '<&\\'\\\\u003c\"']} | tojson }}", r#"{"a": [1, "<&'\\u003c\""]}"#);
+    check("{{ [1] | tojson(indent=2, ensure_ascii=false) }}", "[\n  1\n]");
+    check("{{ '<b>' + messages[1]['content'] }}", "<b>yes");
+    assert!(render("{{ strftime_now('%Y') }}").unwrap().starts_with("20"));
+}
+
+#[test]
+fn a_template_may_refuse() {
+    let refused = render("{{ raise_exception('roles must alternate') }}").unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the chat template refuses these messages: roles must alternate"
+    );
+}
+
+#[test]
+fn bad_and_hostile_templates_are_errors() {
+    assert!(matches!(render("{% for %}"), Err(ChatError::Template { .. })));
+    assert!(matches!(render("{{ messages.nothing() }}"), Err(ChatError::Render { .. })));
+    let endless = "{% for a in range(10000) %}{% for b in range(10000) %}{{ a }}{% endfor %}\
+                   {% endfor %}";
+    assert!(matches!(render(endless), Err(ChatError::Render { .. })));
+    let huge = "{% set x = 'aaaaaaaaaa' * 10000 %}{% for a in range(100000) %}{{ x * 1000 }}\
+                {% endfor %}";
+    assert!(render(huge).is_err());
+    let long = " ".repeat(MAX_TEMPLATE_BYTES + 1);
+    assert!(matches!(render(&long), Err(ChatError::TooLong { .. })));
+}
+
+#[test]
+fn smollm2_renders_its_own_template() {
+    let files = ModelSource::parse("smollm2").unwrap().resolve(&Silent).unwrap();
+    let tokenizer = Tokenizer::from_files(&files).unwrap();
+    let chat = ChatTemplate::from_files(&files, &tokenizer).unwrap();
+    let prompt = chat.render(&[Message::new("user", "Hi!")], true).unwrap();
+    let wanted = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by \
+                  Hugging Face<|im_end|>\n<|im_start|>user\nHi!<|im_end|>\n\
+                  <|im_start|>assistant\n";
+    assert_eq!(prompt, wanted);
+    let tokens = tokenizer.encode(&prompt, false).unwrap();
+    assert_eq!((tokens[0], tokens.iter().filter(|token| **token == 2).count()), (1, 2));
+}
+
+#[test]
+fn templates_of_directories_are_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = ModelSource::parse("smollm2").unwrap().resolve(&Silent).unwrap();
+    let tokenizer = Tokenizer::from_files(&files).unwrap();
+    let read = || ChatTemplate::from_directory(directory.path(), &tokenizer);
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    assert!(matches!(read(), Err(ChatError::NoTemplate { .. })));
+    let several = r#"{"eos_token": {"content": "</s>"}, "chat_template": [
+        {"name": "tool_use", "template": "no"},
+        {"name": "default", "template": "yes{{ eos_token }}{{ bos_token }}"}]}"#;
+    write("tokenizer_config.json", several);
+    assert_eq!(read().unwrap().render(&[], false).unwrap(), "yes</s><|im_start|>");
+    write("chat_template.jinja", "file");
+    assert_eq!(read().unwrap().render(&[], false).unwrap(), "file");
+    std::fs::remove_file(directory.path().join("chat_template.jinja")).unwrap();
+    write("tokenizer_config.json", r#"{"chat_template": 5}"#);
+    assert!(matches!(read(), Err(ChatError::Value { key: "chat_template", .. })));
+}

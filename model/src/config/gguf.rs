@@ -1,0 +1,264 @@
+//! Reads the configuration from the metadata of a GGUF file.
+//!
+//! Source: gguf-py/gguf/constants.py and src/llama-model.cpp of llama.cpp, for keys and defaults.
+
+use super::{Architecture, ModelConfig, Rope, RopeScaling, check::check};
+use crate::{
+    error::ConfigError,
+    gguf::{Gguf, StoredKind, Value},
+    units::TokenId,
+};
+
+const SUPPORTED: &str = "llama, qwen2, qwen3 or gemma3";
+/// Where Gemma 3 files say nothing about it.
+const GEMMA_PATTERN: usize = 6;
+const GEMMA_LOCAL_THETA: f64 = 10_000.0;
+/// Layers of the one Gemma 3 size that scales scores by the width per head.
+const GEMMA_27B_LAYERS: usize = 62;
+
+pub(super) fn read(gguf: &Gguf) -> Result<ModelConfig, ConfigError> {
+    let whole = Keys { gguf, prefix: "" };
+    let name = whole.required("general.architecture", whole.text("general.architecture")?)?;
+    let architecture = match name {
+        // Files of Mistral models say llama, too.
+        "llama" => Architecture::Llama,
+        "qwen2" => Architecture::Qwen2,
+        "qwen3" => Architecture::Qwen3,
+        "gemma3" => Architecture::Gemma3,
+        _ => {
+            return Err(ConfigError::Architecture {
+                file: gguf.path().to_owned(),
+                found: name.to_owned(),
+                supported: SUPPORTED.to_owned(),
+            });
+        }
+    };
+    let keys = Keys { gguf, prefix: name };
+    let num_layers = keys.required_size("block_count")?;
+    let hidden = keys.required_size("embedding_length")?;
+    let num_heads = keys.required_size("attention.head_count")?;
+    if !(1..=1024).contains(&num_layers) {
+        return Err(keys.wrong("block_count", "1 to 1024"));
+    }
+    let head_dim = head_dim(&keys, hidden, num_heads)?;
+    refuse_unsupported(&keys)?;
+    let windows = windows(&keys, architecture, num_layers)?;
+    let scale_of = if architecture == Architecture::Gemma3 && num_layers == GEMMA_27B_LAYERS {
+        hidden as f64 / num_heads as f64
+    } else {
+        head_dim as f64
+    };
+    let theta = keys.number("rope.freq_base")?.unwrap_or(10_000.0);
+    let local_rope = match architecture {
+        Architecture::Gemma3 => Some(Rope {
+            theta: keys.number("rope.freq_base_swa")?.unwrap_or(GEMMA_LOCAL_THETA),
+            scaling: RopeScaling::None,
+        }),
+        _ => None,
+    };
+    let ends = end_ids(&whole)?;
+    check(
+        ModelConfig {
+            architecture,
+            num_layers,
+            hidden,
+            intermediate: keys.required_size("feed_forward_length")?,
+            num_heads,
+            num_kv_heads: keys.size("attention.head_count_kv")?.unwrap_or(num_heads),
+            head_dim,
+            vocab: vocab(gguf, hidden)?,
+            max_positions: keys.required_size("context_length")?,
+            norm_eps: keys.required(
+                "attention.layer_norm_rms_epsilon",
+                keys.number("attention.layer_norm_rms_epsilon")?,
+            )?,
+            attention_scale: keys.number("attention.scale")?.unwrap_or(scale_of.powf(-0.5)),
+            rope: Rope { theta, scaling: scaling(&keys, head_dim)? },
+            local_rope,
+            windows,
+            tied: gguf.tensor("output.weight").is_none(),
+            bos: ends.0,
+            eos: ends.1,
+        },
+        gguf.path(),
+    )
+}
+
+fn head_dim(keys: &Keys<'_>, hidden: usize, num_heads: usize) -> Result<usize, ConfigError> {
+    let head_dim = match keys.size("attention.key_length")? {
+        Some(head_dim) => head_dim,
+        None if num_heads > 0 && hidden.is_multiple_of(num_heads) => hidden / num_heads,
+        None => {
+            let wanted = format!("a divisor of the embedding length {hidden}");
+            return Err(keys.wrong("attention.head_count", wanted));
+        }
+    };
+    for key in ["attention.value_length", "rope.dimension_count"] {
+        if keys.size(key)?.is_some_and(|size| size != head_dim) {
+            return Err(keys.wrong(key, format!("the head size {head_dim}")));
+        }
+    }
+    Ok(head_dim)
+}
+
+fn refuse_unsupported(keys: &Keys<'_>) -> Result<(), ConfigError> {
+    for key in ["expert_count", "final_logit_softcapping", "attn_logit_softcapping"] {
+        if keys.number(key)?.is_some_and(|number| number != 0.0) {
+            return Err(keys.wrong(key, "none (not supported)"));
+        }
+    }
+    Ok(())
+}
+
+/// The rows of the embedding: the vocabulary key and the token list may be shorter.
+fn vocab(gguf: &Gguf, hidden: usize) -> Result<usize, ConfigError> {
+    let name = "token_embd.weight";
+    let missing = || ConfigError::Missing { file: gguf.path().to_owned(), key: name.to_owned() };
+    match gguf.tensor(name).ok_or_else(missing)?.shape[..] {
+        [rows, width] if width == hidden => Ok(rows),
+        ref shape => Err(ConfigError::Value {
+            file: gguf.path().to_owned(),
+            key: name.to_owned(),
+            wanted: format!("a matrix of width {hidden}"),
+            found: format!("{shape:?}"),
+        }),
+    }
+}
+
+fn windows(
+    keys: &Keys<'_>,
+    architecture: Architecture,
+    num_layers: usize,
+) -> Result<Vec<Option<usize>>, ConfigError> {
+    let window = keys.size("attention.sliding_window")?.filter(|window| *window > 0);
+    let Some(window) = window else { return Ok(vec![None; num_layers]) };
+    let pattern_key = "attention.sliding_window_pattern";
+    let is_gemma = architecture == Architecture::Gemma3;
+    let pattern = match keys.value(pattern_key) {
+        Some(Value::Array(array)) => {
+            let flags = keys.gguf.numbers(array).filter(|flags| flags.len() == num_layers);
+            let flags = flags.ok_or_else(|| {
+                keys.wrong(pattern_key, format!("a number or {num_layers} flags"))
+            })?;
+            return Ok(flags.iter().map(|flag| (*flag != 0.0).then_some(window)).collect());
+        }
+        Some(_) => keys.size(pattern_key)?,
+        None => is_gemma.then_some(GEMMA_PATTERN),
+    };
+    let is_full = |layer_idx: usize| match pattern {
+        // Every n-th layer sees everything.
+        Some(pattern @ 1..) => (layer_idx + 1).is_multiple_of(pattern),
+        _ => false,
+    };
+    Ok((0..num_layers).map(|layer_idx| (!is_full(layer_idx)).then_some(window)).collect())
+}
+
+fn scaling(keys: &Keys<'_>, head_dim: usize) -> Result<RopeScaling, ConfigError> {
+    if let Some(info) = keys.gguf.tensor("rope_freqs.weight") {
+        if info.kind != StoredKind::F32 || info.shape != [head_dim / 2] {
+            return Err(ConfigError::Value {
+                file: keys.gguf.path().to_owned(),
+                key: "rope_freqs.weight".to_owned(),
+                wanted: format!("F32 [{}]", head_dim / 2),
+                found: format!("{:?} {:?}", info.kind, info.shape),
+            });
+        }
+        let bytes = keys.gguf.bytes(info);
+        let factors = bytes.as_chunks::<4>().0.iter().map(|item| f32::from_le_bytes(*item));
+        return Ok(RopeScaling::Factors(factors.collect()));
+    }
+    let kind = keys.text("rope.scaling.type")?.unwrap_or("none");
+    match kind {
+        "none" => {
+            // An older spelling of linear scaling; a factor of one changes nothing.
+            let factor = keys.number("rope.scale_linear")?;
+            Ok(factor.map_or(RopeScaling::None, |factor| RopeScaling::Linear { factor }))
+        }
+        "linear" => {
+            let factor = keys.number("rope.scaling.factor")?;
+            Ok(RopeScaling::Linear { factor: keys.required("rope.scaling.factor", factor)? })
+        }
+        _ => Err(keys.wrong("rope.scaling.type", "none, linear, or a tensor `rope_freqs.weight`")),
+    }
+}
+
+fn end_ids(whole: &Keys<'_>) -> Result<(Option<TokenId>, Vec<TokenId>), ConfigError> {
+    let id = |key: &str| -> Result<Option<TokenId>, ConfigError> {
+        let Some(id) = whole.size(key)? else { return Ok(None) };
+        TokenId::try_from(id).map(Some).map_err(|_| whole.wrong(key, "a token id"))
+    };
+    let mut eos = Vec::new();
+    for key in ["eos_token_id", "eot_token_id", "eom_token_id"] {
+        if let Some(token) = id(&format!("tokenizer.ggml.{key}"))?
+            && !eos.contains(&token)
+        {
+            eos.push(token);
+        }
+    }
+    Ok((id("tokenizer.ggml.bos_token_id")?, eos))
+}
+
+/// Values of one architecture's keys (`llama.block_count`), or of all if the prefix is empty.
+#[derive(Clone, Copy)]
+struct Keys<'a> {
+    gguf: &'a Gguf,
+    prefix: &'a str,
+}
+
+impl<'a> Keys<'a> {
+    fn name(&self, key: &str) -> String {
+        if self.prefix.is_empty() { key.to_owned() } else { format!("{}.{key}", self.prefix) }
+    }
+
+    fn value(&self, key: &str) -> Option<&'a Value> {
+        self.gguf.value(&self.name(key))
+    }
+
+    fn wrong(&self, key: &str, wanted: impl Into<String>) -> ConfigError {
+        ConfigError::Value {
+            file: self.gguf.path().to_owned(),
+            key: self.name(key),
+            wanted: wanted.into(),
+            found: self.value(key).map_or_else(|| "nothing".to_owned(), Value::describe),
+        }
+    }
+
+    fn required<T>(&self, key: &str, value: Option<T>) -> Result<T, ConfigError> {
+        value.ok_or_else(|| ConfigError::Missing {
+            file: self.gguf.path().to_owned(),
+            key: self.name(key),
+        })
+    }
+
+    fn size(&self, key: &str) -> Result<Option<usize>, ConfigError> {
+        let size = match self.value(key) {
+            None => return Ok(None),
+            Some(Value::Unsigned(number)) => usize::try_from(*number).ok(),
+            Some(Value::Signed(number)) => usize::try_from(*number).ok(),
+            Some(_) => None,
+        };
+        size.map(Some).ok_or_else(|| self.wrong(key, "a whole number, not negative"))
+    }
+
+    fn required_size(&self, key: &str) -> Result<usize, ConfigError> {
+        self.required(key, self.size(key)?)
+    }
+
+    fn number(&self, key: &str) -> Result<Option<f64>, ConfigError> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::Float(number)) => Ok(Some(*number)),
+            Some(Value::Unsigned(number)) => Ok(Some(*number as f64)),
+            Some(Value::Signed(number)) => Ok(Some(*number as f64)),
+            Some(_) => Err(self.wrong(key, "a number")),
+        }
+    }
+
+    fn text(&self, key: &str) -> Result<Option<&'a str>, ConfigError> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::Text(text)) => Ok(Some(text)),
+            Some(_) => Err(self.wrong(key, "a string")),
+        }
+    }
+}

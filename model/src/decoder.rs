@@ -1,0 +1,249 @@
+//! The decoder's layers: one forward pass for every family.
+//!
+//! A layer is assembled once, from the family's row; the pass itself has no branch on the family.
+
+use candle_core::Tensor;
+
+use crate::{
+    attention::Heads,
+    config::ModelConfig,
+    error::{ForwardError, LoadError},
+    family::{Family, HeadNorm, LayerNorms, QkvBias},
+    kv_pages::LayerPages,
+    linear::Linear,
+    mlp::Mlp,
+    norm::RmsNorm,
+    placed::{Placed, Site},
+    rope::{Angles, Rotary},
+    shard::Home,
+    step::Step,
+    units::{Bytes, LayerRange, Unit},
+    weights::{Role, TensorId, Weights},
+};
+
+/// What a unit is loaded from and for.
+pub(crate) struct Loader<'a> {
+    pub(crate) weights: &'a Weights,
+    pub(crate) config: &'a ModelConfig,
+    pub(crate) family: Family,
+    pub(crate) home: &'a Home,
+}
+
+impl Loader<'_> {
+    /// Loads a norm over groups of `width`.
+    pub(crate) fn norm(&self, unit: Unit, role: Role, width: usize) -> Result<RmsNorm, LoadError> {
+        let id = TensorId { unit, role };
+        let weight = self.weights.dense(id, &[width], &self.home.device)?;
+        Ok(RmsNorm::new(weight, self.config.norm_eps, self.home.threads.clone()))
+    }
+
+    /// Loads matrices `[rows, width]` that share an input.
+    pub(crate) fn linear(
+        &self,
+        unit: Unit,
+        matrices: &[(Role, usize)],
+        width: usize,
+        bias: Option<Tensor>,
+    ) -> Result<Linear, LoadError> {
+        let load = |(role, rows): &(Role, usize)| {
+            let id = TensorId { unit, role: *role };
+            self.weights.matrix(id, (*rows, width), &self.home.device)
+        };
+        let matrices = matrices.iter().map(load).collect::<Result<_, _>>()?;
+        Linear::new(matrices, bias, self.home.threads.clone())
+            .map_err(|source| LoadError::Tensor { unit, source })
+    }
+
+    /// Loads the biases of queries, keys and values as one.
+    fn qkv_bias(&self, unit: Unit, rows: &[(Role, usize)]) -> Result<Tensor, LoadError> {
+        let load = |(role, rows): &(Role, usize)| {
+            let id = TensorId { unit, role: *role };
+            self.weights.dense(id, &[*rows], &self.home.device)
+        };
+        let parts: Vec<Tensor> = rows.iter().map(load).collect::<Result<_, _>>()?;
+        Tensor::cat(&parts, 0).map_err(|source| LoadError::Tensor { unit, source })
+    }
+}
+
+/// A run of layers with the rotary embeddings that they use.
+pub(crate) struct Layers {
+    layers: Vec<Layer>,
+    rotary: Rotary,
+    local_rotary: Option<Rotary>,
+}
+
+/// Positions of a step, as the layers use them.
+struct StepAngles {
+    full: Angles,
+    local: Option<Angles>,
+}
+
+struct Layer {
+    unit: Unit,
+    input_norm: RmsNorm,
+    qkv: Linear,
+    query_norm: Option<RmsNorm>,
+    key_norm: Option<RmsNorm>,
+    heads: Heads,
+    output: Linear,
+    post_attention_norm: Option<RmsNorm>,
+    mlp_norm: RmsNorm,
+    mlp: Mlp,
+    post_mlp_norm: Option<RmsNorm>,
+}
+
+impl Layers {
+    /// Loads the layers of a range, and nothing else.
+    pub(crate) fn load(loader: &Loader<'_>, range: LayerRange) -> Result<Self, LoadError> {
+        let layers = range
+            .iter()
+            .map(|layer_idx| Layer::load(loader, layer_idx))
+            .collect::<Result<_, _>>()?;
+        let unit = Unit::Layer(range.start);
+        let rotary = |rope| {
+            let Home { device, threads, .. } = loader.home;
+            Rotary::new(rope, loader.config.head_dim, device, threads.clone())
+                .map_err(|source| LoadError::Tensor { unit, source })
+        };
+        Ok(Self {
+            layers,
+            rotary: rotary(&loader.config.rope)?,
+            local_rotary: loader.config.local_rope.as_ref().map(rotary).transpose()?,
+        })
+    }
+
+    /// Runs all layers on `[tokens, hidden]`.
+    pub(crate) fn forward(
+        &self,
+        mut hidden: Tensor,
+        step: &Placed<&Step>,
+        pages: &[LayerPages],
+        home: &Home,
+    ) -> Result<Tensor, ForwardError> {
+        let mut angles = None;
+        for (layer, pages) in self.layers.iter().zip(pages) {
+            let unit = layer.unit;
+            let failed = |source| ForwardError::Tensor { unit, source };
+            let site =
+                |operation, with| Site { operation, unit: Some(unit), with, device: home.id };
+            let positions = &step.at(&site("rope", "hidden"))?.positions;
+            let angles = match &angles {
+                Some(angles) => angles,
+                None => angles.insert(self.angles(positions).map_err(failed)?),
+            };
+            let step = step.at(&site("index_select", "kv pages"))?;
+            hidden = layer.forward(&hidden, angles, step, (pages, home)).map_err(failed)?;
+        }
+        Ok(hidden)
+    }
+
+    fn angles(&self, positions: &Tensor) -> candle_core::Result<StepAngles> {
+        let local = self.local_rotary.as_ref().map(|rotary| rotary.angles(positions));
+        Ok(StepAngles { full: self.rotary.angles(positions)?, local: local.transpose()? })
+    }
+
+    /// Bytes of the weights held.
+    pub(crate) fn bytes(&self) -> Bytes {
+        Bytes(self.layers.iter().map(Layer::bytes).sum())
+    }
+}
+
+impl Layer {
+    fn load(loader: &Loader<'_>, layer_idx: usize) -> Result<Self, LoadError> {
+        let unit = Unit::Layer(layer_idx);
+        let ModelConfig { hidden, intermediate, head_dim, .. } = *loader.config;
+        let heads = Heads {
+            num_heads: loader.config.num_heads,
+            num_kv_heads: loader.config.num_kv_heads,
+            head_dim,
+            scale: loader.config.attention_scale,
+            window: loader.config.windows.get(layer_idx).copied().flatten(),
+        };
+        let (query_rows, kv_rows) = (heads.num_heads * head_dim, heads.num_kv_heads * head_dim);
+        let bias = match loader.family.qkv_bias {
+            QkvBias::Absent => None,
+            QkvBias::Present => Some(loader.qkv_bias(
+                unit,
+                &[
+                    (Role::QueryBias, query_rows),
+                    (Role::KeyBias, kv_rows),
+                    (Role::ValueBias, kv_rows),
+                ],
+            )?),
+        };
+        let qkv = [(Role::Query, query_rows), (Role::Key, kv_rows), (Role::Value, kv_rows)];
+        let head_norm = |role| match loader.family.head_norm {
+            HeadNorm::Absent => Ok(None),
+            HeadNorm::Present => loader.norm(unit, role, head_dim).map(Some),
+        };
+        let post_norm = |role| match loader.family.layer_norms {
+            LayerNorms::Before => Ok(None),
+            LayerNorms::BeforeAndAfter => loader.norm(unit, role, hidden).map(Some),
+        };
+        let gate_and_up = [(Role::Gate, intermediate), (Role::Up, intermediate)];
+        Ok(Self {
+            unit,
+            input_norm: loader.norm(unit, Role::InputNorm, hidden)?,
+            qkv: loader.linear(unit, &qkv, hidden, bias)?,
+            query_norm: head_norm(Role::QueryNorm)?,
+            key_norm: head_norm(Role::KeyNorm)?,
+            heads,
+            output: loader.linear(unit, &[(Role::Output, hidden)], query_rows, None)?,
+            post_attention_norm: post_norm(Role::PostAttentionNorm)?,
+            mlp_norm: loader.norm(unit, Role::MlpNorm, hidden)?,
+            mlp: Mlp::new(
+                loader.linear(unit, &gate_and_up, hidden, None)?,
+                loader.linear(unit, &[(Role::Down, hidden)], intermediate, None)?,
+                loader.family.activation,
+                loader.home.threads.clone(),
+            ),
+            post_mlp_norm: post_norm(Role::PostMlpNorm)?,
+        })
+    }
+
+    /// Maps `[tokens, hidden]` to the same shape, and writes the step's keys and values.
+    fn forward(
+        &self,
+        hidden: &Tensor,
+        angles: &StepAngles,
+        step: &Step,
+        (pages, home): (&LayerPages, &Home),
+    ) -> candle_core::Result<Tensor> {
+        let qkv = self.qkv.forward(&self.input_norm.forward(hidden)?)?;
+        let (query_width, kv_width) = self.widths();
+        let queries = normed(self.query_norm.as_ref(), qkv.narrow(1, 0, query_width)?)?;
+        let keys = normed(self.key_norm.as_ref(), qkv.narrow(1, query_width, kv_width)?)?;
+        let values = qkv.narrow(1, query_width + kv_width, kv_width)?;
+        let angles = match (&angles.local, self.heads.window) {
+            (Some(local), Some(_)) => local,
+            _ => &angles.full,
+        };
+        let queries = angles.rotate(&queries)?;
+        pages.write(&angles.rotate(&keys)?, &values, &step.write_slots[pages.group_idx])?;
+        let attended = self.heads.attend(&queries, &step.rows, pages, &home.threads)?;
+        let attended = normed(self.post_attention_norm.as_ref(), self.output.forward(&attended)?)?;
+        let hidden = (hidden + attended)?;
+        let fed_forward = self.mlp.forward(&self.mlp_norm.forward(&hidden)?)?;
+        hidden + normed(self.post_mlp_norm.as_ref(), fed_forward)?
+    }
+
+    fn widths(&self) -> (usize, usize) {
+        let Heads { num_heads, num_kv_heads, head_dim, .. } = self.heads;
+        (num_heads * head_dim, num_kv_heads * head_dim)
+    }
+
+    fn bytes(&self) -> u64 {
+        let norms = [Some(&self.input_norm), Some(&self.mlp_norm)].into_iter().chain([
+            self.query_norm.as_ref(),
+            self.key_norm.as_ref(),
+            self.post_attention_norm.as_ref(),
+            self.post_mlp_norm.as_ref(),
+        ]);
+        let norms: u64 = norms.flatten().map(RmsNorm::bytes).sum();
+        norms + self.qkv.bytes().0 + self.output.bytes().0 + self.mlp.bytes().0
+    }
+}
+
+fn normed(norm: Option<&RmsNorm>, input: Tensor) -> candle_core::Result<Tensor> {
+    norm.map_or(Ok(input.clone()), |norm| norm.forward(&input))
+}

@@ -1,0 +1,57 @@
+//! One tensor's entry in the header.
+
+use std::ops::Range;
+
+use super::{
+    cursor::Cursor,
+    kind::{SUPPORTED, StoredKind},
+};
+use crate::error::HeaderError;
+
+const MAX_DIMS: u32 = 4;
+
+/// Shape, storage and place of a tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Row-major: the last axis is the contiguous one.
+    pub shape: Vec<usize>,
+    pub kind: StoredKind,
+    /// Bytes of the tensor in the file.
+    pub num_bytes: u64,
+    /// From the start of the data section.
+    pub(super) offset: u64,
+    /// In the file; empty until all entries are read and the data section's start is known.
+    pub(super) span: Range<usize>,
+}
+
+impl TensorInfo {
+    pub(super) fn read(cursor: &mut Cursor<'_>, name: &str) -> Result<Self, HeaderError> {
+        let what = format!("tensor `{name}`");
+        let start = cursor.offset();
+        let num_dims = cursor.u32(&what)?;
+        if !(1..=MAX_DIMS).contains(&num_dims) {
+            let wanted = format!("1 to {MAX_DIMS} dimensions");
+            return Err(cursor.malformed_at(start, &what, wanted, num_dims.to_string()));
+        }
+        let mut dims = Vec::new();
+        for _ in 0..num_dims {
+            dims.push(cursor.u64(&what)?);
+        }
+        // The file lists the contiguous axis first.
+        dims.reverse();
+        let kind_at = cursor.offset();
+        let number = cursor.u32(&what)?;
+        let kind = StoredKind::from_ggml(number).ok_or_else(|| {
+            let found = format!("type {number}");
+            cursor.malformed_at(kind_at, &what, SUPPORTED.to_owned(), found)
+        })?;
+        let offset = cursor.u64(&what)?;
+        let shape: Option<Vec<usize>> = dims.iter().map(|dim| usize::try_from(*dim).ok()).collect();
+        let sized = shape.and_then(|shape| kind.num_bytes(&shape).map(|bytes| (shape, bytes)));
+        let Some((shape, num_bytes)) = sized else {
+            let wanted = format!("axes of 1 or more, rows of whole blocks of {}", kind.block_len());
+            return Err(cursor.malformed_at(start, &what, wanted, format!("{dims:?}")));
+        };
+        Ok(Self { shape, kind, num_bytes: num_bytes as u64, offset, span: 0..0 })
+    }
+}

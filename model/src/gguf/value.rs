@@ -1,0 +1,166 @@
+//! Metadata values of a GGUF file. Arrays stay in the file until they are asked for.
+
+use std::ops::Range;
+
+use super::cursor::Cursor;
+use crate::error::HeaderError;
+
+/// Longest string that a scalar value may hold: chat templates are the longest there are.
+const MAX_TEXT_BYTES: u64 = 16 << 20;
+/// How deep arrays may lie in arrays.
+const MAX_DEPTH: usize = 4;
+
+/// The type of a value, by the format's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    U8,
+    I8,
+    U16,
+    I16,
+    U32,
+    I32,
+    F32,
+    Bool,
+    Text,
+    Array,
+    U64,
+    I64,
+    F64,
+}
+
+/// The types in the order of their numbers.
+const KINDS: [Kind; 13] = [
+    Kind::U8,
+    Kind::I8,
+    Kind::U16,
+    Kind::I16,
+    Kind::U32,
+    Kind::I32,
+    Kind::F32,
+    Kind::Bool,
+    Kind::Text,
+    Kind::Array,
+    Kind::U64,
+    Kind::I64,
+    Kind::F64,
+];
+
+impl Kind {
+    pub(super) fn read(cursor: &mut Cursor<'_>, what: &str) -> Result<Self, HeaderError> {
+        let start = cursor.offset();
+        let number = cursor.u32(what)?;
+        KINDS.get(number as usize).copied().ok_or_else(|| {
+            let wanted = "a value type from 0 to 12".to_owned();
+            cursor.malformed_at(start, what, wanted, number.to_string())
+        })
+    }
+
+    /// The least bytes that one value takes in the file.
+    fn min_bytes(self) -> u64 {
+        match self {
+            Self::U8 | Self::I8 | Self::Bool => 1,
+            Self::U16 | Self::I16 => 2,
+            Self::U32 | Self::I32 | Self::F32 => 4,
+            Self::U64 | Self::I64 | Self::F64 | Self::Text => 8,
+            Self::Array => 12,
+        }
+    }
+}
+
+/// A metadata value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    Unsigned(u64),
+    Signed(i64),
+    Float(f64),
+    Bool(bool),
+    Text(String),
+    Array(Array),
+}
+
+/// Where an array lies in the file; its items are walked once when the header is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Array {
+    pub kind: Kind,
+    pub len: usize,
+    pub(super) span: Range<usize>,
+}
+
+impl Value {
+    pub(super) fn read(
+        cursor: &mut Cursor<'_>,
+        kind: Kind,
+        what: &str,
+    ) -> Result<Self, HeaderError> {
+        Ok(match kind {
+            Kind::U8 => Self::Unsigned(u8::from_le_bytes(cursor.array(what)?).into()),
+            Kind::U16 => Self::Unsigned(u16::from_le_bytes(cursor.array(what)?).into()),
+            Kind::U32 => Self::Unsigned(u32::from_le_bytes(cursor.array(what)?).into()),
+            Kind::U64 => Self::Unsigned(u64::from_le_bytes(cursor.array(what)?)),
+            Kind::I8 => Self::Signed(i8::from_le_bytes(cursor.array(what)?).into()),
+            Kind::I16 => Self::Signed(i16::from_le_bytes(cursor.array(what)?).into()),
+            Kind::I32 => Self::Signed(i32::from_le_bytes(cursor.array(what)?).into()),
+            Kind::I64 => Self::Signed(i64::from_le_bytes(cursor.array(what)?)),
+            Kind::F32 => Self::Float(f32::from_le_bytes(cursor.array(what)?).into()),
+            Kind::F64 => Self::Float(f64::from_le_bytes(cursor.array(what)?)),
+            Kind::Bool => {
+                let start = cursor.offset();
+                match cursor.array::<1>(what)? {
+                    [0] => Self::Bool(false),
+                    [1] => Self::Bool(true),
+                    [other] => {
+                        let wanted = "a bool of 0 or 1".to_owned();
+                        return Err(cursor.malformed_at(start, what, wanted, other.to_string()));
+                    }
+                }
+            }
+            Kind::Text => Self::Text(cursor.text(what, MAX_TEXT_BYTES)?.to_owned()),
+            Kind::Array => Self::Array(Array::read(cursor, what, 1)?),
+        })
+    }
+
+    /// The type and, for numbers, the value, for messages.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Unsigned(number) => number.to_string(),
+            Self::Signed(number) => number.to_string(),
+            Self::Float(number) => number.to_string(),
+            Self::Bool(flag) => flag.to_string(),
+            Self::Text(text) => format!("\"{}\"", text.chars().take(60).collect::<String>()),
+            Self::Array(array) => format!("an array of {} {:?}", array.len, array.kind),
+        }
+    }
+}
+
+impl Array {
+    fn read(cursor: &mut Cursor<'_>, what: &str, depth: usize) -> Result<Self, HeaderError> {
+        let start = cursor.offset();
+        if depth > MAX_DEPTH {
+            let wanted = format!("arrays at most {MAX_DEPTH} deep");
+            return Err(cursor.malformed_at(start, what, wanted, "deeper ones".to_owned()));
+        }
+        let kind = Kind::read(cursor, what)?;
+        let len = cursor.u64(what)?;
+        cursor.want(len.saturating_mul(kind.min_bytes()), what)?;
+        let begin = cursor.offset();
+        match kind {
+            Kind::Array => {
+                for _ in 0..len {
+                    Self::read(cursor, what, depth + 1)?;
+                }
+            }
+            Kind::Text => {
+                for _ in 0..len {
+                    let num_bytes = cursor.u64(what)?;
+                    cursor.skip(num_bytes, what)?;
+                }
+            }
+            _ => {
+                cursor.skip(len * kind.min_bytes(), what)?;
+            }
+        }
+        // Fits: the items were just found in a file whose length is a usize.
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        Ok(Self { kind, len, span: begin..cursor.offset() })
+    }
+}

@@ -1,0 +1,212 @@
+//! Keys and values of earlier tokens, in pages.
+//!
+//! Owns the memory and its copies. Which page belongs to whom is the scheduler's business.
+
+use candle_core::{CpuStorage, DType, InplaceOp3, Layout, Tensor, bail};
+
+use crate::{
+    config::ModelConfig,
+    error::{ForwardError, LoadError},
+    placed::{DeviceId, Placed, Site},
+    rows::Rows,
+    shard::Home,
+    step::{Ancestors, PAGE_TOKENS, TailCopies},
+    units::{Bytes, LayerRange, Unit},
+};
+
+/// The KV pages of a shard's layers.
+pub struct KvPages {
+    layers: Vec<LayerPages>,
+    num_groups: usize,
+    home: DeviceId,
+    /// Of the last reorder; zero before the first.
+    epoch: u64,
+}
+
+/// The pages of one layer.
+pub(crate) struct LayerPages {
+    pub(crate) unit: Unit,
+    /// Index of its KV group among the model's.
+    pub(crate) group_idx: usize,
+    /// `[pages * 16, kv_heads * head_dim]`, f32.
+    pub(crate) keys: Tensor,
+    /// The same shape.
+    pub(crate) values: Tensor,
+}
+
+/// Bytes of one page in each of the model's KV groups, over `layers`.
+pub fn page_bytes(config: &ModelConfig, layers: LayerRange) -> Vec<Bytes> {
+    let width = config.num_kv_heads * config.head_dim;
+    let per_layer = (2 * PAGE_TOKENS * width * DType::F32.size_in_bytes()) as u64;
+    let num_layers = |group| layers.iter().filter(|idx| config.kv_group(*idx) == group).count();
+    let groups = config.kv_groups();
+    groups.into_iter().map(|group| Bytes(per_layer * num_layers(group) as u64)).collect()
+}
+
+impl KvPages {
+    /// Takes memory for `pages_per_group` pages in each KV group of the model.
+    ///
+    /// # Errors
+    /// Where the counts do not match the groups, or the device has not the memory.
+    pub fn new(
+        config: &ModelConfig,
+        layers: LayerRange,
+        pages_per_group: &[usize],
+        home: &Home,
+    ) -> Result<Self, LoadError> {
+        let groups = config.kv_groups();
+        if groups.len() != pages_per_group.len() {
+            return Err(LoadError::Groups { wanted: groups.len(), found: pages_per_group.len() });
+        }
+        let width = config.num_kv_heads * config.head_dim;
+        let layer = |layer_idx: usize| {
+            let group = config.kv_group(layer_idx);
+            let group_idx = groups
+                .iter()
+                .position(|other| *other == group)
+                .expect("the model's groups are those of its layers");
+            let pages = pages_per_group[group_idx];
+            let zeros = || {
+                let shape = (pages * PAGE_TOKENS, width);
+                Tensor::zeros(shape, DType::F32, &home.device)
+                    .map_err(|source| LoadError::Pages { pages, source })
+            };
+            let unit = Unit::Layer(layer_idx);
+            Ok(LayerPages { unit, group_idx, keys: zeros()?, values: zeros()? })
+        };
+        let layers = layers.iter().map(layer).collect::<Result<_, LoadError>>()?;
+        Ok(Self { layers, num_groups: groups.len(), home: home.id, epoch: 0 })
+    }
+
+    /// Lets each row of the next step continue its ancestor: copies the partly filled last pages.
+    ///
+    /// # Errors
+    /// Where the ancestors live elsewhere, skip or repeat an epoch, or name pages out of range.
+    pub fn reorder(
+        &mut self,
+        first_unit: Unit,
+        ancestors: &Placed<Ancestors>,
+    ) -> Result<(), ForwardError> {
+        let site = |unit| Site {
+            operation: "index_select",
+            unit: Some(unit),
+            with: "kv pages",
+            device: self.home,
+        };
+        let wanted = self.epoch + 1;
+        let first =
+            ancestors.at(&site(self.layers.first().map_or(first_unit, |layer| layer.unit)))?;
+        if first.epoch != wanted {
+            return Err(ForwardError::Epoch { wanted, found: first.epoch });
+        }
+        if first.copies.len() != self.num_groups {
+            return Err(ForwardError::Shape {
+                unit: first_unit,
+                value: "ancestors",
+                wanted: vec![self.num_groups],
+                found: vec![first.copies.len()],
+            });
+        }
+        for layer in &self.layers {
+            let ancestors = ancestors.at(&site(layer.unit))?;
+            layer
+                .copy_tails(&ancestors.parents, &ancestors.copies[layer.group_idx])
+                .map_err(|source| ForwardError::Tensor { unit: layer.unit, source })?;
+        }
+        self.epoch = wanted;
+        Ok(())
+    }
+
+    pub(crate) fn layers(&self) -> &[LayerPages] {
+        &self.layers
+    }
+
+    /// Bytes of all pages.
+    pub fn bytes(&self) -> Bytes {
+        let per_element = DType::F32.size_in_bytes();
+        let elements: usize = self.layers.iter().map(|layer| 2 * layer.keys.elem_count()).sum();
+        Bytes((elements * per_element) as u64)
+    }
+}
+
+impl LayerPages {
+    /// Writes `[tokens, kv_heads * head_dim]` at `slots`, `[tokens]`, u32.
+    pub(crate) fn write(
+        &self,
+        keys: &Tensor,
+        values: &Tensor,
+        slots: &Tensor,
+    ) -> candle_core::Result<()> {
+        for (pages, new) in [(&self.keys, keys), (&self.values, values)] {
+            if pages.device().is_cpu() {
+                pages.inplace_op3(new, slots, &WriteSlots)?;
+            } else {
+                let index = slots.unsqueeze(1)?.broadcast_as(new.dims2()?)?.contiguous()?;
+                pages.scatter_set(&index, &new.contiguous()?, 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies the last page of each row's ancestor. All pages are read before one is written, so
+    /// that a page may be one row's source and another's target.
+    fn copy_tails(&self, parents: &Tensor, copies: &TailCopies) -> candle_core::Result<()> {
+        if copies.num_copies == 0 {
+            return Ok(());
+        }
+        let earlier_rows = parents.index_select(&copies.rows, 0)?;
+        let sources = copies.tail_pages.index_select(&earlier_rows, 0)?;
+        for tensor in [&self.keys, &self.values] {
+            let (num_slots, width) = tensor.dims2()?;
+            let page_width = PAGE_TOKENS * width;
+            let pages = tensor.reshape((num_slots / PAGE_TOKENS, page_width))?;
+            let tails = pages.index_select(&sources, 0)?;
+            let targets = copies.target_pages.unsqueeze(1)?;
+            let index = targets.broadcast_as((copies.num_copies, page_width))?.contiguous()?;
+            pages.scatter_set(&index, &tails, 0)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes rows at slots, in CPU memory.
+struct WriteSlots;
+
+impl InplaceOp3 for WriteSlots {
+    fn name(&self) -> &'static str {
+        "write_slots"
+    }
+
+    fn cpu_fwd(
+        &self,
+        pages: &mut CpuStorage,
+        pages_layout: &Layout,
+        new: &CpuStorage,
+        new_layout: &Layout,
+        slots: &CpuStorage,
+        slots_layout: &Layout,
+    ) -> candle_core::Result<()> {
+        let new = Rows::new(new, new_layout)?;
+        let (num_slots, width) = pages_layout.shape().dims2()?;
+        let (CpuStorage::F32(pages), Some((start, end))) =
+            (pages, pages_layout.contiguous_offsets())
+        else {
+            bail!("pages are not contiguous f32");
+        };
+        let Some((slots_start, slots_end)) = slots_layout.contiguous_offsets() else {
+            bail!("slots are not contiguous");
+        };
+        let slots = &slots.as_slice::<u32>()?[slots_start..slots_end];
+        if slots.len() != new.num || width != new.width {
+            bail!("[{}, {}] written at {} slots of {width}", new.num, new.width, slots.len());
+        }
+        if let Some(slot) = slots.iter().find(|slot| **slot as usize >= num_slots) {
+            bail!("slot {slot} is out of range for {num_slots}");
+        }
+        let pages = &mut pages[start..end];
+        for (row, slot) in slots.iter().enumerate() {
+            pages[*slot as usize * width..][..width].copy_from_slice(new.row(row));
+        }
+        Ok(())
+    }
+}

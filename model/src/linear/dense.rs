@@ -1,0 +1,168 @@
+//! Kernels for weights that are stored as numbers: f32, f16, bf16.
+//!
+//! Weights stay in their stored type; f16 and bf16 rows become f32 in a scratch buffer just before
+//! their products, which are the same as those of f32 weights.
+
+use std::{borrow::Cow, ops::Range, sync::Arc};
+
+use candle_core::{
+    CpuStorage, DType, Result, Storage, Tensor, bail,
+    quantized::{GgmlDType, QTensor},
+};
+use half::{bf16, f16, slice::HalfFloatSliceExt};
+
+use super::{
+    activations::{Activations, Form},
+    cpu::Kernel,
+    tile::{Tile, fill},
+};
+use crate::simd::{F32x8, mul_add};
+
+/// A dense matrix `[out, in]`, contiguous, on the CPU.
+pub(super) struct Dense {
+    source: Source,
+    num_rows: usize,
+    width: usize,
+}
+
+enum Source {
+    Tensor(Tensor),
+    /// From a GGUF file: numbers in the wrapping of a quantised tensor.
+    Wrapped(Arc<QTensor>),
+}
+
+/// Rows of a matrix in their stored type.
+#[derive(Clone, Copy)]
+enum Stored<'a> {
+    F32(&'a [f32]),
+    F16(&'a [f16]),
+    BF16(&'a [bf16]),
+}
+
+impl Dense {
+    pub(super) fn new(matrix: &Tensor) -> Result<Self> {
+        let (num_rows, width) = matrix.dims2()?;
+        if !matches!(matrix.dtype(), DType::F32 | DType::F16 | DType::BF16) {
+            bail!("no kernel for a matrix of type {:?}", matrix.dtype());
+        }
+        Ok(Self { source: Source::Tensor(matrix.contiguous()?), num_rows, width })
+    }
+
+    pub(super) fn wrapped(matrix: Arc<QTensor>) -> Result<Self> {
+        let (num_rows, width) = matrix.shape().dims2()?;
+        let dense = Self { source: Source::Wrapped(matrix), num_rows, width };
+        dense.with(|_| ())?;
+        Ok(dense)
+    }
+
+    /// Gives `work` the stored numbers.
+    fn with<R>(&self, work: impl FnOnce(Stored<'_>) -> R) -> Result<R> {
+        let len = self.num_rows * self.width;
+        match &self.source {
+            Source::Tensor(matrix) => {
+                let (storage, layout) = matrix.storage_and_layout();
+                let Storage::Cpu(storage) = &*storage else { bail!("matrix is not on the CPU") };
+                let span = layout.start_offset()..layout.start_offset() + len;
+                Ok(work(match storage {
+                    CpuStorage::F32(values) => Stored::F32(&values[span]),
+                    CpuStorage::F16(values) => Stored::F16(&values[span]),
+                    CpuStorage::BF16(values) => Stored::BF16(&values[span]),
+                    _ => bail!("no kernel for a matrix of type {:?}", matrix.dtype()),
+                }))
+            }
+            Source::Wrapped(matrix) => {
+                let data = matrix.data()?;
+                Ok(work(match matrix.dtype() {
+                    GgmlDType::F32 => Stored::F32(numbers(&data, len)?),
+                    GgmlDType::F16 => Stored::F16(numbers(&data, len)?),
+                    GgmlDType::BF16 => Stored::BF16(numbers(&data, len)?),
+                    other => bail!("no kernel for a dense matrix of type {other:?}"),
+                }))
+            }
+        }
+    }
+}
+
+/// Types that are numbers and nothing else.
+trait Number {}
+impl Number for f32 {}
+impl Number for f16 {}
+impl Number for bf16 {}
+
+fn numbers<T: Number>(data: &[u8], len: usize) -> Result<&[T]> {
+    // SAFETY: every bit pattern is a value of f32, f16 and bf16.
+    let (before, numbers, after) = unsafe { data.align_to::<T>() };
+    if !before.is_empty() || !after.is_empty() || numbers.len() != len {
+        bail!("matrix holds {} bytes, wanted {len} numbers, aligned", data.len());
+    }
+    Ok(numbers)
+}
+
+impl Stored<'_> {
+    /// Numbers `span` as f32.
+    fn read(&self, span: Range<usize>) -> Cow<'_, [f32]> {
+        match self {
+            Self::F32(values) => Cow::Borrowed(&values[span]),
+            Self::F16(values) => Cow::Owned(values[span].to_f32_vec()),
+            Self::BF16(values) => {
+                Cow::Owned(values[span].iter().map(|value| value.to_f32()).collect())
+            }
+        }
+    }
+}
+
+impl Kernel for Dense {
+    fn num_rows(&self) -> usize {
+        self.num_rows
+    }
+
+    fn form(&self) -> Form {
+        Form::F32
+    }
+
+    fn fill(&self, rows: Range<usize>, input: &Activations<'_>, output: &mut [f32]) -> Result<()> {
+        let span = rows.start * self.width..rows.end * self.width;
+        self.with(|stored| {
+            let product =
+                Product { rows: &stored.read(span), input: input.values, width: self.width };
+            fill(&product, 0..rows.len(), input.num_tokens, output);
+        })
+    }
+}
+
+struct Product<'a> {
+    /// `[rows, width]`.
+    rows: &'a [f32],
+    /// `[tokens, width]`.
+    input: &'a [f32],
+    width: usize,
+}
+
+impl Tile for Product<'_> {
+    #[inline(always)]
+    fn tile<const R: usize, const T: usize>(&self, row: usize, token: usize) -> [[f32; T]; R] {
+        let rows: [_; R] =
+            std::array::from_fn(|r| self.rows[(row + r) * self.width..][..self.width].as_chunks());
+        let tokens: [_; T] = std::array::from_fn(|t| {
+            self.input[(token + t) * self.width..][..self.width].as_chunks()
+        });
+        let rows: [(&[[f32; 8]], &[f32]); R] = rows;
+        let tokens: [(&[[f32; 8]], &[f32]); T] = tokens;
+        let mut sums = [[F32x8::ZERO; T]; R];
+        for i in 0..self.width / 8 {
+            let inputs: [F32x8; T] = std::array::from_fn(|t| F32x8::load(&tokens[t].0[i]));
+            for r in 0..R {
+                let weight = F32x8::load(&rows[r].0[i]);
+                for t in 0..T {
+                    sums[r][t] = weight.mul_add(inputs[t], sums[r][t]);
+                }
+            }
+        }
+        std::array::from_fn(|r| {
+            std::array::from_fn(|t| {
+                let rest = rows[r].1.iter().zip(tokens[t].1);
+                rest.fold(sums[r][t].sum(), |sum, (weight, input)| mul_add(*weight, *input, sum))
+            })
+        })
+    }
+}

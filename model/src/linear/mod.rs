@@ -1,0 +1,119 @@
+//! Products with weight matrices, in whatever type the model's file stores them.
+//!
+//! On a CPU the kernels are ours: they read the stored weights in place, compute in the stage's own
+//! threads, and give each row the same bits whatever the batch. Elsewhere candle's are used.
+
+mod activations;
+mod blocks;
+mod cpu;
+mod dense;
+mod k_quants;
+mod tile;
+
+use candle_core::{D, DType, Module, Result, Tensor, quantized::QMatMul};
+
+use crate::{threads::Threads, units::Bytes, weights::Matrix};
+
+/// One or several weight matrices that are multiplied with the same input.
+///
+/// `[tokens, in]` becomes `[tokens, out]`, f32, where `out` counts the rows of all matrices, one
+/// after another.
+pub(crate) struct Linear {
+    kind: Kind,
+    bias: Option<Tensor>,
+    bytes: u64,
+}
+
+enum Kind {
+    Cpu(cpu::Product),
+    Device(Vec<DeviceMatrix>),
+}
+
+enum DeviceMatrix {
+    Quantized(QMatMul),
+    /// Transposed: `[in, out]`.
+    Dense(Tensor),
+}
+
+impl Linear {
+    /// Takes matrices `[out, in]` of equal `in`, and a bias over all their rows.
+    ///
+    /// # Errors
+    /// Where the matrices differ in `in` or hold a type that no kernel reads.
+    pub(crate) fn new(
+        matrices: Vec<Matrix>,
+        bias: Option<Tensor>,
+        threads: Threads,
+    ) -> Result<Self> {
+        let mut bytes = bias.as_ref().map_or(0, |bias| bias.elem_count() as u64 * 4);
+        let mut on_cpu = true;
+        for matrix in &matrices {
+            bytes += matrix_bytes(matrix).0;
+            on_cpu &= matrix_device(matrix).is_cpu();
+        }
+        let kind = if on_cpu {
+            Kind::Cpu(cpu::Product::new(matrices, threads)?)
+        } else {
+            Kind::Device(matrices.into_iter().map(DeviceMatrix::new).collect::<Result<_>>()?)
+        };
+        Ok(Self { kind, bias, bytes })
+    }
+
+    /// Multiplies `[tokens, in]`, f32.
+    pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        let output = match &self.kind {
+            Kind::Cpu(product) => input.contiguous()?.apply_op1_no_bwd(product)?,
+            Kind::Device(matrices) => {
+                let outputs: Vec<Tensor> =
+                    matrices.iter().map(|matrix| matrix.forward(input)).collect::<Result<_>>()?;
+                Tensor::cat(&outputs, D::Minus1)?
+            }
+        };
+        match &self.bias {
+            Some(bias) => output.broadcast_add(bias),
+            None => Ok(output),
+        }
+    }
+
+    /// Bytes of the weights held.
+    pub(crate) fn bytes(&self) -> Bytes {
+        Bytes(self.bytes)
+    }
+}
+
+impl DeviceMatrix {
+    fn new(matrix: Matrix) -> Result<Self> {
+        Ok(match matrix {
+            Matrix::Quantized(matrix) => Self::Quantized(QMatMul::from_arc(matrix)?),
+            Matrix::Dense(matrix) => Self::Dense(matrix.t()?),
+        })
+    }
+
+    fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Quantized(matrix) => matrix.forward(input),
+            Self::Dense(matrix) => {
+                input.to_dtype(matrix.dtype())?.matmul(matrix)?.to_dtype(DType::F32)
+            }
+        }
+    }
+}
+
+/// Bytes that a matrix takes as it is held.
+pub(crate) fn matrix_bytes(matrix: &Matrix) -> Bytes {
+    Bytes(match matrix {
+        Matrix::Dense(matrix) => (matrix.elem_count() * matrix.dtype().size_in_bytes()) as u64,
+        Matrix::Quantized(matrix) => matrix.storage_size_in_bytes() as u64,
+    })
+}
+
+/// Where a matrix lives.
+pub(crate) fn matrix_device(matrix: &Matrix) -> candle_core::Device {
+    match matrix {
+        Matrix::Dense(matrix) => matrix.device().clone(),
+        Matrix::Quantized(matrix) => matrix.device(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

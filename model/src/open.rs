@@ -1,0 +1,97 @@
+//! A model whose headers are read and checked, and whose weights wait on disk.
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use crate::{
+    chat::ChatTemplate,
+    config::ModelConfig,
+    error::{ChatError, OpenError},
+    gguf::{Gguf, Value},
+    source::ModelFiles,
+    tokenizer::Tokenizer,
+    weights::Weights,
+};
+
+/// Everything of a model but its running parts. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Model {
+    pub config: ModelConfig,
+    pub tokenizer: Tokenizer,
+    /// None if the model's files have no chat template.
+    pub chat: Option<ChatTemplate>,
+    pub weights: Weights,
+    /// What to call the model: its file's or directory's name, or the name its metadata give.
+    pub name: String,
+}
+
+impl Model {
+    /// Opens a model: reads headers, configuration and tokenizer, and no weights.
+    ///
+    /// # Errors
+    /// [`OpenError`] naming the file and what is wrong in it.
+    pub fn open(files: &ModelFiles) -> Result<Self, OpenError> {
+        let (config, tokenizer, chat, weights, name) = match files {
+            ModelFiles::Gguf(path) => {
+                let gguf = Gguf::open(path).map_err(crate::error::WeightError::from)?;
+                let config = ModelConfig::from_gguf(&gguf)?;
+                let tokenizer = Tokenizer::from_gguf(&gguf)?;
+                let chat = ChatTemplate::from_gguf(&gguf, &tokenizer);
+                let name = match gguf.value("general.name") {
+                    Some(Value::Text(name)) => name.clone(),
+                    _ => file_name(path),
+                };
+                let weights = Weights::from_gguf(gguf, &config);
+                (config, tokenizer, chat, weights, name)
+            }
+            ModelFiles::Directory(path) => {
+                let config = ModelConfig::from_directory(path)?;
+                let tokenizer = Tokenizer::from_directory(path)?;
+                let chat = ChatTemplate::from_directory(path, &tokenizer);
+                let weights = Weights::open(files, &config)?;
+                (config, tokenizer, chat, weights, file_name(path))
+            }
+        };
+        let mut model = Self { config, tokenizer, chat: absent_is_none(chat)?, weights, name };
+        model.join_ends()?;
+        Ok(model)
+    }
+
+    /// Makes the end tokens of the configuration those that the tokenizer found, too.
+    fn join_ends(&mut self) -> Result<(), OpenError> {
+        for token in self.tokenizer.eos() {
+            if (*token as usize) < self.config.vocab && !self.config.eos.contains(token) {
+                self.config.eos.push(*token);
+            }
+        }
+        self.config.bos = self.config.bos.or(self.tokenizer.bos());
+        let (tokens, logits) = (self.tokenizer.vocab_size(), self.config.vocab);
+        if tokens > logits {
+            return Err(crate::error::TokenizerError::Value {
+                file: self.weights.path().to_owned(),
+                key: "vocabulary".to_owned(),
+                wanted: format!("at most the {logits} rows of the embedding"),
+                found: format!("{tokens} tokens"),
+            }
+            .into());
+        }
+        Ok(())
+    }
+}
+
+fn absent_is_none(
+    chat: Result<ChatTemplate, ChatError>,
+) -> Result<Option<ChatTemplate>, ChatError> {
+    match chat {
+        Ok(chat) => Ok(Some(chat)),
+        Err(ChatError::NoTemplate { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into())
+}

@@ -1,0 +1,241 @@
+//! A run of units of one model on one device: weights, pages, and the pass over them.
+//!
+//! Knows no stages and moves nothing: what it is given must already be at home.
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::{
+    config::ModelConfig,
+    decoder::{Layers, Loader},
+    embedding::Embedding,
+    error::{ForwardError, LoadError},
+    family::Family,
+    kv_pages::KvPages,
+    linear::Linear,
+    norm::RmsNorm,
+    placed::{DeviceId, Placed, Site},
+    step::{Ancestors, Hidden, Logits, Step},
+    threads::Threads,
+    units::{Bytes, Unit, UnitRange},
+    weights::{Matrix, Role, TensorId, Weights},
+};
+
+/// Where a shard lives and what it computes with.
+#[derive(Debug, Clone)]
+pub struct Home {
+    pub id: DeviceId,
+    pub device: Device,
+    pub threads: Threads,
+}
+
+/// Consecutive units of a model on one device.
+pub struct Shard {
+    first_unit: Unit,
+    hidden_width: usize,
+    num_groups: usize,
+    embedding: Option<Embedding>,
+    layers: Layers,
+    head: Option<Head>,
+    pages: KvPages,
+    home: Home,
+}
+
+/// The final norm and the output head.
+struct Head {
+    norm: RmsNorm,
+    matrix: Linear,
+    vocab: usize,
+    /// Its weights are the embedding's, held by the same shard: not counted twice.
+    shared: bool,
+}
+
+/// What a shard hands on.
+#[derive(Debug)]
+pub enum ShardOutput {
+    /// For the next shard: `[tokens, hidden]`.
+    Hidden(Placed<Hidden>),
+    /// Of the last shard: `[logit rows, vocab]`, f32.
+    Logits(Placed<Logits>),
+}
+
+/// The memory that a shard holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShardBytes {
+    pub weights: Bytes,
+    pub kv: Bytes,
+}
+
+impl Shard {
+    /// Loads the weights of `units` and takes memory for `pages_per_group` KV pages in each of the
+    /// model's KV groups. Reads no other unit's weights.
+    ///
+    /// # Errors
+    /// Where the model has no such units, a weight is missing or wrong, or memory lacks.
+    pub fn load(
+        weights: &Weights,
+        config: &ModelConfig,
+        units: UnitRange,
+        home: Home,
+        pages_per_group: &[usize],
+    ) -> Result<Self, LoadError> {
+        let num_units = config.num_layers + 2;
+        if units.start >= units.end || units.end > num_units {
+            return Err(LoadError::Units { units, num_units });
+        }
+        let loader =
+            Loader { weights, config, family: Family::of(config.architecture), home: &home };
+        let table = units.has_embed().then(|| loader.table()).transpose()?;
+        let has_head = units.has_head(config.num_layers);
+        let head = has_head.then(|| loader.head(table.as_ref())).transpose()?;
+        let embedding =
+            table.map(|table| Embedding::new(table, loader.family.embedding_scale, config.hidden));
+        let range = units.layers(config.num_layers);
+        Ok(Self {
+            first_unit: units.first(config.num_layers),
+            hidden_width: config.hidden,
+            num_groups: config.kv_groups().len(),
+            embedding,
+            layers: Layers::load(&loader, range)?,
+            head,
+            pages: KvPages::new(config, range, pages_per_group, &home)?,
+            home,
+        })
+    }
+
+    /// Runs the shard's units on one step. `hidden` comes from the shard before, if there is one.
+    ///
+    /// # Errors
+    /// Where a value lives elsewhere or does not fit the step, or an operation fails.
+    pub fn forward(
+        &mut self,
+        step: Placed<&Step>,
+        hidden: Option<Placed<Hidden>>,
+    ) -> Result<ShardOutput, ForwardError> {
+        let hidden = match (&self.embedding, hidden) {
+            (Some(embedding), None) => self.embed(embedding, &step)?,
+            (None, Some(hidden)) => self.receive(hidden, &step)?,
+            (Some(_), Some(_)) => {
+                return Err(ForwardError::UnwantedHidden { unit: self.first_unit });
+            }
+            (None, None) => return Err(ForwardError::NoHidden { unit: self.first_unit }),
+        };
+        let hidden = self.layers.forward(hidden, &step, self.pages.layers(), &self.home)?;
+        let Some(head) = &self.head else {
+            return Ok(ShardOutput::Hidden(Placed::new(Hidden(hidden), self.home.id)));
+        };
+        let step = step.at(&self.site("index_select", Unit::Head, "hidden"))?;
+        let logits = head
+            .forward(&hidden, &step.logit_tokens)
+            .map_err(|source| ForwardError::Tensor { unit: Unit::Head, source })?;
+        Ok(ShardOutput::Logits(Placed::new(Logits(logits), self.home.id)))
+    }
+
+    /// Lets each row of the next step continue its ancestor.
+    ///
+    /// # Errors
+    /// Where the ancestors live elsewhere, skip or repeat an epoch, or name pages out of range.
+    pub fn reorder(&mut self, ancestors: &Placed<Ancestors>) -> Result<(), ForwardError> {
+        self.pages.reorder(self.first_unit, ancestors)
+    }
+
+    /// The memory that the shard holds.
+    pub fn bytes(&self) -> ShardBytes {
+        let embedding = self.embedding.as_ref().map_or(0, |embedding| embedding.bytes().0);
+        let head = self.head.as_ref().map_or(0, Head::bytes);
+        let weights = Bytes(embedding + self.layers.bytes().0 + head);
+        ShardBytes { weights, kv: self.pages.bytes() }
+    }
+
+    fn site(&self, operation: &'static str, unit: Unit, with: &'static str) -> Site {
+        Site { operation, unit: Some(unit), with, device: self.home.id }
+    }
+
+    fn embed(&self, embedding: &Embedding, step: &Placed<&Step>) -> Result<Tensor, ForwardError> {
+        let unit = Unit::Embed;
+        let step = step.at(&self.site("index_select", unit, "embedding"))?;
+        self.check(step)?;
+        embedding.forward(&step.tokens).map_err(|source| ForwardError::Tensor { unit, source })
+    }
+
+    fn receive(
+        &self,
+        hidden: Placed<Hidden>,
+        step: &Placed<&Step>,
+    ) -> Result<Tensor, ForwardError> {
+        let unit = self.first_unit;
+        let Hidden(hidden) = hidden.take(&self.site("rms_norm", unit, "norm weight"))?;
+        let (operation, with) = match unit {
+            Unit::Head => ("index_select", "hidden"),
+            _ => ("rope", "hidden"),
+        };
+        let step = step.at(&self.site(operation, unit, with))?;
+        self.check(step)?;
+        self.check_shape("hidden", &[step.tokens.elem_count(), self.hidden_width], hidden.dims())?;
+        Ok(hidden)
+    }
+
+    /// Checks what the units index by.
+    fn check(&self, step: &Step) -> Result<(), ForwardError> {
+        let num_tokens = step.tokens.elem_count();
+        self.check_shape("positions", &[num_tokens], step.positions.dims())?;
+        self.check_shape("write slots", &[self.num_groups], &[step.write_slots.len()])?;
+        for row in &step.rows {
+            self.check_shape("page tables", &[self.num_groups], &[row.tables.len()])?;
+        }
+        let covered = step.rows.iter().map(|row| row.span.len()).sum();
+        self.check_shape("rows", &[num_tokens], &[covered])
+    }
+
+    fn check_shape(
+        &self,
+        value: &'static str,
+        wanted: &[usize],
+        found: &[usize],
+    ) -> Result<(), ForwardError> {
+        if wanted == found {
+            return Ok(());
+        }
+        Err(ForwardError::Shape {
+            unit: self.first_unit,
+            value,
+            wanted: wanted.to_vec(),
+            found: found.to_vec(),
+        })
+    }
+}
+
+impl Loader<'_> {
+    fn table(&self) -> Result<Matrix, LoadError> {
+        let id = TensorId { unit: Unit::Embed, role: Role::Embedding };
+        let shape = (self.config.vocab, self.config.hidden);
+        Ok(self.weights.matrix(id, shape, &self.home.device)?)
+    }
+
+    /// Loads norm and head. A tied head shares `table` where the shard holds it.
+    fn head(&self, table: Option<&Matrix>) -> Result<Head, LoadError> {
+        let ModelConfig { vocab, hidden, .. } = *self.config;
+        let shared = table.filter(|_| self.config.tied);
+        let matrix = match shared {
+            None => self.linear(Unit::Head, &[(Role::Head, vocab)], hidden, None)?,
+            Some(table) => Linear::new(vec![table.clone()], None, self.home.threads.clone())
+                .map_err(|source| LoadError::Tensor { unit: Unit::Head, source })?,
+        };
+        let norm = self.norm(Unit::Head, Role::FinalNorm, hidden)?;
+        Ok(Head { norm, matrix, vocab, shared: shared.is_some() })
+    }
+}
+
+impl Head {
+    /// Logits of the tokens in `logit_tokens`: they are selected first, the rest is not computed.
+    fn forward(&self, hidden: &Tensor, logit_tokens: &Tensor) -> candle_core::Result<Tensor> {
+        if logit_tokens.elem_count() == 0 {
+            return Tensor::zeros((0, self.vocab), DType::F32, hidden.device());
+        }
+        let wanted = hidden.index_select(logit_tokens, 0)?;
+        self.matrix.forward(&self.norm.forward(&wanted)?)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.norm.bytes() + if self.shared { 0 } else { self.matrix.bytes().0 }
+    }
+}

@@ -1,0 +1,130 @@
+//! Where a model comes from: an alias, a file, a directory or the hub; and fetching it.
+//!
+//! Owns the cache folder and the fetching. Reads nothing of what it fetches but its checksum, and
+//! prints nothing: callers that want a bar pass a [`Progress`].
+
+mod alias;
+mod cache;
+#[cfg(feature = "hub")]
+mod hub;
+mod pip;
+mod progress;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+pub use alias::{ALIASES, Alias, Part};
+pub use progress::{Bar, Progress, Silent};
+
+use crate::error::SourceError;
+
+/// What `--model` may name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelSource {
+    /// A model that a package registry carries, by a short name.
+    Alias(&'static Alias),
+    /// A GGUF file.
+    Gguf(PathBuf),
+    /// A directory in Hugging Face layout.
+    Directory(PathBuf),
+    /// A repository on the hub: `owner/name`.
+    Hub(String),
+}
+
+/// The files of a model on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelFiles {
+    Gguf(PathBuf),
+    /// Holds `config.json`, `tokenizer.json` and `*.safetensors`.
+    Directory(PathBuf),
+}
+
+impl ModelFiles {
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Gguf(path) | Self::Directory(path) => path,
+        }
+    }
+}
+
+impl ModelSource {
+    /// Reads a model's name: what exists on disk comes after aliases and before hub ids.
+    ///
+    /// # Errors
+    /// [`SourceError::Unknown`] if the text is none of them.
+    pub fn parse(text: &str) -> Result<Self, SourceError> {
+        if let Some(alias) = ALIASES.iter().find(|alias| alias.name == text) {
+            return Ok(Self::Alias(alias));
+        }
+        let path = PathBuf::from(text);
+        if path.is_dir() {
+            return Ok(Self::Directory(path));
+        }
+        let is_gguf = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"));
+        if path.is_file() || is_gguf {
+            return Ok(Self::Gguf(path));
+        }
+        if is_hub_id(text) {
+            return Ok(Self::Hub(text.to_owned()));
+        }
+        let aliases: Vec<&str> = ALIASES.iter().map(|alias| alias.name).collect();
+        Err(SourceError::Unknown { found: text.to_owned(), aliases: aliases.join(", ") })
+    }
+
+    /// Finds the model's files, fetching them into the cache where they are not yet.
+    ///
+    /// # Errors
+    /// [`SourceError`] saying what could not be found or fetched.
+    pub fn resolve(&self, progress: &dyn Progress) -> Result<ModelFiles, SourceError> {
+        match self {
+            Self::Alias(alias) => {
+                pip::fetch(alias, &cache::folder()?, progress).map(ModelFiles::Gguf)
+            }
+            Self::Gguf(path) => {
+                if path.is_file() {
+                    return Ok(ModelFiles::Gguf(path.clone()));
+                }
+                Err(SourceError::NoModel { path: path.clone(), wanted: "a GGUF file" })
+            }
+            Self::Directory(path) => directory(path),
+            #[cfg(feature = "hub")]
+            Self::Hub(id) => hub::fetch(id, progress),
+            #[cfg(not(feature = "hub"))]
+            Self::Hub(id) => Err(SourceError::NoHub { repository: id.clone() }),
+        }
+    }
+}
+
+/// A directory in Hugging Face layout, or one that holds a single GGUF file.
+fn directory(path: &Path) -> Result<ModelFiles, SourceError> {
+    if path.join("config.json").is_file() {
+        return Ok(ModelFiles::Directory(path.to_owned()));
+    }
+    let io = |source| SourceError::Io { action: "list", path: path.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(io)? {
+        let file = entry.map_err(io)?.path();
+        if file.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf")) {
+            files.push(file);
+        }
+    }
+    match (files.pop(), files.is_empty()) {
+        (Some(file), true) => Ok(ModelFiles::Gguf(file)),
+        _ => Err(SourceError::NoModel {
+            path: path.to_owned(),
+            wanted: "config.json with *.safetensors, or exactly one .gguf file",
+        }),
+    }
+}
+
+/// Whether a text has the form `owner/name`.
+fn is_hub_id(text: &str) -> bool {
+    let is_part = |part: &str| {
+        part.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+            && !part.contains("..")
+            && part.len() <= 96
+    };
+    text.split_once('/').is_some_and(|(owner, name)| is_part(owner) && is_part(name))
+}

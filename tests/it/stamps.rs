@@ -1,0 +1,209 @@
+//! Stale, skipped, repeated and reordered epochs and stamps are refused.
+
+use std::{num::NonZero, sync::Arc};
+
+use sluicegate_model::{
+    config::Architecture,
+    error::ForwardError,
+    open::Model,
+    placed::{DeviceId, Placed, Site},
+};
+use sluicegate_runtime::{
+    device::{Devices, Ledger, Links, Masks, Order, Sampled, order::ancestors_on_host},
+    pipeline::{
+        MaskSender, Microbatch, Pipeline, PipelineConfig, PipelineEvent, StageError, StageMessage,
+    },
+    placement::{Endpoint, Plan, StageId},
+    sampler::{
+        GroupSampling, MaskError, MaskRow, MaskRule, Method, Penalties, RandomKey, RowError,
+        RowSampling, Sampler, SamplingParams, Stamp,
+    },
+    scheduler::{
+        AncestorsOrder, CopyOrder, GroupId, MicrobatchId, MicrobatchOrder, RowOrder, TableOrder,
+    },
+};
+use sluicegate_tests::{
+    engines::auto_plan,
+    tiny::{StoredType, TinyFiles, TinyModel},
+};
+
+/// A pipeline of two stages, driven by hand.
+struct Bench {
+    _files: TinyFiles,
+    plan: Plan,
+    links: Arc<Links>,
+    pipeline: Pipeline,
+    masks: MaskSender,
+}
+
+const GROUP: GroupId = GroupId(1);
+
+impl Bench {
+    fn new() -> Self {
+        let files = TinyModel::new(Architecture::Llama).directory(StoredType::F32);
+        let model = Model::open(&files.files).unwrap();
+        let plan = auto_plan(&model, 2);
+        let devices = Devices::open(plan.stages.iter().map(|stage| stage.device)).unwrap();
+        let links = Arc::new(Links::new(&plan.transfers(), &devices, Ledger::default()));
+        let (pipeline, masks) = Pipeline::start(&PipelineConfig {
+            plan: &plan,
+            model: &model.config,
+            weights: &model.weights,
+            devices: &devices,
+            links: Arc::clone(&links),
+            sampler: Sampler::new(vec![u32::MAX; plan.mask_words].into()),
+            threads_per_stage: NonZero::<usize>::MIN,
+            channel_capacity: 16,
+            incarnation: 1,
+        })
+        .unwrap();
+        Self { _files: files, plan, links, pipeline, masks }
+    }
+
+    fn reorder(&self, epoch: u64) {
+        let copies = vec![CopyOrder { tail_pages: vec![0], ..CopyOrder::default() }];
+        let order = AncestorsOrder { group: GROUP, epoch, parents: vec![0], copies };
+        let ancestors = ancestors_on_host(order).unwrap();
+        let first = Endpoint::Stage(StageId(0));
+        let ancestors = self.links.carry(&ancestors, Endpoint::Host, first).unwrap();
+        self.pipeline.send(StageMessage::Ancestors(ancestors));
+    }
+
+    fn microbatch(&self, id: u64, incarnation: u32, mask: MaskRule) {
+        let table = TableOrder { first_position: 0, pages: vec![0] };
+        let row = RowOrder {
+            group: GROUP,
+            tokens: vec![1, 2, 3],
+            position: 0,
+            tables: vec![table],
+            wants_logits: true,
+        };
+        let id = MicrobatchId(id);
+        let order = MicrobatchOrder { id, rows: vec![row], sampled: Vec::new() };
+        let params = SamplingParams {
+            method: Method::Greedy,
+            penalties: Penalties::default(),
+            min_tokens: 0,
+            ignore_eos: false,
+            eos: Vec::new(),
+        };
+        let draws = vec![RandomKey { seed: 0, prompt: 0, sample: 0, step: 0 }];
+        let row = RowSampling { mask, step: 4, score: 0.0, counts: Vec::new(), draws };
+        let sampling =
+            GroupSampling { group: GROUP, logit_rows: 0..1, params: Arc::new(params), rows: vec![row] };
+        let order = Order::on_host(order, vec![sampling]).unwrap();
+        let order = self.links.carry(&order, Endpoint::Host, Endpoint::Stage(StageId(0))).unwrap();
+        let microbatch = Microbatch { id, incarnation, order, hidden: None };
+        self.pipeline.send(StageMessage::Microbatch(microbatch));
+    }
+
+    fn mask(&self, microbatch: u64, rows: Vec<Option<MaskRow>>) {
+        let masks = Masks { microbatch: MicrobatchId(microbatch), rows };
+        let masks = Placed::new(masks, DeviceId::Host);
+        let last = Endpoint::Stage(self.plan.last_stage());
+        self.masks.send(self.links.carry(&masks, Endpoint::Host, last).unwrap()).unwrap();
+    }
+
+    fn sampled(&self) -> Sampled {
+        let site = Site { operation: "test", unit: None, with: "test", device: DeviceId::Host };
+        match self.pipeline.events().recv().unwrap() {
+            PipelineEvent::Sampled(sampled) => sampled.take(&site).unwrap(),
+            event => panic!("wanted tokens, found {event:?}"),
+        }
+    }
+
+    fn failure(&self) -> StageError {
+        match self.pipeline.events().recv().unwrap() {
+            PipelineEvent::StageFailed(failure) => *failure.error,
+            event => panic!("wanted a failure, found {event:?}"),
+        }
+    }
+
+    fn row_error(&self) -> MaskError {
+        let sampled = self.sampled();
+        match sampled.groups.into_iter().next().unwrap().choices {
+            Err(RowError::Mask(error)) => error,
+            choices => panic!("wanted a refused mask, found {choices:?}"),
+        }
+    }
+
+    fn one_bit(&self, stamp: Stamp, token: u32) -> Option<MaskRow> {
+        let mut words = vec![0; self.plan.mask_words];
+        words[token as usize / 32] = 1 << (token % 32);
+        Some(MaskRow { stamp, words: words.into() })
+    }
+}
+
+fn stamp(step: u32, epoch: u64) -> Stamp {
+    Stamp { group: GROUP, row: 0, step, epoch }
+}
+
+#[test]
+fn epochs_that_skip_repeat_or_go_back_stop_the_stage() {
+    for (epochs, wanted, found) in
+        [(&[2][..], 1, 2), (&[1, 1], 2, 1), (&[1, 2, 1], 3, 1), (&[0], 1, 0), (&[1, 3, 2], 2, 3)]
+    {
+        let bench = Bench::new();
+        for epoch in epochs {
+            bench.reorder(*epoch);
+        }
+        let StageError::Forward(ForwardError::Epoch { wanted: got_wanted, found: got_found }) =
+            bench.failure()
+        else {
+            panic!("{epochs:?} was not refused for its epoch");
+        };
+        assert_eq!((got_wanted, got_found), (wanted, found), "{epochs:?}");
+    }
+}
+
+#[test]
+fn the_right_mask_decides_the_token_also_when_it_comes_late_or_early() {
+    let bench = Bench::new();
+    let required = MaskRule::Required(stamp(4, 1));
+    bench.microbatch(1, 1, required);
+    bench.mask(2, vec![bench.one_bit(stamp(4, 1), 77)]);
+    bench.mask(1, vec![bench.one_bit(stamp(4, 1), 33)]);
+    bench.microbatch(2, 1, required);
+    for token in [33, 77] {
+        let choices = bench.sampled().groups.remove(0).choices.unwrap();
+        assert_eq!(choices.iter().map(|choice| choice.token).collect::<Vec<_>>(), [token]);
+    }
+}
+
+#[test]
+fn a_mask_of_another_step_epoch_or_row_fails_its_row_and_not_the_stage() {
+    let bench = Bench::new();
+    let wanted = stamp(4, 1);
+    let stale = [stamp(3, 1), stamp(5, 1), stamp(4, 0), stamp(4, 2), Stamp { row: 1, ..wanted }];
+    for (id, found) in (1..).zip(stale) {
+        bench.microbatch(id, 1, MaskRule::Required(wanted));
+        bench.mask(id, vec![bench.one_bit(found, 33)]);
+        assert_eq!(bench.row_error(), MaskError::WrongStamp { wanted, found });
+    }
+    bench.microbatch(10, 1, MaskRule::Required(wanted));
+    bench.mask(10, vec![None]);
+    assert_eq!(bench.row_error(), MaskError::Missing { wanted });
+    bench.microbatch(11, 1, MaskRule::Required(wanted));
+    let empty = MaskRow { stamp: wanted, words: vec![0; bench.plan.mask_words].into() };
+    bench.mask(11, vec![Some(empty)]);
+    assert_eq!(bench.row_error(), MaskError::Empty { stamp: wanted });
+    bench.microbatch(12, 1, MaskRule::Free);
+    assert!(bench.sampled().groups[0].choices.is_ok(), "the stage goes on");
+}
+
+#[test]
+fn rows_that_require_masks_fail_when_nobody_can_send_them_any_more() {
+    let mut bench = Bench::new();
+    let wanted = stamp(4, 1);
+    bench.masks = crossbeam_channel::unbounded().0;
+    bench.microbatch(1, 1, MaskRule::Required(wanted));
+    assert_eq!(bench.row_error(), MaskError::Missing { wanted });
+}
+
+#[test]
+fn a_microbatch_of_another_incarnation_is_refused() {
+    let bench = Bench::new();
+    bench.microbatch(1, 2, MaskRule::Free);
+    let error = bench.failure();
+    assert!(matches!(error, StageError::Incarnation { wanted: 1, found: 2 }), "{error:?}");
+}

@@ -1,0 +1,115 @@
+//! Arrows between crates, and which crate may know which outside library.
+
+use super::{check, hold};
+
+/// What each crate may use of ours: `server -> runtime -> { model, constraint }`, never back.
+const ARROWS: [(&str, &[&str]); 6] = [
+    ("constraint", &[]),
+    ("model", &[]),
+    ("runtime", &["model", "constraint"]),
+    ("server", &["runtime", "model", "constraint"]),
+    ("examples", &["runtime", "model", "constraint"]),
+    ("tests", &["runtime", "model", "constraint"]),
+];
+
+/// Who alone may use libraries with these beginnings.
+const KNOWN_TO: [(&str, &[&str]); 8] = [
+    ("candle", &["model", "runtime", "tests"]),
+    ("tokio", &["runtime", "server"]),
+    ("crossbeam", &["runtime"]),
+    ("axum", &["server"]),
+    ("clap", &["server"]),
+    ("anyhow", &["server", "examples"]),
+    ("llguidance", &["constraint"]),
+    ("toktrie", &["constraint"]),
+];
+
+fn wrong_dependencies(path: &str, text: &str) -> Vec<String> {
+    let Some((_, arrows)) = crate_of(path) else { return Vec::new() };
+    let name = path.trim_end_matches("/Cargo.toml");
+    let mut complaints = Vec::new();
+    for dependency in dependencies(text) {
+        if let Some(ours) = dependency.strip_prefix("sluicegate-")
+            && !arrows.contains(&ours)
+        {
+            complaints.push(format!("{path}: {name} must not know {ours}"));
+        }
+        for (beginning, users) in KNOWN_TO {
+            if dependency.starts_with(beginning) && !users.contains(&name) {
+                complaints.push(format!("{path}: {name} must not know {dependency}"));
+            }
+        }
+    }
+    complaints
+}
+
+fn without_lints(path: &str, text: &str) -> Vec<String> {
+    match crate_of(path) {
+        Some(_) if !text.contains("[lints]\nworkspace = true") => {
+            vec![format!("{path}: the workspace's lints are not asked for")]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn crate_of(path: &str) -> Option<&'static (&'static str, &'static [&'static str])> {
+    let folder = path.strip_suffix("/Cargo.toml")?;
+    ARROWS.iter().find(|(name, _)| *name == folder)
+}
+
+/// Names under every `dependencies` table: of builds, of tests, of one target.
+fn dependencies(text: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut listed = false;
+    for line in text.lines().map(str::trim) {
+        if let Some(table) = line.strip_prefix('[') {
+            let table = table.trim_end_matches(']');
+            listed = table.ends_with("dependencies");
+            // `[dependencies.name]`, a table of its own.
+            names.extend(table.split_once("dependencies.").map(|(_, name)| name));
+        } else if listed && !line.starts_with('#') {
+            names.extend(line.split(['.', '=', ' ']).next().filter(|name| !name.is_empty()));
+        }
+    }
+    names
+}
+
+#[test]
+fn crates_know_only_what_they_may() {
+    hold(wrong_dependencies);
+}
+
+#[test]
+fn every_crate_has_the_lints() {
+    hold(without_lints);
+}
+
+#[test]
+fn wrong_dependencies_are_found() {
+    let path = "constraint/Cargo.toml";
+    let want = "constraint/Cargo.toml: constraint must not know candle-core";
+    for text in [
+        "[dependencies]\ncandle-core.workspace = true",
+        "[dependencies]\nserde = \"1\"\n\n[dev-dependencies]\ncandle-core = { version = \"1\" }",
+        "[dependencies.candle-core]\nversion = \"1\"",
+        "[target.'cfg(unix)'.build-dependencies]\ncandle-core=\"1\"",
+    ] {
+        check(wrong_dependencies, path, text, &[want]);
+    }
+    let text = "[package]\nname = \"candle\"\n[dependencies]\n# candle\nllguidance = \"1\"\n\
+                [features]\ncandle = []";
+    check(wrong_dependencies, path, text, &[]);
+
+    let text = "[dependencies]\nsluicegate-runtime.workspace = true";
+    let want = "model/Cargo.toml: model must not know runtime";
+    check(wrong_dependencies, "model/Cargo.toml", text, &[want]);
+    check(wrong_dependencies, "server/Cargo.toml", text, &[]);
+    check(wrong_dependencies, "elsewhere/Cargo.toml", text, &[]);
+}
+
+#[test]
+fn missing_lints_are_found() {
+    let want = "model/Cargo.toml: the workspace's lints are not asked for";
+    check(without_lints, "model/Cargo.toml", "[package]", &[want]);
+    check(without_lints, "model/Cargo.toml", "[lints]\nworkspace = true\n", &[]);
+}

@@ -1,0 +1,139 @@
+//! Engines over logical CPU devices, and requests for them.
+
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+use sluicegate_model::{
+    open::Model,
+    placed::{DeviceId, Misplaced},
+    profile::{ElementBytes, ModelProfile},
+    source::{ModelSource, Silent},
+    units::{Bytes, LayerRange},
+};
+use sluicegate_runtime::{
+    Completion, Engine, Prompt, Request,
+    device::TransferError,
+    engine::{EngineFailure, GenerationError},
+    pipeline::StageError,
+    placement::{Cluster, Placement, Plan, Policy, plan},
+    sampler::{Method, Multinomial, Penalties},
+};
+use sluicegate_constraint::Spec;
+
+/// The default model, fetched once for all runs.
+///
+/// # Panics
+/// Where it can neither be fetched nor opened.
+pub fn smollm2() -> Model {
+    static MODEL: OnceLock<Model> = OnceLock::new();
+    let open = || {
+        let source = ModelSource::parse("smollm2").expect("an alias");
+        let files = source.resolve(&Silent).expect("the alias can be fetched");
+        Model::open(&files).expect("the default model opens")
+    };
+    MODEL.get_or_init(open).clone()
+}
+
+/// The model's plan on `num_devices` logical CPU devices, by `auto`.
+///
+/// # Panics
+/// Where there is none.
+pub fn auto_plan(model: &Model, num_devices: u32) -> Plan {
+    make_plan(model, num_devices, Placement::Auto)
+}
+
+/// A plan with one stage per device, layers as even as may be.
+///
+/// # Panics
+/// Where there is none.
+pub fn even_plan(model: &Model, num_stages: u32) -> Plan {
+    let cut = |stage: u32| model.config.num_layers * stage as usize / num_stages as usize;
+    let layers = |stage: u32| LayerRange { start: cut(stage), end: cut(stage + 1) };
+    let stages = (0..num_stages).map(|stage| (DeviceId::Cpu(stage), layers(stage)));
+    make_plan(model, num_stages, Placement::Layers(stages.collect()))
+}
+
+fn make_plan(model: &Model, num_devices: u32, placement: Placement) -> Plan {
+    let stored = |id| {
+        let stored = model.weights.stored(id)?;
+        stored.kind.num_bytes(&stored.shape).map(|num_bytes| Bytes(num_bytes as u64))
+    };
+    let profile = ModelProfile::new(&model.config, stored, ElementBytes::default());
+    let cluster = Cluster::logical_cpus(num_devices, Bytes(4 << 30));
+    let policy = Policy { placement, chunk_tokens: 24, ..Policy::default() };
+    plan(&profile, &cluster, &policy).expect("the model fits")
+}
+
+/// Starts an engine by the plan.
+///
+/// # Panics
+/// Where it does not start.
+pub fn start(model: &Model, plan: &Plan) -> Engine {
+    Engine::builder(model.clone(), plan.clone()).build().expect("the engine starts")
+}
+
+/// Runs a request to its end.
+///
+/// # Panics
+/// Where it is refused or fails.
+pub fn complete(engine: &Engine, request: &Request) -> Completion {
+    let generation = engine.submit(request.clone()).expect("the request is admitted");
+    generation.wait().expect("the request completes")
+}
+
+/// The samplers under test, by name: each with several rows.
+pub fn samplers() -> [(&'static str, Request); 3] {
+    let request = Request { max_tokens: 20, seed: 7, ..Request::new(Prompt::Tokens(Vec::new())) };
+    let multinomial =
+        Multinomial { temperature: 0.9, top_k: Some(40), top_p: 0.95, min_p: 0.01 };
+    let penalties = Penalties { repetition: 1.1, frequency: 0.1, presence: 0.1 };
+    [
+        ("greedy", Request { samples: 2, ..request.clone() }),
+        (
+            "multinomial",
+            Request {
+                method: Method::Multinomial(multinomial),
+                penalties,
+                samples: 3,
+                ..request.clone()
+            },
+        ),
+        ("beam", Request { method: Method::Beam { width: 4 }, samples: 2, ..request }),
+    ]
+}
+
+/// A schema that even a random model finishes soon.
+pub fn small_schema() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "name": { "type": "string", "maxLength": 6 },
+            "age": { "type": "integer", "minimum": 0, "maximum": 99 },
+            "tall": { "type": "boolean" }
+        },
+        "required": ["name", "age", "tall"],
+        "additionalProperties": false
+    })
+}
+
+/// The same request under [`small_schema`], with room to finish.
+#[must_use]
+pub fn with_schema(request: Request) -> Request {
+    Request { constraint: Spec::JsonSchema(small_schema()), max_tokens: 160, ..request }
+}
+
+/// The value that was used away from home, if that is what ended the request.
+pub fn misplaced(error: &GenerationError) -> Option<&Misplaced> {
+    let GenerationError::Engine(failure) = error else { return None };
+    match &**failure {
+        EngineFailure::Tokens(misplaced)
+        | EngineFailure::Transfer(TransferError::Misplaced(misplaced)) => Some(misplaced),
+        EngineFailure::Stage(failure) => match &*failure.error {
+            StageError::Misplaced(misplaced)
+            | StageError::Forward(sluicegate_model::error::ForwardError::Misplaced(misplaced))
+            | StageError::Transfer(TransferError::Misplaced(misplaced)) => Some(misplaced),
+            _ => None,
+        },
+        _ => None,
+    }
+}
