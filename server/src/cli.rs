@@ -21,7 +21,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    #[command(after_long_help = AFTER_GENERATE)]
+    #[command(after_long_help = AFTER_GENERATE, allow_negative_numbers = true)]
     Generate(Box<GenerateArgs>),
 }
 
@@ -51,8 +51,8 @@ Environment:
 /// Generates text for one prompt or several, under a constraint if one is given.
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
-    /// What to answer or continue; `-`, or none with a pipe on stdin, reads all of stdin as one
-    /// prompt
+    /// What to answer or continue; several are run together. `-`, or none with a pipe on stdin,
+    /// reads all of stdin as one prompt
     #[arg(value_name = "PROMPT")]
     pub(crate) prompts: Vec<String>,
     #[command(flatten)]
@@ -76,7 +76,7 @@ pub(crate) struct ModelArgs {
     /// An alias (smollm2, gemma3-270m), a .gguf file, a directory with config.json and
     /// *.safetensors, or a repository of the Hugging Face hub as OWNER/NAME; fetched once where it
     /// is not on this machine
-    #[arg(long, default_value = "smollm2")]
+    #[arg(long, value_name = "NAME", default_value = "smollm2")]
     pub(crate) model: String,
     /// auto, cpu, cuda, or a list such as cuda:1 or cpu:0,cpu:1, in the order of the stages [default:
     /// auto, or the devices that --layers names]
@@ -106,7 +106,7 @@ pub(crate) struct ConstraintArgs {
     #[arg(long, allow_hyphen_values = true, conflicts_with = "choice")]
     pub(crate) regex: Option<String>,
     /// Only one of these texts; repeat the option for each (a comma is part of the text)
-    #[arg(long, value_name = "TEXT", allow_negative_numbers = true)]
+    #[arg(long, value_name = "TEXT")]
     pub(crate) choice: Vec<String>,
 }
 
@@ -115,7 +115,7 @@ pub(crate) struct ConstraintArgs {
 #[command(next_help_heading = "Length")]
 pub(crate) struct LengthArgs {
     /// The most tokens of an output [default: 256, or what the model's context leaves]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) max_tokens: Option<NonZero<usize>>,
     /// Ends an output before this text; repeatable
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
@@ -140,7 +140,7 @@ pub(crate) struct SamplingArgs {
     #[arg(long, value_name = "X", value_parser = not_negative)]
     pub(crate) temperature: Option<f32>,
     /// Draws only from the K likeliest tokens
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = count)]
     pub(crate) top_k: Option<NonZero<usize>>,
     /// Draws only from the fewest likeliest tokens whose probabilities add up to P
     #[arg(long, value_name = "P", value_parser = share)]
@@ -152,15 +152,13 @@ pub(crate) struct SamplingArgs {
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = positive)]
     pub(crate) repetition_penalty: f32,
     /// Makes tokens less likely each time that they were generated; 0 changes nothing
-    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = number,
-        allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = number)]
     pub(crate) frequency_penalty: f32,
     /// Makes tokens less likely once they were generated; 0 changes nothing
-    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = number,
-        allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = number)]
     pub(crate) presence_penalty: f32,
     /// Start of the random numbers: the same call with the same seed gives the same text
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = seed)]
     pub(crate) seed: u64,
 }
 
@@ -176,6 +174,14 @@ pub(crate) struct OutputArgs {
     /// Print what crossed between the devices, as a table on stderr
     #[arg(long)]
     pub(crate) ledger: bool,
+}
+
+fn count(text: &str) -> Result<NonZero<usize>, &'static str> {
+    text.parse().map_err(|_| "wanted a whole number of at least 1")
+}
+
+fn seed(text: &str) -> Result<u64, &'static str> {
+    text.parse().map_err(|_| "wanted a whole number of at least 0")
 }
 
 fn number(text: &str) -> Result<f32, &'static str> {
@@ -290,12 +296,17 @@ mod tests {
 
     #[test]
     fn values_out_of_range_are_refused() {
-        check_refused(&["--temperature", "-1"], "temperature");
+        check_refused(
+            &["--temperature", "-1"],
+            "'--temperature <X>': wanted 0 or a number above it",
+        );
+        check_refused(&["--seed", "-1"], "'--seed <N>': wanted a whole number of at least 0");
         check_refused(&["--temperature", "nan"], "wanted 0 or a number above it");
         check_refused(&["--top-p", "0"], "wanted a number above 0, at most 1");
         check_refused(&["--min-p", "2"], "wanted 0 to 1");
         check_refused(&["--samples", "0"], "0 is not in 1..=256");
-        check_refused(&["--max-tokens", "0"], "--max-tokens");
+        check_refused(&["--max-tokens", "0"], "wanted a whole number of at least 1");
+        check_refused(&["--top-k", "1.5"], "wanted a whole number of at least 1");
         check_refused(&["--cpu-devices", "257"], "257 is not in 1..=256");
         check_refused(&["--device", "gpu"], "`gpu` is no device selector");
         check_refused(&["--stop", ""], "--stop");

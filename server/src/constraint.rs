@@ -25,10 +25,24 @@ impl ConstraintArgs {
         }
         if self.choice.is_empty() { Ok(Spec::Text) } else { Ok(Spec::Choice(self.choice.clone())) }
     }
+
+    /// Which argument the constraint came from, for messages.
+    pub(crate) fn place(&self) -> String {
+        match &self.schema {
+            Some(schema) if is_inline(schema) => "--schema".to_owned(),
+            Some(file) => format!("--schema {file}"),
+            None if self.regex.is_some() => "--regex".to_owned(),
+            None => "--choice".to_owned(),
+        }
+    }
+}
+
+fn is_inline(schema: &str) -> bool {
+    schema.trim_start().starts_with('{')
 }
 
 fn read_schema(schema: &str) -> anyhow::Result<Value> {
-    if schema.trim_start().starts_with('{') {
+    if is_inline(schema) {
         return parse("--schema", schema.as_bytes());
     }
     let wanted =

@@ -25,8 +25,8 @@ impl CliError {
     }
 
     /// An error of usage, with the argument or variable where it lies.
-    pub(crate) fn usage_at(place: &'static str, error: impl Into<anyhow::Error>) -> Self {
-        Self::Usage(error.into().context(place))
+    pub(crate) fn usage_at(place: &str, error: impl Into<anyhow::Error>) -> Self {
+        Self::Usage(error.into().context(place.to_owned()))
     }
 
     pub(crate) fn failed(error: impl Into<anyhow::Error>) -> Self {
@@ -102,11 +102,25 @@ fn chain(error: &anyhow::Error) -> String {
     text
 }
 
-/// A message without line breaks.
+/// A message without line breaks. A line of carets becomes the place that it points at.
 fn flat(message: impl fmt::Display) -> String {
     let message = message.to_string();
-    let words = message.split_whitespace();
-    if message.contains('\n') { words.collect::<Vec<_>>().join(" ") } else { message }
+    if !message.contains('\n') {
+        return message;
+    }
+    let mut parts: Vec<String> = Vec::new();
+    let mut indent_above = 0;
+    for line in message.lines() {
+        let words = line.trim();
+        let indent = line.len() - line.trim_start().len();
+        if words.starts_with('^') && words.chars().all(|c| c == '^') {
+            parts.push(format!("at character {}:", indent.saturating_sub(indent_above) + 1));
+        } else {
+            parts.extend(words.split_whitespace().map(str::to_owned));
+        }
+        indent_above = indent;
+    }
+    parts.join(" ")
 }
 
 /// What clap says over several lines, without its usage summary, in one.
@@ -135,8 +149,12 @@ mod tests {
 
     #[test]
     fn causes_are_joined_in_one_line_and_not_repeated() {
-        let error = anyhow::anyhow!("unclosed group\n   (a\n   ^").context("regex is not valid");
-        assert_eq!(chain(&error), "regex is not valid: unclosed group (a ^");
+        let error = anyhow::anyhow!("parse error:\n    b(a\n     ^\nerror: unclosed group");
+        let error = error.context("--regex");
+        assert_eq!(
+            chain(&error),
+            "--regex: parse error: b(a at character 2: error: unclosed group"
+        );
         let error = anyhow::anyhow!("no space").context("stage 1 failed: no space");
         assert_eq!(chain(&error), "stage 1 failed: no space");
     }
@@ -152,7 +170,7 @@ mod tests {
         }
         check(
             &["--max-tokens", "x", "hello"],
-            "invalid value 'x' for '--max-tokens <N>': invalid digit found in string; see --help",
+            "invalid value 'x' for '--max-tokens <N>': wanted a whole number of at least 1; see --help",
         );
         check(
             &["--sed", "1", "hello"],

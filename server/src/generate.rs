@@ -8,7 +8,9 @@ use std::{
 use anyhow::{Context, anyhow};
 use sluicegate_constraint::Spec;
 use sluicegate_model::{error::SourceError, open::Model, source::ModelSource};
-use sluicegate_runtime::{Completion, Engine, Request, stream::FinishReason};
+use sluicegate_runtime::{
+    Completion, Engine, Generation, engine::SubmitError, stream::FinishReason,
+};
 
 use crate::{
     cli::{GenerateArgs, Streaming},
@@ -24,16 +26,21 @@ use crate::{
 /// [`CliError::Usage`] for whatever the arguments should say differently.
 pub(crate) fn run(args: &GenerateArgs, started: Instant) -> Result<(), CliError> {
     // Cheap checks first: nothing is fetched or loaded for a call that cannot run.
+    request::check(&args.sampling)?;
     let constraint = args.constraint.spec()?;
     let prompts = prompts::read(&args.prompts)?;
     let display = Display::choose(args, prompts.len())?;
     let model = open(&args.model.model)?;
     let request = request::build(args, &model, &prompts, constraint.clone())?;
     let plan = place::plan(&args.model, &model, &request)?;
-    tracing::info!(model = model.name, "placed\n{plan}");
+    tracing::info!("{} placed:\n{plan}", model.name);
     let engine = Engine::builder(model, plan).build().map_err(CliError::failed)?;
     let load = started.elapsed();
-    let completion = generate(&engine, request, display)?;
+    let generation = engine.submit(request).map_err(|error| match error {
+        SubmitError::Spec(error) => CliError::usage_at(&args.constraint.place(), error),
+        error => error.into(),
+    })?;
+    let completion = generate(generation, display)?;
     warn_of_cut_outputs(&completion, &constraint);
     if display == Display::Json {
         let run = Run {
@@ -82,6 +89,9 @@ fn open(name: &str) -> Result<Model, CliError> {
     let progress = progress::for_stderr();
     let files = ModelSource::parse(name).and_then(|source| source.resolve(progress.as_ref()));
     let files = files.map_err(|error| match error {
+        SourceError::NoModel { path, .. } if !path.exists() => {
+            CliError::usage_at("--model", anyhow!("there is no file {}", path.display()))
+        }
         SourceError::Unknown { .. } | SourceError::NoModel { .. } => {
             CliError::usage_at("--model", error)
         }
@@ -90,14 +100,13 @@ fn open(name: &str) -> Result<Model, CliError> {
     Model::open(&files).context("cannot open the model").map_err(CliError::Failed)
 }
 
-fn generate(engine: &Engine, request: Request, display: Display) -> Result<Completion, CliError> {
-    let generation = engine.submit(request)?;
+fn generate(generation: Generation, display: Display) -> Result<Completion, CliError> {
     let mut stdout = io::stdout().lock();
     match display {
         Display::Stream => print::stream(generation, &mut stdout),
-        Display::Json => generation.wait().map_err(CliError::failed),
+        Display::Json => print::collect(generation, |_| Ok(())),
         Display::Complete => {
-            let completion = generation.wait().map_err(CliError::failed)?;
+            let completion = print::collect(generation, |_| Ok(()))?;
             print::complete(&completion.outputs, &mut stdout)?;
             Ok(completion)
         }

@@ -26,6 +26,9 @@ use crate::{
 
 fn main() -> ExitCode {
     let started = Instant::now();
+    if let Err(error) = sluicegate_model::cpu_features::check_cpu() {
+        return CliError::failed(error).exit();
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return error::exit_with_clap(&error),

@@ -147,8 +147,17 @@ impl Demand {
 /// Adds which argument would help, and whose turn it is.
 fn explain(error: PlanError, args: &ModelArgs) -> CliError {
     match error {
-        PlanError::UnknownDevice { .. } if args.cpu_devices.is_none() && args.layers.is_none() => {
-            CliError::usage(anyhow!("{error}; --cpu-devices N shows more logical CPU devices"))
+        PlanError::UnknownDevice { device, known, .. } => {
+            let is_placed = args.layers.as_ref().is_some_and(|it| it.devices().contains(&device));
+            let place = if is_placed { "--layers" } else { "--max-memory" };
+            let hint = match args.device {
+                Some(DeviceSelector::List(_)) => "; name it in --device, too",
+                _ => "; --cpu-devices N shows more logical CPU devices",
+            };
+            CliError::usage_at(
+                place,
+                anyhow!("{device} is not used; the devices are {known}{hint}"),
+            )
         }
         PlanError::Infeasible(shortfall) => {
             let mut hints = Vec::new();

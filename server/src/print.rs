@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use anyhow::anyhow;
 use sluicegate_runtime::{Completion, Event, Output, engine::GenerationError, stream::OutputId};
 
 use crate::error::CliError;
@@ -14,24 +15,37 @@ pub(crate) fn stream(
     events: impl Iterator<Item = Result<Event, GenerationError>>,
     out: &mut impl Write,
 ) -> Result<Completion, CliError> {
-    let mut completion = Completion::default();
     let mut line = Line::default();
+    let collected = collect(events, |text| line.print(text, out));
+    match collected {
+        Ok(_) => end_line(out)?,
+        // Nothing can be printed any more.
+        Err(CliError::OutputClosed) => {}
+        Err(_) => line.end_begun(out)?,
+    }
+    collected
+}
+
+/// Collects the outputs, by prompt and index, and hands on text as it comes.
+///
+/// # Errors
+/// If the request fails or breaks off, or `take` does.
+pub(crate) fn collect(
+    events: impl Iterator<Item = Result<Event, GenerationError>>,
+    mut take: impl FnMut(&str) -> io::Result<()>,
+) -> Result<Completion, CliError> {
+    let mut outputs = Vec::new();
     for event in events {
-        match event {
-            Ok(Event::Text { text, .. }) => line.print(&text, out)?,
-            Ok(Event::Output(output)) => completion.outputs.push(output),
-            Ok(Event::Finished { usage, timings }) => {
-                completion.usage = usage;
-                completion.timings = timings;
-            }
-            Err(error) => {
-                line.end_begun(out)?;
-                return Err(CliError::failed(error));
+        match event.map_err(CliError::failed)? {
+            Event::Text { text, .. } => take(&text)?,
+            Event::Output(output) => outputs.push(output),
+            Event::Finished { usage, timings } => {
+                outputs.sort_by_key(|output| output.id);
+                return Ok(Completion { outputs, usage, timings });
             }
         }
     }
-    line.end(out)?;
-    Ok(completion)
+    Err(CliError::failed(anyhow!("the engine ended before the request was complete")))
 }
 
 /// Prints complete outputs, each under a header where there are several.
@@ -40,9 +54,8 @@ pub(crate) fn complete(outputs: &[Output], out: &mut impl Write) -> io::Result<(
         if outputs.len() > 1 {
             writeln!(out, "{}", header(output))?;
         }
-        let mut line = Line::default();
-        line.print(&output.text, out)?;
-        line.end(out)?;
+        out.write_all(output.text.as_bytes())?;
+        end_line(out)?;
     }
     Ok(())
 }
@@ -69,15 +82,15 @@ impl Line {
         out.flush()
     }
 
-    /// Ends the line, an empty one too.
-    fn end(self, out: &mut impl Write) -> io::Result<()> {
-        writeln!(out)?;
-        out.flush()
-    }
-
     fn end_begun(self, out: &mut impl Write) -> io::Result<()> {
-        if self.is_begun { self.end(out) } else { Ok(()) }
+        if self.is_begun { end_line(out) } else { Ok(()) }
     }
+}
+
+/// Ends a text with a line break of its own, whatever its last character: the text stays exact.
+fn end_line(out: &mut impl Write) -> io::Result<()> {
+    writeln!(out)?;
+    out.flush()
 }
 
 #[cfg(test)]
@@ -96,16 +109,16 @@ mod tests {
         }
     }
 
-    fn piece(text: &str) -> Result<Event, GenerationError> {
-        Ok(Event::Text { output: OutputId { prompt: 0, index: 0 }, text: text.to_owned() })
+    fn piece(text: &str) -> Event {
+        Event::Text { output: OutputId { prompt: 0, index: 0 }, text: text.to_owned() }
     }
 
     #[test]
     fn pieces_come_out_as_they_are() {
         let usage = Usage { prompt_tokens: 3, completion_tokens: 2 };
         let events = [
-            piece("one "),
-            piece("two"),
+            Ok(piece("one ")),
+            Ok(piece("two")),
             Ok(Event::Output(output(0, 0, "one two"))),
             Ok(Event::Finished { usage, timings: Timings::default() }),
         ];
@@ -118,10 +131,26 @@ mod tests {
     #[test]
     fn a_failure_ends_the_line_that_was_begun() {
         let mut out = Vec::new();
-        let events = [piece("one "), Err(GenerationError::ShutDown)];
+        let events = [Ok(piece("one ")), Err(GenerationError::ShutDown)];
         let error = stream(events.into_iter(), &mut out).unwrap_err();
         assert!(matches!(error, CliError::Failed(_)));
         assert_eq!(String::from_utf8(out).unwrap(), "one \n");
+    }
+
+    #[test]
+    fn outputs_are_sorted_and_an_engine_that_dies_is_an_error() {
+        let (usage, timings) = (Usage::default(), Timings::default());
+        let events = [
+            Ok(Event::Output(output(1, 0, "c"))),
+            Ok(Event::Output(output(0, 1, "b"))),
+            Ok(Event::Output(output(0, 0, "a"))),
+        ];
+        let error = collect(events.clone().into_iter(), |_| Ok(())).unwrap_err();
+        assert!(matches!(error, CliError::Failed(_)));
+        let events = events.into_iter().chain([Ok(Event::Finished { usage, timings })]);
+        let completion = collect(events, |_| Ok(())).unwrap();
+        let texts: Vec<&str> = completion.outputs.iter().map(|it| it.text.as_str()).collect();
+        assert_eq!(texts, ["a", "b", "c"]);
     }
 
     #[test]
@@ -146,7 +175,7 @@ mod tests {
                 Ok(())
             }
         }
-        let error = stream([piece("one")].into_iter(), &mut Closed).unwrap_err();
+        let error = stream([Ok(piece("one"))].into_iter(), &mut Closed).unwrap_err();
         assert!(matches!(error, CliError::OutputClosed));
     }
 }

@@ -18,6 +18,21 @@ use crate::{
 /// The most tokens of an output where the caller names no number.
 const USUAL_TOKENS: usize = 256;
 
+/// Checks what the parser cannot: options that limit each other.
+///
+/// # Errors
+/// If more outputs are wanted than there are beams.
+pub(crate) fn check(args: &SamplingArgs) -> Result<(), CliError> {
+    match args.beams {
+        Some(beams) if args.samples > beams => {
+            let found = args.samples;
+            let error = anyhow!("wanted at most the {beams} of --beams, found {found}");
+            Err(CliError::usage_at("--samples", error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The request of a call. Its prompts are tokens, so that the plan can be made for their length.
 ///
 /// # Errors
@@ -147,6 +162,18 @@ mod tests {
             &["--top-k", "5", "--top-p", "0.5", "--min-p", "0.25"],
             Method::Multinomial(Multinomial { top_k: Some(5), top_p: 0.5, min_p: 0.25, ..usual }),
         );
+    }
+
+    #[test]
+    fn there_are_no_more_outputs_than_beams() {
+        let check = |given: &[&str]| {
+            let given = ["sluicegate", "generate", "x"].iter().chain(given);
+            let Command::Generate(args) = Cli::try_parse_from(given).unwrap().command;
+            check(&args.sampling).is_ok()
+        };
+        assert!(check(&["--samples", "3"]));
+        assert!(check(&["--samples", "3", "--beams", "3"]));
+        assert!(!check(&["--samples", "3", "--beams", "2"]));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Beam search under a regular expression: the likeliest texts with their scores.
+//! Beam search among given answers: the likeliest ones, with their scores.
 //!
 //! `cargo run --release -p sluicegate-examples --bin beams`
 
@@ -31,9 +31,10 @@ fn main() -> anyhow::Result<()> {
     let plan = placement::plan(&profile, &cluster, &policy)?;
     let engine = Engine::builder(model, plan).build()?;
 
-    let question = "Name one animal that lives in the sea.";
+    let question = "Which animal is the fastest in the sea?";
+    let answers = ["a dolphin", "a shark", "a whale", "a crab", "an octopus", "a turtle"];
     let request = Request {
-        constraint: Spec::Regex("(A|An) [a-z]{3,12}( [a-z]{3,12})?".to_owned()),
+        constraint: Spec::Choice(answers.map(str::to_owned).to_vec()),
         method: Method::Beam { width: BEAMS },
         samples: BEAMS,
         max_tokens: 12,
