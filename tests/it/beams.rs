@@ -36,7 +36,7 @@ fn enumerate(model: &Model, prompt: &[u32], spec: &Spec) -> Vec<(Vec<u32>, f64)>
 }
 
 fn logits_after(model: &Model, prompt: &[u32], tokens: &[u32]) -> Vec<f32> {
-    let mut pipe = Pipe::new(&model.weights, &model.config, &[], Threads::inline());
+    let mut pipe = Pipe::new(&model.weights, &model.config, &[], 1, &Threads::inline());
     pipe.last_logits(&[prompt, tokens].concat(), 0)
 }
 

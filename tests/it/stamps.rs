@@ -89,8 +89,12 @@ impl Bench {
         };
         let draws = vec![RandomKey { seed: 0, prompt: 0, sample: 0, step: 0 }];
         let row = RowSampling { mask, step: 4, score: 0.0, counts: Vec::new(), draws };
-        let sampling =
-            GroupSampling { group: GROUP, logit_rows: 0..1, params: Arc::new(params), rows: vec![row] };
+        let sampling = GroupSampling {
+            group: GROUP,
+            logit_rows: 0..1,
+            params: Arc::new(params),
+            rows: vec![row],
+        };
         let order = Order::on_host(order, vec![sampling]).unwrap();
         let order = self.links.carry(&order, Endpoint::Host, Endpoint::Stage(StageId(0))).unwrap();
         let microbatch = Microbatch { id, incarnation, order, hidden: None };

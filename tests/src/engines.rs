@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
+use sluicegate_constraint::Spec;
 use sluicegate_model::{
     open::Model,
     placed::{DeviceId, Misplaced},
@@ -18,7 +19,6 @@ use sluicegate_runtime::{
     placement::{Cluster, Placement, Plan, Policy, plan},
     sampler::{Method, Multinomial, Penalties},
 };
-use sluicegate_constraint::Spec;
 
 /// The default model, fetched once for all runs.
 ///
@@ -84,8 +84,7 @@ pub fn complete(engine: &Engine, request: &Request) -> Completion {
 /// The samplers under test, by name: each with several rows.
 pub fn samplers() -> [(&'static str, Request); 3] {
     let request = Request { max_tokens: 20, seed: 7, ..Request::new(Prompt::Tokens(Vec::new())) };
-    let multinomial =
-        Multinomial { temperature: 0.9, top_k: Some(40), top_p: 0.95, min_p: 0.01 };
+    let multinomial = Multinomial { temperature: 0.9, top_k: Some(40), top_p: 0.95, min_p: 0.01 };
     let penalties = Penalties { repetition: 1.1, frequency: 0.1, presence: 0.1 };
     [
         ("greedy", Request { samples: 2, ..request.clone() }),
