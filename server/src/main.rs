@@ -1,1 +1,55 @@
-fn main() {}
+//! The command line of Sluicegate: arguments in, text or one JSON object out.
+//!
+//! Owns arguments, terminal output and exit codes. Everything that it does is done by the libraries.
+
+mod cli;
+mod constraint;
+mod error;
+mod generate;
+mod layers;
+mod memory;
+mod place;
+mod print;
+mod progress;
+mod prompts;
+mod report;
+mod request;
+
+use std::{process::ExitCode, time::Instant};
+
+use clap::Parser;
+
+use crate::{
+    cli::{Cli, Command},
+    error::CliError,
+};
+
+fn main() -> ExitCode {
+    let started = Instant::now();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return error::exit_with_clap(&error),
+    };
+    let outcome = start_logging().and_then(|()| match cli.command {
+        Command::Generate(args) => generate::run(&args, started),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.exit(),
+    }
+}
+
+/// Sends logs to stderr: what `RUST_LOG` asks for, else warnings and errors.
+fn start_logging() -> Result<(), CliError> {
+    use std::io::IsTerminal;
+    use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env();
+    let filter = filter.map_err(|error| CliError::usage_at("RUST_LOG", error))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! Embeds the engine: two logical devices, a schema, and text as it comes.
+//!
+//! `cargo run --release -p sluicegate-examples --bin generate_json`
+
+use std::io::Write;
+
+use sluicegate_constraint::Spec;
+use sluicegate_model::{
+    chat::Message,
+    open::Model,
+    profile::{ElementBytes, ModelProfile},
+    source::{Bar, ModelSource},
+    units::Bytes,
+};
+use sluicegate_runtime::{
+    Engine, Event, Prompt, Request,
+    placement::{self, Cluster, Policy},
+};
+
+const SCHEMA: &str = include_str!("../../schemas/character.json");
+
+fn main() -> anyhow::Result<()> {
+    // The first run fetches the model into the user's cache folder.
+    let files = ModelSource::parse("smollm2")?.resolve(&Bar::default())?;
+    let model = Model::open(&files)?;
+
+    // A plan says which device holds which layers; it is made before anything is loaded.
+    let stored = |id| model.weights.stored(id).map(|stored| Bytes(stored.bytes.len() as u64));
+    let profile = ModelProfile::new(&model.config, stored, ElementBytes::default());
+    let cluster = Cluster::logical_cpus(2, Bytes(1 << 30));
+    let policy = Policy { batch: 1, ..Policy::default() };
+    let plan = placement::plan(&profile, &cluster, &policy)?;
+
+    let engine = Engine::builder(model, plan).build()?;
+    let prompt = Prompt::Chat(vec![Message::new("user", "Describe a wizard.")]);
+    let request = Request {
+        constraint: Spec::JsonSchema(serde_json::from_str(SCHEMA)?),
+        ..Request::new(prompt)
+    };
+
+    let mut stdout = std::io::stdout().lock();
+    for event in engine.submit(request)? {
+        match event? {
+            Event::Text { text, .. } => {
+                write!(stdout, "{text}")?;
+                stdout.flush()?;
+            }
+            Event::Output(output) => {
+                writeln!(stdout, "\n\nended by: {}", output.finish_reason)?;
+            }
+            Event::Finished { usage, .. } => {
+                writeln!(stdout, "{} tokens\n", usage.completion_tokens)?;
+            }
+        }
+    }
+    // What crossed between scheduler and devices, counted from the values themselves.
+    write!(stdout, "{}", engine.ledger())?;
+    Ok(())
+}

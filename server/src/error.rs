@@ -1,0 +1,174 @@
+//! How the command fails: one line on stderr, and an exit code that says whose turn it is.
+
+use std::{
+    fmt,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use sluicegate_runtime::engine::SubmitError;
+
+/// Why the command ends without having done its work.
+#[derive(Debug)]
+pub(crate) enum CliError {
+    /// What was asked for must change: exit code 2.
+    Usage(anyhow::Error),
+    /// What was asked for made sense, but failed: exit code 1.
+    Failed(anyhow::Error),
+    /// Whoever read stdout has gone; nothing is wrong.
+    OutputClosed,
+}
+
+impl CliError {
+    pub(crate) fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self::Usage(error.into())
+    }
+
+    /// An error of usage, with the argument or variable where it lies.
+    pub(crate) fn usage_at(place: &'static str, error: impl Into<anyhow::Error>) -> Self {
+        Self::Usage(error.into().context(place))
+    }
+
+    pub(crate) fn failed(error: impl Into<anyhow::Error>) -> Self {
+        Self::Failed(error.into())
+    }
+
+    /// Says what went wrong and gives the exit code.
+    pub(crate) fn exit(self) -> ExitCode {
+        let (error, code) = match self {
+            Self::Usage(error) => (error, 2),
+            Self::Failed(error) => (error, 1),
+            Self::OutputClosed => return ExitCode::SUCCESS,
+        };
+        complain(&chain(&error));
+        ExitCode::from(code)
+    }
+}
+
+impl From<SubmitError> for CliError {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Failed(_) | SubmitError::ShutDown | SubmitError::Tokenizer { .. } => {
+                Self::failed(error)
+            }
+            _ => Self::usage(error),
+        }
+    }
+}
+
+/// For stdout alone: a closed pipe is no failure.
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::OutputClosed;
+        }
+        Self::Failed(anyhow::Error::new(error).context("cannot write to stdout"))
+    }
+}
+
+/// Ends the command after arguments that do not parse, or after `--help` and `--version`.
+pub(crate) fn exit_with_clap(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // A reader that has gone needs no help text.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let is_bare = error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if is_bare {
+        let _ = error.print();
+    } else {
+        complain(&one_line(&error.render().to_string()));
+    }
+    ExitCode::from(2)
+}
+
+/// Writes the line; where even stderr is gone there is nobody to tell.
+fn complain(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "error: {line}");
+}
+
+/// An error and its causes, joined by `: `, in one line.
+///
+/// A cause that the message before it already ends with is not said again.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = flat(cause);
+        if !text.ends_with(&cause) {
+            let join = if text.is_empty() { "" } else { ": " };
+            text = format!("{text}{join}{cause}");
+        }
+    }
+    text
+}
+
+/// A message without line breaks.
+fn flat(message: impl fmt::Display) -> String {
+    let message = message.to_string();
+    let words = message.split_whitespace();
+    if message.contains('\n') { words.collect::<Vec<_>>().join(" ") } else { message }
+}
+
+/// What clap says over several lines, without its usage summary, in one.
+fn one_line(rendered: &str) -> String {
+    let text = rendered.trim_start().trim_start_matches("error: ");
+    let parts = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let mut line = String::new();
+    for part in parts {
+        let join = match part.starts_with("tip:") {
+            _ if line.is_empty() => "",
+            true => "; ",
+            false => " ",
+        };
+        line = format!("{line}{join}{part}");
+    }
+    format!("{line}; see --help")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_joined_in_one_line_and_not_repeated() {
+        let error = anyhow::anyhow!("unclosed group\n   (a\n   ^").context("regex is not valid");
+        assert_eq!(chain(&error), "regex is not valid: unclosed group (a ^");
+        let error = anyhow::anyhow!("no space").context("stage 1 failed: no space");
+        assert_eq!(chain(&error), "stage 1 failed: no space");
+    }
+
+    #[test]
+    fn clap_errors_become_one_line() {
+        use clap::Parser;
+        #[track_caller]
+        fn check(args: &[&str], want: &str) {
+            let args = ["sluicegate", "generate"].iter().chain(args);
+            let error = crate::cli::Cli::try_parse_from(args).unwrap_err();
+            assert_eq!(one_line(&error.render().to_string()), want);
+        }
+        check(
+            &["--max-tokens", "x", "hello"],
+            "invalid value 'x' for '--max-tokens <N>': invalid digit found in string; see --help",
+        );
+        check(
+            &["--sed", "1", "hello"],
+            "unexpected argument '--sed' found; tip: a similar argument exists: '--seed'; see --help",
+        );
+        check(
+            &["--regex", "a", "--choice", "b", "hello"],
+            "the argument '--regex <REGEX>' cannot be used with '--choice <TEXT>'; see --help",
+        );
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_failure() {
+        let closed = io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(matches!(CliError::from(closed), CliError::OutputClosed));
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert!(matches!(CliError::from(full), CliError::Failed(_)));
+    }
+}

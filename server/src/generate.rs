@@ -1,0 +1,125 @@
+//! `sluicegate generate`: the run from arguments to printed text.
+
+use std::{
+    io::{self, Write},
+    time::Instant,
+};
+
+use anyhow::{Context, anyhow};
+use sluicegate_constraint::Spec;
+use sluicegate_model::{error::SourceError, open::Model, source::ModelSource};
+use sluicegate_runtime::{Completion, Engine, Request, stream::FinishReason};
+
+use crate::{
+    cli::{GenerateArgs, Streaming},
+    error::CliError,
+    place, print, progress, prompts,
+    report::{Report, Run},
+    request,
+};
+
+/// Runs the command; `started` is when the process did.
+///
+/// # Errors
+/// [`CliError::Usage`] for whatever the arguments should say differently.
+pub(crate) fn run(args: &GenerateArgs, started: Instant) -> Result<(), CliError> {
+    // Cheap checks first: nothing is fetched or loaded for a call that cannot run.
+    let constraint = args.constraint.spec()?;
+    let prompts = prompts::read(&args.prompts)?;
+    let display = Display::choose(args, prompts.len())?;
+    let model = open(&args.model.model)?;
+    let request = request::build(args, &model, &prompts, constraint.clone())?;
+    let plan = place::plan(&args.model, &model, &request)?;
+    tracing::info!(model = model.name, "placed\n{plan}");
+    let engine = Engine::builder(model, plan).build().map_err(CliError::failed)?;
+    let load = started.elapsed();
+    let completion = generate(&engine, request, display)?;
+    warn_of_cut_outputs(&completion, &constraint);
+    if display == Display::Json {
+        let run = Run {
+            model: &engine.model().name,
+            plan: engine.plan(),
+            constraint: &constraint,
+            load,
+            completion: &completion,
+            ledger: engine.ledger().entries(),
+        };
+        print_json(&Report::new(run))?;
+    }
+    if args.output.ledger {
+        // Nothing is lost for a caller whose stderr is gone.
+        let _ = write!(io::stderr().lock(), "{}", engine.ledger());
+    }
+    Ok(())
+}
+
+/// What stdout gets, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Display {
+    Stream,
+    Complete,
+    Json,
+}
+
+impl Display {
+    fn choose(args: &GenerateArgs, num_prompts: usize) -> Result<Self, CliError> {
+        let num_outputs = num_prompts * usize::from(args.sampling.samples);
+        match args.output.streaming {
+            _ if args.output.json => Ok(Self::Json),
+            Streaming::On if num_outputs > 1 => Err(CliError::usage_at(
+                "--stream",
+                anyhow!("wanted a single output, found {num_outputs}; leave the flag out"),
+            )),
+            Streaming::Auto if num_outputs > 1 => Ok(Self::Complete),
+            Streaming::Auto | Streaming::On => Ok(Self::Stream),
+            Streaming::Off => Ok(Self::Complete),
+        }
+    }
+}
+
+/// Finds the model, fetches it if need be, and opens it.
+fn open(name: &str) -> Result<Model, CliError> {
+    let progress = progress::for_stderr();
+    let files = ModelSource::parse(name).and_then(|source| source.resolve(progress.as_ref()));
+    let files = files.map_err(|error| match error {
+        SourceError::Unknown { .. } | SourceError::NoModel { .. } => {
+            CliError::usage_at("--model", error)
+        }
+        error => CliError::failed(error),
+    })?;
+    Model::open(&files).context("cannot open the model").map_err(CliError::Failed)
+}
+
+fn generate(engine: &Engine, request: Request, display: Display) -> Result<Completion, CliError> {
+    let generation = engine.submit(request)?;
+    let mut stdout = io::stdout().lock();
+    match display {
+        Display::Stream => print::stream(generation, &mut stdout),
+        Display::Json => generation.wait().map_err(CliError::failed),
+        Display::Complete => {
+            let completion = generation.wait().map_err(CliError::failed)?;
+            print::complete(&completion.outputs, &mut stdout)?;
+            Ok(completion)
+        }
+    }
+}
+
+/// Says what a half JSON is, to those who did not read `finish_reason`.
+fn warn_of_cut_outputs(completion: &Completion, constraint: &Spec) {
+    let is_cut = |reason| reason == FinishReason::Length;
+    let num_cut = completion.outputs.iter().filter(|it| is_cut(it.finish_reason)).count();
+    if num_cut > 0 && *constraint != Spec::Text {
+        tracing::warn!(
+            "{num_cut} of {} outputs reached their most tokens before the constraint was \
+             fulfilled; raise --max-tokens",
+            completion.outputs.len()
+        );
+    }
+}
+
+fn print_json(report: &Report<'_>) -> Result<(), CliError> {
+    let text = serde_json::to_string_pretty(report).map_err(CliError::failed)?;
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}")?;
+    Ok(stdout.flush()?)
+}

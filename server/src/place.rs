@@ -1,0 +1,249 @@
+//! From the devices that were asked for to the finished plan.
+
+use anyhow::anyhow;
+use sluicegate_model::{
+    open::Model,
+    placed::DeviceId,
+    profile::{ElementBytes, ModelProfile},
+    step::PAGE_TOKENS,
+    units::Bytes,
+};
+use sluicegate_runtime::{
+    Prompt, Request,
+    device::{
+        DeviceSelector,
+        discover::{self, FoundDevice},
+    },
+    placement::{
+        self, Cluster, ClusterDevice, KvTokens, Placement, Plan, PlanError, Policy, Shortfall,
+    },
+    sampler::Method,
+};
+
+use crate::{cli::ModelArgs, error::CliError};
+
+/// Memory speed, rate and launch cost of a present-day accelerator: stand-ins until they are
+/// measured.
+const CUDA_BYTES_PER_S: f64 = 1e12;
+const CUDA_FLOPS_PER_S: f64 = 5e13;
+const CUDA_OVERHEAD_S: f64 = 1e-4;
+/// What context, kernels and library workspaces take on a CUDA device.
+const CUDA_RESERVE: Bytes = Bytes(1 << 30);
+
+/// The most rows that share a microbatch; further ones wait.
+const MAX_BATCH: usize = 256;
+
+/// Places a model for one request on the devices that the arguments name.
+///
+/// # Errors
+/// If a device is not there, the layers are not the model's, or memory does not suffice.
+pub(crate) fn plan(args: &ModelArgs, model: &Model, request: &Request) -> Result<Plan, CliError> {
+    let cluster = Cluster { devices: devices(args)?, links: Vec::new() };
+    let stored = |id| model.weights.stored(id).map(|stored| Bytes(stored.bytes.len() as u64));
+    let profile = ModelProfile::new(&model.config, stored, ElementBytes::default());
+    let demand = Demand::of(request);
+    let policy = demand.policy(args);
+    let planned = match placement::plan(&profile, &cluster, &policy) {
+        Err(PlanError::Infeasible(shortfall)) => match demand.fewer_at_once(&shortfall) {
+            Some(kv_tokens) => {
+                let policy = Policy { kv_tokens: KvTokens::Exactly(kv_tokens), ..policy };
+                placement::plan(&profile, &cluster, &policy)
+            }
+            None => Err(PlanError::Infeasible(shortfall)),
+        },
+        planned => planned,
+    };
+    planned.map_err(|error| explain(error, args))
+}
+
+/// The devices to be used, in the order of the stages.
+fn devices(args: &ModelArgs) -> Result<Vec<ClusterDevice>, CliError> {
+    let named = args.layers.as_ref();
+    let implied = named.map_or(1, |layers| layers.num_cpu_devices().max(1));
+    let found = discover::discover(args.cpu_devices.unwrap_or(implied));
+    let (place, selector) = match (&args.device, named) {
+        (Some(selector), _) => ("--device", selector.clone()),
+        (None, Some(layers)) => ("--layers", DeviceSelector::List(layers.devices())),
+        (None, None) => ("--device", DeviceSelector::Auto),
+    };
+    let selected = selector.select(&found).map_err(|error| CliError::usage_at(place, error))?;
+    Ok(selected.into_iter().map(cluster_device).collect())
+}
+
+fn cluster_device(found: FoundDevice) -> ClusterDevice {
+    match found.id {
+        DeviceId::Cpu(index) => ClusterDevice::cpu(index, found.memory),
+        DeviceId::Host | DeviceId::Cuda(_) => ClusterDevice {
+            id: found.id,
+            memory: found.memory,
+            reserve: CUDA_RESERVE,
+            bytes_per_s: CUDA_BYTES_PER_S,
+            flops_per_s: CUDA_FLOPS_PER_S,
+            overhead_s: CUDA_OVERHEAD_S,
+        },
+    }
+}
+
+/// What a request needs of a plan.
+#[derive(Debug, PartialEq, Eq)]
+struct Demand {
+    num_prompts: usize,
+    /// Samples or beams of each prompt.
+    rows_per_prompt: usize,
+    /// Longest prompt and output together, in whole pages.
+    context: usize,
+    max_tokens: usize,
+}
+
+impl Demand {
+    fn of(request: &Request) -> Self {
+        let num_tokens = |prompt: &Prompt| match prompt {
+            Prompt::Tokens(tokens) => tokens.len(),
+            // Made of tokens in this binary; a text has no more tokens than bytes.
+            Prompt::Text(text) => text.len(),
+            Prompt::Chat(messages) => messages.iter().map(|it| it.content.len()).sum(),
+        };
+        let longest = request.prompts.iter().map(num_tokens).max().unwrap_or(0);
+        let pages = longest.saturating_add(request.max_tokens).div_ceil(PAGE_TOKENS);
+        Self {
+            num_prompts: request.prompts.len(),
+            rows_per_prompt: match request.method {
+                Method::Beam { width } => width,
+                Method::Greedy | Method::Multinomial(_) => request.samples,
+            },
+            context: pages.saturating_mul(PAGE_TOKENS),
+            max_tokens: request.max_tokens,
+        }
+    }
+
+    /// The cache of one prompt's rows: with less, the request cannot run at all.
+    fn least_kv_tokens(&self) -> usize {
+        self.context.saturating_mul(self.rows_per_prompt)
+    }
+
+    fn policy(&self, args: &ModelArgs) -> Policy {
+        let all_kv_tokens = self.least_kv_tokens().saturating_mul(self.num_prompts);
+        let num_rows = self.num_prompts.saturating_mul(self.rows_per_prompt);
+        Policy {
+            batch: num_rows.clamp(1, MAX_BATCH),
+            prompt_tokens: self.context - self.max_tokens.min(self.context),
+            output_tokens: self.max_tokens,
+            kv_tokens: KvTokens::Exactly(all_kv_tokens.max(PAGE_TOKENS)),
+            memory_caps: args.max_memory.clone().unwrap_or_default().0,
+            placement: args
+                .layers
+                .as_ref()
+                .map_or(Placement::Auto, |layers| Placement::Layers(layers.0.clone())),
+            ..Policy::default()
+        }
+    }
+
+    /// The cache that fits where that of all prompts does not: the others wait for their turn.
+    fn fewer_at_once(&self, shortfall: &Shortfall) -> Option<usize> {
+        shortfall.fitting_kv_tokens.filter(|tokens| *tokens >= self.least_kv_tokens())
+    }
+}
+
+/// Adds which argument would help, and whose turn it is.
+fn explain(error: PlanError, args: &ModelArgs) -> CliError {
+    match error {
+        PlanError::UnknownDevice { .. } if args.cpu_devices.is_none() && args.layers.is_none() => {
+            CliError::usage(anyhow!("{error}; --cpu-devices N shows more logical CPU devices"))
+        }
+        PlanError::Infeasible(shortfall) => {
+            let mut hints = Vec::new();
+            if shortfall.fitting_kv_tokens.is_some() {
+                hints.push("lower --max-tokens");
+            }
+            if args.max_memory.is_some() {
+                hints.push("raise --max-memory");
+            }
+            if args.layers.is_some() {
+                hints.push("move --layers");
+            }
+            hints.push("use more or larger devices");
+            CliError::failed(anyhow!("{shortfall}; {}", hints.join(", or ")))
+        }
+        error @ (PlanError::Profile { .. }
+        | PlanError::KvGroup { .. }
+        | PlanError::TooManyLayers { .. }
+        | PlanError::Invalid(_)) => CliError::failed(error),
+        error if args.layers.is_some() => CliError::usage_at("--layers", error),
+        error => CliError::usage(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(given: &[&str]) -> ModelArgs {
+        use clap::Parser;
+        let given = ["sluicegate", "generate", "x"].iter().chain(given);
+        let crate::cli::Command::Generate(args) =
+            crate::cli::Cli::try_parse_from(given).unwrap().command;
+        args.model
+    }
+
+    #[track_caller]
+    fn check_devices(given: &[&str], want: &str) {
+        let got = match devices(&args(given)) {
+            Ok(devices) => devices.iter().map(|it| it.id.to_string()).collect::<Vec<_>>().join(" "),
+            Err(CliError::Usage(error)) => format!("usage: {error:#}"),
+            Err(other) => format!("{other:?}"),
+        };
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn layers_imply_their_devices() {
+        check_devices(&["--device", "cpu"], "cpu:0");
+        check_devices(&["--device", "cpu", "--cpu-devices", "3"], "cpu:0 cpu:1 cpu:2");
+        check_devices(&["--layers", "cpu:2=0..1,cpu:0=1..2"], "cpu:2 cpu:0");
+        let hint = "found cpu:0; --cpu-devices N shows more logical CPU devices";
+        let given = ["--layers", "cpu:1=0..2", "--cpu-devices", "1"];
+        check_devices(&given, &format!("usage: --layers: cpu:1 is not there; {hint}"));
+        check_devices(
+            &["--device", "cpu:1"],
+            &format!("usage: --device: cpu:1 is not there; {hint}"),
+        );
+    }
+
+    fn request(num_prompts: usize, samples: usize, method: Method) -> Request {
+        let prompts = vec![Prompt::Tokens(vec![1; 10]); num_prompts];
+        let request = Request::new(Prompt::Tokens(vec![1]));
+        Request { prompts, samples, method, max_tokens: 20, ..request }
+    }
+
+    #[test]
+    fn the_cache_covers_every_row() {
+        #[track_caller]
+        fn check(request: &Request, batch: usize, kv_tokens: usize) {
+            let policy = Demand::of(request).policy(&args(&[]));
+            assert_eq!((policy.batch, policy.kv_tokens), (batch, KvTokens::Exactly(kv_tokens)));
+            assert!(policy.prompt_tokens >= 10 && policy.output_tokens == 20);
+        }
+        // 30 tokens take two pages of 16.
+        check(&request(1, 1, Method::Greedy), 1, 32);
+        check(&request(3, 2, Method::Greedy), 6, 6 * 32);
+        check(&request(1, 1, Method::Beam { width: 4 }), 4, 4 * 32);
+        check(&request(300, 1, Method::Greedy), 256, 300 * 32);
+    }
+
+    #[test]
+    fn prompts_wait_where_only_some_fit() {
+        let shortfall = |fitting_kv_tokens| Shortfall {
+            weight_bytes: Bytes(0),
+            kv_bytes: Bytes(0),
+            kv_tokens: 0,
+            workspace_bytes: Bytes(0),
+            limits: Vec::new(),
+            short: None,
+            fitting_kv_tokens,
+        };
+        let demand = Demand::of(&request(3, 2, Method::Greedy));
+        assert_eq!(demand.fewer_at_once(&shortfall(Some(100))), Some(100));
+        assert_eq!(demand.fewer_at_once(&shortfall(Some(63))), None);
+        assert_eq!(demand.fewer_at_once(&shortfall(None)), None);
+    }
+}

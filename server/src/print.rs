@@ -1,0 +1,152 @@
+//! Texts on stdout: as they come, or complete.
+
+use std::io::{self, Write};
+
+use sluicegate_runtime::{Completion, Event, Output, engine::GenerationError, stream::OutputId};
+
+use crate::error::CliError;
+
+/// Prints the text of a single output as it comes, and collects everything.
+///
+/// # Errors
+/// If the request fails, or stdout does; a line that was begun is ended first.
+pub(crate) fn stream(
+    events: impl Iterator<Item = Result<Event, GenerationError>>,
+    out: &mut impl Write,
+) -> Result<Completion, CliError> {
+    let mut completion = Completion::default();
+    let mut line = Line::default();
+    for event in events {
+        match event {
+            Ok(Event::Text { text, .. }) => line.print(&text, out)?,
+            Ok(Event::Output(output)) => completion.outputs.push(output),
+            Ok(Event::Finished { usage, timings }) => {
+                completion.usage = usage;
+                completion.timings = timings;
+            }
+            Err(error) => {
+                line.end_begun(out)?;
+                return Err(CliError::failed(error));
+            }
+        }
+    }
+    line.end(out)?;
+    Ok(completion)
+}
+
+/// Prints complete outputs, each under a header where there are several.
+pub(crate) fn complete(outputs: &[Output], out: &mut impl Write) -> io::Result<()> {
+    for output in outputs {
+        if outputs.len() > 1 {
+            writeln!(out, "{}", header(output))?;
+        }
+        let mut line = Line::default();
+        line.print(&output.text, out)?;
+        line.end(out)?;
+    }
+    Ok(())
+}
+
+fn header(output: &Output) -> String {
+    let OutputId { prompt, index } = output.id;
+    let (prompt, index) = (prompt + 1, index + 1);
+    let Output { finish_reason, score, .. } = output;
+    format!("--- prompt {prompt}, output {index} ({finish_reason}, score {score:.3})")
+}
+
+/// Knows whether the text so far ends a line.
+#[derive(Debug, Default)]
+struct Line {
+    is_begun: bool,
+}
+
+impl Line {
+    fn print(&mut self, text: &str, out: &mut impl Write) -> io::Result<()> {
+        if !text.is_empty() {
+            self.is_begun = !text.ends_with('\n');
+            out.write_all(text.as_bytes())?;
+        }
+        out.flush()
+    }
+
+    /// Ends the line, an empty one too.
+    fn end(self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out)?;
+        out.flush()
+    }
+
+    fn end_begun(self, out: &mut impl Write) -> io::Result<()> {
+        if self.is_begun { self.end(out) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sluicegate_runtime::stream::{FinishReason, Timings, Usage};
+
+    use super::*;
+
+    fn output(prompt: usize, index: usize, text: &str) -> Output {
+        Output {
+            id: OutputId { prompt, index },
+            text: text.to_owned(),
+            token_ids: vec![1],
+            finish_reason: FinishReason::EndToken,
+            score: -1.25,
+        }
+    }
+
+    fn piece(text: &str) -> Result<Event, GenerationError> {
+        Ok(Event::Text { output: OutputId { prompt: 0, index: 0 }, text: text.to_owned() })
+    }
+
+    #[test]
+    fn pieces_come_out_as_they_are() {
+        let usage = Usage { prompt_tokens: 3, completion_tokens: 2 };
+        let events = [
+            piece("one "),
+            piece("two"),
+            Ok(Event::Output(output(0, 0, "one two"))),
+            Ok(Event::Finished { usage, timings: Timings::default() }),
+        ];
+        let mut out = Vec::new();
+        let completion = stream(events.into_iter(), &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "one two\n");
+        assert_eq!((completion.usage, completion.outputs.len()), (usage, 1));
+    }
+
+    #[test]
+    fn a_failure_ends_the_line_that_was_begun() {
+        let mut out = Vec::new();
+        let events = [piece("one "), Err(GenerationError::ShutDown)];
+        let error = stream(events.into_iter(), &mut out).unwrap_err();
+        assert!(matches!(error, CliError::Failed(_)));
+        assert_eq!(String::from_utf8(out).unwrap(), "one \n");
+    }
+
+    #[test]
+    fn several_outputs_have_headers() {
+        let mut out = Vec::new();
+        complete(&[output(0, 0, "a")], &mut out).unwrap();
+        complete(&[output(0, 0, "a"), output(1, 1, "b")], &mut out).unwrap();
+        let want = "a\n--- prompt 1, output 1 (end_token, score -1.250)\na\n\
+                    --- prompt 2, output 2 (end_token, score -1.250)\nb\n";
+        assert_eq!(String::from_utf8(out).unwrap(), want);
+    }
+
+    #[test]
+    fn a_closed_pipe_ends_quietly() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let error = stream([piece("one")].into_iter(), &mut Closed).unwrap_err();
+        assert!(matches!(error, CliError::OutputClosed));
+    }
+}

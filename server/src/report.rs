@@ -1,0 +1,250 @@
+//! `--json`: everything about a call as one object.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+use sluicegate_constraint::Spec;
+use sluicegate_model::{
+    placed::DeviceId,
+    units::{Bytes, TokenId},
+};
+use sluicegate_runtime::{
+    Completion, Output,
+    device::LedgerEntry,
+    placement::Plan,
+    stream::{FinishReason, Timings, Usage},
+};
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report<'a> {
+    model: &'a str,
+    plan: PlanReport,
+    outputs: Vec<OutputReport<'a>>,
+    usage: Usage,
+    timings: TimingsReport,
+    ledger: Vec<LedgerEntry>,
+}
+
+#[derive(Debug, Serialize)]
+struct PlanReport {
+    stages: Vec<StageReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct StageReport {
+    device: DeviceId,
+    first_unit: usize,
+    end_unit: usize,
+    first_layer: usize,
+    end_layer: usize,
+    weight_bytes: Bytes,
+    kv_bytes: Bytes,
+}
+
+#[derive(Debug, Serialize)]
+struct OutputReport<'a> {
+    text: &'a str,
+    token_ids: &'a [TokenId],
+    finish_reason: FinishReason,
+    score: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parsed: Option<Value>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct TimingsReport {
+    load_ms: f64,
+    prefill_tokens_per_s: f64,
+    decode_tokens_per_s: f64,
+    mask_exposed_us: u64,
+}
+
+/// What ran, for the report.
+#[derive(Debug)]
+pub(crate) struct Run<'a> {
+    pub(crate) model: &'a str,
+    pub(crate) plan: &'a Plan,
+    pub(crate) constraint: &'a Spec,
+    /// From the start of the process until the engine was ready.
+    pub(crate) load: Duration,
+    pub(crate) completion: &'a Completion,
+    pub(crate) ledger: Vec<LedgerEntry>,
+}
+
+impl<'a> Report<'a> {
+    pub(crate) fn new(run: Run<'a>) -> Self {
+        let Run { model, plan, constraint, load, completion, ledger } = run;
+        let is_json = matches!(constraint, Spec::JsonSchema(_));
+        Self {
+            model,
+            plan: PlanReport::new(plan),
+            outputs: completion.outputs.iter().map(|it| OutputReport::new(it, is_json)).collect(),
+            usage: completion.usage,
+            timings: TimingsReport::new(load, completion.usage, &completion.timings),
+            ledger,
+        }
+    }
+}
+
+impl PlanReport {
+    fn new(plan: &Plan) -> Self {
+        let stage = |(_, stage): (_, &sluicegate_runtime::placement::PlannedStage)| {
+            let layers = plan.layers(stage);
+            StageReport {
+                device: stage.device,
+                first_unit: stage.units.start,
+                end_unit: stage.units.end,
+                first_layer: layers.start,
+                end_layer: layers.end,
+                weight_bytes: stage.weight_bytes,
+                kv_bytes: stage.kv_bytes,
+            }
+        };
+        Self { stages: plan.stages().map(stage).collect() }
+    }
+}
+
+impl<'a> OutputReport<'a> {
+    fn new(output: &'a Output, is_json: bool) -> Self {
+        // A text that was cut off at the longest length does not parse, and has no value.
+        let parsed = is_json.then(|| serde_json::from_str(&output.text).ok()).flatten();
+        Self {
+            text: &output.text,
+            token_ids: &output.token_ids,
+            finish_reason: output.finish_reason,
+            score: output.score,
+            parsed,
+        }
+    }
+}
+
+impl TimingsReport {
+    fn new(load: Duration, usage: Usage, timings: &Timings) -> Self {
+        Self {
+            load_ms: load.as_secs_f64() * 1e3,
+            prefill_tokens_per_s: per_second(usage.prompt_tokens, timings.prefill),
+            decode_tokens_per_s: per_second(timings.decode_tokens, timings.decode),
+            mask_exposed_us: u64::try_from(timings.mask_exposed.as_micros()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// Zero where nothing was done, and where no time passed.
+fn per_second(num_tokens: usize, time: Duration) -> f64 {
+    let seconds = time.as_secs_f64();
+    if seconds > 0.0 { num_tokens as f64 / seconds } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use sluicegate_model::{config::KvGroup, units::UnitRange};
+    use sluicegate_runtime::{
+        placement::{PlanFields, PlannedStage, TransferKind},
+        stream::OutputId,
+    };
+
+    use super::*;
+
+    fn plan() -> Plan {
+        let stage = |device, start, end| PlannedStage {
+            device,
+            units: UnitRange { start, end },
+            weight_bytes: Bytes(100),
+            kv_bytes: Bytes(10),
+            workspace_bytes: Bytes(1),
+            cap_bytes: Bytes(1000),
+        };
+        let fields = PlanFields {
+            stages: vec![stage(DeviceId::Cpu(0), 0, 3), stage(DeviceId::Cuda(1), 3, 6)],
+            num_layers: 4,
+            kv_tokens: 16,
+            kv_groups: vec![KvGroup::Full],
+            pages_per_group: vec![1],
+            batch: 1,
+            chunk_tokens: 16,
+            hidden: 8,
+            hidden_element_bytes: 4,
+            mask_words: 2,
+        };
+        fields.try_into().unwrap()
+    }
+
+    fn report(text: &str, constraint: &Spec) -> Value {
+        let output = Output {
+            id: OutputId { prompt: 0, index: 0 },
+            text: text.to_owned(),
+            token_ids: vec![5, 6],
+            finish_reason: FinishReason::EndToken,
+            score: -1.5,
+        };
+        let completion = Completion {
+            outputs: vec![output],
+            usage: Usage { prompt_tokens: 4, completion_tokens: 3 },
+            timings: Timings {
+                prefill: Duration::from_millis(500),
+                decode: Duration::from_secs(1),
+                decode_tokens: 2,
+                mask_exposed: Duration::from_micros(7),
+            },
+        };
+        let entry = LedgerEntry {
+            kind: TransferKind::Mask,
+            source: DeviceId::Host,
+            target: DeviceId::Cuda(1),
+            transfers: 3,
+            bytes: 24,
+            raw_bytes: 24,
+        };
+        let run = Run {
+            model: "tiny",
+            plan: &plan(),
+            constraint,
+            load: Duration::from_millis(20),
+            completion: &completion,
+            ledger: vec![entry],
+        };
+        serde_json::to_value(Report::new(run)).unwrap()
+    }
+
+    #[test]
+    fn the_object_has_the_promised_fields() {
+        let want = json!({
+            "model": "tiny",
+            "plan": {"stages": [
+                {"device": "cpu:0", "first_unit": 0, "end_unit": 3, "first_layer": 0,
+                 "end_layer": 2, "weight_bytes": 100, "kv_bytes": 10},
+                {"device": "cuda:1", "first_unit": 3, "end_unit": 6, "first_layer": 2,
+                 "end_layer": 4, "weight_bytes": 100, "kv_bytes": 10},
+            ]},
+            "outputs": [{"text": "{\"a\": 1}", "token_ids": [5, 6], "finish_reason": "end_token",
+                         "score": -1.5, "parsed": {"a": 1}}],
+            "usage": {"prompt_tokens": 4, "completion_tokens": 3},
+            "timings": {"load_ms": 20.0, "prefill_tokens_per_s": 8.0,
+                        "decode_tokens_per_s": 2.0, "mask_exposed_us": 7},
+            "ledger": [{"kind": "mask", "source": "host", "target": "cuda:1", "transfers": 3,
+                        "bytes": 24, "raw_bytes": 24}],
+        });
+        assert_eq!(report("{\"a\": 1}", &Spec::JsonSchema(json!({}))), want);
+    }
+
+    #[test]
+    fn only_whole_json_under_a_schema_is_parsed() {
+        let parsed =
+            |text: &str, spec: &Spec| report(text, spec)["outputs"][0].get("parsed").cloned();
+        let schema = Spec::JsonSchema(json!({}));
+        assert_eq!(parsed("[1, 2]", &schema), Some(json!([1, 2])));
+        assert_eq!(parsed("null", &schema), Some(Value::Null));
+        assert_eq!(parsed("[1, ", &schema), None);
+        assert_eq!(parsed("[1, 2]", &Spec::Text), None);
+    }
+
+    #[test]
+    fn no_time_gives_no_speed() {
+        let timings = TimingsReport::new(Duration::ZERO, Usage::default(), &Timings::default());
+        let speeds = (timings.prefill_tokens_per_s, timings.decode_tokens_per_s);
+        assert_eq!(speeds, (0.0, 0.0));
+    }
+}
