@@ -1,6 +1,7 @@
 //! The integration tests, one binary.
 
 mod beams;
+mod gemma3;
 mod ledger;
 mod outlines_bug;
 mod outputs;
@@ -8,3 +9,4 @@ mod sampling;
 mod stages;
 mod stamps;
 mod tidy;
+mod tokenizers;

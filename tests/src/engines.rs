@@ -34,6 +34,18 @@ pub fn smollm2() -> Model {
     MODEL.get_or_init(open).clone()
 }
 
+/// Gemma 3 270M, a quarter of a gigabyte to fetch: only where `SLUICEGATE_TEST_GEMMA3` is set, as it
+/// is in the continuous integration.
+///
+/// # Panics
+/// Where it can neither be fetched nor opened.
+pub fn gemma3() -> Option<Model> {
+    std::env::var_os("SLUICEGATE_TEST_GEMMA3")?;
+    let source = ModelSource::parse("gemma3-270m").expect("an alias");
+    let files = source.resolve(&Silent).expect("the alias can be fetched");
+    Some(Model::open(&files).expect("the model opens"))
+}
+
 /// The model's plan on `num_devices` logical CPU devices, by `auto`.
 ///
 /// # Panics
