@@ -5,18 +5,18 @@ use sluicegate_runtime::{Prompt, Request, stream::FinishReason};
 use sluicegate_tests::engines::{complete, even_plan, gemma3, small_schema, start};
 
 #[test]
-fn gemma3_knows_the_capital_of_france_on_one_device_and_on_two() {
+fn gemma3_counts_on_one_device_and_on_two() {
     let Some(model) = gemma3() else { return };
-    let prompt = Prompt::Text("The capital of France is".to_owned());
-    let free = Request { max_tokens: 12, ..Request::new(prompt) };
+    let prompt = Prompt::Text("1, 2, 3, 4, 5,".to_owned());
+    let free = Request { max_tokens: 8, ..Request::new(prompt) };
     let schema = Spec::JsonSchema(small_schema());
-    let constrained = Request { constraint: schema, max_tokens: 120, ..free.clone() };
+    let constrained = Request { constraint: schema, max_tokens: 80, ..free.clone() };
     let run = |num_stages| {
         let engine = start(&model, &even_plan(&model, num_stages));
         [&free, &constrained].map(|request| complete(&engine, request).outputs.remove(0))
     };
     let [text, json] = run(1);
-    assert!(text.text.contains("Paris"), "{}", text.text);
+    assert_eq!(text.text, " 6, 7, 8", "llama.cpp says the same of the same file");
     assert_eq!(json.finish_reason, FinishReason::Constraint);
     let validator = jsonschema::validator_for(&small_schema()).unwrap();
     assert!(validator.is_valid(&serde_json::from_str(&json.text).unwrap()), "{}", json.text);
