@@ -3,30 +3,30 @@
 //! Reads models from GGUF files and Hugging Face directories, and runs the units of a shard on the
 //! device that holds them. Knows no stages and moves nothing between devices.
 
-pub mod source;
-pub mod gguf;
-pub mod mapped;
-pub mod config;
-pub mod weights;
-pub mod tokenizer;
+mod attention;
 pub mod chat;
-pub mod open;
-pub mod profile;
-pub mod units;
-pub mod placed;
-pub mod step;
-pub mod family;
-pub mod shard;
+pub mod config;
+pub mod cpu_features;
 mod decoder;
 mod embedding;
-mod attention;
+pub mod error;
+pub mod family;
+pub mod gguf;
 pub mod kv_pages;
-mod rope;
+mod linear;
+pub mod mapped;
 mod mlp;
 mod norm;
-mod linear;
+pub mod open;
+pub mod placed;
+pub mod profile;
+mod rope;
 mod rows;
+pub mod shard;
 mod simd;
+pub mod source;
+pub mod step;
 pub mod threads;
-pub mod cpu_features;
-pub mod error;
+pub mod tokenizer;
+pub mod units;
+pub mod weights;

@@ -3,7 +3,6 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -100,6 +99,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Generation {
     events: UnboundedReceiver<Result<Event, GenerationError>>,
+    has_ended: bool,
     _cancel: CancelOnDrop,
 }
 
@@ -109,12 +109,13 @@ impl Generation {
         events: UnboundedReceiver<Result<Event, GenerationError>>,
         commands: Sender<Command>,
     ) -> Self {
-        Self { events, _cancel: CancelOnDrop { request, commands } }
+        Self { events, has_ended: false, _cancel: CancelOnDrop { request, commands } }
     }
 
     /// Waits for the next event, in an `async` context.
     pub async fn next_event(&mut self) -> Option<Result<Event, GenerationError>> {
-        self.events.recv().await
+        let event = self.events.recv().await;
+        self.checked(event)
     }
 
     /// Waits for the end and collects the outputs, by prompt and index.
@@ -140,6 +141,25 @@ impl Generation {
     }
 }
 
+impl Generation {
+    /// An engine that ended without a word to this request is an error, and not a short output.
+    fn checked(
+        &mut self,
+        event: Option<Result<Event, GenerationError>>,
+    ) -> Option<Result<Event, GenerationError>> {
+        match &event {
+            Some(Ok(Event::Finished { .. }) | Err(_)) => self.has_ended = true,
+            Some(Ok(_)) => {}
+            None if self.has_ended => {}
+            None => {
+                self.has_ended = true;
+                return Some(Err(GenerationError::ShutDown));
+            }
+        }
+        event
+    }
+}
+
 /// A finished request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Completion {
@@ -153,7 +173,8 @@ impl Iterator for Generation {
     type Item = Result<Event, GenerationError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.events.blocking_recv()
+        let event = self.events.blocking_recv();
+        self.checked(event)
     }
 }
 
@@ -161,7 +182,7 @@ impl Stream for Generation {
     type Item = Result<Event, GenerationError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.events.poll_recv(context)
+        self.events.poll_recv(context).map(|event| self.checked(event))
     }
 }
 
@@ -177,6 +198,3 @@ impl Drop for CancelOnDrop {
         let _ = self.commands.send(Command::Cancel(self.request));
     }
 }
-
-/// The cause of a failure, shared by all requests that it ended.
-pub type SharedFailure = Arc<crate::engine::EngineFailure>;

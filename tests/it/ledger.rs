@@ -4,7 +4,7 @@ use sluicegate_model::{config::Architecture, open::Model, placed::DeviceId};
 use sluicegate_runtime::{
     Prompt, Request,
     device::LedgerEntry,
-    placement::{TransferKind, transfers::Traffic},
+    placement::{Traffic, TransferKind},
 };
 use sluicegate_tests::{
     engines::{auto_plan, complete, smollm2, start, with_schema},
@@ -13,7 +13,12 @@ use sluicegate_tests::{
 
 /// One greedy row: the prompt in chunks, then a token a step. Every sampled token but the last is
 /// fed back, and every step but the prompt's first chunks is sampled.
-fn traffic(prompt_tokens: usize, chunk: usize, sampled: usize, is_constrained: bool) -> Vec<Traffic> {
+fn traffic(
+    prompt_tokens: usize,
+    chunk: usize,
+    sampled: usize,
+    is_constrained: bool,
+) -> Vec<Traffic> {
     let mut traffic = Vec::new();
     let constrained_rows = usize::from(is_constrained);
     let mut left = prompt_tokens;
@@ -48,7 +53,9 @@ fn check_hidden_and_masks(
     traffic: &[Traffic],
 ) {
     let find = |kind, source, target| {
-        entries.iter().find(|entry| (entry.kind, entry.source, entry.target) == (kind, source, target))
+        entries
+            .iter()
+            .find(|entry| (entry.kind, entry.source, entry.target) == (kind, source, target))
     };
     let mut num_found = 0;
     for foreseen in plan.foresee(traffic) {
@@ -66,15 +73,19 @@ fn check_hidden_and_masks(
         };
         assert_eq!(got.1, bytes as u64, "{transfer:?}");
     }
-    let is_foreseen = |entry: &&LedgerEntry| {
-        matches!(entry.kind, TransferKind::Hidden | TransferKind::Mask)
-    };
+    let is_foreseen =
+        |entry: &&LedgerEntry| matches!(entry.kind, TransferKind::Hidden | TransferKind::Mask);
     assert_eq!(entries.iter().filter(is_foreseen).count(), num_found, "{entries:?}");
 }
 
 /// Orders go through every stage once per microbatch, tokens come from the last alone, and masks go
 /// to the last alone.
-fn check_routes(entries: &[LedgerEntry], num_devices: u32, is_constrained: bool, num_microbatches: u64) {
+fn check_routes(
+    entries: &[LedgerEntry],
+    num_devices: u32,
+    is_constrained: bool,
+    num_microbatches: u64,
+) {
     let last = DeviceId::Cpu(num_devices - 1);
     for entry in entries {
         match entry.kind {

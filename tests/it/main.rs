@@ -1,3 +1,12 @@
-//! The one test binary: tests across crates, and of the repository itself.
+//! The integration tests, one binary.
 
+mod beams;
+mod gemma3;
+mod ledger;
+mod outlines_bug;
+mod outputs;
+mod sampling;
+mod stages;
+mod stamps;
 mod tidy;
+mod tokenizers;

@@ -14,7 +14,9 @@ use sluicegate_runtime::{
     placement::{Endpoint, Plan, StageId, Transfer, TransferKind},
 };
 use sluicegate_tests::{
-    engines::{auto_plan, complete, misplaced, samplers, small_schema, smollm2, start, with_schema},
+    engines::{
+        auto_plan, complete, misplaced, samplers, small_schema, smollm2, start, with_schema,
+    },
     tiny::{StoredType, TinyModel},
 };
 
@@ -50,10 +52,13 @@ fn check_mutants(model: &Model, prompt: &Prompt) {
             let mut kept = transfers.clone();
             let removed = kept.remove(removed_idx);
             for (name, request) in requests(prompt) {
-                let engine =
-                    Engine::builder(model.clone(), plan.clone()).transfers(kept.clone()).build().unwrap();
+                let engine = Engine::builder(model.clone(), plan.clone())
+                    .transfers(kept.clone())
+                    .build()
+                    .unwrap();
                 let error = engine.submit(request.clone()).unwrap().wait().unwrap_err();
-                let found = misplaced(&error).unwrap_or_else(|| panic!("{name}: {removed:?}: {error:?}"));
+                let found =
+                    misplaced(&error).unwrap_or_else(|| panic!("{name}: {removed:?}: {error:?}"));
                 assert_eq!(*found, wanted(&plan, &removed), "{name}: {removed:?}");
                 let text = found.to_string();
                 let (source, target) = (removed.source_device, removed.target_device);
@@ -74,7 +79,9 @@ fn wanted(plan: &Plan, removed: &Transfer) -> Misplaced {
     };
     let unit = first_unit(removed.target);
     let first_layer = match removed.target {
-        Endpoint::Stage(StageId(stage)) => Some(Unit::Layer(plan.layers(&plan.stages[stage]).start)),
+        Endpoint::Stage(StageId(stage)) => {
+            Some(Unit::Layer(plan.layers(&plan.stages[stage]).start))
+        }
         Endpoint::Host => None,
     };
     let (operation, unit, with) = match (removed.kind, unit) {

@@ -88,7 +88,8 @@ fn sampled_tokens_are_allowed_and_finished_json_validates() {
 fn partial_output_at_max_tokens_says_length() {
     let (_files, model) = tiny(Architecture::Llama);
     let engine = start(&model, &auto_plan(&model, 2));
-    let spec = Spec::JsonSchema(json!({ "type": "string", "minLength": 40, "pattern": "^[a-z]*$" }));
+    let spec =
+        Spec::JsonSchema(json!({ "type": "string", "minLength": 40, "pattern": "^[a-z]*$" }));
     for (name, request) in samplers() {
         let constraint = spec.clone();
         let request = Request { prompts: vec![prompt()], constraint, max_tokens: 5, ..request };
@@ -110,7 +111,10 @@ fn regex_and_choice_come_out_as_asked() {
         ..Request::new(Prompt::Text("The capital of France is ".to_owned()))
     };
     let outputs = complete(&engine, &ask(Spec::Choice(choices.to_vec()))).outputs;
-    assert_eq!((&outputs[0].text[..], outputs[0].finish_reason), ("Paris", FinishReason::Constraint));
+    assert_eq!(
+        (&outputs[0].text[..], outputs[0].finish_reason),
+        ("Paris", FinishReason::Constraint)
+    );
     let outputs = complete(&engine, &ask(Spec::Regex("[0-9]{4}-[0-9]{2}".to_owned()))).outputs;
     let is_digit = |c: char| c.is_ascii_digit();
     let text = &outputs[0].text;

@@ -57,7 +57,10 @@ fn check_fixture(text: &str, at_least: usize) {
             got[weighted.candidate.token as usize] = weighted.probability;
         }
         for (token, (got, want)) in got.iter().zip(&case.probs).enumerate() {
-            assert!((got - want).abs() < 1e-5, "case {case_idx} token {token}: {got} is not {want}");
+            assert!(
+                (got - want).abs() < 1e-5,
+                "case {case_idx} token {token}: {got} is not {want}"
+            );
             assert_eq!(*got == 0.0, *want == 0.0, "case {case_idx} token {token}: kept or removed");
         }
     }
@@ -133,7 +136,8 @@ fn beams_with_fewer_legal_tokens_than_width_give_no_garbage() {
     let masks = [mask(0, 0b0001), mask(1, 0b1100)];
     let sampler = Sampler::new([0b1111].into());
     let choices = sampler.sample(&order, &mut [first, second], &masks).choices.unwrap();
-    let got: Vec<(usize, u32)> = choices.iter().map(|choice| (choice.parent, choice.token)).collect();
+    let got: Vec<(usize, u32)> =
+        choices.iter().map(|choice| (choice.parent, choice.token)).collect();
     // One legal token in the first row; in the second one of the two has no finite logit.
     assert_eq!(got, [(0, 0), (1, 2)]);
     assert!(choices.iter().all(|choice| choice.log_probability.abs() < 1e-6));

@@ -38,7 +38,8 @@ fn check(model: &Model, prompts: &[Prompt]) {
 
 /// One prompt longer than the window, one of whole pages, one of a single token.
 fn tiny_prompts() -> Vec<Prompt> {
-    let tokens = |len: u32| Prompt::Tokens((0..len).map(|i| (7 * i * i + 3 * i + 11) % 256).collect());
+    let tokens =
+        |len: u32| Prompt::Tokens((0..len).map(|i| (7 * i * i + 3 * i + 11) % 256).collect());
     vec![tokens(27), tokens(16), tokens(1)]
 }
 
@@ -80,6 +81,7 @@ fn stages_agree_on_gemma3() {
 
 #[test]
 fn stages_agree_on_smollm2() {
-    let prompts = ["The capital of France is", "1, 2, 3,"].map(|text| Prompt::Text(text.to_owned()));
+    let prompts =
+        ["The capital of France is", "1, 2, 3,"].map(|text| Prompt::Text(text.to_owned()));
     check(&smollm2(), &prompts);
 }

@@ -33,7 +33,8 @@ struct Bench {
     plan: Plan,
     links: Arc<Links>,
     pipeline: Pipeline,
-    masks: MaskSender,
+    /// None once nobody can send masks any more.
+    masks: Option<MaskSender>,
 }
 
 const GROUP: GroupId = GroupId(1);
@@ -57,7 +58,7 @@ impl Bench {
             incarnation: 1,
         })
         .unwrap();
-        Self { _files: files, plan, links, pipeline, masks }
+        Self { _files: files, plan, links, pipeline, masks: Some(masks) }
     }
 
     fn reorder(&self, epoch: u64) {
@@ -89,8 +90,12 @@ impl Bench {
         };
         let draws = vec![RandomKey { seed: 0, prompt: 0, sample: 0, step: 0 }];
         let row = RowSampling { mask, step: 4, score: 0.0, counts: Vec::new(), draws };
-        let sampling =
-            GroupSampling { group: GROUP, logit_rows: 0..1, params: Arc::new(params), rows: vec![row] };
+        let sampling = GroupSampling {
+            group: GROUP,
+            logit_rows: 0..1,
+            params: Arc::new(params),
+            rows: vec![row],
+        };
         let order = Order::on_host(order, vec![sampling]).unwrap();
         let order = self.links.carry(&order, Endpoint::Host, Endpoint::Stage(StageId(0))).unwrap();
         let microbatch = Microbatch { id, incarnation, order, hidden: None };
@@ -101,7 +106,8 @@ impl Bench {
         let masks = Masks { microbatch: MicrobatchId(microbatch), rows };
         let masks = Placed::new(masks, DeviceId::Host);
         let last = Endpoint::Stage(self.plan.last_stage());
-        self.masks.send(self.links.carry(&masks, Endpoint::Host, last).unwrap()).unwrap();
+        let masks = self.links.carry(&masks, Endpoint::Host, last).unwrap();
+        self.masks.as_ref().unwrap().send(masks).unwrap();
     }
 
     fn sampled(&self) -> Sampled {
@@ -195,7 +201,7 @@ fn a_mask_of_another_step_epoch_or_row_fails_its_row_and_not_the_stage() {
 fn rows_that_require_masks_fail_when_nobody_can_send_them_any_more() {
     let mut bench = Bench::new();
     let wanted = stamp(4, 1);
-    bench.masks = crossbeam_channel::unbounded().0;
+    bench.masks = None;
     bench.microbatch(1, 1, MaskRule::Required(wanted));
     assert_eq!(bench.row_error(), MaskError::Missing { wanted });
 }

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
+use sluicegate_constraint::Spec;
 use sluicegate_model::{
     open::Model,
     placed::{DeviceId, Misplaced},
@@ -18,7 +19,6 @@ use sluicegate_runtime::{
     placement::{Cluster, Placement, Plan, Policy, plan},
     sampler::{Method, Multinomial, Penalties},
 };
-use sluicegate_constraint::Spec;
 
 /// The default model, fetched once for all runs.
 ///
@@ -32,6 +32,18 @@ pub fn smollm2() -> Model {
         Model::open(&files).expect("the default model opens")
     };
     MODEL.get_or_init(open).clone()
+}
+
+/// Gemma 3 270M, a quarter of a gigabyte to fetch: only where `SLUICEGATE_TEST_GEMMA3` is set, as it
+/// is in the continuous integration.
+///
+/// # Panics
+/// Where it can neither be fetched nor opened.
+pub fn gemma3() -> Option<Model> {
+    std::env::var_os("SLUICEGATE_TEST_GEMMA3")?;
+    let source = ModelSource::parse("gemma3-270m").expect("an alias");
+    let files = source.resolve(&Silent).expect("the alias can be fetched");
+    Some(Model::open(&files).expect("the model opens"))
 }
 
 /// The model's plan on `num_devices` logical CPU devices, by `auto`.
@@ -84,8 +96,7 @@ pub fn complete(engine: &Engine, request: &Request) -> Completion {
 /// The samplers under test, by name: each with several rows.
 pub fn samplers() -> [(&'static str, Request); 3] {
     let request = Request { max_tokens: 20, seed: 7, ..Request::new(Prompt::Tokens(Vec::new())) };
-    let multinomial =
-        Multinomial { temperature: 0.9, top_k: Some(40), top_p: 0.95, min_p: 0.01 };
+    let multinomial = Multinomial { temperature: 0.9, top_k: Some(40), top_p: 0.95, min_p: 0.01 };
     let penalties = Penalties { repetition: 1.1, frequency: 0.1, presence: 0.1 };
     [
         ("greedy", Request { samples: 2, ..request.clone() }),

@@ -1,9 +1,13 @@
-//! Opening the default model.
+//! Opening the default model, a tiny one, and broken ones.
+
+use candle_core::Device;
+use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    chat::Message,
     config::{Architecture, RopeScaling},
-    gguf::writer::Writer,
+    gguf::writer::{Writer, save},
     source::{ModelSource, Silent},
     units::Unit,
     weights::{Role, TensorId},
@@ -30,8 +34,8 @@ fn smollm2_opens_with_all_its_parts() {
     assert!(!model.weights.contains(id));
 }
 
-#[test]
-fn more_tokens_than_logits_are_refused() {
+/// A whole model of one layer, four tokens and its own template.
+fn tiny() -> Writer {
     let writer = Writer::default()
         .text("general.architecture", "llama")
         .u32("llama.embedding_length", 8)
@@ -40,10 +44,65 @@ fn more_tokens_than_logits_are_refused() {
         .u32("llama.block_count", 1)
         .u32("llama.attention.head_count", 2)
         .f32("llama.attention.layer_norm_rms_epsilon", 1e-5)
-        .f32_tensor("token_embd.weight", &[2, 8], &[0.0; 16])
+        .f32_tensor("token_embd.weight", &[4, 8], &[0.0; 32])
+        .f32_tensor("blk.0.attn_q.weight", &[8, 8], &[0.0; 64]);
+    writer
         .text("tokenizer.ggml.model", "gpt2")
-        .texts("tokenizer.ggml.tokens", &["a", "b", "c"])
-        .texts("tokenizer.ggml.merges", &[]);
+        .text("tokenizer.ggml.pre", "llama-bpe")
+        .texts("tokenizer.ggml.tokens", &["a", "b", "ab", "<s>"])
+        .i32s("tokenizer.ggml.token_type", &[1, 1, 1, 3])
+        .texts("tokenizer.ggml.merges", &["a b"])
+        .u32("tokenizer.ggml.bos_token_id", 3)
+        .text("tokenizer.chat_template", "{{ bos_token }}{{ messages[0].content }}")
+}
+
+fn query() -> TensorId {
+    TensorId { unit: Unit::Layer(0), role: Role::Query }
+}
+
+#[test]
+fn a_tiny_model_opens_and_works() {
+    let file = tiny().save();
+    let model = Model::open(&ModelFiles::Gguf(file.path().to_owned())).unwrap();
+    let prompt = model.chat.unwrap().render(&[Message::new("user", "abba")], true).unwrap();
+    assert_eq!(prompt, "<s>abba");
+    assert_eq!(model.tokenizer.encode(&prompt, false).unwrap(), [3, 2, 1, 0]);
+    assert_eq!(model.tokenizer.encode("ab", true).unwrap(), [3, 2]);
+    assert!(model.weights.matrix(query(), (8, 8), &Device::Cpu).is_ok());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn mutated_models_never_panic(
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut bytes = tiny().bytes();
+        let header = tiny().header().len();
+        for (at, byte) in changes {
+            bytes[at.index(header)] = byte;
+        }
+        let file = save(&bytes);
+        if let Ok(model) = Model::open(&ModelFiles::Gguf(file.path().to_owned())) {
+            let (hidden, heads) = (model.config.hidden, model.config.num_heads);
+            let shape = (heads * model.config.head_dim, hidden);
+            let _ = model.weights.matrix(query(), shape, &Device::Cpu);
+            let tokens = model.tokenizer.encode("<s>abba b", true);
+            model.tokenizer.decode(&tokens.unwrap_or_default());
+            if let Some(chat) = model.chat {
+                let _ = chat.render(&[Message::new("user", "ab")], true);
+            }
+        }
+    }
+}
+
+#[test]
+fn more_tokens_than_logits_are_refused() {
+    let mut writer = tiny();
+    writer.tensors.clear();
+    writer.entries.retain(|entry| !String::from_utf8_lossy(entry).contains("bos_token_id"));
+    let writer = writer.f32_tensor("token_embd.weight", &[2, 8], &[0.0; 16]);
     let error = Model::open(&ModelFiles::Gguf(writer.save().path().to_owned())).unwrap_err();
     assert!(error.to_string().contains("at most the 2 rows"), "{error}");
 }

@@ -181,45 +181,6 @@ fn a_space_is_put_before_text_that_begins() {
     assert_eq!(tokenizer.encode("ab</s>ab\n\nab", false).unwrap(), [264, 2, 264, 266, 262]);
 }
 
-#[test]
-fn gemma3_tokens_are_those_of_sentencepiece() {
-    // Its file is large: only checked where a run of the program has fetched it already.
-    let folder = std::env::var_os("SLUICEGATE_CACHE").map(std::path::PathBuf::from);
-    let folder = folder.or_else(|| dirs::cache_dir().map(|dir| dir.join("sluicegate")));
-    let file = folder.map(|folder| folder.join("gemma-3-270m-q4_k_m.gguf"));
-    let Some(file) = file.filter(|file| file.is_file()) else { return };
-    let gemma = &Tokenizer::from_files(&ModelFiles::Gguf(file)).unwrap();
-    let check = |text: &str, wanted: &[TokenId]| check(gemma, text, wanted);
-    check("Hello, world!", &[9259, 236_764, 1902, 236_888]);
-    check(
-        "The year 2024 has 366 days",
-        &[
-            818, 1051, 236_743, 236_778, 236_771, 236_778, 236_812, 815, 236_743, 236_800, 236_825,
-            236_825, 2668,
-        ],
-    );
-    check("   three spaces\n\n\tand a tab", &[139, 19891, 9952, 108, 255_968, 624, 496, 6937]);
-    check(
-        "naïve café – 日本語 🦀",
-        &[1789, 238_527, 560, 33443, 1271, 33375, 238_582, 236_743, 248_714],
-    );
-    check("a  b    c", &[236_746, 138, 236_763, 140, 236_755]);
-    check(" leading", &[5830]);
-    check("trailing  ", &[136_697, 138]);
-    check("line\n\n\n\nline", &[1257, 110, 1257]);
-    check("\u{2}\u{1234}\u{12000}", &[241_247, 240_735, 247_364]);
-    check("<table><tr>", &[168, 173]);
-    check(
-        "I'll don't WE'VE 3.14159",
-        &[
-            236_777, 236_789, 859, 1537, 236_789, 236_745, 19716, 236_789, 11818, 236_743, 236_800,
-            236_761, 236_770, 236_812, 236_770, 236_810, 236_819,
-        ],
-    );
-    assert_eq!(gemma.encode("Hello", true).unwrap(), [2, 9259]);
-    assert_eq!(gemma.eos(), [1, 106]);
-}
-
 /// The error of a vocabulary holds every part of `wanted`.
 #[track_caller]
 fn refused(writer: &Writer, wanted: &[&str]) {

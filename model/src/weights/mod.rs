@@ -29,6 +29,7 @@ use crate::{
 use permute::RotaryRows;
 use safetensors::SafeTensors;
 
+#[cfg(feature = "hub")]
 pub(crate) use safetensors::indexed_files;
 
 /// What a tensor is for within its unit.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use crossbeam_channel::{Receiver, select};
@@ -31,6 +31,9 @@ use crate::{
     stream::Event,
 };
 
+/// Why the engine stopped, for those who ask later.
+pub(super) type FailureSlot = Mutex<Option<Arc<EngineFailure>>>;
+
 /// Everything that the engine's thread owns. The masker goes before the pipeline, so that a last
 /// stage that waits for masks is let go.
 pub(super) struct Core {
@@ -47,16 +50,22 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// Runs until it is shut down or fails; ends every request that is still running.
-    pub(super) fn run(mut self, commands: &Receiver<Command>) -> Option<Arc<EngineFailure>> {
+    /// Runs until it is shut down or fails; then ends every request that is still running.
+    ///
+    /// The failure is in its slot before any caller hears of it.
+    pub(super) fn run(mut self, commands: &Receiver<Command>, slot: &FailureSlot) {
         let failure = self.serve(commands).err().map(Arc::new);
+        slot.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&failure);
+        let error = failure.map_or(GenerationError::ShutDown, GenerationError::Engine);
         for (_, request) in std::mem::take(&mut self.requests) {
-            request.fail(match &failure {
-                Some(failure) => GenerationError::Engine(Arc::clone(failure)),
-                None => GenerationError::ShutDown,
-            });
+            request.fail(error.clone());
         }
-        failure
+        for command in commands.try_iter() {
+            if let Command::Submit { events, .. } = command {
+                // A caller that has gone needs no telling.
+                let _ = events.send(Err(error.clone()));
+            }
+        }
     }
 
     fn serve(&mut self, commands: &Receiver<Command>) -> Result<(), EngineFailure> {

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::{
     Command, admission,
     builder::EngineBuilder,
-    core::Core,
+    core::{Core, FailureSlot},
     error::{BuildError, EngineFailure, SubmitError},
 };
 use crate::{
@@ -36,7 +36,7 @@ pub struct Engine {
 struct Shared {
     commands: Sender<Command>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    failure: Arc<Mutex<Option<Arc<EngineFailure>>>>,
+    failure: Arc<FailureSlot>,
     model: Model,
     plan: Plan,
     compiler: Compiler,
@@ -63,8 +63,7 @@ impl Engine {
         let failure_slot = Arc::clone(&failure);
         let thread =
             std::thread::Builder::new().name("sluicegate-engine".to_owned()).spawn(move || {
-                let failure = core.run(&inbox);
-                *failure_slot.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+                core.run(&inbox, &failure_slot);
             })?;
         let shared = Shared {
             commands,
@@ -87,6 +86,9 @@ impl Engine {
     /// disturbed.
     pub fn submit(&self, request: Request) -> Result<Generation, SubmitError> {
         let shared = &self.shared;
+        if let Some(failure) = self.failure() {
+            return Err(SubmitError::Failed(failure));
+        }
         let admitted =
             admission::admit(request, &shared.model, &shared.compiler, &shared.scheduler)?;
         let request = RequestId(shared.next_request.fetch_add(1, Ordering::Relaxed));

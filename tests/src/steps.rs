@@ -1,0 +1,162 @@
+//! Steps and shards built by hand, without scheduler and links.
+
+use std::ops::Range;
+
+use candle_core::{Device, Tensor};
+use sluicegate_model::{
+    config::{KvGroup, ModelConfig},
+    placed::{DeviceId, Placed},
+    shard::{Home, Shard, ShardOutput},
+    step::{Hidden, PAGE_TOKENS, Step, StepRow, StepTable},
+    threads::Threads,
+    units::UnitRange,
+    weights::Weights,
+};
+
+/// New tokens of one sequence.
+#[derive(Debug, Clone)]
+pub struct RowInput<'a> {
+    /// Which sequence: decides its pages.
+    pub sequence: usize,
+    /// Its tokens before these.
+    pub past: usize,
+    pub tokens: &'a [u32],
+    /// Which of the tokens' logits are wanted.
+    pub logits: Range<usize>,
+}
+
+/// Pages that each test sequence has in each KV group.
+pub const PAGES_PER_SEQUENCE: usize = 4;
+
+/// A value of test input on the CPU.
+#[expect(clippy::disallowed_methods, reason = "a step by hand is made on the host")]
+pub fn ids(ids: &[u32]) -> Tensor {
+    Tensor::new(ids, &Device::Cpu).expect("a slice becomes a tensor")
+}
+
+fn id(index: usize) -> u32 {
+    u32::try_from(index).expect("test sizes are small")
+}
+
+/// The page of a sequence's position: backwards, so that no order is taken for granted.
+fn page(sequence: usize, position: usize) -> u32 {
+    let within = position / PAGE_TOKENS;
+    assert!(within < PAGES_PER_SEQUENCE, "position {position} is past the test's pages");
+    id((sequence + 1) * PAGES_PER_SEQUENCE - 1 - within)
+}
+
+fn slot(sequence: usize, position: usize) -> u32 {
+    page(sequence, position) * id(PAGE_TOKENS) + id(position % PAGE_TOKENS)
+}
+
+/// Builds the step of some rows. Window groups' tables leave out the pages that no token sees.
+pub fn step(config: &ModelConfig, rows: &[RowInput<'_>]) -> Step {
+    let groups = config.kv_groups();
+    let mut step_rows = Vec::new();
+    let (mut tokens, mut positions, mut write, mut logits) = (vec![], vec![], vec![], vec![]);
+    for row in rows {
+        let start = tokens.len();
+        let end = row.past + row.tokens.len();
+        tokens.extend_from_slice(row.tokens);
+        positions.extend((row.past..end).map(id));
+        write.extend((row.past..end).map(|position| slot(row.sequence, position)));
+        logits.extend(row.logits.clone().map(|i| id(start + i)));
+        let tables = groups.iter().map(|group| table(*group, row, end)).collect();
+        step_rows.push(StepRow { span: start..tokens.len(), past: row.past, tables });
+    }
+    Step {
+        tokens: ids(&tokens),
+        positions: ids(&positions),
+        rows: step_rows,
+        write_slots: groups.iter().map(|_| ids(&write)).collect(),
+        logit_tokens: ids(&logits),
+    }
+}
+
+fn table(group: KvGroup, row: &RowInput<'_>, end: usize) -> StepTable {
+    let first_seen = match group {
+        KvGroup::Full => 0,
+        KvGroup::Window(window) => (row.past + 1).saturating_sub(window),
+    };
+    let first_position = first_seen / PAGE_TOKENS * PAGE_TOKENS;
+    let read: Vec<u32> = (first_position..end).map(|at| slot(row.sequence, at)).collect();
+    let pages = (first_position..end).step_by(PAGE_TOKENS).map(|at| page(row.sequence, at));
+    StepTable { first_position, pages: pages.collect(), read_slots: ids(&read) }
+}
+
+/// The home of a test's shard on the CPU.
+pub fn home(index: u32, threads: Threads) -> Home {
+    Home { id: DeviceId::Cpu(index), device: Device::Cpu, threads }
+}
+
+/// A whole model in one or several shards, each at home on a device of its own.
+pub struct Pipe {
+    config: ModelConfig,
+    shards: Vec<Shard>,
+}
+
+impl Pipe {
+    /// Cuts the model's units at `cuts`, with pages for `num_sequences`.
+    pub fn new(
+        weights: &Weights,
+        config: &ModelConfig,
+        cuts: &[usize],
+        num_sequences: usize,
+        threads: &Threads,
+    ) -> Self {
+        let end = UnitRange::whole(config.num_layers).end;
+        let starts = [0].into_iter().chain(cuts.iter().copied());
+        let ends = cuts.iter().copied().chain([end]);
+        let pages = vec![num_sequences * PAGES_PER_SEQUENCE; config.kv_groups().len()];
+        let shards = (0..)
+            .zip(starts.zip(ends))
+            .map(|(index, (start, end))| {
+                let units = UnitRange { start, end };
+                Shard::load(weights, config, units, home(index, threads.clone()), &pages)
+                    .expect("the test's model has these units")
+            })
+            .collect();
+        Self { config: config.clone(), shards }
+    }
+
+    /// The shards, in order.
+    pub fn shards(&mut self) -> &mut [Shard] {
+        &mut self.shards
+    }
+
+    /// Runs the rows through all shards: the wanted logits, `[logit rows, vocab]`.
+    pub fn forward(&mut self, rows: &[RowInput<'_>]) -> Vec<Vec<f32>> {
+        let step = step(&self.config, rows);
+        let mut hidden: Option<Hidden> = None;
+        for (index, shard) in (0..).zip(&mut self.shards) {
+            // What a link does: the value arrives on the next shard's device.
+            let here = DeviceId::Cpu(index);
+            let arrived = hidden.take().map(|hidden| Placed::new(hidden, here));
+            match shard.forward(Placed::new(&step, here), arrived).expect("the step fits") {
+                ShardOutput::Hidden(output) => {
+                    hidden = Some(output.take(&site(here)).expect("home"))
+                }
+                ShardOutput::Logits(output) => {
+                    return numbers(&output.take(&site(here)).expect("home").0);
+                }
+            }
+        }
+        unreachable!("the last shard has the head")
+    }
+
+    /// Logits of the last of `tokens`, which follow `past` tokens of sequence 0.
+    pub fn last_logits(&mut self, tokens: &[u32], past: usize) -> Vec<f32> {
+        let logits = tokens.len() - 1..tokens.len();
+        self.forward(&[RowInput { sequence: 0, past, tokens, logits }]).remove(0)
+    }
+}
+
+fn site(device: DeviceId) -> sluicegate_model::placed::Site {
+    sluicegate_model::placed::Site { operation: "read", unit: None, with: "test", device }
+}
+
+/// The rows of a tensor on the CPU.
+#[expect(clippy::disallowed_methods, reason = "a test reads results on the host")]
+pub fn numbers(tensor: &Tensor) -> Vec<Vec<f32>> {
+    tensor.to_vec2().expect("logits are a matrix of f32")
+}
