@@ -3,15 +3,20 @@
 //! Advances matchers before the next order is made, fills masks while the microbatch travels, and
 //! sends bits to the last stage alone. Decides nothing about who runs.
 
-use std::{collections::HashMap, sync::Arc, thread::JoinHandle};
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread::JoinHandle,
+};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use sluicegate_constraint::{Event, MatchError, Matcher};
 use sluicegate_model::placed::{DeviceId, Placed};
 
 use crate::{
-    device::{Links, Masks},
-    pipeline::{MaskSender, PipelineEvent},
+    device::{Links, Masks, TransferError},
+    pipeline::{MaskSender, PipelineEvent, panic_message},
     placement::Endpoint,
     sampler::{MaskRow, Stamp},
     scheduler::{Child, GroupId, MicrobatchId},
@@ -36,6 +41,15 @@ pub struct MaskerOutlet {
     pub events: Sender<PipelineEvent>,
 }
 
+/// Why the worker ended while it was needed.
+#[derive(Debug, thiserror::Error)]
+pub enum MaskerFailure {
+    #[error("masks did not reach the last stage")]
+    Transfer(#[from] TransferError),
+    #[error("the mask worker panicked: {0}")]
+    Panicked(String),
+}
+
 /// The worker, seen from the engine. Dropping it ends the thread and closes the masks' channel.
 pub struct Masker {
     commands: Option<Sender<Command>>,
@@ -52,7 +66,7 @@ impl Masker {
         let worker = Worker { outlet, groups: HashMap::new() };
         let thread = std::thread::Builder::new()
             .name("sluicegate-masker".to_owned())
-            .spawn(move || worker.run(&inbox))?;
+            .spawn(move || worker.run_guarded(&inbox))?;
         Ok(Self { commands: Some(commands), thread: Some(thread) })
     }
 
@@ -109,7 +123,18 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, inbox: &Receiver<Command>) {
+    /// Says why it ends, if nobody asked it to.
+    fn run_guarded(self, inbox: &Receiver<Command>) {
+        let events = self.outlet.events.clone();
+        let ended = catch_unwind(AssertUnwindSafe(|| self.run(inbox)));
+        let ended =
+            ended.unwrap_or_else(|panic| Err(MaskerFailure::Panicked(panic_message(&*panic))));
+        if let Err(failure) = ended {
+            let _ = events.send(PipelineEvent::MaskerFailed(failure));
+        }
+    }
+
+    fn run(mut self, inbox: &Receiver<Command>) -> Result<(), MaskerFailure> {
         for command in inbox {
             match command {
                 Command::Open { group, matcher } => {
@@ -120,8 +145,8 @@ impl Worker {
                 }
                 Command::Keep { group, rows } => self.keep(group, &rows),
                 Command::Fill { microbatch, stamps } => {
-                    if !self.fill(microbatch, &stamps) {
-                        return;
+                    if !self.fill(microbatch, &stamps)? {
+                        return Ok(());
                     }
                 }
                 Command::Close { group } => {
@@ -129,6 +154,7 @@ impl Worker {
                 }
             }
         }
+        Ok(())
     }
 
     fn advance(&mut self, group: GroupId, children: &[Child]) -> Advanced {
@@ -153,22 +179,26 @@ impl Worker {
     }
 
     /// False if the last stage is gone.
-    fn fill(&mut self, microbatch: MicrobatchId, stamps: &[Option<Stamp>]) -> bool {
+    fn fill(
+        &mut self,
+        microbatch: MicrobatchId,
+        stamps: &[Option<Stamp>],
+    ) -> Result<bool, TransferError> {
         let rows = stamps.iter().map(|stamp| self.mask(stamp.as_ref()?)).collect();
         let masks = Placed::new(Masks { microbatch, rows }, DeviceId::Host);
-        match self.outlet.links.carry(&masks, Endpoint::Host, self.outlet.last_stage) {
-            Ok(masks) => self.outlet.masks.send(masks).is_ok(),
-            Err(error) => {
-                tracing::error!(%error, "masks did not reach the last stage");
-                false
-            }
-        }
+        let masks = self.outlet.links.carry(&masks, Endpoint::Host, self.outlet.last_stage)?;
+        Ok(self.outlet.masks.send(masks).is_ok())
     }
 
+    /// Stamped with the step that the matcher is at, so that one that is not where it should be gives
+    /// itself away.
     fn mask(&mut self, stamp: &Stamp) -> Option<MaskRow> {
         let matcher = self.groups.get_mut(&stamp.group)?.get_mut(stamp.row as usize)?;
         match matcher.mask() {
-            Ok(mask) => Some(MaskRow { stamp: *stamp, words: mask.into_words().into() }),
+            Ok(mask) => {
+                let step = u32::try_from(matcher.num_tokens()).unwrap_or(u32::MAX);
+                Some(MaskRow { stamp: Stamp { step, ..*stamp }, words: mask.into_words().into() })
+            }
             Err(error) => {
                 let failed = PipelineEvent::MaskFailed { group: stamp.group, error };
                 let _ = self.outlet.events.send(failed);

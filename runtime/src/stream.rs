@@ -3,6 +3,7 @@
 use std::{
     fmt,
     pin::Pin,
+    sync::{Arc, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -14,7 +15,7 @@ use sluicegate_model::units::TokenId;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::{
-    engine::{Command, GenerationError},
+    engine::{Command, FailureSlot, GenerationError},
     request::RequestId,
 };
 
@@ -67,18 +68,19 @@ pub struct Output {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Usage {
     pub prompt_tokens: usize,
-    /// Sampled tokens of all outputs, end tokens included.
+    /// Sampled tokens of all outputs, end tokens included; of a beam search those of every
+    /// hypothesis that was kept.
     pub completion_tokens: usize,
 }
 
 /// How long a request took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timings {
-    /// From the first order to the first token of the last prompt.
+    /// From the submission to the first token of the last prompt, waiting included.
     pub prefill: Duration,
     /// From there to the last token.
     pub decode: Duration,
-    /// Tokens of the decode time: all sampled ones but each prompt's first.
+    /// Tokens sampled in that time.
     pub decode_tokens: usize,
     /// How long the last stage waited for masks, over the request's microbatches.
     pub mask_exposed: Duration,
@@ -100,6 +102,7 @@ pub enum Event {
 pub struct Generation {
     events: UnboundedReceiver<Result<Event, GenerationError>>,
     has_ended: bool,
+    failure: Arc<FailureSlot>,
     _cancel: CancelOnDrop,
 }
 
@@ -108,8 +111,9 @@ impl Generation {
         request: RequestId,
         events: UnboundedReceiver<Result<Event, GenerationError>>,
         commands: Sender<Command>,
+        failure: Arc<FailureSlot>,
     ) -> Self {
-        Self { events, has_ended: false, _cancel: CancelOnDrop { request, commands } }
+        Self { events, has_ended: false, failure, _cancel: CancelOnDrop { request, commands } }
     }
 
     /// Waits for the next event, in an `async` context.
@@ -153,7 +157,9 @@ impl Generation {
             None if self.has_ended => {}
             None => {
                 self.has_ended = true;
-                return Some(Err(GenerationError::ShutDown));
+                let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let error = failure.map_or(GenerationError::ShutDown, GenerationError::Engine);
+                return Some(Err(error));
             }
         }
         event

@@ -40,6 +40,11 @@ impl AdmittedRequest {
 /// Most rows that one prompt may have: samples or beams.
 const MAX_ROWS: usize = 256;
 
+/// Every prompt holds a matcher, and every row its stop strings.
+const MAX_PROMPTS: usize = 256;
+const MAX_STOPS: usize = 16;
+const MAX_STOP_BYTES: usize = 256;
+
 /// Checks a request against model, constraint engine and cache.
 ///
 /// # Errors
@@ -134,15 +139,25 @@ fn check_params(request: &Request, model: &Model) -> Result<SamplingParams, Subm
     if request.max_tokens == 0 {
         return wrong("max_tokens", &request.max_tokens, "at least 1");
     }
+    if request.prompts.len() > MAX_PROMPTS {
+        return wrong("the number of prompts", &request.prompts.len(), "at most 256");
+    }
+    if request.stop.len() > MAX_STOPS {
+        return wrong("the number of stop strings", &request.stop.len(), "at most 16");
+    }
+    if let Some(stop) = request.stop.iter().find(|stop| stop.len() > MAX_STOP_BYTES) {
+        let found = format!("{} bytes long", stop.len());
+        return wrong("a stop string", &found, "at most 256 bytes");
+    }
     let penalties = request.penalties;
-    if !(penalties.repetition.is_finite() && penalties.repetition > 0.0) {
-        return wrong("repetition_penalty", &penalties.repetition, "a number above 0");
+    if !(0.01..=100.0).contains(&penalties.repetition) {
+        return wrong("repetition_penalty", &penalties.repetition, "0.01 to 100");
     }
-    if !penalties.frequency.is_finite() {
-        return wrong("frequency_penalty", &penalties.frequency, "a number");
+    if !(-100.0..=100.0).contains(&penalties.frequency) {
+        return wrong("frequency_penalty", &penalties.frequency, "-100 to 100");
     }
-    if !penalties.presence.is_finite() {
-        return wrong("presence_penalty", &penalties.presence, "a number");
+    if !(-100.0..=100.0).contains(&penalties.presence) {
+        return wrong("presence_penalty", &penalties.presence, "-100 to 100");
     }
     let method = match request.method {
         Method::Multinomial(multinomial) => check_multinomial(multinomial)?,

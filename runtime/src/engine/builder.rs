@@ -78,7 +78,7 @@ impl EngineBuilder {
             links: Arc::clone(&links),
             sampler: Sampler::new(vocab.allow_all().into()),
             threads_per_stage: threads_per_stage.unwrap_or_else(|| default_threads(&plan)),
-            channel_capacity: 4 * scheduler.max_in_flight,
+            channel_capacity: channel_capacity(&scheduler),
             incarnation,
         })?;
         let masker = Masker::start(MaskerOutlet {
@@ -112,6 +112,12 @@ fn scheduler_config(plan: &Plan) -> SchedulerConfig {
         max_in_flight: if num_stages == 1 { 1 } else { num_stages + 1 },
         token_budget: plan.chunk_tokens.max(1),
     }
+}
+
+/// Room for every turn in flight: a microbatch, and a reorder for each group in it. A group adds a
+/// token at least, so the engine never waits for a stage.
+fn channel_capacity(scheduler: &SchedulerConfig) -> usize {
+    scheduler.max_in_flight * (1 + scheduler.token_budget)
 }
 
 fn default_threads(plan: &Plan) -> NonZero<usize> {

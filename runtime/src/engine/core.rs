@@ -1,7 +1,8 @@
 //! The engine's thread: events in, the scheduler's turns out.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -23,7 +24,7 @@ use super::{
 use crate::{
     device::{Links, Order, Sampled, order},
     masker::Masker,
-    pipeline::{Microbatch, Pipeline, PipelineEvent, StageMessage},
+    pipeline::{Microbatch, Pipeline, PipelineEvent, StageMessage, panic_message},
     placement::{Endpoint, StageId},
     request::RequestId,
     sampler::{Choice, GroupChoices, GroupSampling, MaskError, MaskRule, RowError, Stamp},
@@ -32,7 +33,7 @@ use crate::{
 };
 
 /// Why the engine stopped, for those who ask later.
-pub(super) type FailureSlot = Mutex<Option<Arc<EngineFailure>>>;
+pub(crate) type FailureSlot = Mutex<Option<Arc<EngineFailure>>>;
 
 /// Everything that the engine's thread owns. The masker goes before the pipeline, so that a last
 /// stage that waits for masks is let go.
@@ -54,7 +55,11 @@ impl Core {
     ///
     /// The failure is in its slot before any caller hears of it.
     pub(super) fn run(mut self, commands: &Receiver<Command>, slot: &FailureSlot) {
-        let failure = self.serve(commands).err().map(Arc::new);
+        // A panic is a failure like any other: callers are told, and the process lives.
+        let served = catch_unwind(AssertUnwindSafe(|| self.serve(commands)));
+        let served =
+            served.unwrap_or_else(|panic| Err(EngineFailure::Panicked(panic_message(&*panic))));
+        let failure = served.err().map(Arc::new);
         slot.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&failure);
         let error = failure.map_or(GenerationError::ShutDown, GenerationError::Engine);
         for (_, request) in std::mem::take(&mut self.requests) {
@@ -83,8 +88,11 @@ impl Core {
                 recv(events) -> event => match event {
                     Ok(PipelineEvent::Sampled(sampled)) => self.sampled(sampled)?,
                     Ok(PipelineEvent::MaskFailed { group, error }) => {
-                        self.mask_failures.insert(group, error);
+                        if self.groups.contains_key(&group) {
+                            self.mask_failures.entry(group).or_insert(error);
+                        }
                     }
+                    Ok(PipelineEvent::MaskerFailed(failure)) => return Err(failure.into()),
                     Ok(PipelineEvent::StageFailed(failure)) => return Err(failure.into()),
                     Err(_) => return Err(EngineFailure::Disconnected),
                 },
@@ -154,6 +162,16 @@ impl Core {
         self.send_message(StageMessage::Microbatch(microbatch))
     }
 
+    /// A mask worker that is gone has said why.
+    fn masker_failure(&self) -> EngineFailure {
+        let mut events = self.pipeline.events().try_iter();
+        let failure = events.find_map(|event| match event {
+            PipelineEvent::MaskerFailed(failure) => Some(failure),
+            _ => None,
+        });
+        failure.map_or(EngineFailure::Disconnected, EngineFailure::from)
+    }
+
     /// A stage that is gone has said why, or will: that is the better error.
     fn send_message(&mut self, message: StageMessage) -> Result<(), EngineFailure> {
         if self.pipeline.send(message) {
@@ -172,13 +190,20 @@ impl Core {
             Site { operation: "advance", unit: None, with: "sequences", device: DeviceId::Host };
         let Sampled { microbatch, groups, mask_exposed, .. } = sampled.take(&site)?;
         self.scheduler.retire(microbatch);
+        let request_of = |group: &GroupChoices| Some(self.groups.get(&group.group)?.request);
+        let requests: BTreeSet<RequestId> = groups.iter().filter_map(request_of).collect();
+        for request in requests {
+            if let Some(running) = self.requests.get_mut(&request) {
+                running.add_mask_exposed(mask_exposed);
+            }
+        }
         for GroupChoices { group, choices } in groups {
             // A cancelled group's tokens are nobody's.
             let Some(request) = self.groups.get(&group).map(|group| group.request) else {
                 continue;
             };
             let advanced = match choices {
-                Ok(choices) => self.advance(group, &choices, mask_exposed)?,
+                Ok(choices) => self.advance(group, &choices)?,
                 Err(error) => Err(self.row_failure(group, error)),
             };
             if let Err(error) = advanced
@@ -195,7 +220,6 @@ impl Core {
         &mut self,
         group_id: GroupId,
         choices: &[Choice],
-        mask_exposed: std::time::Duration,
     ) -> Result<Result<(), GenerationError>, EngineFailure> {
         let Some(group) = self.groups.get_mut(&group_id) else { return Ok(Ok(())) };
         let is_first = group.is_first_step();
@@ -210,7 +234,7 @@ impl Core {
         };
         let outcome = group.take(choices, advance);
         if masker_is_gone {
-            return Err(EngineFailure::Masker);
+            return Err(self.masker_failure());
         }
         let outcome = match outcome {
             Ok(outcome) => outcome,
@@ -225,7 +249,7 @@ impl Core {
             self.drop_group(group_id);
         }
         let Some(running) = self.requests.get_mut(&request) else { return Ok(Ok(())) };
-        running.count(choices.len(), is_first, mask_exposed);
+        running.count(outcome.num_tokens, is_first);
         let is_heard = running.send(outcome);
         if has_ended {
             running.groups.retain(|group| *group != group_id);

@@ -9,7 +9,8 @@ use sluicegate_model::{
 };
 
 use crate::{
-    device::devices::DeviceError, pipeline::StageFailure, sampler::RowError, scheduler::AdmitError,
+    device::devices::DeviceError, masker::MaskerFailure, pipeline::StageFailure, sampler::RowError,
+    scheduler::AdmitError,
 };
 
 /// Why an engine cannot be built.
@@ -72,10 +73,12 @@ pub enum EngineFailure {
     Order(#[source] candle_core::Error),
     #[error("an order did not reach the first stage")]
     Transfer(#[from] crate::device::TransferError),
-    #[error("the first stage is gone")]
+    #[error("a stage or the mask worker is gone without a word")]
     Disconnected,
-    #[error("the mask worker is gone")]
-    Masker,
+    #[error(transparent)]
+    Masker(#[from] MaskerFailure),
+    #[error("its thread panicked: {0}")]
+    Panicked(String),
 }
 
 /// Why a request ended without its outputs.

@@ -37,6 +37,8 @@ pub(super) struct StepOutcome {
     pub(super) kept_matchers: Vec<usize>,
     pub(super) texts: Vec<(OutputId, String)>,
     pub(super) outputs: Vec<Output>,
+    /// Tokens that were kept.
+    pub(super) num_tokens: usize,
 }
 
 /// Advances the group's matchers; none for a free group.
@@ -114,7 +116,7 @@ impl RunningGroup {
                 grown.row.index = index;
             }
         }
-        let mut outcome = StepOutcome::default();
+        let mut outcome = StepOutcome { num_tokens: grown.len(), ..StepOutcome::default() };
         self.rows.clear();
         for Grown { row, child, text, finish, matcher } in grown {
             let id = OutputId { prompt: self.prompt, index: row.index };
@@ -159,7 +161,7 @@ impl RunningGroup {
         let grown = self.grow(&continued, advance)?;
         self.finished = still_finished;
         self.rows.clear();
-        let mut outcome = StepOutcome::default();
+        let mut outcome = StepOutcome { num_tokens: grown.len(), ..StepOutcome::default() };
         for Grown { row, child, finish, matcher, .. } in grown {
             if let Some(reason) = finish {
                 self.finished.push((row, reason));
@@ -182,7 +184,9 @@ impl RunningGroup {
         ranked.truncate(self.admitted.samples);
         for (index, (row, reason)) in ranked.into_iter().enumerate() {
             let output = row.into_output(OutputId { prompt: self.prompt, index }, reason);
-            outcome.texts.push((output.id, output.text.clone()));
+            if !output.text.is_empty() {
+                outcome.texts.push((output.id, output.text.clone()));
+            }
             outcome.outputs.push(output);
         }
     }

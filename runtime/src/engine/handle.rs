@@ -97,7 +97,8 @@ impl Engine {
         if shared.commands.send(command).is_err() {
             return Err(self.refusal());
         }
-        Ok(Generation::new(request, receiver, shared.commands.clone()))
+        let (commands, failure) = (shared.commands.clone(), Arc::clone(&shared.failure));
+        Ok(Generation::new(request, receiver, commands, failure))
     }
 
     /// Why the engine failed, if it did.

@@ -14,6 +14,7 @@ mod rows;
 
 pub use admission::AdmittedRequest;
 pub use builder::EngineBuilder;
+pub(crate) use core::FailureSlot;
 pub use error::{BuildError, EngineFailure, GenerationError, SubmitError};
 pub use handle::Engine;
 

@@ -44,17 +44,21 @@ impl RunningRequest {
     }
 
     /// Takes note of a step's tokens.
-    pub(super) fn count(&mut self, num_tokens: usize, is_first: bool, mask_exposed: Duration) {
+    pub(super) fn count(&mut self, num_tokens: usize, is_first: bool) {
         self.usage.completion_tokens += num_tokens;
-        self.mask_exposed += mask_exposed;
         if is_first {
             self.num_prefilling -= 1;
             if self.num_prefilling == 0 {
                 self.prefilled = Some(Instant::now());
             }
-        } else {
+        } else if self.prefilled.is_some() {
             self.decode_tokens += num_tokens;
         }
+    }
+
+    /// Adds what the last stage waited for the masks of a microbatch with rows of this request.
+    pub(super) fn add_mask_exposed(&mut self, mask_exposed: Duration) {
+        self.mask_exposed += mask_exposed;
     }
 
     /// Sends what became of a group; false if the caller is gone.

@@ -8,6 +8,7 @@ use sluicegate_model::{
 use super::error::StageFailure;
 use crate::{
     device::{Order, Sampled},
+    masker::MaskerFailure,
     scheduler::{GroupId, MicrobatchId},
 };
 
@@ -39,5 +40,7 @@ pub enum PipelineEvent {
         group: GroupId,
         error: sluicegate_constraint::MatchError,
     },
+    /// The mask worker ended; nothing constrained can go on.
+    MaskerFailed(MaskerFailure),
     StageFailed(StageFailure),
 }

@@ -12,4 +12,5 @@ pub mod stage;
 
 pub use error::{StageError, StageFailure};
 pub use message::{Microbatch, PipelineEvent, StageMessage};
+pub(crate) use pipeline::panic_message;
 pub use pipeline::{MaskSender, Pipeline, PipelineConfig};

@@ -69,7 +69,8 @@ impl Pipeline {
         let (ready_sender, ready) = unbounded();
         let (mask_sender, masks) = unbounded();
         let (to_first, mut inbox) = bounded(config.channel_capacity);
-        let mut threads = Vec::new();
+        let mut pipeline =
+            Self { to_first: Some(to_first), events, event_sender, threads: Vec::new() };
         for (id, planned) in config.plan.stages() {
             let info = stage_info(config, planned, id);
             let (to_next, next_inbox) = bounded(config.channel_capacity);
@@ -81,7 +82,7 @@ impl Pipeline {
                     links: Arc::clone(&config.links),
                     masks: masks.clone(),
                     early: HashMap::new(),
-                    events: event_sender.clone(),
+                    events: pipeline.event_sender(),
                 })
             } else {
                 Outlet::Next(to_next)
@@ -93,12 +94,11 @@ impl Pipeline {
                 outlet,
                 inbox: std::mem::replace(&mut inbox, next_inbox),
                 ready: ready_sender.clone(),
-                events: event_sender.clone(),
+                events: pipeline.event_sender(),
             };
-            threads.push(spawn(&info, work)?);
+            pipeline.threads.push(spawn(&info, work)?);
         }
         drop(ready_sender);
-        let pipeline = Self { to_first: Some(to_first), events, event_sender, threads };
         first_failure(&ready).map_or(Ok((pipeline, mask_sender)), Err)
     }
 
@@ -216,10 +216,11 @@ impl StageThread {
 /// Runs a stage's work; a panic becomes an error, so that it ends requests and not the process.
 fn guarded<T>(work: impl FnOnce() -> Result<T, StageError>) -> Result<T, StageError> {
     catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|panic| Err(StageError::Panicked(message(&*panic))))
+        .unwrap_or_else(|panic| Err(StageError::Panicked(panic_message(&*panic))))
 }
 
-fn message(panic: &(dyn Any + Send)) -> String {
+/// What a caught panic said.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no message".to_owned())

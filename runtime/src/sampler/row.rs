@@ -24,7 +24,7 @@ pub struct Distribution {
 impl Distribution {
     /// The distribution of a row: penalties first, then held-back end tokens, then the mask.
     ///
-    /// `logits`: `[vocab]`. Tokens whose logit is no number, or minus infinity, are not allowed.
+    /// `logits`: `[vocab]`. Tokens whose logit is not finite are not allowed.
     /// Empty if nothing is left.
     pub fn new(
         logits: &mut [f32],
@@ -84,7 +84,7 @@ fn gather(logits: &[f32], mask: &[u32]) -> Vec<Allowed> {
             let token_idx = word_idx * 32 + bits.trailing_zeros() as usize;
             bits &= bits - 1;
             let Some(&logit) = logits.get(token_idx) else { continue };
-            if logit > f32::NEG_INFINITY {
+            if logit.is_finite() {
                 #[expect(clippy::cast_possible_truncation, reason = "a vocabulary is below 2^32")]
                 allowed.push(Allowed { token: token_idx as u32, logit });
             }

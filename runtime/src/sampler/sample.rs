@@ -23,6 +23,8 @@ pub struct Choice {
 }
 
 /// What was chosen for a group; for beams the best candidates, best first.
+///
+/// A sample whose row fails ends its request, and no other; of beams the others go on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GroupChoices {
     pub group: GroupId,
@@ -96,8 +98,16 @@ impl Sampler {
         masks: &[Option<MaskRow>],
     ) -> Result<Vec<Choice>, RowError> {
         let mut candidates = Vec::new();
+        let mut last_error = RowError::NoToken { group: order.group, row: 0 };
         for (row_idx, (row, logits)) in order.rows.iter().zip(logits).enumerate() {
-            let distribution = self.distribution(order, row_idx, logits, masks)?;
+            let distribution = match self.distribution(order, row_idx, logits, masks) {
+                Ok(distribution) => distribution,
+                // One hypothesis less; the search fails when none is left.
+                Err(error) => {
+                    last_error = error;
+                    continue;
+                }
+            };
             let best = best_of(&distribution, width).into_iter().map(|(token, log_probability)| {
                 beam::Candidate { parent: row_idx, token, score: row.score + log_probability }
             });
@@ -105,7 +115,7 @@ impl Sampler {
         }
         let kept = beam::select(width, &[], &candidates);
         if kept.is_empty() {
-            return Err(RowError::NoToken { group: order.group, row: 0 });
+            return Err(last_error);
         }
         Ok(kept.into_iter().filter_map(|kept| choice(kept, order)).collect())
     }

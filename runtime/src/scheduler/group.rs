@@ -112,6 +112,8 @@ impl Group {
     ) -> Option<AncestorsOrder> {
         let mut copies: Vec<CopyOrder> =
             (0..pools.len()).map(|kv_idx| self.tails(kv_idx)).collect();
+        // What the childless leave is what the others' copies may need: the reservation is exact.
+        self.release_childless(children, pools);
         let mut takes_over = vec![true; self.rows.len()];
         let mut rows = Vec::with_capacity(children.len());
         for (row_idx, child) in children.iter().enumerate() {
@@ -129,11 +131,6 @@ impl Group {
         let is_identity =
             children.iter().enumerate().all(|(row_idx, child)| child.parent == row_idx)
                 && children.len() == self.rows.len();
-        for (row_idx, _) in takes_over.iter().enumerate().filter(|(_, childless)| **childless) {
-            for (table, pool) in self.rows[row_idx].tables.iter_mut().zip(&mut *pools) {
-                table.release(pool);
-            }
-        }
         self.rows = rows;
         self.step += 1;
         self.epoch += u64::from(!is_identity);
@@ -144,6 +141,16 @@ impl Group {
             parents: children.iter().map(|child| to_u32(child.parent)).collect(),
             copies,
         })
+    }
+
+    fn release_childless(&mut self, children: &[Child], pools: &mut [PagePool]) {
+        for (row_idx, row) in self.rows.iter_mut().enumerate() {
+            if children.iter().all(|child| child.parent != row_idx) {
+                for (table, pool) in row.tables.iter_mut().zip(&mut *pools) {
+                    table.release(pool);
+                }
+            }
+        }
     }
 
     /// The page that each row would write next, where that page exists already.

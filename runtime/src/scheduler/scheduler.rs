@@ -85,11 +85,7 @@ impl Scheduler {
             return self.remove(id);
         }
         let Some(group) = self.groups.get_mut(&id) else { return };
-        if let Some(mut reorder) = group.continue_with(children, &mut self.pools) {
-            reorder.epoch = self.next_epoch;
-            self.next_epoch += 1;
-            group.reorder = Some(reorder);
-        }
+        group.reorder = group.continue_with(children, &mut self.pools);
     }
 
     /// Ends a group; its pages return once no order in flight uses them.
@@ -175,7 +171,12 @@ impl Scheduler {
             {
                 break;
             }
-            turn.ancestors.extend(group.reorder.take());
+            if let Some(mut reorder) = group.reorder.take() {
+                // Numbered as they are sent: a group that ends before leaves no gap.
+                reorder.epoch = self.next_epoch;
+                self.next_epoch += 1;
+                turn.ancestors.push(reorder);
+            }
             let rows = group.order(budget, &self.config.kv_groups, &mut self.pools);
             if group.awaits_sample {
                 let logit_rows = num_logit_rows..num_logit_rows + rows.len();

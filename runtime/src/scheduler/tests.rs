@@ -63,10 +63,37 @@ fn children_of_one_row_share_full_pages_and_copy_the_tail() {
 }
 
 #[test]
+fn beams_that_crowd_out_others_fit_into_an_exact_reservation() {
+    let mut scheduler = Scheduler::new(config(2, &[KvGroup::Full]));
+    let group = scheduler.submit(job(3, 2, 8));
+    for epoch in 1..6 {
+        let turn = scheduler.next_turn().expect("the group is ready");
+        assert!(turn.ancestors.iter().all(|reorder| reorder.epoch == epoch - 1));
+        scheduler.retire(turn.microbatch.id);
+        scheduler.advance(group, &[Child { parent: 0, token: 1 }, Child { parent: 0, token: 2 }]);
+    }
+}
+
+#[test]
+fn a_group_that_ends_before_its_reorder_is_sent_leaves_no_gap() {
+    let mut scheduler = Scheduler::new(config(32, &[KvGroup::Full]));
+    let groups = [scheduler.submit(job(3, 2, 8)), scheduler.submit(job(3, 2, 8))];
+    while let Some(turn) = scheduler.next_turn() {
+        scheduler.retire(turn.microbatch.id);
+    }
+    for group in groups {
+        scheduler.advance(group, &[Child { parent: 0, token: 1 }, Child { parent: 0, token: 2 }]);
+    }
+    scheduler.remove(groups[0]);
+    let turn = scheduler.next_turn().expect("the other group is ready");
+    assert_eq!(turn.ancestors.iter().map(|reorder| reorder.epoch).collect::<Vec<_>>(), [1]);
+}
+
+#[test]
 fn a_job_larger_than_the_cache_is_refused_and_one_that_must_wait_waits() {
     let config = config(4, &[KvGroup::Full]);
-    let error = config.check(&job(60, 1, 5)).expect_err("five pages do not fit in four");
-    let AdmitError::TooLarge { wanted, tokens, rows, found } = error;
+    let error = config.check(&job(60, 1, 6)).expect_err("five pages do not fit in four");
+    let AdmitError::TooLarge { wanted, tokens, rows, found, .. } = error;
     assert_eq!((wanted, tokens, rows, found), (5, 65, 1, 4));
     let mut scheduler = Scheduler::new(config);
     let first = scheduler.submit(job(20, 1, 20));
