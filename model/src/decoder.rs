@@ -245,5 +245,8 @@ impl Layer {
 }
 
 fn normed(norm: Option<&RmsNorm>, input: Tensor) -> candle_core::Result<Tensor> {
-    norm.map_or(Ok(input.clone()), |norm| norm.forward(&input))
+    match norm {
+        Some(norm) => norm.forward(&input),
+        None => Ok(input),
+    }
 }

@@ -3,6 +3,15 @@
 //! Reads models from GGUF files and Hugging Face directories, and runs the units of a shard on the
 //! device that holds them. Knows no stages and moves nothing between devices.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        reason = "tests make small numbers of large ones"
+    )
+)]
+
 mod attention;
 pub mod chat;
 pub mod config;
@@ -24,6 +33,7 @@ mod rope;
 mod rows;
 pub mod shard;
 mod simd;
+
 pub mod source;
 pub mod step;
 pub mod threads;

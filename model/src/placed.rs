@@ -119,7 +119,7 @@ impl fmt::Display for Misplaced {
 }
 
 /// A value and the one device on which it may be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placed<T> {
     value: T,
     device: DeviceId,

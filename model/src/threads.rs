@@ -246,7 +246,9 @@ mod tests {
             for len in [0, 1, 7, 64, 1000] {
                 let mut buffer = vec![0_usize; len];
                 threads.for_chunks(&mut buffer, 7, |chunk_idx, chunk| {
-                    chunk.iter_mut().for_each(|value| *value += chunk_idx + 1);
+                    for value in chunk {
+                        *value += chunk_idx + 1;
+                    }
                 });
                 let want: Vec<usize> = (0..len).map(|i| i / 7 + 1).collect();
                 assert_eq!(buffer, want, "{count} threads, {len} elements");

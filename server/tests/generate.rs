@@ -1,5 +1,7 @@
 //! The program as its users run it: what it prints, where, and with which exit code.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 use std::{
     io::Write,
     path::PathBuf,

@@ -1,8 +1,15 @@
 //! The integration tests, one binary.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "a test may fail where it stands, and its numbers are small"
+)]
+
 mod beams;
 mod gemma3;
 mod ledger;
+mod oracle;
 mod outlines_bug;
 mod outputs;
 mod sampling;

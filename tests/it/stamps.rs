@@ -133,10 +133,10 @@ impl Bench {
         }
     }
 
-    fn one_bit(&self, stamp: Stamp, token: u32) -> Option<MaskRow> {
+    fn one_bit(&self, stamp: Stamp, token: u32) -> MaskRow {
         let mut words = vec![0; self.plan.mask_words];
         words[token as usize / 32] = 1 << (token % 32);
-        Some(MaskRow { stamp, words: words.into() })
+        MaskRow { stamp, words: words.into() }
     }
 }
 
@@ -167,8 +167,8 @@ fn the_right_mask_decides_the_token_also_when_it_comes_late_or_early() {
     let bench = Bench::new();
     let required = MaskRule::Required(stamp(4, 1));
     bench.microbatch(1, 1, required);
-    bench.mask(2, vec![bench.one_bit(stamp(4, 1), 77)]);
-    bench.mask(1, vec![bench.one_bit(stamp(4, 1), 33)]);
+    bench.mask(2, vec![Some(bench.one_bit(stamp(4, 1), 77))]);
+    bench.mask(1, vec![Some(bench.one_bit(stamp(4, 1), 33))]);
     bench.microbatch(2, 1, required);
     for token in [33, 77] {
         let choices = bench.sampled().groups.remove(0).choices.unwrap();
@@ -183,7 +183,7 @@ fn a_mask_of_another_step_epoch_or_row_fails_its_row_and_not_the_stage() {
     let stale = [stamp(3, 1), stamp(5, 1), stamp(4, 0), stamp(4, 2), Stamp { row: 1, ..wanted }];
     for (id, found) in (1..).zip(stale) {
         bench.microbatch(id, 1, MaskRule::Required(wanted));
-        bench.mask(id, vec![bench.one_bit(found, 33)]);
+        bench.mask(id, vec![Some(bench.one_bit(found, 33))]);
         assert_eq!(bench.row_error(), MaskError::WrongStamp { wanted, found });
     }
     bench.microbatch(10, 1, MaskRule::Required(wanted));

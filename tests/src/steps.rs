@@ -134,7 +134,7 @@ impl Pipe {
             let arrived = hidden.take().map(|hidden| Placed::new(hidden, here));
             match shard.forward(Placed::new(&step, here), arrived).expect("the step fits") {
                 ShardOutput::Hidden(output) => {
-                    hidden = Some(output.take(&site(here)).expect("home"))
+                    hidden = Some(output.take(&site(here)).expect("home"));
                 }
                 ShardOutput::Logits(output) => {
                     return numbers(&output.take(&site(here)).expect("home").0);

@@ -36,6 +36,13 @@ struct Cache<'a> {
     width: usize,
 }
 
+/// What one token sees of one key and value head.
+struct Past<'a> {
+    cache: &'a Cache<'a>,
+    slots: &'a [u32],
+    kv_head: usize,
+}
+
 impl CustomOp3 for Paged<'_> {
     fn name(&self) -> &'static str {
         "attention"
@@ -80,7 +87,7 @@ impl CustomOp3 for Paged<'_> {
         self.threads.for_chunks(&mut output, group, |item, output| {
             let (token, kv_head) = (&tokens[item / num_kv_heads], item % num_kv_heads);
             let queries = &queries.row(token.flat)[kv_head * group..][..group];
-            self.attend(queries, token.slots, &cache, kv_head, output);
+            self.attend(queries, &Past { cache: &cache, slots: token.slots, kv_head }, output);
         });
         Ok((CpuStorage::F32(output), Shape::from((queries.num, queries.width))))
     }
@@ -125,14 +132,8 @@ impl Paged<'_> {
     }
 
     /// One token's query heads that share `kv_head`: `[group, head_dim]` to the same.
-    fn attend(
-        &self,
-        queries: &[f32],
-        slots: &[u32],
-        cache: &Cache<'_>,
-        kv_head: usize,
-        output: &mut [f32],
-    ) {
+    fn attend(&self, queries: &[f32], past: &Past<'_>, output: &mut [f32]) {
+        let Past { cache, slots, kv_head } = *past;
         let head_dim = self.heads.head_dim;
         let line = |pages: &'_ [f32], slot: u32| -> std::ops::Range<usize> {
             let start = slot as usize * cache.width + kv_head * head_dim;

@@ -26,6 +26,7 @@ impl F32x8 {
     }
 
     /// The sum of the lanes, as a tree.
+    #[expect(clippy::many_single_char_names, reason = "eight lanes")]
     #[inline(always)]
     pub(crate) fn sum(self) -> f32 {
         let [a, b, c, d, e, f, g, h] = self.0;

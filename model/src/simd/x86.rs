@@ -59,6 +59,7 @@ pub(crate) struct Bytes32(__m256i);
 
 impl Bytes32 {
     /// The low halves of the bytes, then the high halves.
+    #[expect(clippy::cast_ptr_alignment, reason = "the load takes any alignment")]
     #[inline(always)]
     pub(crate) fn nibbles(bytes: &[u8; 16]) -> Self {
         // SAFETY: the build's target has AVX2; the array is 16 readable bytes.
@@ -109,6 +110,7 @@ impl Bytes32 {
     }
 }
 
+#[expect(clippy::cast_ptr_alignment, reason = "the load takes any alignment")]
 #[inline(always)]
 fn load(bytes: &[i8; 32]) -> __m256i {
     // SAFETY: the build's target has AVX; the array is 32 readable bytes.

@@ -32,7 +32,7 @@ fn values(name: &str, shape: &[usize], seed: u64, is_gemma: bool) -> Vec<f32> {
     let fan_in = shape[shape.len() - 1] as f64;
     let (center, factor) = if name == "model.embed_tokens.weight" {
         (0.0, 1.0)
-    } else if name.ends_with(".bias") {
+    } else if name.strip_suffix(".bias").is_some() {
         (0.0, 0.1)
     } else if shape.len() == 2 {
         (0.0, (3.0 / fan_in).sqrt())

@@ -1,0 +1,8 @@
+//! Our logits against those of candle's own models, and of transformers, on the same weights.
+
+mod compare;
+mod quantized;
+mod safetensors;
+mod shards;
+mod smollm2;
+mod transformers;
