@@ -129,10 +129,15 @@ fn wrong_arguments_say_what_is_wrong_and_where() {
     check_refused(&["--schema", "{\"type\": 5}", "x"], 2, &["type"]);
     check_refused(&["--regex", "(", "x"], 2, &["regex"]);
     check_refused(&["--layers", "cpu:0=0..10,cpu:1=12..30", "x"], 2, &["10", "12"]);
-    check_refused(&["--max-memory", "cpu:0=10MiB", "x"], 2, &["cpu:0", "MiB"]);
     check_refused(&["--model", "no/such/model.gguf", "x"], 2, &["no/such/model.gguf"]);
     check_refused(&["--temperature", "-1", "x"], 2, &["temperature"]);
     check_refused(&["--max-tokens", "100000", "x"], 2, &["100000", "8192"]);
+}
+
+#[test]
+fn a_model_that_does_not_fit_says_how_much_is_missing_and_where() {
+    let wanted = ["10.0 MiB on cpu:0", "missing at least", "--max-memory"];
+    check_refused(&["--max-memory", "cpu:0=10MiB", "x"], 1, &wanted);
 }
 
 #[test]
