@@ -234,3 +234,22 @@ fn failure(info: &StageInfo, error: StageError) -> StageFailure {
         error: Box::new(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_in_a_stage_is_an_error_with_its_words() {
+        let check = |work: fn(), want: &str| {
+            let error = guarded(|| {
+                work();
+                Ok(())
+            });
+            assert_eq!(error.unwrap_err().to_string(), want);
+        };
+        check(|| panic!("page 7 is gone"), "it panicked: page 7 is gone");
+        check(|| panic!("page {} is gone", 8), "it panicked: page 8 is gone");
+        check(|| std::panic::panic_any(3), "it panicked: no message");
+    }
+}
