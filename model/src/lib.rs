@@ -22,7 +22,7 @@ pub mod error;
 pub mod family;
 pub mod gguf;
 pub mod kv_pages;
-mod linear;
+pub mod linear;
 pub mod mapped;
 mod mlp;
 mod norm;

@@ -6,7 +6,7 @@
 #[cfg(all(target_arch = "x86_64", target_feature = "avx2", target_feature = "fma"))]
 mod x86;
 #[cfg(all(target_arch = "x86_64", target_feature = "avx2", target_feature = "fma"))]
-pub(crate) use x86::{Bytes32, F32x8};
+pub(crate) use x86::{Bytes32, F32x8, Signed32};
 
 #[cfg(any(
     test,
@@ -18,7 +18,7 @@ pub(crate) use x86::{Bytes32, F32x8};
 )]
 mod portable;
 #[cfg(not(all(target_arch = "x86_64", target_feature = "avx2", target_feature = "fma")))]
-pub(crate) use portable::{Bytes32, F32x8};
+pub(crate) use portable::{Bytes32, F32x8, Signed32};
 
 /// `a * b + c`, fused where the processor does so at full speed.
 #[inline(always)]
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn intrinsics_and_portable_code_agree_on_bytes() {
         let nibbles: [u8; 16] = std::array::from_fn(|i| (i * 37 + 11) as u8);
-        let signed: [i8; 32] = std::array::from_fn(|i| (i as i32 * 91 % 256 - 128) as i8);
+        let signed: [u8; 32] = std::array::from_fn(|i| (i as i32 * 91 % 256) as u8);
         let y: [i8; 32] = std::array::from_fn(|i| ((i as i32 * 57 + 3) % 255 - 127) as i8);
         let high = 0xA5C3_19F0;
         let check = |got: f32, want: f32| assert_eq!(got.to_bits(), want.to_bits());
@@ -108,10 +108,11 @@ mod tests {
             portable::Bytes32::nibbles(&nibbles).with_fifth_bits(high).dot(&y, 3).sum(),
         );
         check(
-            Bytes32::dot_signed(&signed, &y).sum(),
-            portable::Bytes32::dot_signed(&signed, &y).sum(),
+            Signed32::load(&signed).dot(&y).sum(),
+            portable::Signed32::load(&signed).dot(&y).sum(),
         );
-        let want: i32 = signed.iter().zip(&y).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum();
-        check(Bytes32::dot_signed(&signed, &y).sum(), want as f32);
+        let want: i32 =
+            signed.iter().zip(&y).map(|(a, b)| i32::from(a.cast_signed()) * i32::from(*b)).sum();
+        check(Signed32::load(&signed).dot(&y).sum(), want as f32);
     }
 }

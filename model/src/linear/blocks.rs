@@ -17,7 +17,7 @@ use super::{
     cpu::Kernel,
     tile::{Tile, fill},
 };
-use crate::simd::{Bytes32, F32x8, mul_add};
+use crate::simd::{Bytes32, F32x8, Signed32, mul_add};
 
 /// A block format of `LEN` bytes for 32 weights.
 pub(super) trait Format<const LEN: usize>: Send + Sync + 'static {
@@ -123,17 +123,17 @@ impl Format<24> for Q5_1 {
 struct Q8_0;
 
 impl Format<34> for Q8_0 {
-    type Bytes = [i8; 32];
+    type Bytes = Signed32;
     const MIN: Option<fn(&[u8; 34]) -> f32> = None;
 
     #[inline(always)]
-    fn unpack(block: &[u8; 34]) -> [i8; 32] {
-        part::<2, 32, 34>(block).map(u8::cast_signed)
+    fn unpack(block: &[u8; 34]) -> Signed32 {
+        Signed32::load(part::<2, 32, 34>(block))
     }
 
     #[inline(always)]
-    fn dot(bytes: [i8; 32], input: &ByteBlock) -> F32x8 {
-        Bytes32::dot_signed(&bytes, &input.values)
+    fn dot(bytes: Signed32, input: &ByteBlock) -> F32x8 {
+        bytes.dot(&input.values)
     }
 }
 

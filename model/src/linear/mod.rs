@@ -18,7 +18,7 @@ use crate::{threads::Threads, units::Bytes, weights::Matrix};
 ///
 /// `[tokens, in]` becomes `[tokens, out]`, f32, where `out` counts the rows of all matrices, one
 /// after another.
-pub(crate) struct Linear {
+pub struct Linear {
     kind: Kind,
     bias: Option<Tensor>,
     bytes: u64,
@@ -40,11 +40,7 @@ impl Linear {
     ///
     /// # Errors
     /// Where the matrices differ in `in` or hold a type that no kernel reads.
-    pub(crate) fn new(
-        matrices: Vec<Matrix>,
-        bias: Option<Tensor>,
-        threads: Threads,
-    ) -> Result<Self> {
+    pub fn new(matrices: Vec<Matrix>, bias: Option<Tensor>, threads: Threads) -> Result<Self> {
         let mut bytes = bias.as_ref().map_or(0, |bias| bias.elem_count() as u64 * 4);
         let mut on_cpu = true;
         for matrix in &matrices {
@@ -60,7 +56,10 @@ impl Linear {
     }
 
     /// Multiplies `[tokens, in]`, f32.
-    pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
+    ///
+    /// # Errors
+    /// Where the input has another width, or the device fails.
+    pub fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let output = match &self.kind {
             Kind::Cpu(product) => input.contiguous()?.apply_op1_no_bwd(product)?,
             Kind::Device(matrices) => {
@@ -76,7 +75,7 @@ impl Linear {
     }
 
     /// Bytes of the weights held.
-    pub(crate) fn bytes(&self) -> Bytes {
+    pub fn bytes(&self) -> Bytes {
         Bytes(self.bytes)
     }
 }

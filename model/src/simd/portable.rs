@@ -56,11 +56,22 @@ impl Bytes32 {
     pub(crate) fn dot(self, y: &[i8; 32], start: i32) -> F32x8 {
         lanes(|i| i32::from(self.0[i]) * i32::from(y[i]), start)
     }
+}
 
-    /// `sum(x[i] * y[i])`, spread over the lanes; exact. `y` holds no -128.
+/// Thirty-two signed bytes of a weight.
+#[derive(Clone, Copy)]
+pub(crate) struct Signed32([u8; 32]);
+
+impl Signed32 {
     #[inline(always)]
-    pub(crate) fn dot_signed(x: &[i8; 32], y: &[i8; 32]) -> F32x8 {
-        lanes(|i| i32::from(x[i]) * i32::from(y[i]), 0)
+    pub(crate) fn load(bytes: &[u8; 32]) -> Self {
+        Self(*bytes)
+    }
+
+    /// `sum(self[i] * y[i])`, spread over the lanes; exact. `y` holds no -128.
+    #[inline(always)]
+    pub(crate) fn dot(self, y: &[i8; 32]) -> F32x8 {
+        lanes(|i| i32::from(self.0[i].cast_signed()) * i32::from(y[i]), 0)
     }
 }
 

@@ -96,15 +96,28 @@ impl Bytes32 {
         // SAFETY: the build's target has AVX2.
         F32x8(unsafe { _mm256_cvtepi32_ps(products(self.0, load(y), _mm256_set1_epi32(start))) })
     }
+}
 
-    /// `sum(x[i] * y[i])`, spread over the lanes; exact. `y` holds no -128.
+/// Thirty-two signed bytes of a weight.
+#[derive(Clone, Copy)]
+pub(crate) struct Signed32(__m256i);
+
+impl Signed32 {
+    /// Straight from the block: a copy by bytes would cost more than the product.
+    #[expect(clippy::cast_ptr_alignment, reason = "the load takes any alignment")]
     #[inline(always)]
-    pub(crate) fn dot_signed(x: &[i8; 32], y: &[i8; 32]) -> F32x8 {
-        let x = load(x);
+    pub(crate) fn load(bytes: &[u8; 32]) -> Self {
+        // SAFETY: the build's target has AVX; the array is 32 readable bytes.
+        Self(unsafe { _mm256_loadu_si256(bytes.as_ptr().cast::<__m256i>()) })
+    }
+
+    /// `sum(self[i] * y[i])`, spread over the lanes; exact. `y` holds no -128.
+    #[inline(always)]
+    pub(crate) fn dot(self, y: &[i8; 32]) -> F32x8 {
         // SAFETY: the build's target has AVX2.
         F32x8(unsafe {
-            let magnitude = _mm256_sign_epi8(x, x);
-            let signed = _mm256_sign_epi8(load(y), x);
+            let magnitude = _mm256_sign_epi8(self.0, self.0);
+            let signed = _mm256_sign_epi8(load(y), self.0);
             _mm256_cvtepi32_ps(products(magnitude, signed, _mm256_set1_epi32(0)))
         })
     }
