@@ -8,6 +8,7 @@
     allow(
         clippy::cast_possible_truncation,
         clippy::cast_possible_wrap,
+        clippy::cast_sign_loss,
         reason = "tests make small numbers of large ones"
     )
 )]

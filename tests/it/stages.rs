@@ -67,6 +67,9 @@ fn stages_agree_on_mistral() {
 #[test]
 fn stages_agree_on_qwen2() {
     check_tiny(Architecture::Qwen2);
+    let windowed = TinyModel::new(Architecture::Qwen2).with("use_sliding_window", true);
+    let files = windowed.directory(StoredType::F32);
+    check(&Model::open(&files.files).unwrap(), &tiny_prompts());
 }
 
 #[test]

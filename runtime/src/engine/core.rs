@@ -13,6 +13,7 @@ use sluicegate_model::{
     tokenizer::Tokenizer,
 };
 use tokio::sync::mpsc::UnboundedSender;
+use tracing::trace_span;
 
 use super::{
     Command,
@@ -76,7 +77,9 @@ impl Core {
     fn serve(&mut self, commands: &Receiver<Command>) -> Result<(), EngineFailure> {
         let events = self.pipeline.events().clone();
         loop {
-            while let Some(turn) = self.scheduler.next_turn() {
+            while let Some(turn) =
+                trace_span!("scheduler.step").in_scope(|| self.scheduler.next_turn())
+            {
                 self.send(turn)?;
             }
             select! {
@@ -117,7 +120,8 @@ impl Core {
             self.groups.insert(group_id, group);
             group_ids.push(group_id);
         }
-        self.requests.insert(request, RunningRequest::new(&admitted, group_ids, events));
+        let running = RunningRequest::new(request, &admitted, group_ids, events);
+        self.requests.insert(request, running);
     }
 
     fn cancel(&mut self, request: RequestId) {

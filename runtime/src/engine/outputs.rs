@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
+use tracing::{Span, info_span};
 
 use super::{admission::AdmittedRequest, error::GenerationError, groups::StepOutcome};
 use crate::{
+    request::RequestId,
     scheduler::GroupId,
     stream::{Event, Timings, Usage},
 };
@@ -13,6 +15,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct RunningRequest {
     events: UnboundedSender<Result<Event, GenerationError>>,
+    span: Span,
     /// Groups that still run.
     pub(super) groups: Vec<GroupId>,
     usage: Usage,
@@ -26,6 +29,7 @@ pub(super) struct RunningRequest {
 
 impl RunningRequest {
     pub(super) fn new(
+        request: RequestId,
         admitted: &AdmittedRequest,
         groups: Vec<GroupId>,
         events: UnboundedSender<Result<Event, GenerationError>>,
@@ -33,6 +37,7 @@ impl RunningRequest {
         let prompt_tokens = admitted.prompts.iter().map(Vec::len).sum();
         Self {
             events,
+            span: info_span!(parent: None, "request", request = request.0),
             num_prefilling: groups.len(),
             groups,
             usage: Usage { prompt_tokens, completion_tokens: 0 },
@@ -79,6 +84,7 @@ impl RunningRequest {
             mask_exposed: self.mask_exposed,
         };
         tracing::info!(
+            parent: &self.span,
             prompt_tokens = self.usage.prompt_tokens,
             completion_tokens = self.usage.completion_tokens,
             prefill_ms = timings.prefill.as_millis(),
