@@ -29,6 +29,18 @@ pub struct ModelProfile {
     pub vocab: usize,
     /// Longest context, in tokens.
     pub max_positions: usize,
+    /// What the products are computed in: it chooses among a device's rates.
+    pub compute: ComputeType,
+}
+
+/// The element type of products and activations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ComputeType {
+    #[default]
+    F32,
+    F16,
+    Bf16,
 }
 
 /// The costs of one unit.
@@ -37,8 +49,11 @@ pub struct UnitProfile {
     pub unit: Unit,
     /// Weights that the unit holds, without the embedding that a tied head shares.
     pub weight_bytes: Bytes,
-    /// Weights that one microbatch reads, however few its tokens.
+    /// Weights that one microbatch reads, however few its tokens; those of experts come on top.
     pub read_bytes: Bytes,
+    /// The experts of a layer whose tokens choose among several.
+    #[serde(default)]
+    pub experts: Option<Experts>,
     /// The cache of a layer; none for the embedding and the head.
     pub kv: Option<UnitKv>,
     /// Operations on weights for each token.
@@ -46,6 +61,26 @@ pub struct UnitProfile {
     /// Operations of attention for each token and each position that it sees.
     pub flops_per_position: u64,
     pub workspace: Workspace,
+}
+
+/// The experts of one layer, of which each token uses some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Experts {
+    pub num_experts: u64,
+    pub num_active: u64,
+    /// Weights of one expert.
+    pub bytes_each: Bytes,
+}
+
+impl Experts {
+    /// Bytes that a microbatch of so many tokens is expected to read, each token choosing its
+    /// experts evenly and for itself: of `n` experts, `n * (1 - (1 - k/n)^tokens)` are chosen by one
+    /// at least.
+    pub fn read_bytes(&self, tokens: f64) -> f64 {
+        let num_experts = self.num_experts as f64;
+        let missed = (1.0 - self.num_active as f64 / num_experts.max(1.0)).clamp(0.0, 1.0);
+        num_experts * (1.0 - missed.powf(tokens)) * self.bytes_each.0 as f64
+    }
 }
 
 /// The KV cache of one layer.
@@ -135,6 +170,7 @@ impl ModelProfile {
             hidden_element_bytes: elements.hidden,
             vocab: config.vocab,
             max_positions: config.max_positions,
+            compute: ComputeType::F32,
             kv_groups,
         }
     }
@@ -155,6 +191,7 @@ impl<F: Fn(TensorId) -> Option<Bytes>> Costing<'_, F> {
             weight_bytes,
             // A token looks up one row.
             read_bytes: Bytes(weight_bytes.0 / (self.config.vocab as u64).max(1)),
+            experts: None,
             kv: None,
             flops_per_token: 0,
             flops_per_position: 0,
@@ -182,6 +219,7 @@ impl<F: Fn(TensorId) -> Option<Bytes>> Costing<'_, F> {
             unit,
             weight_bytes,
             read_bytes: weight_bytes,
+            experts: None,
             kv: Some(UnitKv {
                 group_idx: self.kv_groups.iter().position(|other| *other == group).unwrap_or(0),
                 bytes_per_token: Bytes(product(&[2, keys, self.elements.kv as u64])),
@@ -219,6 +257,7 @@ impl<F: Fn(TensorId) -> Option<Bytes>> Costing<'_, F> {
             unit: Unit::Head,
             weight_bytes: Bytes(own.0.saturating_add(norm.0)),
             read_bytes: Bytes(read.0.saturating_add(norm.0)),
+            experts: None,
             kv: None,
             flops_per_token: product(&[2, config.vocab as u64, config.hidden as u64]),
             flops_per_position: 0,

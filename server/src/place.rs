@@ -15,7 +15,8 @@ use sluicegate_runtime::{
         discover::{self, FoundDevice},
     },
     placement::{
-        self, Cluster, ClusterDevice, KvTokens, Placement, Plan, PlanError, Policy, Shortfall,
+        self, Cluster, ClusterDevice, KvTokens, Placement, Plan, PlanError, Policy, Rates,
+        Shortfall,
     },
     sampler::Method,
 };
@@ -38,7 +39,7 @@ const MAX_BATCH: usize = 256;
 /// # Errors
 /// If a device is not there, the layers are not the model's, or memory does not suffice.
 pub(crate) fn plan(args: &ModelArgs, model: &Model, request: &Request) -> Result<Plan, CliError> {
-    let cluster = Cluster { devices: devices(args)?, links: Vec::new() };
+    let cluster = Cluster::of(devices(args)?);
     let stored = |id| model.weights.stored(id).map(|stored| Bytes(stored.bytes.len() as u64));
     let profile = ModelProfile::new(&model.config, stored, ElementBytes::default());
     let demand = Demand::of(request);
@@ -75,11 +76,11 @@ fn cluster_device(found: FoundDevice) -> ClusterDevice {
         DeviceId::Cpu(index) => ClusterDevice::cpu(index, found.memory),
         DeviceId::Host | DeviceId::Cuda(_) => ClusterDevice {
             id: found.id,
-            memory: found.memory,
             reserve: CUDA_RESERVE,
             bytes_per_s: CUDA_BYTES_PER_S,
-            flops_per_s: CUDA_FLOPS_PER_S,
+            flops_per_s: Rates::uniform(CUDA_FLOPS_PER_S),
             overhead_s: CUDA_OVERHEAD_S,
+            ..ClusterDevice::cpu(0, found.memory)
         },
     }
 }

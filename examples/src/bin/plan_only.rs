@@ -10,12 +10,12 @@ use sluicegate_model::{
     profile::{ElementBytes, ModelProfile},
     units::Bytes,
 };
-use sluicegate_runtime::placement::{self, Cluster, ClusterDevice, KvTokens, Policy};
+use sluicegate_runtime::placement::{self, Cluster, ClusterDevice, KvTokens, Policy, Rates};
 
 fn main() -> anyhow::Result<()> {
     let profile =
         ModelProfile::new(&llama_3_8b(), |_| None, ElementBytes { weights: 2, hidden: 2, kv: 2 });
-    let cluster = Cluster { devices: vec![gpu(0, 24), gpu(1, 24), gpu(2, 12)], links: Vec::new() };
+    let cluster = Cluster::of(vec![gpu(0, 24), gpu(1, 24), gpu(2, 12)]);
     let mut stdout = std::io::stdout().lock();
 
     let policy = Policy { batch: 16, ..Policy::default() };
@@ -34,11 +34,11 @@ fn main() -> anyhow::Result<()> {
 fn gpu(ordinal: u32, memory_gib: u64) -> ClusterDevice {
     ClusterDevice {
         id: DeviceId::Cuda(ordinal),
-        memory: Bytes(memory_gib << 30),
         reserve: Bytes(1 << 30),
         bytes_per_s: 9e11,
-        flops_per_s: 5e13,
+        flops_per_s: Rates::uniform(5e13),
         overhead_s: 1e-4,
+        ..ClusterDevice::cpu(0, Bytes(memory_gib << 30))
     }
 }
 

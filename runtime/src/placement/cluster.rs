@@ -5,34 +5,82 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use sluicegate_model::{placed::DeviceId, units::Bytes};
+use sluicegate_model::{placed::DeviceId, profile::ComputeType, units::Bytes};
 
 use super::error::ClusterError;
 
-/// Devices and links, in the order in which the devices are to be used.
+/// Devices and links.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cluster {
     pub devices: Vec<ClusterDevice>,
-    /// Per ordered pair; a pair that is not listed is linked through the host ([`Cluster::link`]).
+    /// Per ordered pair; for the others see [`Cluster::unlisted`].
     #[serde(default)]
     pub links: Vec<ClusterLink>,
+    /// The link of each pair that is not listed.
+    #[serde(default)]
+    pub unlisted: LinkFigures,
+    /// What the host adds to every step of a sequence, between the last stage's tokens and the
+    /// next order.
+    #[serde(default)]
+    pub host_s: f64,
 }
 
 /// One device, by what placement must know of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClusterDevice {
     pub id: DeviceId,
+    /// What it is, for people: `H100 SXM`.
+    #[serde(default)]
+    pub name: String,
     pub memory: Bytes,
     /// Kept free of weights and caches: contexts, libraries, other programs.
     #[serde(default)]
     pub reserve: Bytes,
     /// Effective speed of reading memory.
     pub bytes_per_s: f64,
-    /// Effective speed of computing in the model's type.
-    pub flops_per_s: f64,
+    /// Effective speed of computing, by the type of the products.
+    pub flops_per_s: Rates,
     /// What each microbatch costs besides.
     #[serde(default)]
     pub overhead_s: f64,
+    /// Speed of the way to host memory, which the logits take where they are sampled there; `None`
+    /// where nothing is copied.
+    #[serde(default)]
+    pub host_bytes_per_s: Option<f64>,
+    /// How many times as fast the device is if no other is used: logical CPU devices share one
+    /// processor. At least 1.
+    #[serde(default = "one")]
+    pub alone: f64,
+    /// Of plans that cost the same, the one with the higher priorities is taken.
+    #[serde(default)]
+    pub priority: i32,
+    /// In any currency.
+    #[serde(default)]
+    pub price_per_hour: Option<f64>,
+}
+
+/// Operations per second by the type of the products.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    pub f32: f64,
+    pub f16: f64,
+    pub bf16: f64,
+}
+
+impl Rates {
+    /// The same rate whatever the type.
+    pub fn uniform(flops_per_s: f64) -> Self {
+        Self { f32: flops_per_s, f16: flops_per_s, bf16: flops_per_s }
+    }
+
+    /// The rate for one type.
+    pub fn of(self, compute: ComputeType) -> f64 {
+        match compute {
+            ComputeType::F32 => self.f32,
+            ComputeType::F16 => self.f16,
+            ComputeType::Bf16 => self.bf16,
+        }
+    }
 }
 
 /// How values get from one device to another.
@@ -40,9 +88,32 @@ pub struct ClusterDevice {
 pub struct ClusterLink {
     pub source: DeviceId,
     pub target: DeviceId,
+    #[serde(flatten)]
+    pub figures: LinkFigures,
+}
+
+/// What a transfer over a link costs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LinkFigures {
     pub latency_s: f64,
     pub bytes_per_s: f64,
     pub route: Route,
+    /// Whether the receiving stage computes while a transfer is under way.
+    pub overlaps: bool,
+}
+
+impl LinkFigures {
+    /// How long `bytes` take.
+    pub fn seconds(&self, bytes: f64) -> f64 {
+        self.latency_s + bytes / self.bytes_per_s
+    }
+}
+
+impl Default for LinkFigures {
+    /// A copy through host memory over an older PCIe slot, for which the stage's thread waits.
+    fn default() -> Self {
+        Self { latency_s: 2e-5, bytes_per_s: 5e9, route: Route::Host, overlaps: false }
+    }
 }
 
 /// The way that a link takes.
@@ -72,17 +143,16 @@ impl ClusterDevice {
             id: DeviceId::Cpu(index),
             memory,
             reserve: Bytes(0),
+            name: String::new(),
             bytes_per_s: Self::CPU_BYTES_PER_S,
-            flops_per_s: Self::CPU_FLOPS_PER_S,
+            flops_per_s: Rates::uniform(Self::CPU_FLOPS_PER_S),
             overhead_s: 0.0,
+            host_bytes_per_s: None,
+            alone: 1.0,
+            priority: 0,
+            price_per_hour: None,
         }
     }
-}
-
-impl ClusterLink {
-    /// Latency and speed of a copy through host memory over an older PCIe slot.
-    const HOST_LATENCY_S: f64 = 2e-5;
-    const HOST_BYTES_PER_S: f64 = 5e9;
 }
 
 impl Cluster {
@@ -92,19 +162,18 @@ impl Cluster {
     /// `num_devices` logical CPU devices of a host with `memory`.
     pub fn logical_cpus(num_devices: u32, memory: Bytes) -> Self {
         let devices = (0..num_devices).map(|index| ClusterDevice::cpu(index, memory)).collect();
-        Self { devices, links: Vec::new() }
+        Self::of(devices)
     }
 
-    /// The link of an ordered pair: the listed one, else a route through the host.
-    pub fn link(&self, source: DeviceId, target: DeviceId) -> ClusterLink {
+    /// These devices, linked through the host.
+    pub fn of(devices: Vec<ClusterDevice>) -> Self {
+        Self { devices, links: Vec::new(), unlisted: LinkFigures::default(), host_s: 0.0 }
+    }
+
+    /// The link of an ordered pair: the listed one, else [`Cluster::unlisted`].
+    pub fn link(&self, source: DeviceId, target: DeviceId) -> LinkFigures {
         let listed = self.links.iter().find(|link| link.source == source && link.target == target);
-        listed.cloned().unwrap_or(ClusterLink {
-            source,
-            target,
-            latency_s: ClusterLink::HOST_LATENCY_S,
-            bytes_per_s: ClusterLink::HOST_BYTES_PER_S,
-            route: Route::Host,
-        })
+        listed.map_or(self.unlisted, |link| link.figures)
     }
 
     /// Checks that the figures make sense: devices that exist once and can run, links between
@@ -120,6 +189,7 @@ impl Cluster {
         let mut seen = BTreeSet::new();
         for device in &self.devices {
             let ClusterDevice { id, bytes_per_s, flops_per_s, overhead_s, .. } = *device;
+            let Rates { f32, f16, bf16 } = flops_per_s;
             if id == DeviceId::Host {
                 return Err(ClusterError::HostAsDevice);
             }
@@ -128,16 +198,23 @@ impl Cluster {
             }
             let owner = id.to_string();
             positive(&owner, "bytes_per_s", bytes_per_s)?;
-            positive(&owner, "flops_per_s", flops_per_s)?;
+            positive(&owner, "flops_per_s.f32", f32)?;
+            positive(&owner, "flops_per_s.f16", f16)?;
+            positive(&owner, "flops_per_s.bf16", bf16)?;
             not_negative(&owner, "overhead_s", overhead_s)?;
+            positive(&owner, "host_bytes_per_s", device.host_bytes_per_s.unwrap_or(1.0))?;
+            at_least(1.0, &owner, "alone", device.alone)?;
+            not_negative(&owner, "price_per_hour", device.price_per_hour.unwrap_or(0.0))?;
         }
+        not_negative("the cluster", "host_s", self.host_s)?;
+        self.unlisted.check("an unlisted link")?;
         self.check_links(&seen)
     }
 
     fn check_links(&self, devices: &BTreeSet<DeviceId>) -> Result<(), ClusterError> {
         let mut seen = BTreeSet::new();
         for link in &self.links {
-            let ClusterLink { source, target, latency_s, bytes_per_s, .. } = *link;
+            let ClusterLink { source, target, figures } = *link;
             for end in [source, target] {
                 if !devices.contains(&end) {
                     return Err(ClusterError::LinkToNowhere {
@@ -153,12 +230,21 @@ impl Cluster {
                     link_target: target,
                 });
             }
-            let owner = format!("link {source} -> {target}");
-            not_negative(&owner, "latency_s", latency_s)?;
-            positive(&owner, "bytes_per_s", bytes_per_s)?;
+            figures.check(&format!("link {source} -> {target}"))?;
         }
         Ok(())
     }
+}
+
+impl LinkFigures {
+    fn check(&self, owner: &str) -> Result<(), ClusterError> {
+        not_negative(owner, "latency_s", self.latency_s)?;
+        positive(owner, "bytes_per_s", self.bytes_per_s)
+    }
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 fn positive(owner: &str, figure: &'static str, found: f64) -> Result<(), ClusterError> {
@@ -170,10 +256,14 @@ fn positive(owner: &str, figure: &'static str, found: f64) -> Result<(), Cluster
 }
 
 fn not_negative(owner: &str, figure: &'static str, found: f64) -> Result<(), ClusterError> {
-    if found.is_finite() && found >= 0.0 {
+    at_least(0.0, owner, figure, found)
+}
+
+fn at_least(least: f64, owner: &str, figure: &'static str, found: f64) -> Result<(), ClusterError> {
+    if found.is_finite() && found >= least {
         return Ok(());
     }
-    let wanted = "a number of at least 0";
+    let wanted = if least > 0.0 { "a number of at least 1" } else { "a number of at least 0" };
     Err(ClusterError::Figure { owner: owner.to_owned(), figure, wanted, found })
 }
 
@@ -183,8 +273,9 @@ mod tests {
 
     fn two() -> Cluster {
         let cluster = Cluster::logical_cpus(2, Bytes(1 << 30));
-        let link = cluster.link(DeviceId::Cpu(0), DeviceId::Cpu(1));
-        Cluster { links: vec![link], ..cluster }
+        let (source, target) = (DeviceId::Cpu(0), DeviceId::Cpu(1));
+        let figures = LinkFigures::default();
+        Cluster { links: vec![ClusterLink { source, target, figures }], ..cluster }
     }
 
     #[track_caller]
@@ -212,15 +303,15 @@ mod tests {
             "cpu:1: wanted a number above 0 for bytes_per_s, found NaN",
         );
         check(
-            |it| it.devices[0].flops_per_s = 0.0,
-            "cpu:0: wanted a number above 0 for flops_per_s, found 0",
+            |it| it.devices[0].flops_per_s.f32 = 0.0,
+            "cpu:0: wanted a number above 0 for flops_per_s.f32, found 0",
         );
         check(
             |it| it.devices[0].overhead_s = -1.0,
             "cpu:0: wanted a number of at least 0 for overhead_s, found -1",
         );
         check(
-            |it| it.links[0].latency_s = f64::INFINITY,
+            |it| it.links[0].figures.latency_s = f64::INFINITY,
             "link cpu:0 -> cpu:1: wanted a number of at least 0 for latency_s, found inf",
         );
         check(
@@ -240,7 +331,7 @@ mod tests {
     #[test]
     fn unlisted_links_go_through_the_host() {
         let mut cluster = two();
-        cluster.links[0].route = Route::Peer;
+        cluster.links[0].figures.route = Route::Peer;
         assert_eq!(cluster.link(DeviceId::Cpu(0), DeviceId::Cpu(1)).route, Route::Peer);
         assert_eq!(cluster.link(DeviceId::Cpu(1), DeviceId::Cpu(0)).route, Route::Host);
     }

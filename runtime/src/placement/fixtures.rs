@@ -5,7 +5,7 @@ use std::ops::Range;
 use sluicegate_model::{
     config::KvGroup,
     placed::DeviceId,
-    profile::{ModelProfile, UnitKv, UnitProfile, Workspace},
+    profile::{ComputeType, ModelProfile, UnitKv, UnitProfile, Workspace},
     units::{Bytes, Unit, UnitRange},
 };
 
@@ -18,6 +18,7 @@ pub(super) fn model(weights: &[u64], kv: u64, tied_embedding_bytes: u64) -> Mode
         unit: UnitRange { start: unit_idx, end: unit_idx + 1 }.first(num_layers),
         weight_bytes: Bytes(*weight_bytes),
         read_bytes: Bytes(*weight_bytes),
+        experts: None,
         kv: (1..=num_layers)
             .contains(&unit_idx)
             .then_some(UnitKv { group_idx: 0, bytes_per_token: Bytes(kv) }),
@@ -36,6 +37,7 @@ pub(super) fn model(weights: &[u64], kv: u64, tied_embedding_bytes: u64) -> Mode
         hidden_element_bytes: 4,
         vocab: 100,
         max_positions: 1024,
+        compute: ComputeType::F32,
     }
 }
 

@@ -15,7 +15,7 @@ mod policy;
 mod shortfall;
 mod transfers;
 
-pub use cluster::{Cluster, ClusterDevice, ClusterLink, Route};
+pub use cluster::{Cluster, ClusterDevice, ClusterLink, LinkFigures, Rates, Route};
 pub use error::{ClusterError, InvalidPlan, PlanError, Shortfall};
 pub use plan::{Plan, PlanFields, PlannedStage, StageId};
 pub use planner::plan;
