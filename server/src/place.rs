@@ -250,6 +250,8 @@ mod tests {
             limits: Vec::new(),
             short: None,
             fitting_kv_tokens,
+            fits_with_another: None,
+            fits_with_8_bit_kv: false,
         };
         let demand = Demand::of(&request(3, 2, Method::Greedy));
         assert_eq!(demand.fewer_at_once(&shortfall(Some(100))), Some(100));

@@ -165,6 +165,7 @@ mod tests {
             pages_per_group: vec![1],
             batch: 1,
             chunk_tokens: 16,
+            microbatches: 1,
             hidden: 8,
             hidden_element_bytes: 4,
             mask_words: 2,

@@ -16,7 +16,7 @@ use sluicegate_runtime::{
     device::TransferError,
     engine::{EngineFailure, GenerationError},
     pipeline::StageError,
-    placement::{Cluster, Placement, Plan, Policy, plan},
+    placement::{Cluster, LinkFigures, Placement, Plan, Policy, plan},
     sampler::{Method, Multinomial, Penalties},
 };
 
@@ -46,12 +46,15 @@ pub fn gemma3() -> Option<Model> {
     Some(Model::open(&files).expect("the model opens"))
 }
 
-/// The model's plan on `num_devices` logical CPU devices, by `auto`.
+/// The model's plan on `num_devices` logical CPU devices, by `auto`, which is given good reasons to
+/// use them all: links without latency.
 ///
 /// # Panics
-/// Where there is none.
+/// Where there is none, or it leaves a device out.
 pub fn auto_plan(model: &Model, num_devices: u32) -> Plan {
-    make_plan(model, num_devices, Placement::Auto)
+    let plan = make_plan(model, num_devices, Placement::Auto);
+    assert_eq!(plan.stages.len(), num_devices as usize, "{plan}");
+    plan
 }
 
 /// A plan with one stage per device, layers as even as may be.
@@ -71,7 +74,8 @@ fn make_plan(model: &Model, num_devices: u32, placement: Placement) -> Plan {
         stored.kind.num_bytes(&stored.shape).map(|num_bytes| Bytes(num_bytes as u64))
     };
     let profile = ModelProfile::new(&model.config, stored, ElementBytes::default());
-    let cluster = Cluster::logical_cpus(num_devices, Bytes(4 << 30));
+    let unlisted = LinkFigures { latency_s: 0.0, bytes_per_s: 1e12, ..LinkFigures::default() };
+    let cluster = Cluster { unlisted, ..Cluster::logical_cpus(num_devices, Bytes(4 << 30)) };
     let policy = Policy { placement, chunk_tokens: 24, ..Policy::default() };
     plan(&profile, &cluster, &policy).expect("the model fits")
 }

@@ -102,14 +102,11 @@ impl EngineBuilder {
     }
 }
 
-/// Microbatches in flight: one more than stages, so that the last one's tokens come back while the
-/// others are busy; a single stage has nothing to overlap.
 fn scheduler_config(plan: &Plan) -> SchedulerConfig {
-    let num_stages = plan.stages.len();
     SchedulerConfig {
         kv_groups: plan.kv_groups.clone(),
         pages_per_group: plan.pages_per_group.clone(),
-        max_in_flight: if num_stages == 1 { 1 } else { num_stages + 1 },
+        max_in_flight: plan.microbatches,
         token_budget: plan.chunk_tokens.max(1),
     }
 }

@@ -107,8 +107,13 @@ impl Sizes {
     /// needs.
     pub(super) fn stored(&self, units: UnitRange) -> u128 {
         let UnitRange { start, end } = units;
-        let copy = if end == self.num_units() && start > 0 { self.tied_copy } else { 0 };
+        let copy = if end == self.num_units() { self.tied_copy(start) } else { 0 };
         self.weights[end] - self.weights[start] + self.kv[end] - self.kv[start] + copy
+    }
+
+    /// What a span from `start` copies if it has the head.
+    pub(super) fn tied_copy(&self, start: usize) -> u128 {
+        if start > 0 { self.tied_copy } else { 0 }
     }
 
     /// Workspace of one unit.

@@ -26,6 +26,8 @@ pub enum PlanError {
     AllForbidden { known: DeviceList },
     #[error("layers {layers} are given to {device}, which is forbidden")]
     Forbidden { device: DeviceId, layers: LayerRange },
+    #[error("layers {layers} may not be parted, but the model has layers 0..{num_layers}")]
+    Unparted { layers: LayerRange, num_layers: usize },
     #[error("no layers are given to any device")]
     NoLayers,
     #[error("{device} is given the empty range {layers}")]
@@ -40,6 +42,8 @@ pub enum PlanError {
         "{device} is given layers {layers}, but the next layer to be placed is {next}; wanted ranges in order, each layer once"
     )]
     LayersRepeated { device: DeviceId, layers: LayerRange, next: usize },
+    #[error("the model can be placed on fewer devices only; wanted {wanted} at least")]
+    TooFewDevices { wanted: usize },
     #[error(transparent)]
     Infeasible(Box<Shortfall>),
     #[error("the plan does not hold together")]
@@ -65,6 +69,12 @@ pub enum ClusterError {
     Figure { owner: String, figure: &'static str, wanted: &'static str, found: f64 },
 }
 
+impl PlanError {
+    pub(super) fn unknown(field: &'static str, device: DeviceId, known: Vec<DeviceId>) -> Self {
+        Self::UnknownDevice { field, device, known: DeviceList(known) }
+    }
+}
+
 impl From<Shortfall> for PlanError {
     fn from(shortfall: Shortfall) -> Self {
         Self::Infeasible(Box::new(shortfall))
@@ -87,6 +97,10 @@ pub struct Shortfall {
     pub short: Option<(DeviceId, Bytes)>,
     /// The most KV tokens that would fit, where any do.
     pub fitting_kv_tokens: Option<usize>,
+    /// The first device of which one more would do.
+    pub fits_with_another: Option<DeviceId>,
+    /// Whether a cache of one byte for each element would do.
+    pub fits_with_8_bit_kv: bool,
 }
 
 impl std::error::Error for Shortfall {}

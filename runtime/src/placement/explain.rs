@@ -92,6 +92,12 @@ impl fmt::Display for Shortfall {
         if let Some(tokens) = self.fitting_kv_tokens {
             write!(f, "; a KV cache of {tokens} tokens would fit")?;
         }
+        if let Some(device) = self.fits_with_another {
+            write!(f, "; with one more device like {device} it would fit")?;
+        }
+        if self.fits_with_8_bit_kv {
+            write!(f, "; with 8-bit elements the KV cache would fit")?;
+        }
         Ok(())
     }
 }

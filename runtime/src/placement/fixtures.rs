@@ -59,6 +59,7 @@ pub(super) fn plan_of(stages: &[(u32, Range<usize>)]) -> Plan {
         pages_per_group: vec![4],
         batch: 8,
         chunk_tokens: 16,
+        microbatches: 2,
         hidden: 8,
         hidden_element_bytes: 4,
         mask_words: 4,

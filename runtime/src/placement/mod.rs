@@ -3,25 +3,37 @@
 //! Pure: plain data in, plain data out. No device, clock, thread, channel, file or log. `auto` comes
 //! in here and only a [`Plan`] leaves; nothing downstream knows `auto`.
 
-mod balance;
 mod cluster;
 mod cost;
 mod error;
+mod evaluate;
 mod explain;
+mod explanation;
 mod explicit;
 mod plan;
 mod planner;
 mod policy;
+mod prediction;
+mod search;
+mod setting;
 mod shortfall;
 mod transfers;
+mod work;
 
 pub use cluster::{Cluster, ClusterDevice, ClusterLink, LinkFigures, Rates, Route};
 pub use error::{ClusterError, InvalidPlan, PlanError, Shortfall};
+pub use evaluate::Bottleneck;
+pub use explanation::{
+    DeviceShare, Explanation, KvLimit, LeftOut, Limit, ParetoPoint, Relaxation, explain, pareto,
+};
 pub use plan::{Plan, PlanFields, PlannedStage, StageId};
-pub use planner::plan;
+pub use planner::{Solution, plan, predict, solve};
 pub use policy::{KvTokens, Objective, Placement, Policy};
+pub use prediction::{Prediction, Proof, StagePrediction};
 pub use transfers::{Endpoint, Foreseen, Traffic, Transfer, TransferKind};
 
+#[cfg(test)]
+mod exact_tests;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]

@@ -45,6 +45,8 @@ pub struct PlanFields {
     pub batch: usize,
     /// The most new tokens of a microbatch that the workspace is meant for.
     pub chunk_tokens: usize,
+    /// Microbatches in flight.
+    pub microbatches: usize,
     /// Width of the activations.
     pub hidden: usize,
     /// Size of one activation as it crosses a device border.
@@ -126,6 +128,7 @@ impl Plan {
             ("kv_tokens", fields.kv_tokens),
             ("batch", fields.batch),
             ("chunk_tokens", fields.chunk_tokens),
+            ("microbatches", fields.microbatches),
             ("hidden", fields.hidden),
             ("hidden_element_bytes", fields.hidden_element_bytes),
             ("mask_words", fields.mask_words),

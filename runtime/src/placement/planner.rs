@@ -1,233 +1,261 @@
-//! Makes a plan: settles the cache's size, then who holds what.
-//!
-//! `auto` balances bytes for now: over all given devices, in their order, each stage's share of its
-//! device's cap as small as can be. Speeds and links do not count yet.
+//! Makes a plan: settles the cache's size and the number of sequences, then who holds what.
 
 use sluicegate_model::{
     placed::DeviceId,
-    profile::{ModelProfile, UnitKv},
+    profile::ModelProfile,
     step::PAGE_TOKENS,
     units::{Bytes, UnitRange},
 };
 
 use super::{
-    balance,
-    cluster::{Cluster, ClusterDevice},
+    cluster::Cluster,
     cost::{self, Sizes},
-    error::{DeviceList, PlanError},
-    explicit,
+    error::PlanError,
+    evaluate::Stages,
     plan::{Plan, PlanFields, PlannedStage},
-    policy::{KvTokens, Placement, Policy},
+    policy::{KvTokens, Objective, Policy},
+    prediction::{Prediction, Proof},
+    search::{Answer, Found, Search, microbatches},
+    setting::{Layout, Setting},
     shortfall,
 };
 
+/// A plan, and what it is expected to do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Solution {
+    pub plan: Plan,
+    pub prediction: Prediction,
+}
+
 /// Places a model on devices as a policy asks.
 ///
-/// Deterministic. Takes time in the number of devices times the square of the number of units, a
-/// few times over for a cache as large as fits; both numbers are bounded
-/// ([`Cluster::MAX_DEVICES`], [`Plan::MAX_LAYERS`]).
+/// # Errors
+/// As [`solve`].
+pub fn plan(profile: &ModelProfile, cluster: &Cluster, policy: &Policy) -> Result<Plan, PlanError> {
+    Ok(solve(profile, cluster, policy)?.plan)
+}
+
+/// Places a model on devices as a policy asks, and says what the placement will do.
+///
+/// Deterministic. Of all subsets and orders of devices, all cuts and all numbers of microbatches, the
+/// one with the least seconds per token is found ([`Prediction::objective_value`]), as long as the
+/// devices are not too many of too many kinds; then the prediction has a lower bound and a gap.
+///
+/// With `n_c` devices of each of `C` classes, `E = prod(n_c + 1) * C^2` and `L` layers, a limit is
+/// tried in time `E + C^2 L`, a shortest round in `E L^2`; both some dozen times for each number of
+/// microbatches that the bounds do not rule out.
 ///
 /// # Errors
 /// [`PlanError`] if model, devices or policy make no sense, or memory does not suffice.
-pub fn plan(profile: &ModelProfile, cluster: &Cluster, policy: &Policy) -> Result<Plan, PlanError> {
-    check_profile(profile)?;
-    cluster.check()?;
-    check_policy(policy, cluster)?;
-    let task =
-        Task { profile, policy, caps: caps(cluster, policy), layout: layout(profile, policy)? };
-    let (num_pages, stages) = task.settle()?;
-    Ok(Plan::try_from(task.fields(num_pages, &stages))?)
+pub fn solve(
+    profile: &ModelProfile,
+    cluster: &Cluster,
+    policy: &Policy,
+) -> Result<Solution, PlanError> {
+    solve_on(&Setting::new(profile, cluster, policy)?, 1)
 }
 
-/// What a device may hold: its cap, or its memory if that is less, without its reserve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Cap {
-    pub(super) device: DeviceId,
-    pub(super) bytes: Bytes,
+/// Predicts what a finished plan will do under a policy.
+///
+/// # Errors
+/// [`PlanError`] if model, devices or policy make no sense, or the plan uses a device that is not
+/// there.
+pub fn predict(
+    profile: &ModelProfile,
+    cluster: &Cluster,
+    policy: &Policy,
+    plan: &Plan,
+) -> Result<Prediction, PlanError> {
+    let setting = Setting::new(profile, cluster, policy)?;
+    let stages: Vec<_> = plan.stages.iter().map(|stage| (stage.device, stage.units)).collect();
+    let known = |device| setting.devices.iter().any(|usable| usable.id == device);
+    if let Some((device, _)) = stages.iter().find(|(device, _)| !known(*device)) {
+        let known = setting.devices.iter().map(|usable| usable.id).collect();
+        return Err(PlanError::unknown("the plan", *device, known));
+    }
+    let num_sequences = sequences(&setting, plan.kv_tokens / PAGE_TOKENS);
+    let found = best_microbatches(&setting, &stages, num_sequences);
+    Ok(Prediction::new(&setting, &found, num_sequences, Proof::None))
 }
 
-/// Who chooses the stages.
-#[derive(Debug)]
-pub(super) enum Layout {
-    Balanced,
-    Given(Vec<(DeviceId, UnitRange)>),
+/// As [`solve`], on `min_devices` devices at least.
+pub(super) fn solve_on(setting: &Setting<'_>, min_devices: usize) -> Result<Solution, PlanError> {
+    let choice = match &setting.layout {
+        Layout::Given(stages) => given(setting, stages)?,
+        Layout::Auto => auto(setting, min_devices)?,
+    };
+    let prediction = Prediction::new(setting, &choice.found, choice.num_sequences, choice.proof);
+    let fields = fields(setting, &choice);
+    Ok(Solution { plan: Plan::try_from(fields)?, prediction })
 }
 
-/// A planning task that is known to make sense.
-#[derive(Debug)]
-pub(super) struct Task<'a> {
-    pub(super) profile: &'a ModelProfile,
-    pub(super) policy: &'a Policy,
-    /// Of the devices that may be used, in order.
-    pub(super) caps: Vec<Cap>,
-    pub(super) layout: Layout,
+/// What was settled on.
+struct Choice {
+    found: Found,
+    num_sequences: usize,
+    num_pages: usize,
+    proof: Proof,
 }
 
-impl Task<'_> {
-    /// Finds the cache's size, in pages, and the stages.
-    fn settle(&self) -> Result<(usize, Vec<(DeviceId, UnitRange)>), PlanError> {
-        let wanted = match self.policy.kv_tokens {
-            KvTokens::Exactly(tokens) => tokens,
-            KvTokens::AsManyAsFit => self.policy.kv_limit(self.profile.max_positions),
-        }
-        .div_ceil(PAGE_TOKENS);
-        if let Some(stages) = self.stages(&self.sizes(wanted), &self.caps) {
-            return Ok((wanted, stages));
-        }
-        let fitting = self.most_pages(wanted);
-        match (self.policy.kv_tokens, fitting) {
-            (KvTokens::AsManyAsFit, Some(fitting)) => Ok(fitting),
-            (KvTokens::AsManyAsFit, None) => Err(shortfall::explain(self, 1, None).into()),
-            (KvTokens::Exactly(_), fitting) => {
-                let fitting = fitting.map(|(num_pages, _)| num_pages);
-                Err(shortfall::explain(self, wanted, fitting).into())
-            }
-        }
-    }
+/// The given stages with the cache that was asked for, or the most that fits.
+fn given(setting: &Setting<'_>, stages: &Stages) -> Result<Choice, PlanError> {
+    let fits = |num_pages| fits_given(setting, &setting.sizes(num_pages), stages);
+    let num_pages = settle_pages(setting, fits)?;
+    let num_sequences = sequences(setting, num_pages);
+    let found = best_microbatches(setting, stages, num_sequences);
+    Ok(Choice { found, num_sequences, num_pages, proof: Proof::None })
+}
 
-    /// The most pages below `wanted` that fit, with their stages: more pages never fit better.
-    fn most_pages(&self, wanted: usize) -> Option<(usize, Vec<(DeviceId, UnitRange)>)> {
-        let (mut low, mut high) = (0, wanted);
-        let mut best = None;
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            match self.stages(&self.sizes(middle), &self.caps) {
-                Some(stages) => {
-                    best = Some((middle, stages));
-                    low = middle;
-                }
-                None => high = middle,
-            }
-        }
-        best
-    }
-
-    pub(super) fn sizes(&self, num_pages: usize) -> Sizes {
-        let pages = cost::pages_per_group(self.profile, self.policy, num_pages);
-        Sizes::new(self.profile, self.policy, &pages)
-    }
-
-    /// The stages, if they fit.
-    pub(super) fn stages(&self, sizes: &Sizes, caps: &[Cap]) -> Option<Vec<(DeviceId, UnitRange)>> {
-        match &self.layout {
-            Layout::Balanced => balance::balance(sizes, caps),
-            Layout::Given(stages) => caps
-                .iter()
-                .all(|cap| held(sizes, stages, cap.device) <= cap.bytes.0.into())
-                .then(|| stages.clone()),
-        }
-    }
-
-    fn fields(&self, num_pages: usize, stages: &[(DeviceId, UnitRange)]) -> PlanFields {
-        let pages_per_group = cost::pages_per_group(self.profile, self.policy, num_pages);
-        let sizes = Sizes::new(self.profile, self.policy, &pages_per_group);
-        let planned = |&(device, units): &(DeviceId, UnitRange)| {
-            let span = sizes.span(units);
-            PlannedStage {
-                device,
-                units,
-                weight_bytes: cost::bytes(span.weights),
-                kv_bytes: cost::bytes(span.kv),
-                workspace_bytes: cost::bytes(span.workspace),
-                cap_bytes: self
-                    .caps
-                    .iter()
-                    .find(|cap| cap.device == device)
-                    .map_or(Bytes(0), |cap| cap.bytes),
-            }
+/// The best stages for the cache that was asked for; or, for as many tokens as fit, the best of some
+/// numbers of sequences, and then all that its devices can still hold.
+fn auto(setting: &Setting<'_>, min_devices: usize) -> Result<Choice, PlanError> {
+    let mut search = Search::new(setting);
+    let most = settle_pages(setting, |num_pages| search.fits(&setting.sizes(num_pages)))?;
+    let mut best: Option<(f64, Choice)> = None;
+    for num_sequences in sequences_to_try(setting, most) {
+        let num_pages = match setting.policy.kv_tokens {
+            KvTokens::Exactly(_) => most,
+            KvTokens::AsManyAsFit => pages_of(setting, num_sequences).min(most),
         };
-        PlanFields {
-            stages: stages.iter().map(planned).collect(),
-            num_layers: self.profile.num_layers,
-            kv_tokens: num_pages.saturating_mul(PAGE_TOKENS),
-            kv_groups: self.profile.kv_groups.clone(),
-            pages_per_group,
-            batch: self.policy.batch,
-            chunk_tokens: self.policy.chunk_tokens,
-            hidden: self.profile.hidden,
-            hidden_element_bytes: self.profile.hidden_element_bytes,
-            mask_words: self.profile.vocab.div_ceil(32),
+        let limit_s =
+            best.as_ref().map_or(f64::INFINITY, |(per_token, _)| per_token * num_sequences as f64);
+        let sizes = setting.sizes(num_pages);
+        if let Some(answer) = search.best(&sizes, num_sequences, min_devices, limit_s) {
+            let per_token = answer.found.cycle_s / num_sequences as f64;
+            let Answer { found, lower_bound_s, infeasible_s } = answer;
+            let lower_bound_s = lower_bound_s / num_sequences as f64;
+            let proof = Proof::Search { lower_bound_s, infeasible_s };
+            best = Some((per_token, Choice { found, num_sequences, num_pages, proof }));
         }
     }
+    let (_, mut choice) = best.ok_or(PlanError::TooFewDevices { wanted: min_devices })?;
+    if setting.policy.kv_tokens == KvTokens::AsManyAsFit {
+        let fits = |num_pages| fits_given(setting, &setting.sizes(num_pages), &choice.found.stages);
+        choice.num_pages = most_pages(choice.num_pages, limit_pages(setting), fits);
+    }
+    Ok(choice)
+}
+
+/// The numbers of sequences at once whose best placements are compared: all that the cache can hold,
+/// half of them, and so on; but one alone for latency, and all where the cache's size is given.
+fn sequences_to_try(setting: &Setting<'_>, num_pages: usize) -> Vec<usize> {
+    let most = sequences(setting, num_pages);
+    match (setting.policy.objective, setting.policy.kv_tokens) {
+        (Objective::Latency, _) | (_, KvTokens::Exactly(_)) => vec![most],
+        (Objective::Throughput, KvTokens::AsManyAsFit) => {
+            std::iter::successors(Some(most), |it| (*it > 1).then_some(it / 2)).collect()
+        }
+    }
+}
+
+/// The sequences that run at once with a cache of so many pages.
+pub(super) fn sequences(setting: &Setting<'_>, num_pages: usize) -> usize {
+    let batch = match setting.policy.objective {
+        Objective::Throughput => setting.policy.batch,
+        Objective::Latency => 1,
+    };
+    let context = setting.policy.context(setting.profile.max_positions);
+    (num_pages.saturating_mul(PAGE_TOKENS) / context).clamp(1, batch)
+}
+
+/// Pages for so many sequences of the expected length.
+fn pages_of(setting: &Setting<'_>, num_sequences: usize) -> usize {
+    let context = setting.policy.context(setting.profile.max_positions);
+    num_sequences.saturating_mul(context).div_ceil(PAGE_TOKENS)
+}
+
+/// The most pages that a cache of as many tokens as fit gets.
+fn limit_pages(setting: &Setting<'_>) -> usize {
+    setting.policy.kv_limit(setting.profile.max_positions).div_ceil(PAGE_TOKENS)
+}
+
+/// The pages that were asked for, or as many as fit.
+fn settle_pages(
+    setting: &Setting<'_>,
+    mut fits: impl FnMut(usize) -> bool,
+) -> Result<usize, PlanError> {
+    let (wanted, is_exact) = match setting.policy.kv_tokens {
+        KvTokens::Exactly(tokens) => (tokens.div_ceil(PAGE_TOKENS), true),
+        KvTokens::AsManyAsFit => (limit_pages(setting), false),
+    };
+    if fits(wanted) {
+        return Ok(wanted);
+    }
+    let fitting = most_pages(0, wanted, &mut fits);
+    match (is_exact, fitting) {
+        (false, 1..) => Ok(fitting),
+        (false, 0) => Err(shortfall::explain(setting, 1, None).into()),
+        (true, fitting) => {
+            let fitting = (fitting > 0).then_some(fitting);
+            Err(shortfall::explain(setting, wanted, fitting).into())
+        }
+    }
+}
+
+/// The most pages in `low..=high` that fit; `low` is known to, and more pages never fit better.
+pub(super) fn most_pages(low: usize, high: usize, mut fits: impl FnMut(usize) -> bool) -> usize {
+    let (mut low, mut too_many) = (low, high.saturating_add(1).max(low));
+    while too_many - low > 1 {
+        let middle = low + (too_many - low) / 2;
+        if fits(middle) { low = middle } else { too_many = middle }
+    }
+    low
+}
+
+/// The number of microbatches with the shortest cycle for given stages.
+pub(super) fn best_microbatches(
+    setting: &Setting<'_>,
+    stages: &Stages,
+    num_sequences: usize,
+) -> Found {
+    let all = microbatches(num_sequences, setting.devices.len());
+    let found = all.map(|num_microbatches| {
+        let rows = num_sequences.div_ceil(num_microbatches);
+        let costs = setting.costs(rows, stages);
+        let cycle_s = costs.cycle_s(num_microbatches);
+        Found { stages: stages.to_vec(), num_microbatches, cycle_s }
+    });
+    let best = found.reduce(|a, b| if b.cycle_s < a.cycle_s { b } else { a });
+    best.expect("one microbatch is always tried")
+}
+
+/// Whether no device holds more than it may.
+pub(super) fn fits_given(setting: &Setting<'_>, sizes: &Sizes, stages: &Stages) -> bool {
+    setting.devices.iter().all(|it| held(sizes, stages, it.id) <= it.cap.0.into())
 }
 
 /// What all stages of a device hold together.
-pub(super) fn held(sizes: &Sizes, stages: &[(DeviceId, UnitRange)], device: DeviceId) -> u128 {
-    stages
-        .iter()
-        .filter(|(owner, _)| *owner == device)
-        .map(|(_, units)| sizes.span(*units).total())
-        .sum()
+pub(super) fn held(sizes: &Sizes, stages: &Stages, device: DeviceId) -> u128 {
+    let of_device = stages.iter().filter(|(owner, _)| *owner == device);
+    of_device.map(|(_, units)| sizes.span(*units).total()).sum()
 }
 
-fn caps(cluster: &Cluster, policy: &Policy) -> Vec<Cap> {
-    let cap = |device: &ClusterDevice| {
-        let cap = policy.memory_caps.get(&device.id).copied().unwrap_or(device.memory);
-        let bytes = Bytes(cap.min(device.memory).0.saturating_sub(device.reserve.0));
-        Cap { device: device.id, bytes }
-    };
-    let allowed = |device: &&ClusterDevice| !policy.forbidden.contains(&device.id);
-    cluster.devices.iter().filter(allowed).map(cap).collect()
-}
-
-fn layout(profile: &ModelProfile, policy: &Policy) -> Result<Layout, PlanError> {
-    match &policy.placement {
-        Placement::Auto => Ok(Layout::Balanced),
-        Placement::Layers(ranges) => {
-            Ok(Layout::Given(explicit::stages(profile.num_layers, ranges)?))
+fn fields(setting: &Setting<'_>, choice: &Choice) -> PlanFields {
+    let Setting { profile, policy, .. } = setting;
+    let pages_per_group = cost::pages_per_group(profile, policy, choice.num_pages);
+    let sizes = Sizes::new(profile, policy, &pages_per_group);
+    let planned = |&(device, units): &(DeviceId, UnitRange)| {
+        let span = sizes.span(units);
+        PlannedStage {
+            device,
+            units,
+            weight_bytes: cost::bytes(span.weights),
+            kv_bytes: cost::bytes(span.kv),
+            workspace_bytes: cost::bytes(span.workspace),
+            cap_bytes: Bytes(setting.device(device).cap.0),
         }
-    }
-}
-
-fn check_profile(profile: &ModelProfile) -> Result<(), PlanError> {
-    if profile.num_layers > Plan::MAX_LAYERS {
-        let (found, limit) = (profile.num_layers, Plan::MAX_LAYERS);
-        return Err(PlanError::TooManyLayers { found, limit });
-    }
-    let (num_layers, wanted) = (profile.num_layers, profile.num_layers + 2);
-    if profile.units.len() != wanted {
-        return Err(PlanError::Profile { num_layers, wanted, found: profile.units.len() });
-    }
-    let num_groups = profile.kv_groups.len();
-    for unit in &profile.units {
-        match unit.kv {
-            Some(UnitKv { group_idx, .. }) if group_idx >= num_groups => {
-                return Err(PlanError::KvGroup { unit: unit.unit, group_idx, num_groups });
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn check_policy(policy: &Policy, cluster: &Cluster) -> Result<(), PlanError> {
-    let sizes = [
-        ("batch", policy.batch),
-        ("chunk tokens", policy.chunk_tokens),
-        ("kv tokens", if let KvTokens::Exactly(tokens) = policy.kv_tokens { tokens } else { 1 }),
-    ];
-    if let Some((field, _)) = sizes.into_iter().find(|(_, size)| *size == 0) {
-        return Err(PlanError::Zero { field });
-    }
-    let known: Vec<DeviceId> = cluster.devices.iter().map(|device| device.id).collect();
-    let given = match &policy.placement {
-        Placement::Auto => &[][..],
-        Placement::Layers(ranges) => ranges,
     };
-    let named = policy
-        .memory_caps
-        .keys()
-        .map(|device| ("memory caps", *device))
-        .chain(policy.forbidden.iter().map(|device| ("forbidden devices", *device)))
-        .chain(given.iter().map(|(device, _)| ("explicit layers", *device)));
-    if let Some((field, device)) = named.into_iter().find(|(_, device)| !known.contains(device)) {
-        return Err(PlanError::UnknownDevice { field, device, known: DeviceList(known) });
-    }
-    if known.iter().all(|device| policy.forbidden.contains(device)) {
-        return Err(PlanError::AllForbidden { known: DeviceList(known) });
-    }
-    match given.iter().find(|(device, _)| policy.forbidden.contains(device)) {
-        Some(&(device, layers)) => Err(PlanError::Forbidden { device, layers }),
-        None => Ok(()),
+    PlanFields {
+        stages: choice.found.stages.iter().map(planned).collect(),
+        num_layers: profile.num_layers,
+        kv_tokens: choice.num_pages.saturating_mul(PAGE_TOKENS),
+        kv_groups: profile.kv_groups.clone(),
+        pages_per_group,
+        batch: policy.batch,
+        chunk_tokens: policy.chunk_tokens,
+        microbatches: choice.found.num_microbatches,
+        hidden: profile.hidden,
+        hidden_element_bytes: profile.hidden_element_bytes,
+        mask_words: profile.vocab.div_ceil(32),
     }
 }

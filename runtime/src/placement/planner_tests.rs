@@ -7,10 +7,12 @@ use sluicegate_model::{
     config::KvGroup,
     placed::DeviceId::{self, Cpu, Cuda},
     profile::{ModelProfile, Workspace},
-    units::{Bytes, LayerRange, UnitRange},
+    units::{Bytes, LayerRange},
 };
 
-use super::{Cluster, KvTokens, Placement, Plan, PlanError, Policy, cost, fixtures::model, plan};
+use super::{
+    Cluster, KvTokens, Objective, Placement, Plan, PlanError, Policy, Rates, fixtures::model, plan,
+};
 
 fn exactly(tokens: usize) -> Policy {
     Policy { kv_tokens: KvTokens::Exactly(tokens), ..Policy::default() }
@@ -49,80 +51,11 @@ fn any_model() -> impl Strategy<Value = ModelProfile> {
         })
 }
 
-/// The best balanced cut by trying all: devices left empty, largest share, sum of squared shares.
-fn brute_force(profile: &ModelProfile, policy: &Policy, caps: &[u64]) -> Option<(usize, f64, f64)> {
-    fn extend(
-        sizes: &cost::Sizes,
-        caps: &[u64],
-        start: usize,
-        so_far: (usize, f64, f64),
-        best: &mut Option<(usize, f64, f64)>,
-    ) {
-        let Some((cap, others)) = caps.split_first() else {
-            let done = start == sizes.num_units();
-            if done && best.is_none_or(|best| so_far < best) {
-                *best = Some(so_far);
-            }
-            return;
-        };
-        let (empty, largest, squares) = so_far;
-        extend(sizes, others, start, (empty + 1, largest, squares), best);
-        for end in start + 1..=sizes.num_units() {
-            let held = sizes.span(UnitRange { start, end }).total();
-            if held <= u128::from(*cap) {
-                let share = held as f64 / *cap as f64;
-                let longer = (empty, largest.max(share), squares + share * share);
-                extend(sizes, others, end, longer, best);
-            }
-        }
-    }
-    let KvTokens::Exactly(tokens) = policy.kv_tokens else { panic!("the test asks for a number") };
-    let pages = cost::pages_per_group(profile, policy, tokens.div_ceil(16));
-    let mut best = None;
-    extend(&cost::Sizes::new(profile, policy, &pages), caps, 0, (0, 0.0, 0.0), &mut best);
-    best
-}
-
-fn score(plan: &Plan, num_devices: usize) -> (usize, f64, f64) {
-    let shares = plan.stages.iter().map(|it| it.total_bytes().0 as f64 / it.cap_bytes.0 as f64);
-    let empty = num_devices - plan.stages.len();
-    (empty, shares.clone().fold(0.0, f64::max), shares.map(|share| share * share).sum())
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
-    #[test]
-    fn auto_equals_brute_force(
-        profile in any_model(),
-        caps in prop::collection::vec(1..600_u64, 1..5),
-        tokens in 1..40_usize,
-    ) {
-        let (cluster, policy) = capped(tokens, &caps);
-        let found = plan(&profile, &cluster, &policy).ok().map(|plan| score(&plan, caps.len()));
-        prop_assert_eq!(found, brute_force(&profile, &policy, &caps));
-    }
-
-    #[test]
-    fn a_larger_cache_than_the_largest_does_not_fit(
-        profile in any_model(),
-        caps in prop::collection::vec(1..3000_u64, 1..5),
-    ) {
-        let (cluster, policy) = capped(1, &caps);
-        let most = Policy { kv_tokens: KvTokens::AsManyAsFit, ..policy.clone() };
-        let Ok(plan) = plan(&profile, &cluster, &most) else {
-            prop_assert_eq!(brute_force(&profile, &policy, &caps), None);
-            return Ok(());
-        };
-        prop_assert!(plan.kv_tokens <= most.kv_limit(profile.max_positions));
-        if plan.kv_tokens < most.kv_limit(profile.max_positions) {
-            let more = Policy { kv_tokens: KvTokens::Exactly(plan.kv_tokens + 1), ..policy };
-            prop_assert_eq!(brute_force(&profile, &more, &caps), None);
-        }
-    }
-
-    /// Units in order and caps are checked wherever a plan is made; that the given order of devices
-    /// is kept and that the answer is repeated is checked here.
+    /// Units in order and caps are checked wherever a plan is made; that the answer is repeated is
+    /// checked here.
     #[test]
     fn plans_are_valid_and_repeatable(
         profile in any_model(),
@@ -133,7 +66,6 @@ proptest! {
         prop_assert_eq!(&first, &plan(&profile, &cluster, &policy));
         if let Ok(plan) = first {
             prop_assert_eq!(Plan::check(&plan), Ok(()));
-            prop_assert!(plan.stages.is_sorted_by(|a, b| a.device < b.device));
             let weights: u64 = plan.stages.iter().map(|it| it.weight_bytes.0).sum();
             let units: u64 = profile.units.iter().map(|it| it.weight_bytes.0).sum();
             let copied = if plan.stages.len() > 1 { profile.tied_embedding_bytes.0 } else { 0 };
@@ -165,32 +97,58 @@ proptest! {
     }
 }
 
-#[test]
-fn equal_devices_get_equal_bytes() {
-    let (cluster, policy) = capped(16, &[10_000, 10_000]);
-    let found = plan(&model(&[20, 10, 10, 10, 10, 10, 10, 20], 0, 0), &cluster, &policy).unwrap();
-    assert_eq!(stages(&found), [(Cpu(0), 0, 4), (Cpu(1), 4, 8)]);
+/// Units of these many MiB on devices of these speeds, relative to the usual one.
+fn speeds(weights: &[u64], speeds: &[f64]) -> Vec<(DeviceId, usize, usize)> {
+    let weights: Vec<u64> = weights.iter().map(|weight| weight << 20).collect();
+    let num_devices = u32::try_from(speeds.len()).unwrap();
+    let mut cluster = Cluster::logical_cpus(num_devices, Bytes(1 << 40));
+    for (device, speed) in cluster.devices.iter_mut().zip(speeds) {
+        device.bytes_per_s *= speed;
+        device.flops_per_s = Rates::uniform(device.flops_per_s.f32 * speed);
+    }
+    stages(&plan(&model(&weights, 0, 0), &cluster, &exactly(8 * 1024)).unwrap())
 }
 
 #[test]
-fn a_device_with_half_the_cap_gets_half_as_much() {
-    let (cluster, policy) = capped(16, &[20_000, 10_000]);
-    let found = plan(&model(&[10; 12], 0, 0), &cluster, &policy).unwrap();
-    assert_eq!(stages(&found), [(Cpu(0), 0, 8), (Cpu(1), 8, 12)]);
+fn equal_devices_get_equal_work() {
+    let found = speeds(&[1, 10, 10, 10, 10, 10, 10, 1], &[1.0, 1.0]);
+    assert_eq!(found, [(Cpu(0), 0, 4), (Cpu(1), 4, 8)]);
 }
 
 #[test]
-fn devices_that_cannot_help_are_left_out() {
+fn a_device_of_twice_the_speed_gets_twice_the_work() {
+    let found = speeds(&[1, 10, 10, 10, 10, 10, 10, 10, 10, 10, 1], &[1.0, 2.0]);
+    let layers = |device| -> usize {
+        let of_device = found.iter().filter(|(owner, ..)| *owner == device);
+        of_device.map(|(_, start, end)| (*end).min(10) - (*start).max(1)).sum()
+    };
+    assert_eq!((layers(Cpu(0)), layers(Cpu(1))), (3, 6));
+}
+
+#[test]
+fn devices_that_would_slow_the_others_down_are_left_out() {
+    let found = speeds(&[1, 10, 10, 10, 10, 10, 10, 10, 1], &[1.0, 0.01, 1.0]);
+    assert!(found.iter().all(|(device, ..)| *device != Cpu(1)), "{found:?}");
+}
+
+#[test]
+fn one_sequence_runs_on_one_device_if_it_fits() {
+    let profile = model(&[1 << 20; 8], 0, 0);
+    let cluster = Cluster::logical_cpus(3, Bytes(1 << 40));
+    let policy = Policy { objective: Objective::Latency, ..exactly(1024) };
+    assert_eq!(plan(&profile, &cluster, &policy).unwrap().stages.len(), 1);
+    let capped = Cluster::logical_cpus(3, Bytes(5 << 20));
+    assert_eq!(plan(&profile, &capped, &policy).unwrap().stages.len(), 2);
+}
+
+#[test]
+fn devices_without_memory_or_permission_are_left_out() {
     let profile = model(&[10, 10, 10, 10], 0, 0);
-    let (cluster, policy) = capped(16, &[1000, 9, 1000]);
+    let (cluster, policy) = capped(16, &[20, 9, 20]);
     let found = plan(&profile, &cluster, &policy).unwrap();
     assert_eq!(stages(&found), [(Cpu(0), 0, 2), (Cpu(2), 2, 4)]);
 
-    let (cluster, policy) = capped(16, &[1000; 6]);
-    let found = plan(&profile, &cluster, &policy).unwrap();
-    assert_eq!(found.stages.len(), 4, "one for each unit");
-
-    let (cluster, mut policy) = capped(16, &[1000; 3]);
+    let (cluster, mut policy) = capped(16, &[20; 3]);
     policy.forbidden.insert(Cpu(0));
     let found = plan(&profile, &cluster, &policy).unwrap();
     assert_eq!(stages(&found), [(Cpu(1), 0, 2), (Cpu(2), 2, 4)]);
@@ -280,7 +238,7 @@ fn errors_say_what_is_wanted_and_found() {
         forbidden: devices.iter().copied().collect(),
         ..policy
     };
-    let cases: [(&Cluster, Policy); 20] = [
+    let cases: [(&Cluster, Policy); 21] = [
         (&two, exactly(100_000)),
         (&small, exactly(16)),
         (&small, Policy::default()),
@@ -301,6 +259,7 @@ fn errors_say_what_is_wanted_and_found() {
         (&two, given(&[(Cpu(0), 2, 3), (Cpu(1), 0, 2)])),
         (&two, given(&[(Cpu(0), 0, 2)])),
         (&two, given(&[(Cpu(9), 0, 3)])),
+        (&two, Policy { unparted: vec![LayerRange { start: 1, end: 4 }], ..exactly(1) }),
     ];
     let mut text = String::new();
     for (cluster, policy) in cases {
@@ -359,5 +318,5 @@ fn the_largest_model_and_cluster_are_planned_in_time() {
     let profile = model(&vec![1_000_000; Plan::MAX_LAYERS + 2], 4096, 0);
     let cluster = Cluster::logical_cpus(256, Bytes(200_000_000));
     let found = plan(&profile, &cluster, &Policy::default()).unwrap();
-    assert_eq!(found.stages.len(), 256);
+    assert!(found.stages.len() > 20, "{}", found.stages.len());
 }

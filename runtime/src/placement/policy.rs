@@ -26,6 +26,8 @@ pub struct Policy {
     pub memory_caps: BTreeMap<DeviceId, Bytes>,
     /// Devices that get nothing.
     pub forbidden: BTreeSet<DeviceId>,
+    /// Runs of layers that stay together on one device.
+    pub unparted: Vec<LayerRange>,
     pub placement: Placement,
 }
 
@@ -75,6 +77,7 @@ impl Default for Policy {
             kv_tokens: KvTokens::default(),
             memory_caps: BTreeMap::new(),
             forbidden: BTreeSet::new(),
+            unparted: Vec::new(),
             placement: Placement::default(),
         }
     }

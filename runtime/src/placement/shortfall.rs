@@ -2,51 +2,71 @@
 
 use sluicegate_model::{
     placed::DeviceId,
+    profile::ModelProfile,
     step::PAGE_TOKENS,
     units::{Bytes, UnitRange},
 };
 
 use super::{
-    balance,
     cost::{self, Sizes},
     error::Shortfall,
-    planner::{Cap, Layout, Task, held},
+    evaluate::Stages,
+    planner::{fits_given, held},
+    search::Search,
+    setting::{Layout, Setting, Usable},
 };
+
+/// Beyond so many devices what is missing is added up, and not searched for.
+const MAX_SEARCHED: usize = 10;
 
 /// Describes what is missing for `num_pages`, of which `fitting_pages` would fit.
 pub(super) fn explain(
-    task: &Task<'_>,
+    setting: &Setting<'_>,
     num_pages: usize,
     fitting_pages: Option<usize>,
 ) -> Shortfall {
-    let sizes = task.sizes(num_pages);
+    let sizes = setting.sizes(num_pages);
     let whole = sizes.span(UnitRange { start: 0, end: sizes.num_units() });
-    let short = match &task.layout {
-        Layout::Balanced => least_extra(&sizes, &task.caps),
-        Layout::Given(stages) => largest_excess(&sizes, stages, &task.caps),
+    let is_small = setting.devices.len() <= MAX_SEARCHED;
+    let short = match &setting.layout {
+        Layout::Auto if is_small => least_extra(setting, &sizes),
+        Layout::Auto => None,
+        Layout::Given(stages) => largest_excess(setting, &sizes, stages),
     };
     Shortfall {
         weight_bytes: cost::bytes(whole.weights),
         kv_bytes: cost::bytes(whole.kv),
         kv_tokens: num_pages.saturating_mul(PAGE_TOKENS),
         workspace_bytes: cost::bytes(whole.workspace),
-        limits: task.caps.iter().map(|cap| (cap.device, cap.bytes)).collect(),
+        limits: setting.devices.iter().map(|it| (it.id, it.cap)).collect(),
         short,
         fitting_kv_tokens: fitting_pages.map(|pages| pages.saturating_mul(PAGE_TOKENS)),
+        fits_with_another: (setting.layout == Layout::Auto && is_small)
+            .then(|| one_more(setting, &sizes))
+            .flatten(),
+        fits_with_8_bit_kv: fits_with_8_bit_kv(setting, num_pages),
+    }
+}
+
+fn fits(setting: &Setting<'_>, sizes: &Sizes) -> bool {
+    match &setting.layout {
+        Layout::Auto => Search::new(setting).fits(sizes),
+        Layout::Given(stages) => fits_given(setting, sizes, stages),
     }
 }
 
 /// The fewest bytes that make the model fit when one device gets them; the first such device.
-fn least_extra(sizes: &Sizes, caps: &[Cap]) -> Option<(DeviceId, Bytes)> {
+fn least_extra(setting: &Setting<'_>, sizes: &Sizes) -> Option<(DeviceId, Bytes)> {
     // Each device is asked only whether it can do with less than the best before it.
     let whole = sizes.span(UnitRange { start: 0, end: sizes.num_units() }).total();
     let mut least = u64::try_from(whole).ok()?.saturating_add(1);
     let mut found = None;
-    for device_idx in 0..caps.len() {
+    for device_idx in 0..setting.devices.len() {
         let fits_with = |extra: u64| {
-            let mut caps = caps.to_vec();
-            caps[device_idx].bytes.0 = caps[device_idx].bytes.0.saturating_add(extra);
-            balance::fits(sizes, &caps)
+            let mut setting = setting.clone();
+            let cap = &mut setting.devices[device_idx].cap.0;
+            *cap = cap.saturating_add(extra);
+            fits(&setting, sizes)
         };
         if !fits_with(least - 1) {
             continue;
@@ -57,22 +77,40 @@ fn least_extra(sizes: &Sizes, caps: &[Cap]) -> Option<(DeviceId, Bytes)> {
             if fits_with(middle) { high = middle } else { low = middle }
         }
         least = high;
-        found = Some((caps[device_idx].device, Bytes(high)));
+        found = Some((setting.devices[device_idx].id, Bytes(high)));
     }
     found
 }
 
 /// The device that the given stages overfill most.
 fn largest_excess(
+    setting: &Setting<'_>,
     sizes: &Sizes,
-    stages: &[(DeviceId, UnitRange)],
-    caps: &[Cap],
+    stages: &Stages,
 ) -> Option<(DeviceId, Bytes)> {
-    let excess = |cap: &Cap| {
-        held(sizes, stages, cap.device)
-            .checked_sub(cap.bytes.0.into())
-            .map(|excess| (cap.device, cost::bytes(excess)))
+    let excess = |device: &Usable| {
+        let excess = held(sizes, stages, device.id).checked_sub(device.cap.0.into());
+        excess.map(|excess| (device.id, cost::bytes(excess)))
     };
     // Of equals the first, as everywhere.
-    caps.iter().rev().filter_map(excess).max_by_key(|(_, excess)| *excess)
+    setting.devices.iter().rev().filter_map(excess).max_by_key(|(_, excess)| *excess)
+}
+
+/// The first device of which one more would do.
+fn one_more(setting: &Setting<'_>, sizes: &Sizes) -> Option<DeviceId> {
+    let would_do = |device: &&Usable| {
+        let devices = setting.devices.iter().copied().chain([**device]).collect();
+        fits(&setting.with_devices(devices), sizes)
+    };
+    setting.devices.iter().find(would_do).map(|device| device.id)
+}
+
+/// Whether the cache would fit if it took one byte for each element.
+fn fits_with_8_bit_kv(setting: &Setting<'_>, num_pages: usize) -> bool {
+    let mut profile: ModelProfile = setting.profile.clone();
+    for cache in profile.units.iter_mut().filter_map(|unit| unit.kv.as_mut()) {
+        cache.bytes_per_token.0 /= (setting.profile.hidden_element_bytes as u64).max(1);
+    }
+    let setting = setting.with_profile(&profile);
+    fits(&setting, &setting.sizes(num_pages))
 }

@@ -1,0 +1,293 @@
+//! Why a plan is as it is: what binds it, what would help, and why devices were left out.
+//!
+//! Every figure is the answer to a question put to the planner again: with that limit lifted, or
+//! with one device more.
+
+use serde::Serialize;
+use sluicegate_model::{
+    placed::DeviceId,
+    profile::ModelProfile,
+    step::PAGE_TOKENS,
+    units::{Bytes, UnitRange},
+};
+
+use super::{
+    cluster::{Cluster, LinkFigures, Route},
+    error::PlanError,
+    planner::{Solution, fits_given, most_pages, solve_on},
+    policy::Policy,
+    search::Search,
+    setting::{Layout, Setting},
+};
+
+/// What is said about a plan.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Explanation {
+    pub devices: Vec<DeviceShare>,
+    pub left_out: Option<LeftOut>,
+    /// Limits whose lifting would gain most, the best first.
+    pub relaxations: Vec<Relaxation>,
+    pub kv: KvLimit,
+    /// Of the devices used, per million tokens; where all of them have a price.
+    pub price_per_million_tokens: Option<f64>,
+}
+
+/// How a device is used.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct DeviceShare {
+    pub device: DeviceId,
+    pub free_bytes: Bytes,
+    /// The part of a cycle in which it computes, or waits for a transfer that does not overlap.
+    pub busy_share: f64,
+}
+
+/// Devices that the plan does not use.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LeftOut {
+    pub devices: Vec<DeviceId>,
+    pub num_used: usize,
+    /// What the best placement with one device more would do to the tokens per second, as a share of
+    /// them: below zero if it lowers them. None where there is no such placement.
+    pub with_one_more: Option<f64>,
+}
+
+/// A limit, lifted.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Relaxation {
+    pub limit: Limit,
+    /// More tokens per second, as a share of the plan's.
+    pub gain: f64,
+}
+
+/// What may bind a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// The memory of a device.
+    Memory(DeviceId),
+    /// All links between devices.
+    Links,
+    /// The time that the head takes.
+    Head,
+    /// The speed of a device; lifted: a tenth faster.
+    Speed(DeviceId),
+}
+
+/// What the cache holds and who keeps it from holding more.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct KvLimit {
+    pub tokens: usize,
+    /// Tokens that would fit on these stages.
+    pub fitting_tokens: usize,
+    /// The device that is full first.
+    pub device: DeviceId,
+}
+
+/// Beyond so many devices the questions that need a search each are not asked.
+const MAX_ASKED: usize = 16;
+/// A gain below this is none.
+const NOTICEABLE: f64 = 0.005;
+
+/// Explains a plan that [`super::solve`] made from the same three.
+///
+/// # Errors
+/// As [`super::solve`].
+pub fn explain(
+    profile: &ModelProfile,
+    cluster: &Cluster,
+    policy: &Policy,
+    solution: &Solution,
+) -> Result<Explanation, PlanError> {
+    let setting = Setting::new(profile, cluster, policy)?;
+    let asked = setting.devices.len() <= MAX_ASKED;
+    let is_auto = setting.layout == Layout::Auto;
+    let relaxations = if asked { relaxations(&setting, solution) } else { Vec::new() };
+    Ok(Explanation {
+        devices: shares(&setting, solution),
+        left_out: left_out(&setting, solution, asked && is_auto),
+        relaxations,
+        kv: kv_limit(&setting, solution),
+        price_per_million_tokens: price(cluster, solution),
+    })
+}
+
+fn used(solution: &Solution) -> Vec<DeviceId> {
+    let mut devices: Vec<DeviceId> = Vec::new();
+    for stage in &solution.plan.stages {
+        if !devices.contains(&stage.device) {
+            devices.push(stage.device);
+        }
+    }
+    devices
+}
+
+fn shares(setting: &Setting<'_>, solution: &Solution) -> Vec<DeviceShare> {
+    let Solution { plan, prediction } = solution;
+    let share = |device: DeviceId| {
+        let planned = plan.stages.iter().filter(|stage| stage.device == device);
+        let held: u64 = planned.map(|stage| stage.total_bytes().0).sum();
+        let stages = prediction.stages.iter().filter(|stage| stage.device == device);
+        let busy_s: f64 = stages.map(|stage| stage.seconds + stage.blocking_s).sum();
+        DeviceShare {
+            device,
+            free_bytes: Bytes(setting.device(device).cap.0.saturating_sub(held)),
+            busy_share: prediction.microbatches as f64 * busy_s / prediction.cycle_s,
+        }
+    };
+    used(solution).into_iter().map(share).collect()
+}
+
+fn left_out(setting: &Setting<'_>, solution: &Solution, asked: bool) -> Option<LeftOut> {
+    let used = used(solution);
+    let all = setting.devices.iter().map(|usable| usable.id);
+    let devices: Vec<DeviceId> = all.filter(|device| !used.contains(device)).collect();
+    if devices.is_empty() {
+        return None;
+    }
+    let more = || Some(solve_on(setting, used.len() + 1).ok()?.prediction);
+    let with_one_more = if asked { more() } else { None };
+    let with_one_more =
+        with_one_more.map(|it| it.tokens_per_s() / solution.prediction.tokens_per_s() - 1.0);
+    Some(LeftOut { devices, num_used: used.len(), with_one_more })
+}
+
+/// Asks what each limit costs, by lifting it.
+fn relaxations(setting: &Setting<'_>, solution: &Solution) -> Vec<Relaxation> {
+    let now = solution.prediction.tokens_per_s();
+    let gain = |limit: Limit, setting: &Setting<'_>| {
+        let lifted = solve_on(setting, 1).ok()?;
+        Some(Relaxation { limit, gain: lifted.prediction.tokens_per_s() / now - 1.0 })
+    };
+    let used = used(solution);
+    let mut found = Vec::new();
+    for device in &used {
+        let more = setting.change(*device, |usable| usable.cap = Bytes(u64::MAX));
+        found.push(gain(Limit::Memory(*device), &more));
+        let faster = setting.change(*device, |usable| usable.speed = usable.speed.times(1.1));
+        found.push(gain(Limit::Speed(*device), &faster));
+    }
+    if used.len() > 1 {
+        let free =
+            LinkFigures { latency_s: 0.0, bytes_per_s: 1e18, route: Route::Peer, overlaps: true };
+        found.push(gain(Limit::Links, &setting.with_links(free)));
+    }
+    let mut headless = setting.profile.clone();
+    if let Some(head) = headless.units.last_mut() {
+        (head.read_bytes, head.flops_per_token) = (Bytes(0), 0);
+    }
+    found.push(gain(Limit::Head, &setting.with_profile(&headless)));
+    let mut found: Vec<Relaxation> =
+        found.into_iter().flatten().filter(|it| it.gain >= NOTICEABLE).collect();
+    found.sort_by(|a, b| b.gain.total_cmp(&a.gain));
+    found
+}
+
+/// How many tokens the stages could hold, and which device is in the way of more.
+fn kv_limit(setting: &Setting<'_>, solution: &Solution) -> KvLimit {
+    let stages: Vec<(DeviceId, UnitRange)> =
+        solution.plan.stages.iter().map(|stage| (stage.device, stage.units)).collect();
+    let pages = solution.plan.kv_tokens / PAGE_TOKENS;
+    let fits = |num_pages| fits_given(setting, &setting.sizes(num_pages), &stages);
+    // Beyond any memory, and far from overflow.
+    let fitting = most_pages(pages, 1 << 40, fits);
+    let sizes = setting.sizes(fitting + 1);
+    let full = |device: &&DeviceId| {
+        super::planner::held(&sizes, &stages, **device) > setting.device(**device).cap.0.into()
+    };
+    let used = used(solution);
+    let device = *used.iter().find(full).unwrap_or(&used[0]);
+    let fitting_tokens = fitting.saturating_mul(PAGE_TOKENS);
+    KvLimit { tokens: solution.plan.kv_tokens, fitting_tokens, device }
+}
+
+fn price(cluster: &Cluster, solution: &Solution) -> Option<f64> {
+    let of = |device: DeviceId| cluster.devices.iter().find(|it| it.id == device)?.price_per_hour;
+    let per_hour: f64 = used(solution).into_iter().map(of).sum::<Option<f64>>()?;
+    Some(per_hour / 3600.0 / solution.prediction.tokens_per_s() * 1e6)
+}
+
+/// The trade between throughput, cache and the latency of a single sequence.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ParetoPoint {
+    pub kv_tokens: usize,
+    /// Sequences that the cache holds at once.
+    pub sequences: usize,
+    pub tokens_per_s: f64,
+    /// Seconds per token of a sequence that runs alone on these stages.
+    pub single_token_s: f64,
+    #[serde(skip)]
+    pub solution: Solution,
+}
+
+/// Plans for caches of doubling size and both objectives, without those that another one beats in
+/// every respect.
+///
+/// # Errors
+/// As [`super::solve`], if nothing fits at all.
+pub fn pareto(
+    profile: &ModelProfile,
+    cluster: &Cluster,
+    policy: &Policy,
+) -> Result<Vec<ParetoPoint>, PlanError> {
+    let mut points = Vec::new();
+    let context = policy.context(profile.max_positions);
+    let first = super::solve(profile, cluster, policy);
+    let largest = {
+        let setting = Setting::new(profile, cluster, policy)?;
+        let search = Search::new(&setting);
+        most_pages(0, 1 << 32, |num_pages| search.fits(&setting.sizes(num_pages))) * PAGE_TOKENS
+    };
+    if largest == 0 {
+        first?;
+    }
+    let doubling = std::iter::successors(Some(context.min(largest)), |tokens| {
+        (*tokens < largest).then(|| (tokens * 2).min(largest))
+    });
+    for kv_tokens in doubling.filter(|tokens| *tokens > 0) {
+        for objective in [super::Objective::Throughput, super::Objective::Latency] {
+            // As many sequences as the cache holds: that is what a larger one is for.
+            let batch = policy.batch.max(kv_tokens / context).min(MAX_PARETO_BATCH);
+            let kv = super::KvTokens::Exactly(kv_tokens);
+            let policy = Policy { objective, kv_tokens: kv, batch, ..policy.clone() };
+            let Ok(solution) = super::solve(profile, cluster, &policy) else { continue };
+            points.push(point(profile, cluster, &policy, solution)?);
+        }
+    }
+    let beaten = |a: &ParetoPoint, b: &ParetoPoint| {
+        b.kv_tokens >= a.kv_tokens
+            && b.tokens_per_s >= a.tokens_per_s
+            && b.single_token_s <= a.single_token_s
+            && (b.kv_tokens, b.tokens_per_s.to_bits(), b.single_token_s.to_bits())
+                != (a.kv_tokens, a.tokens_per_s.to_bits(), a.single_token_s.to_bits())
+    };
+    let mut kept: Vec<ParetoPoint> = Vec::new();
+    for point in &points {
+        if !points.iter().any(|other| beaten(point, other)) && !kept.contains(point) {
+            kept.push(point.clone());
+        }
+    }
+    Ok(kept)
+}
+
+/// More sequences than a microbatch of any device is meant for.
+const MAX_PARETO_BATCH: usize = 256;
+
+fn point(
+    profile: &ModelProfile,
+    cluster: &Cluster,
+    policy: &Policy,
+    solution: Solution,
+) -> Result<ParetoPoint, PlanError> {
+    let objective = |objective| Policy { objective, ..policy.clone() };
+    let throughput =
+        super::predict(profile, cluster, &objective(super::Objective::Throughput), &solution.plan)?;
+    let alone =
+        super::predict(profile, cluster, &objective(super::Objective::Latency), &solution.plan)?;
+    Ok(ParetoPoint {
+        kv_tokens: solution.plan.kv_tokens,
+        sequences: throughput.sequences,
+        tokens_per_s: throughput.tokens_per_s(),
+        single_token_s: alone.objective_value,
+        solution,
+    })
+}

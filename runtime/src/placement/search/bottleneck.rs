@@ -1,0 +1,79 @@
+//! Whether any chain stays within a limit: the cheaper of the two walks.
+//!
+//! Costs only grow with a stage, so of the chains that end at a node the one that has covered most
+//! units is at least as good as any other: one number for each node. That holds as long as nothing is
+//! lost when a device has nothing left to do: where links differ, or the last device must be another
+//! than the first, see [`relay`].
+
+use super::{
+    limits::Reach,
+    problem::{Chain, Path, Problem},
+    relay,
+};
+
+/// The most units that a chain to each node covers, no device or link being busy longer than
+/// allowed.
+#[derive(Debug)]
+pub(super) struct Furthest {
+    reach: Reach,
+    covered: Vec<usize>,
+}
+
+/// Finds a chain in which nothing is busy for longer than `limit_s`, of the fewest devices.
+///
+/// Takes time in the number of edges of the space, and in classes times units for the tables.
+pub(super) fn within(problem: &Problem<'_>, chain: &Chain, limit_s: f64) -> Option<Path> {
+    if chain.back.is_some_and(|back| back.link_s > limit_s) {
+        return None;
+    }
+    let reach = Reach::new(problem, chain, limit_s);
+    let may_idle = problem.ways.are_uniform() && chain.back.is_none() && problem.min_devices <= 1;
+    if !may_idle {
+        return relay::within(problem, chain, reach);
+    }
+    let space = problem.space;
+    let mut furthest = Furthest { reach, covered: Vec::with_capacity(space.nodes.len()) };
+    for (node_idx, node) in space.nodes.iter().enumerate() {
+        let mut covered = if node.is_first { furthest.reach.first[node.class_idx] } else { 0 };
+        for pred in space.preds(node) {
+            covered = covered.max(furthest.behind(problem, pred, node.class_idx));
+        }
+        furthest.covered.push(covered);
+        let is_end = covered == chain.end && node.num_devices >= problem.min_devices;
+        if is_end && chain.may_end(problem, node_idx) {
+            return Some(furthest.path(problem, node_idx));
+        }
+    }
+    None
+}
+
+impl Furthest {
+    /// Units covered when a device of a class follows a chain.
+    fn behind(&self, problem: &Problem<'_>, pred: usize, class_idx: usize) -> usize {
+        let covered = self.covered[pred];
+        let way_idx = problem.ways.way(problem.space.nodes[pred].class_idx, class_idx);
+        // Nothing is left to do, or nothing was done.
+        match self.reach.ends(class_idx, way_idx).get(covered) {
+            Some(end) if covered > 0 && *end > covered => *end,
+            _ => 0,
+        }
+    }
+
+    fn path(&self, problem: &Problem<'_>, last: usize) -> Path {
+        let mut stages = Vec::new();
+        let mut node_idx = last;
+        loop {
+            let node = &problem.space.nodes[node_idx];
+            let covered = self.covered[node_idx];
+            stages.push((node.class_idx, covered));
+            if node.is_first && self.reach.first[node.class_idx] == covered {
+                break;
+            }
+            let mut preds = problem.space.preds(node);
+            let pred = preds.find(|it| self.behind(problem, *it, node.class_idx) == covered);
+            node_idx = pred.expect("what a node covers was reached from one before it");
+        }
+        stages.reverse();
+        Path(stages)
+    }
+}

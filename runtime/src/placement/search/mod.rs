@@ -1,0 +1,179 @@
+//! The exact search: which devices, in which order, cut where.
+//!
+//! For a number of microbatches `M` the cycle is `max(M * p, R)`, the busiest device or link against
+//! the whole round ([`super::evaluate`]). Both walks over the [`space`] of device chains answer "what
+//! is possible while nothing is busy for longer than `T`": [`bottleneck`] whether anything is,
+//! [`least_sum`] the shortest round. Where the second finds nothing within `limit / M` that goes
+//! round in less than `limit`, there is no cycle below `limit`: that is the certificate.
+
+mod bottleneck;
+mod bound;
+mod least_sum;
+mod limits;
+mod problem;
+mod relay;
+mod round;
+mod space;
+
+use sluicegate_model::{placed::DeviceId, units::UnitRange};
+
+use super::{
+    cost::Sizes, evaluate::Costs, planner::best_microbatches, policy::Objective, setting::Setting,
+};
+use bound::Bound;
+use least_sum::LeastSum;
+use limits::MemoryReach;
+use problem::{Chain, Problem};
+use round::Round;
+use space::Space;
+
+/// Two times that differ by less are one.
+const SAME: f64 = 1e-10;
+
+/// A placement and what it costs.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Found {
+    pub(super) stages: Vec<(DeviceId, UnitRange)>,
+    pub(super) num_microbatches: usize,
+    pub(super) cycle_s: f64,
+}
+
+/// The best placement found, and what is proven of all others.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Answer {
+    pub(super) found: Found,
+    /// No placement has a shorter cycle.
+    pub(super) lower_bound_s: f64,
+    /// With as many microbatches, no placement keeps everything busy for so short a time; none where
+    /// it is not the busiest device or link that counts.
+    pub(super) infeasible_s: Option<f64>,
+}
+
+/// The search over one set of devices.
+#[derive(Debug)]
+pub(super) struct Search<'a> {
+    setting: &'a Setting<'a>,
+    /// Sets of devices; and where those are too many, the devices in one order besides.
+    spaces: Vec<Space>,
+    sums: LeastSum,
+}
+
+impl<'a> Search<'a> {
+    /// The most nodes of a space, for one number of microbatches and for many.
+    const MAX_NODES: (usize, usize) = (60_000, 12_000);
+    /// The most numbers of a table of sums: 64 MiB.
+    const MAX_SUMS: usize = 8 << 20;
+
+    pub(super) fn new(setting: &'a Setting<'a>) -> Self {
+        let max_nodes = match setting.policy.objective {
+            Objective::Latency => Self::MAX_NODES.0,
+            Objective::Throughput => Self::MAX_NODES.1,
+        };
+        let sets = Space::of_sets(setting, max_nodes.min(Self::MAX_SUMS / setting.num_units()));
+        let mut spaces = vec![sets];
+        if !spaces[0].is_complete(setting) {
+            spaces.push(Space::in_order(setting));
+        }
+        Self { setting, spaces, sums: LeastSum::default() }
+    }
+
+    /// Whether any placement fits into memory.
+    pub(super) fn fits(&self, sizes: &Sizes) -> bool {
+        self.spaces.iter().any(|space| {
+            let memory = MemoryReach::new(self.setting, &space.classes, sizes);
+            let problem = Problem::new((self.setting, space, &memory), 1, 1, 1);
+            Chain::all(&problem, sizes)
+                .iter()
+                .any(|chain| bottleneck::within(&problem, chain, f64::INFINITY).is_some())
+        })
+    }
+
+    /// Finds the placement with the shortest cycle for `num_sequences` at once, over all numbers of
+    /// microbatches, on `min_devices` at least; `None` if nothing fits or everything takes as long
+    /// as `cycle_limit_s`.
+    pub(super) fn best(
+        &mut self,
+        sizes: &Sizes,
+        num_sequences: usize,
+        min_devices: usize,
+        cycle_limit_s: f64,
+    ) -> Option<Answer> {
+        let bound = Bound::new(self.setting, sizes);
+        let mut best: Option<Found> = None;
+        let mut lower_bound_s = f64::INFINITY;
+        for space in &self.spaces {
+            let memory = MemoryReach::new(self.setting, &space.classes, sizes);
+            if min_devices <= 1 {
+                let limit_s = best.as_ref().map_or(cycle_limit_s, |found| found.cycle_s);
+                let alone = alone(self.setting, space, &memory, num_sequences);
+                best = alone.filter(|alone| alone.cycle_s < limit_s).or(best);
+            }
+            let parts = (self.setting, space, &memory);
+            let problem = |num_microbatches: usize| {
+                let rows = num_sequences.div_ceil(num_microbatches);
+                Problem::new(parts, rows, num_microbatches, min_devices)
+            };
+            let all = microbatches(num_sequences, self.setting.devices.len());
+            let mut problems: Vec<(f64, Problem<'_>)> =
+                all.map(problem).map(|problem| (bound.cycle_s(&problem, 1), problem)).collect();
+            problems.sort_by(|a, b| a.0.total_cmp(&b.0));
+            for (bound_s, problem) in &problems {
+                let limit_s = best.as_ref().map_or(cycle_limit_s, |found| found.cycle_s);
+                if *bound_s >= limit_s * (1.0 - SAME) {
+                    break;
+                }
+                if !self.spaces[0].is_complete(self.setting) {
+                    let beyond_s = bound.cycle_s(problem, self.spaces[0].max_devices + 1);
+                    lower_bound_s = lower_bound_s.min(beyond_s);
+                }
+                let found = Round::new(problem, &mut self.sums, limit_s).run(sizes);
+                best = found.or(best);
+            }
+        }
+        let found = best?;
+        let lower_bound_s = lower_bound_s.min(found.cycle_s);
+        let infeasible_s = self.infeasible_s(sizes, &found, num_sequences);
+        Some(Answer { found, lower_bound_s, infeasible_s })
+    }
+
+    /// A time just below that of the busiest device or link, if no chain stays within it.
+    fn infeasible_s(&self, sizes: &Sizes, found: &Found, num_sequences: usize) -> Option<f64> {
+        let space = self.spaces.first().filter(|space| space.is_complete(self.setting))?;
+        let memory = MemoryReach::new(self.setting, &space.classes, sizes);
+        let rows = num_sequences.div_ceil(found.num_microbatches);
+        let problem = Problem::new((self.setting, space, &memory), rows, found.num_microbatches, 1);
+        let costs = Costs::of(self.setting, &problem.work, &found.stages);
+        let below_s = costs.bottleneck_s * (1.0 - 10.0 * SAME);
+        let is_feasible = Chain::all(&problem, sizes)
+            .iter()
+            .any(|chain| bottleneck::within(&problem, chain, below_s).is_some());
+        (!is_feasible).then_some(below_s)
+    }
+}
+
+/// The best device to run everything, which may then be faster. Several microbatches are of use
+/// where the host has its part.
+fn alone(
+    setting: &Setting<'_>,
+    space: &Space,
+    memory: &MemoryReach,
+    num_sequences: usize,
+) -> Option<Found> {
+    let units = UnitRange { start: 0, end: setting.num_units() };
+    let classes = space.classes.iter().enumerate();
+    let fitting = classes.filter(|(class_idx, _)| memory.end(*class_idx, 0) == units.end);
+    let found = fitting.map(|(_, class)| {
+        let stages = vec![(setting.devices[class.members[0]].id, units)];
+        best_microbatches(setting, &stages, num_sequences)
+    });
+    found.reduce(|a, b| if b.cycle_s < a.cycle_s { b } else { a })
+}
+
+/// The numbers of microbatches that are tried: each sequence is in one of them, and twice as many as
+/// there can be stages, and two, fill any pipeline.
+pub(super) fn microbatches(
+    num_sequences: usize,
+    num_devices: usize,
+) -> std::ops::RangeInclusive<usize> {
+    1..=num_sequences.clamp(1, 2 * num_devices + 2)
+}

@@ -1,0 +1,121 @@
+//! Whether any chain stays within a limit, where devices are of use that others could spare.
+//!
+//! A device in between may be a better way to the next one, or must be there for the head to come
+//! back from. Then the chain that has covered most is not always the best to continue: every place
+//! where a chain may end counts, as a bit.
+
+use super::{
+    limits::Reach,
+    problem::{Chain, Path, Problem},
+};
+
+/// Where the chains to each node may end, no device or link being busy longer than allowed.
+struct Ends<'a> {
+    problem: &'a Problem<'a>,
+    reach: Reach,
+    /// Per node, a bit for each number of units covered.
+    sets: Vec<u64>,
+    num_words: usize,
+}
+
+/// Finds a chain in which nothing is busy for longer than `reach` says, of the fewest devices.
+///
+/// Takes time in the number of edges of the space, and in nodes times units.
+pub(super) fn within(problem: &Problem<'_>, chain: &Chain, reach: Reach) -> Option<Path> {
+    let num_words = chain.end / 64 + 1;
+    let sets = vec![0; problem.space.nodes.len() * num_words];
+    let mut ends = Ends { problem, reach, sets, num_words };
+    let mut may_cut = vec![0; num_words];
+    for end in (1..=chain.end).filter(|end| problem.setting.may_cut[*end]) {
+        may_cut[end / 64] |= 1 << (end % 64);
+    }
+    for (node_idx, node) in problem.space.nodes.iter().enumerate() {
+        ends.fill(node_idx, &may_cut);
+        let is_end = ends.has(node_idx, chain.end) && node.num_devices >= problem.min_devices;
+        if is_end && chain.may_end(problem, node_idx) {
+            return Some(ends.path(node_idx, chain.end));
+        }
+    }
+    None
+}
+
+impl Ends<'_> {
+    fn has(&self, node_idx: usize, end: usize) -> bool {
+        self.sets[node_idx * self.num_words + end / 64] >> (end % 64) & 1 == 1
+    }
+
+    fn fill(&mut self, node_idx: usize, may_cut: &[u64]) {
+        let Problem { space, ways, .. } = self.problem;
+        let node = &space.nodes[node_idx];
+        let (done, rest) = self.sets.split_at_mut(node_idx * self.num_words);
+        let target = &mut rest[..self.num_words];
+        if node.is_first {
+            set(target, 1, self.reach.first[node.class_idx]);
+        }
+        let mut before = vec![0; self.num_words];
+        for way_idx in 0..ways.into[node.class_idx].len() {
+            before.fill(0);
+            for pred in space.preds(node) {
+                if ways.way(space.nodes[pred].class_idx, node.class_idx) == way_idx {
+                    let words = &done[pred * self.num_words..(pred + 1) * self.num_words];
+                    before.iter_mut().zip(words).for_each(|(all, word)| *all |= word);
+                }
+            }
+            let longest = self.reach.ends(node.class_idx, way_idx);
+            // A later start reaches at least as far.
+            let mut filled = 0;
+            for start in bits(&before).filter(|start| *start < longest.len()) {
+                set(target, (start + 1).max(filled + 1), longest[start]);
+                filled = filled.max(longest[start]);
+            }
+        }
+        target.iter_mut().zip(may_cut).for_each(|(word, may)| *word &= may);
+    }
+
+    fn path(&self, last: usize, end: usize) -> Path {
+        let Problem { space, .. } = self.problem;
+        let mut stages = Vec::new();
+        let (mut node_idx, mut end) = (last, end);
+        loop {
+            let node = &space.nodes[node_idx];
+            stages.push((node.class_idx, end));
+            if node.is_first && end <= self.reach.first[node.class_idx] {
+                break;
+            }
+            let before =
+                space.preds(node).find_map(|pred| Some((pred, self.start(pred, node_idx, end)?)));
+            (node_idx, end) = before.expect("where a chain ends was reached from one before it");
+        }
+        stages.reverse();
+        Path(stages)
+    }
+
+    /// Where a stage of a node may begin behind a chain to end at `end`.
+    fn start(&self, pred: usize, node_idx: usize, end: usize) -> Option<usize> {
+        let Problem { space, ways, .. } = self.problem;
+        let class_idx = space.nodes[node_idx].class_idx;
+        let longest = self.reach.ends(class_idx, ways.way(space.nodes[pred].class_idx, class_idx));
+        (1..end).find(|start| self.has(pred, *start) && longest[*start] >= end)
+    }
+}
+
+/// Sets the bits `first..=last`.
+fn set(words: &mut [u64], first: usize, last: usize) {
+    for bit in first..=last {
+        words[bit / 64] |= 1 << (bit % 64);
+    }
+}
+
+/// The bits that are set, in order.
+fn bits(words: &[u64]) -> impl Iterator<Item = usize> + '_ {
+    words.iter().enumerate().flat_map(|(word_idx, word)| {
+        let mut left = *word;
+        std::iter::from_fn(move || {
+            (left != 0).then(|| {
+                let bit = left.trailing_zeros() as usize;
+                left &= left - 1;
+                word_idx * 64 + bit
+            })
+        })
+    })
+}

@@ -1,0 +1,143 @@
+//! The search for one number of microbatches.
+
+use sluicegate_model::{placed::DeviceId, units::UnitRange};
+
+use super::{
+    Found, SAME, bottleneck,
+    least_sum::LeastSum,
+    problem::{Chain, Path, Problem},
+};
+use crate::placement::{cost::Sizes, evaluate::Costs};
+
+/// The search for one number of microbatches, of cycles below a limit.
+pub(super) struct Round<'a> {
+    problem: &'a Problem<'a>,
+    sums: &'a mut LeastSum,
+    /// Only shorter cycles are wanted.
+    limit_s: f64,
+    best: Option<Best>,
+}
+
+/// The best placement so far.
+struct Best {
+    stages: Vec<(DeviceId, UnitRange)>,
+    cycle_s: f64,
+    round_s: f64,
+}
+
+/// What a shortest round says about other limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Nothing within the limits is worth having; or the round of what was found counts, and with a
+    /// lower limit it cannot be shorter.
+    Done,
+    /// The busiest device or link counts: with a lower limit the cycle may be shorter.
+    Tighter,
+}
+
+impl<'a> Round<'a> {
+    pub(super) fn new(problem: &'a Problem<'a>, sums: &'a mut LeastSum, limit_s: f64) -> Self {
+        Self { problem, sums, limit_s, best: None }
+    }
+
+    /// Finds the shortest cycle, if it is below the limit.
+    pub(super) fn run(mut self, sizes: &Sizes) -> Option<Found> {
+        let headless_s = self.chain(&Chain::whole(self.problem));
+        for chain in Chain::returning(self.problem, sizes) {
+            let is_worth = headless_s + chain.back_s() < self.sum_limit_s();
+            if is_worth {
+                self.chain(&chain);
+            }
+        }
+        let Best { stages, cycle_s, .. } = self.best?;
+        Some(Found { stages, num_microbatches: self.problem.num_microbatches, cycle_s })
+    }
+
+    /// The largest time that anything may be busy for in a cycle that is worth having.
+    fn worth_s(&self) -> f64 {
+        self.limit_s / self.problem.num_microbatches as f64 * (1.0 - SAME)
+    }
+
+    /// The largest sum of stages and hops in such a cycle.
+    fn sum_limit_s(&self) -> f64 {
+        self.limit_s * (1.0 - SAME) - self.problem.setting.cluster.host_s
+    }
+
+    /// Looks for a shorter cycle along one chain, and returns a time below the sum of every worthwhile
+    /// chain that leaves out the last unit of this one.
+    fn chain(&mut self, chain: &Chain) -> f64 {
+        let worth_s = self.worth_s();
+        if bottleneck::within(self.problem, chain, worth_s).is_none() {
+            // A chain without the last unit may still fit.
+            return 0.0;
+        }
+        let next = self.shortest_round(chain, worth_s);
+        let headless_s = self.sums.least(chain.end - 1);
+        if next == Next::Tighter {
+            let least_s = self.least_bottleneck(chain);
+            self.balance(chain, least_s);
+        }
+        headless_s
+    }
+
+    /// Takes the shortest round in which nothing is busy for longer than `at_most_s`.
+    fn shortest_round(&mut self, chain: &Chain, at_most_s: f64) -> Next {
+        let sum_limit_s = self.sum_limit_s();
+        let path = self.sums.within(self.problem, chain, at_most_s, sum_limit_s);
+        let Some(path) = path else { return Next::Done };
+        let costs = self.take(chain, &path);
+        let busy_s = self.problem.num_microbatches as f64 * costs.bottleneck_s;
+        if busy_s > costs.round_s { Next::Tighter } else { Next::Done }
+    }
+
+    /// Keeps a placement if its cycle is shorter, and costs it. Of equal ones fewer stages are
+    /// better, then a shorter round.
+    fn take(&mut self, chain: &Chain, path: &Path) -> Costs {
+        let stages = path.stages(self.problem, chain);
+        let costs = Costs::of(self.problem.setting, &self.problem.work, &stages);
+        let cycle_s = costs.cycle_s(self.problem.num_microbatches);
+        let taken = Best { stages, cycle_s, round_s: costs.round_s };
+        let is_better = match &self.best {
+            _ if cycle_s < self.limit_s * (1.0 - SAME) => true,
+            Some(best) if cycle_s <= best.cycle_s * (1.0 + SAME) => {
+                (taken.stages.len(), taken.round_s) < (best.stages.len(), best.round_s)
+            }
+            _ => false,
+        };
+        if is_better {
+            self.limit_s = self.limit_s.min(cycle_s);
+            self.best = Some(taken);
+        }
+        costs
+    }
+
+    /// The least time that the busiest device or link can have, in a cycle that may be worth having.
+    fn least_bottleneck(&mut self, chain: &Chain) -> f64 {
+        let (mut low, mut high) = (0.0, self.worth_s());
+        while high - low > high * SAME {
+            let middle = low + (high - low) / 2.0;
+            match bottleneck::within(self.problem, chain, middle) {
+                Some(path) => high = self.take(chain, &path).bottleneck_s.min(middle),
+                None => low = middle,
+            }
+        }
+        high
+    }
+
+    /// Finds where the busiest device and the round balance: the round only gets longer as less is
+    /// allowed.
+    fn balance(&mut self, chain: &Chain, least_s: f64) {
+        let mut low = least_s * (1.0 + SAME);
+        self.shortest_round(chain, low);
+        while low < self.worth_s() {
+            // Whatever else is worth having is found here, or there is nothing.
+            if self.shortest_round(chain, self.worth_s()) == Next::Done {
+                return;
+            }
+            let middle = low + (self.worth_s() - low) / 2.0;
+            if self.shortest_round(chain, middle) == Next::Done {
+                low = middle;
+            }
+        }
+    }
+}
