@@ -3,9 +3,9 @@
 //! Owns the resolved configuration. What the file formats call things is the readers' business.
 
 mod check;
-mod gguf;
-mod hub;
-mod keys;
+pub(crate) mod gguf;
+pub(crate) mod hub;
+pub(crate) mod keys;
 #[cfg(test)]
 mod tests;
 
@@ -96,6 +96,28 @@ pub enum KvGroup {
     Window(usize),
 }
 
+impl KvGroup {
+    /// The group of a layer with this window.
+    pub(crate) fn of(window: Option<usize>) -> Self {
+        window.map_or(Self::Full, Self::Window)
+    }
+
+    /// Each group of the layers once, `Full` first.
+    pub(crate) fn all(layers: impl Iterator<Item = Self>) -> Vec<Self> {
+        let mut groups: Vec<Self> = Vec::new();
+        for group in layers {
+            if !groups.contains(&group) {
+                groups.push(group);
+            }
+        }
+        groups.sort_by_key(|group| match group {
+            Self::Full => 0,
+            Self::Window(window) => *window,
+        });
+        groups
+    }
+}
+
 impl ModelConfig {
     /// Reads and checks the configuration of a model.
     ///
@@ -120,25 +142,11 @@ impl ModelConfig {
 
     /// The KV groups of the model, `Full` first; each layer belongs to one.
     pub fn kv_groups(&self) -> Vec<KvGroup> {
-        let mut groups: Vec<KvGroup> = Vec::new();
-        for layer_idx in 0..self.num_layers {
-            let group = self.kv_group(layer_idx);
-            if !groups.contains(&group) {
-                groups.push(group);
-            }
-        }
-        groups.sort_by_key(|group| match group {
-            KvGroup::Full => 0,
-            KvGroup::Window(window) => *window,
-        });
-        groups
+        KvGroup::all((0..self.num_layers).map(|layer_idx| self.kv_group(layer_idx)))
     }
 
     /// The KV group of one layer.
     pub fn kv_group(&self, layer_idx: usize) -> KvGroup {
-        match self.windows.get(layer_idx).copied().flatten() {
-            None => KvGroup::Full,
-            Some(window) => KvGroup::Window(window),
-        }
+        KvGroup::of(self.windows.get(layer_idx).copied().flatten())
     }
 }

@@ -73,6 +73,19 @@ pub enum ConfigError {
     Value { file: PathBuf, key: String, wanted: String, found: String },
 }
 
+/// Why a file cannot be planned for.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    #[error("cannot read {}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{} describes no model: wanted a .gguf or .json file, or a directory", path.display())]
+    Kind { path: PathBuf },
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Weights(#[from] WeightError),
+}
+
 /// Why a weight cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightError {

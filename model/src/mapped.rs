@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use memmap2::{Mmap, MmapMut};
+use memmap2::{Mmap, MmapMut, MmapOptions};
 
 /// A file in memory. Clones share the map.
 #[derive(Debug, Clone)]
@@ -25,11 +25,18 @@ impl MappedFile {
     /// # Errors
     /// What the system says where the file cannot be opened or mapped.
     pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self::open_start(path, usize::MAX)?.0)
+    }
+
+    /// Maps the first `limit` bytes of a file, or all if it is shorter, and says whether it is all.
+    pub(crate) fn open_start(path: &Path, limit: usize) -> io::Result<(Self, bool)> {
         let file = File::open(path)?;
+        let num_bytes = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+        let len = num_bytes.min(limit);
         // SAFETY: the map is only read. As with every memory-mapped model, a process that shortens
         // the file while it is mapped can end this one; the cache never changes a file in place.
-        let map = unsafe { Mmap::map(&file)? };
-        Ok(Self { path: Arc::new(path.to_owned()), map: Arc::new(map) })
+        let map = unsafe { MmapOptions::new().len(len).map(&file)? };
+        Ok((Self { path: Arc::new(path.to_owned()), map: Arc::new(map) }, len == num_bytes))
     }
 
     pub fn path(&self) -> &Path {

@@ -5,7 +5,7 @@
 use super::{Architecture, ModelConfig, Rope, RopeScaling, check::check};
 use crate::{
     error::ConfigError,
-    gguf::{Gguf, StoredKind, Value},
+    gguf::{Gguf, GgufHeader, StoredKind, Value},
     units::TokenId,
 };
 
@@ -42,7 +42,8 @@ pub(super) fn read(gguf: &Gguf) -> Result<ModelConfig, ConfigError> {
     }
     let head_dim = head_dim(&keys, hidden, num_heads)?;
     refuse_unsupported(&keys)?;
-    let windows = windows(&keys, architecture, num_layers)?;
+    let pattern = (architecture == Architecture::Gemma3).then_some(GEMMA_PATTERN);
+    let windows = windows(&keys, pattern, num_layers)?;
     let scale_of = if architecture == Architecture::Gemma3 && num_layers == GEMMA_27B_LAYERS {
         hidden as f64 / num_heads as f64
     } else {
@@ -73,7 +74,7 @@ pub(super) fn read(gguf: &Gguf) -> Result<ModelConfig, ConfigError> {
                 keys.number("attention.layer_norm_rms_epsilon")?,
             )?,
             attention_scale: keys.number("attention.scale")?.unwrap_or(scale_of.powf(-0.5)),
-            rope: Rope { theta, scaling: scaling(&keys, head_dim)? },
+            rope: Rope { theta, scaling: scaling(gguf, &keys, head_dim)? },
             local_rope,
             windows,
             tied: gguf.tensor("output.weight").is_none(),
@@ -111,7 +112,7 @@ fn refuse_unsupported(keys: &Keys<'_>) -> Result<(), ConfigError> {
 }
 
 /// The rows of the embedding: the vocabulary key and the token list may be shorter.
-fn vocab(gguf: &Gguf, hidden: usize) -> Result<usize, ConfigError> {
+pub(crate) fn vocab(gguf: &GgufHeader, hidden: usize) -> Result<usize, ConfigError> {
     let name = "token_embd.weight";
     let missing = || ConfigError::Missing { file: gguf.path().to_owned(), key: name.to_owned() };
     match gguf.tensor(name).ok_or_else(missing)?.shape[..] {
@@ -125,15 +126,15 @@ fn vocab(gguf: &Gguf, hidden: usize) -> Result<usize, ConfigError> {
     }
 }
 
-fn windows(
+/// Per layer, how many positions a token sees; `default` is the pattern of files that have none.
+pub(crate) fn windows(
     keys: &Keys<'_>,
-    architecture: Architecture,
+    default: Option<usize>,
     num_layers: usize,
 ) -> Result<Vec<Option<usize>>, ConfigError> {
     let window = keys.size("attention.sliding_window")?.filter(|window| *window > 0);
     let Some(window) = window else { return Ok(vec![None; num_layers]) };
     let pattern_key = "attention.sliding_window_pattern";
-    let is_gemma = architecture == Architecture::Gemma3;
     let pattern = match keys.value(pattern_key) {
         Some(Value::Array(array)) => {
             let flags = keys.gguf.numbers(array).filter(|flags| flags.len() == num_layers);
@@ -143,7 +144,7 @@ fn windows(
             return Ok(flags.iter().map(|flag| (*flag != 0.0).then_some(window)).collect());
         }
         Some(_) => keys.size(pattern_key)?,
-        None => is_gemma.then_some(GEMMA_PATTERN),
+        None => default,
     };
     let is_full = |layer_idx: usize| match pattern {
         // Every n-th layer sees everything.
@@ -153,17 +154,17 @@ fn windows(
     Ok((0..num_layers).map(|layer_idx| (!is_full(layer_idx)).then_some(window)).collect())
 }
 
-fn scaling(keys: &Keys<'_>, head_dim: usize) -> Result<RopeScaling, ConfigError> {
-    if let Some(info) = keys.gguf.tensor("rope_freqs.weight") {
+fn scaling(gguf: &Gguf, keys: &Keys<'_>, head_dim: usize) -> Result<RopeScaling, ConfigError> {
+    if let Some(info) = gguf.tensor("rope_freqs.weight") {
         if info.kind != StoredKind::F32 || info.shape != [head_dim / 2] {
             return Err(ConfigError::Value {
-                file: keys.gguf.path().to_owned(),
+                file: gguf.path().to_owned(),
                 key: "rope_freqs.weight".to_owned(),
                 wanted: format!("F32 [{}]", head_dim / 2),
                 found: format!("{:?} {:?}", info.kind, info.shape),
             });
         }
-        let bytes = keys.gguf.bytes(info);
+        let bytes = gguf.bytes(info);
         let factors = bytes.as_chunks::<4>().0.iter().map(|item| f32::from_le_bytes(*item));
         return Ok(RopeScaling::Factors(factors.collect()));
     }
@@ -200,9 +201,9 @@ fn end_ids(whole: &Keys<'_>) -> Result<(Option<TokenId>, Vec<TokenId>), ConfigEr
 
 /// Values of one architecture's keys (`llama.block_count`), or of all if the prefix is empty.
 #[derive(Clone, Copy)]
-struct Keys<'a> {
-    gguf: &'a Gguf,
-    prefix: &'a str,
+pub(crate) struct Keys<'a> {
+    pub(crate) gguf: &'a GgufHeader,
+    pub(crate) prefix: &'a str,
 }
 
 impl<'a> Keys<'a> {
@@ -214,7 +215,7 @@ impl<'a> Keys<'a> {
         self.gguf.value(&self.name(key))
     }
 
-    fn wrong(&self, key: &str, wanted: impl Into<String>) -> ConfigError {
+    pub(crate) fn wrong(&self, key: &str, wanted: impl Into<String>) -> ConfigError {
         ConfigError::Value {
             file: self.gguf.path().to_owned(),
             key: self.name(key),
@@ -223,14 +224,14 @@ impl<'a> Keys<'a> {
         }
     }
 
-    fn required<T>(&self, key: &str, value: Option<T>) -> Result<T, ConfigError> {
+    pub(crate) fn required<T>(&self, key: &str, value: Option<T>) -> Result<T, ConfigError> {
         value.ok_or_else(|| ConfigError::Missing {
             file: self.gguf.path().to_owned(),
             key: self.name(key),
         })
     }
 
-    fn size(&self, key: &str) -> Result<Option<usize>, ConfigError> {
+    pub(crate) fn size(&self, key: &str) -> Result<Option<usize>, ConfigError> {
         let size = match self.value(key) {
             None => return Ok(None),
             Some(Value::Unsigned(number)) => usize::try_from(*number).ok(),
@@ -240,11 +241,11 @@ impl<'a> Keys<'a> {
         size.map(Some).ok_or_else(|| self.wrong(key, "a whole number, not negative"))
     }
 
-    fn required_size(&self, key: &str) -> Result<usize, ConfigError> {
+    pub(crate) fn required_size(&self, key: &str) -> Result<usize, ConfigError> {
         self.required(key, self.size(key)?)
     }
 
-    fn number(&self, key: &str) -> Result<Option<f64>, ConfigError> {
+    pub(crate) fn number(&self, key: &str) -> Result<Option<f64>, ConfigError> {
         match self.value(key) {
             None => Ok(None),
             Some(Value::Float(number)) => Ok(Some(*number)),
@@ -254,7 +255,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    fn text(&self, key: &str) -> Result<Option<&'a str>, ConfigError> {
+    pub(crate) fn text(&self, key: &str) -> Result<Option<&'a str>, ConfigError> {
         match self.value(key) {
             None => Ok(None),
             Some(Value::Text(text)) => Ok(Some(text)),

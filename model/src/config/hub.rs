@@ -4,6 +4,7 @@
 //! understood. Defaults are those of the transformers configuration classes.
 
 mod rope;
+mod windows;
 
 use std::{fs, io, path::Path};
 
@@ -12,26 +13,28 @@ use serde_json::{Map, Value};
 use super::{Architecture, ModelConfig, check::check, keys::Keys};
 use crate::{error::ConfigError, units::TokenId};
 
+pub(crate) use windows::WindowRule;
+
 const SUPPORTED: &str = "LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, \
      Qwen3ForCausalLM, Gemma3ForCausalLM or Gemma3ForConditionalGeneration";
 /// Configuration files are a few kilobytes; tokenizer configurations reach a megabyte.
 const MAX_JSON_BYTES: u64 = 64 << 20;
 
 /// What a family's configuration class assumes where the file is silent.
-struct Defaults {
-    hidden: Option<usize>,
-    intermediate: Option<usize>,
-    num_layers: Option<usize>,
-    num_heads: Option<usize>,
+pub(crate) struct Defaults {
+    pub(crate) hidden: Option<usize>,
+    pub(crate) intermediate: Option<usize>,
+    pub(crate) num_layers: Option<usize>,
+    pub(crate) num_heads: Option<usize>,
     /// `None` means one per attention head.
-    num_kv_heads: Option<usize>,
+    pub(crate) num_kv_heads: Option<usize>,
     /// `None` means hidden size over heads.
-    head_dim: Option<usize>,
-    vocab: Option<usize>,
-    max_positions: usize,
-    theta: f64,
-    tied: bool,
-    activation: (&'static str, &'static [&'static str]),
+    pub(crate) head_dim: Option<usize>,
+    pub(crate) vocab: Option<usize>,
+    pub(crate) max_positions: usize,
+    pub(crate) theta: f64,
+    pub(crate) tied: bool,
+    pub(crate) activation: (&'static str, &'static [&'static str]),
 }
 
 const SILU: (&str, &[&str]) = ("hidden_act", &["silu", "swish"]);
@@ -49,7 +52,7 @@ const NOTHING: Defaults = Defaults {
     activation: SILU,
 };
 
-fn defaults(architecture: Architecture) -> Defaults {
+pub(crate) const fn defaults(architecture: Architecture) -> Defaults {
     match architecture {
         Architecture::Llama => NOTHING,
         Architecture::Mistral => {
@@ -152,7 +155,7 @@ pub(super) fn read(directory: &Path) -> Result<ModelConfig, ConfigError> {
             attention_scale: scale_of.powf(-0.5),
             rope,
             local_rope,
-            windows: windows(&text, architecture, num_layers)?,
+            windows: WindowRule::of(architecture).read(&text, num_layers)?,
             tied,
             bos: ends.bos,
             eos: ends.eos,
@@ -205,60 +208,6 @@ fn refuse_unsupported(
     }
     let (key, wanted) = defaults(architecture).activation;
     text.refuse(key, wanted[0], |value| value.as_str().is_some_and(|name| wanted.contains(&name)))
-}
-
-fn windows(
-    text: &Keys<'_>,
-    architecture: Architecture,
-    num_layers: usize,
-) -> Result<Vec<Option<usize>>, ConfigError> {
-    let window = text.size("sliding_window")?;
-    let per_layer = |is_windowed: &dyn Fn(usize) -> bool, window: usize| {
-        (0..num_layers).map(|layer_idx| is_windowed(layer_idx).then_some(window)).collect()
-    };
-    let is_switched = matches!(architecture, Architecture::Qwen2 | Architecture::Qwen3);
-    if is_switched && text.flag("use_sliding_window")? != Some(true) {
-        return Ok(vec![None; num_layers]);
-    }
-    if let Some(types) = text.list("layer_types")? {
-        return layer_types(text, types, num_layers);
-    }
-    Ok(match architecture {
-        Architecture::Llama => vec![None; num_layers],
-        Architecture::Mistral => vec![window; num_layers],
-        Architecture::Qwen2 | Architecture::Qwen3 => {
-            let first = text.size("max_window_layers")?.unwrap_or(28);
-            per_layer(&|layer_idx| layer_idx >= first, window.unwrap_or(4096))
-        }
-        Architecture::Gemma3 => {
-            let pattern = match text.size("sliding_window_pattern")? {
-                Some(pattern) => pattern,
-                None => text.size("_sliding_window_pattern")?.unwrap_or(6),
-            };
-            if pattern == 0 {
-                return Err(text.wrong("sliding_window_pattern", "1 or more"));
-            }
-            let is_windowed = |layer_idx: usize| !(layer_idx + 1).is_multiple_of(pattern);
-            per_layer(&is_windowed, window.unwrap_or(4096))
-        }
-    })
-}
-
-fn layer_types(
-    text: &Keys<'_>,
-    types: &[Value],
-    num_layers: usize,
-) -> Result<Vec<Option<usize>>, ConfigError> {
-    if types.len() != num_layers {
-        return Err(text.wrong("layer_types", format!("{num_layers} entries, one per layer")));
-    }
-    let window = text.size("sliding_window")?;
-    let window_of = |layer_type: &Value| match layer_type.as_str() {
-        Some("full_attention") => Ok(None),
-        Some("sliding_attention") => text.required("sliding_window", window).map(Some),
-        _ => Err(text.wrong("layer_types", "full_attention or sliding_attention each")),
-    };
-    types.iter().map(window_of).collect()
 }
 
 /// The ids that begin and end a sequence: `generation_config.json` before `config.json`.

@@ -8,20 +8,20 @@ use crate::error::ConfigError;
 
 /// The values of one JSON object of a file.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Keys<'a> {
-    pub(super) file: &'a Path,
+pub(crate) struct Keys<'a> {
+    pub(crate) file: &'a Path,
     /// Where the object lies in the file: empty, or ending in a dot.
-    pub(super) prefix: &'a str,
-    pub(super) values: &'a Map<String, Value>,
+    pub(crate) prefix: &'a str,
+    pub(crate) values: &'a Map<String, Value>,
 }
 
 impl<'a> Keys<'a> {
     /// A value that is there and not null.
-    pub(super) fn get(&self, key: &str) -> Option<&'a Value> {
+    pub(crate) fn get(&self, key: &str) -> Option<&'a Value> {
         self.values.get(key).filter(|value| !value.is_null())
     }
 
-    pub(super) fn wrong(&self, key: &str, wanted: impl Into<String>) -> ConfigError {
+    pub(crate) fn wrong(&self, key: &str, wanted: impl Into<String>) -> ConfigError {
         let mut found =
             self.get(key).map_or_else(|| "nothing".to_owned(), std::string::ToString::to_string);
         if found.len() > 80 {
@@ -35,47 +35,47 @@ impl<'a> Keys<'a> {
         }
     }
 
-    pub(super) fn required<T>(&self, key: &str, value: Option<T>) -> Result<T, ConfigError> {
+    pub(crate) fn required<T>(&self, key: &str, value: Option<T>) -> Result<T, ConfigError> {
         value.ok_or_else(|| ConfigError::Missing {
             file: self.file.to_owned(),
             key: format!("{}{key}", self.prefix),
         })
     }
 
-    pub(super) fn size(&self, key: &str) -> Result<Option<usize>, ConfigError> {
+    pub(crate) fn size(&self, key: &str) -> Result<Option<usize>, ConfigError> {
         let Some(value) = self.get(key) else { return Ok(None) };
         let size = value.as_u64().and_then(|size| usize::try_from(size).ok());
         size.map(Some).ok_or_else(|| self.wrong(key, "a whole number, not negative"))
     }
 
-    pub(super) fn number(&self, key: &str) -> Result<Option<f64>, ConfigError> {
+    pub(crate) fn number(&self, key: &str) -> Result<Option<f64>, ConfigError> {
         let Some(value) = self.get(key) else { return Ok(None) };
         value.as_f64().map(Some).ok_or_else(|| self.wrong(key, "a number"))
     }
 
-    pub(super) fn flag(&self, key: &str) -> Result<Option<bool>, ConfigError> {
+    pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, ConfigError> {
         let Some(value) = self.get(key) else { return Ok(None) };
         value.as_bool().map(Some).ok_or_else(|| self.wrong(key, "true or false"))
     }
 
-    pub(super) fn text(&self, key: &str) -> Result<Option<&'a str>, ConfigError> {
+    pub(crate) fn text(&self, key: &str) -> Result<Option<&'a str>, ConfigError> {
         let Some(value) = self.get(key) else { return Ok(None) };
         value.as_str().map(Some).ok_or_else(|| self.wrong(key, "a string"))
     }
 
-    pub(super) fn list(&self, key: &str) -> Result<Option<&'a [Value]>, ConfigError> {
+    pub(crate) fn list(&self, key: &str) -> Result<Option<&'a [Value]>, ConfigError> {
         let Some(value) = self.get(key) else { return Ok(None) };
         let list = value.as_array().map(Vec::as_slice);
         list.map(Some).ok_or_else(|| self.wrong(key, "a list"))
     }
 
-    pub(super) fn object(&self, key: &str) -> Result<Option<&'a Map<String, Value>>, ConfigError> {
+    pub(crate) fn object(&self, key: &str) -> Result<Option<&'a Map<String, Value>>, ConfigError> {
         let Some(value) = self.get(key) else { return Ok(None) };
         value.as_object().map(Some).ok_or_else(|| self.wrong(key, "an object"))
     }
 
     /// Refuses a key that asks for something the decoder does not do.
-    pub(super) fn refuse(
+    pub(crate) fn refuse(
         &self,
         key: &str,
         wanted: &str,

@@ -167,7 +167,7 @@ proptest! {
             for (_, info) in gguf.tensors() {
                 prop_assert_eq!(gguf.bytes(info).len() as u64, info.num_bytes);
             }
-            for array in gguf.header.metadata.values() {
+            for array in gguf.values() {
                 if let Value::Array(array) = array {
                     gguf.numbers(array);
                     if let Some(texts) = gguf.texts(array) {

@@ -6,7 +6,7 @@
 
 mod names;
 mod permute;
-mod safetensors;
+pub(crate) mod safetensors;
 #[cfg(test)]
 mod tests;
 

@@ -20,7 +20,7 @@ use crate::{
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 /// As the safetensors crate allows.
-const MAX_HEADER_BYTES: u64 = 100_000_000;
+pub(crate) const MAX_HEADER_BYTES: u64 = 100_000_000;
 const MAX_INDEX_BYTES: usize = 100_000_000;
 const MAX_DIMS: usize = 8;
 
@@ -68,6 +68,17 @@ impl SafeTensors {
 
 /// The weight files: those of the index, or the one file, or the only one there is.
 fn weight_files(directory: &Path) -> Result<Vec<PathBuf>, WeightError> {
+    let files = candidate_files(directory)?;
+    if files.len() == 1 || directory.join(INDEX).exists() {
+        return Ok(files);
+    }
+    let wanted = format!("{SINGLE}, {INDEX} or one *.safetensors file");
+    let found = format!("{} files", files.len());
+    Err(malformed(directory, "weights".to_owned(), &wanted, &found).into())
+}
+
+/// The weight files of a directory that may hold none, or some of those that its index names.
+pub(crate) fn candidate_files(directory: &Path) -> Result<Vec<PathBuf>, WeightError> {
     let index = directory.join(INDEX);
     if index.exists() {
         return indexed_files(directory, &index);
@@ -84,14 +95,7 @@ fn weight_files(directory: &Path) -> Result<Vec<PathBuf>, WeightError> {
             files.push(path);
         }
     }
-    match files.len() {
-        1 => Ok(files),
-        count => {
-            let wanted = format!("{SINGLE}, {INDEX} or one *.safetensors file");
-            let found = format!("{count} files");
-            Err(malformed(directory, "weights".to_owned(), &wanted, &found).into())
-        }
-    }
+    Ok(files)
 }
 
 /// The files that an index names, each once, as paths in the directory.
@@ -133,7 +137,7 @@ fn is_plain_name(name: &str) -> bool {
         && Path::new(name).extension().is_some_and(|extension| extension == "safetensors")
 }
 
-fn malformed(
+pub(crate) fn malformed(
     file: &Path,
     place: String,
     wanted: impl Into<String>,

@@ -1,0 +1,84 @@
+//! Sliding windows of a `config.json`: which layers have one, by the rule of their family.
+
+use serde_json::Value;
+
+use super::super::{Architecture, keys::Keys};
+use crate::error::ConfigError;
+
+/// Which layers of a family see a window only, where its files do not list them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WindowRule {
+    /// None, whatever `sliding_window` says.
+    Never,
+    /// All, if there is a window.
+    All,
+    /// Those from `max_window_layers` on, if `use_sliding_window`.
+    Switched,
+    /// All but every n-th: as `sliding_window_pattern` says, else this.
+    AllButEvery(usize),
+}
+
+impl WindowRule {
+    pub(crate) const fn of(architecture: Architecture) -> Self {
+        match architecture {
+            Architecture::Llama => Self::Never,
+            Architecture::Mistral => Self::All,
+            Architecture::Qwen2 | Architecture::Qwen3 => Self::Switched,
+            Architecture::Gemma3 => Self::AllButEvery(6),
+        }
+    }
+
+    /// Per layer, how many positions a token sees.
+    pub(crate) fn read(
+        self,
+        text: &Keys<'_>,
+        num_layers: usize,
+    ) -> Result<Vec<Option<usize>>, ConfigError> {
+        let window = text.size("sliding_window")?;
+        let per_layer = |is_windowed: &dyn Fn(usize) -> bool, window: usize| {
+            (0..num_layers).map(|layer_idx| is_windowed(layer_idx).then_some(window)).collect()
+        };
+        if self == Self::Switched && text.flag("use_sliding_window")? != Some(true) {
+            return Ok(vec![None; num_layers]);
+        }
+        if let Some(types) = text.list("layer_types")? {
+            return layer_types(text, types, num_layers);
+        }
+        Ok(match self {
+            Self::Never => vec![None; num_layers],
+            Self::All => vec![window; num_layers],
+            Self::Switched => {
+                let first = text.size("max_window_layers")?.unwrap_or(28);
+                per_layer(&|layer_idx| layer_idx >= first, window.unwrap_or(4096))
+            }
+            Self::AllButEvery(default) => {
+                let pattern = match text.size("sliding_window_pattern")? {
+                    Some(pattern) => pattern,
+                    None => text.size("_sliding_window_pattern")?.unwrap_or(default),
+                };
+                if pattern == 0 {
+                    return Err(text.wrong("sliding_window_pattern", "1 or more"));
+                }
+                let is_windowed = |layer_idx: usize| !(layer_idx + 1).is_multiple_of(pattern);
+                per_layer(&is_windowed, window.unwrap_or(4096))
+            }
+        })
+    }
+}
+
+fn layer_types(
+    text: &Keys<'_>,
+    types: &[Value],
+    num_layers: usize,
+) -> Result<Vec<Option<usize>>, ConfigError> {
+    if types.len() != num_layers {
+        return Err(text.wrong("layer_types", format!("{num_layers} entries, one per layer")));
+    }
+    let window = text.size("sliding_window")?;
+    let window_of = |layer_type: &Value| match layer_type.as_str() {
+        Some("full_attention") => Ok(None),
+        Some("sliding_attention") => text.required("sliding_window", window).map(Some),
+        _ => Err(text.wrong("layer_types", "full_attention or sliding_attention each")),
+    };
+    types.iter().map(window_of).collect()
+}

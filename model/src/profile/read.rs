@@ -1,0 +1,102 @@
+//! From a path to a profile.
+
+use std::{fs, path::Path};
+
+use super::{
+    ComputeType, ModelProfile,
+    costing::{Costing, Elements, StoredSizes},
+    gguf::{self, GgufModel},
+    headers::UnitSizes,
+    hub::{self, HubModel},
+    packing::WeightFormat,
+};
+use crate::{
+    error::{ConfigError, ProfileError},
+    gguf::GgufHeader,
+};
+
+/// In what a planned model is to compute. `None` takes the type of the file's own weights, f16 where
+/// they are quantised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    /// Of the products.
+    pub compute: Option<ComputeType>,
+    /// Of the activations.
+    pub hidden: Option<ComputeType>,
+    /// Bytes of a cached number: one with an 8-bit cache.
+    pub kv_element_bytes: Option<usize>,
+}
+
+impl Target {
+    /// As this runtime computes on a CPU: all in f32.
+    pub const CPU: Self = Self {
+        compute: Some(ComputeType::F32),
+        hidden: Some(ComputeType::F32),
+        kv_element_bytes: Some(4),
+    };
+    /// As accelerators compute: all in the type of the file.
+    pub const ACCELERATOR: Self = Self { compute: None, hidden: None, kv_element_bytes: None };
+
+    fn elements(self, weights: WeightFormat, stored: ComputeType) -> Elements {
+        Elements {
+            weights,
+            hidden: self.hidden.unwrap_or(stored).num_bytes(),
+            kv: self.kv_element_bytes.unwrap_or(stored.num_bytes()),
+            compute: self.compute.unwrap_or(stored),
+        }
+    }
+}
+
+impl Default for Target {
+    fn default() -> Self {
+        Self::CPU
+    }
+}
+
+impl ComputeType {
+    /// Bytes of one number.
+    pub fn num_bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+        }
+    }
+}
+
+pub(super) fn read(path: &Path, target: Target) -> Result<ModelProfile, ProfileError> {
+    let inside = path.join("config.json");
+    let file = if path.is_dir() { &inside } else { path };
+    let io = |source| ProfileError::Io { path: file.to_owned(), source };
+    let is_file = fs::metadata(file).map_err(io)?.is_file();
+    let ending = file.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
+    match ending.as_deref() {
+        // Anything but a plain file may never end.
+        Some("gguf") if is_file => of_gguf(file, target),
+        Some("json") if is_file => of_hub(file, target),
+        _ => Err(ProfileError::Kind { path: file.to_owned() }),
+    }
+}
+
+fn of_gguf(path: &Path, target: Target) -> Result<ModelProfile, ProfileError> {
+    let header = GgufHeader::open(path).map_err(ConfigError::from)?;
+    let GgufModel { outline, sizes, stored } = gguf::read(&header)?;
+    let elements = target.elements(WeightFormat::plain(stored.num_bytes()), stored);
+    let stored = StoredSizes::Units(&sizes);
+    Ok(Costing { outline: &outline, stored, elements }.profile())
+}
+
+fn of_hub(file: &Path, target: Target) -> Result<ModelProfile, ProfileError> {
+    let HubModel { outline, stored, weights } = hub::read(file)?;
+    // Weights next to a file of another name may be those of another model.
+    let directory = file.parent().filter(|_| file.ends_with("config.json"));
+    let sizes = match directory {
+        Some(directory) if directory == Path::new("") => {
+            UnitSizes::of_directory(Path::new("."), outline.tied)?
+        }
+        Some(directory) => UnitSizes::of_directory(directory, outline.tied)?,
+        None => None,
+    };
+    let sizes = sizes.unwrap_or_default();
+    let elements = target.elements(weights, stored);
+    Ok(Costing { outline: &outline, stored: StoredSizes::Units(&sizes), elements }.profile())
+}
