@@ -26,6 +26,7 @@ use sluicegate_tests::{
     engines::auto_plan,
     tiny::{StoredType, TinyFiles, TinyModel},
 };
+use tracing::Span;
 
 /// A pipeline of two stages, driven by hand.
 struct Bench {
@@ -98,7 +99,7 @@ impl Bench {
         };
         let order = Order::on_host(order, vec![sampling]).unwrap();
         let order = self.links.carry(&order, Endpoint::Host, Endpoint::Stage(StageId(0))).unwrap();
-        let microbatch = Microbatch { id, incarnation, order, hidden: None };
+        let microbatch = Microbatch { id, incarnation, order, hidden: None, span: Span::none() };
         self.pipeline.send(StageMessage::Microbatch(microbatch));
     }
 

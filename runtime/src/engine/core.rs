@@ -13,7 +13,7 @@ use sluicegate_model::{
     tokenizer::Tokenizer,
 };
 use tokio::sync::mpsc::UnboundedSender;
-use tracing::trace_span;
+use tracing::{Span, field, trace_span};
 
 use super::{
     Command,
@@ -29,7 +29,7 @@ use crate::{
     placement::{Endpoint, StageId},
     request::RequestId,
     sampler::{Choice, GroupChoices, GroupSampling, MaskError, MaskRule, RowError, Stamp},
-    scheduler::{GroupId, Scheduler, Turn},
+    scheduler::{GroupId, MicrobatchOrder, Scheduler, Turn},
     stream::Event,
 };
 
@@ -77,10 +77,8 @@ impl Core {
     fn serve(&mut self, commands: &Receiver<Command>) -> Result<(), EngineFailure> {
         let events = self.pipeline.events().clone();
         loop {
-            while let Some(turn) =
-                trace_span!("scheduler.step").in_scope(|| self.scheduler.next_turn())
-            {
-                self.send(turn)?;
+            while let Some((turn, span)) = self.next_turn() {
+                self.send(turn, span)?;
             }
             select! {
                 recv(commands) -> command => match command {
@@ -139,8 +137,30 @@ impl Core {
         self.masker.close(group);
     }
 
+    /// The scheduler's next turn, and its span, which goes with the microbatch.
+    fn next_turn(&mut self) -> Option<(Turn, Span)> {
+        let span = trace_span!("scheduler.step", microbatch = field::Empty, tokens = field::Empty);
+        let turn = span.in_scope(|| self.scheduler.next_turn())?;
+        if !span.is_disabled() {
+            self.describe(&span, &turn.microbatch);
+        }
+        Some((turn, span))
+    }
+
+    /// Lets a microbatch's span follow from those of the requests whose rows it carries.
+    fn describe(&self, span: &Span, microbatch: &MicrobatchOrder) {
+        span.record("microbatch", microbatch.id.0);
+        span.record("tokens", microbatch.num_tokens());
+        let groups = microbatch.rows.iter().filter_map(|row| self.groups.get(&row.group));
+        let requests: BTreeSet<RequestId> = groups.map(|group| group.request).collect();
+        for running in requests.iter().filter_map(|request| self.requests.get(request)) {
+            span.follows_from(&running.span);
+        }
+    }
+
     /// Sends a turn: first the masks are begun, then the orders go their way.
-    fn send(&mut self, turn: Turn) -> Result<(), EngineFailure> {
+    fn send(&mut self, turn: Turn, span: Span) -> Result<(), EngineFailure> {
+        let _entered = span.clone().entered();
         let id = turn.microbatch.id;
         let sampled = &turn.microbatch.sampled;
         let sampling: Vec<GroupSampling> = sampled
@@ -162,7 +182,8 @@ impl Core {
         }
         let order = Order::on_host(turn.microbatch, sampling).map_err(EngineFailure::Order)?;
         let order = self.links.carry(&order, Endpoint::Host, first)?;
-        let microbatch = Microbatch { id, incarnation: self.incarnation, order, hidden: None };
+        let microbatch =
+            Microbatch { id, incarnation: self.incarnation, order, hidden: None, span };
         self.send_message(StageMessage::Microbatch(microbatch))
     }
 

@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct RunningRequest {
     events: UnboundedSender<Result<Event, GenerationError>>,
-    span: Span,
+    pub(super) span: Span,
     /// Groups that still run.
     pub(super) groups: Vec<GroupId>,
     usage: Usage,

@@ -4,6 +4,7 @@ use sluicegate_model::{
     placed::Placed,
     step::{Ancestors, Hidden},
 };
+use tracing::Span;
 
 use super::error::StageFailure;
 use crate::{
@@ -29,6 +30,8 @@ pub struct Microbatch {
     pub order: Placed<Order>,
     /// None before the first stage.
     pub hidden: Option<Placed<Hidden>>,
+    /// Its own, which follows from those of its sequences' requests.
+    pub span: Span,
 }
 
 /// What comes back to the scheduler.

@@ -67,20 +67,21 @@ impl Stage {
     }
 
     fn forward(&mut self, microbatch: Microbatch) -> Result<bool, StageError> {
-        let Microbatch { id, incarnation, order, hidden } = microbatch;
+        let Microbatch { id, incarnation, order, hidden, span } = microbatch;
+        let _entered = span.enter();
         if incarnation != self.info.incarnation {
             let wanted = self.info.incarnation;
             return Err(StageError::Incarnation { wanted, found: incarnation });
         }
-        let span = trace_span!("stage.forward", stage = self.info.id.0, microbatch = id.0);
-        let output =
-            span.in_scope(|| self.shard.forward(order.part(|order| &order.step), hidden))?;
+        let output = trace_span!("stage.forward", stage = self.info.id.0, microbatch = id.0)
+            .in_scope(|| self.shard.forward(order.part(|order| &order.step), hidden))?;
         match (output, &mut self.outlet) {
             (ShardOutput::Hidden(hidden), Outlet::Next(next)) => {
                 let (here, there) = (Endpoint::Stage(self.info.id), next_of(self.info.id));
                 let order = self.links.carry(&order, here, there)?;
                 let hidden: Option<Placed<Hidden>> = Some(self.links.carry(&hidden, here, there)?);
-                let microbatch = Microbatch { id, incarnation, order, hidden };
+                let span = span.clone();
+                let microbatch = Microbatch { id, incarnation, order, hidden, span };
                 Ok(next.send(StageMessage::Microbatch(microbatch)).is_ok())
             }
             (ShardOutput::Logits(logits), Outlet::Last(last)) => last.sample(id, &order, &logits),

@@ -41,7 +41,7 @@ pub(super) fn error(got: &[f32], want: &[f32]) -> f32 {
 pub(super) type Oracle<'a> = &'a mut dyn FnMut(&Tensor, usize) -> candle_core::Result<Tensor>;
 
 /// The logits of an oracle's last token.
-pub(super) fn logits(theirs: Oracle<'_>, tokens: &[u32], past: usize) -> Vec<f32> {
+fn logits(theirs: Oracle<'_>, tokens: &[u32], past: usize) -> Vec<f32> {
     let input = ids(tokens).unsqueeze(0).unwrap();
     let logits = theirs(&input, past).unwrap().flatten_all().unwrap();
     #[expect(clippy::disallowed_methods, reason = "a test reads results on the host")]
@@ -49,18 +49,47 @@ pub(super) fn logits(theirs: Oracle<'_>, tokens: &[u32], past: usize) -> Vec<f32
     logits
 }
 
-/// Compares a prompt of 20 tokens and six more, one by one, whole and in shards.
+/// The last logits of each step: a prompt of 20 tokens, and the others one by one.
+fn run(tokens: &[u32], mut last_logits: impl FnMut(&[u32], usize) -> Vec<f32>) -> Vec<Vec<f32>> {
+    let decode = (20..tokens.len()).map(|at| at..at + 1);
+    let steps = [0..20].into_iter().chain(decode);
+    steps.map(|step| last_logits(&tokens[step.clone()], step.start)).collect()
+}
+
+/// The logits of our model along the steps.
+pub(super) fn run_ours(ours: &mut Pipe, tokens: &[u32]) -> Vec<Vec<f32>> {
+    run(tokens, |tokens, past| ours.last_logits(tokens, past))
+}
+
+/// The logits of candle's model along the steps.
+pub(super) fn run_theirs(theirs: Oracle<'_>, tokens: &[u32]) -> Vec<Vec<f32>> {
+    run(tokens, |tokens, past| logits(&mut *theirs, tokens, past))
+}
+
+/// The largest of the steps' errors.
+#[track_caller]
+pub(super) fn largest_error(got: &[Vec<f32>], want: &[Vec<f32>]) -> f32 {
+    assert_eq!(got.len(), want.len());
+    got.iter().zip(want).map(|(got, want)| error(got, want)).fold(0.0, f32::max)
+}
+
+/// Compares a prompt of 20 tokens and six more, whole and in shards.
 #[track_caller]
 pub(super) fn check_model(files: &ModelFiles, theirs: Oracle<'_>) {
     let tokens = tokens(26);
-    let mut whole = pipe(files, &[]);
-    let mut cut = pipe(files, &[1, 4, 8]);
-    for (start, end) in [(0, 20)].into_iter().chain((20..26).map(|at| (at, at + 1))) {
-        let want = logits(theirs, &tokens[start..end], start);
-        let got = whole.last_logits(&tokens[start..end], start);
-        let error = error(&got, &want);
-        assert!(error <= 1e-3, "tokens {start}..{end}: off by {error} of the largest logit");
-        let in_shards = cut.last_logits(&tokens[start..end], start);
-        assert!(got == in_shards, "shards differ from the whole at tokens {start}..{end}");
-    }
+    let got = run_ours(&mut pipe(files, &[]), &tokens);
+    let error = largest_error(&got, &run_theirs(theirs, &tokens));
+    assert!(error <= 1e-3, "off by {error} of the largest logit");
+    assert!(got == run_ours(&mut pipe(files, &[1, 4, 8]), &tokens), "shards differ from the whole");
+}
+
+/// The root mean square of the differences, as a share of that of `want`.
+pub(super) fn spread(got: &[Vec<f32>], want: &[Vec<f32>]) -> f64 {
+    let square = |values: &mut dyn Iterator<Item = f32>| -> f64 {
+        values.map(|value| f64::from(value).powi(2)).sum()
+    };
+    let (got, want) = (got.concat(), want.concat());
+    assert_eq!(got.len(), want.len());
+    let differences = square(&mut got.iter().zip(&want).map(|(got, want)| got - want));
+    (differences / square(&mut want.iter().copied())).sqrt()
 }

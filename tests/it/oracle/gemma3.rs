@@ -1,0 +1,24 @@
+//! Gemma 3 270M, where it is in the cache, against candle's own: K-quants for real.
+
+use sluicegate_model::source::{ModelFiles, ModelSource, Silent};
+
+use super::{compare::tokens, quantized::Run, smollm2::check_products};
+
+fn files() -> Option<ModelFiles> {
+    std::env::var_os("SLUICEGATE_TEST_GEMMA3")?;
+    Some(ModelSource::parse("gemma3-270m").unwrap().resolve(&Silent).unwrap())
+}
+
+#[test]
+fn gemma3_270m_equals_candle() {
+    let Some(files) = files() else { return };
+    let tokens: Vec<u32> = tokens(26).iter().map(|token| token * 1000).collect();
+    let run = Run::new(&files, &tokens, &[7]);
+    run.check("Gemma 3 270M");
+}
+
+#[test]
+fn products_of_gemma3_270m_are_exact_but_for_rounding() {
+    let Some(files) = files() else { return };
+    check_products(&files, 50);
+}
