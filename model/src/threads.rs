@@ -13,6 +13,9 @@ use std::{
     thread::{Builder, JoinHandle},
 };
 
+mod parts;
+pub use parts::Columns;
+
 /// Threads that share one stage's loops. Clones share the same pool.
 #[derive(Clone, Default)]
 pub struct Threads(Option<Arc<Pool>>);
@@ -52,46 +55,7 @@ impl Threads {
             _ => (0..num_parts).for_each(work),
         }
     }
-
-    /// Calls `work` once for every chunk of `chunk_len` elements of `buffer`, with its index; the
-    /// last chunk may be shorter.
-    pub fn for_chunks<T: Send>(
-        &self,
-        buffer: &mut [T],
-        chunk_len: usize,
-        work: impl Fn(usize, &mut [T]) + Sync,
-    ) {
-        let len = buffer.len();
-        if len == 0 {
-            return;
-        }
-        let chunk_len = chunk_len.clamp(1, len);
-        let base = Base(buffer.as_mut_ptr());
-        self.run(len.div_ceil(chunk_len), &|chunk_idx| {
-            let start = chunk_idx * chunk_len;
-            let chunk = chunk_len.min(len - start);
-            // SAFETY: `run` passes each index once, so the chunks do not overlap; each lies within
-            // `buffer`, which stays mutably borrowed until `run` has returned.
-            let chunk = unsafe { std::slice::from_raw_parts_mut(base.at(start), chunk) };
-            work(chunk_idx, chunk);
-        });
-    }
 }
-
-/// Start of a buffer of which every thread takes another part.
-struct Base<T>(*mut T);
-
-impl<T> Base<T> {
-    /// # Safety
-    /// `offset` must lie within the buffer.
-    unsafe fn at(&self, offset: usize) -> *mut T {
-        // SAFETY: the caller's promise.
-        unsafe { self.0.add(offset) }
-    }
-}
-
-// SAFETY: only `Threads::for_chunks` makes one, and it hands each part to a single thread.
-unsafe impl<T: Send> Sync for Base<T> {}
 
 /// A loop in progress: borrowed from the caller of [`Pool::run`], which outlives it.
 #[derive(Clone, Copy)]
@@ -252,6 +216,31 @@ mod tests {
                 });
                 let want: Vec<usize> = (0..len).map(|i| i / 7 + 1).collect();
                 assert_eq!(buffer, want, "{count} threads, {len} elements");
+            }
+        }
+    }
+
+    #[test]
+    fn every_column_of_every_row_is_worked_on_once() {
+        for count in [1, 2, 3] {
+            let threads = threads(count);
+            for (rows, columns) in [(0, 5), (1, 1), (3, 20), (4, 21)] {
+                let mut buffer = vec![0_usize; rows * columns];
+                threads.for_columns(&mut buffer, columns, 8, |span, output| {
+                    let middle = span.len() / 2;
+                    for part in [0..middle, middle..span.len()] {
+                        let first = span.start + part.start;
+                        let mut output = output.part(part);
+                        for row in 0..rows {
+                            for (i, value) in output.row(row).iter_mut().enumerate() {
+                                *value += 100 * row + first + i;
+                            }
+                        }
+                    }
+                });
+                let want: Vec<usize> =
+                    (0..rows * columns).map(|i| 100 * (i / columns) + i % columns).collect();
+                assert_eq!(buffer, want, "{count} threads, {rows} x {columns}");
             }
         }
     }
