@@ -16,7 +16,7 @@ mod x86;
     target_feature = "fma",
     target_feature = "f16c"
 ))]
-pub(crate) use x86::{F32x8, Words};
+pub(crate) use x86::{F32x8, Words, prefetch};
 
 #[cfg(any(
     test,
@@ -43,7 +43,7 @@ mod portable;
     target_feature = "fma",
     target_feature = "f16c"
 )))]
-pub(crate) use portable::{F32x8, Words};
+pub(crate) use portable::{F32x8, Words, prefetch};
 
 /// The values that a byte of a weight may have.
 #[derive(Debug, Clone, Copy)]

@@ -5,7 +5,7 @@
 //! unpacked. The products of a run's bytes are added exactly, as integers; the runs of a row are
 //! added in order. So a product has the same bits wherever its row and its token stand.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{marker::PhantomData, ops, sync::Arc};
 
 use candle_core::{
     Result, bail,
@@ -19,7 +19,7 @@ use super::{
     k_formats::{Q2K, Q3K, Q4K, Q5K, Q6K},
 };
 use crate::{
-    simd::{F32x8, Range, Words},
+    simd::{F32x8, Range, Words, prefetch},
     threads::Columns,
 };
 
@@ -162,7 +162,7 @@ impl<F: Format<LEN, RUNS>, const LEN: usize, const RUNS: usize> Kernel for Block
 
     fn fill(
         &self,
-        rows: std::ops::Range<usize>,
+        rows: ops::Range<usize>,
         input: &Activations<'_>,
         output: &mut Columns<'_, f32>,
     ) -> Result<()> {
@@ -171,15 +171,12 @@ impl<F: Format<LEN, RUNS>, const LEN: usize, const RUNS: usize> Kernel for Block
         let mut buffer = [F32x8::ZERO; TOKENS];
         for first in rows.clone().step_by(8) {
             let num_rows = (rows.end - first).min(8);
-            // Where fewer are left, the last stands in for the missing ones.
-            let group = std::array::from_fn(|r| {
-                &blocks[(first + r.min(num_rows - 1)) * self.num_blocks..][..self.num_blocks]
-            });
+            let group = Group::new(blocks, self.num_blocks, first..first + num_rows);
             for token in (0..input.num_tokens).step_by(TOKENS) {
                 let sums = &mut buffer[..(input.num_tokens - token).min(TOKENS)];
                 let input =
                     Input { blocks: input.blocks(F::FORM), stride: input.num_tokens, token };
-                products::<F, LEN, RUNS>(group, &input, sums);
+                products::<F, LEN, RUNS>(&group, &input, sums);
                 for (i, sums) in sums.iter().enumerate() {
                     let products = &mut output.row(token + i)[first - rows.start..][..num_rows];
                     match products.first_chunk_mut() {
@@ -193,6 +190,37 @@ impl<F: Format<LEN, RUNS>, const LEN: usize, const RUNS: usize> Kernel for Block
     }
 }
 
+/// The blocks of eight rows.
+struct Group<'a, const LEN: usize> {
+    rows: [&'a [[u8; LEN]]; 8],
+    /// All blocks after those of these rows.
+    next: &'a [[u8; LEN]],
+}
+
+impl<'a, const LEN: usize> Group<'a, LEN> {
+    /// Takes eight rows or fewer, for which the last stands in.
+    fn new(blocks: &'a [[u8; LEN]], num_blocks: usize, rows: ops::Range<usize>) -> Self {
+        let next = &blocks[rows.end * num_blocks..];
+        let row =
+            |r: usize| &blocks[(rows.start + r).min(rows.end - 1) * num_blocks..][..num_blocks];
+        Self { rows: std::array::from_fn(row), next }
+    }
+
+    #[inline(always)]
+    fn column(&self, block_idx: usize) -> [&'a [u8; LEN]; 8] {
+        std::array::from_fn(|r| &self.rows[r][block_idx])
+    }
+
+    /// Asks for as much of the next eight rows as one column takes: the processor sees no order in
+    /// eight places read in turn.
+    #[inline(always)]
+    fn prefetch(&self, block_idx: usize) {
+        if let Some(next) = self.next.get(block_idx * 8..block_idx * 8 + 8) {
+            prefetch(next.as_flattened());
+        }
+    }
+}
+
 /// Some of the tokens.
 struct Input<'a> {
     /// `[runs, tokens]`.
@@ -203,33 +231,49 @@ struct Input<'a> {
     token: usize,
 }
 
+impl Input<'_> {
+    /// A run of so many of the tokens.
+    #[inline(always)]
+    fn run(&self, run_idx: usize, num_tokens: usize) -> &[ByteBlock] {
+        &self.blocks[run_idx * self.stride + self.token..][..num_tokens]
+    }
+}
+
 /// Computes the products of eight rows with as many tokens as there are `sums`.
-#[inline(never)]
 fn products<F: Format<LEN, RUNS>, const LEN: usize, const RUNS: usize>(
-    rows: [&[[u8; LEN]]; 8],
+    group: &Group<'_, LEN>,
     input: &Input<'_>,
     sums: &mut [F32x8],
 ) {
     sums.fill(F32x8::ZERO);
-    let num_blocks = rows[0].len();
-    for block_idx in 0..num_blocks {
-        let unpacked = F::unpack(column(&rows, block_idx));
-        for run_idx in 0..RUNS {
-            let run = F::run(&unpacked, run_idx);
-            let start = (block_idx * RUNS + run_idx) * input.stride + input.token;
-            let blocks = &input.blocks[start..][..sums.len()];
-            for (sum, block) in sums.iter_mut().zip(blocks) {
-                *sum = run.multiply::<F, LEN, RUNS>(block, *sum);
-            }
-        }
+    if let [sum] = sums {
+        // The sum of a single token stays in a register.
+        let mut alone = *sum;
+        each_run::<F, LEN, RUNS>(group, |run_idx, run| {
+            alone = run.multiply::<F, LEN, RUNS>(&input.run(run_idx, 1)[0], alone);
+        });
+        *sum = alone;
+        return;
     }
+    each_run::<F, LEN, RUNS>(group, |run_idx, run| {
+        let blocks = input.run(run_idx, sums.len());
+        for (sum, block) in sums.iter_mut().zip(blocks) {
+            *sum = run.multiply::<F, LEN, RUNS>(block, *sum);
+        }
+    });
 }
 
-/// A block of each row.
+/// Unpacks all runs of eight rows.
 #[inline(always)]
-fn column<'a, const LEN: usize>(
-    rows: &[&'a [[u8; LEN]]; 8],
-    block_idx: usize,
-) -> [&'a [u8; LEN]; 8] {
-    std::array::from_fn(|r| &rows[r][block_idx])
+fn each_run<F: Format<LEN, RUNS>, const LEN: usize, const RUNS: usize>(
+    group: &Group<'_, LEN>,
+    mut work: impl FnMut(usize, &Run),
+) {
+    for block_idx in 0..group.rows[0].len() {
+        group.prefetch(block_idx);
+        let unpacked = F::unpack(group.column(block_idx));
+        for run_idx in 0..RUNS {
+            work(block_idx * RUNS + run_idx, &F::run(&unpacked, run_idx));
+        }
+    }
 }

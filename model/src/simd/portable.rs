@@ -170,3 +170,7 @@ impl Shr<usize> for Words {
         Self(self.0.map(|word| word >> bits))
     }
 }
+
+/// Asks for bytes that will be read soon, where the processor can be asked.
+#[inline(always)]
+pub(crate) fn prefetch(_bytes: &[u8]) {}
