@@ -39,8 +39,51 @@ fn main() -> Result<()> {
         })?;
     }
     let transposed = weights.t()?;
-    let ours = Linear::new(vec![Matrix::Dense(weights.clone())], None, threads)?;
-    compare("F32", &|input| input.matmul(&transposed), &|input| ours.forward(input))
+    let ours = Linear::new(vec![Matrix::Dense(weights.clone())], None, threads.clone())?;
+    compare("F32", &|input| input.matmul(&transposed), &|input| ours.forward(input))?;
+    decode(&threads)
+}
+
+/// The products of one token through the default model, with other work between them: alone and
+/// shared by threads.
+fn decode(threads: &Threads) -> Result<()> {
+    const SHAPES: [(usize, usize); 4] = [(576, 960), (576, 576), (576, 3072), (1536, 576)];
+    const LAYERS: usize = 30;
+    const BETWEEN: Duration = Duration::from_micros(10);
+    let layers = |threads: &Threads| -> Result<Vec<(Tensor, Linear)>> {
+        let shapes = SHAPES.iter().cycle().take(LAYERS * SHAPES.len());
+        shapes
+            .map(|(width, rows)| {
+                let weights = Tensor::randn(0f32, 1f32, (*rows, *width), &Device::Cpu)?;
+                let matrix = Arc::new(QTensor::quantize(&weights, GgmlDType::Q4_1)?);
+                let input = Tensor::randn(0f32, 1f32, (1, *width), &Device::Cpu)?;
+                Ok((input, Linear::new(vec![Matrix::Quantized(matrix)], None, threads.clone())?))
+            })
+            .collect()
+    };
+    let token = |layers: &[(Tensor, Linear)]| -> Result<Duration> {
+        let start = Instant::now();
+        for (input, linear) in layers {
+            std::hint::black_box(linear.forward(input)?);
+            let end = Instant::now() + BETWEEN;
+            while Instant::now() < end {}
+        }
+        Ok(start.elapsed().saturating_sub(BETWEEN * u32::try_from(layers.len()).unwrap_or(0)))
+    };
+    let (alone, shared) = (layers(&Threads::inline())?, layers(threads)?);
+    let (mut alone_times, mut shared_times) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        alone_times.push(token(&alone)?);
+        shared_times.push(token(&shared)?);
+    }
+    let [alone, shared] =
+        [alone_times, shared_times].map(|times| median(times).as_secs_f64() * 1e6);
+    show(&format!(
+        "products of one token: {alone:.0} us by one thread, {shared:.0} us by {}: {:.2} x",
+        threads.count(),
+        alone / shared
+    ));
+    Ok(())
 }
 
 type Product<'a> = dyn Fn(&Tensor) -> Result<Tensor> + 'a;

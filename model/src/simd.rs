@@ -3,22 +3,55 @@
 //! Owns every CPU intrinsic of the crate. The lanes make the order of additions part of a kernel's
 //! text, so a row's bits depend on its own values alone.
 
-#[cfg(all(target_arch = "x86_64", target_feature = "avx2", target_feature = "fma"))]
+#[cfg(all(
+    target_arch = "x86_64",
+    target_feature = "avx2",
+    target_feature = "fma",
+    target_feature = "f16c"
+))]
 mod x86;
-#[cfg(all(target_arch = "x86_64", target_feature = "avx2", target_feature = "fma"))]
-pub(crate) use x86::{Bytes32, F32x8, Signed32};
+#[cfg(all(
+    target_arch = "x86_64",
+    target_feature = "avx2",
+    target_feature = "fma",
+    target_feature = "f16c"
+))]
+pub(crate) use x86::{F32x8, Words, prefetch};
 
 #[cfg(any(
     test,
-    not(all(target_arch = "x86_64", target_feature = "avx2", target_feature = "fma"))
+    not(all(
+        target_arch = "x86_64",
+        target_feature = "avx2",
+        target_feature = "fma",
+        target_feature = "f16c"
+    ))
 ))]
 #[cfg_attr(
-    all(target_arch = "x86_64", target_feature = "avx2", target_feature = "fma"),
+    all(
+        target_arch = "x86_64",
+        target_feature = "avx2",
+        target_feature = "fma",
+        target_feature = "f16c"
+    ),
     expect(dead_code, reason = "tests compare a part of it with the intrinsics")
 )]
 mod portable;
-#[cfg(not(all(target_arch = "x86_64", target_feature = "avx2", target_feature = "fma")))]
-pub(crate) use portable::{Bytes32, F32x8, Signed32};
+#[cfg(not(all(
+    target_arch = "x86_64",
+    target_feature = "avx2",
+    target_feature = "fma",
+    target_feature = "f16c"
+)))]
+pub(crate) use portable::{F32x8, Words, prefetch};
+
+/// The values that a byte of a weight may have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Range {
+    /// From zero to this, at most 127.
+    UpTo(u8),
+    Signed,
+}
 
 /// `a * b + c`, fused where the processor does so at full speed.
 #[inline(always)]
@@ -92,27 +125,81 @@ mod tests {
         assert!(exp(f32::NAN).is_nan());
     }
 
+    /// Bytes that look random.
+    fn bytes<const N: usize>(seed: usize) -> [u8; N] {
+        let mut state = seed;
+        std::array::from_fn(|_| {
+            state = (state * 1_664_525 + 1_013_904_223) % (1 << 32);
+            state.to_le_bytes()[3]
+        })
+    }
+
+    #[track_caller]
+    fn check_lanes(got: F32x8, want: portable::F32x8) {
+        assert_eq!(got.to_array().map(f32::to_bits), want.to_array().map(f32::to_bits));
+    }
+
     #[test]
-    fn intrinsics_and_portable_code_agree_on_bytes() {
-        let nibbles: [u8; 16] = std::array::from_fn(|i| (i * 37 + 11) as u8);
-        let signed: [u8; 32] = std::array::from_fn(|i| (i as i32 * 91 % 256) as u8);
-        let y: [i8; 32] = std::array::from_fn(|i| ((i as i32 * 57 + 3) % 255 - 127) as i8);
-        let high = 0xA5C3_19F0;
-        let check = |got: f32, want: f32| assert_eq!(got.to_bits(), want.to_bits());
-        check(
-            Bytes32::nibbles(&nibbles).dot(&y, -7).sum(),
-            portable::Bytes32::nibbles(&nibbles).dot(&y, -7).sum(),
-        );
-        check(
-            Bytes32::nibbles(&nibbles).with_fifth_bits(high).dot(&y, 3).sum(),
-            portable::Bytes32::nibbles(&nibbles).with_fifth_bits(high).dot(&y, 3).sum(),
-        );
-        check(
-            Signed32::load(&signed).dot(&y).sum(),
-            portable::Signed32::load(&signed).dot(&y).sum(),
-        );
-        let want: i32 =
-            signed.iter().zip(&y).map(|(a, b)| i32::from(a.cast_signed()) * i32::from(*b)).sum();
-        check(Signed32::load(&signed).dot(&y).sum(), want as f32);
+    fn intrinsics_and_portable_code_agree_on_words() {
+        let rows: [[u8; 16]; 8] = std::array::from_fn(bytes);
+        let rows = std::array::from_fn(|r| &rows[r]);
+        let (got, want) = (Words::transpose(rows), portable::Words::transpose(rows));
+        for (got, want) in got.into_iter().zip(want) {
+            for i in 0..4 {
+                check_lanes(got.byte(i), want.byte(i));
+                check_lanes(got.signed_byte(i), want.signed_byte(i));
+                check_lanes((got >> (2 * i)).byte(3), (want >> (2 * i)).byte(3));
+                check_lanes((got << (2 * i)).byte(0), (want << (2 * i)).byte(0));
+            }
+            for first in [0, 4, 20, 28] {
+                let (got, want) = (got.bits_to_bytes(first), want.bits_to_bytes(first));
+                (0..4).for_each(|i| check_lanes(got.byte(i), want.byte(i)));
+            }
+            // Without infinities and NaN, whose bits may differ.
+            let (got, want) = (got & 0xBFFF_BFFF, want & 0xBFFF_BFFF);
+            check_lanes(got.low_half(), want.low_half());
+            check_lanes(got.high_half(), want.high_half());
+            check_lanes((got | got << 4).byte(2), (want | want << 4).byte(2));
+        }
+    }
+
+    /// Compares with sums of numbers, for weights and inputs as large as they may be as well.
+    #[track_caller]
+    fn check_dot(range: Range, weight: impl Fn(u8) -> u8) {
+        let inputs: [[i8; 32]; 3] =
+            [bytes::<32>(99).map(|byte| byte.cast_signed().max(-127)), [127; 32], [-127; 32]];
+        for input in inputs {
+            let rows: [[u8; 32]; 8] = std::array::from_fn(|r| match r {
+                0 => [weight(127); 32],
+                1 => [weight(128); 32],
+                2 => [weight(255); 32],
+                _ => bytes::<32>(r).map(&weight),
+            });
+            let half = |start: usize| -> [Words; 4] {
+                Words::transpose(std::array::from_fn(|r| rows[r][start..].first_chunk().unwrap()))
+            };
+            let halves = [half(0), half(16)].concat();
+            let words: [Words; 8] = std::array::from_fn(|i| halves[i].prepare(range));
+            let sum: i32 = input.iter().map(|byte| i32::from(*byte)).sum();
+            let quads: [[i8; 4]; 8] =
+                std::array::from_fn(|i| std::array::from_fn(|j| input[4 * i + j]));
+            let got = Words::dot(&words, &quads, sum as f32, range).to_array();
+            let value = |byte: u8| match range {
+                Range::UpTo(_) => i32::from(byte),
+                Range::Signed => i32::from(byte.cast_signed()),
+            };
+            for (row, got) in rows.iter().zip(got) {
+                let products = row.iter().zip(input).map(|(a, b)| value(*a) * i32::from(b));
+                assert_eq!(got.to_bits(), (products.sum::<i32>() as f32).to_bits(), "{range:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn products_of_bytes_are_exact() {
+        for largest in [3, 7, 15, 31, 63] {
+            check_dot(Range::UpTo(largest), |byte| byte & largest);
+        }
+        check_dot(Range::Signed, |byte| byte);
     }
 }

@@ -1,17 +1,21 @@
 //! The threads that a stage computes with: its own, or only the caller's.
 //!
-//! Owns the pool and the splitting of buffers over it. Never touches a process-wide pool, never
-//! spins, and lets no result depend on how many threads there are.
+//! Owns the pool and the splitting of buffers over it. Never touches a process-wide pool, spins for
+//! tens of microseconds at most, and lets no result depend on how many threads there are.
 
 use std::{
     num::NonZero,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     thread::{Builder, JoinHandle},
+    time::{Duration, Instant},
 };
+
+mod parts;
+pub use parts::Columns;
 
 /// Threads that share one stage's loops. Clones share the same pool.
 #[derive(Clone, Default)]
@@ -52,46 +56,7 @@ impl Threads {
             _ => (0..num_parts).for_each(work),
         }
     }
-
-    /// Calls `work` once for every chunk of `chunk_len` elements of `buffer`, with its index; the
-    /// last chunk may be shorter.
-    pub fn for_chunks<T: Send>(
-        &self,
-        buffer: &mut [T],
-        chunk_len: usize,
-        work: impl Fn(usize, &mut [T]) + Sync,
-    ) {
-        let len = buffer.len();
-        if len == 0 {
-            return;
-        }
-        let chunk_len = chunk_len.clamp(1, len);
-        let base = Base(buffer.as_mut_ptr());
-        self.run(len.div_ceil(chunk_len), &|chunk_idx| {
-            let start = chunk_idx * chunk_len;
-            let chunk = chunk_len.min(len - start);
-            // SAFETY: `run` passes each index once, so the chunks do not overlap; each lies within
-            // `buffer`, which stays mutably borrowed until `run` has returned.
-            let chunk = unsafe { std::slice::from_raw_parts_mut(base.at(start), chunk) };
-            work(chunk_idx, chunk);
-        });
-    }
 }
-
-/// Start of a buffer of which every thread takes another part.
-struct Base<T>(*mut T);
-
-impl<T> Base<T> {
-    /// # Safety
-    /// `offset` must lie within the buffer.
-    unsafe fn at(&self, offset: usize) -> *mut T {
-        // SAFETY: the caller's promise.
-        unsafe { self.0.add(offset) }
-    }
-}
-
-// SAFETY: only `Threads::for_chunks` makes one, and it hands each part to a single thread.
-unsafe impl<T: Send> Sync for Base<T> {}
 
 /// A loop in progress: borrowed from the caller of [`Pool::run`], which outlives it.
 #[derive(Clone, Copy)]
@@ -121,18 +86,42 @@ impl Job {
     }
 }
 
+/// How long a worker looks for the next job before it sleeps.
+///
+/// Sleeping and waking cost about as much as a small product, of which a token takes hundreds; so
+/// this is a little longer than what lies between two of them.
+const WORKER_SPIN: Duration = Duration::from_micros(50);
+
+/// How long the caller looks for the workers to leave before it sleeps: as long as a part of a
+/// small product takes. A worker that needs longer may be waiting for the caller's processor.
+const CALLER_SPIN: Duration = Duration::from_micros(5);
+
+/// Where two looks lie further apart, or workers take longer to leave, other work has taken a
+/// processor. Spinning then takes time from the threads waited for.
+const LONGEST_LOOK: Duration = Duration::from_micros(20);
+const LONGEST_LEAVE: Duration = Duration::from_micros(500);
+
+/// For so many jobs after that, no thread spins.
+const NUM_CALM: u32 = 4096;
+
 #[derive(Default)]
 struct State {
     job: Option<Job>,
-    /// Counts the jobs, so that a worker joins each at most once.
-    turn: u64,
-    num_helping: usize,
+    num_sleeping: usize,
+    /// Whether the caller of [`Pool::run`] sleeps.
+    caller_sleeps: bool,
     closing: bool,
 }
 
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
+    /// Counts the jobs, so that a worker joins each at most once. Changes under the lock only.
+    turn: AtomicU64,
+    /// Workers in the current job. Changes under the lock only.
+    num_helping: AtomicUsize,
+    /// Jobs until threads spin again.
+    num_calm: AtomicU32,
     posted: Condvar,
     left: Condvar,
 }
@@ -141,6 +130,66 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // The state is plain numbers, whole after every statement: poison means nothing here.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the workers of a change of `state`, and wakes those that sleep.
+    fn post(&self, state: MutexGuard<'_, State>) {
+        self.turn.fetch_add(1, Ordering::Release);
+        let wakes = state.num_sleeping > 0;
+        drop(state);
+        if wakes {
+            self.posted.notify_all();
+        }
+    }
+
+    /// Spins until `ready`, but no longer than `limit`, and not at all beside other work.
+    fn spin(&self, limit: Duration, ready: impl Fn() -> bool) {
+        let start = Instant::now();
+        let mut last = start;
+        while !ready() && self.num_calm.load(Ordering::Relaxed) == 0 {
+            for _ in 0..8 {
+                std::hint::spin_loop();
+            }
+            let now = Instant::now();
+            if now - last > LONGEST_LOOK {
+                self.num_calm.store(NUM_CALM, Ordering::Relaxed);
+            }
+            if now - start > limit {
+                return;
+            }
+            last = now;
+        }
+    }
+
+    /// Waits for a turn after `last_turn`.
+    fn next_turn(&self, last_turn: u64) -> MutexGuard<'_, State> {
+        let ready = || self.turn.load(Ordering::Acquire) != last_turn;
+        self.spin(WORKER_SPIN, ready);
+        let mut state = self.lock();
+        state.num_sleeping += 1;
+        while !ready() {
+            state = self.posted.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.num_sleeping -= 1;
+        state
+    }
+
+    /// Waits until no worker is in the job, which none can join any more.
+    fn all_left(&self) {
+        let ready = || self.num_helping.load(Ordering::Acquire) == 0;
+        let start = Instant::now();
+        self.spin(CALLER_SPIN, ready);
+        let mut state = self.lock();
+        state.caller_sleeps = true;
+        while !ready() {
+            state = self.left.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.caller_sleeps = false;
+        drop(state);
+        let num_calm = self.num_calm.load(Ordering::Relaxed);
+        let num_calm =
+            if start.elapsed() > LONGEST_LEAVE { NUM_CALM } else { num_calm.saturating_sub(1) };
+        self.num_calm.store(num_calm, Ordering::Relaxed);
     }
 }
 
@@ -181,17 +230,11 @@ impl Pool {
         };
         let mut state = self.shared.lock();
         state.job = Some(job);
-        state.turn += 1;
-        drop(state);
-        self.shared.posted.notify_all();
+        self.shared.post(state);
         job.help();
         // Workers that have not joined by now are too late, and not waited for.
-        let mut state = self.shared.lock();
-        state.job = None;
-        while state.num_helping > 0 {
-            state = self.shared.left.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        drop(state);
+        self.shared.lock().job = None;
+        self.shared.all_left();
         drop(turn);
         assert!(!panicked.load(Ordering::Relaxed), "a kernel panicked");
     }
@@ -199,8 +242,9 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.shared.lock().closing = true;
-        self.shared.posted.notify_all();
+        let mut state = self.shared.lock();
+        state.closing = true;
+        self.shared.post(state);
         for worker in self.workers.drain(..) {
             // A worker catches what its kernels do, so it has nothing to report.
             let _ = worker.join();
@@ -210,22 +254,19 @@ impl Drop for Pool {
 
 fn serve(shared: &Shared) {
     let mut last_turn = 0;
-    let mut state = shared.lock();
     loop {
+        let state = shared.next_turn(last_turn);
         if state.closing {
             return;
         }
-        let Some(job) = state.job.filter(|_| state.turn != last_turn) else {
-            state = shared.posted.wait(state).unwrap_or_else(PoisonError::into_inner);
-            continue;
-        };
-        last_turn = state.turn;
-        state.num_helping += 1;
+        last_turn = shared.turn.load(Ordering::Relaxed);
+        let Some(job) = state.job else { continue };
+        shared.num_helping.fetch_add(1, Ordering::Relaxed);
         drop(state);
         job.help();
-        state = shared.lock();
-        state.num_helping -= 1;
-        if state.num_helping == 0 {
+        let state = shared.lock();
+        if shared.num_helping.fetch_sub(1, Ordering::Release) == 1 && state.caller_sleeps {
+            drop(state);
             shared.left.notify_all();
         }
     }
@@ -252,6 +293,31 @@ mod tests {
                 });
                 let want: Vec<usize> = (0..len).map(|i| i / 7 + 1).collect();
                 assert_eq!(buffer, want, "{count} threads, {len} elements");
+            }
+        }
+    }
+
+    #[test]
+    fn every_column_of_every_row_is_worked_on_once() {
+        for count in [1, 2, 3] {
+            let threads = threads(count);
+            for (rows, columns) in [(0, 5), (1, 1), (3, 20), (4, 21)] {
+                let mut buffer = vec![0_usize; rows * columns];
+                threads.for_columns(&mut buffer, columns, 8, |span, output| {
+                    let middle = span.len() / 2;
+                    for part in [0..middle, middle..span.len()] {
+                        let first = span.start + part.start;
+                        let mut output = output.part(part);
+                        for row in 0..rows {
+                            for (i, value) in output.row(row).iter_mut().enumerate() {
+                                *value += 100 * row + first + i;
+                            }
+                        }
+                    }
+                });
+                let want: Vec<usize> =
+                    (0..rows * columns).map(|i| 100 * (i / columns) + i % columns).collect();
+                assert_eq!(buffer, want, "{count} threads, {rows} x {columns}");
             }
         }
     }

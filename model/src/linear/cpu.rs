@@ -11,9 +11,11 @@ use super::{
     activations::{Activations, Form},
     blocks,
     dense::Dense,
-    k_quants,
 };
-use crate::{threads::Threads, weights::Matrix};
+use crate::{
+    threads::{Columns, Threads},
+    weights::Matrix,
+};
 
 /// One matrix `[out, in]` in a stored type.
 pub(super) trait Kernel: Send + Sync {
@@ -22,10 +24,15 @@ pub(super) trait Kernel: Send + Sync {
     /// The form of input that [`Kernel::fill`] reads.
     fn form(&self) -> Form;
 
-    /// Fills `output`, `[rows, tokens]`, with the products of `rows` and every token.
+    /// Fills `output`, `[tokens, rows]`, with the products of every token and `rows`.
     ///
     /// The bits of a product depend on its row and its token, and on nothing else.
-    fn fill(&self, rows: Range<usize>, input: &Activations<'_>, output: &mut [f32]) -> Result<()>;
+    fn fill(
+        &self,
+        rows: Range<usize>,
+        input: &Activations<'_>,
+        output: &mut Columns<'_, f32>,
+    ) -> Result<()>;
 }
 
 /// Matrices that share an input, and the threads that multiply them.
@@ -56,16 +63,20 @@ impl Product {
         Ok(Self { kernels, forms, width, num_rows, threads })
     }
 
-    /// Fills the products of `rows` of all matrices, counted through, into `[rows, tokens]`.
-    fn fill(&self, rows: Range<usize>, input: &Activations<'_>, output: &mut [f32]) -> Result<()> {
+    /// Fills the products of `rows` of all matrices, counted through, into `[tokens, rows]`.
+    fn fill(
+        &self,
+        rows: Range<usize>,
+        input: &Activations<'_>,
+        output: &mut Columns<'_, f32>,
+    ) -> Result<()> {
         let mut first = 0;
         for kernel in &self.kernels {
             let start = rows.start.max(first);
             let end = rows.end.min(first + kernel.num_rows());
             if start < end {
-                let span =
-                    (start - rows.start) * input.num_tokens..(end - rows.start) * input.num_tokens;
-                kernel.fill(start - first..end - first, input, &mut output[span])?;
+                let mut output = output.part(start - rows.start..end - rows.start);
+                kernel.fill(start - first..end - first, input, &mut output)?;
             }
             first += kernel.num_rows();
         }
@@ -76,41 +87,24 @@ impl Product {
     /// little, and no more rows than fit a second-level cache.
     fn rows_per_turn(&self) -> usize {
         let turns = self.threads.count() * 6;
-        (self.num_rows / turns).clamp(8, 64).next_multiple_of(4)
+        (self.num_rows / turns).clamp(8, 64).next_multiple_of(8)
     }
 
     /// The products of `values`, `[tokens, width]`: `[tokens, rows]`.
     fn multiply(&self, values: &[f32]) -> Result<Vec<f32>> {
         let input = Activations::new(values, self.width, &self.forms, &self.threads);
-        let num_tokens = input.num_tokens;
-        let mut by_row = vec![0.0; num_tokens * self.num_rows];
-        let rows_per_turn = self.rows_per_turn();
+        let mut output = vec![0.0; input.num_tokens * self.num_rows];
         let failed = AtomicBool::new(false);
-        self.threads.for_chunks(&mut by_row, rows_per_turn * num_tokens, |turn, output| {
-            let start = turn * rows_per_turn;
-            let end = self.num_rows.min(start + rows_per_turn);
-            if self.fill(start..end, &input, output).is_err() {
+        let per_turn = self.rows_per_turn();
+        self.threads.for_columns(&mut output, self.num_rows, per_turn, |rows, output| {
+            if self.fill(rows, &input, output).is_err() {
                 failed.store(true, Ordering::Relaxed);
             }
         });
         if failed.load(Ordering::Relaxed) {
             bail!("a kernel could not read its weights");
         }
-        Ok(if num_tokens == 1 { by_row } else { self.transpose(&by_row, num_tokens) })
-    }
-
-    /// `[rows, tokens]` to `[tokens, rows]`.
-    fn transpose(&self, by_row: &[f32], num_tokens: usize) -> Vec<f32> {
-        let mut by_token = vec![0.0; by_row.len()];
-        // Sixteen tokens at a time share the cache lines that they are read from.
-        self.threads.for_chunks(&mut by_token, 16 * self.num_rows, |block, output| {
-            for (row, values) in by_row.chunks_exact(num_tokens).enumerate() {
-                for (token, output) in output.chunks_exact_mut(self.num_rows).enumerate() {
-                    output[row] = values[block * 16 + token];
-                }
-            }
-        });
-        by_token
+        Ok(output)
     }
 }
 
@@ -121,10 +115,7 @@ fn kernel(matrix: Matrix) -> Result<Box<dyn Kernel>> {
     };
     match matrix.dtype() {
         GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16 => Ok(Box::new(Dense::wrapped(matrix)?)),
-        GgmlDType::Q4_0 | GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1 | GgmlDType::Q8_0 => {
-            blocks::kernel(matrix)
-        }
-        _ => k_quants::kernel(matrix),
+        _ => blocks::kernel(matrix),
     }
 }
 

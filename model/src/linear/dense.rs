@@ -14,9 +14,9 @@ use half::{bf16, f16, slice::HalfFloatSliceExt};
 use super::{
     activations::{Activations, Form},
     cpu::Kernel,
-    tile::{Tile, fill},
+    tile::Product,
 };
-use crate::simd::{F32x8, mul_add};
+use crate::threads::Columns;
 
 /// A dense matrix `[out, in]`, contiguous, on the CPU.
 pub(super) struct Dense {
@@ -120,49 +120,16 @@ impl Kernel for Dense {
         Form::F32
     }
 
-    fn fill(&self, rows: Range<usize>, input: &Activations<'_>, output: &mut [f32]) -> Result<()> {
+    fn fill(
+        &self,
+        rows: Range<usize>,
+        input: &Activations<'_>,
+        output: &mut Columns<'_, f32>,
+    ) -> Result<()> {
         let span = rows.start * self.width..rows.end * self.width;
         self.with(|stored| {
-            let product =
-                Product { rows: &stored.read(span), input: input.values, width: self.width };
-            fill(&product, 0..rows.len(), input.num_tokens, output);
-        })
-    }
-}
-
-struct Product<'a> {
-    /// `[rows, width]`.
-    rows: &'a [f32],
-    /// `[tokens, width]`.
-    input: &'a [f32],
-    width: usize,
-}
-
-impl Tile for Product<'_> {
-    #[inline(always)]
-    fn tile<const R: usize, const T: usize>(&self, row: usize, token: usize) -> [[f32; T]; R] {
-        let rows: [_; R] =
-            std::array::from_fn(|r| self.rows[(row + r) * self.width..][..self.width].as_chunks());
-        let tokens: [_; T] = std::array::from_fn(|t| {
-            self.input[(token + t) * self.width..][..self.width].as_chunks()
-        });
-        let rows: [(&[[f32; 8]], &[f32]); R] = rows;
-        let tokens: [(&[[f32; 8]], &[f32]); T] = tokens;
-        let mut sums = [[F32x8::ZERO; T]; R];
-        for i in 0..self.width / 8 {
-            let inputs: [F32x8; T] = std::array::from_fn(|t| F32x8::load(&tokens[t].0[i]));
-            for r in 0..R {
-                let weight = F32x8::load(&rows[r].0[i]);
-                for t in 0..T {
-                    sums[r][t] = weight.mul_add(inputs[t], sums[r][t]);
-                }
-            }
-        }
-        std::array::from_fn(|r| {
-            std::array::from_fn(|t| {
-                let rest = rows[r].1.iter().zip(tokens[t].1);
-                rest.fold(sums[r][t].sum(), |sum, (weight, input)| mul_add(*weight, *input, sum))
-            })
+            let rows = &stored.read(span);
+            Product { rows, input: input.values, width: self.width }.fill(output);
         })
     }
 }

@@ -7,7 +7,8 @@ mod activations;
 mod blocks;
 mod cpu;
 mod dense;
-mod k_quants;
+mod formats;
+mod k_formats;
 mod tile;
 
 use candle_core::{D, DType, Module, Result, Tensor, quantized::QMatMul};

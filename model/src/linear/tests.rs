@@ -5,7 +5,10 @@ use candle_core::{
     quantized::{GgmlDType, QMatMul, QTensor},
 };
 
-use super::Linear;
+use super::{
+    Linear,
+    activations::{Activations, ByteBlock, Form},
+};
 use crate::{threads::Threads, weights::Matrix};
 
 const TYPES: [GgmlDType; 13] = [
@@ -68,14 +71,15 @@ fn linear(matrices: &[Matrix], num_threads: usize) -> Linear {
 /// Each row alone, in other batches and on other threads must have the same bits.
 #[track_caller]
 fn check_bits(matrices: &[Matrix], width: usize) {
-    let input = values(3, 33, width);
+    let input = values(3, 70, width);
     let single = linear(matrices, 1);
-    let want: Vec<Vec<u32>> = (0..33)
+    let want: Vec<Vec<u32>> = (0..70)
         .map(|row| bits(&single.forward(&input.narrow(0, row, 1).unwrap()).unwrap()).remove(0))
         .collect();
     for num_threads in [1, 2, 3] {
         let linear = linear(matrices, num_threads);
-        for (start, len) in [(0, 33), (0, 8), (5, 8), (30, 3), (32, 1), (1, 32)] {
+        let batches = (1..=17).map(|len| (2 * len, len));
+        for (start, len) in batches.chain([(0, 70), (0, 64), (5, 65), (1, 32)]) {
             let input = input.narrow(0, start, len).unwrap();
             let got = bits(&linear.forward(&input).unwrap());
             assert!(got == want[start..start + len], "{num_threads} threads, {start}+{len}");
@@ -86,11 +90,15 @@ fn check_bits(matrices: &[Matrix], width: usize) {
 #[test]
 fn a_row_has_the_same_bits_whatever_the_batch_and_the_threads() {
     for dtype in TYPES {
-        check_bits(&[quantized(dtype, 70, 512)], 512);
+        for rows in [1, 8, 75] {
+            check_bits(&[quantized(dtype, rows, 512)], 512);
+        }
     }
     for dtype in [DType::F32, DType::F16, DType::BF16] {
-        let weights = values(9, 45, 83).to_dtype(dtype).unwrap();
-        check_bits(&[Matrix::Dense(weights)], 83);
+        for rows in [1, 45] {
+            let weights = values(9, rows, 83).to_dtype(dtype).unwrap();
+            check_bits(&[Matrix::Dense(weights)], 83);
+        }
     }
 }
 
@@ -130,17 +138,97 @@ fn products_equal_those_of_candle() {
     }
 }
 
+/// What a product should be by its inputs as they are stored, and a bound of its rounding.
+struct Exact {
+    value: f64,
+    bound: f64,
+}
+
+/// Multiplies dequantised weights with dequantised activations.
+///
+/// The bound: a run of 32 weights is some `max |w| * sum |y|` at most, and each is rounded to 24
+/// bits a few times on its way into the sum, and with the sum once for each run after it. Where
+/// activations carry their sum as f16, twice rounded to 11 bits, that is times the run's minimum.
+fn exact(weights: &[f32], blocks: &[ByteBlock], form: Form) -> Exact {
+    let (mut value, mut magnitude, mut sums) = (0.0, 0.0, 0.0);
+    for (weights, block) in weights.chunks(32).zip(blocks) {
+        let input = block.values.as_flattened().iter();
+        let input = input.map(|byte| f64::from(*byte) * f64::from(block.scale));
+        let largest = weights.iter().fold(0.0_f32, |largest, weight| largest.max(weight.abs()));
+        let products = weights.iter().zip(input.clone()).map(|(w, y)| f64::from(*w) * y);
+        value += products.sum::<f64>();
+        magnitude += f64::from(largest) * input.clone().map(f64::abs).sum::<f64>();
+        sums += f64::from(largest) * input.sum::<f64>().abs();
+    }
+    let of_sums = if form == Form::Bytes { sums / 1024.0 } else { 0.0 };
+    let bound = magnitude * (blocks.len() + 8) as f64 / f64::from(1 << 23) + of_sums;
+    Exact { value, bound }
+}
+
+#[track_caller]
+fn check_exact(dtype: GgmlDType, rows: usize, width: usize) {
+    let form = match dtype {
+        GgmlDType::Q4_0 | GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1 | GgmlDType::Q8_0 => {
+            Form::Bytes
+        }
+        _ => Form::WideBytes,
+    };
+    let matrix = quantized(dtype, rows, width);
+    let Matrix::Quantized(weights) = &matrix else { unreachable!() };
+    let weights: Vec<Vec<u32>> = bits(&weights.dequantize(&Device::Cpu).unwrap());
+    let input = values(3, 5, width);
+    let got = bits(&linear(&[matrix], 1).forward(&input).unwrap());
+    for (token, got) in got.iter().enumerate() {
+        let input =
+            bits(&input)[token].iter().map(|bits| f32::from_bits(*bits)).collect::<Vec<_>>();
+        let input = Activations::new(&input, width, &[form], &Threads::inline());
+        for (row, got) in got.iter().enumerate() {
+            let weights: Vec<f32> = weights[row].iter().map(|bits| f32::from_bits(*bits)).collect();
+            let want = exact(&weights, input.blocks(form), form);
+            let error = (f64::from(f32::from_bits(*got)) - want.value).abs();
+            assert!(
+                error <= want.bound,
+                "{dtype:?}, row {row}, token {token}: {error:e} off, {:e} allowed",
+                want.bound
+            );
+        }
+    }
+}
+
 #[test]
-fn rows_of_an_odd_number_of_blocks_are_read_right() {
-    for dtype in [GgmlDType::Q4_0, GgmlDType::Q4_1, GgmlDType::Q5_0, GgmlDType::Q5_1] {
-        let matrix = quantized(dtype, 5, 96);
-        let Matrix::Quantized(weights) = &matrix else { unreachable!() };
-        let dense = weights.dequantize(&Device::Cpu).unwrap();
-        let input = values(3, 2, 96);
-        let want = input.matmul(&dense.t().unwrap()).unwrap();
-        let difference = (linear(&[matrix], 1).forward(&input).unwrap() - &want).unwrap();
-        // The input is quantised to bytes: half a step of 1/127 in each of 96 values.
-        assert!(largest(&difference) <= 0.02 * largest(&want), "{dtype:?}");
+fn products_are_those_of_the_stored_numbers() {
+    for dtype in TYPES.into_iter().skip(3) {
+        check_exact(dtype, 11, 512);
+        check_exact(dtype, 3, 768);
+    }
+    // An odd number of blocks in each row.
+    for dtype in TYPES.into_iter().skip(3).take(5) {
+        check_exact(dtype, 9, 96);
+    }
+}
+
+#[test]
+fn activations_are_rounded_by_half_a_step() {
+    let input = bits(&values(3, 1, 512)).concat();
+    let mut input: Vec<f32> = input.into_iter().map(f32::from_bits).collect();
+    input[32..64].fill(0.0);
+    input[64..96].fill(1e-42);
+    for form in [Form::Bytes, Form::WideBytes] {
+        let activations = Activations::new(&input, 512, &[form], &Threads::inline());
+        for (block, values) in activations.blocks(form).iter().zip(input.chunks(32)) {
+            let bytes = block.values.as_flattened();
+            let sum = |bytes: &[i8]| bytes.iter().map(|byte| f32::from(*byte)).sum::<f32>();
+            assert_eq!(block.sum.to_bits(), sum(bytes).to_bits());
+            let halves = [sum(&bytes[..16]), sum(&bytes[16..])];
+            assert_eq!(block.half_sums.map(f32::to_bits), halves.map(f32::to_bits));
+            for (byte, value) in bytes.iter().zip(values) {
+                assert!(*byte > i8::MIN);
+                // Half a step, and the scale's own rounding to f16.
+                let bound = 0.501 * block.scale + value.abs() / 2048.0 + 1e-41;
+                let got = f32::from(*byte) * block.scale;
+                assert!((got - value).abs() <= bound, "{value} became {got}");
+            }
+        }
     }
 }
 

@@ -1,57 +1,99 @@
-//! The loop nest over weight rows and tokens that the kernels share.
+//! Products of f32 rows, in tiles of a few weight rows and a few tokens.
 //!
-//! Decides only the order in which products are computed, never how one is computed: each product
-//! of a row and a token has the same bits in every tile.
+//! A tile decides only the order in which products are computed, never how one is computed: each
+//! product of a row and a token has the same bits in every tile.
 
 use std::ops::Range;
 
-/// Computes small blocks of products of weight rows and tokens.
-pub(super) trait Tile {
-    /// Products of rows `row..row + R` with tokens `token..token + T`.
-    fn tile<const R: usize, const T: usize>(&self, row: usize, token: usize) -> [[f32; T]; R];
+use crate::{
+    simd::{F32x8, mul_add},
+    threads::Columns,
+};
+
+/// Bytes of the tokens that stay in the first-level cache while the weight rows pass.
+const BLOCK_BYTES: usize = 24 * 1024;
+
+/// Weight rows and tokens of one width.
+pub(super) struct Product<'a> {
+    /// `[rows, width]`.
+    pub(super) rows: &'a [f32],
+    /// `[tokens, width]`.
+    pub(super) input: &'a [f32],
+    pub(super) width: usize,
 }
 
-/// Tokens whose activations stay in the first-level cache while the weight rows pass.
-const TOKEN_BLOCK: usize = 32;
-
-/// Fills `output`, `[rows, tokens]`, with the products of `rows` and all tokens.
-pub(super) fn fill(tile: &impl Tile, rows: Range<usize>, num_tokens: usize, output: &mut [f32]) {
-    let mut sink = Sink { first_row: rows.start, num_tokens, output };
-    for start in (0..num_tokens).step_by(TOKEN_BLOCK) {
-        let end = num_tokens.min(start + TOKEN_BLOCK);
-        let wide = start..start + (end - start) / 4 * 4;
-        let narrow = wide.end..end;
-        if !wide.is_empty() {
-            let pairs = rows.start..rows.start + rows.len() / 2 * 2;
-            pairs.clone().step_by(2).for_each(|row| sink.row::<2, 4>(tile, row, wide.clone()));
-            (pairs.end..rows.end).for_each(|row| sink.row::<1, 4>(tile, row, wide.clone()));
-        }
-        if !narrow.is_empty() {
-            let quads = rows.start..rows.start + rows.len() / 4 * 4;
-            quads.clone().step_by(4).for_each(|row| sink.row::<4, 1>(tile, row, narrow.clone()));
-            (quads.end..rows.end).for_each(|row| sink.row::<1, 1>(tile, row, narrow.clone()));
+impl Product<'_> {
+    /// Fills `output`, `[tokens, rows]`.
+    pub(super) fn fill(&self, output: &mut Columns<'_, f32>) {
+        let num_rows = self.rows.len().checked_div(self.width).unwrap_or(0);
+        let num_tokens = self.input.len().checked_div(self.width).unwrap_or(0);
+        let block = (BLOCK_BYTES / 4 / self.width.max(1)).next_multiple_of(4);
+        for start in (0..num_tokens).step_by(block) {
+            let end = num_tokens.min(start + block);
+            let middle = start + (end - start) / 4 * 4;
+            self.rows::<4>(num_rows, start..middle, output);
+            self.rows::<1>(num_rows, middle..end, output);
         }
     }
-}
 
-struct Sink<'a> {
-    first_row: usize,
-    num_tokens: usize,
-    output: &'a mut [f32],
-}
+    /// All rows with some tokens, `T` at a time.
+    fn rows<const T: usize>(
+        &self,
+        num_rows: usize,
+        tokens: Range<usize>,
+        output: &mut Columns<'_, f32>,
+    ) {
+        if tokens.is_empty() {
+            return;
+        }
+        let middle = num_rows / 3 * 3;
+        (0..middle).step_by(3).for_each(|row| self.tokens::<3, T>(row, tokens.clone(), output));
+        (middle..num_rows).for_each(|row| self.tokens::<1, T>(row, tokens.clone(), output));
+    }
 
-impl Sink<'_> {
-    fn row<const R: usize, const T: usize>(
-        &mut self,
-        tile: &impl Tile,
+    fn tokens<const R: usize, const T: usize>(
+        &self,
         row: usize,
         tokens: Range<usize>,
+        output: &mut Columns<'_, f32>,
     ) {
         for token in tokens.step_by(T) {
-            for (i, products) in tile.tile::<R, T>(row, token).iter().enumerate() {
-                let at = (row - self.first_row + i) * self.num_tokens + token;
-                self.output[at..at + T].copy_from_slice(products);
+            for (t, products) in self.tile::<R, T>(row, token).iter().enumerate() {
+                output.row(token + t)[row..row + R].copy_from_slice(products);
             }
         }
+    }
+
+    /// Products of tokens `token..token + T` with rows `row..row + R`.
+    #[inline(always)]
+    fn tile<const R: usize, const T: usize>(&self, row: usize, token: usize) -> [[f32; R]; T] {
+        let width = self.width;
+        let rows: [&[f32]; R] = std::array::from_fn(|r| &self.rows[(row + r) * width..][..width]);
+        let tokens: [&[f32]; T] =
+            std::array::from_fn(|t| &self.input[(token + t) * width..][..width]);
+        let (row_lanes, token_lanes) =
+            (rows.map(|row| row.as_chunks().0), tokens.map(|token| token.as_chunks().0));
+        let mut sums = [[F32x8::ZERO; R]; T];
+        for i in 0..width / 8 {
+            let weights: [F32x8; R] = std::array::from_fn(|r| F32x8::load(&row_lanes[r][i]));
+            for t in 0..T {
+                let input = F32x8::load(&token_lanes[t][i]);
+                for r in 0..R {
+                    sums[t][r] = weights[r].mul_add(input, sums[t][r]);
+                }
+            }
+        }
+        // By value: a borrow of the sums would keep them in memory through the loop above.
+        let mut totals = sums.map(|sums| sums.map(F32x8::sum));
+        for (token, totals) in tokens.iter().zip(&mut totals) {
+            for (row, total) in rows.iter().zip(totals) {
+                let rest = width / 8 * 8..;
+                *total = row[rest.clone()]
+                    .iter()
+                    .zip(&token[rest])
+                    .fold(*total, |sum, (weight, input)| mul_add(*weight, *input, sum));
+            }
+        }
+        totals
     }
 }

@@ -1,6 +1,10 @@
 //! The lanes without intrinsics, for processors that have none of those we know.
 
-use super::mul_add;
+use std::ops::{BitAnd, BitOr, Shl, Shr};
+
+use half::f16;
+
+use super::{Range, mul_add};
 
 /// Eight lanes of f32.
 #[derive(Clone, Copy)]
@@ -19,6 +23,16 @@ impl F32x8 {
         Self(*values)
     }
 
+    #[inline(always)]
+    pub(crate) fn to_array(self) -> [f32; 8] {
+        self.0
+    }
+
+    #[inline(always)]
+    pub(crate) fn mul(self, factor: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] * factor.0[i]))
+    }
+
     /// `self * factor + addend`.
     #[inline(always)]
     pub(crate) fn mul_add(self, factor: Self, addend: Self) -> Self {
@@ -34,50 +48,129 @@ impl F32x8 {
     }
 }
 
-/// Thirty-two unsigned bytes of a weight.
+/// Eight lanes of four bytes.
 #[derive(Clone, Copy)]
-pub(crate) struct Bytes32([u8; 32]);
+pub(crate) struct Words([u32; 8]);
 
-impl Bytes32 {
-    /// The low halves of the bytes, then the high halves.
+impl Words {
+    pub(crate) const ZERO: Self = Self([0; 8]);
+
+    /// A word of each of eight rows.
     #[inline(always)]
-    pub(crate) fn nibbles(bytes: &[u8; 16]) -> Self {
-        Self(std::array::from_fn(|i| if i < 16 { bytes[i] & 15 } else { bytes[i - 16] >> 4 }))
+    pub(crate) fn gather(rows: [&[u8; 4]; 8]) -> Self {
+        Self(rows.map(|row| u32::from_le_bytes(*row)))
     }
 
-    /// Adds 16 to byte `i` where bit `i` is set.
+    /// The words of eight rows: lane `r` of word `i` is word `i` of row `r`.
     #[inline(always)]
-    pub(crate) fn with_fifth_bits(self, bits: u32) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] | (((bits >> i) & 1) as u8) << 4))
+    pub(crate) fn transpose(rows: [&[u8; 16]; 8]) -> [Self; 4] {
+        let rows = rows.map(|row| row.as_chunks().0);
+        std::array::from_fn(|i| Self::gather(rows.map(|row: &[[u8; 4]]| &row[i])))
     }
 
-    /// `8 * start + sum(self[i] * y[i])`, spread over the lanes; exact.
+    /// Byte `i` of each word as a number.
     #[inline(always)]
-    pub(crate) fn dot(self, y: &[i8; 32], start: i32) -> F32x8 {
-        lanes(|i| i32::from(self.0[i]) * i32::from(y[i]), start)
+    pub(crate) fn byte(self, i: usize) -> F32x8 {
+        F32x8(self.0.map(|word| f32::from(word.to_le_bytes()[i])))
+    }
+
+    /// Byte `i` of each word as a signed number.
+    #[inline(always)]
+    pub(crate) fn signed_byte(self, i: usize) -> F32x8 {
+        F32x8(self.0.map(|word| f32::from(word.to_le_bytes()[i].cast_signed())))
+    }
+
+    /// The low half of each word, an f16.
+    #[inline(always)]
+    pub(crate) fn low_half(self) -> F32x8 {
+        F32x8(self.0.map(|word| {
+            let [a, b, ..] = word.to_le_bytes();
+            f16::from_le_bytes([a, b]).to_f32()
+        }))
+    }
+
+    /// The high half of each word, an f16.
+    #[inline(always)]
+    pub(crate) fn high_half(self) -> F32x8 {
+        (self >> 16).low_half()
+    }
+
+    /// Byte `j` of each word is 255 where bit `first + j` of it is set, or else zero. `first` is a
+    /// multiple of four.
+    #[inline(always)]
+    pub(crate) fn bits_to_bytes(self, first: usize) -> Self {
+        Self(self.0.map(|word| {
+            let byte = |j: usize| if word >> (first + j) & 1 == 1 { 255 } else { 0 };
+            u32::from_le_bytes([byte(0), byte(1), byte(2), byte(3)])
+        }))
+    }
+
+    /// Makes ready for [`Words::dot`] what was read from a file.
+    #[inline(always)]
+    pub(crate) fn prepare(self, _range: Range) -> Self {
+        self
+    }
+
+    /// The sums of the products of the lanes' bytes with `input`, which holds no -128; exact.
+    #[inline(always)]
+    pub(crate) fn dot<const N: usize>(
+        words: &[Self; N],
+        input: &[[i8; 4]; N],
+        _input_sum: f32,
+        range: Range,
+    ) -> F32x8 {
+        let value = |byte: u8| match range {
+            Range::UpTo(_) => i32::from(byte),
+            Range::Signed => i32::from(byte.cast_signed()),
+        };
+        F32x8(std::array::from_fn(|lane| {
+            let mut sum = 0;
+            for (word, input) in words.iter().zip(input) {
+                for (weight, input) in word.0[lane].to_le_bytes().into_iter().zip(input) {
+                    sum += value(weight) * i32::from(*input);
+                }
+            }
+            sum as f32
+        }))
     }
 }
 
-/// Thirty-two signed bytes of a weight.
-#[derive(Clone, Copy)]
-pub(crate) struct Signed32([u8; 32]);
+impl BitAnd<u32> for Words {
+    type Output = Self;
 
-impl Signed32 {
     #[inline(always)]
-    pub(crate) fn load(bytes: &[u8; 32]) -> Self {
-        Self(*bytes)
-    }
-
-    /// `sum(self[i] * y[i])`, spread over the lanes; exact. `y` holds no -128.
-    #[inline(always)]
-    pub(crate) fn dot(self, y: &[i8; 32]) -> F32x8 {
-        lanes(|i| i32::from(self.0[i].cast_signed()) * i32::from(y[i]), 0)
+    fn bitand(self, mask: u32) -> Self {
+        Self(self.0.map(|word| word & mask))
     }
 }
 
+impl BitOr for Words {
+    type Output = Self;
+
+    #[inline(always)]
+    fn bitor(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] | other.0[i]))
+    }
+}
+
+impl Shl<usize> for Words {
+    type Output = Self;
+
+    #[inline(always)]
+    fn shl(self, bits: usize) -> Self {
+        Self(self.0.map(|word| word << bits))
+    }
+}
+
+impl Shr<usize> for Words {
+    type Output = Self;
+
+    #[inline(always)]
+    fn shr(self, bits: usize) -> Self {
+        Self(self.0.map(|word| word >> bits))
+    }
+}
+
+/// Asks for bytes that will be read soon, where the processor can be asked.
 #[inline(always)]
-fn lanes(product: impl Fn(usize) -> i32, start: i32) -> F32x8 {
-    F32x8(std::array::from_fn(|lane| {
-        (0..4).fold(start, |sum, i| sum + product(lane * 4 + i)) as f32
-    }))
-}
+pub(crate) fn prefetch(_bytes: &[u8]) {}
