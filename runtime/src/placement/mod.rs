@@ -15,7 +15,10 @@ mod policy;
 mod shortfall;
 mod transfers;
 
-pub use cluster::{Cluster, ClusterDevice, ClusterLink, LinkFigures, Rates, Route};
+pub use cluster::{
+    Cluster, ClusterDevice, ClusterLink, DescriptionError, DescriptionFault, LinkFigures, Measure,
+    Nearest, Place, Rates, Route,
+};
 pub use error::{ClusterError, InvalidPlan, PlanError, Shortfall};
 pub use plan::{Plan, PlanFields, PlannedStage, StageId};
 pub use planner::plan;
