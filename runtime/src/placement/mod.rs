@@ -4,6 +4,7 @@
 //! in here and only a [`Plan`] leaves; nothing downstream knows `auto`.
 
 mod balance;
+mod baselines;
 mod cluster;
 mod cost;
 mod error;
@@ -15,6 +16,7 @@ mod policy;
 mod shortfall;
 mod transfers;
 
+pub use baselines::{Baseline, BaselineInput, Stages, Unplaced};
 pub use cluster::{
     Cluster, ClusterDevice, ClusterLink, DescriptionError, DescriptionFault, LinkFigures, Measure,
     Nearest, Place, Rates, Route,
