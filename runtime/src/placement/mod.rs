@@ -3,6 +3,7 @@
 //! Pure: plain data in, plain data out. No device, clock, thread, channel, file or log. `auto` comes
 //! in here and only a [`Plan`] leaves; nothing downstream knows `auto`.
 
+mod baselines;
 mod cluster;
 mod cost;
 mod error;
@@ -20,7 +21,11 @@ mod shortfall;
 mod transfers;
 mod work;
 
-pub use cluster::{Cluster, ClusterDevice, ClusterLink, LinkFigures, Rates, Route};
+pub use baselines::{Baseline, BaselineInput, Stages, Unplaced};
+pub use cluster::{
+    Cluster, ClusterDevice, ClusterLink, DescriptionError, DescriptionFault, LinkFigures, Measure,
+    Nearest, Place, Rates, Route,
+};
 pub use error::{ClusterError, InvalidPlan, PlanError, Shortfall};
 pub use evaluate::Bottleneck;
 pub use explanation::{

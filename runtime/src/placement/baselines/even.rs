@@ -1,0 +1,20 @@
+//! vLLM's split: the same number of layers for each device.
+//!
+//! Source: `get_pp_indices` in `vllm/distributed/utils.py`. What does not divide goes one layer each
+//! to the devices before the last, from the back, as the last holds the head. Memory, speed and
+//! links play no part; the cache is sized afterwards.
+
+use super::{BaselineInput, Stages, Unplaced};
+
+pub(super) fn stages(input: &BaselineInput) -> Result<Stages, Unplaced> {
+    let (num_layers, num_devices) = (input.num_layers(), input.devices.len());
+    if num_layers < num_devices {
+        return Err(Unplaced::TooFewLayers { found: num_layers, num_devices });
+    }
+    let mut layers = vec![num_layers / num_devices; num_devices];
+    let rest = num_layers % num_devices;
+    for more in layers.iter_mut().rev().skip(1).take(rest) {
+        *more += 1;
+    }
+    Ok(input.stages_of(&layers))
+}
