@@ -52,7 +52,7 @@ fn logits(theirs: Oracle<'_>, tokens: &[u32], past: usize) -> Vec<f32> {
 /// The last logits of each step: a prompt of 20 tokens, and the others one by one.
 fn run(tokens: &[u32], mut last_logits: impl FnMut(&[u32], usize) -> Vec<f32>) -> Vec<Vec<f32>> {
     let decode = (20..tokens.len()).map(|at| at..at + 1);
-    let steps = [0..20].into_iter().chain(decode);
+    let steps = std::iter::once(0..20).chain(decode);
     steps.map(|step| last_logits(&tokens[step.clone()], step.start)).collect()
 }
 

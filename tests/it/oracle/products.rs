@@ -231,12 +231,14 @@ fn every_stored_bit_counts() {
     }
 }
 
-/// What a faulty kernel would do to one block.
+/// What a faulty kernel would make of one block.
+type Fault<'a> = &'a dyn Fn(&mut [u8]);
+
 #[test]
 fn faults_in_one_block_are_found_by_any_numbers_too() {
     let flip_sign = |at: usize| move |block: &mut [u8]| block[at] ^= 0x80;
     let swap = |at: usize| move |block: &mut [u8]| block.swap(at, at + 1);
-    let faults: [(GgmlDType, &str, &dyn Fn(&mut [u8])); 15] = [
+    let faults: [(GgmlDType, &str, Fault<'_>); 15] = [
         (GgmlDType::Q4_0, "scale negated", &flip_sign(1)),
         (GgmlDType::Q4_1, "scale negated", &flip_sign(1)),
         (GgmlDType::Q4_1, "min negated", &flip_sign(3)),
