@@ -15,7 +15,10 @@ use crate::error::SourceError;
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// The folder that fetched models lie in: `SLUICEGATE_CACHE`, else the user's cache folder.
-pub(super) fn folder() -> Result<PathBuf, SourceError> {
+///
+/// # Errors
+/// [`SourceError::NoCache`] if neither is known.
+pub fn folder() -> Result<PathBuf, SourceError> {
     match std::env::var_os("SLUICEGATE_CACHE").filter(|folder| !folder.is_empty()) {
         Some(folder) => Ok(PathBuf::from(folder)),
         None => dirs::cache_dir().map(|dir| dir.join("sluicegate")).ok_or(SourceError::NoCache),

@@ -15,6 +15,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub use alias::{ALIASES, Alias, Part};
+pub use cache::folder as cache_folder;
 pub use progress::{Bar, Progress, Silent};
 
 use crate::error::SourceError;

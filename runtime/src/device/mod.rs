@@ -4,6 +4,7 @@
 //! Everything that crosses is a [`Payload`] of one of five kinds. Nothing here decides what crosses:
 //! the plan's list of transfers does.
 
+pub mod calibrate;
 pub mod devices;
 pub mod discover;
 pub mod ledger;

@@ -1,61 +1,64 @@
-//! Plans and shortfalls as people read them.
+//! Plans, explanations and shortfalls as people read them.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use sluicegate_model::units::{Bytes, LayerRange};
 
 use super::{
-    error::Shortfall,
+    error::{DeviceList, Shortfall},
+    evaluate::Bottleneck,
+    explanation::{Explanation, LeftOut, Limit, Relaxation},
     plan::{Plan, PlannedStage, StageId},
+    planner::Solution,
+    prediction::{Prediction, Proof},
 };
+
+/// A table with its columns aligned: words to the left, numbers to the right.
+pub(super) fn table<const N: usize>(
+    f: &mut impl Write,
+    words: [bool; N],
+    rows: &[[String; N]],
+) -> fmt::Result {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    for row in rows {
+        let cells = row.iter().zip(widths).zip(words).map(|((cell, width), is_word)| {
+            if is_word { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        });
+        let line = cells.collect::<Vec<_>>().join("  ");
+        writeln!(f, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
 
 impl fmt::Display for Plan {
     /// Prints one line for each stage, then what the cache holds.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let header = ["stage", "device", "units", "weights", "KV", "workspace", "total", "of cap"];
         let mut rows = vec![header.map(str::to_owned)];
-        rows.extend(self.stages().map(|(id, stage)| self.row(id, stage)));
-        let mut widths = [0; 8];
-        for row in &rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = cell.chars().count().max(*width);
-            }
-        }
-        for row in &rows {
-            // Words to the left, numbers to the right.
-            let [stage, device, units, weights, kv, workspace, total, share] = row;
-            let [w0, w1, w2, w3, w4, w5, w6, w7] = widths;
-            writeln!(
-                f,
-                "{stage:>w0$}  {device:<w1$}  {units:<w2$}  {weights:>w3$}  {kv:>w4$}  \
-                 {workspace:>w5$}  {total:>w6$}  {share:>w7$}"
-            )?;
-        }
+        rows.extend(self.stages().map(|(StageId(stage_idx), stage)| {
+            let total = stage.total_bytes();
+            let [weights, kv, workspace] = sizes(stage);
+            let (device, units) = (stage.device.to_string(), self.units(stage));
+            let share = percent(total.0 as f64 / (stage.cap_bytes.0 as f64).max(1.0));
+            [stage_idx.to_string(), device, units, weights, kv, workspace, total.to_string(), share]
+        }));
+        table(f, [false, true, true, false, false, false, false, false], &rows)?;
         write!(
             f,
-            "KV cache for {} tokens; microbatches of up to {} rows and {} new tokens",
-            self.kv_tokens, self.batch, self.chunk_tokens
+            "KV cache for {} tokens; microbatches of up to {} rows and {} new tokens, {} in flight",
+            self.kv_tokens, self.batch, self.chunk_tokens, self.microbatches
         )
     }
 }
 
 impl Plan {
-    fn row(&self, StageId(stage_idx): StageId, stage: &PlannedStage) -> [String; 8] {
-        let total = stage.total_bytes();
-        [
-            stage_idx.to_string(),
-            stage.device.to_string(),
-            self.units(stage),
-            stage.weight_bytes.to_string(),
-            stage.kv_bytes.to_string(),
-            stage.workspace_bytes.to_string(),
-            total.to_string(),
-            share(total, stage.cap_bytes),
-        ]
-    }
-
     /// The units of a stage in words: `embed, layers 0..15`.
-    fn units(&self, stage: &PlannedStage) -> String {
+    pub fn units(&self, stage: &PlannedStage) -> String {
         let layers: LayerRange = self.layers(stage);
         let mut words = Vec::new();
         if stage.units.has_embed() {
@@ -71,8 +74,156 @@ impl Plan {
     }
 }
 
-fn share(held: Bytes, cap: Bytes) -> String {
-    format!("{:.1} %", held.0 as f64 / (cap.0 as f64).max(1.0) * 100.0)
+fn sizes(stage: &PlannedStage) -> [String; 3] {
+    [stage.weight_bytes, stage.kv_bytes, stage.workspace_bytes].map(|bytes| bytes.to_string())
+}
+
+/// A solution with its explanation, for people.
+#[derive(Debug, Clone, Copy)]
+pub struct Explained<'a> {
+    pub solution: &'a Solution,
+    pub explanation: &'a Explanation,
+}
+
+impl fmt::Display for Explained<'_> {
+    /// Prints one line for each stage, then a sentence for each thing worth knowing.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Solution { plan, prediction } = self.solution;
+        self.stages(f)?;
+        writeln!(f, "{}", in_flight(prediction))?;
+        writeln!(f, "{}", bottleneck(prediction))?;
+        for relaxation in &self.explanation.relaxations {
+            writeln!(f, "{}", relaxed(relaxation))?;
+        }
+        if let Some(left_out) = &self.explanation.left_out {
+            writeln!(f, "{}", left(left_out))?;
+        }
+        let kv = &self.explanation.kv;
+        writeln!(
+            f,
+            "KV cache for {} tokens; {} would fit on these stages, then {} is full",
+            plan.kv_tokens, kv.fitting_tokens, kv.device
+        )?;
+        if let Some(price) = self.explanation.price_per_million_tokens {
+            writeln!(f, "price of a million tokens: {price:.3}")?;
+        }
+        write!(f, "{}", proof(prediction))
+    }
+}
+
+impl Explained<'_> {
+    fn stages(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Solution { plan, prediction } = self.solution;
+        let header =
+            ["stage", "device", "units", "weights", "KV", "workspace", "free", "time", "busy"];
+        let mut rows = vec![header.map(str::to_owned)];
+        for ((StageId(stage_idx), stage), predicted) in plan.stages().zip(&prediction.stages) {
+            let [weights, kv, workspace] = sizes(stage);
+            let share = self.explanation.devices.iter().find(|it| it.device == stage.device);
+            let (free, busy) = share.map_or_else(Default::default, |share| {
+                (share.free_bytes.to_string(), percent(share.busy_share))
+            });
+            rows.push([
+                stage_idx.to_string(),
+                stage.device.to_string(),
+                plan.units(stage),
+                weights,
+                kv,
+                workspace,
+                free,
+                time(predicted.seconds),
+                busy,
+            ]);
+        }
+        table(f, [false, true, true, false, false, false, false, false, false], &rows)
+    }
+}
+
+fn in_flight(prediction: &Prediction) -> String {
+    let Prediction { sequences, microbatches, rows, cycle_s, full_at, .. } = prediction;
+    let tokens_per_s = prediction.tokens_per_s();
+    format!(
+        "{tokens_per_s:.1} tokens/s: {} at once in {} of {}, a token each every {}; the pipeline is \
+         full with {}",
+        count(*sequences, "sequence", "sequences"),
+        count(*microbatches, "microbatch", "microbatches"),
+        count(*rows, "row", "rows"),
+        time(*cycle_s),
+        count(*full_at, "microbatch", "microbatches"),
+    )
+}
+
+fn bottleneck(prediction: &Prediction) -> String {
+    let place = match prediction.bottleneck {
+        Bottleneck::Device(device) => device.to_string(),
+        Bottleneck::Link(source, target) => format!("the link {source} -> {target}"),
+    };
+    let busy = time(prediction.bottleneck_s);
+    if prediction.microbatches < prediction.full_at {
+        let round = time(prediction.round_s);
+        return format!(
+            "what counts is the way through all stages, {round}; {place} is busiest, for {busy} of it"
+        );
+    }
+    format!("bottleneck: {place}, busy for {busy} with each microbatch")
+}
+
+fn relaxed(relaxation: &Relaxation) -> String {
+    let gain = signed_percent(relaxation.gain);
+    match relaxation.limit {
+        Limit::Memory(device) => format!("with more memory on {device}: {gain} tokens/s"),
+        Limit::Links => format!("with links that cost nothing: {gain} tokens/s"),
+        Limit::Head => format!("with a head that costs nothing: {gain} tokens/s"),
+        Limit::Speed(device) => format!("with {device} a tenth faster: {gain} tokens/s"),
+    }
+}
+
+fn left(left_out: &LeftOut) -> String {
+    let LeftOut { devices, num_used, with_one_more } = left_out;
+    let (used, all) = (num_used, num_used + devices.len());
+    let devices = DeviceList(devices.clone());
+    let more = match with_one_more {
+        Some(gain) => format!("the best use of one more: {} tokens/s", signed_percent(*gain)),
+        None => "no placement was found that uses one more".to_owned(),
+    };
+    format!("uses {used} of {all} devices, not {devices}; {more}")
+}
+
+fn proof(prediction: &Prediction) -> String {
+    match (prediction.proof, prediction.gap()) {
+        (Proof::Search { infeasible_s, .. }, Some(gap)) if gap < 1e-6 => {
+            let certificate = infeasible_s.map_or_else(String::new, |seconds| {
+                format!(": nothing keeps every device and link below {}", time(seconds))
+            });
+            format!("proven: no placement is better{certificate}")
+        }
+        (Proof::Search { .. }, Some(gap)) => {
+            format!("not proven to be the best: at most {} from it", percent(gap))
+        }
+        _ => "the stages were given, not searched for".to_owned(),
+    }
+}
+
+/// A number with its noun.
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+fn signed_percent(share: f64) -> String {
+    format!("{:+.1} %", share * 100.0)
+}
+
+/// A time with three digits or more.
+pub(super) fn time(seconds: f64) -> String {
+    match seconds {
+        1.0.. => format!("{seconds:.2} s"),
+        1e-3.. => format!("{:.2} ms", seconds * 1e3),
+        _ => format!("{:.1} us", seconds * 1e6),
+    }
 }
 
 impl fmt::Display for Shortfall {
@@ -83,8 +234,13 @@ impl fmt::Display for Shortfall {
             "the model does not fit: wanted {weight_bytes} of weights, {kv_bytes} of KV cache for \
              {kv_tokens} tokens and up to {workspace_bytes} of workspace per stage; found "
         )?;
-        for (idx, (device, limit)) in self.limits.iter().enumerate() {
-            write!(f, "{}{limit} on {device}", if idx == 0 { "" } else { ", " })?;
+        if self.limits.len() > 8 {
+            let sum = self.limits.iter().fold(0, |sum: u64, (_, it)| sum.saturating_add(it.0));
+            write!(f, "{} on {} devices", Bytes(sum), self.limits.len())?;
+        } else {
+            for (idx, (device, limit)) in self.limits.iter().enumerate() {
+                write!(f, "{}{limit} on {device}", if idx == 0 { "" } else { ", " })?;
+            }
         }
         if let Some((device, missing)) = self.short {
             write!(f, "; missing at least {missing} on {device}")?;
@@ -93,10 +249,10 @@ impl fmt::Display for Shortfall {
             write!(f, "; a KV cache of {tokens} tokens would fit")?;
         }
         if let Some(device) = self.fits_with_another {
-            write!(f, "; with one more device like {device} it would fit")?;
+            write!(f, "; one more device like {device} would do")?;
         }
         if self.fits_with_8_bit_kv {
-            write!(f, "; with 8-bit elements the KV cache would fit")?;
+            write!(f, "; so would a KV cache of 8-bit numbers")?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 
 mod baselines;
 mod cluster;
+mod compare;
 mod cost;
 mod error;
 mod evaluate;
@@ -15,6 +16,7 @@ mod plan;
 mod planner;
 mod policy;
 mod prediction;
+mod saved;
 mod search;
 mod setting;
 mod shortfall;
@@ -26,8 +28,10 @@ pub use cluster::{
     Cluster, ClusterDevice, ClusterLink, DescriptionError, DescriptionFault, LinkFigures, Measure,
     Nearest, Place, Rates, Route,
 };
+pub use compare::{Baselined, baselines};
 pub use error::{ClusterError, InvalidPlan, PlanError, Shortfall};
 pub use evaluate::Bottleneck;
+pub use explain::Explained;
 pub use explanation::{
     DeviceShare, Explanation, KvLimit, LeftOut, Limit, ParetoPoint, Relaxation, explain, pareto,
 };
@@ -35,6 +39,7 @@ pub use plan::{Plan, PlanFields, PlannedStage, StageId};
 pub use planner::{Solution, plan, predict, solve};
 pub use policy::{KvTokens, Objective, Placement, Policy};
 pub use prediction::{Prediction, Proof, StagePrediction};
+pub use saved::{SavedPlan, diff};
 pub use transfers::{Endpoint, Foreseen, Traffic, Transfer, TransferKind};
 
 #[cfg(test)]

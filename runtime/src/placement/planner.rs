@@ -9,6 +9,7 @@ use sluicegate_model::{
 
 use super::{
     cluster::Cluster,
+    compare,
     cost::{self, Sizes},
     error::PlanError,
     evaluate::Stages,
@@ -120,7 +121,8 @@ fn auto(setting: &Setting<'_>, min_devices: usize) -> Result<Choice, PlanError> 
         let limit_s =
             best.as_ref().map_or(f64::INFINITY, |(per_token, _)| per_token * num_sequences as f64);
         let sizes = setting.sizes(num_pages);
-        if let Some(answer) = search.best(&sizes, num_sequences, min_devices, limit_s) {
+        let answer = search.best(&sizes, num_sequences, min_devices, limit_s);
+        if let Some(answer) = or_better_rule(setting, &sizes, num_sequences, answer) {
             let per_token = answer.found.cycle_s / num_sequences as f64;
             let Answer { found, lower_bound_s, infeasible_s } = answer;
             let lower_bound_s = lower_bound_s / num_sequences as f64;
@@ -128,12 +130,69 @@ fn auto(setting: &Setting<'_>, min_devices: usize) -> Result<Choice, PlanError> 
             best = Some((per_token, Choice { found, num_sequences, num_pages, proof }));
         }
     }
-    let (_, mut choice) = best.ok_or(PlanError::TooFewDevices { wanted: min_devices })?;
-    if setting.policy.kv_tokens == KvTokens::AsManyAsFit {
-        let fits = |num_pages| fits_given(setting, &setting.sizes(num_pages), &choice.found.stages);
-        choice.num_pages = most_pages(choice.num_pages, limit_pages(setting), fits);
+    let (_, choice) = best.ok_or(PlanError::TooFewDevices { wanted: min_devices })?;
+    match setting.policy.kv_tokens {
+        KvTokens::Exactly(_) => Ok(choice),
+        KvTokens::AsManyAsFit => Ok(enlarge(setting, &mut search, choice, most, min_devices)),
     }
-    Ok(choice)
+}
+
+/// Of the placements that cost the same, one that has room for the largest cache, and that cache.
+fn enlarge(
+    setting: &Setting<'_>,
+    search: &mut Search<'_>,
+    mut choice: Choice,
+    most: usize,
+    min_devices: usize,
+) -> Choice {
+    let fill = |stages: &Stages, num_pages| {
+        let fits = |num_pages| fits_given(setting, &setting.sizes(num_pages), stages);
+        most_pages(num_pages, most, fits)
+    };
+    choice.num_pages = fill(&choice.found.stages, choice.num_pages);
+    let limit_s = choice.found.cycle_s * (1.0 + 1e-9);
+    let (mut low, mut too_many) = (choice.num_pages, most + 1);
+    let mut tried = most;
+    // A few tries find all that matters; the first is the one that mostly succeeds.
+    for _ in 0..MAX_ENLARGED {
+        if too_many - low <= 1 {
+            break;
+        }
+        match search.best(&setting.sizes(tried), choice.num_sequences, min_devices, limit_s) {
+            Some(Answer { found, .. }) => {
+                choice.num_pages = fill(&found.stages, tried);
+                low = choice.num_pages;
+                choice.found = found;
+            }
+            None => too_many = tried,
+        }
+        tried = low + (too_many - low) / 2;
+    }
+    choice
+}
+
+/// How often a larger cache is tried for the same cost.
+const MAX_ENLARGED: usize = 8;
+
+/// An answer that is not exact must still not be worse than a simple rule.
+fn or_better_rule(
+    setting: &Setting<'_>,
+    sizes: &Sizes,
+    num_sequences: usize,
+    answer: Option<Answer>,
+) -> Option<Answer> {
+    let mut answer = answer?;
+    if answer.lower_bound_s < answer.found.cycle_s {
+        for stages in compare::placements(setting, sizes) {
+            let found = best_microbatches(setting, &stages, num_sequences);
+            // A rule may cut layers that are to stay together.
+            let may_cut = stages.iter().all(|(_, units)| setting.may_cut[units.end]);
+            if may_cut && found.cycle_s < answer.found.cycle_s {
+                answer = Answer { found, infeasible_s: None, ..answer };
+            }
+        }
+    }
+    Some(answer)
 }
 
 /// The numbers of sequences at once whose best placements are compared: all that the cache can hold,
@@ -150,9 +209,10 @@ fn sequences_to_try(setting: &Setting<'_>, num_pages: usize) -> Vec<usize> {
 
 /// The sequences that run at once with a cache of so many pages.
 pub(super) fn sequences(setting: &Setting<'_>, num_pages: usize) -> usize {
-    let batch = match setting.policy.objective {
-        Objective::Throughput => setting.policy.batch,
-        Objective::Latency => 1,
+    let batch = match (setting.policy.objective, setting.policy.sequences) {
+        (Objective::Throughput, None) => setting.policy.batch,
+        (Objective::Throughput, Some(sequences)) => return sequences.max(1),
+        (Objective::Latency, _) => 1,
     };
     let context = setting.policy.context(setting.profile.max_positions);
     (num_pages.saturating_mul(PAGE_TOKENS) / context).clamp(1, batch)

@@ -217,13 +217,14 @@ fn plans_print_as_tables() {
     let mut profile = model(&[17 * mib, 4 * mib, 4 * mib, 4 * mib, 4 * mib, 1000], 2048, 17 * mib);
     profile.units[5].workspace.bytes_per_row = Bytes(400_000);
     let (cluster, policy) = capped(4096, &[300 * mib, 40 * mib, 300 * mib]);
-    let found = plan(&profile, &cluster, &policy).unwrap();
+    let Policy { placement, .. } = given(&[(Cpu(0), 0, 2), (Cpu(1), 2, 3), (Cpu(2), 3, 4)]);
+    let found = plan(&profile, &cluster, &Policy { placement, ..policy }).unwrap();
     insta::assert_snapshot!(found, @r"
     stage  device  units                    weights        KV  workspace     total  of cap
         0  cpu:0   embed, layers 0..2      25.0 MiB  16.0 MiB        0 B  41.0 MiB  13.7 %
         1  cpu:1   layers 2..3              4.0 MiB   8.0 MiB        0 B  12.0 MiB  30.0 %
         2  cpu:2   layers 3..4, norm+head  21.0 MiB   8.0 MiB    3.1 MiB  32.1 MiB  10.7 %
-    KV cache for 4096 tokens; microbatches of up to 8 rows and 256 new tokens
+    KV cache for 4096 tokens; microbatches of up to 8 rows and 256 new tokens, 2 in flight
     ");
 }
 
@@ -266,11 +267,11 @@ fn errors_say_what_is_wanted_and_found() {
         writeln!(text, "{}", plan(&profile, cluster, &policy).unwrap_err()).unwrap();
     }
     insta::assert_snapshot!(text, @r"
-    the model does not fit: wanted 350 B of weights, 293.0 KiB of KV cache for 100000 tokens and up to 0 B of workspace per stage; found 1000 B on cpu:0, 1000 B on cpu:1; missing at least 292.2 KiB on cpu:0; a KV cache of 400 tokens would fit
-    the model does not fit: wanted 350 B of weights, 48 B of KV cache for 16 tokens and up to 0 B of workspace per stage; found 150 B on cpu:0, 150 B on cpu:1; missing at least 148 B on cpu:0
-    the model does not fit: wanted 350 B of weights, 48 B of KV cache for 16 tokens and up to 0 B of workspace per stage; found 150 B on cpu:0, 150 B on cpu:1; missing at least 148 B on cpu:0
+    the model does not fit: wanted 350 B of weights, 293.0 KiB of KV cache for 100000 tokens and up to 0 B of workspace per stage; found 1000 B on cpu:0, 1000 B on cpu:1; missing at least 292.1 KiB on cpu:0; a KV cache of 448 tokens would fit; so would a KV cache of 8-bit numbers
+    the model does not fit: wanted 350 B of weights, 48 B of KV cache for 16 tokens and up to 0 B of workspace per stage; found 150 B on cpu:0, 150 B on cpu:1; missing at least 116 B on cpu:0
+    the model does not fit: wanted 350 B of weights, 48 B of KV cache for 16 tokens and up to 0 B of workspace per stage; found 150 B on cpu:0, 150 B on cpu:1; missing at least 116 B on cpu:0
     the model does not fit: wanted 350 B of weights, 48 B of KV cache for 16 tokens and up to 0 B of workspace per stage; found 150 B on cpu:0, 150 B on cpu:1; missing at least 82 B on cpu:0
-    the model does not fit: wanted 350 B of weights, 16777216.0 TiB of KV cache for 18446744073709551615 tokens and up to 0 B of workspace per stage; found 1000 B on cpu:0, 1000 B on cpu:1; a KV cache of 400 tokens would fit
+    the model does not fit: wanted 350 B of weights, 16777216.0 TiB of KV cache for 18446744073709551615 tokens and up to 0 B of workspace per stage; found 1000 B on cpu:0, 1000 B on cpu:1; a KV cache of 448 tokens would fit; so would a KV cache of 8-bit numbers
     kv tokens is 0; wanted at least 1
     batch is 0; wanted at least 1
     chunk tokens is 0; wanted at least 1
@@ -286,6 +287,7 @@ fn errors_say_what_is_wanted_and_found() {
     layers 0..2 are given to no device; cpu:0 continues with 2..3
     layers 2..3 are given to no device
     explicit layers: there is no device cpu:9; the devices are cpu:0, cpu:1
+    layers 1..4 may not be parted, but the model has layers 0..3
     ");
 }
 

@@ -15,6 +15,8 @@ pub struct Policy {
     pub objective: Objective,
     /// Sequences at once, and the most rows of a microbatch.
     pub batch: usize,
+    /// How many sequences the objective reckons with; none: as many as batch and cache allow.
+    pub sequences: Option<usize>,
     /// Expected length of a prompt.
     pub prompt_tokens: usize,
     /// Expected length of an output.
@@ -71,6 +73,7 @@ impl Default for Policy {
         Self {
             objective: Objective::default(),
             batch: 8,
+            sequences: None,
             prompt_tokens: 512,
             output_tokens: 512,
             chunk_tokens: 256,
