@@ -1,12 +1,14 @@
 //! What may be said on the command line, and its help.
 
+mod plan;
 mod switches;
 
-use std::num::NonZero;
+use std::{num::NonZero, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use sluicegate_runtime::device::DeviceSelector;
 
+pub(crate) use plan::{Goal, PlanArgs};
 pub(crate) use switches::{PromptForm, Streaming};
 
 use crate::{layers::StageLayers, memory::MemoryCaps};
@@ -23,6 +25,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     #[command(after_long_help = AFTER_GENERATE, allow_negative_numbers = true)]
     Generate(Box<GenerateArgs>),
+    #[command(after_long_help = plan::AFTER_PLAN)]
+    Plan(Box<PlanArgs>),
 }
 
 const AFTER_GENERATE: &str = "\
@@ -93,6 +97,13 @@ pub(crate) struct ModelArgs {
     /// end not included. Logical CPU devices named here exist without --cpu-devices
     #[arg(long, value_name = "DEVICE=FIRST..END,…")]
     pub(crate) layers: Option<StageLayers>,
+    /// What auto places for: the most tokens per second of several sequences at once, or the least
+    /// time per token of one
+    #[arg(long, value_name = "GOAL", value_enum, default_value_t = Goal::Throughput)]
+    pub(crate) objective: Goal,
+    /// Places the layers as a plan says that `plan --save` has kept
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["layers", "device", "max_memory"])]
+    pub(crate) plan: Option<PathBuf>,
 }
 
 /// What the output must look like.
@@ -211,8 +222,8 @@ mod tests {
     use super::*;
 
     fn parse(args: &[&str]) -> Result<GenerateArgs, clap::Error> {
-        let Command::Generate(args) =
-            Cli::try_parse_from(["sluicegate", "generate"].iter().chain(args))?.command;
+        let cli = Cli::try_parse_from(["sluicegate", "generate"].iter().chain(args))?;
+        let Command::Generate(args) = cli.command else { panic!("generate was asked for") };
         Ok(*args)
     }
 

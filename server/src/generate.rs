@@ -88,7 +88,13 @@ impl Display {
 fn open(name: &str) -> Result<Model, CliError> {
     let progress = progress::for_stderr();
     let files = ModelSource::parse(name).and_then(|source| source.resolve(progress.as_ref()));
-    let files = files.map_err(|error| match error {
+    let files = files.map_err(explain_source)?;
+    Model::open(&files).context("cannot open the model").map_err(CliError::Failed)
+}
+
+/// Whose turn it is where a model is not to be had.
+pub(crate) fn explain_source(error: SourceError) -> CliError {
+    match error {
         SourceError::NoModel { path, .. } if !path.exists() => {
             CliError::usage_at("--model", anyhow!("there is no file {}", path.display()))
         }
@@ -96,8 +102,7 @@ fn open(name: &str) -> Result<Model, CliError> {
             CliError::usage_at("--model", error)
         }
         error => CliError::failed(error),
-    })?;
-    Model::open(&files).context("cannot open the model").map_err(CliError::Failed)
+    }
 }
 
 fn generate(generation: Generation, display: Display) -> Result<Completion, CliError> {

@@ -3,17 +3,21 @@
 //! Owns arguments, terminal output and exit codes. Everything that it does is done by the libraries.
 
 mod cli;
+mod cluster;
 mod constraint;
 mod error;
 mod generate;
 mod layers;
 mod memory;
 mod place;
+mod plan;
 mod print;
 mod progress;
 mod prompts;
 mod report;
 mod request;
+mod saved;
+mod speed;
 
 use std::{process::ExitCode, time::Instant};
 
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
     };
     let outcome = start_logging().and_then(|()| match cli.command {
         Command::Generate(args) => generate::run(&args, started),
+        Command::Plan(args) => plan::run(&args),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

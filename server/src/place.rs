@@ -1,47 +1,47 @@
 //! From the devices that were asked for to the finished plan.
 
+use std::path::Path;
+
 use anyhow::anyhow;
 use sluicegate_model::{
     open::Model,
-    placed::DeviceId,
     profile::{ElementBytes, ModelProfile},
     step::PAGE_TOKENS,
     units::Bytes,
 };
 use sluicegate_runtime::{
     Prompt, Request,
-    device::{
-        DeviceSelector,
-        discover::{self, FoundDevice},
-    },
-    placement::{
-        self, Cluster, ClusterDevice, KvTokens, Placement, Plan, PlanError, Policy, Rates,
-        Shortfall,
-    },
+    device::DeviceSelector,
+    placement::{self, KvTokens, Placement, Plan, PlanError, Policy, Shortfall},
     sampler::Method,
 };
 
-use crate::{cli::ModelArgs, error::CliError};
-
-/// Memory speed, rate and launch cost of a present-day accelerator: stand-ins until they are
-/// measured.
-const CUDA_BYTES_PER_S: f64 = 1e12;
-const CUDA_FLOPS_PER_S: f64 = 5e13;
-const CUDA_OVERHEAD_S: f64 = 1e-4;
-/// What context, kernels and library workspaces take on a CUDA device.
-const CUDA_RESERVE: Bytes = Bytes(1 << 30);
+use crate::{
+    cli::ModelArgs,
+    cluster::{self, Selection},
+    error::CliError,
+    layers::StageLayers,
+    saved,
+};
 
 /// The most rows that share a microbatch; further ones wait.
 const MAX_BATCH: usize = 256;
 
-/// Places a model for one request on the devices that the arguments name.
+/// The sequences that a throughput plan reckons with where a request brings fewer: as an engine that
+/// serves would have them. The cache is still the request's own.
+const USUAL_SEQUENCES: usize = 8;
+
+/// Places a model for one request on the devices that the arguments name, or as a file says.
 ///
 /// # Errors
 /// If a device is not there, the layers are not the model's, or memory does not suffice.
 pub(crate) fn plan(args: &ModelArgs, model: &Model, request: &Request) -> Result<Plan, CliError> {
-    let cluster = Cluster::of(devices(args)?);
     let stored = |id| model.weights.stored(id).map(|stored| Bytes(stored.bytes.len() as u64));
     let profile = ModelProfile::new(&model.config, stored, ElementBytes::default());
+    if let Some(path) = &args.plan {
+        return saved_plan(path, &profile, args);
+    }
+    let cluster = cluster::live(&args.into(), args.objective.into())?;
     let demand = Demand::of(request);
     let policy = demand.policy(args);
     let planned = match placement::plan(&profile, &cluster, &policy) {
@@ -57,32 +57,19 @@ pub(crate) fn plan(args: &ModelArgs, model: &Model, request: &Request) -> Result
     planned.map_err(|error| explain(error, args))
 }
 
-/// The devices to be used, in the order of the stages.
-fn devices(args: &ModelArgs) -> Result<Vec<ClusterDevice>, CliError> {
-    let named = args.layers.as_ref();
-    let implied = named.map_or(1, |layers| layers.num_cpu_devices().max(1));
-    let found = discover::discover(args.cpu_devices.unwrap_or(implied));
-    let (place, selector) = match (&args.device, named) {
-        (Some(selector), _) => ("--device", selector.clone()),
-        (None, Some(layers)) => ("--layers", DeviceSelector::List(layers.devices())),
-        (None, None) => ("--device", DeviceSelector::Auto),
-    };
-    let selected = selector.select(&found).map_err(|error| CliError::usage_at(place, error))?;
-    Ok(selected.into_iter().map(cluster_device).collect())
-}
-
-fn cluster_device(found: FoundDevice) -> ClusterDevice {
-    match found.id {
-        DeviceId::Cpu(index) => ClusterDevice::cpu(index, found.memory),
-        DeviceId::Host | DeviceId::Cuda(_) => ClusterDevice {
-            id: found.id,
-            reserve: CUDA_RESERVE,
-            bytes_per_s: CUDA_BYTES_PER_S,
-            flops_per_s: Rates::uniform(CUDA_FLOPS_PER_S),
-            overhead_s: CUDA_OVERHEAD_S,
-            ..ClusterDevice::cpu(0, found.memory)
-        },
+/// The plan of a file, if model and devices are still those that it was made for.
+fn saved_plan(path: &Path, profile: &ModelProfile, args: &ModelArgs) -> Result<Plan, CliError> {
+    let saved = saved::read("--plan", path)?;
+    let stages = saved.plan.stages.iter().map(|it| (it.device, saved.plan.layers(it))).collect();
+    let selection = Selection::of_plan(&StageLayers(stages), args.cpu_devices);
+    let cluster = cluster::live(&selection, args.objective.into())?;
+    let differences = saved.differences(profile, &cluster);
+    if differences.is_empty() {
+        return Ok(saved.plan);
     }
+    let error =
+        anyhow!("{} is a plan for something else: {}", path.display(), differences.join("; "));
+    Err(CliError::usage_at("--plan", error))
 }
 
 /// What a request needs of a plan.
@@ -126,7 +113,9 @@ impl Demand {
         let all_kv_tokens = self.least_kv_tokens().saturating_mul(self.num_prompts);
         let num_rows = self.num_prompts.saturating_mul(self.rows_per_prompt);
         Policy {
+            objective: args.objective.into(),
             batch: num_rows.clamp(1, MAX_BATCH),
+            sequences: Some(num_rows.clamp(USUAL_SEQUENCES, MAX_BATCH)),
             prompt_tokens: self.context - self.max_tokens.min(self.context),
             output_tokens: self.max_tokens,
             kv_tokens: KvTokens::Exactly(all_kv_tokens.max(PAGE_TOKENS)),
@@ -191,32 +180,11 @@ mod tests {
         use clap::Parser;
         let given = ["sluicegate", "generate", "x"].iter().chain(given);
         let crate::cli::Command::Generate(args) =
-            crate::cli::Cli::try_parse_from(given).unwrap().command;
-        args.model
-    }
-
-    #[track_caller]
-    fn check_devices(given: &[&str], want: &str) {
-        let got = match devices(&args(given)) {
-            Ok(devices) => devices.iter().map(|it| it.id.to_string()).collect::<Vec<_>>().join(" "),
-            Err(CliError::Usage(error)) => format!("usage: {error:#}"),
-            Err(other) => format!("{other:?}"),
+            crate::cli::Cli::try_parse_from(given).unwrap().command
+        else {
+            panic!("generate was asked for");
         };
-        assert_eq!(got, want);
-    }
-
-    #[test]
-    fn layers_imply_their_devices() {
-        check_devices(&["--device", "cpu"], "cpu:0");
-        check_devices(&["--device", "cpu", "--cpu-devices", "3"], "cpu:0 cpu:1 cpu:2");
-        check_devices(&["--layers", "cpu:2=0..1,cpu:0=1..2"], "cpu:2 cpu:0");
-        let hint = "found cpu:0; --cpu-devices N shows more logical CPU devices";
-        let given = ["--layers", "cpu:1=0..2", "--cpu-devices", "1"];
-        check_devices(&given, &format!("usage: --layers: cpu:1 is not there; {hint}"));
-        check_devices(
-            &["--device", "cpu:1"],
-            &format!("usage: --device: cpu:1 is not there; {hint}"),
-        );
+        args.model
     }
 
     fn request(num_prompts: usize, samples: usize, method: Method) -> Request {

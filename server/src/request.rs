@@ -143,7 +143,9 @@ mod tests {
     #[track_caller]
     fn check_method(args: &[&str], want: Method) {
         let args = ["sluicegate", "generate", "x"].iter().chain(args);
-        let Command::Generate(args) = Cli::try_parse_from(args).unwrap().command;
+        let Command::Generate(args) = Cli::try_parse_from(args).unwrap().command else {
+            panic!("generate was asked for");
+        };
         assert_eq!(method(&args.sampling), want);
     }
 
@@ -168,7 +170,9 @@ mod tests {
     fn there_are_no_more_outputs_than_beams() {
         let check = |given: &[&str]| {
             let given = ["sluicegate", "generate", "x"].iter().chain(given);
-            let Command::Generate(args) = Cli::try_parse_from(given).unwrap().command;
+            let Command::Generate(args) = Cli::try_parse_from(given).unwrap().command else {
+                panic!("generate was asked for");
+            };
             check(&args.sampling).is_ok()
         };
         assert!(check(&["--samples", "3"]));

@@ -1,0 +1,165 @@
+//! The arguments of `sluicegate plan`.
+
+use std::{num::NonZero, path::PathBuf};
+
+use clap::{Args, ValueEnum};
+use sluicegate_model::{placed::DeviceId, units::LayerRange};
+use sluicegate_runtime::{
+    device::DeviceSelector,
+    placement::{KvTokens, Objective, Placement, Policy},
+};
+
+use super::count;
+use crate::{layers::StageLayers, memory::MemoryCaps};
+
+pub(crate) const AFTER_PLAN: &str = "\
+Examples:
+  Where would Llama 3 70B go on eight H100s, and what would it do there?
+    sluicegate plan --model config.json --cluster \"8x h100 nvlink\"
+
+  The same on unequal cards, for 32 sequences at once, and what one more would bring:
+    sluicegate plan --model config.json --cluster \"2x rtx4090 + 1x rtx3090, pcie4\" --batch 32 \\
+      --what-if \"+1 rtx4090\"
+
+  A plan for this machine, kept and run:
+    sluicegate plan --cpu-devices 2 --save plan.json
+    sluicegate generate --plan plan.json \"Hello\"
+
+  What changed between two of them:
+    sluicegate plan --diff old.json new.json
+
+No weights are read and no device is opened for a --cluster. Exit codes as for generate.";
+
+/// Plans where each layer goes, and says why.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// A config.json, a .gguf file, a directory with config.json, an alias (smollm2, gemma3-270m) or
+    /// a repository of the Hugging Face hub
+    #[arg(long, value_name = "NAME", default_value = "smollm2")]
+    pub(crate) model: String,
+    /// The devices to plan for: a TOML file, or words such as \"8x h100 nvlink\" or \"2x rtx4090 + 1x
+    /// rtx3090, pcie4\" [default: those of this machine]
+    #[arg(long, value_name = "FILE|WORDS", conflicts_with_all = ["device", "cpu_devices"])]
+    pub(crate) cluster: Option<String>,
+    /// Of this machine: auto, cpu, cuda, or a list such as cuda:1 or cpu:0,cpu:1
+    #[arg(long, value_name = "DEVICES")]
+    pub(crate) device: Option<DeviceSelector>,
+    /// How many logical CPU devices this machine shows [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) cpu_devices: Option<u32>,
+    /// Bits of a cached number [default: as this runtime or the model's files have it]
+    #[arg(long, value_name = "BITS", value_parser = kv_bytes)]
+    pub(crate) kv_bits: Option<usize>,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
+    /// Print one JSON object with all figures
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Keep the plan in a file, for generate --plan and --diff
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save: Option<PathBuf>,
+    /// Compare two kept plans
+    #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"], conflicts_with_all = ["save",
+        "json", "what_if", "pareto"])]
+    pub(crate) diff: Option<Vec<PathBuf>>,
+    /// What would change with more devices (\"+1 h100\"), one device less (\"-cuda:1\"), or another
+    /// kv=TOKENS, batch=N, prompt=TOKENS or output=TOKENS; repeatable, all changes together
+    #[arg(long, value_name = "CHANGE", allow_hyphen_values = true, conflicts_with = "json")]
+    pub(crate) what_if: Vec<String>,
+    /// Print the trade between throughput, cache and the time of a single sequence
+    #[arg(long, conflicts_with_all = ["what_if", "save"])]
+    pub(crate) pareto: bool,
+}
+
+/// What is wanted of the plan.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Policy")]
+pub(crate) struct PolicyArgs {
+    /// The most tokens per second of all sequences, or the least time per token of one
+    #[arg(long, value_name = "GOAL", value_enum, default_value_t = Goal::Throughput)]
+    pub(crate) objective: Goal,
+    /// Sequences at once
+    #[arg(long, value_name = "N", default_value = "8", value_parser = count)]
+    pub(crate) batch: NonZero<usize>,
+    /// Expected tokens of a prompt
+    #[arg(long, value_name = "N", default_value = "512", value_parser = count)]
+    pub(crate) prompt_tokens: NonZero<usize>,
+    /// Expected tokens of an output
+    #[arg(long, value_name = "N", default_value = "512", value_parser = count)]
+    pub(crate) output_tokens: NonZero<usize>,
+    /// The most prompt tokens of a microbatch
+    #[arg(long, value_name = "N", default_value = "256", value_parser = count)]
+    pub(crate) chunk_tokens: NonZero<usize>,
+    /// Tokens that the cache must hold, all sequences together [default: as many as are of use and
+    /// fit]
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub(crate) kv_tokens: Option<NonZero<usize>>,
+    /// What devices may hold at most, such as cuda:0=20GiB,cuda:1=10GiB
+    #[arg(long, value_name = "DEVICE=SIZE,…")]
+    pub(crate) max_memory: Option<MemoryCaps>,
+    /// Devices that get nothing, such as cuda:0,cuda:3
+    #[arg(long, value_name = "DEVICE,…", value_delimiter = ',')]
+    pub(crate) forbid: Vec<DeviceId>,
+    /// Layers that stay on one device, such as 0..4,10..12
+    #[arg(long, value_name = "FIRST..END,…", value_delimiter = ',', value_parser = layer_range)]
+    pub(crate) keep_together: Vec<LayerRange>,
+    /// Places the layers by hand, such as cuda:0=0..40,cuda:1=40..80
+    #[arg(long, value_name = "DEVICE=FIRST..END,…", conflicts_with = "keep_together")]
+    pub(crate) layers: Option<StageLayers>,
+}
+
+/// [`Objective`], as it is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Goal {
+    Throughput,
+    Latency,
+}
+
+impl From<Goal> for Objective {
+    fn from(goal: Goal) -> Self {
+        match goal {
+            Goal::Throughput => Self::Throughput,
+            Goal::Latency => Self::Latency,
+        }
+    }
+}
+
+impl PolicyArgs {
+    pub(crate) fn policy(&self) -> Policy {
+        Policy {
+            objective: self.objective.into(),
+            batch: self.batch.get(),
+            sequences: None,
+            prompt_tokens: self.prompt_tokens.get(),
+            output_tokens: self.output_tokens.get(),
+            chunk_tokens: self.chunk_tokens.get(),
+            kv_tokens: self
+                .kv_tokens
+                .map_or(KvTokens::AsManyAsFit, |tokens| KvTokens::Exactly(tokens.get())),
+            memory_caps: self.max_memory.clone().unwrap_or_default().0,
+            forbidden: self.forbid.iter().copied().collect(),
+            unparted: self.keep_together.clone(),
+            placement: self
+                .layers
+                .as_ref()
+                .map_or(Placement::Auto, |layers| Placement::Layers(layers.0.clone())),
+        }
+    }
+}
+
+fn kv_bytes(text: &str) -> Result<usize, &'static str> {
+    match text {
+        "8" => Ok(1),
+        "16" => Ok(2),
+        "32" => Ok(4),
+        _ => Err("wanted 8, 16 or 32"),
+    }
+}
+
+fn layer_range(text: &str) -> Result<LayerRange, &'static str> {
+    let wanted = "wanted FIRST..END such as 0..4";
+    let (start, end) = text.trim().split_once("..").ok_or(wanted)?;
+    let number = |text: &str| text.trim().parse().map_err(|_| wanted);
+    let layers = LayerRange { start: number(start)?, end: number(end)? };
+    if layers.is_empty() { Err(wanted) } else { Ok(layers) }
+}

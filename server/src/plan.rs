@@ -1,0 +1,153 @@
+//! `sluicegate plan`: from a model's header and a description of devices to a table, or JSON.
+
+mod json;
+mod model;
+mod what_if;
+
+use std::io::{self, Write};
+
+use anyhow::anyhow;
+use sluicegate_model::profile::ModelProfile;
+use sluicegate_runtime::placement::{
+    self, Cluster, Explained, ParetoPoint, PlanError, Policy, SavedPlan, Solution,
+};
+
+use crate::{cli::PlanArgs, cluster, error::CliError, saved};
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError::Usage`] for whatever the arguments should say differently; a model that does not fit
+/// is a failure.
+pub(crate) fn run(args: &PlanArgs) -> Result<(), CliError> {
+    let mut stdout = io::stdout().lock();
+    if let Some([before, after]) = args.diff.as_deref() {
+        let (before, after) = (saved::read("--diff", before)?, saved::read("--diff", after)?);
+        writeln!(stdout, "{}", placement::diff(&before, &after).map_err(CliError::failed)?)?;
+        return Ok(());
+    }
+    let task = Task::of(args)?;
+    if args.pareto {
+        let points = placement::pareto(&task.profile, &task.cluster, &task.policy);
+        print_pareto(&points.map_err(explain)?, args.json, &mut stdout)?;
+        return Ok(());
+    }
+    let solution = task.solve()?;
+    if !args.what_if.is_empty() {
+        let changed = what_if::apply(&task, &args.what_if)?;
+        let after = changed.solve()?;
+        let difference = placement::diff(&task.saved(&solution), &changed.saved(&after));
+        writeln!(stdout, "{}", difference.map_err(CliError::failed)?)?;
+        return Ok(());
+    }
+    let explanation = placement::explain(&task.profile, &task.cluster, &task.policy, &solution)
+        .map_err(explain)?;
+    if args.json {
+        let report = json::Report::new(&task, &solution, &explanation);
+        serde_json::to_writer_pretty(&mut stdout, &report).map_err(io::Error::from)?;
+        writeln!(stdout)?;
+    } else {
+        let explained = Explained { solution: &solution, explanation: &explanation };
+        writeln!(stdout, "{}: {}\n\n{explained}", task.model, devices(&task.cluster))?;
+    }
+    if let Some(path) = &args.save {
+        saved::write(path, &task.saved(&solution))?;
+    }
+    Ok(())
+}
+
+/// What is planned.
+#[derive(Debug, Clone)]
+struct Task {
+    model: String,
+    profile: ModelProfile,
+    cluster: Cluster,
+    policy: Policy,
+}
+
+impl Task {
+    fn of(args: &PlanArgs) -> Result<Self, CliError> {
+        let policy = args.policy.policy();
+        let cluster = cluster::of_plan(args, policy.objective)?;
+        let (model, profile) = model::read(&args.model, model::target(&cluster, args.kv_bits))?;
+        Ok(Self { model, profile, cluster, policy })
+    }
+
+    fn solve(&self) -> Result<Solution, CliError> {
+        placement::solve(&self.profile, &self.cluster, &self.policy).map_err(explain)
+    }
+
+    fn saved(&self, solution: &Solution) -> SavedPlan {
+        SavedPlan {
+            version: SavedPlan::VERSION,
+            model: self.model.clone(),
+            profile: self.profile.clone(),
+            cluster: self.cluster.clone(),
+            policy: self.policy.clone(),
+            plan: solution.plan.clone(),
+        }
+    }
+}
+
+/// Whose turn it is.
+fn explain(error: PlanError) -> CliError {
+    match error {
+        PlanError::Infeasible(_)
+        | PlanError::Profile { .. }
+        | PlanError::KvGroup { .. }
+        | PlanError::TooManyLayers { .. }
+        | PlanError::Invalid(_) => CliError::failed(error),
+        error => CliError::usage(error),
+    }
+}
+
+/// The devices of a cluster, like ones together: `2x RTX 4090, 1x RTX 3090`.
+fn devices(cluster: &Cluster) -> String {
+    let mut kinds: Vec<(String, usize)> = Vec::new();
+    for device in &cluster.devices {
+        let name = if device.name.is_empty() { device.id.to_string() } else { device.name.clone() };
+        match kinds.iter_mut().find(|(kind, _)| *kind == name) {
+            Some((_, count)) => *count += 1,
+            None => kinds.push((name, 1)),
+        }
+    }
+    let words = kinds.iter().map(|(kind, count)| match count {
+        1 => kind.clone(),
+        _ => format!("{count}x {kind}"),
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+fn print_pareto(
+    points: &[ParetoPoint],
+    as_json: bool,
+    stdout: &mut impl Write,
+) -> Result<(), CliError> {
+    if as_json {
+        serde_json::to_writer_pretty(&mut *stdout, points).map_err(io::Error::from)?;
+        writeln!(stdout)?;
+        return Ok(());
+    }
+    if points.is_empty() {
+        return Err(CliError::failed(anyhow!("no cache of any size fits")));
+    }
+    writeln!(
+        stdout,
+        "{:>12}  {:>9}  {:>12}  {:>14}  stages",
+        "KV tokens", "sequences", "tokens/s", "ms/token alone"
+    )?;
+    for point in points {
+        let plan = &point.solution.plan;
+        let stages = plan.stages.iter().map(|it| format!("{}: {}", it.device, plan.units(it)));
+        writeln!(
+            stdout,
+            "{:>12}  {:>9}  {:>12.1}  {:>14.2}  {}",
+            point.kv_tokens,
+            point.sequences,
+            point.tokens_per_s,
+            point.single_token_s * 1e3,
+            stages.collect::<Vec<_>>().join("; ")
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! `plan --json`: every figure of a plan in one object.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use sluicegate_model::{placed::DeviceId, profile::ModelProfile, units::Bytes};
+use sluicegate_runtime::placement::{
+    Baselined, Bottleneck, ClusterDevice, ClusterLink, Explanation, Policy, Proof, Solution,
+    baselines,
+};
+
+use super::Task;
+
+/// The object that is printed. Times are in seconds, sizes in bytes.
+#[derive(Debug, Serialize)]
+pub(super) struct Report<'a> {
+    model: &'a str,
+    profile: &'a ModelProfile,
+    cluster: ClusterReport<'a>,
+    policy: &'a Policy,
+    stages: Vec<StageReport>,
+    bottleneck: Bottleneck,
+    bottleneck_seconds: f64,
+    round_seconds: f64,
+    cycle_seconds: f64,
+    /// Of the objective value; null where the stages were given.
+    lower_bound_seconds: Option<f64>,
+    /// The largest bottleneck that was shown to be infeasible.
+    infeasible_seconds: Option<f64>,
+    gap: Option<f64>,
+    kv_tokens: usize,
+    sequences: usize,
+    microbatches: usize,
+    /// Microbatches that fill the pipeline.
+    full_at: usize,
+    predicted_tokens_per_s: f64,
+    objective_value: f64,
+    explanation: &'a Explanation,
+    baselines: BTreeMap<&'static str, Baselined>,
+}
+
+/// Every pair has its link here, listed in the cluster or not.
+#[derive(Debug, Serialize)]
+struct ClusterReport<'a> {
+    devices: &'a [ClusterDevice],
+    links: Vec<ClusterLink>,
+    host_s: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct StageReport {
+    device: DeviceId,
+    first_unit: usize,
+    end_unit: usize,
+    first_layer: usize,
+    end_layer: usize,
+    weight_bytes: Bytes,
+    kv_bytes: Bytes,
+    workspace_bytes: Bytes,
+    /// Of the device, all its stages taken off.
+    free_bytes: Bytes,
+    /// Computing, for each microbatch.
+    seconds: f64,
+    /// The hidden values on their way in.
+    hop_seconds: f64,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(
+        task: &'a Task,
+        solution: &'a Solution,
+        explanation: &'a Explanation,
+    ) -> Self {
+        let Solution { plan, prediction } = solution;
+        let (lower_bound_seconds, infeasible_seconds) = match prediction.proof {
+            Proof::None => (None, None),
+            Proof::Search { lower_bound_s, infeasible_s } => (Some(lower_bound_s), infeasible_s),
+        };
+        Self {
+            model: &task.model,
+            profile: &task.profile,
+            cluster: ClusterReport::new(task),
+            policy: &task.policy,
+            stages: stages(solution, explanation),
+            bottleneck: prediction.bottleneck,
+            bottleneck_seconds: prediction.bottleneck_s,
+            round_seconds: prediction.round_s,
+            cycle_seconds: prediction.cycle_s,
+            lower_bound_seconds,
+            infeasible_seconds,
+            gap: prediction.gap(),
+            kv_tokens: plan.kv_tokens,
+            sequences: prediction.sequences,
+            microbatches: prediction.microbatches,
+            full_at: prediction.full_at,
+            predicted_tokens_per_s: prediction.tokens_per_s(),
+            objective_value: prediction.objective_value,
+            explanation,
+            baselines: baselines(&task.profile, &task.cluster, &task.policy, solution),
+        }
+    }
+}
+
+impl<'a> ClusterReport<'a> {
+    fn new(task: &'a Task) -> Self {
+        let cluster = &task.cluster;
+        let ids = || cluster.devices.iter().map(|device| device.id);
+        let pairs = ids().flat_map(|source| ids().map(move |target| (source, target)));
+        let links = pairs.filter(|(source, target)| source != target).map(|(source, target)| {
+            ClusterLink { source, target, figures: cluster.link(source, target) }
+        });
+        Self { devices: &cluster.devices, links: links.collect(), host_s: cluster.host_s }
+    }
+}
+
+fn stages(solution: &Solution, explanation: &Explanation) -> Vec<StageReport> {
+    let Solution { plan, prediction } = solution;
+    let stages = plan.stages.iter().zip(&prediction.stages).map(|(stage, predicted)| {
+        let layers = plan.layers(stage);
+        let share = explanation.devices.iter().find(|share| share.device == stage.device);
+        StageReport {
+            device: stage.device,
+            first_unit: stage.units.start,
+            end_unit: stage.units.end,
+            first_layer: layers.start,
+            end_layer: layers.end,
+            weight_bytes: stage.weight_bytes,
+            kv_bytes: stage.kv_bytes,
+            workspace_bytes: stage.workspace_bytes,
+            free_bytes: share.map_or(Bytes(0), |share| share.free_bytes),
+            seconds: predicted.seconds,
+            hop_seconds: predicted.hop_s,
+        }
+    });
+    stages.collect()
+}

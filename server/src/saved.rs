@@ -1,0 +1,55 @@
+//! Plans in files: `plan --save FILE`, `generate --plan FILE`, `plan --diff A B`.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    path::Path,
+};
+
+use anyhow::{Context, anyhow};
+use sluicegate_runtime::placement::SavedPlan;
+
+use crate::error::CliError;
+
+/// A plan of the largest model on the largest cluster takes less.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// Reads a plan; `place` is the argument that names the file.
+///
+/// # Errors
+/// If there is none in the file, or one that does not hold together.
+pub(crate) fn read(place: &str, path: &Path) -> Result<SavedPlan, CliError> {
+    let named =
+        |error: anyhow::Error| CliError::usage_at(place, error.context(path.display().to_string()));
+    let file = File::open(path).map_err(|error| named(error.into()))?;
+    let mut text = String::new();
+    file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(|error| named(error.into()))?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(named(anyhow!("wanted a plan of at most {MAX_BYTES} bytes")));
+    }
+    let saved: SavedPlan =
+        serde_json::from_str(&text).context("wanted what plan --save writes").map_err(named)?;
+    let (found, wanted) = (saved.version, SavedPlan::VERSION);
+    if found != wanted {
+        return Err(named(anyhow!("the plan has version {found}; wanted {wanted}")));
+    }
+    Ok(saved)
+}
+
+/// Writes a plan, in one go: a plan that is half written is never read.
+///
+/// # Errors
+/// If the file cannot be written.
+pub(crate) fn write(path: &Path, saved: &SavedPlan) -> Result<(), CliError> {
+    let text = serde_json::to_string_pretty(saved).context("--save").map_err(CliError::Failed)?;
+    let write = || {
+        let temporary = path.with_extension("part");
+        let mut file = File::create(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    };
+    write()
+        .with_context(|| format!("--save: cannot write {}", path.display()))
+        .map_err(CliError::Failed)
+}
