@@ -2,6 +2,8 @@
 //!
 //! Knows no stages and moves nothing: what it is given must already be at home.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use candle_core::{DType, Device, Tensor};
 
 use crate::{
@@ -26,6 +28,26 @@ pub struct Home {
     pub id: DeviceId,
     pub device: Device,
     pub threads: Threads,
+    /// Given to the shards of one device where one has the embedding and another the head.
+    pub table: Option<SharedTable>,
+}
+
+/// The embedding's weights, held once by the shards of one device. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct SharedTable(Arc<Mutex<Option<Matrix>>>);
+
+impl SharedTable {
+    /// The weights, which the first to ask loads.
+    fn get_or_load(
+        &self,
+        load: impl FnOnce() -> Result<Matrix, LoadError>,
+    ) -> Result<Matrix, LoadError> {
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(table) = &*table {
+            return Ok(table.clone());
+        }
+        Ok(table.insert(load()?).clone())
+    }
 }
 
 /// Consecutive units of a model on one device.
@@ -45,7 +67,7 @@ struct Head {
     norm: RmsNorm,
     matrix: Linear,
     vocab: usize,
-    /// Its weights are the embedding's, held by the same shard: not counted twice.
+    /// Its weights are the embedding's, held by a shard on the same device: not counted twice.
     shared: bool,
 }
 
@@ -84,11 +106,14 @@ impl Shard {
         }
         let loader =
             Loader { weights, config, family: Family::of(config.architecture), home: &home };
-        let table = units.has_embed().then(|| loader.table()).transpose()?;
         let has_head = units.has_head(config.num_layers);
+        let needs_table =
+            units.has_embed() || (has_head && config.tied && loader.home.table.is_some());
+        let table = needs_table.then(|| loader.table()).transpose()?;
         let head = has_head.then(|| loader.head(table.as_ref())).transpose()?;
-        let embedding =
-            table.map(|table| Embedding::new(table, loader.family.embedding_scale, config.hidden));
+        let embedding = table
+            .filter(|_| units.has_embed())
+            .map(|table| Embedding::new(table, loader.family.embedding_scale, config.hidden));
         let range = units.layers(config.num_layers);
         Ok(Self {
             first_unit: units.first(config.num_layers),
@@ -206,9 +231,12 @@ impl Shard {
 
 impl Loader<'_> {
     fn table(&self) -> Result<Matrix, LoadError> {
-        let id = TensorId { unit: Unit::Embed, role: Role::Embedding };
-        let shape = (self.config.vocab, self.config.hidden);
-        Ok(self.weights.matrix(id, shape, &self.home.device)?)
+        let load = || {
+            let id = TensorId { unit: Unit::Embed, role: Role::Embedding };
+            let shape = (self.config.vocab, self.config.hidden);
+            Ok(self.weights.matrix(id, shape, &self.home.device)?)
+        };
+        self.home.table.as_ref().map_or_else(load, |shared| shared.get_or_load(load))
     }
 
     /// Loads norm and head. A tied head shares `table` where the shard holds it.

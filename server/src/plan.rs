@@ -21,20 +21,20 @@ use crate::{cli::PlanArgs, cluster, error::CliError, saved};
 /// is a failure.
 pub(crate) fn run(args: &PlanArgs) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
-    if let Some([before, after]) = args.diff.as_deref() {
+    if let Some([before, after]) = args.output.diff.as_deref() {
         let (before, after) = (saved::read("--diff", before)?, saved::read("--diff", after)?);
         writeln!(stdout, "{}", placement::diff(&before, &after).map_err(CliError::failed)?)?;
         return Ok(());
     }
     let task = Task::of(args)?;
-    if args.pareto {
+    if args.output.pareto {
         let points = placement::pareto(&task.profile, &task.cluster, &task.policy);
-        print_pareto(&points.map_err(explain)?, args.json, &mut stdout)?;
+        print_pareto(&points.map_err(explain)?, args.output.json, &mut stdout)?;
         return Ok(());
     }
     let solution = task.solve()?;
-    if !args.what_if.is_empty() {
-        let changed = what_if::apply(&task, &args.what_if)?;
+    if !args.output.what_if.is_empty() {
+        let changed = what_if::apply(&task, &args.output.what_if)?;
         let after = changed.solve()?;
         let difference = placement::diff(&task.saved(&solution), &changed.saved(&after));
         writeln!(stdout, "{}", difference.map_err(CliError::failed)?)?;
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &PlanArgs) -> Result<(), CliError> {
     }
     let explanation = placement::explain(&task.profile, &task.cluster, &task.policy, &solution)
         .map_err(explain)?;
-    if args.json {
+    if args.output.json {
         let report = json::Report::new(&task, &solution, &explanation);
         serde_json::to_writer_pretty(&mut stdout, &report).map_err(io::Error::from)?;
         writeln!(stdout)?;
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &PlanArgs) -> Result<(), CliError> {
         let explained = Explained { solution: &solution, explanation: &explanation };
         writeln!(stdout, "{}: {}\n\n{explained}", task.model, devices(&task.cluster))?;
     }
-    if let Some(path) = &args.save {
+    if let Some(path) = &args.output.save {
         saved::write(path, &task.saved(&solution))?;
     }
     Ok(())
@@ -89,16 +89,24 @@ impl Task {
     }
 }
 
-/// Whose turn it is.
+/// Whose turn it is, and which argument lies wrong.
 fn explain(error: PlanError) -> CliError {
-    match error {
+    let place = match &error {
         PlanError::Infeasible(_)
+        | PlanError::TooFewDevices { .. }
         | PlanError::Profile { .. }
         | PlanError::KvGroup { .. }
         | PlanError::TooManyLayers { .. }
-        | PlanError::Invalid(_) => CliError::failed(error),
-        error => CliError::usage(error),
-    }
+        | PlanError::Invalid(_) => return CliError::failed(error),
+        PlanError::Cluster(_) => "--cluster",
+        PlanError::Unparted { .. } => "--keep-together",
+        PlanError::UnknownDevice { field: "memory caps", .. } => "--max-memory",
+        PlanError::UnknownDevice { field: "forbidden devices", .. }
+        | PlanError::AllForbidden { .. } => "--forbid",
+        PlanError::Zero { .. } => return CliError::usage(error),
+        _ => "--layers",
+    };
+    CliError::usage_at(place, error)
 }
 
 /// The devices of a cluster, like ones together: `2x RTX 4090, 1x RTX 3090`.

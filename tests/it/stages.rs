@@ -1,19 +1,28 @@
 //! N stages give the same tokens as one, for every sampler, with and without a schema.
 
 use candle_core::quantized::GgmlDType;
-use sluicegate_model::{config::Architecture, open::Model};
-use sluicegate_runtime::{Output, Prompt, Request};
+use sluicegate_model::{
+    config::Architecture,
+    open::Model,
+    shard::{Home, Shard, SharedTable},
+    threads::Threads,
+    units::UnitRange,
+};
+use sluicegate_runtime::{
+    Output, Prompt, Request,
+    placement::{Plan, PlanFields},
+};
 use sluicegate_tests::{
     engines::{complete, even_plan, samplers, smollm2, start, with_schema},
+    steps::home,
     tiny::{StoredType, TinyModel},
 };
 
 const STAGES: [u32; 4] = [1, 2, 3, 5];
 
 /// Every sampler's outputs, free and constrained; scores are compared to the last bit.
-fn outputs(model: &Model, prompts: &[Prompt], num_stages: u32) -> Vec<(String, Vec<Output>)> {
-    let engine = start(model, &even_plan(model, num_stages));
-    assert_eq!(engine.plan().stages.len(), num_stages as usize);
+fn outputs(model: &Model, prompts: &[Prompt], plan: &Plan) -> Vec<(String, Vec<Output>)> {
+    let engine = start(model, plan);
     let mut outputs = Vec::new();
     for (name, request) in samplers() {
         let request = Request { prompts: prompts.to_vec(), ..request };
@@ -27,13 +36,59 @@ fn outputs(model: &Model, prompts: &[Prompt], num_stages: u32) -> Vec<(String, V
 
 #[track_caller]
 fn check(model: &Model, prompts: &[Prompt]) {
-    let want = outputs(model, prompts, STAGES[0]);
+    let want = outputs(model, prompts, &even_plan(model, STAGES[0]));
     for num_stages in &STAGES[1..] {
-        for ((name, got), (_, want)) in outputs(model, prompts, *num_stages).iter().zip(&want) {
-            assert!(!want.is_empty());
-            assert_eq!(got, want, "{name}: {num_stages} stages differ from one");
-        }
+        let plan = even_plan(model, *num_stages);
+        assert_eq!(plan.stages.len(), *num_stages as usize);
+        check_plan(model, prompts, &plan, &want);
     }
+}
+
+#[track_caller]
+fn check_plan(model: &Model, prompts: &[Prompt], plan: &Plan, want: &[(String, Vec<Output>)]) {
+    for ((name, got), (_, want)) in outputs(model, prompts, plan).iter().zip(want) {
+        assert!(!want.is_empty());
+        assert_eq!(got, want, "{name}: these stages differ from one:\n{plan}");
+    }
+}
+
+/// The embedding alone on one device, the layers on two others, and the head back on the first.
+fn there_and_back(model: &Model) -> Plan {
+    let num_units = model.config.num_layers + 2;
+    let mut fields = PlanFields::from(even_plan(model, 4));
+    let cuts = [0, 1, num_units / 2, num_units - 1, num_units];
+    for (stage, cut) in fields.stages.iter_mut().zip(cuts.windows(2)) {
+        stage.units = UnitRange { start: cut[0], end: cut[1] };
+    }
+    fields.stages[3].device = fields.stages[0].device;
+    Plan::try_from(fields).expect("all units, each once")
+}
+
+#[test]
+fn a_head_that_comes_back_to_the_embedding_agrees() {
+    for tied in [false, true] {
+        let tiny = TinyModel::new(Architecture::Gemma3).tied(tied);
+        let files = tiny.directory(StoredType::F32);
+        let model = Model::open(&files.files).unwrap();
+        let want = outputs(&model, &tiny_prompts(), &even_plan(&model, 1));
+        check_plan(&model, &tiny_prompts(), &there_and_back(&model), &want);
+    }
+}
+
+#[test]
+fn a_head_on_the_embedding_s_device_holds_no_copy() {
+    let files = TinyModel::new(Architecture::Llama).tied(true).directory(StoredType::F32);
+    let Model { weights, config, .. } = &Model::open(&files.files).unwrap();
+    let last = config.num_layers + 1;
+    let head_bytes = |table: Option<SharedTable>| {
+        let home = Home { table, ..home(0, Threads::inline()) };
+        let units = UnitRange { start: last, end: last + 1 };
+        Shard::load(weights, config, units, home, &[1]).unwrap().bytes().weights.0
+    };
+    let norm_bytes = 4 * config.hidden as u64;
+    let table_bytes = 4 * (config.vocab * config.hidden) as u64;
+    assert_eq!(head_bytes(None), norm_bytes + table_bytes);
+    assert_eq!(head_bytes(Some(SharedTable::default())), norm_bytes);
 }
 
 /// One prompt longer than the window, one of whole pages, one of a single token.

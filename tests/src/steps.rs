@@ -86,7 +86,7 @@ fn table(group: KvGroup, row: &RowInput<'_>, end: usize) -> StepTable {
 
 /// The home of a test's shard on the CPU.
 pub fn home(index: u32, threads: Threads) -> Home {
-    Home { id: DeviceId::Cpu(index), device: Device::Cpu, threads }
+    Home { id: DeviceId::Cpu(index), device: Device::Cpu, threads, table: None }
 }
 
 /// A whole model in one or several shards, each at home on a device of its own.

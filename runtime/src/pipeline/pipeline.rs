@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use sluicegate_model::{
     config::ModelConfig,
     placed::Placed,
-    shard::{Home, Shard},
+    shard::{Home, Shard, SharedTable},
     threads::Threads,
     weights::Weights,
 };
@@ -71,6 +71,7 @@ impl Pipeline {
         let (to_first, mut inbox) = bounded(config.channel_capacity);
         let mut pipeline =
             Self { to_first: Some(to_first), events, event_sender, threads: Vec::new() };
+        let table = shared_table(config.plan);
         for (id, planned) in config.plan.stages() {
             let info = stage_info(config, planned, id);
             let (to_next, next_inbox) = bounded(config.channel_capacity);
@@ -88,7 +89,7 @@ impl Pipeline {
                 Outlet::Next(to_next)
             };
             let work = StageThread {
-                load: Loader::new(config, planned),
+                load: Loader::new(config, planned, table.clone()),
                 info: info.clone(),
                 links: Arc::clone(&config.links),
                 outlet,
@@ -137,6 +138,12 @@ fn stage_info(config: &PipelineConfig<'_>, planned: &PlannedStage, id: StageId) 
     }
 }
 
+/// For a head that has come back to the device of the embedding.
+fn shared_table(plan: &Plan) -> Option<SharedTable> {
+    let (first, last) = (plan.stages.first()?, plan.stages.last()?);
+    (plan.stages.len() > 1 && first.device == last.device).then(SharedTable::default)
+}
+
 /// The first failure, in stage order, after every stage has reported.
 fn first_failure(ready: &Receiver<Result<(), StageFailure>>) -> Option<StageFailure> {
     ready.iter().filter_map(Result::err).min_by_key(|failure| failure.stage)
@@ -158,11 +165,18 @@ struct Loader {
     device: Option<candle_core::Device>,
     num_threads: NonZero<usize>,
     pages_per_group: Vec<usize>,
+    table: Option<SharedTable>,
 }
 
 impl Loader {
-    fn new(config: &PipelineConfig<'_>, planned: &PlannedStage) -> Self {
+    fn new(
+        config: &PipelineConfig<'_>,
+        planned: &PlannedStage,
+        table: Option<SharedTable>,
+    ) -> Self {
+        let is_shared = planned.units.has_embed() || planned.units.has_head(config.plan.num_layers);
         Self {
+            table: table.filter(|_| is_shared),
             weights: config.weights.clone(),
             model: config.model.clone(),
             planned: planned.clone(),
@@ -177,6 +191,7 @@ impl Loader {
             id: self.planned.device,
             device: self.device.unwrap_or(candle_core::Device::Cpu),
             threads: Threads::new(self.num_threads),
+            table: self.table,
         };
         let units = self.planned.units;
         Ok(Shard::load(&self.weights, &self.model, units, home, &self.pages_per_group)?)

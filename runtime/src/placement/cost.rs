@@ -2,12 +2,13 @@
 
 use sluicegate_model::{
     config::KvGroup,
+    placed::DeviceId,
     profile::{BatchShape, ModelProfile},
     step::PAGE_TOKENS,
     units::{Bytes, UnitRange},
 };
 
-use super::policy::Policy;
+use super::{evaluate::Stages, policy::Policy};
 
 /// Pages of each KV group for a cache of `num_pages * PAGE_TOKENS` tokens.
 ///
@@ -101,6 +102,26 @@ impl Sizes {
             kv,
             workspace: self.workspace[start..end].iter().copied().max().unwrap_or(0),
         }
+    }
+
+    /// Bytes of a stage on the device that holds the embedding in another one.
+    pub(super) fn span_beside_embedding(&self, units: UnitRange) -> StageBytes {
+        let span = self.span(units);
+        let copy = if units.end == self.num_units() { self.tied_copy(units.start) } else { 0 };
+        StageBytes { weights: span.weights - copy, ..span }
+    }
+
+    /// Bytes of each of several stages: a tied head shares an embedding on its device.
+    pub(super) fn spans(&self, stages: &Stages) -> Vec<StageBytes> {
+        let embedding = stages.first().map(|(device, _)| *device);
+        let span = |(stage_idx, (device, units)): (usize, &(DeviceId, UnitRange))| {
+            if stage_idx > 0 && Some(*device) == embedding {
+                self.span_beside_embedding(*units)
+            } else {
+                self.span(*units)
+            }
+        };
+        stages.iter().enumerate().map(span).collect()
     }
 
     /// Weights and cache of a stage, with the copy of a tied embedding that a head away from it

@@ -78,7 +78,13 @@ impl<'a> BruteForce<'a> {
 
     fn fits(&self, chain: &Chain, device: usize) -> bool {
         let held = chain.iter().filter(|(owner, _)| *owner == device);
-        let held: u128 = held.map(|(_, units)| self.sizes.span(*units).total()).sum();
+        let total = |(_, units): &(usize, UnitRange)| {
+            // A head that has come back shares the embedding.
+            let is_back = chain.len() > 1 && chain[0].0 == device && units.start > 0;
+            let copy = if is_back { self.setting.profile.tied_embedding_bytes.0 } else { 0 };
+            self.sizes.span(*units).total() - u128::from(copy)
+        };
+        let held: u128 = held.map(total).sum();
         held <= self.setting.devices[device].cap.0.into()
     }
 

@@ -92,7 +92,7 @@ impl fmt::Display for Explained<'_> {
         self.stages(f)?;
         writeln!(f, "{}", in_flight(prediction))?;
         writeln!(f, "{}", bottleneck(prediction))?;
-        for relaxation in &self.explanation.relaxations {
+        for relaxation in self.explanation.relaxations.iter().take(3) {
             writeln!(f, "{}", relaxed(relaxation))?;
         }
         if let Some(left_out) = &self.explanation.left_out {

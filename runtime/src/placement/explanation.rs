@@ -253,20 +253,23 @@ pub fn pareto(
             points.push(point(profile, cluster, &policy, solution)?);
         }
     }
-    let beaten = |a: &ParetoPoint, b: &ParetoPoint| {
-        b.kv_tokens >= a.kv_tokens
-            && b.tokens_per_s >= a.tokens_per_s
-            && b.single_token_s <= a.single_token_s
-            && (b.kv_tokens, b.tokens_per_s.to_bits(), b.single_token_s.to_bits())
-                != (a.kv_tokens, a.tokens_per_s.to_bits(), a.single_token_s.to_bits())
-    };
     let mut kept: Vec<ParetoPoint> = Vec::new();
-    for point in &points {
-        if !points.iter().any(|other| beaten(point, other)) && !kept.contains(point) {
-            kept.push(point.clone());
+    for point in points {
+        if !kept.iter().any(|other| other.beats(&point)) {
+            kept.retain(|other| !point.beats(other));
+            kept.push(point);
         }
     }
     Ok(kept)
+}
+
+impl ParetoPoint {
+    /// Whether nobody would take the other one: it is nowhere better by more than a thousandth.
+    fn beats(&self, other: &Self) -> bool {
+        self.kv_tokens >= other.kv_tokens
+            && self.tokens_per_s >= other.tokens_per_s * 0.999
+            && self.single_token_s <= other.single_token_s * 1.001
+    }
 }
 
 /// More sequences than a microbatch of any device is meant for.

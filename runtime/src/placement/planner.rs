@@ -10,7 +10,7 @@ use sluicegate_model::{
 use super::{
     cluster::Cluster,
     compare,
-    cost::{self, Sizes},
+    cost::{self, Sizes, StageBytes},
     error::PlanError,
     evaluate::Stages,
     plan::{Plan, PlanFields, PlannedStage},
@@ -286,27 +286,30 @@ pub(super) fn fits_given(setting: &Setting<'_>, sizes: &Sizes, stages: &Stages) 
 
 /// What all stages of a device hold together.
 pub(super) fn held(sizes: &Sizes, stages: &Stages, device: DeviceId) -> u128 {
-    let of_device = stages.iter().filter(|(owner, _)| *owner == device);
-    of_device.map(|(_, units)| sizes.span(*units).total()).sum()
+    let spans = stages.iter().zip(sizes.spans(stages));
+    spans.filter(|((owner, _), _)| *owner == device).map(|(_, span)| span.total()).sum()
 }
 
 fn fields(setting: &Setting<'_>, choice: &Choice) -> PlanFields {
     let Setting { profile, policy, .. } = setting;
     let pages_per_group = cost::pages_per_group(profile, policy, choice.num_pages);
     let sizes = Sizes::new(profile, policy, &pages_per_group);
-    let planned = |&(device, units): &(DeviceId, UnitRange)| {
-        let span = sizes.span(units);
-        PlannedStage {
-            device,
-            units,
-            weight_bytes: cost::bytes(span.weights),
-            kv_bytes: cost::bytes(span.kv),
-            workspace_bytes: cost::bytes(span.workspace),
-            cap_bytes: Bytes(setting.device(device).cap.0),
-        }
+    let planned = |(&(device, units), span): (&(DeviceId, UnitRange), StageBytes)| PlannedStage {
+        device,
+        units,
+        weight_bytes: cost::bytes(span.weights),
+        kv_bytes: cost::bytes(span.kv),
+        workspace_bytes: cost::bytes(span.workspace),
+        cap_bytes: Bytes(setting.device(device).cap.0),
     };
     PlanFields {
-        stages: choice.found.stages.iter().map(planned).collect(),
+        stages: choice
+            .found
+            .stages
+            .iter()
+            .zip(sizes.spans(&choice.found.stages))
+            .map(planned)
+            .collect(),
         num_layers: profile.num_layers,
         kv_tokens: choice.num_pages.saturating_mul(PAGE_TOKENS),
         kv_groups: profile.kv_groups.clone(),

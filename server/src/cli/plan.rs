@@ -37,8 +37,8 @@ pub(crate) struct PlanArgs {
     /// a repository of the Hugging Face hub
     #[arg(long, value_name = "NAME", default_value = "smollm2")]
     pub(crate) model: String,
-    /// The devices to plan for: a TOML file, or words such as \"8x h100 nvlink\" or \"2x rtx4090 + 1x
-    /// rtx3090, pcie4\" [default: those of this machine]
+    /// The devices to plan for: a TOML file, or words such as `8x h100 nvlink` or `2x rtx4090 + 1x
+    /// rtx3090, pcie4` [default: those of this machine]
     #[arg(long, value_name = "FILE|WORDS", conflicts_with_all = ["device", "cpu_devices"])]
     pub(crate) cluster: Option<String>,
     /// Of this machine: auto, cpu, cuda, or a list such as cuda:1 or cpu:0,cpu:1
@@ -52,6 +52,14 @@ pub(crate) struct PlanArgs {
     pub(crate) kv_bits: Option<usize>,
     #[command(flatten)]
     pub(crate) policy: PolicyArgs,
+    #[command(flatten)]
+    pub(crate) output: PlanOutputArgs,
+}
+
+/// What is printed and kept.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct PlanOutputArgs {
     /// Print one JSON object with all figures
     #[arg(long)]
     pub(crate) json: bool,
@@ -62,7 +70,7 @@ pub(crate) struct PlanArgs {
     #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"], conflicts_with_all = ["save",
         "json", "what_if", "pareto"])]
     pub(crate) diff: Option<Vec<PathBuf>>,
-    /// What would change with more devices (\"+1 h100\"), one device less (\"-cuda:1\"), or another
+    /// What would change with more devices (`+1 h100`), one device less (`-cuda:1`), or another
     /// kv=TOKENS, batch=N, prompt=TOKENS or output=TOKENS; repeatable, all changes together
     #[arg(long, value_name = "CHANGE", allow_hyphen_values = true, conflicts_with = "json")]
     pub(crate) what_if: Vec<String>,

@@ -91,7 +91,7 @@ impl Chain {
             return Vec::new();
         }
         let head = UnitRange { start: last, end: whole };
-        let head_bytes = sizes.span(head).total();
+        let head_bytes = sizes.span_beside_embedding(head).total();
         let mut chains = Vec::new();
         for (class_idx, class) in problem.space.classes.iter().enumerate() {
             let cap = u128::from(class.device.cap.0);
