@@ -1,0 +1,193 @@
+//! `sluicegate plan` as its users run it, on clusters that are not there.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The path of a model's configuration.
+fn config(name: &str) -> String {
+    root().join(format!("tests/fixtures/configs/{name}.json")).to_str().unwrap().to_owned()
+}
+
+fn sluicegate(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate"));
+    command.args(arguments).env_remove("RUST_LOG").output().unwrap()
+}
+
+/// Plans Llama 3 8B.
+fn plan(arguments: &[&str]) -> Output {
+    let model = config("llama-3-8b");
+    let all: Vec<&str> = ["plan", "--model", &model].iter().chain(arguments).copied().collect();
+    sluicegate(&all)
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[track_caller]
+fn printed(output: &Output) -> String {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout).to_owned()
+}
+
+#[track_caller]
+fn check_refused(output: &Output, code: i32, words: &[&str]) {
+    let line = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{line}");
+    assert!(line.starts_with("error: ") && line.trim_end().lines().count() == 1, "{line}");
+    for word in words {
+        assert!(line.contains(word), "wanted `{word}` in: {line}");
+    }
+}
+
+#[test]
+fn a_plan_is_printed_with_its_reasons() {
+    let cluster = "2x rtx4090 + 1x rtx3090, pcie4";
+    let table = printed(&plan(&["--cluster", cluster, "--batch", "16"]));
+    for words in ["2x RTX 4090, RTX 3090", "stage", "embed, layers", "tokens/s", "proven"] {
+        assert!(table.contains(words), "wanted `{words}` in:\n{table}");
+    }
+}
+
+#[test]
+fn json_has_the_promised_fields() {
+    let cluster = "2x rtx4090 + 1x rtx3090, pcie4";
+    let json: Value =
+        serde_json::from_str(&printed(&plan(&["--cluster", cluster, "--json"]))).unwrap();
+    assert_eq!(json["profile"]["units"].as_array().unwrap().len(), 34);
+    assert_eq!(json["cluster"]["devices"].as_array().unwrap().len(), 3);
+    assert_eq!(json["cluster"]["links"].as_array().unwrap().len(), 6);
+    let stage = &json["stages"][0];
+    let counts = ["first_unit", "end_unit", "weight_bytes", "kv_bytes", "workspace_bytes"];
+    assert!(counts.iter().all(|field| stage[field].is_u64()), "{stage}");
+    assert!(stage["device"].is_string() && stage["free_bytes"].is_u64(), "{stage}");
+    for field in ["bottleneck_seconds", "lower_bound_seconds", "objective_value"] {
+        assert!(json[field].as_f64().unwrap() > 0.0, "{field}");
+    }
+    assert!(stage["seconds"].as_f64().unwrap() > 0.0);
+    assert!(json["gap"].as_f64().unwrap() < 1e-9, "{}", json["gap"]);
+    let rate = json["predicted_tokens_per_s"].as_f64().unwrap();
+    assert!((rate * json["objective_value"].as_f64().unwrap() - 1.0).abs() < 1e-9);
+    assert!(json["kv_tokens"].is_u64() && json["microbatches"].is_u64());
+    let baselines = json["baselines"].as_object().unwrap();
+    assert_eq!(baselines.len(), 5);
+    for (name, baseline) in baselines {
+        let worse = baseline["objective_value"].as_f64().unwrap_or(f64::INFINITY);
+        let ours = json["objective_value"].as_f64().unwrap();
+        assert!(baseline["feasible"] != true || worse >= ours * (1.0 - 1e-9), "{name}");
+    }
+}
+
+#[test]
+fn a_header_is_planned_in_no_time() {
+    let model = config("llama-3-70b");
+    let arguments = ["plan", "--model", &model, "--cluster", "8x h100 nvlink"];
+    let run = || {
+        let started = Instant::now();
+        printed(&sluicegate(&arguments));
+        started.elapsed()
+    };
+    // The goal is 100 ms for an optimised build on a quiet machine.
+    let fastest = (0..3).map(|_| run()).min().unwrap();
+    assert!(fastest < Duration::from_secs(2), "{fastest:?}");
+}
+
+#[test]
+fn kept_plans_are_compared_and_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (before, after) = (path("before.json"), path("after.json"));
+    let cluster = ["--cluster", "2x rtx4090, pcie4", "--save"];
+    printed(&plan(&[&cluster[..], &[&before]].concat()));
+    printed(&plan(&[&cluster[..], &[&after, "--batch", "64"]].concat()));
+    let difference = printed(&sluicegate(&["plan", "--diff", &before, &after]));
+    assert!(difference.contains("sequences: 8 -> 64"), "{difference}");
+    let refused = sluicegate(&["generate", "--plan", &before, "x"]);
+    check_refused(&refused, 2, &["--plan", "cuda:0 is not there"]);
+    std::fs::write(&before, "{}").unwrap();
+    let refused = sluicegate(&["plan", "--diff", &before, &after]);
+    check_refused(&refused, 2, &["--diff", "before.json", "missing field"]);
+}
+
+#[test]
+fn a_kept_plan_runs_on_the_model_that_it_was_made_for_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plan.json").to_str().unwrap().to_owned();
+    let live = ["plan", "--cpu-devices", "2", "--kv-tokens", "512", "--save"];
+    printed(&sluicegate(&[&live[..], &[&path]].concat()));
+    let arguments = ["generate", "--plan", &path, "--max-tokens", "4", "--json", "Hello"];
+    let json: Value = serde_json::from_str(&printed(&sluicegate(&arguments))).unwrap();
+    let devices: Vec<&str> = json["plan"]["stages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|stage| stage["device"].as_str().unwrap())
+        .collect();
+    assert_eq!(devices, ["cpu:0", "cpu:1"]);
+
+    let mut saved: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    saved["profile"]["units"][3]["weight_bytes"] = 7.into();
+    std::fs::write(&path, saved.to_string()).unwrap();
+    let words = ["weights of layer 2: planned for 7 bytes, found"];
+    check_refused(&sluicegate(&arguments), 2, &words);
+}
+
+#[test]
+fn changes_are_weighed() {
+    let cluster = ["--cluster", "2x rtx4090, pcie4"];
+    let what_if = |change: &str| plan(&[&cluster[..], &["--what-if", change]].concat());
+    assert!(printed(&what_if("+1 rtx3090")).contains("tokens/s: "));
+    assert!(printed(&what_if("-cuda:1")).contains("cuda:1"));
+    assert!(printed(&what_if("kv=32768")).contains("KV tokens: 8192 -> 32768"));
+    check_refused(&what_if("more"), 2, &["--what-if", "`more` is no change"]);
+    check_refused(&what_if("-cuda:7"), 2, &["no device cuda:7"]);
+    check_refused(&what_if("+1 rtx9999"), 2, &["--what-if", "rtx9999"]);
+    check_refused(&what_if("kv=0"), 2, &["kv=0"]);
+}
+
+#[test]
+fn the_trade_is_printed() {
+    let table = printed(&plan(&["--cluster", "2x rtx4090, pcie4", "--pareto"]));
+    assert!(table.lines().count() > 2 && table.contains("ms/token alone"), "{table}");
+}
+
+#[test]
+fn bad_input_is_one_line_that_says_where() {
+    let on = |cluster: &str, rest: &[&str]| plan(&[&["--cluster", cluster], rest].concat());
+    check_refused(&on("8x h1000", &[]), 2, &["--cluster", "h1000", "h100"]);
+    check_refused(&on("0x h100", &[]), 2, &["--cluster", "1 to 256"]);
+    check_refused(&on("1000000000x h100", &[]), 2, &["--cluster", "1 to 256"]);
+    check_refused(&on("nowhere.toml", &[]), 2, &["--cluster", "nowhere.toml"]);
+    check_refused(&on("2x h100", &["--forbid", "cuda:9"]), 2, &["--forbid", "cuda:9"]);
+    check_refused(&on("2x h100", &["--layers", "cuda:0=0..3"]), 2, &["--layers", "3..32"]);
+    check_refused(&on("2x h100", &["--keep-together", "0..99"]), 2, &["--keep-together", "0..99"]);
+    check_refused(&on("2x h100", &["--max-memory", "cuda:0=-1GiB"]), 2, &["-1GiB"]);
+    check_refused(&on("1x t4", &["--kv-tokens", "100000000"]), 1, &["does not fit", "missing"]);
+    let nowhere = sluicegate(&["plan", "--model", "no.json", "--cluster", "2x h100"]);
+    check_refused(&nowhere, 2, &["--model", "no.json"]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bad.toml");
+    std::fs::write(&file, "[[devices]]\nid = \"cuda:0\"\npreset = \"h100\"\nmemory = \"-3GiB\"\n")
+        .unwrap();
+    check_refused(&on(file.to_str().unwrap(), &[]), 2, &["bad.toml", "4", "-3GiB"]);
+    let deep = folder.path().join("deep.json");
+    std::fs::write(
+        &deep,
+        r#"{"architectures":["LlamaForCausalLM"],"num_hidden_layers":1000000000}"#,
+    )
+    .unwrap();
+    let refused = sluicegate(&["plan", "--model", deep.to_str().unwrap(), "--cluster", "2x h100"]);
+    check_refused(&refused, 2, &["deep.json", "num_hidden_layers"]);
+}
