@@ -13,6 +13,7 @@ mod headers;
 mod hub;
 mod outline;
 mod packing;
+mod peak;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -156,7 +157,7 @@ impl ModelProfile {
             compute: ComputeType::F32,
         };
         let outline = Outline::of(config);
-        Costing { outline: &outline, stored: StoredSizes::Tensors(&stored), elements }.profile()
+        Costing::new(&outline, StoredSizes::Tensors(&stored), elements).profile()
     }
 
     /// Costs the model that a file describes, from its header or its `config.json`: no weight is
