@@ -15,8 +15,9 @@ use crate::{
     gguf::GgufHeader,
 };
 
-/// In what a planned model is to compute. `None` takes the type of the file's own weights, f16 where
-/// they are quantised.
+/// In what a planned model is to compute.
+///
+/// `None` takes the type of the file's own weights, f16 where they are quantised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
     /// Of the products.

@@ -7,8 +7,9 @@ use crate::units::Bytes;
 
 /// Memory that a unit needs while it runs and gives back after, at its peak.
 ///
-/// On a CPU it is what this runtime's own passes hold, in one thread; each further thread of a stage
-/// may take `fixed_bytes` again. Accelerators are taken to gather keys and values.
+/// With f32 activations and cache it is what this runtime's own passes hold on a CPU, in one
+/// thread; each further thread of a stage may take `fixed_bytes` again. Else keys and values are
+/// taken to be gathered, as on an accelerator.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workspace {
     /// Activations, for each token of the microbatch.
