@@ -132,7 +132,7 @@ impl Layers {
                 None => angles.insert(self.angles(positions).map_err(failed)?),
             };
             let step = step.at(&site("index_select", "kv pages"))?;
-            hidden = layer.forward(&hidden, angles, step, (pages, home)).map_err(failed)?;
+            hidden = layer.forward(hidden, angles, step, (pages, home)).map_err(failed)?;
         }
         Ok(hidden)
     }
@@ -202,29 +202,46 @@ impl Layer {
     }
 
     /// Maps `[tokens, hidden]` to the same shape, and writes the step's keys and values.
+    ///
+    /// What is not needed any more is dropped at once: the most that is held at a time is what a
+    /// stage must have free ([`crate::profile::Workspace`]).
     fn forward(
         &self,
-        hidden: &Tensor,
+        hidden: Tensor,
         angles: &StepAngles,
         step: &Step,
         (pages, home): (&LayerPages, &Home),
     ) -> candle_core::Result<Tensor> {
+        let queries = self.queries(&hidden, angles, step, pages)?;
+        let attended = self.heads.attend(&queries, &step.rows, pages, &home.threads)?;
+        drop(queries);
+        let output = self.output.forward(&attended)?;
+        drop(attended);
+        let hidden = (hidden + normed(self.post_attention_norm.as_ref(), output)?)?;
+        let fed_forward = self.mlp.forward(self.mlp_norm.forward(&hidden)?)?;
+        hidden + normed(self.post_mlp_norm.as_ref(), fed_forward)?
+    }
+
+    /// Rotated queries, `[tokens, heads * head_dim]`. Keys and values go to the pages.
+    fn queries(
+        &self,
+        hidden: &Tensor,
+        angles: &StepAngles,
+        step: &Step,
+        pages: &LayerPages,
+    ) -> candle_core::Result<Tensor> {
         let qkv = self.qkv.forward(&self.input_norm.forward(hidden)?)?;
         let (query_width, kv_width) = self.widths();
-        let queries = normed(self.query_norm.as_ref(), qkv.narrow(1, 0, query_width)?)?;
-        let keys = normed(self.key_norm.as_ref(), qkv.narrow(1, query_width, kv_width)?)?;
-        let values = qkv.narrow(1, query_width + kv_width, kv_width)?;
         let angles = match (&angles.local, self.heads.window) {
             (Some(local), Some(_)) => local,
             _ => &angles.full,
         };
-        let queries = angles.rotate(&queries)?;
+        let keys = normed(self.key_norm.as_ref(), qkv.narrow(1, query_width, kv_width)?)?;
+        let values = qkv.narrow(1, query_width + kv_width, kv_width)?;
         pages.write(&angles.rotate(&keys)?, &values, &step.write_slots[pages.group_idx])?;
-        let attended = self.heads.attend(&queries, &step.rows, pages, &home.threads)?;
-        let attended = normed(self.post_attention_norm.as_ref(), self.output.forward(&attended)?)?;
-        let hidden = (hidden + attended)?;
-        let fed_forward = self.mlp.forward(&self.mlp_norm.forward(&hidden)?)?;
-        hidden + normed(self.post_mlp_norm.as_ref(), fed_forward)?
+        drop(keys);
+        let queries = normed(self.query_norm.as_ref(), qkv.narrow(1, 0, query_width)?)?;
+        angles.rotate(&queries)
     }
 
     fn widths(&self) -> (usize, usize) {

@@ -40,9 +40,12 @@ impl Mlp {
     }
 
     /// Maps `[tokens, hidden]` to the same shape.
-    pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        let both = self.gate_and_up.forward(input)?;
-        self.down.forward(&self.gated.forward(&both)?)
+    pub(crate) fn forward(&self, input: Tensor) -> Result<Tensor> {
+        let both = self.gate_and_up.forward(&input)?;
+        drop(input);
+        let gated = self.gated.forward(&both)?;
+        drop(both);
+        self.down.forward(&gated)
     }
 
     pub(crate) fn bytes(&self) -> Bytes {

@@ -124,7 +124,8 @@ fn kept_plans_are_compared_and_checked() {
 fn a_kept_plan_runs_on_the_model_that_it_was_made_for_and_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plan.json").to_str().unwrap().to_owned();
-    let live = ["plan", "--cpu-devices", "2", "--kv-tokens", "512", "--save"];
+    let live =
+        ["plan", "--cpu-devices", "2", "--prompt-tokens", "32", "--output-tokens", "32", "--save"];
     printed(&sluicegate(&[&live[..], &[&path]].concat()));
     let arguments = ["generate", "--plan", &path, "--max-tokens", "4", "--json", "Hello"];
     let json: Value = serde_json::from_str(&printed(&sluicegate(&arguments))).unwrap();

@@ -12,6 +12,7 @@ mod ledger;
 mod oracle;
 mod outlines_bug;
 mod outputs;
+mod profiles;
 mod sampling;
 mod stages;
 mod stamps;

@@ -5,6 +5,7 @@ use super::{
     headers::{UnitBytes, UnitSizes},
     outline::{FeedForward, LayerOutline, Matrix, Outline, Purpose},
     packing::WeightFormat,
+    peak::{Peak, Stored},
     product,
 };
 use crate::{
@@ -26,6 +27,13 @@ pub(super) struct Elements {
     pub(super) compute: ComputeType,
 }
 
+impl Elements {
+    /// Whether they are those of this runtime's kernels for CPUs.
+    pub(super) fn runs_on_cpu(self) -> bool {
+        self.hidden == 4 && self.kv == 4
+    }
+}
+
 /// What is known of sizes as they are stored.
 #[derive(Clone, Copy)]
 pub(super) enum StoredSizes<'a> {
@@ -37,18 +45,23 @@ pub(super) enum StoredSizes<'a> {
 
 /// A model, and what its parts weigh.
 pub(super) struct Costing<'a> {
-    pub(super) outline: &'a Outline,
-    pub(super) stored: StoredSizes<'a>,
-    pub(super) elements: Elements,
+    outline: &'a Outline,
+    stored: StoredSizes<'a>,
+    elements: Elements,
+    kv_groups: Vec<KvGroup>,
 }
 
-impl Costing<'_> {
+impl<'a> Costing<'a> {
+    pub(super) fn new(outline: &'a Outline, stored: StoredSizes<'a>, elements: Elements) -> Self {
+        let kv_groups = KvGroup::all(outline.layers.iter().map(|it| KvGroup::of(it.window)));
+        Self { outline, stored, elements, kv_groups }
+    }
+
     pub(super) fn profile(&self) -> ModelProfile {
         let outline = self.outline;
-        let kv_groups = KvGroup::all(outline.layers.iter().map(|it| KvGroup::of(it.window)));
         let mut units = vec![self.embed()];
         let layers = outline.layers.iter().enumerate();
-        units.extend(layers.map(|(layer_idx, layer)| self.layer(layer_idx, layer, &kv_groups)));
+        units.extend(layers.map(|(layer_idx, layer)| self.layer(layer_idx, layer)));
         units.push(self.head());
         let tied_embedding_bytes = if outline.tied { units[0].weight_bytes } else { Bytes(0) };
         ModelProfile {
@@ -60,7 +73,7 @@ impl Costing<'_> {
             vocab: size(outline.vocab),
             max_positions: outline.max_positions,
             compute: self.elements.compute,
-            kv_groups,
+            kv_groups: self.kv_groups.clone(),
         }
     }
 
@@ -70,51 +83,39 @@ impl Costing<'_> {
         UnitProfile {
             // A token looks up one row.
             read_bytes: Bytes(weight_bytes.0 / self.outline.vocab.max(1)),
-            workspace: Workspace {
-                bytes_per_token: self.activations(self.outline.hidden),
-                ..Workspace::default()
-            },
-            ..self.unit(unit, weight_bytes)
+            workspace: self.peak().embed(),
+            ..bare(unit, weight_bytes)
         }
     }
 
-    fn layer(&self, layer_idx: usize, layer: &LayerOutline, kv_groups: &[KvGroup]) -> UnitProfile {
+    fn layer(&self, layer_idx: usize, layer: &LayerOutline) -> UnitProfile {
         let unit = Unit::Layer(layer_idx);
         let outline = self.outline;
         let matrices = outline.matrices(layer);
         let shared = self.held(unit, outline.vector_elements(), &matrices);
         let experts = self.experts(unit, layer);
         let expert_bytes = experts.map_or(0, |it| product(&[it.num_experts, it.bytes_each.0]));
-        let weights = matrices.iter().fold(self.active_expert_weights(layer), |sum, matrix| {
-            sum.saturating_add(matrix.num_weights())
-        });
+        let weights = matrices.iter().fold(0, |sum: u64, it| sum.saturating_add(it.num_weights()));
+        let vector_bytes = product(&[outline.vector_elements(), VECTOR_BYTES]);
+        let stored = match shared.0.checked_sub(vector_bytes) {
+            Some(bytes) if bytes == weights.saturating_mul(2) => Stored::Half,
+            _ => Stored::Other,
+        };
+        let active = weights.saturating_add(self.active_expert_weights(layer));
         let (queries, keys) = (outline.query_width(), outline.kv_width());
         let group = KvGroup::of(layer.window);
         UnitProfile {
             read_bytes: shared,
             experts,
             kv: Some(UnitKv {
-                group_idx: kv_groups.iter().position(|other| *other == group).unwrap_or(0),
+                group_idx: self.kv_groups.iter().position(|other| *other == group).unwrap_or(0),
                 bytes_per_token: Bytes(product(&[2, keys, self.elements.kv as u64])),
             }),
-            flops_per_token: weights.saturating_mul(2),
+            flops_per_token: active.saturating_mul(2),
             // A product with the key and one with the value.
             flops_per_position: queries.saturating_mul(4),
-            workspace: Workspace {
-                // Residual, normed input and output; query and its result; key and value; gate, up
-                // and their product.
-                bytes_per_token: self.activations(
-                    product(&[3, outline.hidden])
-                        .saturating_add(product(&[2, queries]))
-                        .saturating_add(product(&[2, keys]))
-                        .saturating_add(product(&[3, layer.feed_forward.active_width()])),
-                ),
-                bytes_per_position: self.activations(
-                    product(&[2, keys]).saturating_add(product(&[2, outline.num_heads])),
-                ),
-                bytes_per_row: Bytes(0),
-            },
-            ..self.unit(unit, Bytes(shared.0.saturating_add(expert_bytes)))
+            workspace: self.peak().layer(layer, stored),
+            ..bare(unit, Bytes(shared.0.saturating_add(expert_bytes)))
         }
     }
 
@@ -133,27 +134,8 @@ impl Costing<'_> {
         UnitProfile {
             read_bytes,
             flops_per_token: product(&[2, head.num_weights()]),
-            workspace: Workspace {
-                bytes_per_token: self.activations(outline.hidden),
-                bytes_per_position: Bytes(0),
-                // Logits and the distribution made of them, both f32.
-                bytes_per_row: Bytes(product(&[2, 4, outline.vocab])),
-            },
-            ..self.unit(unit, weight_bytes)
-        }
-    }
-
-    /// A unit that holds weights and does nothing.
-    fn unit(&self, unit: Unit, weight_bytes: Bytes) -> UnitProfile {
-        UnitProfile {
-            unit,
-            weight_bytes,
-            read_bytes: weight_bytes,
-            experts: None,
-            kv: None,
-            flops_per_token: 0,
-            flops_per_position: 0,
-            workspace: Workspace::default(),
+            workspace: self.peak().head(),
+            ..bare(unit, weight_bytes)
         }
     }
 
@@ -212,8 +194,23 @@ impl Costing<'_> {
         }
     }
 
-    fn activations(&self, elements: u64) -> Bytes {
-        Bytes(product(&[elements, self.elements.hidden as u64]))
+    fn peak(&self) -> Peak<'_> {
+        let num_kv_groups = self.kv_groups.len();
+        Peak { outline: self.outline, elements: self.elements, num_kv_groups }
+    }
+}
+
+/// A unit that holds weights and does nothing.
+fn bare(unit: Unit, weight_bytes: Bytes) -> UnitProfile {
+    UnitProfile {
+        unit,
+        weight_bytes,
+        read_bytes: weight_bytes,
+        experts: None,
+        kv: None,
+        flops_per_token: 0,
+        flops_per_position: 0,
+        workspace: Workspace::default(),
     }
 }
 

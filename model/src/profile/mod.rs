@@ -13,6 +13,7 @@ mod headers;
 mod hub;
 mod outline;
 mod packing;
+mod peak;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -103,8 +104,8 @@ pub struct Experts {
 
 impl Experts {
     /// Bytes that a microbatch of so many tokens is expected to read, each token choosing its
-    /// experts evenly and for itself: of `n` experts, `n * (1 - (1 - k/n)^tokens)` are chosen by one
-    /// at least.
+    /// experts evenly and for itself: of `n` experts, `n * (1 - (1 - k/n)^tokens)` are chosen by
+    /// one at least.
     pub fn read_bytes(&self, tokens: f64) -> f64 {
         let num_experts = self.num_experts as f64;
         let missed = (1.0 - self.num_active as f64 / num_experts.max(1.0)).clamp(0.0, 1.0);
@@ -156,18 +157,18 @@ impl ModelProfile {
             compute: ComputeType::F32,
         };
         let outline = Outline::of(config);
-        Costing { outline: &outline, stored: StoredSizes::Tensors(&stored), elements }.profile()
+        Costing::new(&outline, StoredSizes::Tensors(&stored), elements).profile()
     }
 
     /// Costs the model that a file describes, from its header or its `config.json`: no weight is
     /// read, and none need be there.
     ///
-    /// `path` is a GGUF file, which may end behind its header; a `config.json`, under any name; or a
-    /// directory with one. Safetensors files next to a `config.json` give the true sizes of their
+    /// `path` is a GGUF file, which may end behind its header; a `config.json`, under any name; or
+    /// a directory with one. Safetensors files next to a `config.json` give the true sizes of their
     /// tensors by their headers, if all that the index names are there. Else sizes follow from
     /// `torch_dtype` (or `dtype`; where neither is given, from f32, as in transformers) and from
-    /// `quantization_config`: the matrices of the layers take its bits and the scales of its groups,
-    /// while embedding, head, routers, norms and biases stay as they were.
+    /// `quantization_config`: the matrices of the layers take its bits and the scales of its
+    /// groups, while embedding, head, routers, norms and biases stay as they were.
     ///
     /// More families than run here: also Gemma 2, Mixtral, Qwen 2 and Qwen 3 with experts, `OLMoE`,
     /// Phi 3 and Command R.

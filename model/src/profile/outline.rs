@@ -86,6 +86,10 @@ pub(super) enum Purpose {
 }
 
 impl Matrix {
+    fn new(purpose: Purpose, num_rows: u64, width: u64) -> Self {
+        Self { purpose, num_rows, width }
+    }
+
     pub(super) fn num_weights(&self) -> u64 {
         product(&[self.num_rows, self.width])
     }
@@ -158,11 +162,11 @@ impl Outline {
     }
 
     pub(super) fn embedding(&self) -> Matrix {
-        self.matrix(Purpose::Role(Role::Embedding), self.vocab, self.hidden)
+        Matrix::new(Purpose::Role(Role::Embedding), self.vocab, self.hidden)
     }
 
     pub(super) fn head(&self) -> Matrix {
-        self.matrix(Purpose::Role(Role::Head), self.vocab, self.hidden)
+        Matrix::new(Purpose::Role(Role::Head), self.vocab, self.hidden)
     }
 
     /// The matrices of a layer that every token passes.
@@ -174,20 +178,20 @@ impl Outline {
             (Role::Value, keys, hidden),
             (Role::Output, hidden, queries),
         ]
-        .map(|(role, num_rows, width)| self.matrix(Purpose::Role(role), num_rows, width))
+        .map(|(role, num_rows, width)| Matrix::new(Purpose::Role(role), num_rows, width))
         .to_vec();
         match layer.feed_forward {
             FeedForward::Dense { intermediate } => matrices.extend([
-                self.matrix(Purpose::Role(Role::Gate), intermediate, hidden),
-                self.matrix(Purpose::Role(Role::Up), intermediate, hidden),
-                self.matrix(Purpose::Role(Role::Down), hidden, intermediate),
+                Matrix::new(Purpose::Role(Role::Gate), intermediate, hidden),
+                Matrix::new(Purpose::Role(Role::Up), intermediate, hidden),
+                Matrix::new(Purpose::Role(Role::Down), hidden, intermediate),
             ]),
             FeedForward::Mixture(mixture) => {
-                matrices.push(self.matrix(Purpose::Router, mixture.num_experts, hidden));
+                matrices.push(Matrix::new(Purpose::Router, mixture.num_experts, hidden));
                 if let Some(shared) = mixture.shared {
                     matrices.extend([
-                        self.matrix(Purpose::SharedExpert, product(&[3, shared]), hidden),
-                        self.matrix(Purpose::Router, 1, hidden),
+                        Matrix::new(Purpose::SharedExpert, product(&[3, shared]), hidden),
+                        Matrix::new(Purpose::Router, 1, hidden),
                     ]);
                 }
             }
@@ -211,9 +215,5 @@ impl Outline {
         [product(&[self.vectors.num_norms, self.hidden]), head_norm, qkv_bias, output_bias]
             .into_iter()
             .fold(0, u64::saturating_add)
-    }
-
-    fn matrix(&self, purpose: Purpose, num_rows: u64, width: u64) -> Matrix {
-        Matrix { purpose, num_rows, width }
     }
 }

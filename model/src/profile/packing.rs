@@ -90,7 +90,7 @@ impl Packing {
             "bitsandbytes" => {
                 return Err(keys.wrong("load_in_4bit", "true, or load_in_8bit true"));
             }
-            // An f32 scale for each square block of 128, or each row: one per row is enough for both.
+            // An f32 scale for each square block of 128, or for each row: counted as one per row.
             "fp8" | "fbgemm_fp8" => Self { bits: 8, group: u64::MAX, group_bits: 32 },
             "compressed-tensors" => compressed_tensors(keys)?,
             _ => return Err(keys.wrong("quant_method", METHODS)),

@@ -15,8 +15,9 @@ use crate::{
     gguf::GgufHeader,
 };
 
-/// In what a planned model is to compute. `None` takes the type of the file's own weights, f16 where
-/// they are quantised.
+/// In what a planned model is to compute.
+///
+/// `None` takes the type of the file's own weights, f16 where they are quantised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
     /// Of the products.
@@ -81,8 +82,7 @@ fn of_gguf(path: &Path, target: Target) -> Result<ModelProfile, ProfileError> {
     let header = GgufHeader::open(path).map_err(ConfigError::from)?;
     let GgufModel { outline, sizes, stored } = gguf::read(&header)?;
     let elements = target.elements(WeightFormat::plain(stored.num_bytes()), stored);
-    let stored = StoredSizes::Units(&sizes);
-    Ok(Costing { outline: &outline, stored, elements }.profile())
+    Ok(Costing::new(&outline, StoredSizes::Units(&sizes), elements).profile())
 }
 
 fn of_hub(file: &Path, target: Target) -> Result<ModelProfile, ProfileError> {
@@ -98,5 +98,5 @@ fn of_hub(file: &Path, target: Target) -> Result<ModelProfile, ProfileError> {
     };
     let sizes = sizes.unwrap_or_default();
     let elements = target.elements(weights, stored);
-    Ok(Costing { outline: &outline, stored: StoredSizes::Units(&sizes), elements }.profile())
+    Ok(Costing::new(&outline, StoredSizes::Units(&sizes), elements).profile())
 }

@@ -1,0 +1,144 @@
+//! The most that a unit holds at once while it runs.
+//!
+//! Follows, step by step, what `shard.rs`, `decoder.rs`, `mlp.rs`, the attention and the kernels of
+//! `linear` allocate and drop. A test counts what they really do (`tests/memory`).
+
+use super::{
+    Workspace,
+    costing::Elements,
+    outline::{HeadNormWidth, LayerOutline, Outline},
+    product,
+};
+use crate::units::Bytes;
+
+/// The forward passes of a model's units.
+#[derive(Clone, Copy)]
+pub(super) struct Peak<'a> {
+    pub(super) outline: &'a Outline,
+    pub(super) elements: Elements,
+    pub(super) num_kv_groups: usize,
+}
+
+/// How the matrices of a unit are stored, as far as their kernels need memory for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stored {
+    /// As f16 or bf16, which are computed in f32.
+    Half,
+    Other,
+}
+
+/// Rows of a half-precision matrix that one thread turns into f32 at a time, at most.
+const SCRATCH_ROWS: u64 = 64;
+/// A slice of slots for each new token, in a vector that may have doubled.
+const SLOTS_BYTES: u64 = 48;
+
+impl Peak<'_> {
+    pub(super) fn embed(&self) -> Workspace {
+        // Rows before they are widened or scaled, and after.
+        let rows = self.activations(product(&[2, self.outline.hidden]));
+        self.workspace(rows)
+    }
+
+    pub(super) fn layer(&self, layer: &LayerOutline, stored: Stored) -> Workspace {
+        let outline = self.outline;
+        let (hidden, queries, keys) = (outline.hidden, outline.query_width(), outline.kv_width());
+        let inner = layer.feed_forward.active_width();
+        let all = sum(&[queries, product(&[2, keys])]);
+        let (query_norm, key_norm) = match outline.vectors.head_norm {
+            HeadNormWidth::Absent => (0, 0),
+            HeadNormWidth::OneHead | HeadNormWidth::AllHeads => (queries, keys),
+        };
+        let held = |elements: &[u64]| self.activations(sum(elements));
+        let phases = [
+            // The normed input, then queries, keys and values.
+            sum(&[held(&[hidden]), self.product(hidden, all)]),
+            held(&[all, key_norm, keys]),
+            held(&[all, query_norm, queries]),
+            sum(&[held(&[queries, queries]), SLOTS_BYTES]),
+            sum(&[held(&[queries]), self.product(queries, hidden)]),
+            // The normed residual, then gate and up; what they make; down; the new residual.
+            sum(&[held(&[hidden]), self.product(hidden, product(&[2, inner]))]),
+            held(&[inner, inner, inner]),
+            sum(&[held(&[inner]), self.product(inner, hidden)]),
+            held(&[hidden, hidden]),
+        ];
+        // Cosines and sines: of two rotary embeddings where windowed layers may have their own.
+        let angles = product(&[outline.head_dim, self.num_kv_groups.min(2) as u64]);
+        let most = phases.into_iter().max().unwrap_or(0);
+        Workspace {
+            bytes_per_position: Bytes(self.attention()),
+            fixed_bytes: Bytes(match stored {
+                Stored::Half => product(&[4, SCRATCH_ROWS, hidden.max(queries).max(inner)]),
+                Stored::Other => 0,
+            }),
+            ..self.workspace(sum(&[held(&[hidden, angles]), most]))
+        }
+    }
+
+    pub(super) fn head(&self) -> Workspace {
+        let Outline { hidden, vocab, .. } = *self.outline;
+        // The wanted rows, normed, then logits: twice, as they are when the sampler reads them.
+        let row = sum(&[
+            self.activations(product(&[2, hidden])),
+            input_bytes(hidden),
+            product(&[2, 4, vocab]),
+        ]);
+        // The sampler's tokens and logits of one row, in a vector that has doubled; then
+        // probabilities; and a bit for each.
+        let sampler = sum(&[
+            product(&[8, vocab.checked_next_power_of_two().unwrap_or(u64::MAX)]),
+            product(&[16, vocab]),
+            vocab / 8,
+        ]);
+        Workspace {
+            bytes_per_row: Bytes(row),
+            fixed_bytes: Bytes(sampler.max(product(&[4, SCRATCH_ROWS, hidden]))),
+            ..self.workspace(self.activations(hidden))
+        }
+    }
+
+    /// The index tensors of a step, which every unit has, and `per_token` on top.
+    fn workspace(&self, per_token: u64) -> Workspace {
+        let num_groups = self.num_kv_groups as u64;
+        Workspace {
+            // Token, position, and a slot for each group.
+            bytes_per_token: Bytes(sum(&[per_token, product(&[4, 2 + num_groups])])),
+            // Slots that are read, for each group.
+            bytes_per_row_position: Bytes(product(&[4, num_groups])),
+            ..Workspace::default()
+        }
+    }
+
+    /// Bytes for each position that a row sees.
+    fn attention(&self) -> u64 {
+        let outline = self.outline;
+        if self.elements.runs_on_cpu() {
+            // Pages are read where they lie: the scores of one token's heads that share a key.
+            return product(&[4, outline.num_heads.div_ceil(outline.num_kv_heads.max(1))]);
+        }
+        // Gathered keys and values, and one token's scores; rows attend one after another.
+        self.activations(sum(&[
+            product(&[2, outline.kv_width()]),
+            product(&[2, outline.num_heads]),
+        ]))
+    }
+
+    /// Bytes for each token of a product with weights, but for its input: what the kernels of
+    /// `linear` keep of their input, and the output by rows and by tokens.
+    fn product(&self, width: u64, num_rows: u64) -> u64 {
+        sum(&[input_bytes(width), self.activations(product(&[2, num_rows]))])
+    }
+
+    fn activations(&self, elements: u64) -> u64 {
+        product(&[elements, self.elements.hidden as u64])
+    }
+}
+
+/// Bytes of a product's input once it is quantised: 44 for a block of 32.
+fn input_bytes(width: u64) -> u64 {
+    product(&[width.div_ceil(32), 44])
+}
+
+fn sum(terms: &[u64]) -> u64 {
+    terms.iter().fold(0, |sum, term| sum.saturating_add(*term))
+}

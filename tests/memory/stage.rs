@@ -1,0 +1,186 @@
+//! One stage at work: loaded, given the largest microbatches that its plan allows, and sampled.
+
+use std::{num::NonZero, sync::Arc};
+
+use candle_core::{Device, Tensor};
+use sluicegate_model::{
+    config::{KvGroup, ModelConfig},
+    open::Model,
+    placed::{DeviceId, Placed},
+    shard::{Shard, ShardOutput},
+    step::{Hidden, Logits, PAGE_TOKENS, Step, StepRow, StepTable},
+    threads::Threads,
+};
+use sluicegate_runtime::{
+    device::logits,
+    placement::{Plan, PlannedStage},
+    sampler::{
+        GroupSampling, MaskRule, Method, Multinomial, Penalties, RandomKey, RowSampling, Sampler,
+        SamplingParams,
+    },
+    scheduler::GroupId,
+};
+use sluicegate_tests::steps::{home, ids};
+
+use crate::allocator::{live, peak_of};
+
+/// What a stage was found to hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measured {
+    /// Weights and cache, once it is loaded.
+    pub(crate) held: usize,
+    /// The most while it was loaded.
+    pub(crate) loading: usize,
+    /// The most while it ran.
+    pub(crate) running: usize,
+}
+
+/// New tokens of one row, and those before them.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    past: usize,
+    new: usize,
+}
+
+/// Threads of a stage that has the processors to itself.
+const ALONE: NonZero<usize> = NonZero::new(4).expect("four is not zero");
+
+/// Loads and runs one stage; where the plan has more, in this thread alone, as they do then.
+///
+/// Weights are copied out of the mapped files, which the stages of a process share and the system
+/// may drop at any time: what a stage holds are the copies, and those are counted.
+pub(crate) fn measure(
+    model: &Model,
+    plan: &Plan,
+    stage: &PlannedStage,
+    context: usize,
+) -> Measured {
+    let threads = if plan.stages.len() == 1 { Threads::new(ALONE) } else { Threads::inline() };
+    let before = live();
+    let home = home(0, threads);
+    let load =
+        || Shard::load(&model.weights, &model.config, stage.units, home, &plan.pages_per_group);
+    let (shard, loading) = peak_of(load);
+    let mut shard = shard.expect("the plan's units are the model's");
+    let held = live() - before;
+    let running = microbatches(plan, context)
+        .iter()
+        .map(|extents| peak_of(|| run(model, plan, stage, &mut shard, extents)).1 - before)
+        .max();
+    Measured { held, loading: loading - before, running: running.expect("there are some") }
+}
+
+/// The largest microbatches: a chunk at the end of the longest context, a token of every row of the
+/// batch, and as many rows with a chunk in the room that they leave.
+fn microbatches(plan: &Plan, context: usize) -> [Vec<Extent>; 3] {
+    let chunk = plan.chunk_tokens.min(context);
+    let row = |new: usize| Extent { past: context - new, new };
+    let rows = plan.batch.min(chunk) - 1;
+    let mixed = [row(chunk - rows)].into_iter().chain(vec![row(1); rows]);
+    [vec![row(chunk)], vec![row(1); plan.batch], mixed.collect()]
+}
+
+fn run(model: &Model, plan: &Plan, stage: &PlannedStage, shard: &mut Shard, extents: &[Extent]) {
+    let home = DeviceId::Cpu(0);
+    let step = step(&model.config, plan, extents);
+    let num_tokens = step.tokens.elem_count();
+    // What the stage before sent is in this one's memory.
+    let hidden = (!stage.units.has_embed())
+        .then(|| Placed::new(Hidden(zeros(num_tokens, model.config.hidden)), home));
+    match shard.forward(Placed::new(&step, home), hidden).expect("the step fits") {
+        ShardOutput::Hidden(_) => {}
+        ShardOutput::Logits(logits) => sample(&logits, extents.len(), model.config.vocab),
+    }
+}
+
+fn zeros(num_tokens: usize, width: usize) -> Tensor {
+    Tensor::zeros((num_tokens, width), candle_core::DType::F32, &Device::Cpu)
+        .expect("a tensor of zeros")
+}
+
+/// Samples as the last stage does: all tokens allowed, by the method that takes most memory.
+fn sample(logits: &Placed<Logits>, num_rows: usize, vocab: usize) {
+    let mut rows = logits::read(logits, DeviceId::Cpu(0)).expect("at home").rows;
+    let key = RandomKey { seed: 0, prompt: 0, sample: 0, step: 0 };
+    let row = RowSampling {
+        mask: MaskRule::Free,
+        step: 0,
+        score: 0.0,
+        counts: Vec::new(),
+        draws: vec![key],
+    };
+    let multinomial = Multinomial { temperature: 0.9, top_k: None, top_p: 0.95, min_p: 0.01 };
+    let order = GroupSampling {
+        group: GroupId(1),
+        logit_rows: 0..num_rows,
+        params: Arc::new(SamplingParams {
+            method: Method::Multinomial(multinomial),
+            penalties: Penalties::default(),
+            min_tokens: 0,
+            ignore_eos: false,
+            eos: Vec::new(),
+        }),
+        rows: vec![row; num_rows],
+    };
+    let sampler = Sampler::new(vec![u32::MAX; vocab.div_ceil(32)].into());
+    let mut rows: Vec<&mut [f32]> = rows.iter_mut().map(Vec::as_mut_slice).collect();
+    let chosen = sampler.sample(&order, &mut rows, &[]);
+    assert_eq!(chosen.choices.expect("all tokens are allowed").len(), num_rows);
+}
+
+/// A step whose rows have neighbouring pages each, and the logits of each row's last token.
+fn step(config: &ModelConfig, plan: &Plan, extents: &[Extent]) -> Step {
+    let groups = config.kv_groups();
+    let (mut tokens, mut positions, mut logit_tokens) = (vec![], vec![], vec![]);
+    let mut write_slots = vec![Vec::new(); groups.len()];
+    let mut rows = Vec::new();
+    for (row_idx, extent) in extents.iter().enumerate() {
+        let Extent { past, new } = *extent;
+        let span = tokens.len()..tokens.len() + new;
+        tokens.extend((0..new).map(|token| index(token % 256)));
+        positions.extend((past..past + new).map(index));
+        logit_tokens.push(index(span.end - 1));
+        let mut tables = Vec::new();
+        for (group_idx, group) in groups.iter().enumerate() {
+            let num_pages = plan.pages_per_group[group_idx] / plan.batch;
+            let table = table(*group, *extent, row_idx * num_pages, num_pages);
+            let slots = slots(&table.1, past + new - table.0);
+            write_slots[group_idx].extend_from_slice(&slots[slots.len() - new..]);
+            tables.push(StepTable {
+                first_position: table.0,
+                pages: table.1,
+                read_slots: ids(&slots),
+            });
+        }
+        rows.push(StepRow { span, past, tables });
+    }
+    Step {
+        tokens: ids(&tokens),
+        positions: ids(&positions),
+        rows,
+        write_slots: write_slots.iter().map(|slots| ids(slots)).collect(),
+        logit_tokens: ids(&logit_tokens),
+    }
+}
+
+/// First position and pages of a row that owns `num_pages` pages from `first_page` on.
+fn table(group: KvGroup, extent: Extent, first_page: usize, num_pages: usize) -> (usize, Vec<u32>) {
+    let first_seen = match group {
+        KvGroup::Full => 0,
+        KvGroup::Window(window) => (extent.past + 1).saturating_sub(window),
+    };
+    let first_position = first_seen / PAGE_TOKENS * PAGE_TOKENS;
+    let wanted = (extent.past + extent.new - first_position).div_ceil(PAGE_TOKENS);
+    assert!(wanted <= num_pages, "a row of {extent:?} wants {wanted} of {num_pages} pages");
+    (first_position, (first_page..first_page + wanted).map(index).collect())
+}
+
+fn slots(pages: &[u32], num_slots: usize) -> Vec<u32> {
+    let page_len = index(PAGE_TOKENS);
+    let all = pages.iter().flat_map(|page| page * page_len..(page + 1) * page_len);
+    all.take(num_slots).collect()
+}
+
+fn index(number: usize) -> u32 {
+    u32::try_from(number).expect("test sizes are small")
+}
