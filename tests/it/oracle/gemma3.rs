@@ -12,7 +12,9 @@ fn files() -> Option<ModelFiles> {
 #[test]
 fn gemma3_270m_equals_candle() {
     let Some(files) = files() else { return };
-    let tokens: Vec<u32> = tokens(26).iter().map(|token| token * 1000).collect();
+    // Common tokens: where the model finds no sense (tokens 1000 apart), rounding moves either
+    // implementation's logits by 6 to 10 %, and which one further is chance.
+    let tokens: Vec<u32> = tokens(26).iter().map(|token| token * 37).collect();
     let run = Run::new(&files, &tokens, &[7]);
     run.check("Gemma 3 270M");
 }
