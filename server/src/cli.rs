@@ -215,6 +215,16 @@ fn share(text: &str) -> Result<f32, &'static str> {
     fraction(text).ok().filter(|share| *share > 0.0).ok_or("wanted a number above 0, at most 1")
 }
 
+/// What `generate x` and these arguments mean, for tests.
+#[cfg(test)]
+pub(crate) fn parse_generate(given: &[&str]) -> GenerateArgs {
+    let given = ["sluicegate", "generate", "x"].iter().chain(given);
+    match Cli::try_parse_from(given).expect("the arguments parse").command {
+        Command::Generate(args) => *args,
+        Command::Plan(_) => panic!("generate was asked for"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

@@ -163,21 +163,11 @@ fn read(path: &Path) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn args(given: &[&str]) -> ModelArgs {
-        use clap::Parser;
-        let given = ["sluicegate", "generate", "x"].iter().chain(given);
-        let crate::cli::Command::Generate(args) =
-            crate::cli::Cli::try_parse_from(given).unwrap().command
-        else {
-            panic!("generate was asked for");
-        };
-        args.model
-    }
+    use crate::cli::parse_generate;
 
     #[track_caller]
     fn check_devices(given: &[&str], want: &str) {
-        let got = match select(&(&args(given)).into()) {
+        let got = match select(&(&parse_generate(given).model).into()) {
             Ok(devices) => devices.iter().map(|it| it.id.to_string()).collect::<Vec<_>>().join(" "),
             Err(CliError::Usage(error)) => format!("usage: {error:#}"),
             Err(other) => format!("{other:?}"),

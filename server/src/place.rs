@@ -175,17 +175,7 @@ fn explain(error: PlanError, args: &ModelArgs) -> CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn args(given: &[&str]) -> ModelArgs {
-        use clap::Parser;
-        let given = ["sluicegate", "generate", "x"].iter().chain(given);
-        let crate::cli::Command::Generate(args) =
-            crate::cli::Cli::try_parse_from(given).unwrap().command
-        else {
-            panic!("generate was asked for");
-        };
-        args.model
-    }
+    use crate::cli::parse_generate;
 
     fn request(num_prompts: usize, samples: usize, method: Method) -> Request {
         let prompts = vec![Prompt::Tokens(vec![1; 10]); num_prompts];
@@ -197,7 +187,7 @@ mod tests {
     fn the_cache_covers_every_row() {
         #[track_caller]
         fn check(request: &Request, batch: usize, kv_tokens: usize) {
-            let policy = Demand::of(request).policy(&args(&[]));
+            let policy = Demand::of(request).policy(&parse_generate(&[]).model);
             assert_eq!((policy.batch, policy.kv_tokens), (batch, KvTokens::Exactly(kv_tokens)));
             assert!(policy.prompt_tokens >= 10 && policy.output_tokens == 20);
         }

@@ -12,7 +12,7 @@ use sluicegate_model::{
 use sluicegate_runtime::{
     Completion, Output,
     device::LedgerEntry,
-    placement::Plan,
+    placement::{Plan, PlannedStage},
     stream::{FinishReason, Timings, Usage},
 };
 
@@ -32,8 +32,9 @@ struct PlanReport {
     stages: Vec<StageReport>,
 }
 
+/// A stage as every command prints it.
 #[derive(Debug, Serialize)]
-struct StageReport {
+pub(crate) struct StageReport {
     device: DeviceId,
     first_unit: usize,
     end_unit: usize,
@@ -90,19 +91,22 @@ impl<'a> Report<'a> {
 
 impl PlanReport {
     fn new(plan: &Plan) -> Self {
-        let stage = |(_, stage): (_, &sluicegate_runtime::placement::PlannedStage)| {
-            let layers = plan.layers(stage);
-            StageReport {
-                device: stage.device,
-                first_unit: stage.units.start,
-                end_unit: stage.units.end,
-                first_layer: layers.start,
-                end_layer: layers.end,
-                weight_bytes: stage.weight_bytes,
-                kv_bytes: stage.kv_bytes,
-            }
-        };
-        Self { stages: plan.stages().map(stage).collect() }
+        Self { stages: plan.stages.iter().map(|stage| StageReport::new(plan, stage)).collect() }
+    }
+}
+
+impl StageReport {
+    pub(crate) fn new(plan: &Plan, stage: &PlannedStage) -> Self {
+        let layers = plan.layers(stage);
+        Self {
+            device: stage.device,
+            first_unit: stage.units.start,
+            end_unit: stage.units.end,
+            first_layer: layers.start,
+            end_layer: layers.end,
+            weight_bytes: stage.weight_bytes,
+            kv_bytes: stage.kv_bytes,
+        }
     }
 }
 
@@ -142,7 +146,7 @@ mod tests {
     use serde_json::json;
     use sluicegate_model::{config::KvGroup, units::UnitRange};
     use sluicegate_runtime::{
-        placement::{PlanFields, PlannedStage, TransferKind},
+        placement::{PlanFields, TransferKind},
         stream::OutputId,
     };
 

@@ -135,18 +135,12 @@ fn max_tokens(
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-    use crate::cli::{Cli, Command};
+    use crate::cli::parse_generate;
 
     #[track_caller]
     fn check_method(args: &[&str], want: Method) {
-        let args = ["sluicegate", "generate", "x"].iter().chain(args);
-        let Command::Generate(args) = Cli::try_parse_from(args).unwrap().command else {
-            panic!("generate was asked for");
-        };
-        assert_eq!(method(&args.sampling), want);
+        assert_eq!(method(&parse_generate(args).sampling), want);
     }
 
     #[test]
@@ -168,13 +162,7 @@ mod tests {
 
     #[test]
     fn there_are_no_more_outputs_than_beams() {
-        let check = |given: &[&str]| {
-            let given = ["sluicegate", "generate", "x"].iter().chain(given);
-            let Command::Generate(args) = Cli::try_parse_from(given).unwrap().command else {
-                panic!("generate was asked for");
-            };
-            check(&args.sampling).is_ok()
-        };
+        let check = |given: &[&str]| check(&parse_generate(given).sampling).is_ok();
         assert!(check(&["--samples", "3"]));
         assert!(check(&["--samples", "3", "--beams", "3"]));
         assert!(!check(&["--samples", "3", "--beams", "2"]));

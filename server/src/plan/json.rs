@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use sluicegate_model::{placed::DeviceId, profile::ModelProfile, units::Bytes};
+use sluicegate_model::{profile::ModelProfile, units::Bytes};
 use sluicegate_runtime::placement::{
     Baselined, Bottleneck, ClusterDevice, ClusterLink, Explanation, Policy, Proof, Solution,
     baselines,
 };
 
 use super::Task;
+use crate::report::StageReport;
 
 /// The object that is printed. Times are in seconds, sizes in bytes.
 #[derive(Debug, Serialize)]
@@ -18,7 +19,7 @@ pub(super) struct Report<'a> {
     profile: &'a ModelProfile,
     cluster: ClusterReport<'a>,
     policy: &'a Policy,
-    stages: Vec<StageReport>,
+    stages: Vec<CostedStage>,
     bottleneck: Bottleneck,
     bottleneck_seconds: f64,
     round_seconds: f64,
@@ -48,14 +49,9 @@ struct ClusterReport<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct StageReport {
-    device: DeviceId,
-    first_unit: usize,
-    end_unit: usize,
-    first_layer: usize,
-    end_layer: usize,
-    weight_bytes: Bytes,
-    kv_bytes: Bytes,
+struct CostedStage {
+    #[serde(flatten)]
+    stage: StageReport,
     workspace_bytes: Bytes,
     /// Of the device, all its stages taken off.
     free_bytes: Bytes,
@@ -113,19 +109,12 @@ impl<'a> ClusterReport<'a> {
     }
 }
 
-fn stages(solution: &Solution, explanation: &Explanation) -> Vec<StageReport> {
+fn stages(solution: &Solution, explanation: &Explanation) -> Vec<CostedStage> {
     let Solution { plan, prediction } = solution;
     let stages = plan.stages.iter().zip(&prediction.stages).map(|(stage, predicted)| {
-        let layers = plan.layers(stage);
         let share = explanation.devices.iter().find(|share| share.device == stage.device);
-        StageReport {
-            device: stage.device,
-            first_unit: stage.units.start,
-            end_unit: stage.units.end,
-            first_layer: layers.start,
-            end_layer: layers.end,
-            weight_bytes: stage.weight_bytes,
-            kv_bytes: stage.kv_bytes,
+        CostedStage {
+            stage: StageReport::new(plan, stage),
             workspace_bytes: stage.workspace_bytes,
             free_bytes: share.map_or(Bytes(0), |share| share.free_bytes),
             seconds: predicted.seconds,
