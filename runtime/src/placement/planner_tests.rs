@@ -144,6 +144,21 @@ fn one_sequence_runs_on_one_device_if_it_fits() {
 }
 
 #[test]
+fn of_equal_devices_the_first_is_taken_or_the_one_of_higher_priority() {
+    let profile = model(&[1 << 20; 8], 0, 0);
+    let mut cluster = Cluster::logical_cpus(3, Bytes(5 << 20));
+    let policy = Policy { objective: Objective::Latency, ..exactly(1024) };
+    let devices = |cluster: &Cluster| -> Vec<DeviceId> {
+        stages(&plan(&profile, cluster, &policy).unwrap()).iter().map(|it| it.0).collect()
+    };
+    assert_eq!(devices(&cluster), [Cpu(0), Cpu(1)]);
+    cluster.devices[2].priority = 1;
+    assert_eq!(devices(&cluster), [Cpu(2), Cpu(0)]);
+    cluster.devices[0].priority = -1;
+    assert_eq!(devices(&cluster), [Cpu(2), Cpu(1)]);
+}
+
+#[test]
 fn devices_without_memory_or_permission_are_left_out() {
     let profile = model(&[10, 10, 10, 10], 0, 0);
     let (cluster, policy) = capped(16, &[20, 9, 20]);

@@ -7,7 +7,7 @@ use super::{
     least_sum::LeastSum,
     problem::{Chain, Path, Problem},
 };
-use crate::placement::{cost::Sizes, evaluate::Costs};
+use crate::placement::{cluster::Route, cost::Sizes, evaluate::Costs};
 
 /// The search for one number of microbatches, of cycles below a limit.
 pub(super) struct Round<'a> {
@@ -22,7 +22,8 @@ pub(super) struct Round<'a> {
 struct Best {
     stages: Vec<(DeviceId, UnitRange)>,
     cycle_s: f64,
-    round_s: f64,
+    /// Of equal cycles the least is taken: stages, hops through the host, time of a round.
+    rank: (usize, usize, f64),
 }
 
 /// What a shortest round says about other limits.
@@ -90,18 +91,16 @@ impl<'a> Round<'a> {
         if busy_s > costs.round_s { Next::Tighter } else { Next::Done }
     }
 
-    /// Keeps a placement if its cycle is shorter, and costs it. Of equal ones fewer stages are
-    /// better, then a shorter round.
+    /// Keeps a placement if its cycle is shorter, or as short and its rank is lower; and costs it.
     fn take(&mut self, chain: &Chain, path: &Path) -> Costs {
         let stages = path.stages(self.problem, chain);
         let costs = Costs::of(self.problem.setting, &self.problem.work, &stages);
         let cycle_s = costs.cycle_s(self.problem.num_microbatches);
-        let taken = Best { stages, cycle_s, round_s: costs.round_s };
+        let rank = (stages.len(), self.host_hops(&stages), costs.round_s);
+        let taken = Best { stages, cycle_s, rank };
         let is_better = match &self.best {
             _ if cycle_s < self.limit_s * (1.0 - SAME) => true,
-            Some(best) if cycle_s <= best.cycle_s * (1.0 + SAME) => {
-                (taken.stages.len(), taken.round_s) < (best.stages.len(), best.round_s)
-            }
+            Some(best) if cycle_s <= best.cycle_s * (1.0 + SAME) => taken.rank < best.rank,
             _ => false,
         };
         if is_better {
@@ -109,6 +108,13 @@ impl<'a> Round<'a> {
             self.best = Some(taken);
         }
         costs
+    }
+
+    fn host_hops(&self, stages: &[(DeviceId, UnitRange)]) -> usize {
+        let link = |pair: &[(DeviceId, UnitRange)]| {
+            self.problem.setting.link_between(pair[0].0, pair[1].0).route
+        };
+        stages.windows(2).filter(|pair| link(pair) == Route::Host).count()
     }
 
     /// The least time that the busiest device or link can have, in a cycle that may be worth having.

@@ -73,7 +73,8 @@ impl Space {
                 break;
             }
             space.max_devices += 1;
-            for (set, nodes) in &mut larger {
+            // Of equal answers the first is taken: on the devices that come first, in their order.
+            for (set, nodes) in larger.iter_mut().rev() {
                 *nodes = space.add_set(set, &sets);
             }
             sets = larger;
@@ -85,7 +86,7 @@ impl Space {
     fn add_set(&mut self, set: &[u16], smaller: &Sets) -> Vec<u32> {
         let mut added = Vec::new();
         let mut before = set.to_vec();
-        for class_idx in (0..set.len()).filter(|it| set[*it] > 0) {
+        for class_idx in (0..set.len()).rev().filter(|it| set[*it] > 0) {
             before[class_idx] -= 1;
             let first_pred = self.preds.len();
             self.preds.extend(smaller.get(&before).into_iter().flatten());
@@ -126,9 +127,13 @@ impl Space {
 
 /// Groups devices: two are of one class if swapping them changes nothing. That is transitive, so
 /// comparing with the first of a class is enough.
+///
+/// Those of the highest priority come first, then those that are listed first.
 fn classes(setting: &Setting<'_>) -> Vec<Class> {
+    let mut order: Vec<usize> = (0..setting.devices.len()).collect();
+    order.sort_by_key(|idx| std::cmp::Reverse(setting.devices[*idx].priority));
     let mut classes: Vec<Class> = Vec::new();
-    for idx in 0..setting.devices.len() {
+    for idx in order {
         match classes.iter_mut().find(|class| may_swap(setting, class.members[0], idx)) {
             Some(class) => class.members.push(idx),
             None => classes.push(Class { device: setting.devices[idx], members: vec![idx] }),
