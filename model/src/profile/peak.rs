@@ -124,9 +124,9 @@ impl Peak<'_> {
     }
 
     /// Bytes for each token of a product with weights, but for its input: what the kernels of
-    /// `linear` keep of their input, and the output by rows and by tokens.
+    /// `linear` keep of their input, and the output.
     fn product(&self, width: u64, num_rows: u64) -> u64 {
-        sum(&[input_bytes(width), self.activations(product(&[2, num_rows]))])
+        sum(&[input_bytes(width), self.activations(num_rows)])
     }
 
     fn activations(&self, elements: u64) -> u64 {
@@ -134,9 +134,9 @@ impl Peak<'_> {
     }
 }
 
-/// Bytes of a product's input once it is quantised: 44 for a block of 32.
+/// Bytes of a product's input once it is quantised: 64 for a block of 32.
 fn input_bytes(width: u64) -> u64 {
-    product(&[width.div_ceil(32), 44])
+    product(&[width.div_ceil(32), 64])
 }
 
 fn sum(terms: &[u64]) -> u64 {
