@@ -15,5 +15,6 @@ mod outputs;
 mod sampling;
 mod stages;
 mod stamps;
+mod suite;
 mod tidy;
 mod tokenizers;
