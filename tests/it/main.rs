@@ -16,5 +16,6 @@ mod profiles;
 mod sampling;
 mod stages;
 mod stamps;
+mod suite;
 mod tidy;
 mod tokenizers;

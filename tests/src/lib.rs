@@ -1,6 +1,8 @@
-//! What the tests share: tiny seeded models, steps built by hand, engines and their requests.
+//! What the tests share: tiny seeded models, steps built by hand, engines and their requests, and the
+//! suite of placements.
 
 pub mod constraints;
 pub mod engines;
 pub mod steps;
+pub mod suite;
 pub mod tiny;
