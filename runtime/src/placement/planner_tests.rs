@@ -11,7 +11,8 @@ use sluicegate_model::{
 };
 
 use super::{
-    Cluster, KvTokens, Objective, Placement, Plan, PlanError, Policy, Rates, fixtures::model, plan,
+    Cluster, ClusterLink, KvTokens, LinkFigures, Objective, Placement, Plan, PlanError, Policy,
+    Rates, Solution, fixtures::model, plan, solve,
 };
 
 fn exactly(tokens: usize) -> Policy {
@@ -330,6 +331,26 @@ fn profiles_that_are_none_are_refused() {
         "layer 0 is in KV group 1, but the model's profile has 1",
     );
     check(|it| it.hidden = 0, "the plan does not hold together");
+}
+
+#[test]
+fn a_hundred_devices_with_links_of_all_speeds_are_planned_in_time() {
+    let profile = model(&vec![1 << 30; 130], 4096, 0);
+    let mut cluster = Cluster::logical_cpus(100, Bytes(20 << 30));
+    for (device, index) in cluster.devices.iter_mut().zip(0_u32..) {
+        device.bytes_per_s *= 1.0 + 0.01 * f64::from(index);
+    }
+    let pairs = (0..100).flat_map(|source| (0..100).map(move |target| (source, target)));
+    for (source, target) in pairs.filter(|(source, target)| source != target) {
+        let latency_s = 1e-5 * f64::from(1 + (7 * source + 11 * target) % 13);
+        let figures = LinkFigures { latency_s, ..LinkFigures::default() };
+        let (source, target) = (Cpu(source), Cpu(target));
+        cluster.links.push(ClusterLink { source, target, figures });
+    }
+    let policy = Policy { batch: 32, ..exactly(1024) };
+    let Solution { plan, prediction } = solve(&profile, &cluster, &policy).unwrap();
+    assert!(plan.stages.len() >= 7);
+    assert!(prediction.gap().is_some_and(|gap| gap < 0.5), "{:?}", prediction.gap());
 }
 
 #[test]

@@ -85,6 +85,11 @@ impl Ways {
         Self { into, way_of, num_classes }
     }
 
+    /// How many different ways there are, all devices together.
+    pub(super) fn count(&self) -> usize {
+        self.into.iter().map(Vec::len).sum()
+    }
+
     /// Whether it makes no difference to any device which one it follows.
     pub(super) fn are_uniform(&self) -> bool {
         self.into.iter().all(|ways| ways.len() <= 1)

@@ -126,6 +126,9 @@ impl<'a> Search<'a> {
                     let beyond_s = bound.cycle_s(problem, self.spaces[0].max_devices + 1);
                     lower_bound_s = lower_bound_s.min(beyond_s);
                 }
+                if Chain::too_many_return(problem) {
+                    lower_bound_s = lower_bound_s.min(bound.cycle_s(problem, 2));
+                }
                 let found = Round::new(problem, &mut self.sums, limit_s).run(sizes);
                 best = found.or(best);
             }

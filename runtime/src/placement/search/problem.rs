@@ -51,6 +51,9 @@ pub(super) struct Chain {
     pub(super) back: Option<Back>,
 }
 
+/// The most chains with a way back: each is a search of its own.
+const MAX_RETURNING: usize = 128;
+
 /// A last stage with the head alone, on the device of the first.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Back {
@@ -87,7 +90,7 @@ impl Chain {
         let setting = problem.setting;
         let num_units = setting.num_units();
         let (last, whole) = (num_units - 1, num_units);
-        if setting.devices.len() < 2 || !setting.may_cut[last] {
+        if setting.devices.len() < 2 || !setting.may_cut[last] || Self::too_many_return(problem) {
             return Vec::new();
         }
         let head = UnitRange { start: last, end: whole };
@@ -114,6 +117,11 @@ impl Chain {
             }
         }
         chains
+    }
+
+    /// Whether there are too many ways back to try each.
+    pub(super) fn too_many_return(problem: &Problem<'_>) -> bool {
+        problem.ways.count() > MAX_RETURNING
     }
 
     /// How far a first stage of a class may reach in memory.

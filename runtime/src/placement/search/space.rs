@@ -29,6 +29,9 @@ pub(super) struct Node {
     preds: Range<usize>,
 }
 
+/// In a given order, a device follows one of so many before it.
+const MAX_FOLLOWED: usize = 32;
+
 /// Sets of devices, each with its nodes.
 type Sets = BTreeMap<Vec<u16>, Vec<u32>>;
 
@@ -99,7 +102,7 @@ impl Space {
         added
     }
 
-    /// Every device a class of its own, followed by any later one.
+    /// Every device a class of its own, followed by one of the next.
     pub(super) fn in_order(setting: &Setting<'_>) -> Self {
         let order = fastest_first(setting);
         let class = |idx: &usize| Class { device: setting.devices[*idx], members: vec![*idx] };
@@ -107,7 +110,10 @@ impl Space {
         let (mut nodes, mut preds): (Vec<Node>, Vec<u32>) = (Vec::new(), Vec::new());
         for class_idx in 0..classes.len() {
             let first_pred = preds.len();
-            preds.extend(0..u32::try_from(class_idx).expect("devices are limited"));
+            let first = class_idx.saturating_sub(MAX_FOLLOWED);
+            preds.extend(
+                (first..class_idx).map(|pred| u32::try_from(pred).expect("devices are limited")),
+            );
             let preds = first_pred..preds.len();
             nodes.push(Node { class_idx, num_devices: 1, is_first: true, preds });
         }
