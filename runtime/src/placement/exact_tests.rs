@@ -2,19 +2,12 @@
 //! or not, every number of microbatches.
 
 use proptest::prelude::*;
-use sluicegate_model::{
-    config::KvGroup,
-    placed::DeviceId::Cpu,
-    profile::{Experts, ModelProfile, UnitKv},
-    step::PAGE_TOKENS,
-    units::{Bytes, LayerRange, UnitRange},
-};
+use sluicegate_model::{step::PAGE_TOKENS, units::UnitRange};
 
 use super::{
-    Cluster, ClusterDevice, ClusterLink, KvTokens, LinkFigures, Objective, PlanError, Policy,
-    Proof, Rates, Route, Solution,
+    KvTokens, PlanError, Proof, Solution,
     cost::Sizes,
-    fixtures::model,
+    instances::{Instance, any_instance},
     planner::sequences,
     search::microbatches,
     setting::Setting,
@@ -146,140 +139,6 @@ fn brute_force(setting: &Setting<'_>) -> Option<f64> {
     candidates.into_iter().map(cost).reduce(f64::min)
 }
 
-#[derive(Debug, Clone)]
-struct Instance {
-    profile: ModelProfile,
-    cluster: Cluster,
-    policy: Policy,
-}
-
-/// Numbers are small and whole, so that many placements cost the same.
-fn any_profile(num_units: std::ops::Range<usize>) -> impl Strategy<Value = ModelProfile> {
-    let weights = prop_oneof![
-        prop::collection::vec(1..60_u64, num_units.clone()),
-        (num_units, 1..60_u64).prop_map(|(len, weight)| vec![weight; len]),
-    ];
-    (weights, 0..3_u64, any::<bool>(), 0..40_u64, any::<bool>(), any::<bool>()).prop_map(
-        |(weights, kv, is_tied, workspace, has_window, has_experts)| {
-            let mut profile = model(&weights, kv, if is_tied { weights[0] } else { 0 });
-            profile.max_positions = 96;
-            if has_window {
-                profile.kv_groups.push(KvGroup::Window(24));
-            }
-            let num_layers = profile.num_layers;
-            for (unit_idx, unit) in profile.units.iter_mut().enumerate() {
-                unit.flops_per_token = 3 * weights[unit_idx];
-                unit.flops_per_position = u64::from(unit.kv.is_some());
-                unit.workspace.bytes_per_row = Bytes(workspace * (unit_idx % 3) as u64);
-                if let (true, 0, Some(UnitKv { group_idx, .. })) =
-                    (has_window, unit_idx % 2, unit.kv.as_mut())
-                {
-                    *group_idx = 1;
-                }
-                if has_experts && unit_idx == num_layers {
-                    let bytes_each = Bytes(weights[unit_idx] / 4);
-                    unit.experts = Some(Experts { num_experts: 4, num_active: 2, bytes_each });
-                    unit.read_bytes.0 -= 4 * bytes_each.0;
-                }
-            }
-            profile
-        },
-    )
-}
-
-fn any_device() -> impl Strategy<Value = ClusterDevice> {
-    let speeds = (prop_oneof![Just(10.0), Just(20.0), 1.0..50.0], 1.0..200.0);
-    let rest = (0..3_u8, 0..3_u8, 0..4_u8);
-    (1..900_u64, speeds, rest).prop_map(|(memory, (read, compute), (overhead, host, alone))| {
-        ClusterDevice {
-            bytes_per_s: read,
-            flops_per_s: Rates::uniform(compute),
-            overhead_s: f64::from(overhead) * 0.5,
-            host_bytes_per_s: (host > 0).then_some(f64::from(host) * 1000.0),
-            alone: 1.0 + f64::from(alone / 3) * 0.6,
-            ..ClusterDevice::cpu(0, Bytes(memory))
-        }
-    })
-}
-
-fn any_link() -> impl Strategy<Value = LinkFigures> {
-    let latency = prop_oneof![Just(0.0), Just(1.0), 0.0..8.0];
-    (latency, 5.0..500.0, any::<bool>()).prop_map(|(latency_s, bytes_per_s, overlaps)| {
-        LinkFigures { latency_s, bytes_per_s, route: Route::Host, overlaps }
-    })
-}
-
-fn any_cluster() -> impl Strategy<Value = Cluster> {
-    let devices = prop_oneof![
-        prop::collection::vec(any_device(), 1..5),
-        (any_device(), 1..5_usize).prop_map(|(device, len)| vec![device; len]),
-    ];
-    let links = prop::collection::vec((0..4_u32, 0..4_u32, any_link()), 0..6);
-    (devices, links, any_link(), 0..3_u8).prop_map(|(mut devices, links, unlisted, host)| {
-        let num_devices = u32::try_from(devices.len()).unwrap();
-        for (device, index) in devices.iter_mut().zip(0..) {
-            device.id = Cpu(index);
-        }
-        let mut listed: Vec<ClusterLink> = Vec::new();
-        for (source, target, figures) in links {
-            let (source, target) = (source % num_devices, target % num_devices);
-            let is_new =
-                listed.iter().all(|it| (it.source, it.target) != (Cpu(source), Cpu(target)));
-            if source != target && is_new {
-                listed.push(ClusterLink { source: Cpu(source), target: Cpu(target), figures });
-            }
-        }
-        Cluster { devices, links: listed, unlisted, host_s: f64::from(host) }
-    })
-}
-
-fn any_policy(num_devices: u32, num_layers: usize) -> impl Strategy<Value = Policy> {
-    let load = (1..7_usize, 0..40_usize, 1..40_usize, 4..32_usize);
-    let objective = prop_oneof![4 => Just(Objective::Throughput), 1 => Just(Objective::Latency)];
-    let kv = prop_oneof![
-        3 => (1..200_usize).prop_map(KvTokens::Exactly),
-        1 => Just(KvTokens::AsManyAsFit)
-    ];
-    let pins = (
-        prop::option::weighted(0.3, (0..num_devices, 1..400_u64)),
-        prop::option::weighted(0.2, 1..num_devices.max(2)),
-        prop::option::weighted(0.2, (0..num_layers, 1..num_layers + 1)),
-    );
-    (load, objective, kv, pins).prop_map(move |(load, objective, kv_tokens, pins)| {
-        let (batch, prompt_tokens, output_tokens, chunk_tokens) = load;
-        let (cap, forbidden, unparted) = pins;
-        let unparted =
-            unparted.map(|(start, len)| LayerRange { start, end: (start + len).min(num_layers) });
-        Policy {
-            objective,
-            batch,
-            prompt_tokens,
-            output_tokens,
-            chunk_tokens,
-            kv_tokens,
-            memory_caps: cap
-                .map(|(device, bytes)| (Cpu(device), Bytes(bytes)))
-                .into_iter()
-                .collect(),
-            forbidden: forbidden.filter(|it| *it < num_devices).map(Cpu).into_iter().collect(),
-            unparted: unparted.into_iter().collect(),
-            ..Policy::default()
-        }
-    })
-}
-
-fn any_instance(num_units: std::ops::Range<usize>) -> impl Strategy<Value = Instance> {
-    (any_profile(num_units), any_cluster()).prop_flat_map(|(profile, cluster)| {
-        let num_devices = u32::try_from(cluster.devices.len()).unwrap();
-        let policy = any_policy(num_devices, profile.num_layers);
-        (Just(profile), Just(cluster), policy).prop_map(|(profile, cluster, policy)| Instance {
-            profile,
-            cluster,
-            policy,
-        })
-    })
-}
-
 /// Asserts that the plan costs what the best placement costs, or that there is none.
 fn check(instance: &Instance) -> Result<(), TestCaseError> {
     let Instance { profile, cluster, policy } = instance;
@@ -306,7 +165,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 8000, ..ProptestConfig::default() })]
 
     #[test]
-    fn small_instances_equal_brute_force(instance in any_instance(3..9)) {
+    fn small_instances_equal_brute_force(instance in any_instance(3..9, 1..5)) {
         check(&instance)?;
     }
 }
@@ -315,7 +174,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2500, ..ProptestConfig::default() })]
 
     #[test]
-    fn instances_of_up_to_14_units_equal_brute_force(instance in any_instance(9..15)) {
+    fn instances_of_up_to_14_units_equal_brute_force(instance in any_instance(9..15, 1..5)) {
         check(&instance)?;
     }
 }

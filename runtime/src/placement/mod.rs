@@ -43,8 +43,12 @@ pub use saved::{SavedPlan, diff};
 pub use transfers::{Endpoint, Foreseen, Traffic, Transfer, TransferKind};
 
 #[cfg(test)]
+mod compare_tests;
+#[cfg(test)]
 mod exact_tests;
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod instances;
 #[cfg(test)]
 mod planner_tests;
