@@ -52,3 +52,5 @@ mod fixtures;
 mod instances;
 #[cfg(test)]
 mod planner_tests;
+#[cfg(test)]
+mod print_tests;
