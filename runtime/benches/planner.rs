@@ -39,7 +39,7 @@ fn cluster(num_devices: u32, num_kinds: u32, smallest_gib: u64) -> Cluster {
 }
 
 /// The same, with links of five latencies.
-fn with_links(cluster: Cluster) -> Cluster {
+fn with_links(cluster: &Cluster) -> Cluster {
     let ids = || cluster.devices.iter().map(|device| device.id);
     let pairs = ids().enumerate().flat_map(|source| ids().enumerate().map(move |it| (source, it)));
     let links = pairs.filter(|((a, _), (b, _))| a != b).map(|((a, source), (b, target))| {
@@ -54,7 +54,7 @@ fn plan(criterion: &mut Criterion) {
     let clusters = [
         ("8 distinct", cluster(8, 8, 80)),
         ("8 distinct, roomy", cluster(8, 8, 140)),
-        ("8 distinct, links differ", with_links(cluster(8, 8, 140))),
+        ("8 distinct, links differ", with_links(&cluster(8, 8, 140))),
         ("16 in 4 classes", cluster(16, 4, 60)),
         ("64 in 4 classes", cluster(64, 4, 60)),
         ("16 distinct", cluster(16, 16, 60)),

@@ -84,7 +84,7 @@ fn any_cluster(num_devices: Range<usize>) -> impl Strategy<Value = Cluster> {
         prop::collection::vec(any_device(), num_devices.clone()),
         (any_device(), num_devices.clone()).prop_map(|(device, len)| vec![device; len]),
     ];
-    let (ends, num_links) = (0..num_devices.end as u32 - 1, 0..num_devices.end + 1);
+    let (ends, num_links) = (0..u32::try_from(num_devices.end).unwrap() - 1, 0..=num_devices.end);
     let links = prop::collection::vec((ends.clone(), ends, any_link()), num_links);
     (devices, links, any_link(), 0..3_u8).prop_map(|(mut devices, links, unlisted, host)| {
         let num_devices = u32::try_from(devices.len()).unwrap();
