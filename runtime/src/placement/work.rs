@@ -130,9 +130,19 @@ impl Work {
         }
     }
 
+    /// Bytes read in the units from `start` up to `end`; nothing where there are none.
+    pub(super) fn bytes_between(&self, start: usize, end: usize) -> f64 {
+        (self.bytes[end] - self.bytes[start]).max(0.0)
+    }
+
     /// Bytes read in one unit.
     pub(super) fn unit_bytes(&self, unit_idx: usize) -> f64 {
         self.bytes[unit_idx + 1] - self.bytes[unit_idx]
+    }
+
+    /// Operations done in one unit.
+    pub(super) fn unit_flops(&self, unit_idx: usize) -> f64 {
+        self.flops[unit_idx + 1] - self.flops[unit_idx]
     }
 
     /// Bytes and operations of all units.

@@ -138,6 +138,11 @@ impl Reach {
         Self { ends, first }
     }
 
+    /// The ends of the longest stages on a class, for each way in.
+    pub(super) fn all_ends(&self, class_idx: usize) -> impl Iterator<Item = &[usize]> {
+        self.ends[class_idx].iter().map(Vec::as_slice)
+    }
+
     /// The ends of the longest stages on a class behind a hop, per first unit.
     pub(super) fn ends(&self, class_idx: usize, way_idx: usize) -> &[usize] {
         &self.ends[class_idx][way_idx]

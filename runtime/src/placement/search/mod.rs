@@ -5,6 +5,9 @@
 //! is possible while nothing is busy for longer than `T`": [`bottleneck`] whether anything is,
 //! [`least_sum`] the shortest round. Where the second finds nothing within `limit / M` that goes
 //! round in less than `limit`, there is no cycle below `limit`: that is the certificate.
+//!
+//! A bound of the [`rest`] of a chain, mostly less than a per cent below what is possible, orders the
+//! numbers of microbatches, rules most of them out and cuts the second walk short.
 
 mod bottleneck;
 mod bound;
@@ -12,14 +15,13 @@ mod least_sum;
 mod limits;
 mod problem;
 mod relay;
+mod rest;
 mod round;
 mod space;
 
 use sluicegate_model::{placed::DeviceId, units::UnitRange};
 
-use super::{
-    cost::Sizes, evaluate::Costs, planner::best_microbatches, policy::Objective, setting::Setting,
-};
+use super::{cost::Sizes, evaluate::Costs, planner::best_microbatches, setting::Setting};
 use bound::Bound;
 use least_sum::LeastSum;
 use limits::MemoryReach;
@@ -59,17 +61,14 @@ pub(super) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// The most nodes of a space, for one number of microbatches and for many.
-    const MAX_NODES: (usize, usize) = (60_000, 12_000);
+    /// The most nodes of a space.
+    const MAX_NODES: usize = 60_000;
     /// The most numbers of a table of sums: 64 MiB.
     const MAX_SUMS: usize = 8 << 20;
 
     pub(super) fn new(setting: &'a Setting<'a>) -> Self {
-        let max_nodes = match setting.policy.objective {
-            Objective::Latency => Self::MAX_NODES.0,
-            Objective::Throughput => Self::MAX_NODES.1,
-        };
-        let sets = Space::of_sets(setting, max_nodes.min(Self::MAX_SUMS / setting.num_units()));
+        let sets =
+            Space::of_sets(setting, Self::MAX_NODES.min(Self::MAX_SUMS / setting.num_units()));
         let mut spaces = vec![sets];
         if !spaces[0].is_complete(setting) {
             spaces.push(Space::in_order(setting));
@@ -101,7 +100,8 @@ impl<'a> Search<'a> {
         let bound = Bound::new(self.setting, sizes);
         let mut best: Option<Found> = None;
         let mut lower_bound_s = f64::INFINITY;
-        for space in &self.spaces {
+        // One order is soon tried, and leaves less to be tried of the sets.
+        for space in self.spaces.iter().rev() {
             let memory = MemoryReach::new(self.setting, &space.classes, sizes);
             if min_devices <= 1 {
                 let limit_s = best.as_ref().map_or(cycle_limit_s, |found| found.cycle_s);
@@ -114,22 +114,25 @@ impl<'a> Search<'a> {
                 Problem::new(parts, rows, num_microbatches, min_devices)
             };
             let all = microbatches(num_sequences, self.setting.devices.len());
-            let mut problems: Vec<(f64, Problem<'_>)> =
-                all.map(problem).map(|problem| (bound.cycle_s(&problem, 1), problem)).collect();
-            problems.sort_by(|a, b| a.0.total_cmp(&b.0));
-            for (bound_s, problem) in &problems {
+            let mut queue = Queue::new(all.map(problem), &bound);
+            loop {
                 let limit_s = best.as_ref().map_or(cycle_limit_s, |found| found.cycle_s);
-                if *bound_s >= limit_s * (1.0 - SAME) {
+                let Some((bound_s, problem)) = queue.next_below(limit_s * (1.0 - SAME)) else {
                     break;
-                }
+                };
                 if !self.spaces[0].is_complete(self.setting) {
-                    let beyond_s = bound.cycle_s(problem, self.spaces[0].max_devices + 1);
-                    lower_bound_s = lower_bound_s.min(beyond_s);
+                    let beyond_s = bound.cycle_s(&problem, self.spaces[0].max_devices + 1);
+                    lower_bound_s = lower_bound_s.min(beyond_s.max(bound_s));
                 }
-                if Chain::too_many_return(problem) {
-                    lower_bound_s = lower_bound_s.min(bound.cycle_s(problem, 2));
+                if Chain::too_many_return(&problem) {
+                    let beyond_s = bound.cycle_s(&problem, 2);
+                    lower_bound_s = lower_bound_s.min(beyond_s.max(bound_s));
                 }
-                let found = Round::new(problem, &mut self.sums, limit_s).run(sizes);
+                // Near the bound a walk is short, and mostly enough.
+                let near = [bound_s * 1.002, bound_s * 1.02].into_iter();
+                let mut tried = near.filter(|near_s| *near_s < limit_s).chain([limit_s]);
+                let found = tried
+                    .find_map(|limit_s| Round::new(&problem, &mut self.sums, limit_s).run(sizes));
                 best = found.or(best);
             }
         }
@@ -151,6 +154,37 @@ impl<'a> Search<'a> {
             .iter()
             .any(|chain| bottleneck::within(&problem, chain, below_s).is_some());
         (!is_feasible).then_some(below_s)
+    }
+}
+
+/// Numbers of microbatches that are still to be tried, the most promising first.
+struct Queue<'a> {
+    /// A bound of the cycle, and whether it is the better one that takes longer.
+    problems: Vec<(f64, bool, Problem<'a>)>,
+}
+
+impl<'a> Queue<'a> {
+    fn new(problems: impl Iterator<Item = Problem<'a>>, bound: &Bound) -> Self {
+        let bounded = |problem| (bound.cycle_s(&problem, 1), false, problem);
+        Self { problems: problems.map(bounded).collect() }
+    }
+
+    /// Takes the one with the lowest bound out, if that is below a limit.
+    fn next_below(&mut self, limit_s: f64) -> Option<(f64, Problem<'a>)> {
+        loop {
+            let bounds = self.problems.iter().enumerate().map(|(idx, it)| (it.0, idx));
+            let (bound_s, idx) = bounds.reduce(|a, b| if b.0 < a.0 { b } else { a })?;
+            if bound_s >= limit_s {
+                return None;
+            }
+            let (bound_s, is_refined, problem) = &mut self.problems[idx];
+            if *is_refined {
+                let (bound_s, _, problem) = self.problems.swap_remove(idx);
+                return Some((bound_s, problem));
+            }
+            *bound_s = rest::cycle_s(problem, *bound_s);
+            *is_refined = true;
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use sluicegate_model::{placed::DeviceId, units::UnitRange};
 
 use super::{
-    Found, SAME, bottleneck,
+    Found, SAME,
     least_sum::LeastSum,
     problem::{Chain, Path, Problem},
 };
@@ -67,16 +67,10 @@ impl<'a> Round<'a> {
     /// Looks for a shorter cycle along one chain, and returns a time below the sum of every worthwhile
     /// chain that leaves out the last unit of this one.
     fn chain(&mut self, chain: &Chain) -> f64 {
-        let worth_s = self.worth_s();
-        if bottleneck::within(self.problem, chain, worth_s).is_none() {
-            // A chain without the last unit may still fit.
-            return 0.0;
-        }
-        let next = self.shortest_round(chain, worth_s);
+        let next = self.shortest_round(chain, self.worth_s());
         let headless_s = self.sums.least(chain.end - 1);
         if next == Next::Tighter {
-            let least_s = self.least_bottleneck(chain);
-            self.balance(chain, least_s);
+            self.balance(chain);
         }
         headless_s
     }
@@ -117,32 +111,18 @@ impl<'a> Round<'a> {
         stages.windows(2).filter(|pair| link(pair) == Route::Host).count()
     }
 
-    /// The least time that the busiest device or link can have, in a cycle that may be worth having.
-    fn least_bottleneck(&mut self, chain: &Chain) -> f64 {
-        let (mut low, mut high) = (0.0, self.worth_s());
-        while high - low > high * SAME {
-            let middle = low + (high - low) / 2.0;
-            match bottleneck::within(self.problem, chain, middle) {
-                Some(path) => high = self.take(chain, &path).bottleneck_s.min(middle),
-                None => low = middle,
-            }
-        }
-        high
-    }
-
     /// Finds where the busiest device and the round balance: the round only gets longer as less is
     /// allowed.
-    fn balance(&mut self, chain: &Chain, least_s: f64) {
-        let mut low = least_s * (1.0 + SAME);
-        self.shortest_round(chain, low);
+    fn balance(&mut self, chain: &Chain) {
+        let mut low = 0.0;
         while low < self.worth_s() {
-            // Whatever else is worth having is found here, or there is nothing.
-            if self.shortest_round(chain, self.worth_s()) == Next::Done {
-                return;
-            }
             let middle = low + (self.worth_s() - low) / 2.0;
             if self.shortest_round(chain, middle) == Next::Done {
                 low = middle;
+            }
+            // Whatever else is worth having is found here, or there is nothing.
+            if self.shortest_round(chain, self.worth_s()) == Next::Done {
+                return;
             }
         }
     }

@@ -26,6 +26,8 @@ pub(super) struct Node {
     pub(super) num_devices: usize,
     /// Whether a chain may begin with it.
     pub(super) is_first: bool,
+    /// Which of the sets it is of; in a given order, each node has one of its own.
+    pub(super) set_idx: usize,
     preds: Range<usize>,
 }
 
@@ -42,6 +44,8 @@ pub(super) struct Space {
     /// Each behind those that it continues; of sets, the smaller ones first.
     pub(super) nodes: Vec<Node>,
     preds: Vec<u32>,
+    /// Per set and class: how many devices it leaves.
+    left: Vec<u16>,
     /// Every set of so many devices, in every order, is among the chains.
     pub(super) max_devices: usize,
 }
@@ -55,7 +59,7 @@ impl Space {
             .iter()
             .map(|class| u16::try_from(class.members.len()).expect("devices are limited"))
             .collect();
-        let mut space = Self { classes, nodes: Vec::new(), preds: Vec::new(), max_devices: 0 };
+        let mut space = Self::empty(classes);
         // The nodes of the sets of one size, by how many of each class a set has.
         let mut sets: Sets = [(vec![0; counts.len()], Vec::new())].into();
         while space.max_devices < setting.devices.len() {
@@ -79,16 +83,23 @@ impl Space {
             // Of equal answers the first is taken: on the devices that come first, in their order.
             for (set, nodes) in larger.iter_mut().rev() {
                 *nodes = space.add_set(set, &sets);
+                space.left.extend(counts.iter().zip(set).map(|(count, used)| count - used));
             }
             sets = larger;
         }
         space
     }
 
+    fn empty(classes: Vec<Class>) -> Self {
+        let (nodes, preds, left) = (Vec::new(), Vec::new(), Vec::new());
+        Self { classes, nodes, preds, left, max_devices: 0 }
+    }
+
     /// Adds a node for each class that may have come last, and returns them.
     fn add_set(&mut self, set: &[u16], smaller: &Sets) -> Vec<u32> {
         let mut added = Vec::new();
         let mut before = set.to_vec();
+        let set_idx = self.left.len() / self.classes.len();
         for class_idx in (0..set.len()).rev().filter(|it| set[*it] > 0) {
             before[class_idx] -= 1;
             let first_pred = self.preds.len();
@@ -97,7 +108,8 @@ impl Space {
             added.push(u32::try_from(self.nodes.len()).expect("nodes are limited"));
             let num_devices = self.max_devices;
             let preds = first_pred..self.preds.len();
-            self.nodes.push(Node { class_idx, num_devices, is_first: num_devices == 1, preds });
+            let is_first = num_devices == 1;
+            self.nodes.push(Node { class_idx, num_devices, is_first, set_idx, preds });
         }
         added
     }
@@ -106,23 +118,30 @@ impl Space {
     pub(super) fn in_order(setting: &Setting<'_>) -> Self {
         let order = fastest_first(setting);
         let class = |idx: &usize| Class { device: setting.devices[*idx], members: vec![*idx] };
-        let classes: Vec<Class> = order.iter().map(class).collect();
-        let (mut nodes, mut preds): (Vec<Node>, Vec<u32>) = (Vec::new(), Vec::new());
-        for class_idx in 0..classes.len() {
-            let first_pred = preds.len();
+        let mut space = Self::empty(order.iter().map(class).collect());
+        let num_classes = space.classes.len();
+        for class_idx in 0..num_classes {
+            let first_pred = space.preds.len();
             let first = class_idx.saturating_sub(MAX_FOLLOWED);
-            preds.extend(
+            space.preds.extend(
                 (first..class_idx).map(|pred| u32::try_from(pred).expect("devices are limited")),
             );
-            let preds = first_pred..preds.len();
-            nodes.push(Node { class_idx, num_devices: 1, is_first: true, preds });
+            let preds = first_pred..space.preds.len();
+            let (num_devices, is_first, set_idx) = (1, true, class_idx);
+            space.nodes.push(Node { class_idx, num_devices, is_first, set_idx, preds });
+            space.left.extend((0..num_classes).map(|other| u16::from(other > class_idx)));
         }
-        Self { classes, nodes, preds, max_devices: 0 }
+        space
     }
 
     /// Whether every subset of the devices in every order is among the chains.
     pub(super) fn is_complete(&self, setting: &Setting<'_>) -> bool {
         self.max_devices == setting.devices.len()
+    }
+
+    /// How many devices of a class may still follow a node.
+    pub(super) fn num_left(&self, node: &Node, class_idx: usize) -> usize {
+        usize::from(self.left[node.set_idx * self.classes.len() + class_idx])
     }
 
     /// The chains that a node continues.
