@@ -113,6 +113,8 @@ fn auto(setting: &Setting<'_>, min_devices: usize) -> Result<Choice, PlanError> 
     let mut search = Search::new(setting);
     let most = settle_pages(setting, |num_pages| search.fits(&setting.sizes(num_pages)))?;
     let mut best: Option<(f64, Choice)> = None;
+    // Seconds per token that no placement gets below, with any of the numbers of sequences.
+    let mut least_s = f64::INFINITY;
     for num_sequences in sequences_to_try(setting, most) {
         let num_pages = match setting.policy.kv_tokens {
             KvTokens::Exactly(_) => most,
@@ -121,16 +123,22 @@ fn auto(setting: &Setting<'_>, min_devices: usize) -> Result<Choice, PlanError> 
         let limit_s =
             best.as_ref().map_or(f64::INFINITY, |(per_token, _)| per_token * num_sequences as f64);
         let sizes = setting.sizes(num_pages);
-        let answer = search.best(&sizes, num_sequences, min_devices, limit_s);
-        if let Some(answer) = or_better_rule(setting, &sizes, num_sequences, answer) {
-            let per_token = answer.found.cycle_s / num_sequences as f64;
-            let Answer { found, lower_bound_s, infeasible_s } = answer;
-            let lower_bound_s = lower_bound_s / num_sequences as f64;
-            let proof = Proof::Search { lower_bound_s, infeasible_s };
-            best = Some((per_token, Choice { found, num_sequences, num_pages, proof }));
+        match search.best(&sizes, num_sequences, min_devices, limit_s) {
+            Ok(answer) => {
+                let answer = or_better_rule(setting, &sizes, num_sequences, answer);
+                least_s = least_s.min(answer.lower_bound_s / num_sequences as f64);
+                let Answer { found, infeasible_s, .. } = answer;
+                let per_token = found.cycle_s / num_sequences as f64;
+                let proof = Proof::Search { lower_bound_s: least_s, infeasible_s };
+                best = Some((per_token, Choice { found, num_sequences, num_pages, proof }));
+            }
+            Err(bound_s) => least_s = least_s.min(bound_s / num_sequences as f64),
         }
     }
-    let (_, choice) = best.ok_or(PlanError::TooFewDevices { wanted: min_devices })?;
+    let (_, mut choice) = best.ok_or(PlanError::TooFewDevices { wanted: min_devices })?;
+    if let Proof::Search { lower_bound_s, .. } = &mut choice.proof {
+        *lower_bound_s = least_s;
+    }
     match setting.policy.kv_tokens {
         KvTokens::Exactly(_) => Ok(choice),
         KvTokens::AsManyAsFit => Ok(enlarge(setting, &mut search, choice, most, min_devices)),
@@ -159,12 +167,12 @@ fn enlarge(
             break;
         }
         match search.best(&setting.sizes(tried), choice.num_sequences, min_devices, limit_s) {
-            Some(Answer { found, .. }) => {
+            Ok(Answer { found, .. }) => {
                 choice.num_pages = fill(&found.stages, tried);
                 low = choice.num_pages;
                 choice.found = found;
             }
-            None => too_many = tried,
+            Err(_) => too_many = tried,
         }
         tried = low + (too_many - low) / 2;
     }
@@ -179,9 +187,8 @@ fn or_better_rule(
     setting: &Setting<'_>,
     sizes: &Sizes,
     num_sequences: usize,
-    answer: Option<Answer>,
-) -> Option<Answer> {
-    let mut answer = answer?;
+    mut answer: Answer,
+) -> Answer {
     if answer.lower_bound_s < answer.found.cycle_s {
         for stages in compare::placements(setting, sizes) {
             let found = best_microbatches(setting, &stages, num_sequences);
@@ -192,7 +199,7 @@ fn or_better_rule(
             }
         }
     }
-    Some(answer)
+    answer
 }
 
 /// The numbers of sequences at once whose best placements are compared: all that the cache can hold,

@@ -88,15 +88,18 @@ impl<'a> Search<'a> {
     }
 
     /// Finds the placement with the shortest cycle for `num_sequences` at once, over all numbers of
-    /// microbatches, on `min_devices` at least; `None` if nothing fits or everything takes as long
-    /// as `cycle_limit_s`.
+    /// microbatches, on `min_devices` at least.
+    ///
+    /// # Errors
+    /// If nothing fits or nothing was found that takes less than `cycle_limit_s`: a time that nothing
+    /// takes less than.
     pub(super) fn best(
         &mut self,
         sizes: &Sizes,
         num_sequences: usize,
         min_devices: usize,
         cycle_limit_s: f64,
-    ) -> Option<Answer> {
+    ) -> Result<Answer, f64> {
         let bound = Bound::new(self.setting, sizes);
         let mut best: Option<Found> = None;
         let mut lower_bound_s = f64::INFINITY;
@@ -136,10 +139,10 @@ impl<'a> Search<'a> {
                 best = found.or(best);
             }
         }
-        let found = best?;
+        let Some(found) = best else { return Err(lower_bound_s.min(cycle_limit_s)) };
         let lower_bound_s = lower_bound_s.min(found.cycle_s);
         let infeasible_s = self.infeasible_s(sizes, &found, num_sequences);
-        Some(Answer { found, lower_bound_s, infeasible_s })
+        Ok(Answer { found, lower_bound_s, infeasible_s })
     }
 
     /// A time just below that of the busiest device or link, if no chain stays within it.
