@@ -43,8 +43,8 @@ pub fn plan(profile: &ModelProfile, cluster: &Cluster, policy: &Policy) -> Resul
 /// devices are not too many of too many kinds; then the prediction has a lower bound and a gap.
 ///
 /// With `n_c` devices of each of `C` classes, `E = prod(n_c + 1) * C^2` and `L` layers, a limit is
-/// tried in time `E + C^2 L`, a shortest round in `E L^2`; both some dozen times for each number of
-/// microbatches that the bounds do not rule out.
+/// tried in time `E + C^2 L`, a shortest round in `E L^2` and mostly in a hundredth of that; some
+/// dozen times for each number of microbatches that the bounds do not rule out.
 ///
 /// # Errors
 /// [`PlanError`] if model, devices or policy make no sense, or memory does not suffice.
