@@ -1,7 +1,7 @@
 //! A plan with what it was made from, as it is kept in a file and compared.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fmt::{self, Write},
 };
 
@@ -33,20 +33,24 @@ impl SavedPlan {
     /// The version that is written, and the only one that is read.
     pub const VERSION: u32 = 1;
 
-    /// What has changed since the plan was made, so that it no longer holds: sizes of the model, and
-    /// memory of the devices that it uses. Speeds may change.
+    /// What has changed since the plan was made, so that it no longer holds: sizes of the model, devices
+    /// that are gone, or have no room for their stages any more. Speeds may change.
     pub fn differences(&self, profile: &ModelProfile, cluster: &Cluster) -> Vec<String> {
         let mut found = model_differences(&self.profile, profile);
-        let stages = self.plan.stages.iter();
-        let used: BTreeSet<(DeviceId, Bytes)> =
-            stages.map(|stage| (stage.device, stage.cap_bytes)).collect();
-        for (id, cap) in used {
+        // Not what the devices had: what is free on a machine changes from one second to the next.
+        let mut needed: BTreeMap<DeviceId, u64> = BTreeMap::new();
+        for stage in &self.plan.stages {
+            let bytes = needed.entry(stage.device).or_default();
+            *bytes = bytes.saturating_add(stage.total_bytes().0);
+        }
+        for (id, needed) in needed {
             match cluster.devices.iter().find(|device| device.id == id) {
                 None => found.push(format!("{id} is not there")),
                 Some(device) => {
-                    let there = Bytes(device.memory.0.saturating_sub(device.reserve.0));
-                    if there < cap {
-                        found.push(format!("{id}: planned with {cap}, found {there}"));
+                    let there = device.memory.0.saturating_sub(device.reserve.0);
+                    if there < needed {
+                        let (needed, there) = (Bytes(needed), Bytes(there));
+                        found.push(format!("{id}: its stages need {needed}, found {there}"));
                     }
                 }
             }
