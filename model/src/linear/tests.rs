@@ -125,7 +125,9 @@ fn matrices_of_several_types_share_an_input() {
 #[test]
 fn products_equal_those_of_candle() {
     for dtype in TYPES {
-        let Matrix::Quantized(matrix) = quantized(dtype, 70, 512) else { unreachable!() };
+        let Matrix::Quantized(matrix) = quantized(dtype, 70, 512) else {
+            panic!("it was quantised")
+        };
         let theirs = QMatMul::from_arc(Arc::clone(&matrix)).unwrap();
         let ours = linear(&[Matrix::Quantized(matrix)], 2);
         for num_tokens in [1, 4, 9] {
@@ -174,7 +176,7 @@ fn check_exact(dtype: GgmlDType, rows: usize, width: usize) {
         _ => Form::WideBytes,
     };
     let matrix = quantized(dtype, rows, width);
-    let Matrix::Quantized(weights) = &matrix else { unreachable!() };
+    let Matrix::Quantized(weights) = &matrix else { panic!("it was quantised") };
     let weights: Vec<Vec<u32>> = bits(&weights.dequantize(&Device::Cpu).unwrap());
     let input = values(3, 5, width);
     let got = bits(&linear(&[matrix], 1).forward(&input).unwrap());

@@ -214,7 +214,9 @@ fn percent(share: f64) -> String {
 }
 
 fn signed_percent(share: f64) -> String {
-    format!("{:+.1} %", share * 100.0)
+    // What rounds to nothing has no sign.
+    let percent = Some(share * 100.0).filter(|percent| percent.abs() >= 0.05).unwrap_or(0.0);
+    format!("{percent:+.1} %")
 }
 
 /// A time with three digits or more.

@@ -154,32 +154,49 @@ fn left_out(setting: &Setting<'_>, solution: &Solution, asked: bool) -> Option<L
 /// Asks what each limit costs, by lifting it.
 fn relaxations(setting: &Setting<'_>, solution: &Solution) -> Vec<Relaxation> {
     let now = solution.prediction.tokens_per_s();
-    let gain = |limit: Limit, setting: &Setting<'_>| {
-        let lifted = solve_on(setting, 1).ok()?;
-        Some(Relaxation { limit, gain: lifted.prediction.tokens_per_s() / now - 1.0 })
+    let gain = |lifted: &Setting<'_>| {
+        Some(solve_on(lifted, 1).ok()?.prediction.tokens_per_s() / now - 1.0)
     };
     let used = used(solution);
     let mut found = Vec::new();
-    for device in &used {
-        let more = setting.change(*device, |usable| usable.cap = Bytes(u64::MAX));
-        found.push(gain(Limit::Memory(*device), &more));
-        let faster = setting.change(*device, |usable| usable.speed = usable.speed.times(1.1));
-        found.push(gain(Limit::Speed(*device), &faster));
+    // Per device that was asked about: what memory and speed would gain.
+    let mut asked: Vec<(DeviceId, [Option<f64>; 2])> = Vec::new();
+    for &device in &used {
+        let alike = asked.iter().find(|(other, _)| is_like(setting, *other, device));
+        let gains = alike.map_or_else(
+            || {
+                let more = setting.change(device, |usable| usable.cap = Bytes(u64::MAX));
+                let faster =
+                    setting.change(device, |usable| usable.speed = usable.speed.times(1.1));
+                [gain(&more), gain(&faster)]
+            },
+            |(_, gains)| *gains,
+        );
+        asked.push((device, gains));
+        found.extend([Limit::Memory(device), Limit::Speed(device)].into_iter().zip(gains));
     }
     if used.len() > 1 {
         let free =
             LinkFigures { latency_s: 0.0, bytes_per_s: 1e18, route: Route::Peer, overlaps: true };
-        found.push(gain(Limit::Links, &setting.with_links(free)));
+        found.push((Limit::Links, gain(&setting.with_links(free))));
     }
     let mut headless = setting.profile.clone();
     if let Some(head) = headless.units.last_mut() {
         (head.read_bytes, head.flops_per_token) = (Bytes(0), 0);
     }
-    found.push(gain(Limit::Head, &setting.with_profile(&headless)));
-    let mut found: Vec<Relaxation> =
-        found.into_iter().flatten().filter(|it| it.gain >= NOTICEABLE).collect();
+    found.push((Limit::Head, gain(&setting.with_profile(&headless))));
+    let noticed = found.into_iter().filter_map(|(limit, gain)| {
+        gain.filter(|gain| *gain >= NOTICEABLE).map(|gain| Relaxation { limit, gain })
+    });
+    let mut found: Vec<Relaxation> = noticed.collect();
     found.sort_by(|a, b| b.gain.total_cmp(&a.gain));
     found
+}
+
+/// Whether the answer for one device holds for another. Where the stages are given, no two devices
+/// have the same.
+fn is_like(setting: &Setting<'_>, one: DeviceId, other: DeviceId) -> bool {
+    setting.layout == Layout::Auto && setting.may_swap(setting.index(one), setting.index(other))
 }
 
 /// How many tokens the stages could hold, and which device is in the way of more.

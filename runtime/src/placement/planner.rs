@@ -167,10 +167,12 @@ fn enlarge(
             break;
         }
         match search.best(&setting.sizes(tried), choice.num_sequences, min_devices, limit_s) {
-            Ok(Answer { found, .. }) => {
+            Ok(Answer { found, infeasible_s, .. }) => {
                 choice.num_pages = fill(&found.stages, tried);
                 low = choice.num_pages;
                 choice.found = found;
+                // It may have another number of microbatches, and then another certificate.
+                choice.proof = choice.proof.with_infeasible(infeasible_s);
             }
             Err(_) => too_many = tried,
         }

@@ -58,6 +58,16 @@ pub enum Proof {
     },
 }
 
+impl Proof {
+    /// The same bound with another certificate.
+    pub(super) fn with_infeasible(self, infeasible_s: Option<f64>) -> Self {
+        match self {
+            Self::None => Self::None,
+            Self::Search { lower_bound_s, .. } => Self::Search { lower_bound_s, infeasible_s },
+        }
+    }
+}
+
 impl Prediction {
     pub(super) fn new(
         setting: &Setting<'_>,

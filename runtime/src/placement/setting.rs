@@ -99,6 +99,16 @@ impl<'a> Setting<'a> {
         &self.links[source * self.devices.len() + target]
     }
 
+    /// Whether it changes nothing to swap two of `devices`.
+    pub(super) fn may_swap(&self, a: usize, b: usize) -> bool {
+        let (one, other) = (self.devices[a], self.devices[b]);
+        let mut others = (0..self.devices.len()).filter(|c| *c != a && *c != b);
+        Usable { id: other.id, ..one } == other
+            && self.link(a, b) == self.link(b, a)
+            && others
+                .all(|c| self.link(a, c) == self.link(b, c) && self.link(c, a) == self.link(c, b))
+    }
+
     pub(super) fn link_between(&self, source: DeviceId, target: DeviceId) -> &LinkFigures {
         self.link(self.index(source), self.index(target))
     }
@@ -107,7 +117,7 @@ impl<'a> Setting<'a> {
         &self.devices[self.index(id)]
     }
 
-    fn index(&self, id: DeviceId) -> usize {
+    pub(super) fn index(&self, id: DeviceId) -> usize {
         let found = self.devices.iter().position(|device| device.id == id);
         found.expect("stages are on devices that may be used")
     }

@@ -7,44 +7,42 @@
 
 use super::{
     limits::Reach,
-    problem::{Chain, Path, Problem},
+    problem::{Chain, Problem},
     relay,
 };
 
 /// The most units that a chain to each node covers, no device or link being busy longer than
 /// allowed.
-#[derive(Debug)]
-pub(super) struct Furthest {
+struct Furthest {
     reach: Reach,
     covered: Vec<usize>,
 }
 
-/// Finds a chain in which nothing is busy for longer than `limit_s`, of the fewest devices.
+/// Whether there is a chain in which nothing is busy for longer than `limit_s`.
 ///
 /// Takes time in the number of edges of the space, and in classes times units for the tables.
-pub(super) fn within(problem: &Problem<'_>, chain: &Chain, limit_s: f64) -> Option<Path> {
+pub(super) fn is_feasible(problem: &Problem<'_>, chain: &Chain, limit_s: f64) -> bool {
     if chain.back.is_some_and(|back| back.link_s > limit_s) {
-        return None;
+        return false;
     }
     let reach = Reach::new(problem, chain, limit_s);
     let may_idle = problem.ways.are_uniform() && chain.back.is_none() && problem.min_devices <= 1;
     if !may_idle {
-        return relay::within(problem, chain, reach);
+        return relay::is_feasible(problem, chain, reach);
     }
     let space = problem.space;
     let mut furthest = Furthest { reach, covered: Vec::with_capacity(space.nodes.len()) };
-    for (node_idx, node) in space.nodes.iter().enumerate() {
+    for node in &space.nodes {
         let mut covered = if node.is_first { furthest.reach.first[node.class_idx] } else { 0 };
         for pred in space.preds(node) {
             covered = covered.max(furthest.behind(problem, pred, node.class_idx));
         }
-        furthest.covered.push(covered);
-        let is_end = covered == chain.end && node.num_devices >= problem.min_devices;
-        if is_end && chain.may_end(problem, node_idx) {
-            return Some(furthest.path(problem, node_idx));
+        if covered == chain.end {
+            return true;
         }
+        furthest.covered.push(covered);
     }
-    None
+    false
 }
 
 impl Furthest {
@@ -57,23 +55,5 @@ impl Furthest {
             Some(end) if covered > 0 && *end > covered => *end,
             _ => 0,
         }
-    }
-
-    fn path(&self, problem: &Problem<'_>, last: usize) -> Path {
-        let mut stages = Vec::new();
-        let mut node_idx = last;
-        loop {
-            let node = &problem.space.nodes[node_idx];
-            let covered = self.covered[node_idx];
-            stages.push((node.class_idx, covered));
-            if node.is_first && self.reach.first[node.class_idx] == covered {
-                break;
-            }
-            let mut preds = problem.space.preds(node);
-            let pred = preds.find(|it| self.behind(problem, *it, node.class_idx) == covered);
-            node_idx = pred.expect("what a node covers was reached from one before it");
-        }
-        stages.reverse();
-        Path(stages)
     }
 }

@@ -83,7 +83,7 @@ impl<'a> Search<'a> {
             let problem = Problem::new((self.setting, space, &memory), 1, 1, 1);
             Chain::all(&problem, sizes)
                 .iter()
-                .any(|chain| bottleneck::within(&problem, chain, f64::INFINITY).is_some())
+                .any(|chain| bottleneck::is_feasible(&problem, chain, f64::INFINITY))
         })
     }
 
@@ -155,7 +155,7 @@ impl<'a> Search<'a> {
         let below_s = costs.bottleneck_s * (1.0 - 10.0 * SAME);
         let is_feasible = Chain::all(&problem, sizes)
             .iter()
-            .any(|chain| bottleneck::within(&problem, chain, below_s).is_some());
+            .any(|chain| bottleneck::is_feasible(&problem, chain, below_s));
         (!is_feasible).then_some(below_s)
     }
 }

@@ -6,7 +6,7 @@
 
 use super::{
     limits::Reach,
-    problem::{Chain, Path, Problem},
+    problem::{Chain, Problem},
 };
 
 /// Where the chains to each node may end, no device or link being busy longer than allowed.
@@ -18,10 +18,10 @@ struct Ends<'a> {
     num_words: usize,
 }
 
-/// Finds a chain in which nothing is busy for longer than `reach` says, of the fewest devices.
+/// Whether there is a chain in which nothing is busy for longer than `reach` says.
 ///
 /// Takes time in the number of edges of the space, and in nodes times units.
-pub(super) fn within(problem: &Problem<'_>, chain: &Chain, reach: Reach) -> Option<Path> {
+pub(super) fn is_feasible(problem: &Problem<'_>, chain: &Chain, reach: Reach) -> bool {
     let num_words = chain.end / 64 + 1;
     let sets = vec![0; problem.space.nodes.len() * num_words];
     let mut ends = Ends { problem, reach, sets, num_words };
@@ -33,10 +33,10 @@ pub(super) fn within(problem: &Problem<'_>, chain: &Chain, reach: Reach) -> Opti
         ends.fill(node_idx, &may_cut);
         let is_end = ends.has(node_idx, chain.end) && node.num_devices >= problem.min_devices;
         if is_end && chain.may_end(problem, node_idx) {
-            return Some(ends.path(node_idx, chain.end));
+            return true;
         }
     }
-    None
+    false
 }
 
 impl Ends<'_> {
@@ -70,32 +70,6 @@ impl Ends<'_> {
             }
         }
         target.iter_mut().zip(may_cut).for_each(|(word, may)| *word &= may);
-    }
-
-    fn path(&self, last: usize, end: usize) -> Path {
-        let Problem { space, .. } = self.problem;
-        let mut stages = Vec::new();
-        let (mut node_idx, mut end) = (last, end);
-        loop {
-            let node = &space.nodes[node_idx];
-            stages.push((node.class_idx, end));
-            if node.is_first && end <= self.reach.first[node.class_idx] {
-                break;
-            }
-            let before =
-                space.preds(node).find_map(|pred| Some((pred, self.start(pred, node_idx, end)?)));
-            (node_idx, end) = before.expect("where a chain ends was reached from one before it");
-        }
-        stages.reverse();
-        Path(stages)
-    }
-
-    /// Where a stage of a node may begin behind a chain to end at `end`.
-    fn start(&self, pred: usize, node_idx: usize, end: usize) -> Option<usize> {
-        let Problem { space, ways, .. } = self.problem;
-        let class_idx = space.nodes[node_idx].class_idx;
-        let longest = self.reach.ends(class_idx, ways.way(space.nodes[pred].class_idx, class_idx));
-        (1..end).find(|start| self.has(pred, *start) && longest[*start] >= end)
     }
 }
 

@@ -159,22 +159,12 @@ fn classes(setting: &Setting<'_>) -> Vec<Class> {
     order.sort_by_key(|idx| std::cmp::Reverse(setting.devices[*idx].priority));
     let mut classes: Vec<Class> = Vec::new();
     for idx in order {
-        match classes.iter_mut().find(|class| may_swap(setting, class.members[0], idx)) {
+        match classes.iter_mut().find(|class| setting.may_swap(class.members[0], idx)) {
             Some(class) => class.members.push(idx),
             None => classes.push(Class { device: setting.devices[idx], members: vec![idx] }),
         }
     }
     classes
-}
-
-fn may_swap(setting: &Setting<'_>, a: usize, b: usize) -> bool {
-    let (one, other) = (setting.devices[a], setting.devices[b]);
-    let others = (0..setting.devices.len()).filter(|c| *c != a && *c != b);
-    Usable { id: other.id, ..one } == other
-        && setting.link(a, b) == setting.link(b, a)
-        && others.into_iter().all(|c| {
-            setting.link(a, c) == setting.link(b, c) && setting.link(c, a) == setting.link(c, b)
-        })
 }
 
 /// The order for too many different devices: large and fast ones first, then as listed.
