@@ -1,19 +1,24 @@
 //! Compilation: a specification and a vocabulary become a template that matchers are copied from.
 //! Owns the limits; nothing that a caller sends may cost unbounded time or memory here.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use llguidance::ParserFactory;
 use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::earley::SlicedBiasComputer;
 use llguidance::panic_utils::catch_unwind;
+use serde_json::{Value, json};
 use toktrie::InferenceCapabilities;
 
+use crate::compiled::{Compiled, Values};
 use crate::error::{SpecError, VocabError, engine_message};
-use crate::matcher::{Engine, Matcher};
-use crate::spec::Spec;
+use crate::json_schema::{Lowered, Schema};
+use crate::rules::Rules;
+use crate::spec::{JsonOptions, Spec, Thinking};
+use crate::template::Template;
+use crate::thinking::Rule;
 use crate::vocab::Vocab;
-use crate::{grammar, json_schema};
+use crate::{formats, gbnf, grammar, json_schema, lark, tags};
 
 /// Bounds what a specification may cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +36,8 @@ pub struct Limits {
     pub max_choices: usize,
     /// Options of a choice together, in bytes.
     pub max_choice_bytes: usize,
+    /// The text of a grammar, in bytes.
+    pub max_grammar_bytes: usize,
     /// Lexer states of one matcher, at 1 to 2 kB each.
     pub max_lexer_states: usize,
     /// Symbols of one grammar; the engine numbers them in 16 bits.
@@ -52,6 +59,7 @@ impl Default for Limits {
             max_regex_bytes: 64 << 10,
             max_choices: 20_000,
             max_choice_bytes: 512 << 10,
+            max_grammar_bytes: 128 << 10,
             max_lexer_states: 50_000,
             max_grammar_symbols: 60_000,
             lexer_fuel: 1_000_000,
@@ -116,46 +124,121 @@ impl Compiler {
     /// The specification is malformed, means what cannot be expressed, allows no output, or exceeds
     /// a limit.
     pub fn compile(&self, spec: &Spec) -> Result<Compiled, SpecError> {
-        let _span = tracing::debug_span!("constraint.compile").entered();
-        match spec {
-            Spec::Text => Ok(self.finish(None, Vec::new())),
-            Spec::Regex(pattern) => {
-                self.build(grammar::regex(pattern, &self.limits)?).map_err(too_complex)
-            }
-            Spec::Choice(options) => {
-                self.build(grammar::choice(options, &self.limits)?).map_err(too_complex)
-            }
-            Spec::JsonSchema(schema) => {
-                let prepared = json_schema::prepare(schema, &self.limits)?;
-                let grammar = TopLevelGrammar::from_json_schema(prepared.schema);
-                let mut compiled = self
-                    .build(grammar)
-                    .map_err(|message| json_schema::explain(message, &prepared.places))?;
-                let all = Arc::make_mut(&mut compiled.warnings);
-                all.splice(0..0, prepared.warnings);
-                Ok(compiled)
-            }
+        let compiled = self.compile_grammar(spec)?;
+        if compiled.is_guarded() {
+            compiled.first_witness()?;
         }
-        .and_then(Compiled::check_start)
+        Ok(compiled)
     }
 
-    /// Builds the template; the error is the engine's message.
-    fn build(&self, grammar: TopLevelGrammar) -> Result<Compiled, String> {
-        catch_unwind(std::panic::AssertUnwindSafe(|| {
+    /// As [`Compiler::compile`], but does not look for a first valid output: the first matcher does.
+    ///
+    /// # Errors
+    /// As [`Compiler::compile`], except for [`SpecError::NoWitness`].
+    pub fn compile_grammar(&self, spec: &Spec) -> Result<Compiled, SpecError> {
+        let _span = tracing::debug_span!("constraint.compile").entered();
+        let grammar = match spec {
+            Spec::Text => return Ok(Compiled::new(Arc::clone(&self.vocab), None, Vec::new())),
+            Spec::JsonObject => {
+                return self.json(&json!({ "type": "object" }), &JsonOptions::default());
+            }
+            Spec::Json { schema, options } => return self.json(schema, options),
+            Spec::Lark(source) => {
+                let (lark, warnings) = lark::check(source, &self.vocab, &self.limits)?;
+                let built = self.build(TopLevelGrammar::from_lark(lark), lark::explain)?;
+                return Ok(built.warn(warnings));
+            }
+            Spec::Gbnf(source) => {
+                return self.rules(gbnf::read(source, &self.vocab, &self.limits)?);
+            }
+            Spec::StructuralTag(tag) => {
+                return match tags::thinking(tag, &self.limits)? {
+                    Some((thinking, rest)) => self.after(&thinking, &Spec::StructuralTag(rest)),
+                    None => self.rules(tags::read(tag, &self.vocab, &self.limits)?),
+                };
+            }
+            Spec::After { thinking, then } => return self.after(thinking, then),
+            Spec::Format(format) => {
+                let grammar = TopLevelGrammar::from_regex(formats::regex(*format));
+                return Ok(self.build(grammar, too_complex)?.at_most(formats::FINISH_BYTES));
+            }
+            Spec::Regex(pattern) => grammar::regex(pattern, &self.limits)?,
+            Spec::Choice(options) => {
+                let built = self.build(grammar::choice(options, &self.limits)?, too_complex)?;
+                let longest = options.iter().map(String::len).max();
+                return Ok(built.at_most(longest.unwrap_or(0)));
+            }
+        };
+        self.build(grammar, too_complex)
+    }
+
+    /// Restates a schema ever more coarsely until the engine takes it; a guard does the rest.
+    fn json(&self, schema: &Value, options: &JsonOptions) -> Result<Compiled, SpecError> {
+        self.json_grammar(schema, options).map_err(|error| match error {
+            SpecError::Unsatisfiable { message, .. } => {
+                let mut is_empty = |schema: &Value| {
+                    let built = self.json_grammar(schema, options);
+                    matches!(built, Err(SpecError::Unsatisfiable { .. }))
+                };
+                SpecError::Unsatisfiable { core: json_schema::core(schema, &mut is_empty), message }
+            }
+            other => other,
+        })
+    }
+
+    fn json_grammar(&self, schema: &Value, options: &JsonOptions) -> Result<Compiled, SpecError> {
+        let schema = Schema::read(schema, options, &self.limits)?;
+        let mut coarse = schema.coarse();
+        loop {
+            let Lowered { schema: lowered, left, warnings } = schema.lower(options, coarse);
+            let grammar = TopLevelGrammar::from_json_schema(lowered);
+            let message = match self.build(grammar, json_schema::explain) {
+                Ok(compiled) => {
+                    let known = schema.document.warnings.iter().cloned();
+                    let compiled = compiled.warn(known.chain(warnings).collect());
+                    return Ok(compiled.of_values(Values::new(schema, options, left)?));
+                }
+                Err(SpecError::TooComplex { message }) => message,
+                Err(error) => return Err(error),
+            };
+            coarse =
+                json_schema::coarser(&message, coarse).ok_or(SpecError::TooComplex { message })?;
+        }
+    }
+
+    /// Compiles a thinking section and what follows.
+    fn after(&self, thinking: &Thinking, then: &Spec) -> Result<Compiled, SpecError> {
+        if matches!(then, Spec::After { .. }) {
+            return Err(SpecError::Unsupported {
+                keyword: "thinking".to_string(),
+                at: None,
+                message: "after another thinking section".to_string(),
+            });
+        }
+        let section = Rule::new(thinking, &self.vocab)?;
+        Ok(self.compile_grammar(then)?.behind(section))
+    }
+
+    fn rules(&self, rules: Rules) -> Result<Compiled, SpecError> {
+        let (grammar, warnings) = rules.compile(&self.limits)?;
+        Ok(self.build(grammar, json_schema::explain)?.warn(warnings))
+    }
+
+    /// Builds the template; `explain` makes an error of the engine's message.
+    fn build(
+        &self,
+        grammar: TopLevelGrammar,
+        explain: impl FnOnce(String) -> SpecError,
+    ) -> Result<Compiled, SpecError> {
+        let built = catch_unwind(std::panic::AssertUnwindSafe(|| {
             let mut parser = self.factory.create_parser(grammar)?;
             let warnings = parser.grammar_warnings();
-            let engine = llguidance::Matcher::new(Ok(parser));
-            Ok(self.finish(Some(engine), warnings))
-        }))
-        .map_err(|error| engine_message(&format!("{error:#}")))
-    }
-
-    fn finish(&self, engine: Option<llguidance::Matcher>, warnings: Vec<String>) -> Compiled {
-        Compiled {
-            vocab: Arc::clone(&self.vocab),
-            template: engine.map(|engine| Arc::new(Mutex::new(engine))),
-            warnings: Arc::new(warnings),
-        }
+            Ok((parser, warnings))
+        }));
+        let (parser, warnings) =
+            built.map_err(|error| explain(engine_message(&format!("{error:#}"))))?;
+        let template = Some(Arc::new(Template::new(parser)?));
+        Ok(Compiled::new(Arc::clone(&self.vocab), template, warnings))
     }
 }
 
@@ -165,68 +248,6 @@ impl std::fmt::Debug for Compiler {
             .field("vocab", &self.vocab)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
-    }
-}
-
-/// A compiled specification. Cheap to clone, shared between threads.
-///
-/// Keeps one template engine whose first mask is already computed. Each matcher is a deep copy of
-/// it, so matchers of different requests share no lock and may live on different threads; the
-/// template itself never advances, so a matcher's failure cannot reach it.
-#[derive(Clone)]
-pub struct Compiled {
-    vocab: Arc<Vocab>,
-    template: Option<Arc<Mutex<llguidance::Matcher>>>,
-    warnings: Arc<Vec<String>>,
-}
-
-impl Compiled {
-    /// Makes a matcher at the start of the output, independent of all others.
-    pub fn matcher(&self) -> Matcher {
-        let engine = match &self.template {
-            None => Engine::Free,
-            Some(template) => {
-                // A deep copy only reads, so a poisoned lock guards a whole template.
-                let template = template.lock().unwrap_or_else(PoisonError::into_inner);
-                Engine::Grammar(Box::new(template.deep_clone()))
-            }
-        };
-        Matcher::new(Arc::clone(&self.vocab), engine)
-    }
-
-    /// Returns what was accepted with a doubt, such as a `format` that is not enforced.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
-    }
-
-    /// Returns the vocabulary that this was compiled for.
-    pub fn vocab(&self) -> &Arc<Vocab> {
-        &self.vocab
-    }
-
-    /// Computes the first mask in the template, where every matcher finds it; a specification that
-    /// cannot even start is refused here and not in the middle of a batch.
-    fn check_start(self) -> Result<Self, SpecError> {
-        if let Some(template) = &self.template {
-            let mut engine = template.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Err(error) = engine.compute_mask() {
-                let message = engine_message(&error.to_string());
-                return Err(if message.starts_with("NoExtension") {
-                    SpecError::Unsatisfiable {
-                        message: "no token of the vocabulary can start it".to_string(),
-                    }
-                } else {
-                    SpecError::TooComplex { message }
-                });
-            }
-        }
-        Ok(self)
-    }
-}
-
-impl std::fmt::Debug for Compiled {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Compiled").field("warnings", &self.warnings).finish_non_exhaustive()
     }
 }
 

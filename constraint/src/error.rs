@@ -69,10 +69,54 @@ pub enum SpecError {
         message: String,
     },
     /// No output satisfies the specification.
-    #[error("nothing satisfies the specification: {message}")]
+    #[error("nothing satisfies the specification: {message}{}", Core(.core))]
     Unsatisfiable {
         /// What excludes every output.
         message: String,
+        /// JSON pointers to keywords that exclude it together; empty if not known.
+        core: Vec<String>,
+    },
+    /// A schema does not keep to the rules for strict ones, in the words of `OpenAI`'s API.
+    #[error("In context={context}, {message}")]
+    NotStrict {
+        /// Where, as a tuple of the path's parts.
+        context: String,
+        /// Which rule.
+        message: String,
+    },
+    /// No valid output was found within the limits, nor that there is none.
+    #[error("no valid output was found in {attempts} attempts, so none can be promised")]
+    NoWitness {
+        /// How often it was tried.
+        attempts: usize,
+    },
+    /// The shortest output that was found takes more tokens than there may be.
+    #[error(
+        "at most {max_tokens} tokens are allowed, but the shortest output found takes {needed}"
+    )]
+    Budget {
+        /// Tokens of the shortest output that was found.
+        needed: usize,
+        /// Tokens allowed.
+        max_tokens: usize,
+    },
+    /// A grammar's text is not one.
+    #[error("grammar is not valid at line {line}, column {column}: {message}")]
+    Syntax {
+        /// Line, from 1.
+        line: usize,
+        /// Column in characters, from 1.
+        column: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// A special token is named that the vocabulary does not have.
+    #[error("the vocabulary has no special token {name:?}, named at {at}")]
+    UnknownToken {
+        /// The token's name as written.
+        name: String,
+        /// A line and column, or a JSON pointer.
+        at: String,
     },
     /// A limit on the specification's size is exceeded.
     #[error("{limit}: found {found}, at most {max} allowed")]
@@ -103,6 +147,36 @@ pub enum SpecError {
         /// Index of its second occurrence.
         second: usize,
     },
+}
+
+/// A name that no [`crate::Format`] has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "format {name:?} is unknown, wanted int, float, bool, date, time, datetime, uuid, email, ipv4, \
+     ipv6 or uri"
+)]
+pub struct UnknownFormat {
+    /// The name given.
+    pub name: String,
+}
+
+impl SpecError {
+    pub(crate) fn unsatisfiable(message: String) -> Self {
+        Self::Unsatisfiable { message, core: Vec::new() }
+    }
+}
+
+/// Shows the keywords that conflict, where they are known.
+struct Core<'a>(&'a [String]);
+
+impl std::fmt::Display for Core<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            [] => Ok(()),
+            [one] => write!(f, "; see {one}"),
+            all => write!(f, "; in conflict: {}", all.join(", ")),
+        }
+    }
 }
 
 /// Why a matcher cannot go on. Except for [`MatchError::Ended`] and [`MatchError::Rollback`] the
@@ -137,6 +211,12 @@ pub enum MatchError {
         wanted: usize,
         /// Tokens accepted.
         found: usize,
+    },
+    /// It was asked to stop.
+    #[error("the constraint's work was cancelled after {num_tokens} tokens")]
+    Cancelled {
+        /// Tokens accepted so far.
+        num_tokens: usize,
     },
     /// The engine reached a limit or failed.
     #[error("constraint engine failed after {num_tokens} tokens: {message}")]

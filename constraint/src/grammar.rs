@@ -113,7 +113,7 @@ fn empty_text() -> TopLevelGrammar {
 }
 
 /// Appends a regex that matches exactly `text`.
-fn push_literal(pattern: &mut String, text: &str) {
+pub(crate) fn push_literal(pattern: &mut String, text: &str) {
     for c in text.chars() {
         if c.is_ascii_alphanumeric() || c == ' ' || c == '_' || (!c.is_ascii() && !c.is_control()) {
             pattern.push(c);

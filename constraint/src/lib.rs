@@ -1,7 +1,8 @@
 //! Grammar in, token bits out: which tokens may come next so that the whole output is allowed.
 //!
 //! Owns the vocabulary as the constraint sees it ([`Vocab`]), the specifications a caller may ask
-//! for ([`Spec`]: JSON Schema, regex, choice, plain text), their compilation ([`Compiler`]), the
+//! for ([`Spec`]: JSON Schema and any JSON object, regex, choice, typed formats, grammars in Lark
+//! and GBNF, structural tags, plain text, and a thinking section before each), their compilation ([`Compiler`]), the
 //! state of one sequence ([`Matcher`]), the bits for its next token ([`Mask`]) and stop strings
 //! ([`StopStrings`]). It runs on the CPU, in the caller's thread, on plain data: it must not know
 //! tensors, devices or tokenizer crates, start threads, read clocks or do I/O. It fails
@@ -10,21 +11,43 @@
 //! A [`Compiled`] is shared between threads; a [`Matcher`] belongs to one sequence and may move
 //! between threads, but a matcher and its [`Matcher::fork`]s should stay on one (see there).
 
+#[cfg(feature = "baseline")]
+pub mod baseline;
+mod cache;
+mod closing;
+mod coded;
 mod compile;
+mod compiled;
+mod embed;
 mod error;
+mod formats;
+mod gbnf;
 mod grammar;
+mod guard;
 mod json_schema;
+mod lark;
 mod mask;
 mod matcher;
+mod place;
+mod rules;
+mod search;
 mod spec;
 mod stop;
+mod tags;
+mod template;
+mod thinking;
+mod token_lists;
 mod vocab;
 
-pub use compile::{Compiled, Compiler, Limits};
-pub use error::{MatchError, SpecError, VocabError};
+pub use cache::{Cache, CacheLimits, CacheStats};
+pub use coded::{CodeError, CodedMask, Gaps, MaskKind};
+pub use compile::{Compiler, Limits};
+pub use compiled::Compiled;
+pub use error::{MatchError, SpecError, UnknownFormat, VocabError};
+pub use formats::Format;
 pub use mask::Mask;
-pub use matcher::{Event, Matcher};
-pub use spec::Spec;
+pub use matcher::{CancelHandle, Event, Matcher};
+pub use spec::{Extras, JsonOptions, PropertyOrder, Spec, Thinking, Whitespace};
 pub use stop::{StopOutcome, StopStrings};
 pub use vocab::{Encode, TokenBytes, Vocab, VocabSource};
 

@@ -9,18 +9,31 @@ use crate::vocab::Vocab;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mask {
     words: Box<[u32]>,
-    num_allowed: usize,
 }
 
 impl Mask {
     /// Takes `raw` (of any length) cut or padded to the vocabulary's words and to the tokens that
     /// exist. `None` if no bit is left.
     pub(crate) fn from_raw(raw: &[u32], vocab: &Vocab) -> Option<Self> {
-        let raw = raw.iter().copied().chain(std::iter::repeat(0));
-        let words: Box<[u32]> =
-            vocab.allow_all().iter().zip(raw).map(|(valid, bits)| valid & bits).collect();
-        let num_allowed = words.iter().map(|word| word.count_ones() as usize).sum();
-        (num_allowed > 0).then_some(Self { words, num_allowed })
+        let valid = vocab.allow_all();
+        let mut words = vec![0; valid.len()].into_boxed_slice();
+        let mut any = 0;
+        // Slices of one length, so that this is a few wide instructions.
+        for ((word, valid), raw) in words.iter_mut().zip(valid).zip(raw) {
+            *word = valid & raw;
+            any |= *word;
+        }
+        (any != 0).then_some(Self { words })
+    }
+
+    /// Takes tokens out. False if none is left then.
+    pub(crate) fn deny(&mut self, tokens: &[TokenId]) -> bool {
+        for token in tokens {
+            if let Some(word) = self.words.get_mut(*token as usize / 32) {
+                *word &= !(1 << (token % 32));
+            }
+        }
+        self.words.iter().any(|word| *word != 0)
     }
 
     /// Returns the words, `num_words` of the vocabulary.
@@ -33,9 +46,9 @@ impl Mask {
         self.words
     }
 
-    /// Returns how many tokens are allowed; at least 1.
+    /// Counts the tokens that are allowed; at least 1.
     pub fn num_allowed(&self) -> usize {
-        self.num_allowed
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
     /// Returns the bytes that the words take.
@@ -50,10 +63,20 @@ impl Mask {
 
     /// Iterates over the allowed tokens in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = TokenId> + '_ {
-        (0u32..).zip(&self.words).flat_map(|(word_idx, &word)| {
-            (0..32).filter(move |bit| word >> bit & 1 == 1).map(move |bit| word_idx * 32 + bit)
-        })
+        ids(self.words.iter().copied())
     }
+}
+
+/// Iterates over the set bits of `words` in ascending order.
+pub(crate) fn ids(words: impl Iterator<Item = u32>) -> impl Iterator<Item = TokenId> {
+    (0u32..).zip(words).flat_map(|(word_idx, word)| {
+        let mut left = word;
+        std::iter::from_fn(move || {
+            let bit = (left != 0).then(|| left.trailing_zeros())?;
+            left &= left - 1;
+            Some(word_idx * 32 + bit)
+        })
+    })
 }
 
 /// Says whether bit `token` is set; false beyond the words.

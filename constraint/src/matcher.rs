@@ -1,13 +1,20 @@
 //! The state of one sequence under a constraint. Owns when a sequence may end and what failed;
 //! knows no sampling, no rows, no stamps.
 
+mod cancel;
+mod forced;
+
+pub use cancel::CancelHandle;
+
 use std::sync::Arc;
 
 use llguidance::panic_utils::catch_unwind;
 
 use crate::TokenId;
+use crate::closing::Closing;
 use crate::error::{MatchError, engine_message};
 use crate::mask::Mask;
+use crate::thinking::Section;
 use crate::vocab::Vocab;
 
 /// What a token did to a sequence.
@@ -18,6 +25,9 @@ pub enum Event {
     Running,
     /// The output is complete: an end token came, or nothing but an end token could follow.
     Finished,
+    /// No valid output was found that begins with the token, so it was not taken: `instead` was,
+    /// which a valid output is known to follow. `finished` says whether that completed the output.
+    Vetoed { instead: TokenId, finished: bool },
 }
 
 /// What decides about tokens.
@@ -44,14 +54,29 @@ enum Phase {
 /// final for this matcher only. A panic inside the engine is caught and is such a failure.
 pub struct Matcher {
     vocab: Arc<Vocab>,
+    /// What comes before the engine's text.
+    section: Option<Section>,
     engine: Engine,
     phase: Phase,
     num_tokens: usize,
+    /// Present where the output has a guard or a budget.
+    closing: Option<Box<Closing>>,
 }
 
 impl Matcher {
-    pub(crate) fn new(vocab: Arc<Vocab>, engine: Engine) -> Self {
-        Self { vocab, engine, phase: Phase::Running, num_tokens: 0 }
+    pub(crate) fn new(vocab: Arc<Vocab>, engine: Engine, closing: Option<Closing>) -> Self {
+        let closing = closing.map(Box::new);
+        Self { vocab, section: None, engine, phase: Phase::Running, num_tokens: 0, closing }
+    }
+
+    /// Puts a section in front, before any token.
+    pub(crate) fn after(self, section: Option<Section>) -> Self {
+        Self { section, ..self }
+    }
+
+    /// Says whether the sequence is still in the section in front.
+    fn in_section(&self) -> bool {
+        self.section.as_ref().is_some_and(Section::is_open)
     }
 
     /// Computes the bits for the next token. End tokens are set exactly when the value may end
@@ -70,6 +95,10 @@ impl Matcher {
             }
             Phase::Running => {}
         }
+        if let Some(section) = self.section.as_ref().filter(|section| section.is_open()) {
+            let mask = section.mask(&self.vocab);
+            return mask.ok_or_else(|| self.fail(MatchError::DeadEnd { num_tokens }));
+        }
         let mask = match &mut self.engine {
             Engine::Free => Ok(Mask::from_raw(self.vocab.allow_all(), &self.vocab)),
             Engine::Grammar(engine) => match engine.compute_mask() {
@@ -78,13 +107,24 @@ impl Matcher {
             },
         };
         match mask {
-            Ok(Some(mask)) => Ok(mask),
+            Ok(Some(mask)) => self.without_early_end(mask),
             Ok(None) => Err(self.fail(MatchError::DeadEnd { num_tokens })),
             Err(message) if message.starts_with("NoExtension") => {
                 Err(self.fail(MatchError::DeadEnd { num_tokens }))
             }
             Err(message) => Err(self.fail(MatchError::Engine { num_tokens, message })),
         }
+    }
+
+    /// Takes the end tokens out where the grammar would end but the value is not valid.
+    fn without_early_end(&mut self, mut mask: Mask) -> Result<Mask, MatchError> {
+        let Some(closing) = &self.closing else { return Ok(mask) };
+        if !mask.allows(self.vocab.eos()[0]) || closing.may_end() {
+            return Ok(mask);
+        }
+        let is_left = mask.deny(self.vocab.eos());
+        let num_tokens = self.num_tokens;
+        if is_left { Ok(mask) } else { Err(self.fail(MatchError::DeadEnd { num_tokens })) }
     }
 
     /// Takes the next token. The grammar decides, not the last mask: where text is forced, another
@@ -100,6 +140,16 @@ impl Matcher {
             Phase::Ended => return Err(MatchError::Ended { num_tokens }),
             Phase::Running | Phase::Complete => {}
         }
+        if let Some(section) = self.section.as_mut().filter(|section| section.is_open()) {
+            if !section.advance(token, &self.vocab) {
+                return Err(self.fail(MatchError::NotAllowed { token, num_tokens }));
+            }
+            self.num_tokens += 1;
+            if let Some(closing) = self.closing.as_mut().filter(|_| !section.is_open()) {
+                closing.start_behind(self.num_tokens);
+            }
+            return Ok(Event::Running);
+        }
         if self.vocab.is_eos(token) && self.is_accepting() {
             self.phase = Phase::Ended;
             self.num_tokens += 1;
@@ -113,22 +163,60 @@ impl Matcher {
         if !open || !self.vocab.contains(token) || self.vocab.is_eos(token) {
             return Err(self.fail(MatchError::NotAllowed { token, num_tokens }));
         }
+        let taken = match self.find_finish(token)? {
+            Taken::End => {
+                self.phase = Phase::Ended;
+                self.num_tokens += 1;
+                let instead = self.vocab.eos()[0];
+                return Ok(Event::Vetoed { instead, finished: true });
+            }
+            Taken::Token(taken) => taken,
+        };
         let complete = match &mut self.engine {
             Engine::Free => Ok(Some(false)),
-            Engine::Grammar(engine) => consume(engine, token),
+            Engine::Grammar(engine) => consume(engine, taken),
         };
-        match complete {
-            Ok(Some(complete)) => {
-                self.num_tokens += 1;
-                if complete {
-                    self.phase = Phase::Complete;
-                    return Ok(Event::Finished);
-                }
-                Ok(Event::Running)
-            }
-            Ok(None) => Err(self.fail(MatchError::NotAllowed { token, num_tokens })),
-            Err(message) => Err(self.fail(MatchError::Engine { num_tokens, message })),
+        let finished = match complete {
+            Ok(Some(complete)) => complete,
+            Ok(None) => return Err(self.fail(MatchError::NotAllowed { token, num_tokens })),
+            Err(message) => return Err(self.fail(MatchError::Engine { num_tokens, message })),
+        };
+        self.num_tokens += 1;
+        if finished {
+            self.phase = Phase::Complete;
         }
+        Ok(match (taken == token, finished) {
+            (true, true) => Event::Finished,
+            (true, false) => Event::Running,
+            (false, finished) => Event::Vetoed { instead: taken, finished },
+        })
+    }
+
+    /// Decides which token is taken: the given one if a valid finish is found behind it, else the
+    /// one that leads to the known finish.
+    fn find_finish(&mut self, token: TokenId) -> Result<Taken, MatchError> {
+        let (Some(closing), Engine::Grammar(engine)) = (&mut self.closing, &mut self.engine) else {
+            return Ok(Taken::Token(token));
+        };
+        let num_tokens = self.num_tokens;
+        if closing.take_if_it_surely_fits(&self.vocab, token) {
+            return Ok(Taken::Token(token));
+        }
+        match engine.validate_tokens(&[token]) {
+            Ok(0) => return Err(self.fail(MatchError::NotAllowed { token, num_tokens })),
+            Ok(_) => {}
+            Err(error) => {
+                let message = engine_message(&error.to_string());
+                return Err(self.fail(MatchError::Engine { num_tokens, message }));
+            }
+        }
+        let taken = closing.advance(engine, &self.vocab, token);
+        Ok(taken.map_or(Taken::End, Taken::Token))
+    }
+
+    /// Returns how many tokens were not taken because no valid output was found behind them.
+    pub fn num_vetoed(&self) -> usize {
+        self.closing.as_ref().map_or(0, |closing| closing.num_vetoed())
     }
 
     /// Copies this state for another sample or beam; from then on the two are independent.
@@ -153,7 +241,8 @@ impl Matcher {
                 (Engine::Free, Phase::Failed(MatchError::Engine { num_tokens, message }))
             }
         };
-        Self { vocab: Arc::clone(&self.vocab), engine, phase, num_tokens }
+        let (section, closing) = (self.section.clone(), self.closing.clone());
+        Self { vocab: Arc::clone(&self.vocab), section, engine, phase, num_tokens, closing }
     }
 
     /// Takes back the last `num_tokens` tokens, an end token included.
@@ -171,7 +260,10 @@ impl Matcher {
             return Ok(());
         }
         // An accepted end token was never shown to the engine.
-        let seen = num_tokens - usize::from(matches!(self.phase, Phase::Ended));
+        let in_section = self.section.as_ref().map_or(0, Section::num_tokens);
+        let after_section = num_tokens.min(self.num_tokens - in_section);
+        let is_ended = matches!(self.phase, Phase::Ended);
+        let seen = after_section - usize::from(is_ended);
         let mut complete = false;
         if let Engine::Grammar(engine) = &mut self.engine {
             if let Err(error) = engine.rollback(seen) {
@@ -180,6 +272,12 @@ impl Matcher {
                 return Err(self.fail(MatchError::Engine { num_tokens, message }));
             }
             complete = engine.is_stopped();
+        }
+        if let Some(closing) = &mut self.closing {
+            closing.rollback(seen, &self.vocab);
+        }
+        if let Some(section) = &mut self.section {
+            section.rollback(num_tokens - after_section);
         }
         self.num_tokens -= num_tokens;
         self.phase = if complete { Phase::Complete } else { Phase::Running };
@@ -191,12 +289,16 @@ impl Matcher {
         match self.phase {
             Phase::Failed(_) => return false,
             Phase::Complete | Phase::Ended => return true,
+            Phase::Running if self.in_section() => return false,
             Phase::Running => {}
         }
         let answer = match &mut self.engine {
             Engine::Free => return true,
             Engine::Grammar(engine) => engine.is_accepting(),
         };
+        let answer = answer.map(|accepts| {
+            accepts && self.closing.as_ref().is_none_or(|closing| closing.may_end())
+        });
         answer.unwrap_or_else(|error| {
             let message = engine_message(&error.to_string());
             self.fail(MatchError::Engine { num_tokens: self.num_tokens, message });
@@ -214,8 +316,14 @@ impl Matcher {
         self.num_tokens
     }
 
+    /// Returns the vocabulary whose tokens it takes.
+    pub fn vocab(&self) -> &Arc<Vocab> {
+        &self.vocab
+    }
+
     /// Makes this matcher fail for good, and returns the error for its caller.
     fn fail(&mut self, error: MatchError) -> MatchError {
+        let error = self.cancelled().unwrap_or(error);
         self.phase = Phase::Failed(error.clone());
         error
     }
@@ -236,17 +344,26 @@ impl std::fmt::Debug for Matcher {
     }
 }
 
+/// Which token is taken.
+enum Taken {
+    Token(TokenId),
+    /// None: the output ends.
+    End,
+}
+
 /// Feeds one token: `Some(complete)` if it was allowed. The error is the engine's message.
 fn consume(engine: &mut llguidance::Matcher, token: TokenId) -> Result<Option<bool>, String> {
-    // Asked first, because a refused token and a failed engine look alike afterwards.
-    let allowed = engine.validate_tokens(&[token]);
-    let consumed = match allowed {
-        Ok(0) => return Ok(None),
-        Ok(_) => engine.consume_token(token),
-        Err(error) => Err(error),
-    };
-    consumed.map(|()| Some(engine.is_stopped())).map_err(|error| engine_message(&error.to_string()))
+    match engine.consume_token(token) {
+        Ok(()) => Ok(Some(engine.is_stopped())),
+        // A refused token and a failed engine differ in their message only; asking first would take
+        // as long again.
+        Err(error) if error.to_string().contains(REFUSED) => Ok(None),
+        Err(error) => Err(engine_message(&error.to_string())),
+    }
 }
+
+/// Part of the engine's message for a token that the grammar does not allow.
+const REFUSED: &str = "doesn't satisfy the grammar";
 
 #[cfg(test)]
 mod tests {
@@ -279,5 +396,23 @@ mod tests {
         let mut other = compiled.matcher();
         assert_eq!(other.advance(97).unwrap(), Event::Running);
         assert!(other.mask().unwrap().allows(256));
+    }
+
+    #[test]
+    fn a_worker_whose_lexer_a_panic_has_left_behind_gets_another() {
+        let mut tokens: Vec<_> = (0..=255).map(|byte| TokenBytes::Text(vec![byte])).collect();
+        tokens.push(TokenBytes::Special("<eos>".to_string()));
+        let vocab = Vocab::new(VocabSource { tokens, eos: vec![256], num_logits: 257 }, None);
+        let compiler = Compiler::new(Arc::new(vocab.unwrap())).unwrap();
+        let compiled = compiler.compile(&Spec::Regex("[a-z]+".to_string())).unwrap();
+        let (mut victim, mut sharing) = (compiled.matcher_on(0), compiled.matcher_on(0));
+        let mut elsewhere = compiled.matcher_on(1);
+        let Engine::Grammar(engine) = &mut victim.engine else { panic!("no grammar") };
+        engine.test_trigger_lexer_error().unwrap_err();
+        assert!(matches!(sharing.advance(97), Err(MatchError::Engine { .. })));
+        for matcher in [&mut elsewhere, &mut compiled.matcher_on(0), &mut compiled.matcher_on(1)] {
+            assert_eq!(matcher.advance(97).unwrap(), Event::Running);
+            assert!(matcher.mask().unwrap().allows(256));
+        }
     }
 }

@@ -53,7 +53,10 @@ pub struct Vocab {
     num_logits: usize,
     eos: Vec<TokenId>,
     valid: Box<[u32]>,
+    num_valid: usize,
     eos_words: Box<[u32]>,
+    /// The token of each single byte, where there is one.
+    single_bytes: Box<[Option<TokenId>; 256]>,
 }
 
 impl Vocab {
@@ -87,9 +90,16 @@ impl Vocab {
             }
             words.push(trie_word(token, has_bit(&eos_words, id)));
         }
+        let mut single_bytes = Box::new([None; 256]);
+        for (id, word) in (0u32..).zip(&words) {
+            if let [byte] = word[..] {
+                single_bytes[usize::from(byte)].get_or_insert(id);
+            }
+        }
         let trie = build_trie(&words, &eos)?;
         let env = Arc::new(Env { trie, encode });
-        Ok(Self { env, num_logits, eos, valid, eos_words })
+        let num_valid = valid.iter().map(|word| word.count_ones() as usize).sum();
+        Ok(Self { env, num_logits, eos, valid, num_valid, eos_words, single_bytes })
     }
 
     /// Returns the width of the logits.
@@ -122,15 +132,54 @@ impl Vocab {
         &self.valid
     }
 
+    /// Returns how many tokens exist and can be sampled.
+    pub fn num_valid(&self) -> usize {
+        self.num_valid
+    }
+
     /// Returns the bytes that `token` writes: none for special, unused and unknown tokens.
     pub fn token_bytes(&self, token: TokenId) -> &[u8] {
         let bytes = self.env.tok_trie().token(token);
         if bytes.first() == Some(&SPECIAL) { &[] } else { bytes }
     }
 
+    /// Returns the tokens of `text`: the caller's canonical ones where there are such and they spell
+    /// exactly `text`, else the longest at each place.
+    pub fn tokenize(&self, text: &[u8]) -> Vec<TokenId> {
+        self.env.tokenize_bytes(text)
+    }
+
+    /// Returns the special token of this name, end tokens included.
+    pub(crate) fn special(&self, name: &str) -> Option<TokenId> {
+        self.env.tok_trie().get_special_token(name)
+    }
+
+    /// Returns the special token of this name, or else the token that writes this text.
+    pub(crate) fn token_named(&self, name: &str) -> Option<TokenId> {
+        let trie = self.env.tok_trie();
+        self.special(name).or_else(|| trie.token_id_at_bytes(name.as_bytes()))
+    }
+
+    /// Returns the tokens whose bytes the text begins with, the shortest first.
+    pub(crate) fn prefixes_of(&self, text: &[u8]) -> Vec<TokenId> {
+        let trie = self.env.tok_trie();
+        let token = |len: usize| trie.token_id_at_bytes(&text[..len]);
+        (1..=text.len()).filter_map(token).filter(|&token| self.contains(token)).collect()
+    }
+
+    /// Returns how many tokens there are that could be sampled.
+    pub(crate) fn num_tokens(&self) -> u32 {
+        u32::try_from(self.env.tok_trie().vocab_size()).expect("ids are of 24 bits")
+    }
+
     /// Returns the mask words that allow the end tokens only.
     pub(crate) fn eos_words(&self) -> &[u32] {
         &self.eos_words
+    }
+
+    /// Returns the token of each single byte, where there is one.
+    pub(crate) fn single_bytes(&self) -> &[Option<TokenId>; 256] {
+        &self.single_bytes
     }
 
     /// Returns the engine's view of the vocabulary.

@@ -1,24 +1,35 @@
-//! JSON Schema for the engine: checks what it would get wrong, names what it cannot express, and
-//! sets its options. Owns no grammar; the engine makes that from the schema returned here.
+//! JSON Schema: reads a schema of any draft, and restates it for the engine.
 //!
-//! A keyword that restricts values and cannot be expressed is an error with its JSON pointer. A
-//! `format` the engine does not know, and a keyword that no draft knows, are annotations: they are
-//! dropped with a warning, as the specification says.
+//! Owns what keywords mean and how much of them the engine's grammar can say. What it cannot say is
+//! left to a guard, which judges finished values; a `format` that nobody knows and a keyword of no
+//! draft are annotations, as the specification says, and are warned of.
 
-mod finite;
-mod keywords;
+mod analysis;
+mod conflict;
+mod disjoint;
+pub(crate) mod document;
 mod levels;
+mod lower;
 mod numbers;
 mod pointer;
-mod walk;
+mod regexes;
+mod strict;
+mod tails;
 mod widths;
 
+use referencing::Draft;
 use serde_json::{Value, json};
 
 use crate::compile::Limits;
 use crate::error::SpecError;
 use crate::grammar::check_limit;
-pub(crate) use walk::Places;
+use crate::spec::{Extras, JsonOptions, Whitespace};
+pub(crate) use conflict::core;
+pub(crate) use disjoint::is_same;
+use document::{Document, Source};
+pub(crate) use lower::{Coarse, Left, Lowered};
+pub(crate) use regexes::{format_hint, format_regex, parts};
+pub(crate) use tails::level_bytes;
 
 /// Whitespace between two lexemes: none, one space, or a line break with up to 16 spaces.
 ///
@@ -31,73 +42,119 @@ const WHITESPACE: &str = r"[ ]|\n[ ]{0,16}";
 /// written in a second way to pass as an additional property.
 const ESCAPES: &str = "nrbtf\\\"";
 
-/// Parts of the engine's messages about its limits.
-const LIMITS: [&str; 7] =
-    ["too big", "too large", "too complex", "too many", "exceeded", "limit", "panic"];
+/// Schemas on the longest way down a schema, references followed. The validator recurses over them.
+const MAX_LEVELS: usize = 400;
 
-/// A schema that the engine may see.
-pub(crate) struct Prepared {
-    pub(crate) schema: Value,
-    pub(crate) warnings: Vec<String>,
-    pub(crate) places: Places,
+/// A schema that was read.
+#[derive(Debug)]
+pub(crate) struct Schema {
+    pub(crate) source: Value,
+    pub(crate) draft: Draft,
+    pub(crate) document: Document,
+    finite: Vec<bool>,
+    coarse: Coarse,
 }
 
-/// Checks `schema` and returns the engine's version of it.
-pub(crate) fn prepare(schema: &Value, limits: &Limits) -> Result<Prepared, SpecError> {
-    check_size(schema, limits)?;
-    let walked = match schema {
-        Value::Bool(false) => {
-            return Err(SpecError::Unsatisfiable { message: "the schema is `false`".to_string() });
+impl Schema {
+    /// Reads and checks a schema.
+    ///
+    /// # Errors
+    /// It is no schema, exceeds a limit, or plainly has no value.
+    pub(crate) fn read(
+        schema: &Value,
+        options: &JsonOptions,
+        limits: &Limits,
+    ) -> Result<Self, SpecError> {
+        check_size(schema, limits)?;
+        let Source { schema: source, draft, document } = document::read(schema, options, limits)?;
+        analysis::check_cycles(&document)?;
+        if options.extras == Extras::Strict {
+            strict::check(&document)?;
         }
-        Value::Bool(true) => return Ok(finish(json!({}), Vec::new(), Places::default())),
-        Value::Object(_) => walk::walk(schema, limits)?,
-        _ => {
-            return Err(SpecError::Schema {
-                at: Some(String::new()),
-                message: "wanted an object or a boolean".to_string(),
-            });
+        let finite = analysis::finite(&document);
+        if !finite[Document::ROOT.index()] {
+            let message = "no value can be complete: the schema rules all out or requires itself";
+            return Err(SpecError::unsatisfiable(message.to_owned()));
         }
-    };
-    Ok(finish(walked.schema, walked.warnings, walked.places))
-}
-
-fn finish(mut schema: Value, warnings: Vec<String>, places: Places) -> Prepared {
-    schema["x-guidance"] = json!({
-        "whitespace_flexible": false,
-        "whitespace_pattern": WHITESPACE,
-        "json_allowed_escapes": ESCAPES,
-    });
-    Prepared { schema, warnings, places }
-}
-
-/// Turns the engine's complaint about a prepared schema into an error with a place, if it has one.
-pub(crate) fn explain(message: String, places: &Places) -> SpecError {
-    let unsupported = |keyword: &str, message: &str| SpecError::Unsupported {
-        keyword: keyword.to_string(),
-        at: places.only(keyword),
-        message: message.to_string(),
-    };
-    let has = |part: &str| message.contains(part);
-    if has("oneOf constraints are not supported") {
-        unsupported("oneOf", "its options cannot be shown to exclude each other")
-    } else if has("min/maxProperties only supported") {
-        let keyword = if places.has("minProperties") { "minProperties" } else { "maxProperties" };
-        unsupported(keyword, "only where all listed properties are required")
-    } else if has("circular references with sibling keys") {
-        unsupported("$ref", "it leads back to itself beside other keywords")
-    } else if has("patternProperty regexes") {
-        unsupported("patternProperties", "its patterns cannot be shown to exclude each other")
-    } else if has("'multipleOf'") {
-        unsupported("multipleOf", &message)
-    } else if has("Unable to determine if regex is empty") {
-        unsupported("pattern", "it is too complex together with its other bounds")
-    } else if has("Unsatisfiable schema") {
-        SpecError::Unsatisfiable { message }
-    } else if LIMITS.iter().any(|part| has(part)) {
-        SpecError::TooComplex { message }
-    } else {
-        SpecError::Schema { at: None, message }
+        let size = analysis::size(&document);
+        check_limit("nested schemas, references followed", size.levels, MAX_LEVELS)?;
+        let coarse = Coarse {
+            types_only: size.levels > limits.max_schema_levels || !size.fits_engine,
+            counts: !size.can_count,
+            ..Coarse::default()
+        };
+        Ok(Self { source, draft, document, finite, coarse })
     }
+
+    /// What has to be left out from the start.
+    pub(crate) fn coarse(&self) -> Coarse {
+        self.coarse
+    }
+
+    /// Restates it for the engine.
+    pub(crate) fn lower(&self, options: &JsonOptions, coarse: Coarse) -> Lowered {
+        let mut lowered = lower::lower(&self.document, options.order, &self.finite, coarse);
+        if !lowered.schema.is_object() {
+            lowered.schema = json!({ "allOf": [lowered.schema] });
+        }
+        lowered.schema["x-guidance"] = match options.whitespace {
+            Whitespace::Bounded => json!({
+                "whitespace_flexible": false,
+                "whitespace_pattern": WHITESPACE,
+                "json_allowed_escapes": ESCAPES,
+            }),
+            Whitespace::Compact => json!({
+                "whitespace_flexible": false,
+                "json_allowed_escapes": ESCAPES,
+            }),
+            Whitespace::Flexible => json!({
+                "whitespace_flexible": true,
+                "json_allowed_escapes": ESCAPES,
+            }),
+        };
+        lowered
+    }
+}
+
+/// Turns the engine's complaint about a schema, or a grammar with schemas in it, into an error.
+pub(crate) fn explain(message: String) -> SpecError {
+    let is_empty = ["Unsatisfiable schema", "is unsatisfiable", "are unsatisfiable"];
+    if is_empty.iter().any(|part| message.contains(part)) {
+        return SpecError::unsatisfiable(reason(&message));
+    }
+    SpecError::TooComplex { message }
+}
+
+/// The engine's reason without its wrapping.
+fn reason(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    line.split("Unsatisfiable schema: ").last().unwrap_or(line).to_owned()
+}
+
+/// What to leave out after the engine refused a schema. None if nothing is left to leave out.
+pub(crate) fn coarser(message: &str, coarse: Coarse) -> Option<Coarse> {
+    let has = |part: &str| message.contains(part);
+    let by_cause = if has("patternProperty regexes") || has("pattern_properties") {
+        Coarse { patterns: true, ..coarse }
+    } else if has("min/maxProperties only supported") {
+        Coarse { counts: true, ..coarse }
+    } else if has("circular references") {
+        Coarse { neighbours: true, ..coarse }
+    } else if has("regex") || has("lexer") || has("'multipleOf'") || has("fuel") {
+        Coarse { strings: true, ..coarse }
+    } else {
+        coarse
+    };
+    if by_cause != coarse {
+        return Some(by_cause);
+    }
+    let steps = [
+        Coarse { neighbours: true, ..coarse },
+        Coarse { merging: true, neighbours: true, ..coarse },
+        Coarse { merging: true, strings: true, patterns: true, counts: true, ..coarse },
+        Coarse { types_only: true, ..coarse },
+    ];
+    steps.into_iter().find(|step| *step != coarse && !coarse.types_only)
 }
 
 /// Bounds nesting and size without recursion, before anything recurses over the schema.

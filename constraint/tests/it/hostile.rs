@@ -56,7 +56,7 @@ fn deep_nesting_is_refused_or_compiled() {
         for depth in [10, 40, 60, 120, 5_000] {
             let value = nested(depth, wrap);
             let schema = if name == "const" { object("const", value) } else { value };
-            let spec = Spec::JsonSchema(schema);
+            let spec = Spec::json(schema);
             let result = within_bounds(&format!("{depth} nested {name}"), &spec);
             assert!(depth > 40 || result.is_ok(), "{depth} {name}: {result:?}");
             if depth == 5_000 {
@@ -69,7 +69,7 @@ fn deep_nesting_is_refused_or_compiled() {
 
 /// Takes a deep value apart, as dropping it would recurse.
 fn drop_deep(spec: Spec) {
-    let Spec::JsonSchema(schema) = spec else { return };
+    let Spec::Json { schema, .. } = spec else { return };
     let mut todo = vec![schema];
     while let Some(value) = todo.pop() {
         match value {
@@ -89,9 +89,9 @@ fn chains_of_references_do_not_overflow_the_stack() {
             defs.insert(format!("d{idx}"), next);
         }
         defs.insert(format!("d{length}"), json!({"type": "null"}));
-        let spec = Spec::JsonSchema(json!({"$ref": "#/$defs/d0", "$defs": defs}));
+        let spec = Spec::json(json!({"$ref": "#/$defs/d0", "$defs": defs}));
         let result = within_bounds(&format!("{length} references"), &spec);
-        assert_eq!(result.is_ok(), length <= 60, "{length}: {result:?}");
+        assert_eq!(result.is_ok(), length <= 100, "{length}: {result:?}");
     }
 }
 
@@ -109,7 +109,7 @@ fn schemas_that_refer_to_each_other_compile() {
         (format!("c{kind}"), schema)
     };
     let defs: Map<String, Value> = (0..15).map(component).collect();
-    let spec = Spec::JsonSchema(json!({"$ref": "#/$defs/c0", "$defs": defs}));
+    let spec = Spec::json(json!({"$ref": "#/$defs/c0", "$defs": defs}));
     within_bounds("components", &spec).unwrap();
 }
 
@@ -124,7 +124,7 @@ fn schemas_that_never_end_are_refused_in_bounded_time() {
     ] {
         for compiler in [&*COMPILER, &*CANONICAL] {
             let start = Instant::now();
-            let result = compiler.compile(&Spec::JsonSchema(schema.clone()));
+            let result = compiler.compile(&Spec::json(schema.clone()));
             assert!(start.elapsed() < Duration::from_secs(5), "{schema}");
             assert!(result.is_err(), "{schema}: {result:?}");
         }
@@ -147,7 +147,7 @@ fn huge_bounds_take_bounded_time() {
         json!({"allOf": [{"multipleOf": 65_537}, {"multipleOf": 65_539}]}),
         json!({"type": "number", "minimum": 1e-300, "maximum": 2e-300}),
     ] {
-        drop(within_bounds(&schema.to_string(), &Spec::JsonSchema(schema.clone())));
+        drop(within_bounds(&schema.to_string(), &Spec::json(schema.clone())));
     }
 }
 
@@ -191,7 +191,7 @@ fn wide_schemas_take_bounded_time() {
         ("long name", json!({"properties": {"x".repeat(100_000): {}}})),
         ("too many bytes", json!({"description": "x".repeat(2 << 20)})),
     ] {
-        drop(within_bounds(name, &Spec::JsonSchema(schema)));
+        drop(within_bounds(name, &Spec::json(schema)));
     }
 }
 

@@ -69,47 +69,107 @@ fn json_table() {
 
 #[track_caller]
 fn error(schema: Value) -> SpecError {
-    COMPILER.compile(&Spec::JsonSchema(schema)).unwrap_err()
+    COMPILER.compile(&Spec::json(schema)).unwrap_err()
+}
+
+/// What the grammar leaves to the guard, as keywords.
+fn guarded(schema: Value) -> Vec<String> {
+    let compiled = json(schema);
+    let mut keywords: Vec<String> =
+        compiled.guarded().map(|(_, keyword)| keyword.to_owned()).collect();
+    keywords.dedup();
+    keywords
 }
 
 #[test]
-fn unsupported_keywords_are_named_with_their_place() {
-    let inside = |schema: Value| json!({"type": "object", "properties": {"a/b": {"anyOf": [{"type": "null"}, schema]}}});
-    for (keyword, schema) in [
-        ("not", json!({"not": {"type": "null"}})),
-        ("if", json!({"if": {"type": "null"}, "then": {}})),
-        ("uniqueItems", json!({"type": "array", "uniqueItems": true})),
-        ("contains", json!({"contains": {"const": 1}})),
-        ("dependentRequired", json!({"dependentRequired": {"a": ["b"]}})),
-        ("dependencies", json!({"dependencies": {"a": ["b"]}})),
-        ("propertyNames", json!({"propertyNames": {"maxLength": 3}})),
-        ("unevaluatedProperties", json!({"unevaluatedProperties": false})),
-        ("$dynamicRef", json!({"$dynamicRef": "#x"})),
-        ("$ref", json!({"$ref": "https://example.com/schema.json"})),
-        ("$ref", json!({"$ref": "#anchor"})),
-        ("oneOf", json!({"oneOf": [{"minimum": 3}, {"maximum": 5}]})),
-        (
-            "minProperties",
-            json!({"type": "object", "properties": {"x": {}, "y": {}},
-                                 "minProperties": 2}),
-        ),
-        ("const", json!({"const": 9_007_199_254_740_993_i64})),
-        ("minimum", json!({"minimum": 1e300})),
-        ("enum", json!({"enum": ["a", "\u{1}"]})),
-        ("pattern", json!({"pattern": "a(?P<stop>b)"})),
+fn what_the_grammar_says_whole_needs_no_guard() {
+    for schema in [
+        json!({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}),
+        json!({"not": {"type": "null"}}),
+        json!({"oneOf": [{"type": "string"}, {"type": "integer"}]}),
+        json!({"oneOf": [{"properties": {"k": {"const": "a"}}, "required": ["k"], "type": "object"},
+                         {"properties": {"k": {"const": "b"}}, "required": ["k"], "type": "object"}]}),
+        json!({"type": "object", "propertyNames": {"pattern": "^a"}}),
+        json!({"type": "string", "pattern": "^(?=.*a)[a-z]{3}$"}),
+        json!({"type": "string", "format": "date"}),
+        json!({"type": "array", "uniqueItems": true, "maxItems": 1}),
+        json!({"if": {"type": "null"}}),
     ] {
-        match error(inside(schema.clone())) {
-            SpecError::Unsupported { keyword: found, at, .. } => {
-                assert_eq!(found, keyword, "{schema}");
-                assert_eq!(at.as_deref(), Some("/properties/a~1b/anyOf/1"), "{schema}");
+        assert_eq!(guarded(schema.clone()), [""; 0], "{schema}");
+    }
+}
+
+#[test]
+fn what_the_grammar_cannot_say_is_left_to_the_guard() {
+    for (schema, keyword) in [
+        (json!({"type": "integer", "not": {"const": 1}}), "not"),
+        (json!({"if": {"type": "null"}, "then": {"const": 1}, "else": true}), "if"),
+        (json!({"type": "array", "uniqueItems": true}), "uniqueItems"),
+        (json!({"type": "array", "contains": {"const": 1}}), "contains"),
+        (json!({"type": "object", "unevaluatedProperties": false}), "unevaluatedProperties"),
+        (json!({"type": "number", "minimum": 1e300}), "minimum"),
+        (json!({"enum": ["a", "\u{1}"]}), "enum"),
+        (json!({"type": "string", "pattern": "^(?!a)[ab]$"}), "pattern"),
+        (json!({"type": "string", "format": "iri"}), "format"),
+    ] {
+        assert!(guarded(schema.clone()).contains(&keyword.to_owned()), "{schema}");
+    }
+}
+
+#[test]
+fn guarded_schemas_accept_what_is_valid_and_nothing_else() {
+    let rows: Vec<(Value, Vec<&str>, Vec<&str>)> = vec![
+        (json!({"type": "integer", "not": {"const": 1}}), vec!["2", "10", "-1"], vec!["1"]),
+        (
+            json!({"type": "array", "items": {"type": "integer"}, "uniqueItems": true}),
+            vec!["[]", "[1, 2]", "[1, 11]"],
+            vec!["[1, 1]", "[1, 2, 1]"],
+        ),
+        (
+            json!({"type": "array", "contains": {"const": 5}, "minContains": 2}),
+            vec!["[5, 5]", "[1, 5, \"x\", 5]"],
+            vec!["[]", "[5]", "[5, 1]"],
+        ),
+        (
+            json!({"oneOf": [{"multipleOf": 2}, {"multipleOf": 3}], "type": "integer"}),
+            vec!["2", "3", "4", "9"],
+            vec!["6", "12", "5"],
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+                   "dependentRequired": {"a": ["b"]}, "additionalProperties": false}),
+            vec!["{}", "{\"b\": 1}", "{\"a\": 1, \"b\": 2}", "{\"b\": 1, \"a\": 2}"],
+            vec!["{\"a\": 1}"],
+        ),
+        (
+            json!({"type": "object", "properties": {"kind": {"enum": ["x", "y"]}, "n": {"type": "integer"}},
+                   "required": ["kind"],
+                   "if": {"properties": {"kind": {"const": "x"}}}, "then": {"required": ["n"]}}),
+            vec!["{\"kind\": \"y\"}", "{\"kind\": \"x\", \"n\": 1}", "{\"n\": 1, \"kind\": \"x\"}"],
+            vec!["{\"kind\": \"x\"}"],
+        ),
+        (
+            json!({"type": "object", "maxProperties": 2, "minProperties": 1,
+                   "properties": {"a": {}, "b": {}}}),
+            vec!["{\"a\": 1}", "{\"b\": null, \"c\": 1}"],
+            vec!["{}", "{\"a\": 1, \"b\": 1, \"c\": 1}"],
+        ),
+        (json!({"enum": ["\u{1}", 3]}), vec!["3"], vec!["4"]),
+        (
+            json!({"type": "string", "pattern": "^(?!a)[ab]{2}$"}),
+            vec!["\"ba\"", "\"bb\""],
+            vec!["\"ab\"", "\"aa\""],
+        ),
+    ];
+    for (schema, good, bad) in rows {
+        let compiled = json(schema);
+        assert!(compiled.is_guarded());
+        for (texts, accepted) in [(good, true), (bad, false)] {
+            for text in texts {
+                check(&compiled, text, accepted);
             }
-            other => panic!("{schema}: {other:?}"),
         }
     }
-    // Where two places may be meant, none is named.
-    let vague = json!({"oneOf": [{"minimum": 3}, {"maximum": 5}]});
-    let two = error(json!({"type": "array", "prefixItems": [vague, vague]}));
-    assert!(matches!(two, SpecError::Unsupported { at: None, .. }), "{two:?}");
 }
 
 #[test]
@@ -122,7 +182,8 @@ fn keywords_that_restrict_nothing_are_no_obstacle() {
         "propertyNames": true, "dependentSchemas": {}, "$dynamicAnchor": "a",
         "$defs": {"unused": {"not": {}}},
     }));
-    assert_eq!(compiled.warnings(), [""; 0]);
+    assert_eq!(compiled.warnings(), ["`$id` is ignored at the root: it is no URI"]);
+    assert!(!compiled.is_guarded());
     check(&compiled, "[null,null]", true);
 }
 
@@ -137,14 +198,14 @@ fn unknown_formats_and_keywords_warn() {
     assert_eq!(
         compiled.warnings(),
         [
-            "format \"color\" is not enforced at /properties/c",
             "unknown keyword \"minimun\" restricts nothing at /properties/c",
+            "format \"color\" is not enforced at /properties/c",
         ]
     );
     // The engine's own options are not the caller's: these would let anything through.
     let compiled = json(json!({"x-guidance": {"lenient": true}, "type": "null"}));
-    assert_eq!(compiled.warnings(), ["`x-guidance` is ignored at the schema's root"]);
     check(&compiled, "null", true);
+    check(&compiled, "1", false);
 }
 
 #[test]
@@ -161,7 +222,7 @@ fn malformed_schemas_are_errors_with_a_place() {
         (json!({"multipleOf": -2}), "/multipleOf"),
         (json!({"minLength": -1}), "/minLength"),
         (json!({"pattern": "("}), "/pattern"),
-        (json!({"patternProperties": {"[": {}}}), "/patternProperties"),
+        (json!({"patternProperties": {"[": {}}}), "/patternProperties/["),
         (json!({"$ref": "#/$defs/none"}), "/$ref"),
         (json!({"$ref": 3}), "/$ref"),
     ] {

@@ -2,10 +2,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where its set-up fails")]
 
+mod cache;
+mod coded;
+mod formats;
+mod gbnf;
+mod gbnf_random;
 mod hostile;
+mod hostile_specs;
 mod json;
+mod lark;
 mod matcher;
+mod random_schemas;
+mod random_sources;
 mod regex_choice;
 mod support;
+mod tags;
+mod thinking;
 mod vocab;
 mod walks;
+mod workers;

@@ -135,7 +135,7 @@ fn rollback_equals_replay() {
     });
     let mut rng = Rng(0x5eed);
     for compiler in [&*COMPILER, &*CANONICAL] {
-        let compiled = compiler.compile(&Spec::JsonSchema(schema.clone())).unwrap();
+        let compiled = compiler.compile(&Spec::json(schema.clone())).unwrap();
         for _ in 0..12 {
             let mut matcher = compiled.matcher();
             let Some((_, tokens)) = walk(&mut matcher, &mut rng) else { continue };
@@ -174,7 +174,7 @@ fn forced_text_comes_in_canonical_tokens() {
         "type": "object", "properties": {"name": {"const": "abc"}}, "required": ["name"],
         "additionalProperties": false,
     });
-    let compiled = CANONICAL.compile(&Spec::JsonSchema(schema)).unwrap();
+    let compiled = CANONICAL.compile(&Spec::json(schema)).unwrap();
     let mut matcher = compiled.matcher();
     feed(&mut matcher, "{\"");
     // `"` may be followed by nothing but `name"`: one token, no other tokenisation.

@@ -75,7 +75,7 @@ pub(crate) fn bytewise(text: &[u8]) -> Vec<TokenId> {
 
 #[track_caller]
 pub(crate) fn json(schema: Value) -> Compiled {
-    COMPILER.compile(&Spec::JsonSchema(schema)).unwrap()
+    COMPILER.compile(&Spec::json(schema)).unwrap()
 }
 
 /// Says whether `tokens` are a whole output: each allowed by the mask before it, and an end there.
@@ -86,7 +86,9 @@ pub(crate) fn accepts(compiled: &Compiled, tokens: &[TokenId]) -> bool {
         if matcher.is_finished() || !matcher.mask().unwrap().allows(token) {
             return false;
         }
-        matcher.advance(token).unwrap();
+        if let Event::Vetoed { .. } = matcher.advance(token).unwrap() {
+            return false;
+        }
     }
     matcher.is_accepting()
 }

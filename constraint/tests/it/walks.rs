@@ -80,7 +80,7 @@ fn is_valid(
     validator: &jsonschema::Validator,
     rng: &mut Rng,
 ) -> bool {
-    let mut matcher = compiler.compile(&Spec::JsonSchema(schema.clone())).unwrap().matcher();
+    let mut matcher = compiler.compile(&Spec::json(schema.clone())).unwrap().matcher();
     let Some((text, _)) = walk(&mut matcher, rng) else { return false };
     let text = String::from_utf8(text).unwrap();
     match serde_json::from_str::<Value>(&text) {
@@ -95,7 +95,7 @@ fn is_valid(
 fn masks_hold_exactly_the_tokens_that_advance() {
     let mut rng = Rng(77);
     for schema in schemas() {
-        let compiled = COMPILER.compile(&Spec::JsonSchema(schema.clone())).unwrap();
+        let compiled = COMPILER.compile(&Spec::json(schema.clone())).unwrap();
         let mut matcher = compiled.matcher();
         for _ in 0..6 {
             let mask = matcher.mask().unwrap();

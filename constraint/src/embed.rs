@@ -1,0 +1,32 @@
+//! JSON Schemas inside other grammars: the one place where those ask for the engine's form of one.
+
+use serde_json::Value;
+
+use crate::compile::Limits;
+use crate::error::SpecError;
+use crate::json_schema::Schema;
+use crate::spec::JsonOptions;
+
+/// Returns the engine's form of a schema, with its options. What it means must be all in the
+/// grammar: nothing guards a value inside other text.
+///
+/// # Errors
+/// The schema is not valid, too large, or says what the grammar cannot.
+pub(crate) fn embed(
+    schema: &Value,
+    limits: &Limits,
+    warnings: &mut Vec<String>,
+) -> Result<Value, SpecError> {
+    let options = JsonOptions::default();
+    let schema = Schema::read(schema, &options, limits)?;
+    let lowered = schema.lower(&options, schema.coarse());
+    if let Some(left) = lowered.left.into_iter().next() {
+        return Err(SpecError::Unsupported {
+            keyword: left.keyword.to_owned(),
+            at: Some(left.at),
+            message: "a schema inside other text must be all in the grammar".to_owned(),
+        });
+    }
+    warnings.extend(schema.document.warnings.iter().cloned().chain(lowered.warnings));
+    Ok(lowered.schema)
+}

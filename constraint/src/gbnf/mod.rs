@@ -1,0 +1,232 @@
+//! GBNF, the grammar notation of llama.cpp, read into [`Rules`].
+//!
+//! More than the original is read: a rule goes on over line ends until the next one begins, as in
+//! related notations. Source: `grammars/README.md` of llama.cpp.
+
+mod scan;
+
+use std::collections::HashMap;
+
+use crate::compile::Limits;
+use crate::error::SpecError;
+use crate::grammar::check_limit;
+use crate::place::Place;
+use crate::rules::{Node, NodeId, RuleId, Rules};
+use crate::token_lists::TokenLists;
+use crate::vocab::Vocab;
+use scan::{Scanner, Symbol};
+
+/// Groups inside one another.
+const MAX_GROUPS: usize = 60;
+/// How often something may be repeated by a number.
+const MAX_REPEAT: u32 = 100_000;
+
+/// Reads a grammar; its rule `root` says what texts are allowed.
+///
+/// # Errors
+/// The text is too long or not a grammar, or no text can ever be complete.
+pub(crate) fn read(source: &str, vocab: &Vocab, limits: &Limits) -> Result<Rules, SpecError> {
+    let mut rules = Rules::default();
+    read_into(&mut rules, source, vocab, limits)?;
+    Ok(rules)
+}
+
+/// Reads a grammar as part of another, and returns its root.
+pub(crate) fn read_into(
+    rules: &mut Rules,
+    source: &str,
+    vocab: &Vocab,
+    limits: &Limits,
+) -> Result<RuleId, SpecError> {
+    check_limit("bytes of a grammar", source.len(), limits.max_grammar_bytes)?;
+    let scanner = Scanner::new(source);
+    let tokens = TokenLists::new(vocab);
+    let mut reader =
+        Reader { scanner, rules, tokens, names: HashMap::new(), next: None, num_groups: 0 };
+    reader.advance()?;
+    let root = reader.named("root", None);
+    while reader.next.is_some() {
+        reader.rule()?;
+    }
+    reader.check_defined()?;
+    reader.check_ends()?;
+    Ok(root)
+}
+
+/// A name's rule, where it was first named, and where it is defined.
+struct Name {
+    rule: RuleId,
+    used: Option<Place>,
+    defined: Option<Place>,
+}
+
+struct Reader<'a> {
+    scanner: Scanner<'a>,
+    rules: &'a mut Rules,
+    tokens: TokenLists<'a>,
+    names: HashMap<String, Name>,
+    /// The symbol to read next; none at the end.
+    next: Option<(Symbol, Place)>,
+    num_groups: usize,
+}
+
+impl Reader<'_> {
+    fn advance(&mut self) -> Result<Option<(Symbol, Place)>, SpecError> {
+        let next = self.scanner.next()?;
+        Ok(std::mem::replace(&mut self.next, next))
+    }
+
+    /// Where the next symbol is.
+    fn place(&self) -> Place {
+        self.next.as_ref().map_or(self.scanner.place(), |(_, place)| *place)
+    }
+
+    fn named(&mut self, name: &str, used: Option<Place>) -> RuleId {
+        if let Some(known) = self.names.get_mut(name) {
+            known.used = known.used.or(used);
+            return known.rule;
+        }
+        let rule = self.rules.declare();
+        self.names.insert(name.to_string(), Name { rule, used, defined: None });
+        rule
+    }
+
+    fn rule(&mut self) -> Result<(), SpecError> {
+        let place = self.place();
+        let Some((Symbol::Head(name), _)) = self.advance()? else {
+            return Err(place.error("wanted a rule: a name and `::=`"));
+        };
+        let rule = self.named(&name, None);
+        let known = self.names.get_mut(&name).expect("named above");
+        if let Some(first) = known.defined.replace(place) {
+            let message = format!("rule `{name}` is defined already at line {}", first.line);
+            return Err(place.error(&message));
+        }
+        let body = self.alternatives()?;
+        self.rules.define(rule, body);
+        match &self.next {
+            None | Some((Symbol::Head(_), _)) => Ok(()),
+            Some((symbol, place)) => Err(place.error(&format!("{symbol} closes nothing"))),
+        }
+    }
+
+    fn alternatives(&mut self) -> Result<NodeId, SpecError> {
+        let mut options = vec![self.sequence()?];
+        while matches!(self.next, Some((Symbol::Bar, _))) {
+            self.advance()?;
+            options.push(self.sequence()?);
+        }
+        Ok(match options[..] {
+            [only] => only,
+            _ => self.rules.add(Node::Alt(options)),
+        })
+    }
+
+    fn sequence(&mut self) -> Result<NodeId, SpecError> {
+        let mut items: Vec<NodeId> = Vec::new();
+        loop {
+            let place = self.place();
+            match &self.next {
+                None | Some((Symbol::Head(_) | Symbol::Bar | Symbol::Close, _)) => break,
+                Some((Symbol::Times { min, max }, _)) => {
+                    let (min, max) = (*min, *max);
+                    let Some(item) = items.pop() else {
+                        return Err(place.error("nothing before it to repeat"));
+                    };
+                    check_times(min, max, place)?;
+                    self.advance()?;
+                    items.push(self.rules.add(Node::Repeat(item, min, max)));
+                }
+                Some(_) => items.push(self.item()?),
+            }
+        }
+        Ok(match items[..] {
+            [only] => only,
+            _ => self.rules.add(Node::Seq(items)),
+        })
+    }
+
+    fn item(&mut self) -> Result<NodeId, SpecError> {
+        let (symbol, place) = self.advance()?.expect("the caller saw it");
+        let node = match symbol {
+            Symbol::Literal(text) => Node::Literal(text),
+            Symbol::Class { negated, ranges } => Node::Class { negated, ranges },
+            Symbol::Name(name) => Node::Rule(self.named(&name, Some(place))),
+            Symbol::Token { name, negated } => self.token(&name, negated, place)?,
+            Symbol::Open => {
+                self.num_groups += 1;
+                check_limit("groups inside one another", self.num_groups, MAX_GROUPS)?;
+                let inner = self.alternatives()?;
+                self.num_groups -= 1;
+                return match self.advance()? {
+                    Some((Symbol::Close, _)) => Ok(inner),
+                    _ => Err(place.error("`(` is never closed")),
+                };
+            }
+            Symbol::Head(_) | Symbol::Bar | Symbol::Close | Symbol::Times { .. } => {
+                unreachable!("the caller takes these")
+            }
+        };
+        Ok(self.rules.add(node))
+    }
+
+    /// One token by its name, `<name>`, or by its number, `<[7]>`; negated, any other.
+    fn token(&mut self, name: &str, negated: bool, place: Place) -> Result<Node, SpecError> {
+        let at = place.to_string();
+        let number = name.strip_prefix("<[").and_then(|rest| rest.strip_suffix("]>"));
+        let id = match number.and_then(|digits| digits.parse().ok()) {
+            Some(id) => Some(id).filter(|&id| self.tokens.vocab.contains(id)),
+            None => self.tokens.vocab.special(name),
+        };
+        let Some(id) = id else {
+            return Err(SpecError::UnknownToken { name: name.to_string(), at });
+        };
+        if !negated && self.tokens.vocab.is_eos(id) {
+            return Err(place.error(&format!("{name} ends the output, which no rule may ask for")));
+        }
+        let ranges = if negated { self.tokens.get(vec![(id, id)], false)? } else { vec![(id, id)] };
+        let is_text = negated || !self.tokens.vocab.token_bytes(id).is_empty();
+        Ok(Node::Tokens { ranges, is_text, at })
+    }
+
+    fn check_defined(&self) -> Result<(), SpecError> {
+        let undefined = self.names.iter().filter(|(_, name)| name.defined.is_none());
+        let first = undefined.min_by_key(|(_, name)| name.used);
+        match first {
+            None => Ok(()),
+            Some((name, Name { used, .. })) => {
+                let place = used.unwrap_or(self.scanner.place());
+                Err(place.error(&format!("rule `{name}` is not defined")))
+            }
+        }
+    }
+
+    /// Refuses rules that name themselves in every alternative, so that no text is complete.
+    fn check_ends(&self) -> Result<(), SpecError> {
+        let endless = self.rules.endless();
+        let place = |rule: RuleId| {
+            let mut names = self.names.iter();
+            names
+                .find(|(_, known)| known.rule == rule)
+                .and_then(|(name, known)| Some((name, known.defined?)))
+        };
+        let first = endless.into_iter().filter_map(place).min_by_key(|(_, place)| *place);
+        match first {
+            None => Ok(()),
+            Some((name, place)) => {
+                Err(place
+                    .error(&format!("rule `{name}` never ends: each alternative needs it again")))
+            }
+        }
+    }
+}
+
+fn check_times(min: u32, max: Option<u32>, place: Place) -> Result<(), SpecError> {
+    if max.is_some_and(|max| max < min) {
+        return Err(
+            place.error(&format!("at most {} is less than at least {min}", max.unwrap_or(0)))
+        );
+    }
+    let found = max.unwrap_or(min).max(min) as usize;
+    check_limit("repetitions of a part", found, MAX_REPEAT as usize)
+}

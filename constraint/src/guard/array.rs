@@ -1,0 +1,117 @@
+//! Arrays that begin with what is written.
+
+use serde_json::Value;
+
+use super::facts::Facts;
+use super::partial::{ArrayTail, Partial};
+use super::solver::Solver;
+use super::verdict::Verdict;
+use crate::json_schema::document::{Contains, NodeId};
+use crate::json_schema::is_same;
+
+/// Items of an array that is built.
+const MAX_ITEMS: usize = 5_000;
+/// Values that are tried to find one that is not there yet.
+const MAX_SALTS: usize = 40;
+
+impl<'a> Solver<'a, '_> {
+    pub(super) fn array(
+        &mut self,
+        facts: &Facts<'a>,
+        partial: &Partial,
+        salt: usize,
+    ) -> Option<Value> {
+        let (mut items, tail) = if let Partial::Array { items, tail } = partial {
+            (items.clone(), tail.clone())
+        } else {
+            self.out.push(b'[');
+            (Vec::new(), ArrayTail::Bracket)
+        };
+        let mut needs_comma = matches!(tail, ArrayTail::Item);
+        let mut must_add = false;
+        match &tail {
+            ArrayTail::In(open) => {
+                self.item(facts, &mut items, open, salt)?;
+                needs_comma = true;
+            }
+            ArrayTail::Comma => must_add = true,
+            ArrayTail::Bracket | ArrayTail::Item => {}
+        }
+        let min = facts.own.iter().map(|keywords| keywords.array.min_items).max().unwrap_or(0);
+        let extra = salt + self.choices.pick(3, &self.place);
+        let min = min.max(if salt > 0 || extra > 0 { items.len() + extra } else { 0 });
+        let wanted: usize =
+            facts.own.iter().filter_map(|keywords| keywords.array.contains).map(|it| it.min).sum();
+        let most = items.len() + min + wanted + 1;
+        while must_add || items.len() < min || self.lacks(facts, &items).is_some() {
+            if items.len() >= most.min(MAX_ITEMS) {
+                return None;
+            }
+            must_add = false;
+            if needs_comma {
+                self.out.push(b',');
+            }
+            needs_comma = true;
+            self.item(facts, &mut items, &Partial::Nothing, 0)?;
+        }
+        self.out.push(b']');
+        Some(Value::Array(items))
+    }
+
+    /// Adds the next item, another one than those before if they have to differ.
+    fn item(
+        &mut self,
+        facts: &Facts<'a>,
+        items: &mut Vec<Value>,
+        open: &Partial,
+        salt: usize,
+    ) -> Option<()> {
+        let idx = items.len();
+        let mut ids = schemas_of(facts, idx);
+        let name = idx.to_string();
+        let lacking = self.lacks(facts, items);
+        let is_last_chance = facts.own.iter().all(|it| it.array.min_items <= idx);
+        if let Some(contains) = lacking {
+            let is_fresh = matches!(open, Partial::Nothing);
+            let may = self.opinion().may_hold(contains.schema, open);
+            let picked = if may { self.choices.pick(2, &self.place) } else { 1 };
+            if may && (picked == 0) == (is_fresh || is_last_chance) {
+                ids.push(contains.schema);
+            }
+        }
+        let is_unique = facts.own.iter().any(|keywords| keywords.array.is_unique);
+        let len = self.out.len();
+        for salt in salt..=salt + MAX_SALTS {
+            let value = self.part(&name, &ids, open, salt)?;
+            if !is_unique || !items.iter().any(|it| is_same(it, &value)) {
+                items.push(value);
+                return Some(());
+            }
+            self.out.truncate(len);
+        }
+        None
+    }
+
+    /// What some more items have to satisfy.
+    fn lacks(&mut self, facts: &Facts<'a>, items: &[Value]) -> Option<Contains> {
+        facts.own.iter().filter_map(|keywords| keywords.array.contains).find(|contains| {
+            let fits = |item: &&Value| self.opinion().of(contains.schema, item) == Verdict::Yes;
+            items.iter().filter(fits).count() < contains.min
+        })
+    }
+}
+
+/// The schemas for the item at an index.
+fn schemas_of(facts: &Facts<'_>, idx: usize) -> Vec<NodeId> {
+    let mut ids = Vec::new();
+    let mut is_evaluated = false;
+    for rules in facts.own.iter().map(|keywords| &keywords.array) {
+        let schema = rules.first.get(idx).copied().or(rules.rest);
+        is_evaluated |= schema.is_some();
+        ids.extend(schema);
+    }
+    if !is_evaluated {
+        ids.extend(facts.own.iter().filter_map(|keywords| keywords.array.unevaluated));
+    }
+    ids
+}

@@ -1,0 +1,126 @@
+//! Choices of a search that starts over: first all defaults, then one choice otherwise, then two.
+
+use std::collections::VecDeque;
+
+/// Alternatives of one choice that are tried.
+const MAX_ALTERNATIVES: usize = 24;
+/// Choices of one attempt that others differ in.
+const MAX_CHOICES: usize = 64;
+/// Attempts that wait.
+const MAX_WAITING: usize = 1_000;
+
+/// The choices of one attempt.
+#[derive(Debug, Default)]
+pub(super) struct Choices {
+    script: Vec<usize>,
+    made: Vec<Choice>,
+    /// What the next choice is after a step back.
+    next: Option<usize>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Choice {
+    picked: usize,
+    num_options: usize,
+    /// Where in the value it was made.
+    place: String,
+}
+
+impl Choices {
+    /// Picks one of `num_options`, at least one: the first unless the attempt says otherwise.
+    pub(super) fn pick(&mut self, num_options: usize, place: &str) -> usize {
+        if num_options <= 1 {
+            return 0;
+        }
+        let scripted = self.script.get(self.made.len()).copied();
+        let picked = self.next.take().or(scripted).unwrap_or(0).min(num_options - 1);
+        self.made.push(Choice { picked, num_options, place: place.to_owned() });
+        picked
+    }
+
+    /// The choices made, to be taken up again with [`Choices::restore`].
+    pub(super) fn made(&self) -> Vec<Choice> {
+        self.made.clone()
+    }
+
+    pub(super) fn restore(&mut self, made: Vec<Choice>) {
+        self.made = made;
+    }
+
+    /// How many choices were made.
+    pub(super) fn num_made(&self) -> usize {
+        self.made.len()
+    }
+
+    /// Steps back to the last choice since the first `num_kept` that can be made otherwise and that
+    /// the attempt leaves open. False if there is none.
+    pub(super) fn step_back(&mut self, num_kept: usize) -> bool {
+        while self.made.len() > num_kept.max(self.script.len()) {
+            let Some(last) = self.made.pop() else { break };
+            if last.picked + 1 < last.num_options.min(MAX_ALTERNATIVES) {
+                self.next = Some(last.picked + 1);
+                return true;
+            }
+        }
+        self.made.truncate(num_kept);
+        false
+    }
+}
+
+/// Attempts in the order in which they are made.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    /// Those that choose otherwise where a value was found wrong.
+    near: VecDeque<Vec<usize>>,
+    far: VecDeque<Vec<usize>>,
+}
+
+impl Attempts {
+    pub(super) fn new() -> Self {
+        Self { near: VecDeque::from([Vec::new()]), far: VecDeque::new() }
+    }
+
+    /// The next attempt's choices.
+    pub(super) fn next(&mut self) -> Option<Choices> {
+        let script = self.near.pop_front().or_else(|| self.far.pop_front())?;
+        Some(Choices { script, ..Choices::default() })
+    }
+
+    /// Adds what differs from an attempt that failed in one choice, later than those it was told;
+    /// first at these places, as far as they are known.
+    pub(super) fn learn(&mut self, failed: &Choices, places: &[String]) {
+        let made = failed.made.iter().enumerate().skip(failed.script.len());
+        for (idx, choice) in made.take(MAX_CHOICES) {
+            let is_related = |place: &String| {
+                place.starts_with(choice.place.as_str()) || choice.place.starts_with(place.as_str())
+            };
+            let queue = if places.iter().any(is_related) { &mut self.near } else { &mut self.far };
+            for other in 0..choice.num_options.min(MAX_ALTERNATIVES) {
+                if other == choice.picked || queue.len() >= MAX_WAITING {
+                    continue;
+                }
+                let mut script: Vec<usize> =
+                    failed.made[..idx].iter().map(|choice| choice.picked).collect();
+                script.push(other);
+                queue.push_back(script);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn single_deviations_come_before_double_ones_and_near_ones_first() {
+        let mut attempts = Attempts::new();
+        let mut tried = Vec::new();
+        while let Some(mut choices) = attempts.next() {
+            let picked = (choices.pick(2, "/a"), choices.pick(1, ""), choices.pick(2, "/b"));
+            tried.push(picked);
+            attempts.learn(&choices, &["/b/c".to_owned()]);
+        }
+        assert_eq!(tried, [(0, 0, 0), (0, 0, 1), (1, 0, 0), (1, 0, 1)]);
+    }
+}

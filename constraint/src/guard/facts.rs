@@ -1,0 +1,170 @@
+//! All that must hold for one value, once it is chosen which options are meant.
+
+use serde_json::Value;
+
+use super::partial::{ArrayTail, ObjectTail, Partial};
+use super::solver::Solver;
+use super::verdict::Verdict;
+use crate::json_schema::document::{Body, Document, Keywords, NodeId, Types};
+
+/// Schemas that one value may have to satisfy.
+const MAX_SCHEMAS: usize = 400;
+
+/// What must and must not hold for a value.
+#[derive(Debug, Default)]
+pub(super) struct Facts<'a> {
+    /// In the order in which the engine meets them.
+    pub(super) own: Vec<&'a Keywords>,
+    pub(super) excluded: Vec<NodeId>,
+    seen: Vec<NodeId>,
+}
+
+impl Facts<'_> {
+    pub(super) fn types(&self) -> Types {
+        let types = self.own.iter().filter_map(|keywords| keywords.types);
+        types.fold(Types::ALL, Types::intersection)
+    }
+
+    /// The types that they say something about.
+    pub(super) fn prefers(&self) -> Types {
+        let says = |keywords: &&&Keywords| {
+            let Keywords { object, array, string, .. } = keywords;
+            (
+                !object.properties.is_empty() || !object.required.is_empty(),
+                !array.first.is_empty() || array.rest.is_some() || array.min_items > 0,
+                string.pattern.is_some() || string.min_length > 0,
+            )
+        };
+        let mut preferred = Types::NONE;
+        for (object, array, string) in self.own.iter().map(|it| says(&it)) {
+            for (says, types) in
+                [(object, Types::OBJECT), (array, Types::ARRAY), (string, Types::STRING)]
+            {
+                if says {
+                    preferred = preferred.union(types);
+                }
+            }
+        }
+        preferred
+    }
+}
+
+impl<'a> Solver<'a, '_> {
+    /// Collects what must hold if all these schemas do. None if something rules that out.
+    pub(super) fn facts(&mut self, ids: &[NodeId], partial: &Partial) -> Option<Facts<'a>> {
+        let mut facts = Facts::default();
+        for id in ids {
+            self.gather(&mut facts, *id, partial)?;
+        }
+        Some(facts)
+    }
+
+    /// Adds a schema to what must hold.
+    pub(super) fn gather(
+        &mut self,
+        facts: &mut Facts<'a>,
+        id: NodeId,
+        partial: &Partial,
+    ) -> Option<()> {
+        if facts.seen.contains(&id) {
+            return Some(());
+        }
+        if facts.seen.len() >= MAX_SCHEMAS || self.fuel == 0 {
+            return None;
+        }
+        self.fuel -= 1;
+        facts.seen.push(id);
+        let document: &'a Document = self.document;
+        let keywords = match &document.node(id).body {
+            Body::Always => return Some(()),
+            Body::Never => return None,
+            Body::Keywords(keywords) => &**keywords,
+        };
+        // The engine sees a reference and lists in the schema's order; for a search the own keywords
+        // come first, and only the order of properties differs.
+        facts.own.push(keywords);
+        for child in keywords.reference.iter().chain(&keywords.dynamic).chain(&keywords.all) {
+            self.gather(facts, *child, partial)?;
+        }
+        if !keywords.any.is_empty() {
+            let chosen = self.option(&keywords.any, partial)?;
+            self.gather(facts, chosen, partial)?;
+        }
+        if !keywords.one.is_empty() {
+            let chosen = self.option(&keywords.one, partial)?;
+            facts.excluded.extend(keywords.one.iter().filter(|id| **id != chosen));
+            self.gather(facts, chosen, partial)?;
+        }
+        facts.excluded.extend(keywords.not);
+        if let Some(condition) = keywords.condition {
+            let so_far = so_far(partial);
+            let is_so =
+                so_far.map_or(Verdict::Unknown, |it| self.opinion().of(condition.test, &it));
+            let may = self.opinion().may_hold(condition.test, partial);
+            let picked = if may { self.choices.pick(2, &self.place) } else { 1 };
+            let holds = may && (picked == 0) != (is_so == Verdict::No);
+            let branch = if holds {
+                self.gather(facts, condition.test, partial)?;
+                condition.then
+            } else {
+                facts.excluded.push(condition.test);
+                condition.otherwise
+            };
+            if let Some(branch) = branch {
+                self.gather(facts, branch, partial)?;
+            }
+        }
+        Some(())
+    }
+
+    /// Chooses one of several schemas that may hold for a value that begins like this.
+    fn option(&mut self, options: &[NodeId], partial: &Partial) -> Option<NodeId> {
+        let mut may: Vec<NodeId> = options.to_vec();
+        may.retain(|id| self.opinion().may_hold(*id, partial));
+        if may.is_empty() {
+            return None;
+        }
+        if may.len() > 1
+            && let Some(so_far) = so_far(partial)
+        {
+            // What holds already is most likely meant.
+            may.sort_by_cached_key(|id| match self.opinion().of(*id, &so_far) {
+                Verdict::Yes => 0,
+                Verdict::Unknown => 1,
+                Verdict::No => 2,
+            });
+        }
+        let picked = self.choices.pick(may.len(), &self.place);
+        Some(may[picked])
+    }
+}
+
+/// The value as it would be if nothing more came.
+fn so_far(partial: &Partial) -> Option<Value> {
+    match partial {
+        Partial::Whole(value) => Some(value.clone()),
+        Partial::Number(text) => super::partial::number(text).ok(),
+        Partial::Text(text) => Some(Value::String(text.text.clone())),
+        Partial::Array { items, tail } => {
+            let mut items = items.clone();
+            if let ArrayTail::In(open) = tail {
+                items.extend(so_far(open));
+            }
+            Some(Value::Array(items))
+        }
+        Partial::Object { members, tail } => {
+            let mut members = members.clone();
+            match tail {
+                ObjectTail::In(name, open) => {
+                    members.insert(name.clone(), so_far(open).unwrap_or_default());
+                }
+                ObjectTail::Name(name) | ObjectTail::Colon(name) => {
+                    members.insert(name.clone(), Value::Null);
+                }
+                _ => {}
+            }
+            Some(Value::Object(members))
+        }
+        Partial::Nothing | Partial::Word { .. } => None,
+    }
+}

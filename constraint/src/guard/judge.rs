@@ -1,0 +1,66 @@
+//! The validator that has the last word on a whole value.
+
+use jsonschema::{PatternOptions, Registry, Validator};
+use referencing::{Draft, ResourceRef};
+use serde_json::Value;
+
+use crate::error::SpecError;
+use crate::spec::JsonOptions;
+
+/// Steps back that a pattern may take for one string.
+const BACKTRACKING: usize = 20_000;
+/// Bytes of one compiled pattern.
+const PATTERN_BYTES: usize = 4 << 20;
+/// Errors of one value that are looked at.
+const MAX_ERRORS: usize = 8;
+
+/// Judges whole values by the specification, formats included.
+pub(crate) struct Judge(Validator);
+
+impl Judge {
+    /// Compiles the schema.
+    ///
+    /// # Errors
+    /// The schema does not keep to its draft, or a pattern is none.
+    pub(crate) fn new(
+        schema: &Value,
+        draft: Draft,
+        options: &JsonOptions,
+    ) -> Result<Self, SpecError> {
+        let remotes = options
+            .remotes
+            .iter()
+            .map(|(uri, schema)| (uri.as_str(), ResourceRef::new(schema, draft.detect(schema))));
+        let registry = Registry::new()
+            .draft(draft)
+            .extend(remotes)
+            .and_then(jsonschema::RegistryBuilder::prepare);
+        let registry = registry.map_err(|error| wrong(None, error.to_string()))?;
+        let patterns =
+            PatternOptions::fancy_regex().backtrack_limit(BACKTRACKING).size_limit(PATTERN_BYTES);
+        let validator = jsonschema::options()
+            .with_draft(draft)
+            .with_registry(&registry)
+            .with_pattern_options(patterns)
+            .should_validate_formats(true)
+            .build(schema);
+        validator.map(Self).map_err(|error| {
+            let at = error.instance_path().to_string();
+            wrong(Some(at), error.to_string())
+        })
+    }
+
+    pub(crate) fn accepts(&self, value: &Value) -> bool {
+        self.0.is_valid(value)
+    }
+
+    /// Where a value that is refused is wrong, as JSON pointers.
+    pub(crate) fn places(&self, value: &Value) -> Vec<String> {
+        let errors = self.0.iter_errors(value).take(MAX_ERRORS);
+        errors.map(|error| error.instance_path().to_string()).collect()
+    }
+}
+
+fn wrong(at: Option<String>, message: String) -> SpecError {
+    SpecError::Schema { at, message }
+}

@@ -1,0 +1,128 @@
+//! Numbers that begin with what is written.
+
+use serde_json::{Number, Value};
+
+use super::facts::Facts;
+use super::partial::{self, Partial};
+use super::solver::Solver;
+use super::verdict::{Verdict, of_number};
+use crate::json_schema::document::{NumberRules, Types, is_whole};
+
+/// Candidates that are offered.
+const MAX_OFFERED: usize = 24;
+/// Candidates that may be ruled out before no more are looked at.
+const MAX_EXCLUDED: usize = 12;
+
+impl<'a> Solver<'a, '_> {
+    pub(super) fn number(
+        &mut self,
+        facts: &Facts<'a>,
+        types: Types,
+        partial: &Partial,
+        salt: usize,
+    ) -> Option<Value> {
+        let begun = match partial {
+            Partial::Number(text) => text.as_str(),
+            _ => "",
+        };
+        let rules: Vec<&NumberRules> = facts.own.iter().map(|keywords| &keywords.number).collect();
+        let mut offered: Vec<(String, Value)> = Vec::new();
+        let mut num_excluded = 0;
+        for text in candidates(&rules, begun) {
+            if offered.len() >= MAX_OFFERED + salt {
+                break;
+            }
+            let Ok(value @ Value::Number(_)) = partial::number(&text) else { continue };
+            if !fits(&rules, types, &value) || offered.iter().any(|(_, known)| *known == value) {
+                continue;
+            }
+            if !self.is_excluded(facts, &value) {
+                offered.push((text, value));
+            } else if num_excluded < MAX_EXCLUDED {
+                num_excluded += 1;
+            } else {
+                break;
+            }
+        }
+        let picked = self.choices.pick(offered.len().min(6), &self.place) + salt;
+        let (text, value) = (picked < offered.len()).then(|| offered.swap_remove(picked))?;
+        self.out.extend_from_slice(&text.as_bytes()[begun.len()..]);
+        Some(value)
+    }
+}
+
+fn fits(rules: &[&NumberRules], types: Types, value: &Value) -> bool {
+    let Value::Number(number) = value else { return false };
+    let float = number.as_f64().unwrap_or(f64::INFINITY);
+    let is_of_type = types.has(if is_whole(number) { Types::INTEGER } else { Types::FRACTION });
+    is_of_type && rules.iter().all(|rules| of_number(rules, float) != Verdict::No)
+}
+
+/// Texts of numbers that begin like this, the likely ones first.
+fn candidates(rules: &[&NumberRules], begun: &str) -> Vec<String> {
+    let mut found: Vec<String> = vec![begun.to_owned()];
+    let digits = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+    found.extend(digits.map(|digit| format!("{begun}{digit}")));
+    for value in landmarks(rules) {
+        let text = value.to_string();
+        if text.starts_with(begun) {
+            found.push(text.clone());
+        }
+        // As far as it agrees, and then as the landmark goes on.
+        let has_point = begun.contains(['.', 'e', 'E']);
+        if !has_point && let Some(rest) = text.get(begun.len()..) {
+            found.push(format!("{begun}{}", rest.trim_start_matches('-')));
+        }
+    }
+    let tails = [".5", ".1", ".25", ".05", ".01", ".9", ".99", ".001", ".75", ".125", ".0"];
+    found.extend(tails.map(|tail| format!("{begun}{tail}")));
+    found.extend(["0.5", "0.1", "0.01"].map(|tail| format!("{begun}{tail}")));
+    for first in ["1", "2", "5", "9", "0"] {
+        for len in 0..19 {
+            found.push(format!("{begun}{first}{}", "0".repeat(len)));
+            found.push(format!("{begun}{first}{}", "9".repeat(len)));
+        }
+    }
+    found.extend((0..100).map(|tail| format!("{begun}{tail:02}")));
+    found.extend((0..64).map(|tail| format!("{begun}{}", tail + 10)));
+    found
+}
+
+/// Numbers at and beside bounds, and multiples between them.
+fn landmarks(rules: &[&NumberRules]) -> Vec<Number> {
+    let mut found: Vec<Number> = Vec::new();
+    let mut add = |value: f64| {
+        #[expect(clippy::cast_possible_truncation, reason = "used where it is exact")]
+        let whole = value as i64;
+        let is_whole = value.fract() == 0.0 && value.abs() < 9e15;
+        found.extend(if is_whole { Some(whole.into()) } else { Number::from_f64(value) });
+    };
+    for rules in rules {
+        let multiple = rules.multiple_of.as_ref().and_then(Number::as_f64);
+        let bounds = [&rules.minimum, &rules.maximum];
+        for bound in bounds.into_iter().flatten() {
+            let value = bound.value.as_f64().unwrap_or(0.0);
+            let (floor, ceil) = (value.floor(), value.ceil());
+            [value, ceil, floor, ceil + 1.0, floor - 1.0].into_iter().for_each(&mut add);
+            [0.5, -0.5, 0.01, -0.01].map(|it| value + it).into_iter().for_each(&mut add);
+            if let Some(multiple) = multiple {
+                let near = (value / multiple).round();
+                [near, near + 1.0, near - 1.0]
+                    .map(|it| it * multiple)
+                    .into_iter()
+                    .for_each(&mut add);
+            }
+        }
+        if let Some(multiple) = multiple {
+            [1.0, 0.0, 2.0, 3.0, 10.0, -1.0].map(|it| it * multiple).into_iter().for_each(&mut add);
+        }
+    }
+    for rules in rules {
+        for bound in [&rules.minimum, &rules.maximum].into_iter().flatten() {
+            // As it is written, where floats round it.
+            found.insert(0, bound.value.clone());
+        }
+        found.extend(rules.multiple_of.clone());
+    }
+    found
+}

@@ -1,0 +1,300 @@
+//! Objects that begin with what is written.
+
+use serde_json::{Map, Value};
+
+use super::facts::Facts;
+use super::finish::{rest_of_text, write_text};
+use super::partial::{ObjectTail, Partial, PartialText};
+use super::solver::Solver;
+use super::verdict::Verdict;
+use crate::json_schema::document::{NodeId, ObjectRules};
+
+/// Properties that are added.
+const MAX_ADDED: usize = 2_000;
+
+impl<'a> Solver<'a, '_> {
+    pub(super) fn object(
+        &mut self,
+        facts: &mut Facts<'a>,
+        partial: &Partial,
+        salt: usize,
+    ) -> Option<Value> {
+        let (mut members, tail) = if let Partial::Object { members, tail } = partial {
+            (members.clone(), tail.clone())
+        } else {
+            self.out.push(b'{');
+            (Map::new(), ObjectTail::Brace)
+        };
+        let mut needs_comma = matches!(tail, ObjectTail::Value);
+        let mut must_add = matches!(tail, ObjectTail::Comma);
+        self.triggered(facts, &members, &tail, partial)?;
+        match &tail {
+            ObjectTail::InName(open) => {
+                let name = self.finish_name(facts, &members, open)?;
+                self.member(facts, &mut members, &name, (&Partial::Nothing, salt))?;
+                needs_comma = true;
+            }
+            ObjectTail::Name(name) => {
+                self.out.push(b':');
+                self.member(facts, &mut members, name, (&Partial::Nothing, salt))?;
+                needs_comma = true;
+            }
+            ObjectTail::Colon(name) => {
+                self.member(facts, &mut members, name, (&Partial::Nothing, salt))?;
+                needs_comma = true;
+            }
+            ObjectTail::In(name, open) => {
+                self.member(facts, &mut members, name, (open, salt))?;
+                needs_comma = true;
+            }
+            ObjectTail::Brace | ObjectTail::Value | ObjectTail::Comma => {}
+        }
+        let extra = self.choices.pick(3, &self.place) + salt;
+        let min = facts.own.iter().map(|it| it.object.min_properties).max().unwrap_or(0);
+        let min = min.max(if extra > 0 { members.len() + extra } else { 0 });
+        for _ in 0..MAX_ADDED {
+            self.triggered(facts, &members, &ObjectTail::Value, partial)?;
+            let missing = missing(facts, &members);
+            let name = match missing.into_iter().next() {
+                Some(name) => name,
+                None if must_add || members.len() < min => self.new_name(facts, &members)?,
+                None => {
+                    self.out.push(b'}');
+                    return Some(Value::Object(members));
+                }
+            };
+            must_add = false;
+            if needs_comma {
+                self.out.push(b',');
+            }
+            needs_comma = true;
+            write_text(&name, &mut self.out);
+            self.out.push(b':');
+            self.member(facts, &mut members, &name, (&Partial::Nothing, 0))?;
+        }
+        None
+    }
+
+    /// Adds the schemas that hold because certain properties are there or will be.
+    fn triggered(
+        &mut self,
+        facts: &mut Facts<'a>,
+        members: &Map<String, Value>,
+        tail: &ObjectTail,
+        partial: &Partial,
+    ) -> Option<()> {
+        let begun = match tail {
+            ObjectTail::Name(name) | ObjectTail::Colon(name) | ObjectTail::In(name, _) => {
+                Some(name)
+            }
+            _ => None,
+        };
+        let mut next = 0;
+        while next < facts.own.len() {
+            let rules: &'a ObjectRules = &facts.own[next].object;
+            next += 1;
+            for (name, schema) in &rules.dependent {
+                let is_there = members.contains_key(name)
+                    || begun == Some(name)
+                    || facts.own.iter().any(|it| it.object.required.contains(name));
+                if is_there {
+                    self.gather(facts, *schema, partial)?;
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Writes the value of a property.
+    fn member(
+        &mut self,
+        facts: &Facts<'a>,
+        members: &mut Map<String, Value>,
+        name: &str,
+        (open, salt): (&Partial, usize),
+    ) -> Option<()> {
+        let ids = self.schemas(facts, name);
+        let value = self.part(name, &ids, open, salt)?;
+        members.insert(name.to_owned(), value);
+        Some(())
+    }
+
+    /// The schemas for a property of this name.
+    fn schemas(&mut self, facts: &Facts<'a>, name: &str) -> Vec<NodeId> {
+        let mut ids = Vec::new();
+        for keywords in &facts.own {
+            ids.extend(self.opinion().schemas_of(&keywords.object, name));
+        }
+        if ids.is_empty() {
+            // What an inner schema takes in is evaluated for the outer ones.
+            let all = facts.own.iter().filter_map(|keywords| keywords.object.unevaluated);
+            let (never, some): (Vec<_>, Vec<_>) = all.partition(|id| self.document.is_never(*id));
+            ids = if some.is_empty() { never } else { some };
+        }
+        ids
+    }
+
+    /// Finishes a name that is begun.
+    fn finish_name(
+        &mut self,
+        facts: &Facts<'a>,
+        members: &Map<String, Value>,
+        open: &PartialText,
+    ) -> Option<String> {
+        let mut names = missing(facts, members);
+        let listed = facts.own.iter().flat_map(|keywords| &keywords.object.properties);
+        names.extend(listed.map(|(name, _)| name.clone()));
+        let mut found: Vec<(String, Vec<u8>)> = Vec::new();
+        for name in names {
+            if members.contains_key(&name) || found.iter().any(|(known, _)| *known == name) {
+                continue;
+            }
+            if let Some(rest) = rest_of_text(open, &name)
+                && self.may_be_named(facts, &name)
+            {
+                found.push((name, rest));
+            }
+        }
+        // Names in order come first; a grammar without order takes the others too.
+        let order = names_in_order(facts);
+        let last = order.iter().rposition(|name| members.contains_key(*name));
+        let is_late = |name: &String| order.iter().position(|it| *it == name) > last;
+        found.sort_by_key(|(name, _)| !is_late(name));
+        let first_other = found.len().min(1);
+        let picked = self.choices.pick(found.len() + 2, &self.place);
+        let (name, rest) = match picked.checked_sub(first_other) {
+            None => found.swap_remove(picked),
+            Some(variant @ (0 | 1)) => {
+                let name = self.other_name(facts, members, open, variant)?;
+                let rest = rest_of_text(open, &name)?;
+                (name, rest)
+            }
+            Some(later) => found.swap_remove(later - 2 + first_other),
+        };
+        self.out.extend(rest);
+        self.out.extend_from_slice(b"\":");
+        Some(name)
+    }
+
+    /// A name for one more property.
+    fn new_name(&mut self, facts: &Facts<'a>, members: &Map<String, Value>) -> Option<String> {
+        let listed = facts.own.iter().flat_map(|keywords| &keywords.object.properties);
+        let mut names: Vec<String> = Vec::new();
+        for (name, _) in listed {
+            if !members.contains_key(name) && !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        // Listed names come in order: the engine takes none that stands before one that is there.
+        let order = names_in_order(facts);
+        let last = order.iter().rposition(|name| members.contains_key(*name));
+        names.sort_by_key(|name| order.iter().position(|it| *it == name) <= last);
+        names.retain(|name| self.may_be_named(facts, name));
+        // Behind a name that is not listed, only such come; else one of them is the second guess.
+        let has_others = members.keys().any(|name| !order.contains(&name));
+        let first_other = if has_others { 0 } else { names.len().min(1) };
+        let picked = self.choices.pick(names.len() + 2, &self.place);
+        match picked.checked_sub(first_other) {
+            None => Some(names.swap_remove(picked)),
+            Some(variant @ (0 | 1)) => {
+                self.other_name(facts, members, &PartialText::default(), variant)
+            }
+            Some(later) => Some(names.swap_remove(later - 2 + first_other)),
+        }
+    }
+
+    /// A name that is not listed and begins with this text.
+    fn other_name(
+        &mut self,
+        facts: &Facts<'a>,
+        members: &Map<String, Value>,
+        open: &PartialText,
+        variant: usize,
+    ) -> Option<String> {
+        let names: Vec<NodeId> =
+            facts.own.iter().filter_map(|keywords| keywords.object.names).collect();
+        let mut patterns: Vec<Option<String>> = vec![None];
+        let listed = facts.own.iter().flat_map(|keywords| &keywords.object.patterns);
+        patterns.extend(listed.map(|(pattern, _)| Some(pattern.clone())));
+        let mut skip = variant;
+        for salt in 0..12 {
+            for pattern in &patterns {
+                let Some(name) = self.name(&names, pattern.clone(), open, salt) else { continue };
+                if members.contains_key(&name) || !self.may_be_named(facts, &name) {
+                    continue;
+                }
+                if skip == 0 {
+                    return Some(name);
+                }
+                skip -= 1;
+            }
+        }
+        None
+    }
+
+    /// The `salt`-th string that schemas for names allow and a pattern matches.
+    fn name(
+        &mut self,
+        names: &[NodeId],
+        pattern: Option<String>,
+        open: &PartialText,
+        salt: usize,
+    ) -> Option<String> {
+        if let Some(pattern) = pattern.filter(|_| open.pending.is_empty()) {
+            let ask = super::patterns::Ask { patterns: vec![pattern], ..Default::default() };
+            let rest = self.patterns.continuation(ask, &open.text, salt, &mut self.fuel)?;
+            return Some(format!("{}{rest}", open.text));
+        }
+        let out = std::mem::take(&mut self.out);
+        let salt = salt + usize::from(open.text.is_empty() && open.pending.is_empty());
+        let name = self.value(names, &Partial::Text(open.clone()), salt);
+        self.out = out;
+        name?.as_str().map(str::to_owned)
+    }
+
+    /// Whether nothing rules a property of this name out.
+    fn may_be_named(&mut self, facts: &Facts<'a>, name: &str) -> bool {
+        let value = Value::String(name.to_owned());
+        let names = facts.own.iter().filter_map(|keywords| keywords.object.names);
+        let names: Vec<NodeId> = names.collect();
+        let document = self.document;
+        names.into_iter().all(|id| self.opinion().of(id, &value) != Verdict::No)
+            && !self.schemas(facts, name).iter().any(|id| document.is_never(*id))
+    }
+}
+
+/// Listed names in the order in which the engine takes them.
+fn names_in_order<'f>(facts: &Facts<'f>) -> Vec<&'f String> {
+    let mut names: Vec<&String> = Vec::new();
+    for keywords in &facts.own {
+        let object = &keywords.object;
+        let listed = object.properties.iter().map(|(name, _)| name);
+        for name in listed.chain(&object.required) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names
+}
+
+/// Names that have to be there and are not, in the order in which the engine takes them.
+fn missing(facts: &Facts<'_>, members: &Map<String, Value>) -> Vec<String> {
+    let mut needed: Vec<&String> = Vec::new();
+    for keywords in &facts.own {
+        needed.extend(&keywords.object.required);
+        // Listed patterns may be `false`, and then a name is not needed but ruled out.
+        let of_others = keywords.object.needs.iter().filter(|(name, _)| {
+            members.contains_key(name)
+                || facts.own.iter().any(|it| it.object.required.contains(name))
+        });
+        needed.extend(of_others.flat_map(|(_, names)| names));
+    }
+    needed.retain(|name| !members.contains_key(*name));
+    let order = names_in_order(facts);
+    let place = |name: &String| order.iter().position(|it| *it == name).unwrap_or(usize::MAX);
+    let mut missing: Vec<String> = needed.into_iter().cloned().collect();
+    missing.sort_by_key(|name| place(name));
+    missing.dedup();
+    missing
+}

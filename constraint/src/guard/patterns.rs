@@ -1,0 +1,203 @@
+//! Regular expressions over decoded strings: matched, and continued to a match.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use llguidance::derivre::{Regex, RegexAst, RegexBuilder, StateID};
+use llguidance::regex_to_lark;
+
+use crate::json_schema::{format_hint, format_regex, parts};
+
+/// Work to build one expression.
+const FUEL: u64 = 50_000;
+/// What a state costs that a search for a text visits, in schemas visited.
+const STATE_FUEL: usize = 4;
+/// Texts that wait in a search for another than the shortest.
+const MAX_WAITING: usize = 64;
+/// Bytes of a text that is searched for.
+const MAX_BYTES: usize = 2_000;
+
+/// Compiled expressions by what they ask of a string.
+#[derive(Default)]
+pub(crate) struct Patterns(HashMap<Ask, Option<Regex>>);
+
+/// What a string has to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Ask {
+    pub(crate) patterns: Vec<String>,
+    pub(crate) formats: Vec<String>,
+    /// Patterns and texts that it must not match.
+    pub(crate) not_patterns: Vec<String>,
+    pub(crate) min_length: usize,
+    pub(crate) max_length: Option<usize>,
+}
+
+impl Patterns {
+    /// Whether a pattern matches in a text; none if that is not known.
+    pub(crate) fn matches(&mut self, pattern: &str, text: &str) -> Option<bool> {
+        let ask = Ask { patterns: vec![pattern.to_owned()], ..Ask::default() };
+        Some(self.regex(ask)?.is_match(text))
+    }
+
+    /// Whether a text is of a format; none if that is not known.
+    pub(crate) fn is_of_format(&mut self, format: &str, text: &str) -> Option<bool> {
+        format_regex(format)?;
+        let ask = Ask { formats: vec![format.to_owned()], ..Ask::default() };
+        Some(self.regex(ask)?.is_match(text))
+    }
+
+    /// Whether a text can be continued to what is asked; true if that is not known.
+    pub(crate) fn may_begin(&mut self, ask: Ask, text: &str) -> bool {
+        let Some(regex) = self.regex(ask) else { return true };
+        let start = regex.initial_state();
+        !regex.transition_bytes(start, text.as_bytes()).is_dead()
+    }
+
+    /// Finds the `salt`-th shortest text that continues `text` to what is asked. Takes `fuel` for
+    /// what it visits.
+    pub(crate) fn continuation(
+        &mut self,
+        ask: Ask,
+        text: &str,
+        salt: usize,
+        fuel: &mut usize,
+    ) -> Option<String> {
+        let regex = self.regex(ask)?;
+        let start = regex.initial_state();
+        let state = regex.transition_bytes(start, text.as_bytes());
+        shortest(regex, state, salt, fuel)
+    }
+
+    fn regex(&mut self, ask: Ask) -> Option<&mut Regex> {
+        let compiled = self.0.entry(ask).or_insert_with_key(compile);
+        compiled.as_mut()
+    }
+}
+
+fn compile(ask: &Ask) -> Option<Regex> {
+    let mut all = Vec::new();
+    for pattern in &ask.patterns {
+        all.push(matching(pattern)?);
+    }
+    for format in &ask.formats {
+        all.push(RegexAst::Regex(format_regex(format).or(format_hint(format))?.to_owned()));
+    }
+    for pattern in &ask.not_patterns {
+        all.push(RegexAst::Not(Box::new(matching(pattern)?)));
+    }
+    let most = ask.max_length.map_or(String::new(), |most| most.to_string());
+    all.push(RegexAst::Regex(format!("(?s:.{{{},{most}}})", ask.min_length)));
+    let mut builder = RegexBuilder::new();
+    let expression = builder.mk(&RegexAst::And(all)).ok()?;
+    builder.into_regex_limited(expression, FUEL).ok()
+}
+
+/// The texts that a pattern matches.
+fn matching(pattern: &str) -> Option<RegexAst> {
+    let search = |pattern: &String| RegexAst::SearchRegex(regex_to_lark(pattern, "dw"));
+    let parts = parts(pattern)?;
+    let not = |pattern| RegexAst::Not(Box::new(search(pattern)));
+    Some(RegexAst::And(
+        parts.must.iter().map(search).chain(parts.must_not.iter().map(not)).collect(),
+    ))
+}
+
+/// The bytes that are tried, in this order.
+fn bytes() -> impl Iterator<Item = u8> {
+    let first = (b'a'..=b'z').chain(b'0'..=b'9').chain(b'A'..=b'Z');
+    let plain = |byte: &u8| !byte.is_ascii_alphanumeric() && !matches!(byte, b'"' | b'\\');
+    first.chain((b' '..=b'~').filter(plain)).chain([b'"', b'\\', b'\n', b'\t', b'\r'])
+}
+
+/// Searches breadth first; texts in characters beyond ASCII are tried last.
+fn shortest(regex: &mut Regex, start: StateID, salt: usize, fuel: &mut usize) -> Option<String> {
+    let mut seen = HashSet::from([start]);
+    let mut todo = VecDeque::from([(start, Vec::new())]);
+    let mut num_found = 0;
+    while let Some((state, text)) = todo.pop_front() {
+        if *fuel < STATE_FUEL {
+            *fuel = 0;
+            return None;
+        }
+        *fuel -= STATE_FUEL;
+        if state.is_dead() || text.len() > MAX_BYTES {
+            continue;
+        }
+        if regex.is_accepting(state)
+            && let Ok(found) = String::from_utf8(text.clone())
+        {
+            if num_found == salt {
+                return Some(found);
+            }
+            num_found += 1;
+        }
+        let is_inside = std::str::from_utf8(&text).is_err();
+        let tried: Vec<u8> =
+            if is_inside { (0x80..=0xBF).collect() } else { bytes().chain(0xC2..=0xF4).collect() };
+        for byte in tried {
+            let next = regex.transition(state, byte);
+            // With salt several texts may lead to one state.
+            if !next.is_dead() && (seen.insert(next) || salt > 0 && todo.len() < MAX_WAITING) {
+                let mut longer = text.clone();
+                longer.push(byte);
+                todo.push_back((next, longer));
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(ask: Ask, text: &str, want: Option<&str>) {
+        assert_eq!(Patterns::default().continuation(ask, text, 0, &mut 100_000).as_deref(), want);
+    }
+
+    #[test]
+    fn continuations_are_the_shortest() {
+        let pattern = |it: &str| Ask { patterns: vec![it.to_owned()], ..Ask::default() };
+        check(pattern("^ab+c$"), "ab", Some("c"));
+        check(pattern("^ab+c$"), "b", None);
+        check(pattern("x"), "", Some("x"));
+        check(pattern("x"), "x", Some(""));
+        check(pattern("^[0-9]{3}-[0-9]{4}$"), "12", Some("0-0000"));
+        check(Ask { min_length: 3, ..pattern("^[é]*$") }, "é", Some("éé"));
+        check(Ask { not_patterns: vec!["^a".into()], ..pattern("^[ab]c$") }, "", Some("bc"));
+        check(Ask { min_length: 500, ..Ask::default() }, "", Some(&"a".repeat(500)));
+    }
+
+    #[test]
+    fn anchors_hold_where_they_stand() {
+        let mut patterns = Patterns::default();
+        for (pattern, text, want) in [
+            ("^a$|^b$", "a", true),
+            ("^a$|^b$", "b", true),
+            ("^a$|^b$", "ab", false),
+            ("^a$|^b$", "xb", false),
+            ("^a|b", "xb", true),
+            ("^a|b", "ax", true),
+            ("^a|b", "xa", false),
+            ("a$|^b", "bx", true),
+            ("a$|^b", "ax", false),
+            ("(^a|b)c", "xbc", true),
+            ("(^a|b)c", "xac", false),
+            ("^(?!a).b$", "cb", true),
+            ("^(?!a).b$", "ab", false),
+            ("^(?=.*[0-9])(?=.*[a-z]).{2,}$", "a1", true),
+            ("^(?=.*[0-9])(?=.*[a-z]).{2,}$", "aa", false),
+        ] {
+            assert_eq!(patterns.matches(pattern, text).unwrap_or(want), want, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn salt_gives_other_texts() {
+        let ask = Ask { patterns: vec!["^[ab]$".into()], ..Ask::default() };
+        let mut patterns = Patterns::default();
+        let all: Vec<_> =
+            (0..3).map(|salt| patterns.continuation(ask.clone(), "", salt, &mut 10_000)).collect();
+        assert_eq!(all, [Some("a".to_owned()), Some("b".to_owned()), None]);
+    }
+}

@@ -1,0 +1,169 @@
+//! Builds a value that a schema may allow, behind what is written of it.
+
+use serde_json::Value;
+
+use super::choices::Choices;
+use super::facts::Facts;
+use super::finish;
+use super::partial::Partial;
+use super::patterns::Patterns;
+use super::verdict::{Opinion, Verdict, kind};
+use crate::json_schema::document::{Document, NodeId, Types};
+use crate::json_schema::is_same;
+
+/// Nesting of a value that is built.
+const MAX_DEPTH: usize = 48;
+/// Ways in which the choices inside one value are made before it is given up.
+const MAX_STEPS_BACK: usize = 6;
+
+/// One attempt to build a value.
+pub(super) struct Solver<'a, 'p> {
+    pub(super) document: &'a Document,
+    pub(super) patterns: &'p mut Patterns,
+    pub(super) choices: Choices,
+    /// The JSON pointer of the value that is being built.
+    pub(super) place: String,
+    /// What is written behind the partial value.
+    pub(super) out: Vec<u8>,
+    /// Schemas that may still be visited.
+    pub(super) fuel: usize,
+    pub(super) depth: usize,
+}
+
+impl<'a> Solver<'a, '_> {
+    pub(super) fn opinion(&mut self) -> Opinion<'a, '_> {
+        Opinion { document: self.document, patterns: self.patterns, fuel: &mut self.fuel }
+    }
+
+    /// Builds a value that satisfies all these schemas, as far as the choices made are right, and
+    /// writes what is missing of it. `salt` asks for another value than smaller ones give.
+    pub(super) fn value(
+        &mut self,
+        ids: &[NodeId],
+        partial: &Partial,
+        salt: usize,
+    ) -> Option<Value> {
+        if let Partial::Whole(value) = partial {
+            return Some(value.clone());
+        }
+        if self.depth >= MAX_DEPTH || self.fuel == 0 {
+            return None;
+        }
+        self.depth += 1;
+        let (num_made, len) = (self.choices.num_made(), self.out.len());
+        let mut built = self.build(ids, partial, salt);
+        if built.is_none() {
+            let first = self.choices.made();
+            for _ in 0..MAX_STEPS_BACK {
+                if self.fuel == 0 || !self.choices.step_back(num_made) {
+                    break;
+                }
+                self.out.truncate(len);
+                built = self.build(ids, partial, salt);
+                if built.is_some() {
+                    break;
+                }
+            }
+            if built.is_none() {
+                // Later attempts learn from the first one here.
+                self.choices.restore(first);
+            }
+        }
+        self.depth -= 1;
+        built
+    }
+
+    /// As `value`, for a part of it.
+    pub(super) fn part(
+        &mut self,
+        name: &str,
+        ids: &[NodeId],
+        partial: &Partial,
+        salt: usize,
+    ) -> Option<Value> {
+        let len = self.place.len();
+        self.place.push('/');
+        self.place.push_str(&name.replace('~', "~0").replace('/', "~1"));
+        let built = self.value(ids, partial, salt);
+        self.place.truncate(len);
+        built
+    }
+
+    fn build(&mut self, ids: &[NodeId], partial: &Partial, salt: usize) -> Option<Value> {
+        self.fuel = self.fuel.saturating_sub(1);
+        let mut facts = self.facts(ids, partial)?;
+        let types = facts.types().intersection(kind(partial));
+        if facts.own.iter().any(|keywords| keywords.literals.is_some()) {
+            return self.literal(&facts, types, partial, salt);
+        }
+        let mut kinds: Vec<Types> = KINDS.into_iter().filter(|kind| types.has(*kind)).collect();
+        let preferred = facts.prefers();
+        kinds.sort_by_key(|kind| !preferred.has(*kind));
+        if kinds.is_empty() {
+            return None;
+        }
+        let picked = kinds[self.choices.pick(kinds.len(), &self.place)];
+        let value = match picked {
+            Types::NULL => self.one_of(&facts, partial, &[Value::Null], salt),
+            Types::BOOLEAN => self.one_of(&facts, partial, &[true.into(), false.into()], salt),
+            Types::NUMBER => self.number(&facts, types, partial, salt),
+            Types::STRING => self.text(&facts, partial, salt),
+            Types::ARRAY => self.array(&facts, partial, salt),
+            _ => self.object(&mut facts, partial, salt),
+        }?;
+        (!self.is_excluded(&facts, &value)).then_some(value)
+    }
+
+    pub(super) fn is_excluded(&mut self, facts: &Facts<'a>, value: &Value) -> bool {
+        facts.excluded.iter().any(|id| self.opinion().of(*id, value) == Verdict::Yes)
+    }
+
+    /// Finishes the value as one of the listed ones.
+    fn literal(
+        &mut self,
+        facts: &Facts<'a>,
+        types: Types,
+        partial: &Partial,
+        salt: usize,
+    ) -> Option<Value> {
+        let mut lists = facts.own.iter().filter_map(|keywords| keywords.literals.as_ref());
+        let mut listed: Vec<Value> = lists.next()?.clone();
+        for other in lists {
+            listed.retain(|value| other.iter().any(|it| is_same(it, value)));
+        }
+        listed.retain(|value| types.has(Types::of(value)));
+        self.one_of(facts, partial, &listed, salt)
+    }
+
+    fn one_of(
+        &mut self,
+        facts: &Facts<'a>,
+        partial: &Partial,
+        values: &[Value],
+        salt: usize,
+    ) -> Option<Value> {
+        let mut may: Vec<(Value, Vec<u8>)> = values
+            .iter()
+            .filter_map(|value| Some((value.clone(), finish::as_value(partial, value)?)))
+            .collect();
+        may.retain(|(value, _)| !self.is_excluded(facts, value) && self.fits(facts, value));
+        if may.is_empty() {
+            return None;
+        }
+        let picked = self.choices.pick(may.len(), &self.place) + salt;
+        let (value, rest) = (picked < may.len()).then(|| may.swap_remove(picked))?;
+        self.out.extend(rest);
+        Some(value)
+    }
+
+    /// Whether a whole value may satisfy what each schema itself says.
+    fn fits(&mut self, facts: &Facts<'a>, value: &Value) -> bool {
+        let document = self.document;
+        let mut opinion = Opinion { document, patterns: self.patterns, fuel: &mut self.fuel };
+        facts.own.iter().all(|keywords| opinion.own(keywords, value) != Verdict::No)
+    }
+}
+
+/// From short to long.
+const KINDS: [Types; 6] =
+    [Types::NUMBER, Types::STRING, Types::ARRAY, Types::OBJECT, Types::NULL, Types::BOOLEAN];

@@ -1,0 +1,147 @@
+//! Strings that begin with what is written.
+
+use serde_json::Value;
+
+use super::facts::Facts;
+use super::finish::{escape, spellings};
+use super::partial::{Partial, PartialText};
+use super::patterns::Ask;
+use super::solver::Solver;
+use crate::json_schema::document::{Body, NodeId, StringRules};
+use crate::json_schema::{format_hint, format_regex};
+
+impl<'a> Solver<'a, '_> {
+    /// Builds a string and writes the rest of it, with its closing quote.
+    pub(super) fn text(
+        &mut self,
+        facts: &Facts<'a>,
+        partial: &Partial,
+        salt: usize,
+    ) -> Option<Value> {
+        let fresh = PartialText::default();
+        let open = if let Partial::Text(open) = partial {
+            open
+        } else {
+            self.out.push(b'"');
+            &fresh
+        };
+        let variant = salt + self.choices.pick(4, &self.place);
+        let ask = self.ask(facts);
+        for attempt in 0..8 {
+            let (begun, spelled) = self.without_pending(&ask, open)?;
+            let rest = self.rest(&ask, &begun, variant + attempt)?;
+            let value = Value::String(begun + &rest);
+            if self.is_excluded(facts, &value) {
+                continue;
+            }
+            self.out.extend_from_slice(&spelled);
+            escape(&rest, &mut self.out);
+            self.out.push(b'"');
+            return Some(value);
+        }
+        None
+    }
+
+    /// What must hold for a string.
+    fn ask(&self, facts: &Facts<'a>) -> Ask {
+        let mut ask = Ask::default();
+        for keywords in &facts.own {
+            let StringRules { min_length, max_length, pattern, format } = &keywords.string;
+            ask.min_length = ask.min_length.max(*min_length);
+            ask.max_length = match (ask.max_length, *max_length) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+            let is_known = |it: &&String| format_regex(it).or(format_hint(it)).is_some();
+            let format = format.iter().filter(is_known);
+            ask.patterns.extend(pattern.clone());
+            ask.formats.extend(format.cloned());
+        }
+        ask.not_patterns = facts.excluded.iter().filter_map(|id| self.only_pattern(*id)).collect();
+        ask
+    }
+
+    /// The pattern of a schema that says nothing else of strings.
+    fn only_pattern(&self, id: NodeId) -> Option<String> {
+        let Body::Keywords(keywords) = &self.document.node(id).body else { return None };
+        let has_others = keywords.in_place().next().is_some()
+            || keywords.literals.is_some()
+            || keywords.string.min_length > 0
+            || keywords.string.max_length.is_some()
+            || keywords.string.format.is_some();
+        keywords.string.pattern.clone().filter(|_| !has_others)
+    }
+
+    /// Completes an escape or a character that is begun: what is decoded then, and the bytes that
+    /// this takes.
+    fn without_pending(&mut self, ask: &Ask, open: &PartialText) -> Option<(String, Vec<u8>)> {
+        if open.pending.is_empty() {
+            return Some((open.text.clone(), Vec::new()));
+        }
+        let is_escape = open.pending[0] == b'\\';
+        let named = ['\n', '"', '\\', '\t', '\r', '\u{c}', '\u{8}', 'é', 'a', 'A', ' '];
+        let candidates: Vec<char> =
+            if is_escape { named.to_vec() } else { characters(&open.pending) };
+        for c in candidates {
+            let spelled = spellings(c).into_iter().find(|it| it.starts_with(&open.pending));
+            let Some(spelled) = spelled else { continue };
+            let mut text = open.text.clone();
+            text.push(c);
+            if self.patterns.may_begin(ask.clone(), &text) {
+                return Some((text, spelled[open.pending.len()..].to_vec()));
+            }
+        }
+        None
+    }
+
+    /// What may come behind a string's beginning; another one for each variant.
+    fn rest(&mut self, ask: &Ask, begun: &str, variant: usize) -> Option<String> {
+        let is_free =
+            ask.patterns.is_empty() && ask.formats.is_empty() && ask.not_patterns.is_empty();
+        if !is_free {
+            let known = self.patterns.continuation(ask.clone(), begun, variant, &mut self.fuel);
+            if known.is_some() || ask.formats.is_empty() {
+                return known;
+            }
+            // What is written is not what the hint expects.
+            return self.rest(&Ask { formats: Vec::new(), ..ask.clone() }, begun, variant);
+        }
+        let length = begun.chars().count();
+        let mut rest = letters(variant);
+        let missing = ask.min_length.saturating_sub(length + rest.len());
+        rest.push_str(&"a".repeat(missing.min(100_000)));
+        let fits = ask.max_length.is_none_or(|max| length + rest.len() <= max);
+        fits.then_some(rest)
+    }
+}
+
+/// The `n`-th word over the letters: nothing, a, b, …, z, aa, …
+fn letters(mut n: usize) -> String {
+    let mut word = String::new();
+    while n > 0 {
+        n -= 1;
+        word.push(char::from(b'a' + u8::try_from(n % 26).expect("below 26")));
+        n /= 26;
+    }
+    word
+}
+
+/// Characters whose UTF-8 begins with these bytes.
+fn characters(begun: &[u8]) -> Vec<char> {
+    let missing = match begun[0] {
+        0xF0.. => 4,
+        0xE0.. => 3,
+        _ => 2_usize,
+    }
+    .saturating_sub(begun.len());
+    let mut found = Vec::new();
+    for first in 0x80..=0xBF_u8 {
+        let mut bytes = begun.to_vec();
+        bytes.push(first);
+        bytes.extend(std::iter::repeat_n(0xA1, missing.saturating_sub(1)));
+        bytes.truncate(begun.len() + missing);
+        found.extend(std::str::from_utf8(&bytes).ok().and_then(|it| it.chars().next()));
+    }
+    found.dedup();
+    found
+}

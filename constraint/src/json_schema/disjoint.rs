@@ -1,0 +1,131 @@
+//! Which schemas no value can satisfy together, as far as that is plain to see.
+
+use serde_json::Value;
+
+use super::document::{Body, Document, Keywords, NodeId, Types};
+
+/// Comparisons of two schemas that one question may cost.
+const FUEL: usize = 100_000;
+/// References and properties that are followed.
+const MAX_DEPTH: usize = 6;
+
+/// Says whether each two of these schemas surely exclude each other.
+pub(super) fn are_disjoint(document: &Document, options: &[NodeId]) -> bool {
+    let mut question = Question { document, fuel: FUEL };
+    options
+        .iter()
+        .enumerate()
+        .all(|(idx, a)| options[idx + 1..].iter().all(|b| question.are_apart(*a, *b, MAX_DEPTH)))
+}
+
+struct Question<'a> {
+    document: &'a Document,
+    fuel: usize,
+}
+
+impl<'a> Question<'a> {
+    fn are_apart(&mut self, a: NodeId, b: NodeId, depth: usize) -> bool {
+        if self.document.is_never(a) || self.document.is_never(b) {
+            return true;
+        }
+        if depth == 0 || self.fuel == 0 || a == b {
+            return false;
+        }
+        self.fuel -= 1;
+        let (all_a, all_b) = (self.all_of(a), self.all_of(b));
+        let options = |all: &[&'a Keywords]| -> Vec<&'a Vec<NodeId>> {
+            all.iter().flat_map(|it| [&it.any, &it.one]).filter(|it| !it.is_empty()).collect()
+        };
+        let by_options = options(&all_a)
+            .into_iter()
+            .any(|any| any.iter().all(|option| self.are_apart(*option, b, depth - 1)))
+            || options(&all_b)
+                .into_iter()
+                .any(|any| any.iter().all(|option| self.are_apart(a, *option, depth - 1)));
+        let both = common_types(&all_a, &all_b);
+        by_options
+            || both.is_empty()
+            || literals_differ(&all_a, &all_b)
+            || both == Types::OBJECT && self.objects_differ(&all_a, &all_b, depth)
+    }
+
+    /// The keywords that a value of this schema has to satisfy, references followed.
+    fn all_of(&self, id: NodeId) -> Vec<&'a Keywords> {
+        const MAX: usize = 32;
+        let mut todo = vec![id];
+        let mut seen = Vec::new();
+        let mut all = Vec::new();
+        while let Some(id) = todo.pop() {
+            if seen.contains(&id) || all.len() == MAX {
+                continue;
+            }
+            seen.push(id);
+            if let Body::Keywords(keywords) = &self.document.node(id).body {
+                todo.extend(keywords.reference);
+                todo.extend(&keywords.all);
+                all.push(&**keywords);
+            }
+        }
+        all
+    }
+
+    /// Whether a property that one of them requires cannot be as both want it.
+    fn objects_differ(&mut self, a: &[&'a Keywords], b: &[&'a Keywords], depth: usize) -> bool {
+        let required = a.iter().chain(b).flat_map(|it| &it.object.required);
+        let required: Vec<&String> = required.collect();
+        required.into_iter().any(|name| {
+            let (for_a, for_b) = (schemas_of(a, name), schemas_of(b, name));
+            let is_never = |all: &[NodeId]| all.iter().any(|it| self.document.is_never(*it));
+            is_never(&for_a)
+                || is_never(&for_b)
+                || for_a.iter().any(|x| for_b.iter().any(|y| self.are_apart(*x, *y, depth - 1)))
+        })
+    }
+}
+
+/// What holds for a property of this name.
+fn schemas_of(all: &[&Keywords], name: &str) -> Vec<NodeId> {
+    let of_one = |keywords: &&Keywords| {
+        let object = &keywords.object;
+        let listed = object.properties.iter().find(|(known, _)| known == name);
+        // A pattern may take the name: then it is not known to be additional.
+        let additional = object.additional.filter(|_| object.patterns.is_empty());
+        listed.map(|(_, schema)| *schema).or(additional)
+    };
+    all.iter().filter_map(of_one).collect()
+}
+
+fn common_types(a: &[&Keywords], b: &[&Keywords]) -> Types {
+    let of_one = |keywords: &&Keywords| {
+        let types = keywords.types.unwrap_or(Types::ALL);
+        let literals = keywords
+            .literals
+            .iter()
+            .map(|literals| literals.iter().map(Types::of).fold(Types::NONE, Types::union));
+        literals.fold(types, Types::intersection)
+    };
+    a.iter().chain(b).map(of_one).fold(Types::ALL, Types::intersection)
+}
+
+fn literals_differ(a: &[&Keywords], b: &[&Keywords]) -> bool {
+    let literals = |all: &[&'_ Keywords]| -> Vec<Vec<Value>> {
+        all.iter().filter_map(|it| it.literals.clone()).collect()
+    };
+    let (a, b) = (literals(a), literals(b));
+    a.iter().any(|x| b.iter().any(|y| !x.iter().any(|value| y.iter().any(|it| is_same(value, it)))))
+}
+
+/// Equality as the specification has it: 1 and 1.0 are the same.
+pub(crate) fn is_same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len()
+                && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| is_same(a, b)))
+        }
+        (a, b) => a == b,
+    }
+}

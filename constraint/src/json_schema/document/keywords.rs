@@ -1,0 +1,111 @@
+//! What keywords are, draft by draft, and how those that belong together are read.
+
+use referencing::Draft;
+use serde_json::Value;
+
+use super::Bound;
+use super::syntax::Place;
+use crate::error::SpecError;
+
+/// Keywords that say nothing about values, some of them in other drafts than where they are met.
+pub(super) const ANNOTATIONS: [&str; 14] = [
+    "id",
+    "definitions",
+    "title",
+    "description",
+    "default",
+    "deprecated",
+    "readOnly",
+    "writeOnly",
+    "examples",
+    "example",
+    "contentMediaType",
+    "contentEncoding",
+    "contentSchema",
+    "nullable",
+];
+
+pub(super) fn is_own(name: &str, draft: Draft) -> bool {
+    match name {
+        "type"
+        | "dependencies"
+        | "minimum"
+        | "maximum"
+        | "exclusiveMinimum"
+        | "exclusiveMaximum"
+        | "multipleOf"
+        | "minLength"
+        | "maxLength"
+        | "pattern"
+        | "format"
+        | "items"
+        | "additionalItems"
+        | "minItems"
+        | "maxItems"
+        | "uniqueItems"
+        | "properties"
+        | "patternProperties"
+        | "additionalProperties"
+        | "required"
+        | "minProperties"
+        | "maxProperties" => true,
+        "contains" | "propertyNames" => draft >= Draft::Draft6,
+        "dependentRequired" | "dependentSchemas" | "unevaluatedProperties" | "unevaluatedItems" => {
+            draft >= Draft::Draft201909
+        }
+        "prefixItems" => draft >= Draft::Draft202012,
+        _ => false,
+    }
+}
+
+/// `enum` and `const` together allow what both do.
+pub(super) fn add_literals(literals: &mut Option<Vec<Value>>, more: Vec<Value>) {
+    *literals = Some(match literals.take() {
+        None => more,
+        Some(known) => known.into_iter().filter(|value| more.contains(value)).collect(),
+    });
+}
+
+/// Draft 4 makes a bound exclusive by a boolean; later drafts have two bounds, of which the tighter
+/// one counts.
+pub(super) fn bound(
+    place: Place<'_, '_>,
+    inclusive: &str,
+    exclusive: &str,
+    draft: Draft,
+) -> Result<Option<Bound>, SpecError> {
+    let loose = place.number(inclusive)?;
+    if draft == Draft::Draft4 {
+        let is_exclusive = place.flag(exclusive)?;
+        return Ok(loose.map(|value| Bound { value, is_exclusive }));
+    }
+    let strict = place.number(exclusive)?;
+    let is_lower = inclusive == "minimum";
+    Ok(match (loose, strict) {
+        (Some(loose), Some(strict)) => {
+            let (a, b) = (loose.as_f64(), strict.as_f64());
+            let is_strict = if is_lower { b >= a } else { b <= a };
+            let value = if is_strict { strict } else { loose };
+            Some(Bound { value, is_exclusive: is_strict })
+        }
+        (Some(value), None) => Some(Bound { value, is_exclusive: false }),
+        (None, Some(value)) => Some(Bound { value, is_exclusive: true }),
+        (None, None) => None,
+    })
+}
+
+/// What a property needs: a list of names, or in old drafts one name.
+pub(super) fn needed(
+    place: Place<'_, '_>,
+    keyword: &str,
+    value: &Value,
+) -> Result<Vec<String>, SpecError> {
+    let wrong = || place.wrong(keyword, "names with lists of names");
+    match value {
+        Value::String(name) => Ok(vec![name.clone()]),
+        Value::Array(names) => {
+            names.iter().map(|name| name.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
+        }
+        _ => Err(wrong()),
+    }
+}

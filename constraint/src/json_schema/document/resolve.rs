@@ -1,0 +1,122 @@
+//! Where references lead: the registry of the schema and of what it may refer to.
+
+use referencing::{Draft, Registry, ResourceRef, Uri};
+use serde_json::Value;
+
+use super::super::pointer::escape;
+use crate::error::SpecError;
+use crate::spec::JsonOptions;
+
+/// The URI of a schema that names none.
+pub(crate) const ROOT: &str = "json-schema:///";
+
+/// The schema, with the draft it is read by.
+pub(super) struct Rooted {
+    pub(super) schema: Value,
+    pub(super) draft: Draft,
+}
+
+/// Finds the draft; a `$schema` that nobody knows is dropped, with a warning.
+pub(super) fn rooted(schema: &Value, options: &JsonOptions, warnings: &mut Vec<String>) -> Rooted {
+    let mut schema = schema.clone();
+    let named = schema.get("$schema").and_then(Value::as_str).map(str::to_owned);
+    let mut draft = Draft::default();
+    if let Some(named) = named {
+        draft = Draft::from_schema_uri(named.trim_end_matches('#'));
+        if matches!(draft, Draft::Unknown) {
+            draft = Draft::default();
+            let is_there = options.remotes.contains_key(named.trim_end_matches('#'));
+            if !is_there && let Some(object) = schema.as_object_mut() {
+                object.shift_remove("$schema");
+                warnings.push(format!("`$schema` {named:?} is unknown; read as draft 2020-12"));
+            }
+        }
+    } else if has_boolean_bound(&schema) {
+        draft = Draft::Draft4;
+    }
+    let keyword = draft.id_keyword();
+    let id = schema.get(keyword).and_then(Value::as_str);
+    let is_wrong =
+        id.is_some_and(|id| referencing::uri::resolve_against(&root().borrow(), id).is_err());
+    if let (true, Some(object)) = (is_wrong, schema.as_object_mut()) {
+        object.shift_remove(keyword);
+        warnings.push(format!("`{keyword}` is ignored at the root: it is no URI"));
+    }
+    Rooted { schema, draft }
+}
+
+fn root() -> Uri<String> {
+    referencing::uri::from_str(ROOT).expect("it is one")
+}
+
+/// Whether a bound is exclusive by a boolean beside it, as only draft 4 has it.
+fn has_boolean_bound(schema: &Value) -> bool {
+    let mut todo = vec![schema];
+    while let Some(value) = todo.pop() {
+        match value {
+            Value::Object(object) => {
+                let is_boolean = |name| object.get(name).is_some_and(Value::is_boolean);
+                let has_bound = object.contains_key("minimum") || object.contains_key("maximum");
+                if has_bound && (is_boolean("exclusiveMinimum") || is_boolean("exclusiveMaximum")) {
+                    return true;
+                }
+                todo.extend(object.values());
+            }
+            Value::Array(items) => todo.extend(items),
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Makes the registry and the URI that the schema is found at.
+pub(super) fn registry<'a>(
+    rooted: &'a Rooted,
+    options: &'a JsonOptions,
+) -> Result<(Registry<'a>, Uri<String>), SpecError> {
+    let wrong = |error: &referencing::Error| SpecError::Schema {
+        at: place_of(&rooted.schema, &error.to_string()),
+        message: error.to_string(),
+    };
+    let id = rooted.schema.get(rooted.draft.id_keyword());
+    let uri = id.and_then(Value::as_str).map_or(ROOT, |id| id.trim_end_matches('#'));
+    let uri =
+        referencing::uri::resolve_against(&root().borrow(), uri).map_err(|error| wrong(&error))?;
+    let remotes = options.remotes.iter().map(|(uri, schema)| (uri.as_str(), schema));
+    let resource = ResourceRef::new(&rooted.schema, rooted.draft);
+    let registry = Registry::new()
+        .draft(rooted.draft)
+        .extend(remotes)
+        .and_then(|builder| builder.add(uri.as_str(), resource))
+        .and_then(referencing::RegistryBuilder::prepare)
+        .map_err(|error| wrong(&error))?;
+    Ok((registry, uri))
+}
+
+/// Where the schema holds a reference that a message names.
+fn place_of(schema: &Value, message: &str) -> Option<String> {
+    let mut todo = vec![(schema, String::new())];
+    while let Some((value, at)) = todo.pop() {
+        match value {
+            Value::Object(object) => {
+                let names = |text: &str| {
+                    let target = text.split('#').next().unwrap_or_default();
+                    !target.is_empty() && message.contains(target)
+                };
+                if object.get("$ref").and_then(Value::as_str).is_some_and(names) {
+                    return Some(format!("{at}/$ref"));
+                }
+                for (name, value) in object {
+                    todo.push((value, format!("{at}/{}", escape(name))));
+                }
+            }
+            Value::Array(items) => {
+                todo.extend(
+                    items.iter().enumerate().map(|(idx, item)| (item, format!("{at}/{idx}"))),
+                );
+            }
+            _ => {}
+        }
+    }
+    None
+}

@@ -1,0 +1,228 @@
+//! Grammars in the engine's dialect of Lark: checks what the engine would do badly or without end,
+//! and rewrites what must be ours.
+//!
+//! The engine's reader stays the judge of syntax. Before it sees the text, its size, its nesting
+//! (over which the engine recurses), its regexes and its names are checked, with line and column;
+//! tokens become explicit numbers without end tokens, and schemas the engine's form of ours. What
+//! the engine cannot take back (`max_tokens`, `stop`, `temperature`) is refused.
+
+mod names;
+mod scan;
+
+use crate::compile::Limits;
+use crate::embed::embed;
+use crate::error::SpecError;
+use crate::grammar::{MAX_UNICODE_CLASSES, Use, check_limit, check_regex};
+use crate::place::Place;
+use crate::token_lists::TokenLists;
+use crate::vocab::Vocab;
+use scan::{Kind, Symbol};
+
+/// Groups inside one another, fewer than the engine's reader allows.
+const MAX_GROUPS: usize = 25;
+/// Bytes of all `%regex` values together; the engine's automaton for them grows faster.
+const MAX_SUBSTRINGS: usize = 16 << 10;
+
+/// Attributes of rules that do not change what can be taken back.
+const ATTRIBUTES: [&str; 4] = ["capture", "lazy", "suffix", "stop_capture"];
+/// Options of `%llguidance` that do not change what can be taken back.
+const OPTIONS: [&str; 2] = ["allow_initial_skip", "ignore_once"];
+
+/// Returns the grammar for the engine, with warnings.
+///
+/// # Errors
+/// It is too large or too deep, not a grammar as far as is seen here, or uses what is refused.
+pub(crate) fn check(
+    source: &str,
+    vocab: &Vocab,
+    limits: &Limits,
+) -> Result<(String, Vec<String>), SpecError> {
+    check_limit("bytes of a grammar", source.len(), limits.max_grammar_bytes)?;
+    let symbols = scan::scan(source)?;
+    check_nesting(&symbols)?;
+    names::check(&symbols)?;
+    let mut rewriter = Rewriter {
+        tokens: TokenLists::new(vocab),
+        limits,
+        out: String::with_capacity(source.len()),
+        warnings: Vec::new(),
+        num_classes: 0,
+        num_substrings: 0,
+    };
+    let mut done = 0;
+    for (idx, symbol) in symbols.iter().enumerate() {
+        rewriter.out.push_str(&source[done..symbol.start]);
+        rewriter.symbol(symbol)?;
+        if symbol.kind == Kind::Open('[') && names::is_head(&symbols[..idx]) {
+            check_attributes(&symbols[idx + 1..])?;
+        }
+        done = symbol.end;
+    }
+    rewriter.out.push_str(&source[done..]);
+    Ok((rewriter.out, rewriter.warnings))
+}
+
+/// Turns the engine's complaint into an error with the place that it begins with, if it does.
+pub(crate) fn explain(message: String) -> SpecError {
+    const LIMITS: [&str; 7] =
+        ["too big", "too large", "too complex", "too many", "exceeded", "limit", "panic"];
+    let first = message.lines().next().unwrap_or_default();
+    let place = |text: &str| {
+        let (line, rest) = text.strip_prefix("at ").unwrap_or(text).split_once('(')?;
+        let (column, rest) = rest.split_once("): ")?;
+        let place = Place { line: line.parse().ok()?, column: column.parse().ok()? };
+        Some(place.error(rest))
+    };
+    if LIMITS.iter().any(|part| first.contains(part)) {
+        return SpecError::TooComplex { message };
+    }
+    place(first).unwrap_or_else(|| Place::START.error(first))
+}
+
+fn check_nesting(symbols: &[Symbol<'_>]) -> Result<(), SpecError> {
+    let mut depth = 0;
+    for symbol in symbols {
+        match symbol.kind {
+            Kind::Open(_) => {
+                depth += 1;
+                check_limit("groups inside one another", depth, MAX_GROUPS)?;
+            }
+            Kind::Close(_) => depth = depth.saturating_sub(1),
+            // A line's end inside a group is an error of the engine's.
+            Kind::Newline => depth = 0,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Refuses attributes, given what follows their opening bracket.
+fn check_attributes(symbols: &[Symbol<'_>]) -> Result<(), SpecError> {
+    let inside = symbols.iter().take_while(|symbol| symbol.kind != Kind::Close(']'));
+    for name in inside.filter(|symbol| symbol.kind == Kind::Name) {
+        let known = ATTRIBUTES.contains(&name.text);
+        // The value of an attribute may be a terminal's name, which is in capitals.
+        if !known && name.text.starts_with(|c: char| c.is_ascii_lowercase()) {
+            return Err(refused(name.text, name.place, "what it does could not be taken back"));
+        }
+    }
+    Ok(())
+}
+
+fn refused(keyword: &str, place: Place, why: &str) -> SpecError {
+    SpecError::Unsupported {
+        keyword: keyword.to_string(),
+        at: None,
+        message: format!("{why} ({place})"),
+    }
+}
+
+struct Rewriter<'a> {
+    tokens: TokenLists<'a>,
+    limits: &'a Limits,
+    out: String,
+    warnings: Vec<String>,
+    num_classes: usize,
+    num_substrings: usize,
+}
+
+impl Rewriter<'_> {
+    /// Checks a symbol and writes it, or what it becomes.
+    fn symbol(&mut self, symbol: &Symbol<'_>) -> Result<(), SpecError> {
+        let Symbol { text, place, .. } = *symbol;
+        match &symbol.kind {
+            Kind::Regex => self.regex(text, place)?,
+            Kind::Token => return self.token(text, place),
+            Kind::GrammarRef => return Err(refused(text, place, "there are no other grammars")),
+            Kind::Directive(value) => match (text.split_whitespace().next().unwrap_or(text), value)
+            {
+                ("%lark", _) => return Err(refused("%lark", place, "grammars are not nested")),
+                ("%json", Some(schema)) => {
+                    let schema = embed(schema, self.limits, &mut self.warnings)?.to_string();
+                    // As many lines as before, so that later errors name the right one.
+                    let lines = text.matches('\n').count();
+                    let (open, rest) = schema.split_at(1);
+                    self.out.push_str("%json ");
+                    self.out.push_str(open);
+                    self.out.extend(std::iter::repeat_n('\n', lines));
+                    self.out.push_str(rest);
+                    return Ok(());
+                }
+                ("%regex", _) => {
+                    self.num_substrings += text.len();
+                    check_limit("bytes of %regex", self.num_substrings, MAX_SUBSTRINGS)?;
+                }
+                ("%llguidance", Some(options)) => {
+                    let mut names = options.as_object().into_iter().flat_map(|map| map.keys());
+                    if let Some(name) = names.find(|name| !OPTIONS.contains(&name.as_str())) {
+                        return Err(refused(name, place, "the option is not for callers"));
+                    }
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+        self.out.push_str(text);
+        Ok(())
+    }
+
+    fn regex(&mut self, text: &str, place: Place) -> Result<(), SpecError> {
+        let (body, flags) = text[1..].rsplit_once('/').expect("it has two slashes");
+        let pattern = if flags.is_empty() { body.to_string() } else { format!("(?{flags}){body}") };
+        let found = check_regex(&pattern, self.limits, Use::Whole);
+        self.num_classes += found.map_err(|error| match error {
+            SpecError::Regex { message } => place.error(&format!("regex: {message}")),
+            other => other,
+        })?;
+        check_limit("Unicode classes of a grammar", self.num_classes, MAX_UNICODE_CLASSES)
+    }
+
+    /// Writes a token, by its name or its numbers, as numbers.
+    fn token(&mut self, text: &str, place: Place) -> Result<(), SpecError> {
+        let unknown =
+            |name: &str| SpecError::UnknownToken { name: name.to_string(), at: place.to_string() };
+        let numbers = text.strip_prefix("<[").and_then(|rest| rest.strip_suffix("]>"));
+        let ranges = match numbers {
+            None => {
+                let id = self.tokens.vocab.special(text).ok_or_else(|| unknown(text))?;
+                if self.tokens.vocab.is_eos(id) {
+                    let message = format!("{text} ends the output, which no rule may ask for");
+                    return Err(place.error(&message));
+                }
+                vec![(id, id)]
+            }
+            Some("*") => self.tokens.get(Vec::new(), false)?,
+            Some(list) => {
+                let negated = list.starts_with('^');
+                let given = ranges(list.trim_start_matches('^'))
+                    .ok_or_else(|| place.error(&format!("{text} is no list of tokens")))?;
+                let num_tokens = self.tokens.vocab.num_tokens();
+                if let Some((_, last)) = given.iter().find(|(_, last)| *last >= num_tokens) {
+                    return Err(unknown(&last.to_string()));
+                }
+                self.tokens.get(given, !negated)?
+            }
+        };
+        if ranges.is_empty() {
+            return Err(
+                place.error(&format!("{text} holds no token but those that end the output"))
+            );
+        }
+        let ranges: Vec<String> =
+            ranges.iter().map(|(first, last)| format!("{first}-{last}")).collect();
+        self.out.push_str("<[");
+        self.out.push_str(&ranges.join(","));
+        self.out.push_str("]>");
+        Ok(())
+    }
+}
+
+/// Reads `1,3-5`.
+fn ranges(list: &str) -> Option<Vec<(u32, u32)>> {
+    let range = |text: &str| {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (first <= last).then_some((first, last))
+    };
+    list.split(',').map(range).collect()
+}

@@ -1,0 +1,273 @@
+//! The names of a grammar: each defined once, none that leads too deep or never ends.
+
+use std::collections::{HashMap, HashSet};
+
+use super::scan::{Kind, Symbol};
+use crate::error::SpecError;
+use crate::grammar::check_limit;
+use crate::place::Place;
+
+/// Rules, terminals and groups inside one another. The engine recurses over them: with dependencies
+/// optimised, 2 MiB of stack hold several times as many.
+const MAX_DEPTH: usize = 400;
+
+/// Symbols of one terminal, of all that it names, and of a rule with its terminals.
+const MAX_SYMBOLS: usize = 30_000;
+
+/// A rule or terminal: where it is, and what it says.
+struct Definition<'a> {
+    place: Place,
+    body: Vec<&'a Symbol<'a>>,
+}
+
+/// Says whether the symbols end in the name of a rule that is being defined.
+pub(super) fn is_head(symbols: &[Symbol<'_>]) -> bool {
+    match symbols {
+        [.., before, last] => last.kind == Kind::Name && before.kind == Kind::Newline,
+        [last] => last.kind == Kind::Name,
+        [] => false,
+    }
+}
+
+/// Checks all names.
+pub(super) fn check(symbols: &[Symbol<'_>]) -> Result<(), SpecError> {
+    let mut found = Names::default();
+    // What a line begins with is a definition or a directive; a line that begins with a bar goes
+    // on with the one before.
+    let mut lines: Vec<&[Symbol<'_>]> = Vec::new();
+    let mut start = 0;
+    for (idx, pair) in symbols.windows(2).enumerate() {
+        if pair[0].kind == Kind::Newline && pair[1].text != "|" {
+            lines.push(&symbols[start..idx]);
+            start = idx + 1;
+        }
+    }
+    lines.push(&symbols[start..]);
+    for line in lines {
+        found.line(line)?;
+    }
+    found.check()
+}
+
+#[derive(Default)]
+struct Names<'a> {
+    definitions: HashMap<&'a str, Definition<'a>>,
+    ignored: Vec<Vec<&'a Symbol<'a>>>,
+    imported: Vec<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    fn line(&mut self, line: &'a [Symbol<'a>]) -> Result<(), SpecError> {
+        let line = match line {
+            [first, rest @ ..] if first.kind == Kind::Newline => rest,
+            _ => line,
+        };
+        let Some(first) = line.first() else { return Ok(()) };
+        match (&first.kind, first.text) {
+            (Kind::Name, _) => {
+                let colon = line.iter().position(|symbol| symbol.text == ":");
+                let Some(colon) = colon else {
+                    return Err(first.place.error("wanted a rule: a name and `:`"));
+                };
+                let name = plain(first.text);
+                let definition = Definition { place: first.place, body: clean(&line[colon + 1..]) };
+                if let Some(known) = self.definitions.insert(name, definition) {
+                    let message =
+                        format!("`{name}` is defined already at line {}", known.place.line);
+                    return Err(first.place.error(&message));
+                }
+            }
+            (_, "%ignore") => self.ignored.push(clean(&line[1..])),
+            // All names of the line, that of the library too, which is no other's.
+            (_, "%import") => {
+                let all = line[1..].iter().filter(|symbol| symbol.kind == Kind::Name);
+                self.imported.extend(all.map(|symbol| symbol.text));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), SpecError> {
+        let bodies = self.definitions.values().map(|definition| &definition.body);
+        let all = bodies.chain(&self.ignored).flat_map(|body| names(body));
+        let unknown = all.filter(|(name, ..)| {
+            !self.definitions.contains_key(name) && !self.imported.contains(name)
+        });
+        if let Some((name, _, place)) = unknown.min_by_key(|(.., place)| *place) {
+            return Err(place.error(&format!("`{name}` is not defined")));
+        }
+        let Some(start) = self.definitions.get("start") else {
+            return Err(Place::START.error("rule `start` is not defined"));
+        };
+        self.check_size(start)?;
+        self.check_ends()
+    }
+
+    /// Bounds how deep the definitions are inside one another, on the way on which the engine meets
+    /// each first (it does not descend into one a second time), and what a terminal holds: the
+    /// engine puts all that a terminal names into one list.
+    fn check_size(&self, start: &Definition<'a>) -> Result<(), SpecError> {
+        let mut seen = HashSet::from(["start"]);
+        let mut sizes: HashMap<&str, usize> = HashMap::new();
+        let roots = self.ignored.iter().chain([&start.body]);
+        for root in roots {
+            let mut todo = vec![("", root, names(root), 1)];
+            while let Some((current, body, rest, depth)) = todo.last_mut() {
+                let Some((name, groups, _)) = rest.next() else {
+                    let terminals = names(body).filter_map(|(name, ..)| sizes.get(name));
+                    let size = terminals.fold(body.len(), |all, &size| all.saturating_add(size));
+                    check_limit("symbols of a terminal, and of those it names", size, MAX_SYMBOLS)?;
+                    if is_terminal(current) {
+                        sizes.insert(current, size);
+                    }
+                    todo.pop();
+                    continue;
+                };
+                let depth = *depth + groups + 1;
+                check_limit("rules and groups inside one another", depth, MAX_DEPTH)?;
+                if let Some(definition) = self.definitions.get(name)
+                    && seen.insert(name)
+                {
+                    todo.push((name, &definition.body, names(&definition.body), depth));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses definitions that need themselves in each alternative.
+    fn check_ends(&self) -> Result<(), SpecError> {
+        let mut ends: HashSet<&str> = self.imported.iter().copied().collect();
+        let mut users: HashMap<&str, Vec<&str>> = HashMap::new();
+        for (&user, definition) in &self.definitions {
+            for (name, ..) in names(&definition.body) {
+                users.entry(name).or_default().push(user);
+            }
+        }
+        let mut todo: Vec<&str> = self.definitions.keys().copied().collect();
+        while let Some(name) = todo.pop() {
+            let Some(definition) = self.definitions.get(name) else { continue };
+            if !ends.contains(name) && may_end(&mut definition.body.iter(), &ends) {
+                ends.insert(name);
+                todo.extend(users.get(name).into_iter().flatten());
+            }
+        }
+        let endless = self.definitions.iter().filter(|(name, _)| !ends.contains(*name));
+        match endless.min_by_key(|(_, definition)| definition.place) {
+            None => Ok(()),
+            Some((name, definition)) => Err(definition
+                .place
+                .error(&format!("`{name}` never ends: each alternative needs it again"))),
+        }
+    }
+}
+
+/// Returns a name without the marks that only shape syntax trees.
+fn plain(name: &str) -> &str {
+    name.trim_start_matches(['!', '?'])
+}
+
+fn is_terminal(name: &str) -> bool {
+    name.trim_start_matches('_').starts_with(|c: char| c.is_ascii_uppercase())
+}
+
+/// Returns a body without what names no other definition: line ends, what a tree would be called
+/// (behind an arrow), parameters (behind two colons) and conditions (behind `%if`).
+fn clean<'a>(body: &'a [Symbol<'a>]) -> Vec<&'a Symbol<'a>> {
+    let mut out = Vec::with_capacity(body.len());
+    let mut rest = body;
+    while let Some((symbol, after)) = rest.split_first() {
+        rest = match symbol.text {
+            "->" => after.get(1..).unwrap_or_default(),
+            "::" => match after {
+                [_, open, ..] if open.kind == Kind::Open('(') => {
+                    &after[1 + group(&after[1..], false)..]
+                }
+                _ => after.get(1..).unwrap_or_default(),
+            },
+            "%if" => &after[group(after, true)..],
+            _ => {
+                if symbol.kind != Kind::Newline {
+                    out.push(symbol);
+                }
+                after
+            }
+        };
+    }
+    out
+}
+
+/// Returns how many symbols there are up to the end of the group that they begin with, or, inside
+/// a group, up to its end or its next alternative.
+fn group(symbols: &[Symbol<'_>], inside: bool) -> usize {
+    let mut depth = 0usize;
+    for (idx, symbol) in symbols.iter().enumerate() {
+        match symbol.kind {
+            Kind::Open(_) => depth += 1,
+            Kind::Close(_) if depth == 0 => return idx,
+            Kind::Close(_) => {
+                depth -= 1;
+                if depth == 0 && !inside {
+                    return idx + 1;
+                }
+            }
+            Kind::Mark if inside && depth == 0 && symbol.text == "|" => return idx,
+            _ => {}
+        }
+    }
+    symbols.len()
+}
+
+/// Returns the names in a body, each with the groups it is in and its place.
+fn names<'b, 'a>(
+    body: &'b [&'a Symbol<'a>],
+) -> impl Iterator<Item = (&'a str, usize, Place)> + use<'b, 'a> {
+    let mut depth = 0usize;
+    body.iter().filter_map(move |symbol| {
+        match symbol.kind {
+            Kind::Open(_) => depth += 1,
+            Kind::Close(_) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        (symbol.kind == Kind::Name).then_some((plain(symbol.text), depth, symbol.place))
+    })
+}
+
+/// Says whether a body, or a group up to its end, can be complete.
+fn may_end<'a>(rest: &mut std::slice::Iter<'_, &'a Symbol<'a>>, ends: &HashSet<&'a str>) -> bool {
+    let (mut any, mut all) = (false, true);
+    // Whether the last item can be complete, until it is seen whether it is needed.
+    let mut last = true;
+    while let Some(symbol) = rest.next() {
+        let item = match (&symbol.kind, symbol.text) {
+            (Kind::Open('{'), _) => {
+                // A number of times, of which the least counts.
+                last |= matches!(rest.clone().next().map(|symbol| symbol.text), Some("0" | ","));
+                while rest.next().is_some_and(|symbol| symbol.kind != Kind::Close('}')) {}
+                continue;
+            }
+            (Kind::Mark, "~") => {
+                last |= rest.clone().next().is_some_and(|symbol| symbol.text == "0");
+                continue;
+            }
+            (Kind::Mark, "*" | "?") => {
+                last = true;
+                continue;
+            }
+            (Kind::Mark, "|") => {
+                any |= all && last;
+                (all, last) = (true, true);
+                continue;
+            }
+            (Kind::Close(_), _) => break,
+            (Kind::Open(open), _) => may_end(rest, ends) || *open == '[',
+            (Kind::Name, name) => ends.contains(plain(name)),
+            (Kind::Mark | Kind::Number | Kind::Newline, _) => continue,
+            _ => true,
+        };
+        all &= last;
+        last = item;
+    }
+    any || (all && last)
+}

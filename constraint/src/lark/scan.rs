@@ -1,0 +1,144 @@
+//! The symbols of the engine's dialect of Lark, as its own lexer finds them.
+
+use serde_json::Value;
+
+use crate::error::SpecError;
+use crate::place::Place;
+
+/// A symbol, and where it is.
+#[derive(Debug)]
+pub(super) struct Symbol<'a> {
+    pub(super) kind: Kind,
+    pub(super) text: &'a str,
+    /// Bytes from `start` to `end`.
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) place: Place,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Kind {
+    /// A rule's or a terminal's name.
+    Name,
+    String,
+    Regex,
+    /// `<name>` or `<[numbers]>`.
+    Token,
+    /// `@name`.
+    GrammarRef,
+    /// `%name`, with its value where it has one.
+    Directive(Option<Value>),
+    Number,
+    Open(char),
+    Close(char),
+    Newline,
+    /// Anything else that is one character, or two dots, two colons or an arrow.
+    Mark,
+}
+
+/// Cuts the source into symbols, white space and comments left out.
+pub(super) fn scan(source: &str) -> Result<Vec<Symbol<'_>>, SpecError> {
+    let mut symbols = Vec::new();
+    let mut place = Place::START;
+    let mut start = 0;
+    while start < source.len() {
+        let rest = &source[start..];
+        let (kind, len) = match gap(rest) {
+            0 => symbol(rest, place)?,
+            len => {
+                rest[..len].chars().for_each(|c| place.pass(c));
+                start += len;
+                continue;
+            }
+        };
+        let end = start + len;
+        symbols.push(Symbol { kind, text: &source[start..end], start, end, place });
+        source[start..end].chars().for_each(|c| place.pass(c));
+        start = end;
+    }
+    Ok(symbols)
+}
+
+/// Returns the length of blanks or a comment.
+fn gap(rest: &str) -> usize {
+    if rest.starts_with('#') || rest.starts_with("//") {
+        return rest.find('\n').unwrap_or(rest.len());
+    }
+    rest.len() - rest.trim_start_matches([' ', '\t']).len()
+}
+
+fn symbol(rest: &str, place: Place) -> Result<(Kind, usize), SpecError> {
+    let first = rest.chars().next().expect("the source goes on");
+    let found = match first {
+        '\n' | '\r' => (Kind::Newline, rest.len() - rest.trim_start_matches(['\n', '\r']).len()),
+        '"' => {
+            let body = quoted(rest, '"', place)?;
+            (Kind::String, body + usize::from(rest[body..].starts_with('i')))
+        }
+        '/' => {
+            let body = quoted(rest, '/', place)?;
+            (Kind::Regex, body + prefix(&rest[body..], |c| "imslux".contains(c)))
+        }
+        '<' => {
+            let len = rest.find(['>', '\n', ' ', '\t']).unwrap_or(rest.len());
+            if !rest[len..].starts_with('>') {
+                return Err(place.error("the token's name is not closed by `>`"));
+            }
+            (Kind::Token, len + 1)
+        }
+        '@' => (Kind::GrammarRef, 1 + prefix(&rest[1..], is_word)),
+        '%' => directive(rest, place)?,
+        '(' | '[' | '{' => (Kind::Open(first), 1),
+        ')' | ']' | '}' => (Kind::Close(first), 1),
+        '.' | ':' if rest[1..].starts_with(first) => (Kind::Mark, 2),
+        '-' if rest.starts_with("->") => (Kind::Mark, 2),
+        '0'..='9' => (Kind::Number, prefix(rest, |c| c.is_ascii_alphanumeric())),
+        'a'..='z' | 'A'..='Z' | '_' | '!' | '?' => {
+            let marks = prefix(rest, |c| "!?".contains(c));
+            match prefix(&rest[marks..], is_word) {
+                0 => (Kind::Mark, 1),
+                len => (Kind::Name, marks + len),
+            }
+        }
+        c if c.is_ascii() => (Kind::Mark, 1),
+        c => return Err(place.error(&format!("{c:?} begins nothing"))),
+    };
+    Ok(found)
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_' || c == '-'
+}
+
+fn prefix(text: &str, part: impl Fn(char) -> bool) -> usize {
+    text.find(|c| !part(c)).unwrap_or(text.len())
+}
+
+/// Returns the length up to the closing mark, which a backslash may hide.
+fn quoted(rest: &str, mark: char, place: Place) -> Result<usize, SpecError> {
+    let mut hidden = false;
+    for (idx, c) in rest.char_indices().skip(1) {
+        match c {
+            _ if hidden => hidden = false,
+            '\\' => hidden = true,
+            c if c == mark => return Ok(idx + 1),
+            '\n' if mark == '"' => break,
+            _ => {}
+        }
+    }
+    Err(place.error(&format!("it is not closed by `{mark}`")))
+}
+
+/// Reads `%name` and, for those that have one, the value behind it.
+fn directive(rest: &str, place: Place) -> Result<(Kind, usize), SpecError> {
+    let name = 1 + prefix(&rest[1..], |c| c.is_ascii_alphabetic());
+    if !["%json", "%regex", "%llguidance"].contains(&&rest[..name]) {
+        return Ok((Kind::Directive(None), name));
+    }
+    let mut values = serde_json::Deserializer::from_str(&rest[name..]).into_iter::<Value>();
+    match values.next() {
+        Some(Ok(value)) => Ok((Kind::Directive(Some(value)), name + values.byte_offset())),
+        Some(Err(error)) => Err(place.error(&format!("{}: {error}", &rest[..name]))),
+        None => Err(place.error(&format!("{} wants a value", &rest[..name]))),
+    }
+}

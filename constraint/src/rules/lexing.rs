@@ -1,0 +1,184 @@
+//! Whether the lexer cuts a text as the grammar would.
+//!
+//! The lexer takes the longest lexeme that could come. A terminal's text is lost if a terminal
+//! that may begin at the same place could go on with a character that may follow the first: those
+//! two clash. Without clashes the longest is the only one.
+
+use std::collections::{HashMap, HashSet};
+
+use super::follow::{Bits, Follow};
+use super::skeleton::{Kind, Skeleton};
+use super::texts::Texts;
+use super::{Node, NodeId, Rules};
+use crate::error::SpecError;
+
+/// Terminals that are compared with each other.
+const MAX_TERMINALS: usize = 1_000;
+
+/// Nodes that must not be terminals.
+#[derive(Default)]
+pub(super) struct Split {
+    nodes: HashSet<NodeId>,
+    joined: Vec<(Node, NodeId)>,
+    /// The characters that literals were taken apart into.
+    chars: HashMap<char, NodeId>,
+}
+
+impl Split {
+    pub(super) fn contains(&self, node: NodeId) -> bool {
+        self.nodes.contains(&node)
+    }
+
+    /// Returns the node that was made of the same neighbours before and then taken apart.
+    pub(super) fn joined(&self, node: &Node) -> Option<NodeId> {
+        self.joined.iter().find(|(known, _)| known == node).map(|&(_, id)| id)
+    }
+
+    /// Takes terminals one level apart; says whether there were any.
+    pub(super) fn take_apart(&mut self, rules: &mut Rules, terminals: &[NodeId]) -> bool {
+        for &id in terminals {
+            self.nodes.insert(id);
+            match rules.node(id).clone() {
+                Node::Literal(text) => {
+                    let each = |c: char| Node::Literal(c.to_string());
+                    let mut node = |c| *self.chars.entry(c).or_insert_with(|| rules.add(each(c)));
+                    let items = text.chars().map(&mut node).collect();
+                    rules.nodes[id.0 as usize] = Node::Seq(items);
+                }
+                other => self.joined.push((other, id)),
+            }
+        }
+        !terminals.is_empty()
+    }
+}
+
+/// The terminals to take apart, and whether all were looked at.
+pub(super) struct Found {
+    pub(super) terminals: Vec<NodeId>,
+    pub(super) is_complete: bool,
+}
+
+/// Finds the terminals that would swallow what follows another.
+pub(super) fn clashes(rules: &Rules, skeleton: &Skeleton) -> Result<Found, SpecError> {
+    let num = skeleton.terminals.len();
+    if num > MAX_TERMINALS {
+        return Ok(Found { terminals: Vec::new(), is_complete: false });
+    }
+    let mut texts = Texts::new(rules, skeleton);
+    let follow = Follow::new(skeleton, |terminal| texts.is_nullable(terminal));
+    let mut together = together(&follow, &mut texts, num);
+    let mut found = Vec::new();
+    for (first, beside) in together.iter_mut().enumerate() {
+        beside.insert(first);
+        let bytes = follow_bytes(&follow, &texts, first, true);
+        for second in beside.iter() {
+            check_kinds(rules, skeleton, &texts, first, second)?;
+            let node = skeleton.terminals[second].node;
+            if found.contains(&node) {
+                continue;
+            }
+            // What repeats something any number of times may as well take what another of the same
+            // after it would have taken.
+            let repeats = matches!(rules.node(node), Node::Repeat(_, 0, None));
+            let swallows = if first == second && repeats {
+                texts.swallows(first, second, &follow_bytes(&follow, &texts, first, false))
+            } else {
+                texts.swallows(first, second, &bytes)
+            };
+            if swallows {
+                check_can_split(rules, node)?;
+                found.push(node);
+            }
+        }
+    }
+    Ok(Found { terminals: found, is_complete: texts.is_complete() })
+}
+
+/// Returns for each terminal those that may begin where it does.
+///
+/// Two do at the start, after the same terminal, or after two that begin at the same place and
+/// match the same text.
+fn together(follow: &Follow, texts: &mut Texts, num: usize) -> Vec<Bits> {
+    let mut together = vec![Bits::new(num); num];
+    let add = |together: &mut Vec<Bits>, a: &Bits, b: &Bits| {
+        let mut is_new = false;
+        for idx in a.iter() {
+            is_new |= together[idx].add_all(b);
+        }
+        for idx in b.iter() {
+            is_new |= together[idx].add_all(a);
+        }
+        is_new
+    };
+    add(&mut together, &follow.start, &follow.start);
+    for next in &follow.next {
+        add(&mut together, next, next);
+    }
+    let mut same: HashMap<(usize, usize), bool> = HashMap::new();
+    let mut is_new = true;
+    while is_new {
+        is_new = false;
+        for first in 0..num {
+            for second in together[first].clone().iter().filter(|&second| second > first) {
+                let key = (first, second);
+                if *same.entry(key).or_insert_with(|| texts.overlap(first, second)) {
+                    is_new |= add(&mut together, &follow.next[first], &follow.next[second]);
+                }
+            }
+        }
+    }
+    together
+}
+
+/// Returns the bytes that may follow a terminal, other than itself if so wanted.
+fn follow_bytes(follow: &Follow, texts: &Texts, idx: usize, with_itself: bool) -> [bool; 256] {
+    let mut bytes = [false; 256];
+    for next in follow.next[idx].iter().filter(|&next| with_itself || next != idx) {
+        for (byte, is_first) in bytes.iter_mut().zip(texts.first_bytes(next)) {
+            *byte |= is_first;
+        }
+    }
+    bytes
+}
+
+/// Refuses values and tokens of text where text may begin too: the engine would choose one.
+fn check_kinds(
+    rules: &Rules,
+    skeleton: &Skeleton,
+    texts: &Texts,
+    first: usize,
+    second: usize,
+) -> Result<(), SpecError> {
+    let (node, other) = (&skeleton.terminals[first], &skeleton.terminals[second]);
+    let meet = || {
+        let pairs = texts.first_bytes(first).into_iter().zip(texts.first_bytes(second));
+        pairs.into_iter().any(|(a, b)| a && b)
+    };
+    let is_text = matches!(other.kind, Kind::Text { .. });
+    match rules.node(node.node) {
+        Node::Json { at, .. } if is_text && meet() => {
+            Err(unclear("json_schema", at, "other text that may come in its place begins alike"))
+        }
+        Node::Tokens { is_text: true, at, .. } if is_text || matches!(other.kind, Kind::Json) => {
+            Err(unclear("token", at, "text may come in its place, made of the same tokens"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_can_split(rules: &Rules, node: NodeId) -> Result<(), SpecError> {
+    let why = "it would swallow what must follow it";
+    match rules.node(node) {
+        Node::Regex { at, .. } => Err(unclear("regex", at, why)),
+        Node::Without { at, .. } => Err(unclear("any_text", at, why)),
+        _ => Ok(()),
+    }
+}
+
+fn unclear(keyword: &str, at: &str, message: &str) -> SpecError {
+    SpecError::Unsupported {
+        keyword: keyword.to_string(),
+        at: Some(at.to_string()),
+        message: message.to_string(),
+    }
+}

@@ -1,0 +1,96 @@
+//! Finishes an output that nothing but a grammar describes: tries what mostly closes things first.
+
+use crate::TokenId;
+use crate::mask::Mask;
+use crate::vocab::Vocab;
+
+/// Masks that one search computes, at some ten microseconds each.
+const MAX_MASKS: usize = 400;
+/// Tokens of a finish, in the order in which these bounds are tried.
+const LENGTHS: [usize; 3] = [6, 24, 120];
+/// Tokens that are tried in one place.
+const MAX_TRIED: usize = 6;
+/// Bytes in the order in which they are tried.
+const LIKELY: &[u8] = b"\"}])>;.\n' ,:0a1=-/<({[A_";
+
+/// A place in the search.
+struct Place {
+    engine: llguidance::Matcher,
+    /// Tokens that may be tried here, the next one last.
+    untried: Vec<TokenId>,
+}
+
+/// Finds tokens after which the output may end, at most `num_left`.
+pub(crate) fn finish(
+    engine: &llguidance::Matcher,
+    vocab: &Vocab,
+    token: Option<TokenId>,
+    num_left: usize,
+) -> Option<Vec<TokenId>> {
+    let mut start = engine.clone();
+    if let Some(token) = token {
+        start.consume_token(token).ok()?;
+    }
+    let mut fuel = MAX_MASKS;
+    LENGTHS.iter().find_map(|length| within(&start, vocab, num_left.min(*length), &mut fuel))
+}
+
+/// Searches depth first.
+fn within(
+    start: &llguidance::Matcher,
+    vocab: &Vocab,
+    length: usize,
+    fuel: &mut usize,
+) -> Option<Vec<TokenId>> {
+    let mut path: Vec<TokenId> = Vec::new();
+    let mut places: Vec<Place> = Vec::new();
+    let mut engine = start.clone();
+    loop {
+        if engine.is_stopped() && !engine.is_error() || engine.is_accepting().unwrap_or(false) {
+            return Some(path);
+        }
+        let untried =
+            if path.len() < length { tried(&mut engine, vocab, fuel) } else { Vec::new() };
+        places.push(Place { engine, untried });
+        engine = loop {
+            let place = places.last_mut()?;
+            if let Some(token) = place.untried.pop() {
+                let mut next = place.engine.clone();
+                if next.consume_token(token).is_ok() {
+                    path.push(token);
+                    break next;
+                }
+            } else {
+                places.pop();
+                path.pop();
+            }
+        };
+    }
+}
+
+/// The tokens to try in a state, the likeliest last.
+fn tried(engine: &mut llguidance::Matcher, vocab: &Vocab, fuel: &mut usize) -> Vec<TokenId> {
+    if *fuel == 0 {
+        return Vec::new();
+    }
+    *fuel -= 1;
+    let mask = engine.compute_mask().ok().and_then(|set| Mask::from_raw(set.as_slice(), vocab));
+    let Some(mask) = mask else { return Vec::new() };
+    let singles = vocab.single_bytes();
+    let likely = LIKELY.iter().filter_map(|byte| singles[usize::from(*byte)]);
+    let others = singles.iter().flatten().copied();
+    let mut found: Vec<TokenId> = Vec::new();
+    for token in likely.chain(others).filter(|token| mask.allows(*token)) {
+        if found.len() == MAX_TRIED {
+            break;
+        }
+        if !found.contains(&token) {
+            found.push(token);
+        }
+    }
+    if found.is_empty() {
+        found.extend(mask.iter().filter(|token| !vocab.is_eos(*token)).take(MAX_TRIED));
+    }
+    found.reverse();
+    found
+}
