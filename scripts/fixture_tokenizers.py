@@ -1,6 +1,6 @@
 """Makes tests/fixtures/tokenizers: token ids of strings that tokenizers often get wrong.
 
-Owns the strings. The ids are llama.cpp's, which reads tokenizers from GGUF files itself; each is
+The ids are llama.cpp's, which reads tokenizers from GGUF files itself; each is
 compared with a second tokenizer, built from the same file by other software.
 """
 
@@ -14,51 +14,7 @@ import xllamacpp
 from sentencepiece import sentencepiece_model_pb2
 
 from fixture_file import write_fixture
-
-TEXTS = [
-    "",
-    " ",
-    "  ",
-    "   leading and trailing   ",
-    "Hello world",
-    " Hello world",
-    "Hello  world,   again",
-    "0",
-    "1234567890",
-    "In 2024, 3.14159 is about 22/7; +49 (0)30 1234-5678.",
-    "１２３ ٣٤٥ ½ x² Ⅷ",
-    "\n",
-    "\n\n\n",
-    "one\ntwo\r\nthree\n\n  four",
-    "\t",
-    "\tindented\t\ttwice",
-    " \t \n \t ",
-    "def f(x):\n    if x > 0:\n\treturn x ** 2  # square\n    return None\n",
-    "for (int i = 0; i < 10; ++i) { a[i] += b->c; }",
-    '{"name": "Ada", "age": 36, "tags": ["x", "y\\n"], "ok": true}',
-    "https://example.org/a-b_c?d=e%20f&g=h#i",
-    "don't I'll we've she'd they're it's DON'T I'M",
-    "Crème brûlée, naïve façade, Ångström",
-    "e\u0301 versus \u00e9",
-    "Straße, Ελληνικά, Привет мир",
-    "你好，世界。今天是2024年5月1日。",
-    "こんにちは世界、カタカナとｶﾀｶﾅ",
-    "안녕하세요 세계",
-    "مرحبا بالعالم",
-    "नमस्ते दुनिया",
-    "สวัสดีชาวโลก",
-    "🙂",
-    "👩‍👩‍👧‍👦 family",
-    "👍🏽 🇩🇪 ❤️ 1️⃣",
-    "a\u200bb\ufeffc\u00a0d\u3000e",
-    "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 🜁 \U0010ffff",
-    "<|im_start|>user\nHi<|im_end|>",
-    "<start_of_turn>user\nHi<end_of_turn>\n<bos>",
-    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-    "CamelCaseAndSNAKE_case and-kebab ... --- === !!??",
-    "▁lower one eighth block and Ġ",
-    "a\x00b\x07c\x7f",
-]
+from fixture_texts import TEXTS
 
 # What GGUF's `tokenizer.ggml.token_type` calls a token.
 UNKNOWN, USER_DEFINED = 2, 4

@@ -4,6 +4,7 @@
     python3 scripts/make_fixtures.py logits
     python3 scripts/make_fixtures.py sampling
     python3 scripts/make_fixtures.py tokenizers --smollm2 FILE.gguf --gemma3 FILE.gguf
+    python3 scripts/make_fixtures.py tekken
 """
 
 import argparse
@@ -14,7 +15,7 @@ FOLDER = pathlib.Path(__file__).resolve().parent.parent / "tests" / "fixtures"
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kind", choices=["logits", "sampling", "tokenizers"])
+    parser.add_argument("kind", choices=["logits", "sampling", "tokenizers", "tekken"])
     parser.add_argument("--smollm2", type=pathlib.Path, help="GGUF file with that tokenizer")
     parser.add_argument("--gemma3", type=pathlib.Path, help="GGUF file with that tokenizer")
     parser.add_argument("--out", type=pathlib.Path, default=FOLDER)
@@ -28,6 +29,10 @@ def main():
         import fixture_sampling
 
         fixture_sampling.main(arguments.out)
+    elif arguments.kind == "tekken":
+        import fixture_tekken
+
+        fixture_tekken.main(arguments.out)
     else:
         if arguments.smollm2 is None or arguments.gemma3 is None:
             parser.error("tokenizers: --smollm2 and --gemma3 are wanted")

@@ -1,8 +1,8 @@
-//! Token ids of awkward strings against what llama.cpp makes of the same files.
+//! Token ids of awkward strings against what other software makes of the same files.
 
 use serde::Deserialize;
 use sluicegate_model::tokenizer::Tokenizer;
-use sluicegate_tests::engines::{gemma3, smollm2};
+use sluicegate_tests::engines::{gemma3, smollm2, tekken};
 
 #[derive(Deserialize)]
 struct Case {
@@ -39,4 +39,11 @@ fn gemma3_tokens_are_those_of_llama_cpp() {
     check(&model.tokenizer, include_str!("../fixtures/tokenizers/gemma3.json"));
     assert_eq!(model.tokenizer.encode("Hello", true).unwrap(), [2, 9259]);
     assert_eq!(model.tokenizer.eos(), [1, 106], "a turn of a conversation ends an output too");
+}
+
+#[test]
+fn tekken_tokens_are_those_of_mistral_common() {
+    let Some(tokenizer) = tekken() else { return };
+    check(&tokenizer, include_str!("../fixtures/tokenizers/tekken.json"));
+    assert_eq!(tokenizer.encode("[INST]a</s>", true).unwrap(), [1, 3, 1097, 2]);
 }

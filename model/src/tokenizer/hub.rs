@@ -32,8 +32,14 @@ pub(super) fn read(directory: &Path) -> Result<Inner, TokenizerError> {
         .map_err(malformed)?;
     let table = table(&tokenizer, file)?;
     let (bos, eos) = ends(directory, &tokenizer)?;
-    let mut inner =
-        Inner { encoder: Encoder::Hub(Box::new(tokenizer)), table, bos, eos, add_bos: false };
+    let mut inner = Inner {
+        encoder: Encoder::Hub(Box::new(tokenizer)),
+        table,
+        bos,
+        eos,
+        add_bos: false,
+        adds_prefix: false,
+    };
     if let Encoder::Hub(tokenizer) = &inner.encoder {
         let empty = tokenizer.encode_fast("", true).map_err(malformed)?;
         inner.add_bos = bos.is_some() && empty.get_ids().first() == bos.as_ref();
@@ -125,10 +131,7 @@ fn ends(
     directory: &Path,
     tokenizer: &tokenizers::Tokenizer,
 ) -> Result<(Option<TokenId>, Vec<TokenId>), TokenizerError> {
-    let unreadable = |error: crate::error::ConfigError| TokenizerError::Malformed {
-        file: directory.to_owned(),
-        source: Box::new(error),
-    };
+    let unreadable = |error| unreadable(directory, error);
     let EndIds { mut bos, mut eos } = EndIds::read(directory).map_err(unreadable)?;
     let file = directory.join("tokenizer_config.json");
     if file.exists() {
@@ -138,6 +141,21 @@ fn ends(
         eos.extend(token("eos_token").filter(|token| !eos.contains(token)));
     }
     Ok((bos, eos))
+}
+
+/// Adds the end tokens that the directory's configuration names by id.
+pub(super) fn add_ends(directory: &Path, eos: &mut Vec<TokenId>) -> Result<(), TokenizerError> {
+    let ends = EndIds::read(directory).map_err(|error| unreadable(directory, error))?;
+    for token in ends.eos {
+        if !eos.contains(&token) {
+            eos.push(token);
+        }
+    }
+    Ok(())
+}
+
+fn unreadable(directory: &Path, error: crate::error::ConfigError) -> TokenizerError {
+    TokenizerError::Malformed { file: directory.to_owned(), source: Box::new(error) }
 }
 
 /// A token's text, written plainly or as an object with its `content`.

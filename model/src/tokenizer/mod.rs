@@ -1,4 +1,4 @@
-//! Text to tokens and back, from `tokenizer.json` or from the metadata of a GGUF file.
+//! Text to tokens and back, from `tokenizer.json`, `tekken.json` or the metadata of a GGUF file.
 //!
 //! Owns the encoders and the table of what each token stands for. Decoding goes by that table's
 //! true bytes alone, so that constraints, streams and whole texts agree byte for byte.
@@ -6,9 +6,11 @@
 mod bytes;
 mod gguf;
 mod hub;
+mod merge;
 mod pre;
 mod spm;
 mod stream;
+mod tekken;
 #[cfg(test)]
 mod tests;
 
@@ -17,8 +19,9 @@ use std::{path::Path, sync::Arc};
 pub(crate) use hub::token_text;
 pub use stream::StreamDecoder;
 
-use crate::{error::TokenizerError, gguf::Gguf, source::ModelFiles, units::TokenId};
+use crate::{error::TokenizerError, gguf::GgufHeader, source::ModelFiles, units::TokenId};
 use spm::SpmEncoder;
+use tekken::TekkenEncoder;
 
 /// What a token stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +45,12 @@ struct Inner {
     bos: Option<TokenId>,
     eos: Vec<TokenId>,
     add_bos: bool,
+    /// Whether a text that begins gets a space before it.
+    adds_prefix: bool,
 }
+
+/// What no vocabulary merges with its neighbours: the first character for private use.
+const NO_NEIGHBOUR: &str = "\u{E000}";
 
 #[derive(Debug)]
 enum Encoder {
@@ -50,6 +58,8 @@ enum Encoder {
     Hub(Box<tokenizers::Tokenizer>),
     /// Built from metadata, which say whether a text begins with `bos` and ends with `eos`.
     Gguf { inner: GgufEncoder, begin: Option<TokenId>, end: Option<TokenId> },
+    /// A text begins with its begin token.
+    Tekken(Box<TekkenEncoder>),
 }
 
 #[derive(Debug)]
@@ -59,26 +69,47 @@ enum GgufEncoder {
 }
 
 impl Tokenizer {
-    /// Reads the tokenizer of a model.
+    /// Reads the tokenizer of a model, and nothing of its weights; they need not be there.
     ///
     /// # Errors
     /// [`TokenizerError`] naming file and key, where it is missing, malformed or of a kind that is
     /// not supported.
     pub fn from_files(files: &ModelFiles) -> Result<Self, TokenizerError> {
         match files {
-            ModelFiles::Gguf(path) => Self::from_gguf(&Gguf::open(path)?),
+            ModelFiles::Gguf(path) => Self::from_gguf(&GgufHeader::open(path)?),
             ModelFiles::Directory(path) => Self::from_directory(path),
         }
     }
 
-    /// Reads `tokenizer.json` and the end tokens of a directory.
+    /// Reads `tokenizer.json` and the end tokens of a directory; `tekken.json` where only that is
+    /// there.
     pub fn from_directory(directory: &Path) -> Result<Self, TokenizerError> {
-        hub::read(directory).map(|inner| Self(Arc::new(inner)))
+        let tekken = directory.join("tekken.json");
+        if tekken.is_file() && !directory.join("tokenizer.json").exists() {
+            let Self(inner) = Self::from_tekken(&tekken)?;
+            let mut inner = Arc::try_unwrap(inner).expect("nobody else has seen it");
+            hub::add_ends(directory, &mut inner.eos)?;
+            return Ok(Self(Arc::new(inner)));
+        }
+        Self::finish(hub::read(directory)?)
+    }
+
+    /// Reads a file of Mistral's own form.
+    pub fn from_tekken(file: &Path) -> Result<Self, TokenizerError> {
+        Self::finish(tekken::read(file)?)
     }
 
     /// Builds the tokenizer from the metadata of a GGUF file.
-    pub fn from_gguf(gguf: &Gguf) -> Result<Self, TokenizerError> {
-        gguf::read(gguf).map(|inner| Self(Arc::new(inner)))
+    pub fn from_gguf(gguf: &GgufHeader) -> Result<Self, TokenizerError> {
+        Self::finish(gguf::read(gguf)?)
+    }
+
+    fn finish(mut inner: Inner) -> Result<Self, TokenizerError> {
+        // Asked rather than read: the space may come from several steps of a tokenizer.
+        let tokenizer = Self(Arc::new(Inner { adds_prefix: false, ..inner }));
+        let adds_prefix = tokenizer.decode(&tokenizer.encode("a", false)?) == " a";
+        inner = Arc::try_unwrap(tokenizer.0).expect("nobody else has seen it");
+        Ok(Self(Arc::new(Inner { adds_prefix, ..inner })))
     }
 
     /// The tokens of a text. Names of special tokens in the text become those tokens.
@@ -98,6 +129,14 @@ impl Tokenizer {
         let (inner, begin, end) = match &self.0.encoder {
             Encoder::Hub(tokenizer) => return run(tokenizer, add_special),
             Encoder::Gguf { inner, begin, end } => (inner, *begin, *end),
+            Encoder::Tekken(encoder) => {
+                let failed = |source| TokenizerError::Encode { num_bytes: text.len(), source };
+                let mut tokens = encoder.encode(text).map_err(failed)?;
+                if add_special {
+                    tokens.insert(0, encoder.bos);
+                }
+                return Ok(tokens);
+            }
         };
         let mut tokens = match inner {
             GgufEncoder::ByteLevel(tokenizer) => run(tokenizer, false)?,
@@ -110,6 +149,23 @@ impl Tokenizer {
             tokens.extend(end);
         }
         Ok(tokens)
+    }
+
+    /// The tokens of a text that goes on from other text: as [`Tokenizer::encode`] without anything
+    /// added, and without the space that some tokenizers put before a text that begins.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Encode`] if the encoder fails.
+    pub fn encode_continuation(&self, text: &str) -> Result<Vec<TokenId>, TokenizerError> {
+        if !self.0.adds_prefix {
+            return self.encode(text, false);
+        }
+        let before = self.encode(NO_NEIGHBOUR, false)?;
+        let mut tokens = self.encode(&format!("{NO_NEIGHBOUR}{text}"), false)?;
+        if !tokens.starts_with(&before) {
+            return self.encode(text, false);
+        }
+        Ok(tokens.split_off(before.len()))
     }
 
     /// The text of tokens. Special tokens give nothing; bytes that are no UTF-8 are replaced.

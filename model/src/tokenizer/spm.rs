@@ -5,12 +5,9 @@
 //! control tokens are cut out of the text first, longest first from the left, and never merged.
 //! Source: `bpe_model.cc` of `SentencePiece`; `llm_tokenizer_spm` of llama.cpp.
 
-use std::{
-    cmp::Ordering,
-    collections::{BinaryHeap, HashMap},
-};
+use std::{collections::HashMap, ops::Range};
 
-use super::bytes::METASPACE;
+use super::{bytes::METASPACE, merge::merge};
 use crate::units::TokenId;
 
 /// An encoder over a scored vocabulary.
@@ -58,58 +55,47 @@ impl WholeTokens {
         let first = text.bytes().next()?;
         self.by_first.get(&first)?.iter().find(|whole| text.starts_with(whole.text.as_str()))
     }
-}
 
-/// A run of characters that may merge with its neighbours. Pieces form a list over indices.
-#[derive(Debug, Clone, Copy)]
-struct Symbol {
-    start: usize,
-    len: usize,
-    previous: Option<usize>,
-    next: Option<usize>,
-}
-
-/// A possible merge. Stale once one of its symbols has changed its length.
-#[derive(Debug, PartialEq)]
-struct Merge {
-    score: f32,
-    left: usize,
-    right: usize,
-    len: usize,
-}
-
-impl Eq for Merge {}
-
-impl Ord for Merge {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.score.total_cmp(&other.score).then_with(|| other.left.cmp(&self.left))
+    /// Cuts a text into what is between the tokens and the tokens themselves, in their order. A piece
+    /// between may be empty; it comes with whether it follows a control token or begins the text.
+    pub(super) fn cut<'a>(&self, text: &'a str) -> Vec<Cut<'a>> {
+        let mut cuts = Vec::new();
+        let mut follows_control = true;
+        let mut begin = 0;
+        let mut at = 0;
+        while at < text.len() {
+            let Some(whole) = self.at(&text[at..]) else {
+                at += text[at..].chars().next().map_or(1, char::len_utf8);
+                continue;
+            };
+            cuts.push(Cut::Between { text: &text[begin..at], follows_control });
+            cuts.push(Cut::Whole(whole.token));
+            at += whole.text.len();
+            begin = at;
+            follows_control = whole.is_control;
+        }
+        cuts.push(Cut::Between { text: &text[begin..], follows_control });
+        cuts
     }
 }
 
-impl PartialOrd for Merge {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
+/// A part of a text that holds tokens which are matched whole.
+pub(super) enum Cut<'a> {
+    Between { text: &'a str, follows_control: bool },
+    Whole(TokenId),
 }
 
 impl SpmEncoder {
     pub(super) fn encode(&self, text: &str) -> Vec<TokenId> {
         let mut tokens = Vec::new();
-        let mut follows_control = true;
-        let mut begin = 0;
-        let mut at = 0;
-        while at < text.len() {
-            let Some(whole) = self.whole.at(&text[at..]) else {
-                at += text[at..].chars().next().map_or(1, char::len_utf8);
-                continue;
-            };
-            self.encode_between(&text[begin..at], follows_control, &mut tokens);
-            tokens.push(whole.token);
-            at += whole.text.len();
-            begin = at;
-            follows_control = whole.is_control;
+        for cut in self.whole.cut(text) {
+            match cut {
+                Cut::Between { text, follows_control } => {
+                    self.encode_between(text, follows_control, &mut tokens);
+                }
+                Cut::Whole(token) => tokens.push(token),
+            }
         }
-        self.encode_between(&text[begin..], follows_control, &mut tokens);
         tokens
     }
 
@@ -121,11 +107,10 @@ impl SpmEncoder {
         if self.add_space_prefix && follows_control {
             spelled.insert(0, METASPACE);
         }
-        let symbols = self.merge(&spelled);
-        let mut at = Some(0);
-        while let Some(symbol) = at.and_then(|at| symbols.get(at)) {
-            self.emit(&spelled[symbol.start..symbol.start + symbol.len], tokens);
-            at = symbol.next;
+        let starts = spelled.char_indices().map(|(start, _)| start);
+        let score = |piece: Range<usize>| Some(self.pieces.get(&spelled[piece])?.1);
+        for piece in merge(starts, spelled.len(), score) {
+            self.emit(&spelled[piece], tokens);
         }
     }
 
@@ -139,59 +124,6 @@ impl SpmEncoder {
         match byte_tokens {
             Some(byte_tokens) => tokens.extend(byte_tokens),
             None => tokens.extend(self.unknown),
-        }
-    }
-
-    /// Merges the characters of a text; the list of what remains starts at index zero.
-    fn merge(&self, text: &str) -> Vec<Symbol> {
-        let mut symbols: Vec<Symbol> = text
-            .char_indices()
-            .enumerate()
-            .map(|(idx, (start, character))| Symbol {
-                start,
-                len: character.len_utf8(),
-                previous: idx.checked_sub(1),
-                next: Some(idx + 1),
-            })
-            .collect();
-        if let Some(last) = symbols.last_mut() {
-            last.next = None;
-        }
-        let mut merges = BinaryHeap::new();
-        for left in 0..symbols.len().saturating_sub(1) {
-            self.propose(text, &symbols, left, &mut merges);
-        }
-        while let Some(Merge { left, right, len, .. }) = merges.pop() {
-            // Consumed symbols have no length, so that a stale merge never adds up.
-            let is_fresh = symbols[left].next == Some(right)
-                && symbols[left].len > 0
-                && symbols[right].len > 0
-                && symbols[left].len + symbols[right].len == len;
-            if !is_fresh {
-                continue;
-            }
-            let next = symbols[right].next;
-            symbols[left].len = len;
-            symbols[left].next = next;
-            symbols[right].len = 0;
-            if let Some(next) = next {
-                symbols[next].previous = Some(left);
-            }
-            if let Some(previous) = symbols[left].previous {
-                self.propose(text, &symbols, previous, &mut merges);
-            }
-            self.propose(text, &symbols, left, &mut merges);
-        }
-        symbols
-    }
-
-    /// Proposes to merge a symbol with its right neighbour, if the result is a token.
-    fn propose(&self, text: &str, symbols: &[Symbol], left: usize, merges: &mut BinaryHeap<Merge>) {
-        let Some(right) = symbols[left].next else { return };
-        let len = symbols[left].len + symbols[right].len;
-        let piece = &text[symbols[left].start..symbols[left].start + len];
-        if let Some((_, score)) = self.pieces.get(piece) {
-            merges.push(Merge { score: *score, left, right, len });
         }
     }
 }

@@ -181,6 +181,54 @@ fn a_space_is_put_before_text_that_begins() {
     assert_eq!(tokenizer.encode("ab</s>ab\n\nab", false).unwrap(), [264, 2, 264, 266, 262]);
 }
 
+#[test]
+fn a_text_that_goes_on_gets_no_space_before_it() {
+    let [a, ab, space_ab] = [260, 262, 264];
+    for add_space_prefix in [false, true] {
+        let tokenizer = tiny_spm(add_space_prefix);
+        let check = |text: &str, wanted: &[TokenId]| {
+            assert_eq!(tokenizer.encode_continuation(text).unwrap(), wanted, "{text:?}");
+        };
+        check("ab", &[ab]);
+        check(" ab", &[space_ab]);
+        check("a ab", &[a, space_ab]);
+        check("é", &[3 + 0xC3, 3 + 0xA9]);
+        check("", &[]);
+    }
+    // The same from `tokenizer.json`, where a normaliser or the pre-tokenizer may add it.
+    let vocab: serde_json::Map<String, serde_json::Value> = (0..=255u32)
+        .map(|byte| format!("<0x{byte:02X}>"))
+        .chain(["▁", "a", "b", "ab", "▁ab"].map(str::to_owned))
+        .zip(0..)
+        .map(|(text, token)| (text, token.into()))
+        .collect();
+    let metaspace = |scheme: &str| {
+        serde_json::json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme,
+                           "split": false})
+    };
+    for scheme in ["always", "first", "never"] {
+        let json = serde_json::json!({
+            "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+            "normalizer": null, "pre_tokenizer": metaspace(scheme), "post_processor": null,
+            "decoder": metaspace(scheme),
+            "model": {"type": "BPE", "dropout": null, "unk_token": null,
+                      "continuing_subword_prefix": null, "end_of_word_suffix": null,
+                      "fuse_unk": false, "byte_fallback": true, "vocab": vocab,
+                      "merges": ["a b", "▁ ab"]},
+        });
+        let files = directory(&[("tokenizer.json", &json.to_string())]);
+        let tokenizer = read(files.path()).unwrap();
+        let first = tokenizer.encode("ab", false).unwrap();
+        assert_eq!(first, if scheme == "never" { [259] } else { [260] }, "{scheme}");
+        for (text, wanted) in [("ab", &[259][..]), (" ab", &[260]), ("a ab", &[257, 260])] {
+            let tokens = tokenizer.encode_continuation(text).unwrap();
+            assert_eq!(tokens, wanted, "{text:?} with {scheme}");
+            assert_eq!(tokenizer.decode(&tokens), text);
+        }
+        assert_eq!(*tokenizer.token_bytes(0xC3), TokenBytes::Text(vec![0xC3]));
+    }
+}
+
 /// The error of a vocabulary holds every part of `wanted`.
 #[track_caller]
 fn refused(writer: &Writer, wanted: &[&str]) {
