@@ -14,6 +14,9 @@ pub mod request;
 pub mod sampler;
 pub mod scheduler;
 pub mod stream;
+#[cfg(feature = "typed")]
+pub mod typed;
+pub mod vocabulary;
 
 pub use engine::Engine;
 pub use request::{Prompt, Request};

@@ -21,6 +21,24 @@ pub enum Prompt {
     Tokens(Vec<TokenId>),
 }
 
+impl From<&str> for Prompt {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Prompt {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<Vec<Message>> for Prompt {
+    fn from(messages: Vec<Message>) -> Self {
+        Self::Chat(messages)
+    }
+}
+
 /// A call: prompts, what their outputs must look like, and how tokens are chosen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {

@@ -60,7 +60,7 @@ pub struct Output {
     pub token_ids: Vec<TokenId>,
     pub finish_reason: FinishReason,
     /// Sum of the tokens' log-probabilities, an end token's included, each in the masked,
-    /// renormalised distribution.
+    /// renormalised distribution. A token that took the place of a vetoed one counts as that one.
     pub score: f64,
 }
 
@@ -71,6 +71,11 @@ pub struct Usage {
     /// Sampled tokens of all outputs, end tokens included; of a beam search those of every
     /// hypothesis that was kept.
     pub completion_tokens: usize,
+    /// Those of them that the constraint left no choice about.
+    pub forced_tokens: usize,
+    /// Tokens that were sampled and not taken, since the constraint found no valid output that
+    /// begins with them; another was taken instead, and is among the above.
+    pub vetoed_tokens: usize,
 }
 
 /// How long a request took.
@@ -82,8 +87,30 @@ pub struct Timings {
     pub decode: Duration,
     /// Tokens sampled in that time.
     pub decode_tokens: usize,
-    /// How long the last stage waited for masks, over the request's microbatches.
-    pub mask_exposed: Duration,
+    pub mask_exposed: MaskExposed,
+}
+
+/// How long the last stage, its logits ready, waited for the masks of the request's microbatches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MaskExposed {
+    /// Over all of them.
+    pub total: Duration,
+    /// Half of them waited no longer.
+    pub p50: Duration,
+    /// 99 of 100 waited no longer.
+    pub p99: Duration,
+}
+
+impl MaskExposed {
+    /// Sums up the waits, which it sorts.
+    pub(crate) fn of(waits: &mut [Duration]) -> Self {
+        waits.sort_unstable();
+        let quantile = |percent: usize| {
+            let rank = (waits.len() * percent).div_ceil(100).max(1);
+            waits.get(rank - 1).copied().unwrap_or_default()
+        };
+        Self { total: waits.iter().sum(), p50: quantile(50), p99: quantile(99) }
+    }
 }
 
 /// What happens to a request.
@@ -202,5 +229,25 @@ impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         // An engine that is gone has nothing to cancel.
         let _ = self.commands.send(Command::Cancel(self.request));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_waits_that_occurred() {
+        let exposed = |waits: &[u64]| {
+            let mut waits: Vec<Duration> =
+                waits.iter().copied().map(Duration::from_micros).collect();
+            let MaskExposed { total, p50, p99 } = MaskExposed::of(&mut waits);
+            [total, p50, p99].map(|time| time.as_micros())
+        };
+        assert_eq!(exposed(&[]), [0, 0, 0]);
+        assert_eq!(exposed(&[5]), [5, 5, 5]);
+        assert_eq!(exposed(&[9, 1, 2]), [12, 2, 9]);
+        let hundred: Vec<u64> = (1..=100).rev().collect();
+        assert_eq!(exposed(&hundred), [5050, 50, 99]);
     }
 }

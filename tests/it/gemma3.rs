@@ -9,7 +9,7 @@ fn gemma3_counts_on_one_device_and_on_two() {
     let Some(model) = gemma3() else { return };
     let prompt = Prompt::Text("1, 2, 3, 4, 5,".to_owned());
     let free = Request { max_tokens: 8, ..Request::new(prompt) };
-    let schema = Spec::JsonSchema(small_schema());
+    let schema = Spec::json(small_schema());
     let constrained = Request { constraint: schema, max_tokens: 80, ..free.clone() };
     let run = |num_stages| {
         let engine = start(&model, &even_plan(&model, num_stages));

@@ -9,6 +9,7 @@
 mod beams;
 mod gemma3;
 mod ledger;
+mod masker;
 mod oracle;
 mod outlines_bug;
 mod outputs;
@@ -19,3 +20,5 @@ mod stamps;
 mod suite;
 mod tidy;
 mod tokenizers;
+mod typed;
+mod vocabulary;

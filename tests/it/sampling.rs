@@ -132,7 +132,7 @@ fn beams_with_fewer_legal_tokens_than_width_give_no_garbage() {
     };
     let mut rows = [[0.5f32, 0.1, 0.2, 0.3], [0.1, 0.2, 0.3, f32::NAN]];
     let [first, second] = &mut rows;
-    let mask = |row, bits: u32| Some(MaskRow { stamp: stamp(row), words: [bits].into() });
+    let mask = |row, bits: u32| Some(MaskRow::dense(stamp(row), [bits]));
     let masks = [mask(0, 0b0001), mask(1, 0b1100)];
     let sampler = Sampler::new([0b1111].into());
     let choices = sampler.sample(&order, &mut [first, second], &masks).choices.unwrap();

@@ -104,7 +104,7 @@ impl Bench {
     }
 
     fn mask(&self, microbatch: u64, rows: Vec<Option<MaskRow>>) {
-        let masks = Masks { microbatch: MicrobatchId(microbatch), rows };
+        let masks = Masks::new(MicrobatchId(microbatch), rows, self.plan.mask_words);
         let masks = Placed::new(masks, DeviceId::Host);
         let last = Endpoint::Stage(self.plan.last_stage());
         let masks = self.links.carry(&masks, Endpoint::Host, last).unwrap();
@@ -137,7 +137,7 @@ impl Bench {
     fn one_bit(&self, stamp: Stamp, token: u32) -> MaskRow {
         let mut words = vec![0; self.plan.mask_words];
         words[token as usize / 32] = 1 << (token % 32);
-        MaskRow { stamp, words: words.into() }
+        MaskRow::dense(stamp, words)
     }
 }
 
@@ -191,7 +191,7 @@ fn a_mask_of_another_step_epoch_or_row_fails_its_row_and_not_the_stage() {
     bench.mask(10, vec![None]);
     assert_eq!(bench.row_error(), MaskError::Missing { wanted });
     bench.microbatch(11, 1, MaskRule::Required(wanted));
-    let empty = MaskRow { stamp: wanted, words: vec![0; bench.plan.mask_words].into() };
+    let empty = MaskRow::dense(wanted, vec![0; bench.plan.mask_words]);
     bench.mask(11, vec![Some(empty)]);
     assert_eq!(bench.row_error(), MaskError::Empty { stamp: wanted });
     bench.microbatch(12, 1, MaskRule::Free);

@@ -8,7 +8,8 @@ use sluicegate_model::{
     open::Model,
     placed::{DeviceId, Misplaced},
     profile::{ElementBytes, ModelProfile},
-    source::{ModelSource, Silent},
+    source::{Alias, ModelSource, Part, Silent},
+    tokenizer::Tokenizer,
     units::{Bytes, LayerRange},
 };
 use sluicegate_runtime::{
@@ -44,6 +45,30 @@ pub fn gemma3() -> Option<Model> {
     let source = ModelSource::parse("gemma3-270m").expect("an alias");
     let files = source.resolve(&Silent).expect("the alias can be fetched");
     Some(Model::open(&files).expect("the model opens"))
+}
+
+/// The vocabulary of Mistral's models from 2024 on, in its own file format.
+static TEKKEN: Alias = Alias {
+    name: "tekken",
+    file_name: "tekken_240911.json",
+    num_bytes: 19_280_963,
+    sha256: "1948e2d48b0e7377f1bb5f1210f1ae5f984934e75713fc07e2452729b8365316",
+    parts: &[Part {
+        requirement: "mistral-common==1.13.1",
+        wheel_bytes: 6_589_302,
+        member: "mistral_common/data/tekken_240911.json",
+    }],
+};
+
+/// Mistral's tokenizer of 131,072 tokens: only where `SLUICEGATE_TEST_TEKKEN` is set, as it is in the
+/// continuous integration.
+///
+/// # Panics
+/// Where it can neither be fetched nor read.
+pub fn tekken() -> Option<Tokenizer> {
+    std::env::var_os("SLUICEGATE_TEST_TEKKEN")?;
+    let file = TEKKEN.fetch(&Silent).expect("the package can be fetched");
+    Some(Tokenizer::from_tekken(&file).expect("the tokenizer is read"))
 }
 
 /// The model's plan on `num_devices` logical CPU devices, by `auto`, which is given good reasons to
@@ -134,7 +159,7 @@ pub fn small_schema() -> Value {
 /// The same request under [`small_schema`], with room to finish.
 #[must_use]
 pub fn with_schema(request: Request) -> Request {
-    Request { constraint: Spec::JsonSchema(small_schema()), max_tokens: 160, ..request }
+    Request { constraint: Spec::json(small_schema()), max_tokens: 160, ..request }
 }
 
 /// The value that was used away from home, if that is what ended the request.

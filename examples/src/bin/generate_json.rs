@@ -33,10 +33,8 @@ fn main() -> anyhow::Result<()> {
 
     let engine = Engine::builder(model, plan).build()?;
     let prompt = Prompt::Chat(vec![Message::new("user", "Describe a wizard.")]);
-    let request = Request {
-        constraint: Spec::JsonSchema(serde_json::from_str(SCHEMA)?),
-        ..Request::new(prompt)
-    };
+    let request =
+        Request { constraint: Spec::json(serde_json::from_str(SCHEMA)?), ..Request::new(prompt) };
 
     let mut stdout = std::io::stdout().lock();
     for event in engine.submit(request)? {

@@ -9,13 +9,14 @@ use std::{
 use serde::Serialize;
 use sluicegate_model::{placed::DeviceId, units::Bytes};
 
-use super::payload::PayloadSize;
+use super::{counts::MaskCounts, masks::Masks, payload::PayloadSize};
 use crate::placement::TransferKind;
 
 /// Counts per kind, source and target. Clones count into the same ledger.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
     entries: Arc<Mutex<Entries>>,
+    masks: Arc<Mutex<MaskCounts>>,
 }
 
 type Entries = BTreeMap<(TransferKind, DeviceId, DeviceId), LedgerEntry>;
@@ -56,6 +57,23 @@ impl Ledger {
         entry.raw_bytes += size.raw_bytes as u64;
     }
 
+    /// Takes note of the forms of a microbatch's masks.
+    pub fn count_masks(&self, masks: &Masks) {
+        self.masks.lock().unwrap_or_else(PoisonError::into_inner).add(masks);
+    }
+
+    /// Takes note of tokens that a constraint forced or vetoed.
+    pub fn count_tokens(&self, num_forced: usize, num_vetoed: usize) {
+        let mut masks = self.masks.lock().unwrap_or_else(PoisonError::into_inner);
+        masks.forced_tokens += num_forced as u64;
+        masks.vetoed_tokens += num_vetoed as u64;
+    }
+
+    /// What masks have been so far.
+    pub fn masks(&self) -> MaskCounts {
+        *self.masks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The lines so far, by kind, source and target.
     pub fn entries(&self) -> Vec<LedgerEntry> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
@@ -72,6 +90,10 @@ impl fmt::Display for Ledger {
                 f,
                 "{kind:<10} {source:<10} {target:<10} {transfers:>9} {bytes:>12} {raw_bytes:>12}"
             )?;
+        }
+        let masks = self.masks();
+        if masks.num_rows() > 0 {
+            writeln!(f, "{masks}")?;
         }
         Ok(())
     }

@@ -46,6 +46,11 @@ impl Links {
         Self { links: transfers.iter().map(link).collect(), ledger }
     }
 
+    /// Where transfers are counted.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
     /// Carries a copy of `value` from one end to the other.
     ///
     /// Where the plan has no such transfer the value stays where it is: right for two stages on one

@@ -5,6 +5,7 @@
 //! the plan's list of transfers does.
 
 pub mod calibrate;
+pub mod counts;
 pub mod devices;
 pub mod discover;
 pub mod ledger;
@@ -16,6 +17,7 @@ pub mod payload;
 pub mod selector;
 pub mod tokens;
 
+pub use counts::MaskCounts;
 pub use devices::Devices;
 pub use ledger::{Ledger, LedgerEntry};
 pub use link::{Links, TransferError};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sluicegate_constraint::{Compiled, Compiler, Spec};
+use sluicegate_constraint::{Cache, Compiled, Spec};
 use sluicegate_model::{open::Model, units::TokenId};
 
 use super::error::SubmitError;
@@ -52,7 +52,7 @@ const MAX_STOP_BYTES: usize = 256;
 pub(super) fn admit(
     request: Request,
     model: &Model,
-    compiler: &Compiler,
+    constraints: &Cache,
     scheduler: &SchedulerConfig,
 ) -> Result<AdmittedRequest, SubmitError> {
     let params = check_params(&request, model)?;
@@ -61,7 +61,11 @@ pub(super) fn admit(
     }
     let constraint = match &request.constraint {
         Spec::Text => None,
-        spec => Some(compiler.compile(spec)?),
+        spec => {
+            let compiled = constraints.get(spec)?;
+            compiled.check_budget(request.max_tokens)?;
+            Some(compiled)
+        }
     };
     let mut prompts = Vec::with_capacity(request.prompts.len());
     for (prompt_idx, prompt) in request.prompts.iter().enumerate() {

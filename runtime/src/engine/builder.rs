@@ -4,23 +4,21 @@ use std::{
     collections::{BTreeMap, HashMap},
     num::NonZero,
     sync::Arc,
+    time::Duration,
 };
 
-use sluicegate_constraint::{Compiler, Encode, TokenBytes, Vocab, VocabError, VocabSource};
-use sluicegate_model::{
-    open::Model,
-    tokenizer::{TokenBytes as ModelTokenBytes, Tokenizer},
-    units::TokenId,
-};
+use sluicegate_constraint::{Cache, CacheLimits, Compiler};
+use sluicegate_model::open::Model;
 
 use super::{core::Core, error::BuildError, handle::Engine};
 use crate::{
     device::{Devices, Ledger, Links},
-    masker::{Masker, MaskerOutlet},
+    masker::{Masker, MaskerConfig, MaskerOutlet},
     pipeline::{Pipeline, PipelineConfig},
     placement::{Endpoint, Plan, Transfer},
     sampler::Sampler,
     scheduler::{Scheduler, SchedulerConfig},
+    vocabulary,
 };
 
 /// Collects what an engine is built from.
@@ -30,11 +28,20 @@ pub struct EngineBuilder {
     plan: Plan,
     transfers: Option<Vec<Transfer>>,
     threads_per_stage: Option<NonZero<usize>>,
+    masker: MaskerConfig,
+    constraint_cache: CacheLimits,
 }
 
 impl EngineBuilder {
     pub(super) fn new(model: Model, plan: Plan) -> Self {
-        Self { model, plan, transfers: None, threads_per_stage: None }
+        Self {
+            model,
+            plan,
+            transfers: None,
+            threads_per_stage: None,
+            masker: MaskerConfig::default(),
+            constraint_cache: CacheLimits::default(),
+        }
     }
 
     /// Replaces the plan's own list of transfers, so that tests can leave one out.
@@ -52,18 +59,39 @@ impl EngineBuilder {
         self
     }
 
+    /// Threads that compute masks. Without this there are two, or one on a single processor.
+    #[must_use]
+    pub fn mask_workers(mut self, num_workers: NonZero<usize>) -> Self {
+        self.masker.num_workers = num_workers;
+        self
+    }
+
+    /// How long one mask may take before its row fails. Without this it is a second.
+    #[must_use]
+    pub fn mask_deadline(mut self, deadline: Duration) -> Self {
+        self.masker.deadline = deadline;
+        self
+    }
+
+    /// How many compiled constraints are kept for the requests to come.
+    #[must_use]
+    pub fn constraint_cache(mut self, limits: CacheLimits) -> Self {
+        self.constraint_cache = limits;
+        self
+    }
+
     /// Starts the stages, which load their weights at the same time, and the engine's threads.
     ///
     /// # Errors
     /// [`BuildError`]; every thread that had started has ended by then.
     pub fn build(self) -> Result<Engine, BuildError> {
-        let Self { model, plan, transfers, threads_per_stage } = self;
+        let Self { model, plan, transfers, threads_per_stage, masker, constraint_cache } = self;
         let (wanted, found) = (model.config.num_layers, plan.num_layers);
         if wanted != found {
             return Err(BuildError::WrongPlan { wanted, found });
         }
-        let vocab = Arc::new(vocab_of(&model)?);
-        let compiler = Compiler::new(Arc::clone(&vocab))?;
+        let vocab = Arc::new(vocabulary::of(&model.tokenizer, model.config.vocab)?);
+        let constraints = Cache::new(Compiler::new(Arc::clone(&vocab))?, constraint_cache);
         let devices = Devices::open(plan.stages.iter().map(|stage| stage.device))?;
         let ledger = Ledger::default();
         let transfers = transfers.unwrap_or_else(|| plan.transfers());
@@ -81,12 +109,14 @@ impl EngineBuilder {
             channel_capacity: channel_capacity(&scheduler),
             incarnation,
         })?;
-        let masker = Masker::start(MaskerOutlet {
+        let outlet = MaskerOutlet {
             links: Arc::clone(&links),
             last_stage: Endpoint::Stage(plan.last_stage()),
             masks,
             events: pipeline.event_sender(),
-        })?;
+            num_words: vocab.num_words(),
+        };
+        let masker = Masker::start(outlet, masker)?;
         let core = Core {
             masker,
             pipeline,
@@ -98,7 +128,7 @@ impl EngineBuilder {
             groups: HashMap::new(),
             mask_failures: HashMap::new(),
         };
-        Engine::start(core, model, plan, compiler, (scheduler, ledger))
+        Engine::start(core, model, plan, constraints, (scheduler, ledger))
     }
 }
 
@@ -122,31 +152,4 @@ fn default_threads(plan: &Plan) -> NonZero<usize> {
         return NonZero::<usize>::MIN;
     }
     std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
-}
-
-/// The constraint engine's view of the tokenizer, as wide as the logits.
-fn vocab_of(model: &Model) -> Result<Vocab, VocabError> {
-    let tokenizer = &model.tokenizer;
-    let token_bytes = |token: TokenId| match tokenizer.token_bytes(token) {
-        ModelTokenBytes::Text(bytes) => TokenBytes::Text(bytes.clone()),
-        ModelTokenBytes::Special(name) => TokenBytes::Special(name.clone()),
-        ModelTokenBytes::Unused => TokenBytes::Unused,
-    };
-    let num_tokens = u32::try_from(tokenizer.vocab_size()).unwrap_or(u32::MAX);
-    let source = VocabSource {
-        tokens: (0..num_tokens).map(token_bytes).collect(),
-        eos: tokenizer.eos().to_vec(),
-        num_logits: model.config.vocab,
-    };
-    Vocab::new(source, Some(Arc::new(Encoder(tokenizer.clone()))))
-}
-
-/// The tokenizer's own way of cutting text, for tokens that a grammar forces.
-struct Encoder(Tokenizer);
-
-impl Encode for Encoder {
-    fn encode(&self, text: &[u8]) -> Vec<TokenId> {
-        let text = String::from_utf8_lossy(text);
-        self.0.encode(&text, false).unwrap_or_default()
-    }
 }

@@ -7,7 +7,6 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, select};
-use sluicegate_constraint::MatchError;
 use sluicegate_model::{
     placed::{DeviceId, Placed, Site},
     tokenizer::Tokenizer,
@@ -24,7 +23,7 @@ use super::{
 };
 use crate::{
     device::{Links, Order, Sampled, order},
-    masker::Masker,
+    masker::{Masker, RowFailure},
     pipeline::{Microbatch, Pipeline, PipelineEvent, StageMessage, panic_message},
     placement::{Endpoint, StageId},
     request::RequestId,
@@ -48,7 +47,7 @@ pub(super) struct Core {
     pub(super) requests: BTreeMap<RequestId, RunningRequest>,
     pub(super) groups: HashMap<GroupId, RunningGroup>,
     /// Why a group's mask could not be computed, until its row fails at the last stage.
-    pub(super) mask_failures: HashMap<GroupId, MatchError>,
+    pub(super) mask_failures: HashMap<GroupId, RowFailure>,
 }
 
 impl Core {
@@ -88,9 +87,9 @@ impl Core {
                 },
                 recv(events) -> event => match event {
                     Ok(PipelineEvent::Sampled(sampled)) => self.sampled(sampled)?,
-                    Ok(PipelineEvent::MaskFailed { group, error }) => {
+                    Ok(PipelineEvent::MaskFailed { group, failure }) => {
                         if self.groups.contains_key(&group) {
-                            self.mask_failures.entry(group).or_insert(error);
+                            self.mask_failures.entry(group).or_insert(failure);
                         }
                     }
                     Ok(PipelineEvent::MaskerFailed(failure)) => return Err(failure.into()),
@@ -113,7 +112,7 @@ impl Core {
             let group_id = self.scheduler.submit(admitted.job(prompt));
             let group = RunningGroup::new(request, prompt, Arc::clone(&admitted), &self.tokenizer);
             if let Some(compiled) = &admitted.constraint {
-                self.masker.open(group_id, compiled.matcher());
+                self.masker.open(group_id, compiled.clone(), admitted.max_tokens);
             }
             self.groups.insert(group_id, group);
             group_ids.push(group_id);
@@ -172,7 +171,7 @@ impl Core {
             .flat_map(|group| group.rows.iter().map(|row| stamp(row.mask)))
             .collect();
         if stamps.iter().any(Option::is_some) {
-            self.masker.fill(id, stamps);
+            self.masker.fill(id, &stamps);
         }
         let first = Endpoint::Stage(StageId(0));
         for ancestors in turn.ancestors {
@@ -187,7 +186,7 @@ impl Core {
         self.send_message(StageMessage::Microbatch(microbatch))
     }
 
-    /// A mask worker that is gone has said why.
+    /// Mask workers that are gone have said why.
     fn masker_failure(&self) -> EngineFailure {
         let mut events = self.pipeline.events().try_iter();
         let failure = events.find_map(|event| match event {
@@ -274,7 +273,8 @@ impl Core {
             self.drop_group(group_id);
         }
         let Some(running) = self.requests.get_mut(&request) else { return Ok(Ok(())) };
-        running.count(outcome.num_tokens, is_first);
+        self.links.ledger().count_tokens(outcome.num_forced, outcome.num_vetoed);
+        running.count(&outcome, is_first);
         let is_heard = running.send(outcome);
         if has_ended {
             running.groups.retain(|group| *group != group_id);
@@ -293,8 +293,8 @@ impl Core {
     fn row_failure(&mut self, group: GroupId, error: RowError) -> GenerationError {
         let prompt = self.groups.get(&group).map_or(0, |group| group.prompt);
         match (self.mask_failures.remove(&group), &error) {
-            (Some(source), RowError::Mask(MaskError::Missing { .. })) => {
-                GenerationError::Constraint { prompt, source }
+            (Some(failure), RowError::Mask(MaskError::Missing { .. })) => {
+                GenerationError::of_matcher(prompt, failure)
             }
             _ => GenerationError::Row { prompt, source: error },
         }

@@ -1,6 +1,6 @@
 //! Why an engine cannot be built, a request is refused, or a request fails.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use sluicegate_constraint::{MatchError, SpecError, VocabError};
 use sluicegate_model::{
@@ -9,7 +9,10 @@ use sluicegate_model::{
 };
 
 use crate::{
-    device::devices::DeviceError, masker::MaskerFailure, pipeline::StageFailure, sampler::RowError,
+    device::devices::DeviceError,
+    masker::{MaskerFailure, RowFailure},
+    pipeline::StageFailure,
+    sampler::RowError,
     scheduler::AdmitError,
 };
 
@@ -91,6 +94,21 @@ pub enum GenerationError {
     Row { prompt: usize, source: RowError },
     #[error("the constraint failed on prompt {prompt}")]
     Constraint { prompt: usize, source: MatchError },
+    #[error("a mask for prompt {prompt} took longer than {limit:?}")]
+    MaskDeadline { prompt: usize, limit: Duration },
+    #[error("the mask worker that had prompt {prompt} failed: {message}")]
+    MaskWorker { prompt: usize, message: Arc<str> },
     #[error("the engine was shut down")]
     ShutDown,
+}
+
+impl GenerationError {
+    /// What a matcher's failure is to the request that needed it.
+    pub(super) fn of_matcher(prompt: usize, failure: RowFailure) -> Self {
+        match failure {
+            RowFailure::Match(source) => Self::Constraint { prompt, source },
+            RowFailure::Deadline { limit } => Self::MaskDeadline { prompt, limit },
+            RowFailure::Panicked { message } => Self::MaskWorker { prompt, message },
+        }
+    }
 }

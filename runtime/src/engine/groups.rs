@@ -2,11 +2,16 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use sluicegate_constraint::{Event as MatchEvent, MatchError};
 use sluicegate_model::{tokenizer::Tokenizer, units::TokenId};
 
-use super::{admission::AdmittedRequest, error::GenerationError, rows::Row};
+use super::{
+    admission::AdmittedRequest,
+    error::GenerationError,
+    rows::Row,
+    step::{Grown, StepOutcome, drop_vetoed},
+};
 use crate::{
+    masker::{Advanced, AdvancedRows},
     request::RequestId,
     sampler::{Choice, GroupSampling, MaskRule, Method, RandomKey, RowSampling, Stamp, TokenCount},
     scheduler::{
@@ -14,7 +19,7 @@ use crate::{
         beam::{self, Candidate, Kept},
         order::SampledGroup,
     },
-    stream::{FinishReason, Output, OutputId},
+    stream::{FinishReason, OutputId},
 };
 
 /// One group of the scheduler, with what the scheduler does not know.
@@ -28,33 +33,8 @@ pub(super) struct RunningGroup {
     finished: Vec<(Row, FinishReason)>,
 }
 
-/// What a step made of a group.
-#[derive(Debug, Default)]
-pub(super) struct StepOutcome {
-    /// Rows that go on; none ends the group.
-    pub(super) children: Vec<Child>,
-    /// Which of the advanced matchers belong to them.
-    pub(super) kept_matchers: Vec<usize>,
-    pub(super) texts: Vec<(OutputId, String)>,
-    pub(super) outputs: Vec<Output>,
-    /// Tokens that were kept.
-    pub(super) num_tokens: usize,
-}
-
 /// Advances the group's matchers; none for a free group.
-pub(super) type Advance<'a> =
-    dyn FnMut(Vec<Child>) -> Result<Vec<Result<MatchEvent, MatchError>>, GenerationError> + 'a;
-
-/// A row with one token more.
-struct Grown {
-    row: Row,
-    child: Child,
-    /// Newly shown text.
-    text: String,
-    finish: Option<FinishReason>,
-    /// Its place among the advanced matchers.
-    matcher: Option<usize>,
-}
+pub(super) type Advance<'a> = dyn FnMut(Vec<Child>) -> Result<AdvancedRows, GenerationError> + 'a;
 
 impl RunningGroup {
     pub(super) fn new(
@@ -116,9 +96,9 @@ impl RunningGroup {
                 grown.row.index = index;
             }
         }
-        let mut outcome = StepOutcome { num_tokens: grown.len(), ..StepOutcome::default() };
+        let mut outcome = StepOutcome::of(&grown);
         self.rows.clear();
-        for Grown { row, child, text, finish, matcher } in grown {
+        for Grown { row, child, text, finish, matcher, .. } in grown {
             let id = OutputId { prompt: self.prompt, index: row.index };
             if !text.is_empty() {
                 outcome.texts.push((id, text));
@@ -158,10 +138,12 @@ impl RunningGroup {
                 }
             }
         }
-        let grown = self.grow(&continued, advance)?;
+        let mut grown = self.grow(&continued, advance)?;
+        let num_vetoed = grown.iter().filter(|grown| grown.is_vetoed).count();
+        drop_vetoed(&mut grown, self.admitted.samples.saturating_sub(still_finished.len()));
         self.finished = still_finished;
         self.rows.clear();
-        let mut outcome = StepOutcome { num_tokens: grown.len(), ..StepOutcome::default() };
+        let mut outcome = StepOutcome { num_vetoed, ..StepOutcome::of(&grown) };
         for Grown { row, child, finish, matcher, .. } in grown {
             if let Some(reason) = finish {
                 self.finished.push((row, reason));
@@ -197,41 +179,70 @@ impl RunningGroup {
         choices: &[Choice],
         advance: &mut Advance<'_>,
     ) -> Result<Vec<Grown>, GenerationError> {
-        let is_end = |token: TokenId| self.admitted.params.eos.contains(&token);
-        let running = choices.iter().filter(|choice| !is_end(choice.token));
-        let children: Vec<Child> =
-            running.map(|choice| Child { parent: choice.parent, token: choice.token }).collect();
-        let mut events = match self.admitted.constraint {
-            Some(_) => advance(children)?.into_iter().enumerate(),
-            None => Vec::new().into_iter().enumerate(),
+        let child = |choice: &Choice| Child { parent: choice.parent, token: choice.token };
+        let advanced = match self.admitted.constraint {
+            Some(_) => {
+                self.answered(choices.len(), advance(choices.iter().map(child).collect())?)?
+            }
+            None => Vec::new(),
         };
+        let mut advanced = advanced.into_iter().enumerate();
         let mut grown = Vec::with_capacity(choices.len());
         for choice in choices {
-            let event = if is_end(choice.token) { None } else { events.next() };
-            let (matcher, event) =
-                event.map_or((None, None), |(index, event)| (Some(index), Some(event)));
-            let refused = |source| GenerationError::Constraint { prompt: self.prompt, source };
-            let event = event.transpose().map_err(refused)?;
-            let mut row = self.rows[choice.parent].clone();
-            row.score += choice.log_probability;
-            let (text, finish) = self.add(&mut row, choice.token, event.as_ref());
-            let child = Child { parent: choice.parent, token: choice.token };
-            grown.push(Grown { row, child, text, finish, matcher });
+            let (matcher, advanced) = advanced.next().unzip();
+            let failed = |failure| GenerationError::of_matcher(self.prompt, failure);
+            let advanced = advanced.transpose().map_err(failed)?;
+            grown.push(self.grow_one(choice, matcher, advanced));
         }
         Ok(grown)
+    }
+
+    /// A row that its matcher said nothing about does not pass for a free one.
+    fn answered(
+        &self,
+        wanted: usize,
+        advanced: AdvancedRows,
+    ) -> Result<AdvancedRows, GenerationError> {
+        if advanced.len() == wanted {
+            return Ok(advanced);
+        }
+        let message = format!("it answered for {} rows of {wanted}", advanced.len()).into();
+        Err(GenerationError::MaskWorker { prompt: self.prompt, message })
+    }
+
+    fn grow_one(
+        &self,
+        choice: &Choice,
+        matcher: Option<usize>,
+        advanced: Option<Advanced>,
+    ) -> Grown {
+        let free = Advanced {
+            token: choice.token,
+            is_finished: false,
+            is_vetoed: false,
+            forced: Vec::new(),
+        };
+        let Advanced { token, is_finished, is_vetoed, forced } = advanced.unwrap_or(free);
+        let mut row = self.rows[choice.parent].clone();
+        let is_forced = row.forced.first() == Some(&token);
+        row.forced = forced;
+        row.score += choice.log_probability;
+        let (text, finish) = self.add(&mut row, token, is_finished);
+        let child = Child { parent: choice.parent, token };
+        Grown { row, child, text, finish, matcher, is_forced, is_vetoed }
     }
 
     fn add(
         &self,
         row: &mut Row,
         token: TokenId,
-        event: Option<&MatchEvent>,
+        is_finished: bool,
     ) -> (String, Option<FinishReason>) {
         if self.admitted.params.eos.contains(&token) {
             return (row.finish(), Some(FinishReason::EndToken));
         }
         let (mut text, is_stopped) = row.push(token);
-        let reason = if event == Some(&MatchEvent::Finished) {
+        let reason = if is_finished {
             FinishReason::Constraint
         } else if is_stopped {
             FinishReason::StopString

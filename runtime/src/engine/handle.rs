@@ -9,7 +9,7 @@ use std::{
 };
 
 use crossbeam_channel::{Sender, unbounded};
-use sluicegate_constraint::Compiler;
+use sluicegate_constraint::{Cache, CacheStats};
 use sluicegate_model::open::Model;
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -39,7 +39,7 @@ struct Shared {
     failure: Arc<FailureSlot>,
     model: Model,
     plan: Plan,
-    compiler: Compiler,
+    constraints: Cache,
     scheduler: SchedulerConfig,
     ledger: Ledger,
     next_request: AtomicU64,
@@ -55,7 +55,7 @@ impl Engine {
         core: Core,
         model: Model,
         plan: Plan,
-        compiler: Compiler,
+        constraints: Cache,
         (scheduler, ledger): (SchedulerConfig, Ledger),
     ) -> Result<Self, BuildError> {
         let (commands, inbox) = unbounded();
@@ -71,7 +71,7 @@ impl Engine {
             failure,
             model,
             plan,
-            compiler,
+            constraints,
             scheduler,
             ledger,
             next_request: AtomicU64::new(1),
@@ -90,7 +90,7 @@ impl Engine {
             return Err(SubmitError::Failed(failure));
         }
         let admitted =
-            admission::admit(request, &shared.model, &shared.compiler, &shared.scheduler)?;
+            admission::admit(request, &shared.model, &shared.constraints, &shared.scheduler)?;
         let request = RequestId(shared.next_request.fetch_add(1, Ordering::Relaxed));
         let (events, receiver) = unbounded_channel();
         let command = Command::Submit { request, admitted: Box::new(admitted), events };
@@ -122,6 +122,11 @@ impl Engine {
     /// Every byte that has crossed a device border so far.
     pub fn ledger(&self) -> &Ledger {
         &self.shared.ledger
+    }
+
+    /// What the cache of compiled constraints has done so far.
+    pub fn constraint_cache(&self) -> CacheStats {
+        self.shared.constraints.stats()
     }
 
     fn refusal(&self) -> SubmitError {

@@ -8,9 +8,12 @@ mod builder;
 mod core;
 mod error;
 mod groups;
+#[cfg(test)]
+mod groups_tests;
 mod handle;
 mod outputs;
 mod rows;
+mod step;
 
 pub use admission::AdmittedRequest;
 pub use builder::EngineBuilder;

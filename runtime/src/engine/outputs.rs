@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{Span, info_span};
 
-use super::{admission::AdmittedRequest, error::GenerationError, groups::StepOutcome};
+use super::{admission::AdmittedRequest, error::GenerationError, step::StepOutcome};
 use crate::{
     request::RequestId,
     scheduler::GroupId,
-    stream::{Event, Timings, Usage},
+    stream::{Event, MaskExposed, Timings, Usage},
 };
 
 #[derive(Debug)]
@@ -24,7 +24,8 @@ pub(super) struct RunningRequest {
     num_prefilling: usize,
     prefilled: Option<Instant>,
     decode_tokens: usize,
-    mask_exposed: Duration,
+    /// What the last stage waited for the masks of each microbatch.
+    mask_exposed: Vec<Duration>,
 }
 
 impl RunningRequest {
@@ -40,17 +41,20 @@ impl RunningRequest {
             span: info_span!(parent: None, "request", request = request.0),
             num_prefilling: groups.len(),
             groups,
-            usage: Usage { prompt_tokens, completion_tokens: 0 },
+            usage: Usage { prompt_tokens, ..Usage::default() },
             started: Instant::now(),
             prefilled: None,
             decode_tokens: 0,
-            mask_exposed: Duration::ZERO,
+            mask_exposed: Vec::new(),
         }
     }
 
     /// Takes note of a step's tokens.
-    pub(super) fn count(&mut self, num_tokens: usize, is_first: bool) {
+    pub(super) fn count(&mut self, outcome: &StepOutcome, is_first: bool) {
+        let num_tokens = outcome.num_tokens;
         self.usage.completion_tokens += num_tokens;
+        self.usage.forced_tokens += outcome.num_forced;
+        self.usage.vetoed_tokens += outcome.num_vetoed;
         if is_first {
             self.num_prefilling -= 1;
             if self.num_prefilling == 0 {
@@ -63,7 +67,7 @@ impl RunningRequest {
 
     /// Adds what the last stage waited for the masks of a microbatch with rows of this request.
     pub(super) fn add_mask_exposed(&mut self, mask_exposed: Duration) {
-        self.mask_exposed += mask_exposed;
+        self.mask_exposed.push(mask_exposed);
     }
 
     /// Sends what became of a group; false if the caller is gone.
@@ -74,14 +78,14 @@ impl RunningRequest {
     }
 
     /// Sends the last event.
-    pub(super) fn finish(self) {
+    pub(super) fn finish(mut self) {
         let now = Instant::now();
         let prefilled = self.prefilled.unwrap_or(now);
         let timings = Timings {
             prefill: prefilled - self.started,
             decode: now - prefilled,
             decode_tokens: self.decode_tokens,
-            mask_exposed: self.mask_exposed,
+            mask_exposed: MaskExposed::of(&mut self.mask_exposed),
         };
         tracing::info!(
             parent: &self.span,

@@ -15,6 +15,8 @@ pub(super) struct Row {
     pub(super) index: usize,
     pub(super) token_ids: Vec<TokenId>,
     pub(super) score: f64,
+    /// Tokens that the constraint says must come next.
+    pub(super) forced: Vec<TokenId>,
     decoder: StreamDecoder,
     stops: StopStrings,
     shown: String,
@@ -26,6 +28,7 @@ impl Row {
             index: 0,
             token_ids: Vec::new(),
             score: 0.0,
+            forced: Vec::new(),
             decoder: tokenizer.stream(),
             stops: StopStrings::new(stop.to_vec()),
             shown: String::new(),

@@ -66,8 +66,7 @@ impl LastStage {
         for group in &*order.sampling {
             let span = group.logit_rows.clone();
             let mut logits: Vec<&mut [f32]> =
-                rows[span.clone()].iter_mut().map(Vec::as_mut_slice).collect();
-            let masks = masks.get(span).unwrap_or_default();
+                rows[span].iter_mut().map(Vec::as_mut_slice).collect();
             groups.push(self.sampler.sample(group, &mut logits, masks));
         }
         groups

@@ -9,7 +9,7 @@ use tracing::Span;
 use super::error::StageFailure;
 use crate::{
     device::{Order, Sampled},
-    masker::MaskerFailure,
+    masker::{MaskerFailure, RowFailure},
     scheduler::{GroupId, MicrobatchId},
 };
 
@@ -41,9 +41,9 @@ pub enum PipelineEvent {
     /// A mask could not be computed; the row that requires it fails at the last stage.
     MaskFailed {
         group: GroupId,
-        error: sluicegate_constraint::MatchError,
+        failure: RowFailure,
     },
-    /// The mask worker ended; nothing constrained can go on.
+    /// Masks do not reach the last stage; nothing constrained can go on.
     MaskerFailed(MaskerFailure),
     StageFailed(StageFailure),
 }

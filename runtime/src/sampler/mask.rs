@@ -1,6 +1,8 @@
 //! Masks at the last stage: stamped, and closed when in doubt.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt};
+
+use sluicegate_constraint::{CodeError, CodedMask};
 
 use crate::scheduler::GroupId;
 
@@ -29,15 +31,31 @@ pub enum MaskRule {
     Required(Stamp),
 }
 
-/// The mask of one row: a bit per token of the vocabulary, 32 to a word.
+/// The mask of one row, as it travels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MaskRow {
     pub stamp: Stamp,
-    pub words: Arc<[u32]>,
+    pub bits: MaskBits,
+}
+
+/// What a row's mask allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MaskBits {
+    Own(CodedMask),
+    /// The same as that logit row of the microbatch, which comes before this one and has its own.
+    SameAs(u32),
+}
+
+impl MaskRow {
+    /// A mask as plain words: a bit per token of the vocabulary, 32 to a word.
+    pub fn dense(stamp: Stamp, words: impl Into<Box<[u32]>>) -> Self {
+        Self { stamp, bits: MaskBits::Own(CodedMask::Dense(words.into())) }
+    }
 }
 
 /// Why a mask was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum MaskError {
     #[error("no mask came for {wanted}")]
     Missing { wanted: Stamp },
@@ -47,40 +65,59 @@ pub enum MaskError {
     WrongWidth { stamp: Stamp, wanted: usize, found: usize },
     #[error("the mask for {stamp} allows no token")]
     Empty { stamp: Stamp },
+    #[error("the mask for {stamp} is that of row {found}, which has none of its own before it")]
+    NoSuchRow { stamp: Stamp, found: u32 },
+    #[error("the mask for {stamp} cannot be read")]
+    Malformed { stamp: Stamp, source: CodeError },
 }
 
-/// Chooses the bits for a row by its rule.
+/// Decodes the bits for a row by its rule.
 ///
-/// `masks` are those that came with the microbatch, `valid` allows every real token.
+/// `masks` are those that came with the microbatch, per logit row; `row` is the one that is asked
+/// for, and `valid` allows every real token.
 ///
 /// # Errors
 /// [`MaskError`] if the row requires a mask and the right one is not there.
 pub fn resolve<'a>(
     rule: MaskRule,
-    mask: Option<&'a MaskRow>,
+    masks: &'a [Option<MaskRow>],
+    row: usize,
     valid: &'a [u32],
-) -> Result<&'a [u32], MaskError> {
-    let MaskRule::Required(wanted) = rule else { return Ok(valid) };
-    let Some(mask) = mask else { return Err(MaskError::Missing { wanted }) };
+) -> Result<Cow<'a, [u32]>, MaskError> {
+    let MaskRule::Required(wanted) = rule else { return Ok(Cow::Borrowed(valid)) };
+    let Some(Some(mask)) = masks.get(row) else { return Err(MaskError::Missing { wanted }) };
     if mask.stamp != wanted {
         return Err(MaskError::WrongStamp { wanted, found: mask.stamp });
     }
-    if mask.words.len() != valid.len() {
-        return Err(MaskError::WrongWidth {
-            stamp: wanted,
-            wanted: valid.len(),
-            found: mask.words.len(),
-        });
-    }
     // Padded logits stay closed whatever the mask says.
-    if mask.words.iter().zip(valid).all(|(word, valid)| word & valid == 0) {
-        return Err(MaskError::Empty { stamp: wanted });
+    own_bits(mask, &masks[..row])?.decode(valid).map_err(|error| match error {
+        CodeError::Width { wanted: words, found } => {
+            MaskError::WrongWidth { stamp: wanted, wanted: words, found }
+        }
+        CodeError::Empty => MaskError::Empty { stamp: wanted },
+        source => MaskError::Malformed { stamp: wanted, source },
+    })
+}
+
+/// Follows one reference to a row before; whoever is referred to has bits of its own.
+fn own_bits<'a>(
+    mask: &'a MaskRow,
+    before: &'a [Option<MaskRow>],
+) -> Result<&'a CodedMask, MaskError> {
+    let found = match &mask.bits {
+        MaskBits::Own(coded) => return Ok(coded),
+        MaskBits::SameAs(row) => *row,
+    };
+    match before.get(found as usize) {
+        Some(Some(MaskRow { bits: MaskBits::Own(coded), .. })) => Ok(coded),
+        _ => Err(MaskError::NoSuchRow { stamp: mask.stamp, found }),
     }
-    Ok(&mask.words)
 }
 
 #[cfg(test)]
 mod tests {
+    use sluicegate_constraint::Gaps;
+
     use super::*;
 
     fn stamp(step: u32, epoch: u64) -> Stamp {
@@ -89,12 +126,50 @@ mod tests {
 
     #[track_caller]
     fn check(rule: MaskRule, mask: Option<(Stamp, &[u32])>, want: &str) {
-        let mask = mask.map(|(stamp, words)| MaskRow { stamp, words: words.into() });
-        let got = match resolve(rule, mask.as_ref(), &[0b0111]) {
+        let mask = mask.map(|(stamp, words)| MaskRow::dense(stamp, words));
+        check_row(rule, &[mask], 0, want);
+    }
+
+    #[track_caller]
+    fn check_row(rule: MaskRule, masks: &[Option<MaskRow>], row: usize, want: &str) {
+        let got = match resolve(rule, masks, row, &[0b0111]) {
             Ok(words) => format!("{words:?}"),
             Err(error) => error.to_string(),
         };
         assert_eq!(got, want);
+    }
+
+    #[test]
+    fn a_mask_in_any_form_is_checked_in_the_same_way() {
+        let required = MaskRule::Required(stamp(4, 1));
+        let row = |bits| Some(MaskRow { stamp: stamp(4, 1), bits });
+        let own = |coded| row(MaskBits::Own(coded));
+        let check_own = |coded, want: &str| check_row(required, &[own(coded)], 0, want);
+        let this = "the mask for group 3 row 0 step 4 epoch 1";
+        check_own(CodedMask::All, "[7]");
+        check_own(CodedMask::Only(1), "[2]");
+        check_own(CodedMask::Only(3), &format!("{this} allows no token"));
+        check_own(CodedMask::Only(32), &format!("{this} cannot be read"));
+        let broken = CodedMask::Sparse(Gaps::from_bytes([0x80].into()));
+        check_own(broken, &format!("{this} cannot be read"));
+
+        let same = |found| row(MaskBits::SameAs(found));
+        let masks =
+            [own(CodedMask::Only(2)), None, same(0), same(1), same(2), same(5), same(9), same(0)];
+        let none =
+            |found| format!("{this} is that of row {found}, which has none of its own before it");
+        check_row(required, &masks, 2, "[4]");
+        check_row(required, &masks, 3, &none(1));
+        check_row(required, &masks, 4, &none(2));
+        check_row(required, &masks, 5, &none(5));
+        check_row(required, &masks, 6, &none(9));
+        check_row(required, &masks, 7, "[4]");
+        check_row(required, &masks, 8, "no mask came for group 3 row 0 step 4 epoch 1");
+        // Another row's bits under this row's own stamp only.
+        let stale = Some(MaskRow { stamp: stamp(3, 1), bits: MaskBits::SameAs(0) });
+        let wrong = "the mask is for group 3 row 0 step 3 epoch 1, \
+                     wanted one for group 3 row 0 step 4 epoch 1";
+        check_row(required, &[own(CodedMask::All), stale], 1, wrong);
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub mod params;
 pub mod row;
 pub mod sample;
 
-pub use mask::{MaskError, MaskRow, MaskRule, Stamp};
+pub use mask::{MaskBits, MaskError, MaskRow, MaskRule, Stamp};
 pub use order::{GroupSampling, RandomKey, RowSampling, TokenCount};
 pub use params::{Method, Multinomial, Penalties, SamplingParams};
 pub use sample::{Choice, GroupChoices, RowError, Sampler};

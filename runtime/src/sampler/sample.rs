@@ -56,7 +56,7 @@ impl Sampler {
     /// Samples one group.
     ///
     /// `logits`: one slice `[vocab]` per row of the group, changed by penalties. `masks`: what came
-    /// for each of these rows.
+    /// for the microbatch, per logit row.
     pub fn sample(
         &self,
         order: &GroupSampling,
@@ -128,10 +128,8 @@ impl Sampler {
         masks: &[Option<MaskRow>],
     ) -> Result<Distribution, RowError> {
         let row = &order.rows[row_idx];
-        let mask = masks.get(row_idx).and_then(Option::as_ref);
-        let words = mask::resolve(row.mask, mask, &self.valid)?;
-        let words: Vec<u32> =
-            words.iter().zip(&*self.valid).map(|(word, valid)| word & valid).collect();
+        let logit_row = order.logit_rows.start + row_idx;
+        let words = mask::resolve(row.mask, masks, logit_row, &self.valid)?;
         Ok(Distribution::new(logits, &words, &order.params, row))
     }
 }

@@ -1,0 +1,81 @@
+//! Values of Rust types: a character, three different ones, the likeliest moods.
+//!
+//! `cargo run --release -p sluicegate-examples --bin typed`
+
+use std::io::Write;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use sluicegate_model::{
+    chat::Message,
+    open::Model,
+    profile::{ElementBytes, ModelProfile},
+    source::{Bar, ModelSource},
+    units::Bytes,
+};
+use sluicegate_runtime::{
+    Engine,
+    placement::{self, Cluster, Policy},
+};
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Class {
+    Wizard,
+    Warrior,
+    Thief,
+}
+
+/// The schema, and so what the model may write, is made of this.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "it is printed as a whole")]
+struct Character {
+    #[schemars(length(min = 1, max = 30))]
+    name: String,
+    class: Class,
+    age: u8,
+    #[schemars(length(max = 3), inner(length(min = 1, max = 20)))]
+    inventory: Vec<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+enum Mood {
+    Cheerful,
+    Gloomy,
+    Furious,
+}
+
+fn main() -> anyhow::Result<()> {
+    let engine = engine()?;
+    let prompt = |text: &str| vec![Message::new("user", text)];
+    let mut stdout = std::io::stdout().lock();
+
+    let character = engine.json::<Character>(prompt("Describe a wizard.")).run()?;
+    writeln!(stdout, "{character:#?}\n")?;
+
+    // Several samples are drawn at random. One that was cut does not cost the others.
+    let question = prompt("Describe a thief.");
+    for answer in engine.json::<Character>(question).samples(3).seed(7).answers()? {
+        match answer {
+            Ok(answer) => writeln!(stdout, "{:?}", answer.value)?,
+            Err(error) => writeln!(stdout, "no character: {error}")?,
+        }
+    }
+
+    // Beams come best first.
+    let moods = engine.choose::<Mood>(prompt("How does it feel to lose?")).beams(3).run()?;
+    writeln!(stdout, "\n{moods:?}")?;
+    Ok(())
+}
+
+fn engine() -> anyhow::Result<Engine> {
+    let files = ModelSource::parse("smollm2")?.resolve(&Bar::default())?;
+    let model = Model::open(&files)?;
+    let stored = |id| model.weights.stored(id).map(|stored| Bytes(stored.bytes.len() as u64));
+    let profile = ModelProfile::new(&model.config, stored, ElementBytes::default());
+    let cluster = Cluster::logical_cpus(2, Bytes(1 << 30));
+    let policy = Policy { batch: 3, ..Policy::default() };
+    let plan = placement::plan(&profile, &cluster, &policy)?;
+    Ok(Engine::builder(model, plan).build()?)
+}

@@ -1,0 +1,65 @@
+//! What masks were, and how tokens were taken under them.
+
+use std::fmt;
+
+use serde::Serialize;
+use sluicegate_constraint::MaskKind;
+
+use super::masks::Masks;
+use crate::sampler::{MaskBits, MaskRow};
+
+/// Rows of masks by their form on the link, and tokens that were not simply sampled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct MaskCounts {
+    /// Every token allowed.
+    pub all: u64,
+    /// One token allowed.
+    pub only: u64,
+    /// A list of what is allowed.
+    pub sparse: u64,
+    /// A list of what is not.
+    pub denied: u64,
+    /// A bit per token.
+    pub dense: u64,
+    /// The same as another row of the microbatch.
+    pub same: u64,
+    /// Tokens that a constraint left no choice about, of those that were taken.
+    pub forced_tokens: u64,
+    /// Tokens that were sampled and not taken, since no valid output began with them.
+    pub vetoed_tokens: u64,
+}
+
+impl MaskCounts {
+    pub(super) fn add(&mut self, masks: &Masks) {
+        for MaskRow { bits, .. } in masks.rows.iter().flatten() {
+            *match bits {
+                MaskBits::SameAs(_) => &mut self.same,
+                MaskBits::Own(coded) => match coded.kind() {
+                    MaskKind::All => &mut self.all,
+                    MaskKind::Only => &mut self.only,
+                    MaskKind::Sparse => &mut self.sparse,
+                    MaskKind::Denied => &mut self.denied,
+                    MaskKind::Dense => &mut self.dense,
+                },
+            } += 1;
+        }
+    }
+
+    /// Rows that had a mask.
+    pub fn num_rows(&self) -> u64 {
+        self.all + self.only + self.sparse + self.denied + self.dense + self.same
+    }
+}
+
+/// One line, without its end.
+impl fmt::Display for MaskCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { all, only, sparse, denied, dense, same, forced_tokens, vetoed_tokens } = self;
+        write!(
+            f,
+            "{} masks: {all} all, {only} only, {sparse} sparse, {denied} denied, {dense} dense, \
+             {same} the same; {forced_tokens} tokens forced, {vetoed_tokens} vetoed",
+            self.num_rows()
+        )
+    }
+}

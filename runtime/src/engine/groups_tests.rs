@@ -1,0 +1,162 @@
+//! What becomes of a group's rows when its constraint forces or vetoes tokens.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use sluicegate_constraint::{Compiler, Spec};
+use sluicegate_model::{tokenizer::Tokenizer, units::TokenId};
+
+use super::{
+    admission::AdmittedRequest, error::GenerationError, groups::RunningGroup, step::StepOutcome,
+};
+use crate::{
+    masker::{Advanced, AdvancedRows, RowFailure},
+    request::RequestId,
+    sampler::{Choice, Method, Penalties, SamplingParams},
+    scheduler::Child,
+    stream::FinishReason,
+    vocabulary,
+};
+
+const EOS: TokenId = 5;
+
+/// Letters `a` to `e`, and an end token.
+fn tokenizer() -> Tokenizer {
+    let byte_level = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
+                            "use_regex": true});
+    let tokenizer = json!({
+        "version": "1.0", "truncation": null, "padding": null,
+        "added_tokens": [{"id": EOS, "content": "<end>", "single_word": false, "lstrip": false,
+                          "rstrip": false, "normalized": false, "special": true}],
+        "normalizer": null, "pre_tokenizer": byte_level, "post_processor": null,
+        "decoder": byte_level,
+        "model": {"type": "BPE", "dropout": null, "unk_token": null,
+                  "continuing_subword_prefix": null, "end_of_word_suffix": null,
+                  "fuse_unk": false, "byte_fallback": false,
+                  "vocab": {"a": 0, "b": 1, "c": 2, "d": 3, "e": 4}, "merges": []},
+    });
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    let ends = json!({ "eos_token_id": EOS }).to_string();
+    std::fs::write(folder.path().join("generation_config.json"), ends).unwrap();
+    Tokenizer::from_directory(folder.path()).unwrap()
+}
+
+/// A group of one row that has generated nothing.
+fn group(method: Method, samples: usize) -> RunningGroup {
+    let tokenizer = tokenizer();
+    let compiler = Compiler::new(Arc::new(vocabulary::of(&tokenizer, 6).unwrap())).unwrap();
+    let params = SamplingParams {
+        method,
+        penalties: Penalties::default(),
+        min_tokens: 0,
+        ignore_eos: false,
+        eos: vec![EOS],
+    };
+    let admitted = AdmittedRequest {
+        prompts: vec![vec![0]],
+        constraint: Some(compiler.compile(&Spec::Regex("[a-e]*".to_owned())).unwrap()),
+        params: Arc::new(params),
+        samples,
+        max_tokens: 100,
+        stop: Vec::new(),
+        seed: 0,
+    };
+    RunningGroup::new(RequestId(1), 0, Arc::new(admitted), &tokenizer)
+}
+
+fn taken(token: TokenId) -> Advanced {
+    Advanced { token, is_finished: false, is_vetoed: false, forced: Vec::new() }
+}
+
+fn vetoed(instead: TokenId) -> Advanced {
+    Advanced { is_vetoed: true, ..taken(instead) }
+}
+
+fn choice(parent: usize, token: TokenId, log_probability: f64) -> Choice {
+    Choice { parent, token, log_probability }
+}
+
+/// Takes a step in which the matchers answer so.
+#[track_caller]
+fn step(group: &mut RunningGroup, choices: &[Choice], answers: &[Advanced]) -> StepOutcome {
+    let answers: AdvancedRows = answers.iter().cloned().map(Ok).collect();
+    group.take(choices, &mut |_| Ok(answers.clone())).unwrap()
+}
+
+fn children(outcome: &StepOutcome) -> Vec<(usize, TokenId)> {
+    outcome.children.iter().map(|Child { parent, token }| (*parent, *token)).collect()
+}
+
+#[test]
+fn a_vetoed_token_leaves_no_trace_but_its_count() {
+    let mut group = group(Method::Greedy, 1);
+    let outcome = step(&mut group, &[choice(0, 0, -1.0)], &[vetoed(1)]);
+    assert_eq!(children(&outcome), [(0, 1)]);
+    assert_eq!((outcome.num_tokens, outcome.num_vetoed, outcome.num_forced), (1, 1, 0));
+    assert_eq!(outcome.texts[0].1, "b");
+    let last = Advanced { is_finished: true, ..vetoed(2) };
+    let mut outcome = step(&mut group, &[choice(0, 3, -1.0)], &[last]);
+    let output = outcome.outputs.remove(0);
+    assert_eq!((&output.text[..], &output.token_ids[..]), ("bc", &[1, 2][..]));
+    assert_eq!(output.finish_reason, FinishReason::Constraint);
+    assert!(outcome.children.is_empty());
+}
+
+#[test]
+fn an_end_token_can_be_vetoed_and_can_be_what_is_taken_instead() {
+    let mut vetoing = group(Method::Greedy, 1);
+    let outcome = step(&mut vetoing, &[choice(0, EOS, 0.0)], &[vetoed(4)]);
+    assert_eq!((children(&outcome), outcome.outputs.len()), (vec![(0, 4)], 0));
+    let end = Advanced { is_finished: true, ..vetoed(EOS) };
+    let mut outcome = step(&mut vetoing, &[choice(0, 0, 0.0)], &[end]);
+    let output = outcome.outputs.remove(0);
+    assert_eq!((&output.text[..], output.finish_reason), ("e", FinishReason::EndToken));
+    assert_eq!(output.token_ids, [4]);
+}
+
+#[test]
+fn forced_tokens_are_counted_when_they_come() {
+    let mut group = group(Method::Greedy, 1);
+    let forcing = Advanced { forced: vec![1, 2], ..taken(0) };
+    assert_eq!(step(&mut group, &[choice(0, 0, 0.0)], &[forcing]).num_forced, 0);
+    let next = Advanced { forced: vec![2], ..taken(1) };
+    assert_eq!(step(&mut group, &[choice(0, 1, 0.0)], &[next]).num_forced, 1);
+    // Another one came: whatever was known is not counted on.
+    assert_eq!(step(&mut group, &[choice(0, 3, 0.0)], &[vetoed(3)]).num_forced, 0);
+    assert_eq!(step(&mut group, &[choice(0, 2, 0.0)], &[taken(2)]).num_forced, 0);
+}
+
+#[test]
+fn a_vetoed_beam_makes_room_for_the_others_while_there_are_enough() {
+    let choices = [choice(0, 0, -1.0), choice(0, 1, -2.0), choice(0, 2, -3.0)];
+    let check = |samples, answers: &[Advanced], want: &[(usize, TokenId)], kept: &[usize]| {
+        let mut group = group(Method::Beam { width: 3 }, samples);
+        let outcome = step(&mut group, &choices, answers);
+        assert_eq!((children(&outcome), &outcome.kept_matchers[..]), (want.to_vec(), kept));
+        let num_vetoed = answers.iter().filter(|answer| answer.is_vetoed).count();
+        assert_eq!((outcome.num_vetoed, outcome.num_tokens), (num_vetoed, want.len()));
+    };
+    check(1, &[taken(0), taken(1), taken(2)], &[(0, 0), (0, 1), (0, 2)], &[0, 1, 2]);
+    check(1, &[vetoed(4), taken(1), taken(2)], &[(0, 1), (0, 2)], &[1, 2]);
+    // One is wanted, and the best of the vetoed ones stays; of those that became equal, one.
+    check(1, &[vetoed(4), vetoed(3), vetoed(4)], &[(0, 4)], &[0]);
+    check(3, &[vetoed(4), vetoed(3), vetoed(4)], &[(0, 4), (0, 3)], &[0, 1]);
+    check(3, &[vetoed(1), taken(1), vetoed(3)], &[(0, 1), (0, 3)], &[1, 2]);
+}
+
+#[test]
+fn a_matcher_that_fails_or_says_nothing_ends_the_request() {
+    let choices = [choice(0, 0, 0.0)];
+    let fail = |answers: AdvancedRows| {
+        let mut group = group(Method::Greedy, 1);
+        group.take(&choices, &mut |_| Ok(answers.clone())).unwrap_err()
+    };
+    let error = fail(Vec::new());
+    assert!(matches!(error, GenerationError::MaskWorker { prompt: 0, .. }), "{error}");
+    let limit = std::time::Duration::from_secs(1);
+    let error = fail(vec![Err(RowFailure::Deadline { limit })]);
+    assert_eq!(error.to_string(), "a mask for prompt 0 took longer than 1s");
+    let error = fail(vec![Err(RowFailure::Panicked { message: "why".into() })]);
+    assert_eq!(error.to_string(), "the mask worker that had prompt 0 failed: why");
+}

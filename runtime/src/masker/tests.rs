@@ -1,0 +1,209 @@
+//! The workers alone: no stage, no engine.
+
+use std::sync::LazyLock;
+
+use crossbeam_channel::Receiver;
+use sluicegate_constraint::{
+    CodedMask, Compiler, MatchError, Matcher, Spec, TokenBytes, Vocab, VocabSource,
+};
+use sluicegate_model::placed::{DeviceId, Placed, Site};
+
+use super::{watch::Ending, worker::Command, *};
+use crate::{
+    device::{Devices, Ledger, Masks},
+    placement::StageId,
+    sampler::{MaskBits, MaskRow},
+};
+
+const EOS: TokenId = 256;
+
+/// All bytes and an end token.
+static COMPILER: LazyLock<Compiler> = LazyLock::new(|| {
+    let mut tokens: Vec<_> = (0..=255).map(|byte| TokenBytes::Text(vec![byte])).collect();
+    tokens.push(TokenBytes::Special("<eos>".to_owned()));
+    let vocab = Vocab::new(VocabSource { tokens, eos: vec![EOS], num_logits: 257 }, None);
+    Compiler::new(Arc::new(vocab.unwrap())).unwrap()
+});
+
+struct Bench {
+    masker: Masker,
+    masks: Receiver<Placed<Masks>>,
+    events: Receiver<PipelineEvent>,
+    ledger: Ledger,
+    next: u64,
+}
+
+impl Bench {
+    fn new(num_workers: usize, deadline: Duration) -> Self {
+        let (mask_sender, masks) = unbounded();
+        let (event_sender, events) = unbounded();
+        let ledger = Ledger::default();
+        let outlet = MaskerOutlet {
+            links: Arc::new(Links::new(&[], &Devices::default(), ledger.clone())),
+            last_stage: Endpoint::Stage(StageId(0)),
+            masks: mask_sender,
+            events: event_sender,
+            num_words: 9,
+        };
+        let num_workers = NonZero::new(num_workers).unwrap();
+        let masker = Masker::start(outlet, MaskerConfig { num_workers, deadline }).unwrap();
+        Self { masker, masks, events, ledger, next: 0 }
+    }
+
+    fn open(&mut self, group: u64, regex: &str) {
+        let compiled = COMPILER.compile(&Spec::Regex(regex.to_owned())).unwrap();
+        self.masker.open(GroupId(group), compiled, 1_000);
+    }
+
+    /// The masks of one microbatch with one row of each group.
+    fn fill(&mut self, groups: &[u64]) -> Vec<Option<MaskRow>> {
+        self.next += 1;
+        let stamp = |group: &u64| Stamp { group: GroupId(*group), row: 0, step: 0, epoch: 0 };
+        let stamps: Vec<Option<Stamp>> = groups.iter().map(|group| Some(stamp(group))).collect();
+        self.masker.fill(MicrobatchId(self.next), &stamps);
+        let masks = self.masks.recv().unwrap();
+        let site = Site { operation: "test", unit: None, with: "test", device: DeviceId::Host };
+        let masks = masks.take(&site).unwrap();
+        assert_eq!(masks.microbatch, MicrobatchId(self.next));
+        masks.rows
+    }
+
+    fn advance(&self, group: u64, byte: u8) -> Result<Advanced, RowFailure> {
+        let children = vec![Child { parent: 0, token: byte.into() }];
+        self.masker.advance(GroupId(group), children).unwrap().remove(0)
+    }
+}
+
+fn bits(rows: &[Option<MaskRow>]) -> Vec<Option<MaskBits>> {
+    rows.iter().map(|row| row.as_ref().map(|row| row.bits.clone())).collect()
+}
+
+const LONG: Duration = Duration::from_mins(10);
+
+#[test]
+fn groups_are_spread_over_workers_and_their_masks_come_together() {
+    let mut bench = Bench::new(3, LONG);
+    for group in 0..7 {
+        bench.open(group, "[a-y]x?");
+    }
+    let loads: Vec<usize> = bench.masker.workers.iter().map(|worker| worker.num_groups).collect();
+    assert_eq!(loads, [3, 2, 2]);
+    let rows = bench.fill(&[0, 1, 2, 3, 4, 5, 6]);
+    let MaskBits::Own(first) = &rows[0].as_ref().unwrap().bits else { panic!("it is whole") };
+    let words = first.decode(&[u32::MAX; 9]).unwrap();
+    assert_eq!(words.iter().map(|word| word.count_ones()).sum::<u32>(), 25);
+    // Equal rows are equal, whichever worker they are from.
+    assert!(bits(&rows)[1..].iter().all(|bits| *bits == Some(MaskBits::SameAs(0))));
+    for group in [0, 3, 6] {
+        bench.masker.close(GroupId(group));
+    }
+    bench.open(7, "a");
+    assert_eq!(bench.masker.workers[0].num_groups, 1);
+    let counts = bench.ledger.masks();
+    assert_eq!((counts.num_rows(), counts.same, counts.sparse), (7, 6, 1));
+}
+
+#[test]
+fn rows_advance_fork_and_say_what_became_of_them() {
+    let mut bench = Bench::new(2, LONG);
+    bench.open(1, "ab|ac");
+    let next = Advanced { token: 97, is_finished: false, is_vetoed: false, forced: Vec::new() };
+    assert_eq!(bench.advance(1, b'a').unwrap(), next);
+    let children = |tokens: &[u8]| {
+        tokens.iter().map(|token| Child { parent: 0, token: (*token).into() }).collect()
+    };
+    let forked = bench.masker.advance(GroupId(1), children(b"bcx")).unwrap();
+    assert!(forked[0].as_ref().unwrap().is_finished && forked[1].as_ref().unwrap().is_finished);
+    let refused = MatchError::NotAllowed { token: 120, num_tokens: 1 };
+    assert_eq!(forked[2], Err(RowFailure::Match(refused)));
+    bench.masker.keep(GroupId(1), vec![1]);
+    let rows = bench.fill(&[1]);
+    let row = rows[0].as_ref().unwrap();
+    assert_eq!((row.stamp.step, &row.bits), (2, &MaskBits::Own(CodedMask::Only(EOS))));
+    // Nobody knows this group: its mask is missing, and the message comes all the same.
+    assert_eq!(bench.fill(&[9]), [None]);
+    assert!(bench.masker.advance(GroupId(9), children(b"a")).is_none());
+}
+
+#[test]
+fn a_worker_that_panics_loses_its_groups_and_no_others() {
+    let mut bench = Bench::new(2, LONG);
+    bench.open(1, "[a-z]+");
+    bench.open(2, "[a-z]+");
+    bench.masker.workers[0].send(Command::Panic);
+    let rows = bench.fill(&[1, 2]);
+    assert!(rows[0].is_none() && rows[1].is_some());
+    let event = bench.events.recv().unwrap();
+    let PipelineEvent::MaskFailed { group: GroupId(1), failure } = event else {
+        panic!("{event:?}");
+    };
+    let want = RowFailure::Panicked { message: "as a test asked".into() };
+    assert_eq!(failure, want);
+    assert_eq!(bench.advance(1, b'a'), Err(want));
+    assert!(bench.advance(2, b'a').is_ok());
+    // The worker itself goes on.
+    bench.masker.close(GroupId(1));
+    bench.open(3, "[a-z]+");
+    assert_eq!(bench.masker.groups[&GroupId(3)], 0);
+    assert!(bench.fill(&[3])[0].is_some() && bench.advance(3, b'z').is_ok());
+}
+
+fn letters() -> Compiled {
+    COMPILER.compile(&Spec::Regex("[a-z]+".to_owned())).unwrap()
+}
+
+/// Works until it is told to stop.
+fn forever(matcher: &mut Matcher) -> MatchError {
+    loop {
+        if let Err(error) = matcher.mask() {
+            return error;
+        }
+    }
+}
+
+#[test]
+fn a_mask_that_takes_too_long_fails_its_row_and_the_worker_goes_on() {
+    let watch = Arc::new(Watch::default());
+    let watchdog = Watchdog::start(vec![Arc::clone(&watch)], Duration::from_millis(5)).unwrap();
+    watchdog.wake();
+    let compiled = letters();
+    let mut matcher = compiled.matcher_on(0);
+    let handle = matcher.cancel_handle();
+    // That it comes back at all is what is tested.
+    let (error, ending) = watch.run(GroupId(1), handle, || forever(&mut matcher));
+    assert_eq!(error, Some(MatchError::Cancelled { num_tokens: 0 }));
+    assert_eq!(ending, Ending::Late);
+    // Another matcher on the same worker, and lexer, is none the worse.
+    let mut other = compiled.matcher_on(0);
+    let handle = other.cancel_handle();
+    let (mask, _) = watch.run(GroupId(2), handle, || other.mask());
+    assert!(mask.unwrap().is_ok());
+}
+
+#[test]
+fn work_for_a_group_that_is_closed_ends_and_none_is_begun() {
+    let watch = Watch::default();
+    let compiled = letters();
+    let mut matcher = compiled.matcher_on(0);
+    let handle = matcher.cancel_handle();
+    let (begun, has_begun) = bounded::<()>(1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            has_begun.recv().unwrap();
+            watch.leave(GroupId(1));
+        });
+        let (error, ending) = watch.run(GroupId(1), handle, || {
+            begun.send(()).unwrap();
+            forever(&mut matcher)
+        });
+        assert_eq!(error, Some(MatchError::Cancelled { num_tokens: 0 }));
+        assert_eq!(ending, Ending::InTime);
+    });
+    let idle = compiled.matcher_on(0).cancel_handle();
+    let unwanted = (None::<()>, Ending::Unwanted);
+    assert_eq!(watch.run(GroupId(1), idle.clone(), || panic!("it is leaving")), unwanted);
+    watch.left(GroupId(1));
+    assert_eq!(watch.run(GroupId(1), idle.clone(), || ()), (Some(()), Ending::InTime));
+    watch.leave_all();
+    assert_eq!(watch.run(GroupId(2), idle, || panic!("all are leaving")), unwanted);
+}

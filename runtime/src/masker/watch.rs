@@ -1,0 +1,172 @@
+//! Ends what takes too long, and what nobody wants any more.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use sluicegate_constraint::CancelHandle;
+
+use crate::scheduler::GroupId;
+
+/// Looks at a worker this often within a deadline, but not more often than the shortest pause.
+const LOOKS_PER_DEADLINE: u32 = 8;
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+
+/// What a worker is doing, for those who may have to end it.
+#[derive(Default)]
+pub(super) struct Watch {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    running: Option<Running>,
+    /// Groups whose close is on its way to the worker.
+    leaving: HashSet<GroupId>,
+    is_leaving_all: bool,
+}
+
+struct Running {
+    group: GroupId,
+    handle: CancelHandle,
+    started: Instant,
+    is_late: bool,
+}
+
+/// How a piece of work ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    InTime,
+    /// It was cancelled for the time that it took.
+    Late,
+    /// It was not begun: its group is leaving.
+    Unwanted,
+}
+
+impl Watch {
+    /// Does a group's work where others can end it through `handle`.
+    pub(super) fn run<T>(
+        &self,
+        group: GroupId,
+        handle: CancelHandle,
+        work: impl FnOnce() -> T,
+    ) -> (Option<T>, Ending) {
+        {
+            let mut state = self.lock();
+            if state.is_leaving_all || state.leaving.contains(&group) {
+                return (None, Ending::Unwanted);
+            }
+            state.running =
+                Some(Running { group, handle, started: Instant::now(), is_late: false });
+        }
+        let result = work();
+        let running = self.lock().running.take();
+        let is_late = running.is_some_and(|running| running.is_late);
+        (Some(result), if is_late { Ending::Late } else { Ending::InTime })
+    }
+
+    /// Ends what runs for a group, and what would begin for it before [`Watch::left`].
+    pub(super) fn leave(&self, group: GroupId) {
+        let mut state = self.lock();
+        state.leaving.insert(group);
+        if let Some(running) = state.running.as_ref().filter(|running| running.group == group) {
+            running.handle.cancel();
+        }
+    }
+
+    /// Takes note that the worker has dropped a group.
+    pub(super) fn left(&self, group: GroupId) {
+        self.lock().leaving.remove(&group);
+    }
+
+    /// Ends everything.
+    pub(super) fn leave_all(&self) {
+        let mut state = self.lock();
+        state.is_leaving_all = true;
+        if let Some(running) = &state.running {
+            running.handle.cancel();
+        }
+    }
+
+    /// Ends what has run for longer than `limit`.
+    fn check(&self, limit: Duration) {
+        if let Some(running) = &mut self.lock().running
+            && running.started.elapsed() > limit
+        {
+            running.is_late = true;
+            running.handle.cancel();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The thread that looks at the clock for all workers. It sleeps while there is nothing to watch.
+pub(super) struct Watchdog {
+    signals: Option<Sender<Signal>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Signal {
+    Wake,
+    Rest,
+}
+
+impl Watchdog {
+    pub(super) fn start(watches: Vec<Arc<Watch>>, limit: Duration) -> std::io::Result<Self> {
+        let (signals, inbox) = unbounded();
+        let thread = std::thread::Builder::new()
+            .name("sluicegate-mask-watchdog".to_owned())
+            .spawn(move || watch_all(&watches, limit, &inbox))?;
+        Ok(Self { signals: Some(signals), thread: Some(thread) })
+    }
+
+    /// There is something to watch.
+    pub(super) fn wake(&self) {
+        self.send(Signal::Wake);
+    }
+
+    /// There is nothing to watch.
+    pub(super) fn rest(&self) {
+        self.send(Signal::Rest);
+    }
+
+    fn send(&self, signal: Signal) {
+        if let Some(signals) = &self.signals {
+            let _ = signals.send(signal);
+        }
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.signals = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn watch_all(watches: &[Arc<Watch>], limit: Duration, inbox: &Receiver<Signal>) {
+    let pause = (limit / LOOKS_PER_DEADLINE).max(SHORTEST_PAUSE);
+    let mut is_awake = false;
+    loop {
+        let signal = if is_awake {
+            inbox.recv_timeout(pause)
+        } else {
+            inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        };
+        match signal {
+            Ok(signal) => is_awake = signal == Signal::Wake,
+            Err(RecvTimeoutError::Timeout) => watches.iter().for_each(|watch| watch.check(limit)),
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
