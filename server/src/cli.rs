@@ -1,14 +1,19 @@
 //! What may be said on the command line, and its help.
 
+mod maskbench;
 mod plan;
+mod schema;
 mod switches;
 
 use std::{num::NonZero, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use sluicegate_constraint::Format;
 use sluicegate_runtime::device::DeviceSelector;
 
+pub(crate) use maskbench::{JsonFormArgs, MaskbenchArgs};
 pub(crate) use plan::{Goal, PlanArgs};
+pub(crate) use schema::{SchemaCheckArgs, SchemaCommand};
 pub(crate) use switches::{PromptForm, Streaming};
 
 use crate::{layers::StageLayers, memory::MemoryCaps};
@@ -27,6 +32,10 @@ pub(crate) enum Command {
     Generate(Box<GenerateArgs>),
     #[command(after_long_help = plan::AFTER_PLAN)]
     Plan(Box<PlanArgs>),
+    #[command(after_long_help = maskbench::AFTER_MASKBENCH)]
+    Maskbench(Box<MaskbenchArgs>),
+    #[command(subcommand)]
+    Schema(SchemaCommand),
 }
 
 const AFTER_GENERATE: &str = "\
@@ -111,14 +120,31 @@ pub(crate) struct ModelArgs {
 #[command(next_help_heading = "Constraint")]
 pub(crate) struct ConstraintArgs {
     /// Only JSON that this JSON Schema allows: a file, or the schema itself if it starts with `{`
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["regex", "choice"])]
+    #[arg(long, value_name = "FILE", group = "constraint")]
     pub(crate) schema: Option<String>,
+    /// Only a JSON object
+    #[arg(long, group = "constraint")]
+    pub(crate) json_object: bool,
     /// Only text that this regular expression matches as a whole (Rust syntax)
-    #[arg(long, allow_hyphen_values = true, conflicts_with = "choice")]
+    #[arg(long, allow_hyphen_values = true, group = "constraint")]
     pub(crate) regex: Option<String>,
     /// Only one of these texts; repeat the option for each (a comma is part of the text)
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", group = "constraint")]
     pub(crate) choice: Vec<String>,
+    /// Only text of this shape: int, float, bool, date, time, datetime, uuid, email, ipv4, ipv6, uri
+    #[arg(long, value_name = "NAME", group = "constraint")]
+    pub(crate) format: Option<Format>,
+    /// Only text of the grammar in this file, in llguidance's dialect of Lark
+    #[arg(long, value_name = "FILE", group = "constraint")]
+    pub(crate) lark: Option<PathBuf>,
+    /// Only text of the grammar in this file, in llama.cpp's notation
+    #[arg(long, value_name = "FILE", group = "constraint")]
+    pub(crate) gbnf: Option<PathBuf>,
+    /// Text with tagged, constrained parts, as the JSON in this file says in xgrammar's form
+    #[arg(long, value_name = "FILE", group = "constraint")]
+    pub(crate) structural_tag: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) json_form: JsonFormArgs,
 }
 
 /// When an output ends.
@@ -221,7 +247,7 @@ pub(crate) fn parse_generate(given: &[&str]) -> GenerateArgs {
     let given = ["sluicegate", "generate", "x"].iter().chain(given);
     match Cli::try_parse_from(given).expect("the arguments parse").command {
         Command::Generate(args) => *args,
-        Command::Plan(_) => panic!("generate was asked for"),
+        _ => panic!("generate was asked for"),
     }
 }
 

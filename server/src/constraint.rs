@@ -1,6 +1,6 @@
-//! `--schema`, `--regex` and `--choice`, made into a specification.
+//! `--schema`, `--regex`, `--choice` and their like, made into a specification.
 
-use std::{fs::File, io::Read};
+use std::{fs::File, io::Read, path::Path};
 
 use anyhow::{Context, anyhow};
 use serde_json::Value;
@@ -17,31 +17,89 @@ impl ConstraintArgs {
     /// # Errors
     /// If the schema cannot be read or is no JSON; says in which file, line and column.
     pub(crate) fn spec(&self) -> Result<Spec, CliError> {
+        let options = self.json_form.options();
         if let Some(schema) = &self.schema {
-            return read_schema(schema).map(Spec::JsonSchema).map_err(CliError::usage);
+            let schema = read_schema(schema).map_err(CliError::usage)?;
+            return Ok(Spec::Json { schema, options });
         }
-        if let Some(regex) = &self.regex {
-            return Ok(Spec::Regex(regex.clone()));
+        if let Some(tag) = &self.structural_tag {
+            let (place, text) = read("--structural-tag", tag)?;
+            return parse(&place, text.as_bytes())
+                .map(Spec::StructuralTag)
+                .map_err(CliError::usage);
         }
-        if self.choice.is_empty() { Ok(Spec::Text) } else { Ok(Spec::Choice(self.choice.clone())) }
+        if let Some(lark) = &self.lark {
+            return read("--lark", lark).map(|(_, text)| Spec::Lark(text));
+        }
+        if let Some(gbnf) = &self.gbnf {
+            return read("--gbnf", gbnf).map(|(_, text)| Spec::Gbnf(text));
+        }
+        Ok(match (&self.regex, self.format) {
+            (Some(regex), _) => Spec::Regex(regex.clone()),
+            (None, Some(format)) => Spec::Format(format),
+            (None, None) if self.json_object => {
+                Spec::Json { schema: serde_json::json!({ "type": "object" }), options }
+            }
+            (None, None) if self.choice.is_empty() => Spec::Text,
+            (None, None) => Spec::Choice(self.choice.clone()),
+        })
     }
 
     /// Which argument the constraint came from, for messages.
     pub(crate) fn place(&self) -> String {
         match &self.schema {
-            Some(schema) if is_inline(schema) => "--schema".to_owned(),
-            Some(file) => format!("--schema {file}"),
+            Some(schema) => schema_place(schema),
+            None => self.other_place(),
+        }
+    }
+
+    fn other_place(&self) -> String {
+        let files = [
+            ("--lark", &self.lark),
+            ("--gbnf", &self.gbnf),
+            ("--structural-tag", &self.structural_tag),
+        ];
+        let file = files.into_iter().find_map(|(name, file)| Some((name, file.as_ref()?)));
+        match file {
+            Some((name, file)) => format!("{name} {}", file.display()),
             None if self.regex.is_some() => "--regex".to_owned(),
+            None if self.format.is_some() => "--format".to_owned(),
+            None if self.json_object => "--json-object".to_owned(),
             None => "--choice".to_owned(),
         }
     }
+}
+
+/// Which argument a schema came from, for messages.
+pub(crate) fn schema_place(schema: &str) -> String {
+    if is_inline(schema) { "--schema".to_owned() } else { format!("--schema {schema}") }
+}
+
+/// Reads a grammar's file; also says where it came from.
+fn read(name: &str, file: &Path) -> Result<(String, String), CliError> {
+    let place = format!("{name} {}", file.display());
+    let mut text = String::new();
+    let read = File::open(file)
+        .and_then(|opened| opened.take(MAX_SCHEMA_BYTES + 1).read_to_string(&mut text));
+    read.with_context(|| format!("{name}: cannot read {}; wanted a text file", file.display()))
+        .map_err(CliError::usage)?;
+    if text.len() as u64 > MAX_SCHEMA_BYTES {
+        let error =
+            anyhow!("{place}: larger than {MAX_SCHEMA_BYTES} bytes, the most for a grammar");
+        return Err(CliError::usage(error));
+    }
+    Ok((place, text))
 }
 
 fn is_inline(schema: &str) -> bool {
     schema.trim_start().starts_with('{')
 }
 
-fn read_schema(schema: &str) -> anyhow::Result<Value> {
+/// Reads `--schema`: a file, or JSON.
+///
+/// # Errors
+/// Says in which file, line and column.
+pub(crate) fn read_schema(schema: &str) -> anyhow::Result<Value> {
     if is_inline(schema) {
         return parse("--schema", schema.as_bytes());
     }

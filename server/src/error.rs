@@ -17,6 +17,8 @@ pub(crate) enum CliError {
     Failed(anyhow::Error),
     /// Whoever read stdout has gone; nothing is wrong.
     OutputClosed,
+    /// The answer is no, and has been printed: exit code 1.
+    Refused,
 }
 
 impl CliError {
@@ -39,6 +41,7 @@ impl CliError {
             Self::Usage(error) => (error, 2),
             Self::Failed(error) => (error, 1),
             Self::OutputClosed => return ExitCode::SUCCESS,
+            Self::Refused => return ExitCode::from(1),
         };
         complain(&chain(&error));
         ExitCode::from(code)

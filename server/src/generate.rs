@@ -50,6 +50,7 @@ pub(crate) fn run(args: &GenerateArgs, started: Instant) -> Result<(), CliError>
             load,
             completion: &completion,
             ledger: engine.ledger().entries(),
+            masks: engine.ledger().masks(),
         };
         print_json(&Report::new(run))?;
     }

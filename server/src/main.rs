@@ -6,8 +6,11 @@ mod cli;
 mod cluster;
 mod constraint;
 mod error;
+mod facts;
 mod generate;
+mod judge;
 mod layers;
+mod maskbench;
 mod memory;
 mod place;
 mod plan;
@@ -17,14 +20,16 @@ mod prompts;
 mod report;
 mod request;
 mod saved;
+mod schema;
 mod speed;
+mod vocabulary;
 
 use std::{process::ExitCode, time::Instant};
 
 use clap::Parser;
 
 use crate::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, SchemaCommand},
     error::CliError,
 };
 
@@ -40,6 +45,8 @@ fn main() -> ExitCode {
     let outcome = start_logging().and_then(|()| match cli.command {
         Command::Generate(args) => generate::run(&args, started),
         Command::Plan(args) => plan::run(&args),
+        Command::Maskbench(args) => maskbench::run(&args),
+        Command::Schema(SchemaCommand::Check(args)) => schema::check(&args),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn pieces_come_out_as_they_are() {
-        let usage = Usage { prompt_tokens: 3, completion_tokens: 2 };
+        let usage = Usage { prompt_tokens: 3, completion_tokens: 2, ..Usage::default() };
         let events = [
             Ok(piece("one ")),
             Ok(piece("two")),

@@ -11,7 +11,7 @@ use sluicegate_model::{
 };
 use sluicegate_runtime::{
     Completion, Output,
-    device::LedgerEntry,
+    device::{LedgerEntry, MaskCounts},
     placement::{Plan, PlannedStage},
     stream::{FinishReason, Timings, Usage},
 };
@@ -25,6 +25,7 @@ pub(crate) struct Report<'a> {
     usage: Usage,
     timings: TimingsReport,
     ledger: Vec<LedgerEntry>,
+    masks: MaskCounts,
 }
 
 #[derive(Debug, Serialize)]
@@ -60,6 +61,8 @@ struct TimingsReport {
     prefill_tokens_per_s: f64,
     decode_tokens_per_s: f64,
     mask_exposed_us: u64,
+    mask_exposed_p50_us: u64,
+    mask_exposed_p99_us: u64,
 }
 
 /// What ran, for the report.
@@ -72,12 +75,13 @@ pub(crate) struct Run<'a> {
     pub(crate) load: Duration,
     pub(crate) completion: &'a Completion,
     pub(crate) ledger: Vec<LedgerEntry>,
+    pub(crate) masks: MaskCounts,
 }
 
 impl<'a> Report<'a> {
     pub(crate) fn new(run: Run<'a>) -> Self {
-        let Run { model, plan, constraint, load, completion, ledger } = run;
-        let is_json = matches!(constraint, Spec::JsonSchema(_));
+        let Run { model, plan, constraint, load, completion, ledger, masks } = run;
+        let is_json = matches!(constraint, Spec::Json { .. } | Spec::JsonObject);
         Self {
             model,
             plan: PlanReport::new(plan),
@@ -85,6 +89,7 @@ impl<'a> Report<'a> {
             usage: completion.usage,
             timings: TimingsReport::new(load, completion.usage, &completion.timings),
             ledger,
+            masks,
         }
     }
 }
@@ -126,11 +131,15 @@ impl<'a> OutputReport<'a> {
 
 impl TimingsReport {
     fn new(load: Duration, usage: Usage, timings: &Timings) -> Self {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let exposed = &timings.mask_exposed;
         Self {
             load_ms: load.as_secs_f64() * 1e3,
             prefill_tokens_per_s: per_second(usage.prompt_tokens, timings.prefill),
             decode_tokens_per_s: per_second(timings.decode_tokens, timings.decode),
-            mask_exposed_us: u64::try_from(timings.mask_exposed.as_micros()).unwrap_or(u64::MAX),
+            mask_exposed_us: micros(exposed.total),
+            mask_exposed_p50_us: micros(exposed.p50),
+            mask_exposed_p99_us: micros(exposed.p99),
         }
     }
 }
@@ -147,7 +156,7 @@ mod tests {
     use sluicegate_model::{config::KvGroup, units::UnitRange};
     use sluicegate_runtime::{
         placement::{PlanFields, TransferKind},
-        stream::OutputId,
+        stream::{MaskExposed, OutputId},
     };
 
     use super::*;
@@ -187,12 +196,21 @@ mod tests {
         };
         let completion = Completion {
             outputs: vec![output],
-            usage: Usage { prompt_tokens: 4, completion_tokens: 3 },
+            usage: Usage {
+                prompt_tokens: 4,
+                completion_tokens: 3,
+                forced_tokens: 1,
+                vetoed_tokens: 0,
+            },
             timings: Timings {
                 prefill: Duration::from_millis(500),
                 decode: Duration::from_secs(1),
                 decode_tokens: 2,
-                mask_exposed: Duration::from_micros(7),
+                mask_exposed: MaskExposed {
+                    total: Duration::from_micros(7),
+                    p50: Duration::from_micros(1),
+                    p99: Duration::from_micros(5),
+                },
             },
         };
         let entry = LedgerEntry {
@@ -210,6 +228,7 @@ mod tests {
             load: Duration::from_millis(20),
             completion: &completion,
             ledger: vec![entry],
+            masks: MaskCounts { only: 2, dense: 1, forced_tokens: 1, ..MaskCounts::default() },
         };
         serde_json::to_value(Report::new(run)).unwrap()
     }
@@ -226,20 +245,24 @@ mod tests {
             ]},
             "outputs": [{"text": "{\"a\": 1}", "token_ids": [5, 6], "finish_reason": "end_token",
                          "score": -1.5, "parsed": {"a": 1}}],
-            "usage": {"prompt_tokens": 4, "completion_tokens": 3},
+            "usage": {"prompt_tokens": 4, "completion_tokens": 3, "forced_tokens": 1,
+                      "vetoed_tokens": 0},
             "timings": {"load_ms": 20.0, "prefill_tokens_per_s": 8.0,
-                        "decode_tokens_per_s": 2.0, "mask_exposed_us": 7},
+                        "decode_tokens_per_s": 2.0, "mask_exposed_us": 7,
+                        "mask_exposed_p50_us": 1, "mask_exposed_p99_us": 5},
             "ledger": [{"kind": "mask", "source": "host", "target": "cuda:1", "transfers": 3,
                         "bytes": 24, "raw_bytes": 24}],
+            "masks": {"all": 0, "only": 2, "sparse": 0, "denied": 0, "dense": 1, "same": 0,
+                      "forced_tokens": 1, "vetoed_tokens": 0},
         });
-        assert_eq!(report("{\"a\": 1}", &Spec::JsonSchema(json!({}))), want);
+        assert_eq!(report("{\"a\": 1}", &Spec::json(json!({}))), want);
     }
 
     #[test]
     fn only_whole_json_under_a_schema_is_parsed() {
         let parsed =
             |text: &str, spec: &Spec| report(text, spec)["outputs"][0].get("parsed").cloned();
-        let schema = Spec::JsonSchema(json!({}));
+        let schema = Spec::json(json!({}));
         assert_eq!(parsed("[1, 2]", &schema), Some(json!([1, 2])));
         assert_eq!(parsed("null", &schema), Some(Value::Null));
         assert_eq!(parsed("[1, ", &schema), None);

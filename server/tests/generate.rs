@@ -67,7 +67,7 @@ fn json_has_the_promised_fields() {
     );
     assert!(output.status.success(), "{}", text(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(keys(&report), ["model", "plan", "outputs", "usage", "timings", "ledger"]);
+    assert_eq!(keys(&report), ["model", "plan", "outputs", "usage", "timings", "ledger", "masks"]);
     let stages = report["plan"]["stages"].as_array().unwrap();
     assert_eq!(stages.len(), 3);
     let wanted = [

@@ -1,0 +1,90 @@
+//! The arguments of `sluicegate maskbench`.
+
+use std::{num::NonZero, path::PathBuf};
+
+use clap::Args;
+use sluicegate_constraint::{Extras, JsonOptions, PropertyOrder, Whitespace};
+
+use super::count;
+
+pub(crate) const AFTER_MASKBENCH: &str = "\
+Examples:
+  Every schema of a folder, with a summary at the end:
+    sluicegate maskbench --model model.gguf maskbench/data
+
+  The official test suite of JSON Schema, with the schemas that its own refer to:
+    sluicegate maskbench tests/draft2020-12 --remotes remotes
+
+  How fast, beside llguidance itself, and everything as one JSON object:
+    sluicegate maskbench --compare-llguidance --json maskbench/data > report.json
+
+A file holds one object, or a list of them: {\"schema\": …, \"tests\": [{\"data\": …, \"valid\": true}]}.
+An instance is accepted if each of its tokens is in the mask and an end token is in the last one.
+Exit code: 0 whatever the verdicts, 2 if the command line must change, 1 if anything else failed.";
+
+/// Runs schemas and their instances through the constraint engine: what is right, and how fast.
+#[derive(Debug, Args)]
+pub(crate) struct MaskbenchArgs {
+    /// Files, or folders with .json files in them
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Whose tokens: an alias (smollm2, gemma3-270m), a .gguf file, a directory with tokenizer.json,
+    /// or a repository of the Hugging Face hub. Weights are not read
+    #[arg(long, value_name = "NAME", default_value = "smollm2")]
+    pub(crate) model: String,
+    /// Print one JSON object: a summary, and each schema with its tests
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Files run at the same time, each in a thread; times are honest with 1
+    #[arg(long, value_name = "N", default_value = "1", value_parser = count)]
+    pub(crate) jobs: NonZero<usize>,
+    /// A folder of schemas that others may refer to, as `http://localhost:1234/` and the path below
+    #[arg(long, value_name = "DIR")]
+    pub(crate) remotes: Option<PathBuf>,
+    /// Time llguidance, used plainly, on the same instances, in turns
+    #[arg(long)]
+    pub(crate) compare_llguidance: bool,
+    #[command(flatten)]
+    pub(crate) json_form: JsonFormArgs,
+}
+
+/// How JSON is written.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "JSON")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch on the command line")]
+pub(crate) struct JsonFormArgs {
+    /// No whitespace between values
+    #[arg(long)]
+    pub(crate) compact: bool,
+    /// Any whitespace between values, as JSON allows
+    #[arg(long, conflicts_with = "compact")]
+    pub(crate) flexible: bool,
+    /// Properties in any order
+    #[arg(long)]
+    pub(crate) any_order: bool,
+    /// Properties always in the schema's order; without this, in any order where the grammar cannot
+    /// say all that the schema says of its objects
+    #[arg(long, conflicts_with = "any_order")]
+    pub(crate) schema_order: bool,
+    /// The schema must keep to OpenAI's rules for strict schemas: closed objects, all properties
+    /// required
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+impl JsonFormArgs {
+    pub(crate) fn options(&self) -> JsonOptions {
+        let whitespace = match (self.compact, self.flexible) {
+            (true, _) => Whitespace::Compact,
+            (false, true) => Whitespace::Flexible,
+            (false, false) => Whitespace::Bounded,
+        };
+        let order = match (self.any_order, self.schema_order) {
+            (true, _) => PropertyOrder::Any,
+            (false, true) => PropertyOrder::Schema,
+            (false, false) => PropertyOrder::Auto,
+        };
+        let extras = if self.strict { Extras::Strict } else { Extras::Specification };
+        JsonOptions { whitespace, order, extras, ..JsonOptions::default() }
+    }
+}

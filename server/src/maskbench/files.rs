@@ -1,0 +1,116 @@
+//! The files of a benchmark: where they are, and what they hold.
+
+use std::{
+    fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, anyhow};
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+
+use crate::error::CliError;
+
+/// The most bytes of a file; the largest schema known has four million.
+const MAX_FILE_BYTES: u64 = 64 << 20;
+
+/// A schema and what it must make of instances.
+#[derive(Debug, Deserialize)]
+pub(super) struct Case {
+    #[serde(default)]
+    pub(super) description: String,
+    pub(super) schema: Value,
+    #[serde(default)]
+    pub(super) tests: Vec<Test>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Test {
+    #[serde(default)]
+    pub(super) description: String,
+    pub(super) valid: bool,
+    /// As it is written, since numbers may not fit any type.
+    pub(super) data: Box<RawValue>,
+}
+
+/// Lists the files that `paths` name: themselves, or every `.json` file below them.
+///
+/// # Errors
+/// [`CliError::Usage`] if a path is not there, or there is nothing to run.
+pub(super) fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
+    let mut files = Vec::new();
+    for path in paths {
+        let found = list(path, &mut files);
+        found
+            .with_context(|| format!("cannot read {}", path.display()))
+            .map_err(CliError::Usage)?;
+    }
+    if files.is_empty() {
+        return Err(CliError::usage(anyhow!("no file ends in .json; wanted at least one")));
+    }
+    Ok(files)
+}
+
+/// Adds a file, or what a folder holds, in order. Links to folders are not followed.
+pub(super) fn list(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    if !fs::metadata(path)?.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    let mut entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let path = entry.path();
+        let is_json = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("json"));
+        if entry.file_type()?.is_dir() {
+            list(&path, files)?;
+        } else if is_json && path.is_file() {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Reads the cases of a file: one object, or a list of them. A case that is none is a message.
+///
+/// # Errors
+/// A message, if nothing of the file can be read.
+pub(super) fn cases(path: &Path) -> Result<Vec<Result<Case, String>>, String> {
+    let text = read(path)?;
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    match text.bytes().next() {
+        Some(b'[') => {
+            let items: Vec<&RawValue> = parse(text)?;
+            Ok(items.into_iter().map(|item| parse(item.get())).collect())
+        }
+        Some(b'{') => Ok(vec![Ok(parse(text)?)]),
+        _ => Err("wanted an object or a list of objects".to_owned()),
+    }
+}
+
+pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+pub(super) fn read(path: &Path) -> Result<String, String> {
+    let file = fs::File::open(path).map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    // What is no plain file may never end.
+    let read = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text);
+    match read.map_err(|error| error.to_string())? as u64 {
+        ..=MAX_FILE_BYTES => Ok(text),
+        _ => Err(format!("larger than {MAX_FILE_BYTES} bytes, the most that are read")),
+    }
+}
+
+/// Whether a file's schema was taken from real use, by the benchmark's own names.
+pub(super) fn is_real(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    !name.starts_with("Synthesized") && !name.starts_with("Handwritten")
+}
+
+/// Whether implementations may differ on a file's tests, by the test suite's own folders.
+pub(super) fn is_optional(path: &Path) -> bool {
+    path.iter().any(|part| part == "optional")
+}

@@ -1,0 +1,69 @@
+//! `sluicegate schema check`: what a schema means to the constraint engine, and what it makes of
+//! instances.
+
+mod instance;
+mod place;
+mod print;
+mod report;
+
+use std::{
+    io::{self, Write},
+    sync::Arc,
+    time::Instant,
+};
+
+use anyhow::Context;
+use sluicegate_constraint::{Compiled, Compiler, JsonOptions, Spec};
+
+use self::{
+    instance::Instance,
+    report::{CheckReport, InstanceReport, SchemaReport},
+};
+use crate::{
+    cli::SchemaCheckArgs,
+    constraint::{read_schema, schema_place},
+    error::CliError,
+    facts::Facts,
+    maskbench::remotes,
+    vocabulary,
+};
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError::Usage`] for a schema that cannot be used, [`CliError::Refused`] if an instance is
+/// refused.
+pub(crate) fn check(args: &SchemaCheckArgs) -> Result<(), CliError> {
+    let schema = read_schema(&args.schema).map_err(CliError::usage)?;
+    let instances = args.instances.iter().map(|it| Instance::read(it));
+    let instances = instances.collect::<anyhow::Result<Vec<_>>>().map_err(CliError::usage)?;
+    let remotes = args.remotes.as_deref().map(remotes::read).transpose()?.unwrap_or_default();
+    let vocab = vocabulary::open(&args.model)?;
+    let compiler = Compiler::new(vocab).context("--model").map_err(CliError::Failed)?;
+    let options = JsonOptions { remotes: Arc::new(remotes), ..args.json_form.options() };
+    let started = Instant::now();
+    let compiled = compiler.compile_grammar(&Spec::Json { schema, options });
+    let compile = started.elapsed();
+    let wrong = |error| CliError::usage_at(&schema_place(&args.schema), error);
+    let compiled = compiled.map_err(wrong)?;
+    let facts = Facts::with_example(&compiled).map_err(wrong)?;
+    let report = CheckReport {
+        model: &args.model,
+        schema: SchemaReport::new(&compiled, compile, facts),
+        instances: judge_all(&compiled, &instances, args.trace),
+    };
+    let mut stdout = io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut stdout, &report).map_err(io::Error::from)?;
+        writeln!(stdout)?;
+    } else {
+        print::print(&report, &mut stdout)?;
+    }
+    stdout.flush()?;
+    let is_accepted = report.instances.iter().all(|it| it.accepted);
+    if is_accepted { Ok(()) } else { Err(CliError::Refused) }
+}
+
+fn judge_all(compiled: &Compiled, instances: &[Instance], trace: bool) -> Vec<InstanceReport> {
+    instances.iter().map(|instance| InstanceReport::new(compiled, instance, trace)).collect()
+}

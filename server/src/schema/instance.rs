@@ -1,0 +1,62 @@
+//! `--instance`: bytes of a file, or of the argument itself.
+
+use std::{fs::File, io::Read, path::Path};
+
+use anyhow::{Context, anyhow};
+use serde_json::value::RawValue;
+
+/// The most bytes of an instance.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// A text to check, and what to call it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Instance {
+    /// The file's name; None for JSON on the command line.
+    pub(super) file: Option<String>,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Instance {
+    /// Takes the argument as a file that is there, else as JSON.
+    ///
+    /// # Errors
+    /// If it is neither, or the file cannot be read or is too large.
+    pub(super) fn read(argument: &str) -> anyhow::Result<Self> {
+        if Path::new(argument).exists() {
+            let place = || format!("--instance {argument}: cannot be read");
+            let mut bytes = Vec::new();
+            let file = File::open(argument).with_context(place)?;
+            file.take(MAX_BYTES + 1).read_to_end(&mut bytes).with_context(place)?;
+            if bytes.len() as u64 > MAX_BYTES {
+                return Err(anyhow!(
+                    "--instance {argument}: larger than {MAX_BYTES} bytes, the most for an instance"
+                ));
+            }
+            return Ok(Self { file: Some(argument.to_owned()), bytes });
+        }
+        let is_begun = argument.trim_start().starts_with(['{', '[', '"']);
+        if is_begun || serde_json::from_str::<&RawValue>(argument).is_ok() {
+            return Ok(Self { file: None, bytes: argument.as_bytes().to_vec() });
+        }
+        Err(anyhow!("--instance {argument}: there is no such file, and it is no JSON"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instances_are_files_or_json() {
+        let inline = Instance::read(" {\"a\": ").unwrap();
+        assert_eq!((inline.file, inline.bytes), (None, b" {\"a\": ".to_vec()));
+        assert_eq!(Instance::read("-5").unwrap().bytes, b"-5");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "tru\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        let read = Instance::read(path).unwrap();
+        assert_eq!((read.file.as_deref(), read.bytes), (Some(path), b"tru\n".to_vec()));
+        let error = Instance::read("no-such.json").unwrap_err().to_string();
+        assert!(error.contains("no such file, and it is no JSON"), "{error}");
+    }
+}

@@ -1,0 +1,130 @@
+//! What `schema check` finds: printed as it is with `--json`, else by `print`.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use sluicegate_constraint::{Compiled, Mask, TokenId, Vocab};
+
+use super::{
+    instance::Instance,
+    place::{self, Place},
+};
+use crate::{
+    facts::{Facts, GuardedKeyword},
+    judge::{self, Step},
+};
+
+#[derive(Debug, Serialize)]
+pub(super) struct CheckReport<'a> {
+    pub(super) model: &'a str,
+    pub(super) schema: SchemaReport,
+    pub(super) instances: Vec<InstanceReport>,
+}
+
+/// Fields are null where the engine does not say.
+#[derive(Debug, Serialize)]
+pub(super) struct SchemaReport {
+    pub(super) compile_us: f64,
+    pub(super) first_witness_us: Option<f64>,
+    /// Keywords that a grammar cannot express.
+    pub(super) guarded: Vec<GuardedKeyword>,
+    /// A valid text, and the tokens that it takes: a budget of so many is known to do.
+    pub(super) example: Option<String>,
+    pub(super) example_tokens: Option<usize>,
+    pub(super) warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct InstanceReport {
+    /// Null for JSON on the command line.
+    pub(super) file: Option<String>,
+    pub(super) accepted: bool,
+    pub(super) tokens: usize,
+    pub(super) refused: Option<Place>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) trace: Option<Vec<TraceReport>>,
+}
+
+/// One token, and the mask that it met.
+#[derive(Debug, Serialize)]
+pub(super) struct TraceReport {
+    pub(super) token: TokenId,
+    pub(super) text: String,
+    pub(super) allowed: bool,
+    pub(super) num_allowed: usize,
+    pub(super) mask: &'static str,
+    pub(super) mask_us: f64,
+    /// Null where the token is not allowed.
+    pub(super) advance_us: Option<f64>,
+}
+
+impl SchemaReport {
+    pub(super) fn new(compiled: &Compiled, compile: Duration, facts: Facts) -> Self {
+        Self {
+            compile_us: microseconds(compile),
+            first_witness_us: facts.witness_time.map(microseconds),
+            guarded: facts.guarded,
+            example: facts.witness.as_ref().map(|tokens| text(tokens, compiled.vocab())),
+            example_tokens: facts.witness.as_ref().map(Vec::len),
+            warnings: compiled.warnings().to_vec(),
+        }
+    }
+}
+
+impl InstanceReport {
+    pub(super) fn new(compiled: &Compiled, instance: &Instance, is_traced: bool) -> Self {
+        let vocab = compiled.vocab();
+        let tokens = vocab.tokenize(&instance.bytes);
+        let mut trace = Vec::new();
+        let mut matcher = compiled.matcher();
+        let outcome = judge::judge(&mut matcher, vocab, &tokens, |step| {
+            if is_traced {
+                trace.push(TraceReport::new(step, vocab));
+            }
+        });
+        let refused = outcome.err();
+        let refused = refused.map(|it| place::find(compiled, &instance.bytes, &tokens, &it));
+        Self {
+            file: instance.file.clone(),
+            accepted: refused.is_none(),
+            tokens: tokens.len(),
+            refused,
+            trace: is_traced.then_some(trace),
+        }
+    }
+}
+
+impl TraceReport {
+    fn new(step: &Step<'_>, vocab: &Vocab) -> Self {
+        Self {
+            token: step.token,
+            text: text(&[step.token], vocab),
+            allowed: step.mask.allows(step.token),
+            num_allowed: step.mask.num_allowed(),
+            mask: mask_kind(step.mask, vocab),
+            mask_us: microseconds(step.mask_time),
+            advance_us: step.advance_time.map(microseconds),
+        }
+    }
+}
+
+/// What tokens write; half a character is shown as a replacement.
+fn text(tokens: &[TokenId], vocab: &Vocab) -> String {
+    let bytes: Vec<u8> = tokens.iter().flat_map(|it| vocab.token_bytes(*it)).copied().collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// How a mask is best sent: by its few tokens, or by its bits.
+fn mask_kind(mask: &Mask, vocab: &Vocab) -> &'static str {
+    match mask.num_allowed() {
+        _ if mask.words() == vocab.allow_all() => "all",
+        1 => "only",
+        // Ids of 32 bits, against one bit for each logit.
+        num_allowed if num_allowed < vocab.num_words() => "sparse",
+        _ => "dense",
+    }
+}
+
+fn microseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
