@@ -71,6 +71,9 @@ enum ObjectState {
     Colon(String),
 }
 
+/// Nesting that is followed: the validator recurses over it, and readers of JSON commonly stop at 128.
+const MAX_DEPTH: usize = 120;
+
 /// Why a text is no beginning of a JSON value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotJson {
@@ -78,12 +81,15 @@ pub(crate) enum NotJson {
     Syntax,
     /// An object has a name twice.
     Duplicate,
+    /// It is nested too deeply.
+    Depth,
 }
 
 /// Reads the beginning of a value.
 ///
 /// # Errors
-/// The text is no beginning of a JSON value, or an object in it has a name twice.
+/// The text is no beginning of a JSON value, is nested too deeply, or an object in it has a name
+/// twice.
 pub(crate) fn read(text: &[u8]) -> Result<Partial, NotJson> {
     let mut reader = Reader { text, at: 0, stack: Vec::new() };
     let mut current = reader.value()?;
@@ -135,12 +141,12 @@ impl Reader<'_> {
             }
             b'{' => {
                 self.at += 1;
-                self.stack.push(Frame::Object { members: Map::new(), state: ObjectState::Brace });
+                self.enter(Frame::Object { members: Map::new(), state: ObjectState::Brace })?;
                 self.member()
             }
             b'[' => {
                 self.at += 1;
-                self.stack.push(Frame::Array { items: Vec::new(), is_after_comma: false });
+                self.enter(Frame::Array { items: Vec::new(), is_after_comma: false })?;
                 match self.peek() {
                     None => Ok(Partial::Nothing),
                     Some(b']') => self.pop(),
@@ -158,6 +164,14 @@ impl Reader<'_> {
             }
             _ => self.word(byte),
         }
+    }
+
+    fn enter(&mut self, frame: Frame) -> Result<(), NotJson> {
+        if self.stack.len() == MAX_DEPTH {
+            return Err(NotJson::Depth);
+        }
+        self.stack.push(frame);
+        Ok(())
     }
 
     fn word(&mut self, first: u8) -> Result<Partial, NotJson> {
@@ -404,6 +418,7 @@ mod tests {
             assert_eq!(read(text.as_bytes()), Err(NotJson::Syntax), "{text}");
         }
         assert_eq!(read(br#"{"a":1,"a":"#), Err(NotJson::Duplicate));
+        assert_eq!(read("[".repeat(100_000).as_bytes()), Err(NotJson::Depth));
     }
 
     #[test]
