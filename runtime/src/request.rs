@@ -58,6 +58,8 @@ pub struct Request {
     pub stop: Vec<String>,
     /// With the prompt's index, the sample's and the step, the whole source of randomness.
     pub seed: u64,
+    /// Requests of a higher priority come first, and give up their pages last.
+    pub priority: i32,
 }
 
 impl Request {
@@ -74,6 +76,7 @@ impl Request {
             ignore_eos: false,
             stop: Vec::new(),
             seed: 0,
+            priority: 0,
         }
     }
 }

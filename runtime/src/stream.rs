@@ -64,14 +64,23 @@ pub struct Output {
     pub score: f64,
 }
 
+/// A token of an output.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Token {
+    pub id: TokenId,
+    /// Natural logarithm of its probability in the masked, renormalised distribution; 0 where the
+    /// constraint left no choice.
+    pub log_probability: f64,
+}
+
 /// Tokens that a request took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Usage {
     pub prompt_tokens: usize,
-    /// Sampled tokens of all outputs, end tokens included; of a beam search those of every
-    /// hypothesis that was kept.
+    /// Tokens of all outputs, end tokens included; of a beam search those of every hypothesis that
+    /// was kept.
     pub completion_tokens: usize,
-    /// Those of them that the constraint left no choice about.
+    /// Those of them that followed without being sampled, since the constraint left no choice.
     pub forced_tokens: usize,
     /// Tokens that were sampled and not taken, since the constraint found no valid output that
     /// begins with them; another was taken instead, and is among the above.
@@ -116,8 +125,9 @@ impl MaskExposed {
 /// What happens to a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// More of an output: never half a character, never part of a stop string.
-    Text { output: OutputId, text: String },
+    /// More of an output: never half a character, never part of a stop string. With it the tokens
+    /// that have come since the last such event; what a stop string cuts off may be among them.
+    Text { output: OutputId, text: String, tokens: Vec<Token> },
     /// An output is complete.
     Output(Output),
     /// All outputs are complete; the last event.

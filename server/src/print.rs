@@ -110,7 +110,11 @@ mod tests {
     }
 
     fn piece(text: &str) -> Event {
-        Event::Text { output: OutputId { prompt: 0, index: 0 }, text: text.to_owned() }
+        Event::Text {
+            output: OutputId { prompt: 0, index: 0 },
+            text: text.to_owned(),
+            tokens: Vec::new(),
+        }
     }
 
     #[test]

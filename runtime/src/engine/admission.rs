@@ -24,16 +24,19 @@ pub struct AdmittedRequest {
     pub(super) max_tokens: usize,
     pub(super) stop: Vec<String>,
     pub(super) seed: u64,
+    pub(super) priority: i32,
 }
 
 impl AdmittedRequest {
     /// The job of one prompt.
     pub(super) fn job(&self, prompt: usize) -> Job {
+        // Samples part after their first token, and can wait for each other.
         let max_rows = match self.params.method {
             Method::Beam { width } => width,
-            Method::Greedy | Method::Multinomial(_) => self.samples,
+            Method::Greedy | Method::Multinomial(_) => 1,
         };
-        Job { prompt: self.prompts[prompt].clone(), max_rows, max_tokens: self.max_tokens }
+        let (max_tokens, priority) = (self.max_tokens, self.priority);
+        Job { prompt: self.prompts[prompt].clone(), max_rows, max_tokens, priority, index: prompt }
     }
 }
 
@@ -81,6 +84,7 @@ pub(super) fn admit(
         max_tokens: request.max_tokens,
         stop: request.stop.into_iter().filter(|stop| !stop.is_empty()).collect(),
         seed: request.seed,
+        priority: request.priority,
     };
     for prompt_idx in 0..admitted.prompts.len() {
         scheduler.check(&admitted.job(prompt_idx))?;

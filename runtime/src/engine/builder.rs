@@ -138,6 +138,8 @@ fn scheduler_config(plan: &Plan) -> SchedulerConfig {
         pages_per_group: plan.pages_per_group.clone(),
         max_in_flight: plan.microbatches,
         token_budget: plan.chunk_tokens.max(1),
+        attention_cost: 0.0,
+        shares_prefixes: true,
     }
 }
 

@@ -20,6 +20,7 @@ use super::{
     error::{EngineFailure, GenerationError},
     groups::{Advance, RunningGroup},
     outputs::RunningRequest,
+    step::StepOutcome,
 };
 use crate::{
     device::{Links, Order, Sampled, order},
@@ -112,7 +113,8 @@ impl Core {
             let group_id = self.scheduler.submit(admitted.job(prompt));
             let group = RunningGroup::new(request, prompt, Arc::clone(&admitted), &self.tokenizer);
             if let Some(compiled) = &admitted.constraint {
-                self.masker.open(group_id, compiled.clone(), admitted.max_tokens);
+                let (max_tokens, takes_forced) = (admitted.max_tokens, !group.is_beam_search());
+                self.masker.open(group_id, compiled.clone(), max_tokens, takes_forced);
             }
             self.groups.insert(group_id, group);
             group_ids.push(group_id);
@@ -250,8 +252,8 @@ impl Core {
         let request = group.request;
         let mut masker_is_gone = false;
         let masker = &self.masker;
-        let advance: &mut Advance<'_> = &mut |children| {
-            masker.advance(group_id, children).ok_or_else(|| {
+        let advance: &mut Advance<'_> = &mut |choices| {
+            masker.advance(group_id, choices).ok_or_else(|| {
                 masker_is_gone = true;
                 GenerationError::ShutDown
             })
@@ -264,13 +266,16 @@ impl Core {
             Ok(outcome) => outcome,
             Err(error) => return Ok(Err(error)),
         };
-        if group.admitted.constraint.is_some() {
-            self.masker.keep(group_id, outcome.kept_matchers.clone());
-        }
-        self.scheduler.advance(group_id, &outcome.children);
         let has_ended = outcome.children.is_empty();
         if has_ended {
             self.drop_group(group_id);
+        } else if group.is_to_split() {
+            self.split(group_id, &outcome);
+        } else {
+            if group.admitted.constraint.is_some() {
+                self.masker.keep(group_id, outcome.kept_matchers.clone());
+            }
+            self.scheduler.advance(group_id, &outcome.children);
         }
         let Some(running) = self.requests.get_mut(&request) else { return Ok(Ok(())) };
         self.links.ledger().count_tokens(outcome.num_forced, outcome.num_vetoed);
@@ -287,6 +292,18 @@ impl Core {
             running.finish();
         }
         Ok(Ok(()))
+    }
+
+    /// Lets each of a group's samples go on as a group of its own.
+    fn split(&mut self, group_id: GroupId, outcome: &StepOutcome) {
+        let Some(group) = self.groups.remove(&group_id) else { return };
+        let children = self.scheduler.fork(group_id, &outcome.children);
+        let matchers = children.iter().copied().zip(outcome.kept_matchers.iter().copied());
+        self.masker.fork(group_id, matchers.collect());
+        if let Some(running) = self.requests.get_mut(&group.request) {
+            running.replace(group_id, &children);
+        }
+        self.groups.extend(children.into_iter().zip(group.split()));
     }
 
     /// A mask that is missing because its matcher failed is reported as that.

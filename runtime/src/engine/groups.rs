@@ -19,7 +19,7 @@ use crate::{
         beam::{self, Candidate, Kept},
         order::SampledGroup,
     },
-    stream::{FinishReason, OutputId},
+    stream::{FinishReason, OutputId, Token},
 };
 
 /// One group of the scheduler, with what the scheduler does not know.
@@ -34,7 +34,7 @@ pub(super) struct RunningGroup {
 }
 
 /// Advances the group's matchers; none for a free group.
-pub(super) type Advance<'a> = dyn FnMut(Vec<Child>) -> Result<AdvancedRows, GenerationError> + 'a;
+pub(super) type Advance<'a> = dyn FnMut(Vec<Choice>) -> Result<AdvancedRows, GenerationError> + 'a;
 
 impl RunningGroup {
     pub(super) fn new(
@@ -79,6 +79,24 @@ impl RunningGroup {
         }
     }
 
+    /// Makes a group of each row: samples need not step together.
+    pub(super) fn split(self) -> impl Iterator<Item = Self> {
+        let Self { request, prompt, admitted, rows, .. } = self;
+        rows.into_iter().map(move |row| {
+            let admitted = Arc::clone(&admitted);
+            Self { request, prompt, admitted, rows: vec![row], finished: Vec::new() }
+        })
+    }
+
+    /// Whether the rows are samples, and there are several.
+    pub(super) fn is_to_split(&self) -> bool {
+        !self.is_beam_search() && self.rows.len() > 1
+    }
+
+    pub(super) fn is_beam_search(&self) -> bool {
+        matches!(self.admitted.params.method, Method::Beam { .. })
+    }
+
     /// Whether the group has no tokens yet.
     pub(super) fn is_first_step(&self) -> bool {
         self.finished.is_empty() && self.rows.iter().all(|row| row.token_ids.is_empty())
@@ -98,10 +116,10 @@ impl RunningGroup {
         }
         let mut outcome = StepOutcome::of(&grown);
         self.rows.clear();
-        for Grown { row, child, text, finish, matcher, .. } in grown {
+        for Grown { mut row, child, text, finish, matcher, .. } in grown {
             let id = OutputId { prompt: self.prompt, index: row.index };
             if !text.is_empty() {
-                outcome.texts.push((id, text));
+                outcome.texts.push((id, (text, row.take_unshown())));
             }
             if let Some(reason) = finish {
                 outcome.outputs.push(row.into_output(id, reason));
@@ -164,10 +182,11 @@ impl RunningGroup {
         let mut ranked = std::mem::take(&mut self.finished);
         ranked.sort_by(|(a, _), (b, _)| b.score.total_cmp(&a.score));
         ranked.truncate(self.admitted.samples);
-        for (index, (row, reason)) in ranked.into_iter().enumerate() {
+        for (index, (mut row, reason)) in ranked.into_iter().enumerate() {
+            let tokens = row.take_unshown();
             let output = row.into_output(OutputId { prompt: self.prompt, index }, reason);
             if !output.text.is_empty() {
-                outcome.texts.push((output.id, output.text.clone()));
+                outcome.texts.push((output.id, (output.text.clone(), tokens)));
             }
             outcome.outputs.push(output);
         }
@@ -179,11 +198,8 @@ impl RunningGroup {
         choices: &[Choice],
         advance: &mut Advance<'_>,
     ) -> Result<Vec<Grown>, GenerationError> {
-        let child = |choice: &Choice| Child { parent: choice.parent, token: choice.token };
         let advanced = match self.admitted.constraint {
-            Some(_) => {
-                self.answered(choices.len(), advance(choices.iter().map(child).collect())?)?
-            }
+            Some(_) => self.answered(choices.len(), advance(choices.to_vec())?)?,
             None => Vec::new(),
         };
         let mut advanced = advanced.into_iter().enumerate();
@@ -216,29 +232,36 @@ impl RunningGroup {
         matcher: Option<usize>,
         advanced: Option<Advanced>,
     ) -> Grown {
-        let free = Advanced {
-            token: choice.token,
-            is_finished: false,
-            is_vetoed: false,
-            forced: Vec::new(),
-        };
-        let Advanced { token, is_finished, is_vetoed, forced } = advanced.unwrap_or(free);
+        let free = || Advanced { tokens: vec![choice.token], is_finished: false, is_vetoed: false };
+        let Advanced { mut tokens, is_finished, is_vetoed } = advanced.unwrap_or_else(free);
         let mut row = self.rows[choice.parent].clone();
-        let is_forced = row.forced.first() == Some(&token);
-        row.forced = forced;
         row.score += choice.log_probability;
-        let (text, finish) = self.add(&mut row, token, is_finished);
-        let child = Child { parent: choice.parent, token };
-        Grown { row, child, text, finish, matcher, is_forced, is_vetoed }
+        let mut text = String::new();
+        let mut finish = None;
+        let num_tokens = tokens.len();
+        for (token_idx, &id) in tokens.iter().enumerate() {
+            // What must follow is certain.
+            let log_probability = if token_idx == 0 { choice.log_probability } else { 0.0 };
+            let is_finished = is_finished && token_idx + 1 == num_tokens;
+            let (piece, reason) = self.add(&mut row, Token { id, log_probability }, is_finished);
+            text.push_str(&piece);
+            if reason.is_some() {
+                finish = reason;
+                tokens.truncate(token_idx + 1);
+                break;
+            }
+        }
+        let child = Child { parent: choice.parent, tokens };
+        Grown { row, child, text, finish, matcher, is_vetoed }
     }
 
     fn add(
         &self,
         row: &mut Row,
-        token: TokenId,
+        token: Token,
         is_finished: bool,
     ) -> (String, Option<FinishReason>) {
-        if self.admitted.params.eos.contains(&token) {
+        if self.admitted.params.eos.contains(&token.id) {
             return (row.finish(), Some(FinishReason::EndToken));
         }
         let (mut text, is_stopped) = row.push(token);

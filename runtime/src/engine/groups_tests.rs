@@ -14,7 +14,7 @@ use crate::{
     request::RequestId,
     sampler::{Choice, Method, Penalties, SamplingParams},
     scheduler::Child,
-    stream::FinishReason,
+    stream::{FinishReason, Token},
     vocabulary,
 };
 
@@ -44,6 +44,10 @@ fn tokenizer() -> Tokenizer {
 
 /// A group of one row that has generated nothing.
 fn group(method: Method, samples: usize) -> RunningGroup {
+    changed(method, samples, &|_| ())
+}
+
+fn changed(method: Method, samples: usize, change: &dyn Fn(&mut AdmittedRequest)) -> RunningGroup {
     let tokenizer = tokenizer();
     let compiler = Compiler::new(Arc::new(vocabulary::of(&tokenizer, 6).unwrap())).unwrap();
     let params = SamplingParams {
@@ -53,7 +57,7 @@ fn group(method: Method, samples: usize) -> RunningGroup {
         ignore_eos: false,
         eos: vec![EOS],
     };
-    let admitted = AdmittedRequest {
+    let mut admitted = AdmittedRequest {
         prompts: vec![vec![0]],
         constraint: Some(compiler.compile(&Spec::Regex("[a-e]*".to_owned())).unwrap()),
         params: Arc::new(params),
@@ -61,12 +65,14 @@ fn group(method: Method, samples: usize) -> RunningGroup {
         max_tokens: 100,
         stop: Vec::new(),
         seed: 0,
+        priority: 0,
     };
+    change(&mut admitted);
     RunningGroup::new(RequestId(1), 0, Arc::new(admitted), &tokenizer)
 }
 
 fn taken(token: TokenId) -> Advanced {
-    Advanced { token, is_finished: false, is_vetoed: false, forced: Vec::new() }
+    Advanced { tokens: vec![token], is_finished: false, is_vetoed: false }
 }
 
 fn vetoed(instead: TokenId) -> Advanced {
@@ -85,7 +91,7 @@ fn step(group: &mut RunningGroup, choices: &[Choice], answers: &[Advanced]) -> S
 }
 
 fn children(outcome: &StepOutcome) -> Vec<(usize, TokenId)> {
-    outcome.children.iter().map(|Child { parent, token }| (*parent, *token)).collect()
+    outcome.children.iter().map(|Child { parent, tokens }| (*parent, tokens[0])).collect()
 }
 
 #[test]
@@ -94,7 +100,8 @@ fn a_vetoed_token_leaves_no_trace_but_its_count() {
     let outcome = step(&mut group, &[choice(0, 0, -1.0)], &[vetoed(1)]);
     assert_eq!(children(&outcome), [(0, 1)]);
     assert_eq!((outcome.num_tokens, outcome.num_vetoed, outcome.num_forced), (1, 1, 0));
-    assert_eq!(outcome.texts[0].1, "b");
+    let Token { id, log_probability } = outcome.texts[0].1.1[0];
+    assert_eq!((&outcome.texts[0].1.0[..], id, log_probability), ("b", 1, -1.0));
     let last = Advanced { is_finished: true, ..vetoed(2) };
     let mut outcome = step(&mut group, &[choice(0, 3, -1.0)], &[last]);
     let output = outcome.outputs.remove(0);
@@ -116,15 +123,39 @@ fn an_end_token_can_be_vetoed_and_can_be_what_is_taken_instead() {
 }
 
 #[test]
-fn forced_tokens_are_counted_when_they_come() {
-    let mut group = group(Method::Greedy, 1);
-    let forcing = Advanced { forced: vec![1, 2], ..taken(0) };
-    assert_eq!(step(&mut group, &[choice(0, 0, 0.0)], &[forcing]).num_forced, 0);
-    let next = Advanced { forced: vec![2], ..taken(1) };
-    assert_eq!(step(&mut group, &[choice(0, 1, 0.0)], &[next]).num_forced, 1);
-    // Another one came: whatever was known is not counted on.
-    assert_eq!(step(&mut group, &[choice(0, 3, 0.0)], &[vetoed(3)]).num_forced, 0);
-    assert_eq!(step(&mut group, &[choice(0, 2, 0.0)], &[taken(2)]).num_forced, 0);
+fn what_must_follow_comes_along_until_the_output_ends() {
+    let forcing = Advanced { tokens: vec![0, 1, 2], ..taken(0) };
+    let mut whole = group(Method::Greedy, 1);
+    let outcome = step(&mut whole, &[choice(0, 0, -0.5)], std::slice::from_ref(&forcing));
+    assert_eq!(outcome.children, [Child { parent: 0, tokens: vec![0, 1, 2] }]);
+    assert_eq!((outcome.num_tokens, outcome.num_forced), (3, 2));
+    let (text, tokens) = &outcome.texts[0].1;
+    let log_probabilities: Vec<f64> = tokens.iter().map(|it| it.log_probability).collect();
+    assert_eq!((&text[..], &log_probabilities[..]), ("abc", &[-0.5, 0.0, 0.0][..]));
+    // A stop string in the middle cuts the rest off, and so does the budget.
+    let check = |change: &dyn Fn(&mut AdmittedRequest), text: &str, reason: FinishReason| {
+        let mut cut = changed(Method::Greedy, 1, change);
+        let mut outcome = step(&mut cut, &[choice(0, 0, -0.5)], std::slice::from_ref(&forcing));
+        let output = outcome.outputs.remove(0);
+        assert_eq!((&output.text[..], output.finish_reason), (text, reason));
+        assert_eq!((outcome.num_tokens, &output.token_ids[..]), (2, &[0, 1][..]));
+    };
+    check(&|admitted| admitted.stop = vec!["b".to_owned()], "a", FinishReason::StopString);
+    check(&|admitted| admitted.max_tokens = 2, "ab", FinishReason::Length);
+}
+
+#[test]
+fn samples_part_after_their_first_token() {
+    let mut group = group(Method::Greedy, 2);
+    let outcome =
+        step(&mut group, &[choice(0, 0, -0.5), choice(0, 3, -0.7)], &[taken(0), taken(3)]);
+    assert_eq!(children(&outcome), [(0, 0), (0, 3)]);
+    assert!(group.is_to_split());
+    let mut parts = group.split();
+    let mut second = parts.nth(1).unwrap();
+    assert!(!second.is_to_split() && !second.is_first_step());
+    let outcome = step(&mut second, &[choice(0, 4, 0.0)], &[taken(4)]);
+    assert_eq!((outcome.texts[0].0.index, &outcome.texts[0].1.0[..]), (1, "e"));
 }
 
 #[test]

@@ -65,6 +65,12 @@ impl RunningRequest {
         }
     }
 
+    /// Takes note that a group goes on as others.
+    pub(super) fn replace(&mut self, group: GroupId, children: &[GroupId]) {
+        self.groups.retain(|running| *running != group);
+        self.groups.extend(children);
+    }
+
     /// Adds what the last stage waited for the masks of a microbatch with rows of this request.
     pub(super) fn add_mask_exposed(&mut self, mask_exposed: Duration) {
         self.mask_exposed.push(mask_exposed);
@@ -72,7 +78,11 @@ impl RunningRequest {
 
     /// Sends what became of a group; false if the caller is gone.
     pub(super) fn send(&self, outcome: StepOutcome) -> bool {
-        let texts = outcome.texts.into_iter().map(|(output, text)| Event::Text { output, text });
+        let texts = outcome.texts.into_iter().map(|(output, (text, tokens))| Event::Text {
+            output,
+            text,
+            tokens,
+        });
         let outputs = outcome.outputs.into_iter().map(Event::Output);
         texts.chain(outputs).all(|event| self.events.send(Ok(event)).is_ok())
     }

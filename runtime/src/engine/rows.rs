@@ -6,7 +6,7 @@ use sluicegate_model::{
     units::TokenId,
 };
 
-use crate::stream::{FinishReason, Output, OutputId};
+use crate::stream::{FinishReason, Output, OutputId, Token};
 
 /// A hypothesis: a sample or a beam.
 #[derive(Debug, Clone)]
@@ -15,8 +15,8 @@ pub(super) struct Row {
     pub(super) index: usize,
     pub(super) token_ids: Vec<TokenId>,
     pub(super) score: f64,
-    /// Tokens that the constraint says must come next.
-    pub(super) forced: Vec<TokenId>,
+    /// Tokens whose text has not been shown yet.
+    unshown: Vec<Token>,
     decoder: StreamDecoder,
     stops: StopStrings,
     shown: String,
@@ -28,7 +28,7 @@ impl Row {
             index: 0,
             token_ids: Vec::new(),
             score: 0.0,
-            forced: Vec::new(),
+            unshown: Vec::new(),
             decoder: tokenizer.stream(),
             stops: StopStrings::new(stop.to_vec()),
             shown: String::new(),
@@ -36,9 +36,10 @@ impl Row {
     }
 
     /// Adds a token; returns the text that may be shown now, and whether a stop string came up.
-    pub(super) fn push(&mut self, token: TokenId) -> (String, bool) {
-        self.token_ids.push(token);
-        let piece = self.decoder.push(token).unwrap_or_default();
+    pub(super) fn push(&mut self, token: Token) -> (String, bool) {
+        self.token_ids.push(token.id);
+        self.unshown.push(token);
+        let piece = self.decoder.push(token.id).unwrap_or_default();
         let outcome = self.stops.push(&piece);
         self.shown.push_str(&outcome.emit);
         (outcome.emit, outcome.stopped)
@@ -51,6 +52,11 @@ impl Row {
         text.push_str(&self.stops.flush());
         self.shown.push_str(&text);
         text
+    }
+
+    /// The tokens of the text that is shown now.
+    pub(super) fn take_unshown(&mut self) -> Vec<Token> {
+        std::mem::take(&mut self.unshown)
     }
 
     pub(super) fn into_output(self, id: OutputId, finish_reason: FinishReason) -> Output {

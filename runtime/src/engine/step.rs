@@ -3,7 +3,7 @@
 use super::rows::Row;
 use crate::{
     scheduler::Child,
-    stream::{FinishReason, Output, OutputId},
+    stream::{FinishReason, Output, OutputId, Token},
 };
 
 /// What a step made of a group.
@@ -13,17 +13,20 @@ pub(super) struct StepOutcome {
     pub(super) children: Vec<Child>,
     /// Which of the advanced matchers belong to them.
     pub(super) kept_matchers: Vec<usize>,
-    pub(super) texts: Vec<(OutputId, String)>,
+    pub(super) texts: Vec<(OutputId, Shown)>,
     pub(super) outputs: Vec<Output>,
     /// Tokens that were kept.
     pub(super) num_tokens: usize,
-    /// Those of them that the constraint left no choice about.
+    /// Those of them that followed without being sampled.
     pub(super) num_forced: usize,
     /// Tokens that the constraint vetoed.
     pub(super) num_vetoed: usize,
 }
 
-/// A row with one token more.
+/// Newly shown text, and the tokens that have come since there was some.
+pub(super) type Shown = (String, Vec<Token>);
+
+/// A row with the step's tokens.
 pub(super) struct Grown {
     pub(super) row: Row,
     pub(super) child: Child,
@@ -32,19 +35,17 @@ pub(super) struct Grown {
     pub(super) finish: Option<FinishReason>,
     /// Its place among the advanced matchers.
     pub(super) matcher: Option<usize>,
-    pub(super) is_forced: bool,
     pub(super) is_vetoed: bool,
 }
 
 impl StepOutcome {
     /// Counts the rows, which are still to be told apart.
     pub(super) fn of(grown: &[Grown]) -> Self {
-        let count =
-            |is_counted: fn(&Grown) -> bool| grown.iter().filter(|grown| is_counted(grown)).count();
+        let num_tokens = grown.iter().map(|grown| grown.child.tokens.len()).sum();
         Self {
-            num_tokens: grown.len(),
-            num_forced: count(|grown| grown.is_forced),
-            num_vetoed: count(|grown| grown.is_vetoed),
+            num_tokens,
+            num_forced: num_tokens - grown.len(),
+            num_vetoed: grown.iter().filter(|grown| grown.is_vetoed).count(),
             ..Self::default()
         }
     }
@@ -57,14 +58,14 @@ impl StepOutcome {
 /// the vetoed ones stay where some must.
 pub(super) fn drop_vetoed(grown: &mut Vec<Grown>, wanted: usize) {
     let mut seen: Vec<Child> =
-        grown.iter().filter(|grown| !grown.is_vetoed).map(|grown| grown.child).collect();
+        grown.iter().filter(|grown| !grown.is_vetoed).map(|grown| grown.child.clone()).collect();
     grown.retain(|grown| {
         if !grown.is_vetoed {
             return true;
         }
         let stays = seen.len() < wanted.max(1) && !seen.contains(&grown.child);
         if stays {
-            seen.push(grown.child);
+            seen.push(grown.child.clone());
         }
         stays
     });

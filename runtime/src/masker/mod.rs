@@ -20,8 +20,8 @@ use crate::{
     device::{Links, TransferError},
     pipeline::{MaskSender, PipelineEvent},
     placement::Endpoint,
-    sampler::Stamp,
-    scheduler::{Child, GroupId, MicrobatchId},
+    sampler::{Choice, Stamp},
+    scheduler::{GroupId, MicrobatchId},
 };
 use job::{Job, Part};
 use watch::{Watch, Watchdog};
@@ -30,17 +30,16 @@ use worker::{Command, Worker};
 /// How a row went on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advanced {
-    /// The token that was taken: the sampled one, or another if that was vetoed.
-    pub token: TokenId,
+    /// The token that was taken: the sampled one, or another if that was vetoed. Behind it those
+    /// that had to follow, where the group takes them.
+    pub tokens: Vec<TokenId>,
     /// Whether the output is complete.
     pub is_finished: bool,
     /// Whether no valid output was found that begins with the sampled token.
     pub is_vetoed: bool,
-    /// The tokens that must follow; the row's next masks allow one after the other.
-    pub forced: Vec<TokenId>,
 }
 
-/// What a matcher made of each child, in order.
+/// What a matcher made of each choice, in order.
 pub type AdvancedRows = Vec<Result<Advanced, RowFailure>>;
 
 /// Why a row of a constrained group cannot go on.
@@ -123,8 +122,14 @@ impl Masker {
     }
 
     /// Gives a group a matcher, with the worker that has the fewest groups; it has one row, which may
-    /// take so many tokens.
-    pub fn open(&mut self, group: GroupId, compiled: Compiled, max_tokens: usize) {
+    /// take so many tokens, and takes what must follow a token along if it `takes_forced`.
+    pub fn open(
+        &mut self,
+        group: GroupId,
+        compiled: Compiled,
+        max_tokens: usize,
+        takes_forced: bool,
+    ) {
         let least = self.workers.iter().enumerate().min_by_key(|(_, worker)| worker.num_groups);
         let Some((index, _)) = least else { return };
         if self.groups.is_empty() {
@@ -132,16 +137,33 @@ impl Masker {
         }
         self.groups.insert(group, index);
         self.workers[index].num_groups += 1;
-        self.workers[index].send(Command::Open { group, compiled: Box::new(compiled), max_tokens });
+        let compiled = Box::new(compiled);
+        self.workers[index].send(Command::Open { group, compiled, max_tokens, takes_forced });
     }
 
-    /// Forks the group's matchers by parent and advances each by its child's token.
+    /// Forks the group's matchers by parent and advances each by its choice's token.
     ///
-    /// The children become the group's rows. None if the worker is gone.
-    pub fn advance(&self, group: GroupId, children: Vec<Child>) -> Option<AdvancedRows> {
+    /// The choices become the group's rows. None if the worker is gone.
+    pub fn advance(&self, group: GroupId, choices: Vec<Choice>) -> Option<AdvancedRows> {
         let (reply, answer) = bounded(1);
-        self.worker_of(group)?.send(Command::Advance { group, children, reply });
+        self.worker_of(group)?.send(Command::Advance { group, choices, reply });
         answer.recv().ok()
+    }
+
+    /// Makes groups of their own of these of the group's rows; the group ends.
+    ///
+    /// They stay with its worker: matchers of one lexer do not move between threads.
+    pub fn fork(&mut self, group: GroupId, children: Vec<(GroupId, usize)>) {
+        let Some(index) = self.groups.remove(&group) else { return };
+        let worker = &mut self.workers[index];
+        worker.num_groups = worker.num_groups + children.len() - 1;
+        self.groups.extend(children.iter().map(|(child, _)| (*child, index)));
+        worker.send(Command::Fork { group, children });
+    }
+
+    /// Groups that have matchers.
+    pub fn num_groups(&self) -> usize {
+        self.groups.len()
     }
 
     /// Keeps these of the group's rows, in this order, and drops the others.

@@ -52,7 +52,7 @@ impl Bench {
 
     fn open(&mut self, group: u64, regex: &str) {
         let compiled = COMPILER.compile(&Spec::Regex(regex.to_owned())).unwrap();
-        self.masker.open(GroupId(group), compiled, 1_000);
+        self.masker.open(GroupId(group), compiled, 1_000, true);
     }
 
     /// The masks of one microbatch with one row of each group.
@@ -69,9 +69,14 @@ impl Bench {
     }
 
     fn advance(&self, group: u64, byte: u8) -> Result<Advanced, RowFailure> {
-        let children = vec![Child { parent: 0, token: byte.into() }];
-        self.masker.advance(GroupId(group), children).unwrap().remove(0)
+        self.masker.advance(GroupId(group), choices(&[byte])).unwrap().remove(0)
     }
+}
+
+/// Each continues the first row.
+fn choices(bytes: &[u8]) -> Vec<Choice> {
+    let choice = |byte: &u8| Choice { parent: 0, token: (*byte).into(), log_probability: 0.0 };
+    bytes.iter().map(choice).collect()
 }
 
 fn bits(rows: &[Option<MaskRow>]) -> Vec<Option<MaskBits>> {
@@ -107,12 +112,9 @@ fn groups_are_spread_over_workers_and_their_masks_come_together() {
 fn rows_advance_fork_and_say_what_became_of_them() {
     let mut bench = Bench::new(2, LONG);
     bench.open(1, "ab|ac");
-    let next = Advanced { token: 97, is_finished: false, is_vetoed: false, forced: Vec::new() };
+    let next = Advanced { tokens: vec![97], is_finished: false, is_vetoed: false };
     assert_eq!(bench.advance(1, b'a').unwrap(), next);
-    let children = |tokens: &[u8]| {
-        tokens.iter().map(|token| Child { parent: 0, token: (*token).into() }).collect()
-    };
-    let forked = bench.masker.advance(GroupId(1), children(b"bcx")).unwrap();
+    let forked = bench.masker.advance(GroupId(1), choices(b"bcx")).unwrap();
     assert!(forked[0].as_ref().unwrap().is_finished && forked[1].as_ref().unwrap().is_finished);
     let refused = MatchError::NotAllowed { token: 120, num_tokens: 1 };
     assert_eq!(forked[2], Err(RowFailure::Match(refused)));
@@ -122,7 +124,38 @@ fn rows_advance_fork_and_say_what_became_of_them() {
     assert_eq!((row.stamp.step, &row.bits), (2, &MaskBits::Own(CodedMask::Only(EOS))));
     // Nobody knows this group: its mask is missing, and the message comes all the same.
     assert_eq!(bench.fill(&[9]), [None]);
-    assert!(bench.masker.advance(GroupId(9), children(b"a")).is_none());
+    assert!(bench.masker.advance(GroupId(9), choices(b"a")).is_none());
+}
+
+#[test]
+fn what_must_follow_is_taken_along_unless_the_group_is_a_beam_search() {
+    let mut bench = Bench::new(1, LONG);
+    bench.open(1, "a(bcd[ef]|x)");
+    let taken = |tokens: &[u8], is_finished| {
+        let tokens = tokens.iter().copied().map(TokenId::from).collect();
+        Advanced { tokens, is_finished, is_vetoed: false }
+    };
+    assert_eq!(bench.advance(1, b'a').unwrap(), taken(b"a", false));
+    assert_eq!(bench.advance(1, b'b').unwrap(), taken(b"bcd", false));
+    assert_eq!(bench.advance(1, b'e').unwrap(), taken(b"e", true));
+    let compiled = COMPILER.compile(&Spec::Regex("abc".to_owned())).unwrap();
+    bench.masker.open(GroupId(2), compiled, 1_000, false);
+    assert_eq!(bench.advance(2, b'a').unwrap(), taken(b"a", false));
+}
+
+#[test]
+fn a_row_can_become_a_group_of_its_own() {
+    let mut bench = Bench::new(2, LONG);
+    bench.open(1, "[ab][cd]");
+    bench.masker.advance(GroupId(1), choices(b"aba")).unwrap();
+    bench.masker.fork(GroupId(1), vec![(GroupId(2), 2), (GroupId(3), 0)]);
+    assert_eq!(bench.masker.workers[0].num_groups, 2);
+    assert!(bench.masker.advance(GroupId(1), choices(b"c")).is_none(), "the group has ended");
+    for group in [2, 3] {
+        assert!(bench.advance(group, b'c').unwrap().is_finished);
+        bench.masker.close(GroupId(group));
+    }
+    assert_eq!((bench.masker.workers[0].num_groups, bench.masker.num_groups()), (0, 0));
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! One worker: its groups' matchers, and the loop that does as the engine says.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
 };
 
 use crossbeam_channel::{Receiver, Sender};
-use sluicegate_constraint::{CodedMask, Compiled, Event, Matcher};
+use sluicegate_constraint::{CodedMask, Compiled, Event, MatchError, Matcher};
 use sluicegate_model::units::TokenId;
 
 use super::{
@@ -18,20 +18,28 @@ use super::{
 };
 use crate::{
     pipeline::{PipelineEvent, panic_message},
-    sampler::{MaskBits, MaskRow, Stamp},
-    scheduler::{Child, GroupId},
+    sampler::{Choice, MaskBits, MaskRow, Stamp},
+    scheduler::GroupId,
 };
+
+/// Tokens that are taken at most behind a sampled one, since nothing else may follow.
+const MAX_FORCED: usize = 64;
 
 pub(super) enum Command {
     Open {
         group: GroupId,
         compiled: Box<Compiled>,
         max_tokens: usize,
+        takes_forced: bool,
     },
     Advance {
         group: GroupId,
-        children: Vec<Child>,
+        choices: Vec<Choice>,
         reply: Sender<AdvancedRows>,
+    },
+    Fork {
+        group: GroupId,
+        children: Vec<(GroupId, usize)>,
     },
     Keep {
         group: GroupId,
@@ -55,15 +63,16 @@ pub(super) struct Worker {
 }
 
 enum Group {
-    Running(Vec<Row>),
+    Running(Matchers),
     /// Lost with everything that this worker had when it panicked.
     Lost(Arc<str>),
 }
 
-struct Row {
-    matcher: Matcher,
-    /// What must come next, as far as that is known.
-    forced: VecDeque<TokenId>,
+struct Matchers {
+    rows: Vec<Matcher>,
+    /// Whether a row takes what must follow along with a token. Beams do not: they are weighed
+    /// against each other at every token.
+    takes_forced: bool,
 }
 
 impl Worker {
@@ -80,7 +89,7 @@ impl Worker {
     pub(super) fn run(mut self, inbox: &Receiver<Command>) {
         for command in inbox {
             let advancing = match &command {
-                Command::Advance { children, reply, .. } => Some((children.len(), reply.clone())),
+                Command::Advance { choices, reply, .. } => Some((choices.len(), reply.clone())),
                 _ => None,
             };
             let done = catch_unwind(AssertUnwindSafe(|| self.obey(command)));
@@ -100,19 +109,20 @@ impl Worker {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Open { group, compiled, max_tokens } => {
+            Command::Open { group, compiled, max_tokens, takes_forced } => {
                 // Admission has checked that it closes in time.
                 let matcher = compiled.matcher_on_within(self.index, max_tokens);
                 let matcher = matcher.unwrap_or_else(|_| compiled.matcher_on(self.index));
-                let row = Row { matcher, forced: VecDeque::new() };
-                self.groups.insert(group, Group::Running(vec![row]));
+                let matchers = Matchers { rows: vec![matcher], takes_forced };
+                self.groups.insert(group, Group::Running(matchers));
             }
-            Command::Advance { group, children, reply } => {
-                let _ = reply.send(self.advance(group, &children));
+            Command::Advance { group, choices, reply } => {
+                let _ = reply.send(self.advance(group, &choices));
             }
+            Command::Fork { group, children } => self.fork(group, &children),
             Command::Keep { group, rows } => {
                 if let Some(Group::Running(held)) = self.groups.get_mut(&group) {
-                    keep(held, &rows);
+                    keep(&mut held.rows, &rows);
                 }
             }
             Command::Fill(Part { job, rows }) => {
@@ -131,45 +141,66 @@ impl Worker {
         }
     }
 
-    fn advance(&mut self, group: GroupId, children: &[Child]) -> AdvancedRows {
-        let rows = match self.groups.get_mut(&group) {
-            Some(Group::Running(rows)) => rows,
-            Some(Group::Lost(message)) => return lost(message, children.len()),
+    fn advance(&mut self, group: GroupId, choices: &[Choice]) -> AdvancedRows {
+        let matchers = match self.groups.get_mut(&group) {
+            Some(Group::Running(matchers)) => matchers,
+            Some(Group::Lost(message)) => return lost(message, choices.len()),
             None => return Vec::new(),
         };
-        let parents: Vec<usize> = children.iter().map(|child| child.parent).collect();
-        keep(rows, &parents);
-        let mut advanced = Vec::with_capacity(children.len());
-        for (row, child) in rows.iter_mut().zip(children) {
-            let handle = row.matcher.cancel_handle();
-            let (taken, ending) = self.watch.run(group, handle, || row.take(child.token));
+        let parents: Vec<usize> = choices.iter().map(|choice| choice.parent).collect();
+        keep(&mut matchers.rows, &parents);
+        let takes_forced = matchers.takes_forced;
+        let mut advanced = Vec::with_capacity(choices.len());
+        for (matcher, choice) in matchers.rows.iter_mut().zip(choices) {
+            let handle = matcher.cancel_handle();
+            let work = || take(matcher, choice.token, takes_forced);
+            let (taken, ending) = self.watch.run(group, handle, work);
             advanced.push(match (taken, ending) {
                 (Some(Err(_)), Ending::Late) => Err(RowFailure::Deadline { limit: self.deadline }),
-                (Some(taken), _) => taken,
+                (Some(taken), _) => taken.map_err(RowFailure::Match),
                 // Nobody reads it.
-                (None, _) => Err(RowFailure::Match(cancelled(&row.matcher))),
+                (None, _) => Err(RowFailure::Match(cancelled(matcher))),
             });
         }
         advanced
     }
 
+    /// Gives each child a matcher of the group's; the group has none then.
+    fn fork(&mut self, group: GroupId, children: &[(GroupId, usize)]) {
+        match self.groups.remove(&group) {
+            Some(Group::Running(Matchers { rows, takes_forced })) => {
+                let mut rows: Vec<Option<Matcher>> = rows.into_iter().map(Some).collect();
+                for (child, row) in children {
+                    let rows = rows.get_mut(*row).and_then(Option::take).into_iter().collect();
+                    self.groups.insert(*child, Group::Running(Matchers { rows, takes_forced }));
+                }
+            }
+            Some(Group::Lost(message)) => {
+                for (child, _) in children {
+                    self.groups.insert(*child, Group::Lost(Arc::clone(&message)));
+                }
+            }
+            None => {}
+        }
+    }
+
     /// Stamped with the step that the matcher is at, so that one that is not where it should be gives
     /// itself away.
     fn mask(&mut self, stamp: Stamp) -> Option<MaskRow> {
-        let Group::Running(rows) = self.groups.get_mut(&stamp.group)? else { return None };
-        let row = rows.get_mut(stamp.row as usize)?;
-        let handle = row.matcher.cancel_handle();
-        let (coded, ending) = self.watch.run(stamp.group, handle, || row.mask());
+        let Group::Running(held) = self.groups.get_mut(&stamp.group)? else { return None };
+        let matcher = held.rows.get_mut(stamp.row as usize)?;
+        let handle = matcher.cancel_handle();
+        let (coded, ending) = self.watch.run(stamp.group, handle, || code(matcher));
         let failure = match (coded?, ending) {
             (Ok(coded), _) => {
-                let step = u32::try_from(row.matcher.num_tokens()).unwrap_or(u32::MAX);
+                let step = u32::try_from(matcher.num_tokens()).unwrap_or(u32::MAX);
                 return Some(MaskRow {
                     stamp: Stamp { step, ..stamp },
                     bits: MaskBits::Own(coded),
                 });
             }
             (Err(_), Ending::Late) => RowFailure::Deadline { limit: self.deadline },
-            (Err(failure), _) => failure,
+            (Err(failure), _) => RowFailure::Match(failure),
         };
         let failed = PipelineEvent::MaskFailed { group: stamp.group, failure };
         let _ = self.outlet.events.send(failed);
@@ -177,46 +208,50 @@ impl Worker {
     }
 }
 
-impl Row {
-    /// Takes a token, and finds out what must follow.
-    fn take(&mut self, sampled: TokenId) -> Result<Advanced, RowFailure> {
-        let (token, is_finished, is_vetoed) = match self.matcher.advance(sampled)? {
-            Event::Vetoed { instead, finished } => (instead, finished, true),
-            event => (sampled, event == Event::Finished, false),
+/// Takes a token, and what must follow.
+fn take(
+    matcher: &mut Matcher,
+    sampled: TokenId,
+    takes_forced: bool,
+) -> Result<Advanced, MatchError> {
+    let (token, mut is_finished, is_vetoed) = match matcher.advance(sampled)? {
+        Event::Vetoed { instead, finished } => (instead, finished, true),
+        event => (sampled, event == Event::Finished, false),
+    };
+    let mut tokens = vec![token];
+    while takes_forced && !is_finished && tokens.len() <= MAX_FORCED {
+        // An end is left to the sampler, which knows whether it is wanted yet.
+        let forced = matcher.forced();
+        let Some(&next) = forced.first().filter(|token| !matcher.vocab().eos().contains(token))
+        else {
+            break;
         };
-        let was_forced = self.forced.pop_front() == Some(token);
-        if is_finished || !was_forced {
-            self.forced.clear();
+        match matcher.advance(next)? {
+            Event::Vetoed { instead, finished } => {
+                tokens.push(instead);
+                is_finished = finished;
+            }
+            event => {
+                tokens.push(next);
+                is_finished = event == Event::Finished;
+            }
         }
-        if !is_finished && self.forced.is_empty() {
-            self.forced = self.matcher.forced().into();
-        }
-        Ok(Advanced {
-            token,
-            is_finished,
-            is_vetoed,
-            forced: self.forced.iter().copied().collect(),
-        })
     }
-
-    /// A token that is known to be forced needs no engine.
-    fn mask(&mut self) -> Result<CodedMask, RowFailure> {
-        if let Some(token) = self.forced.front() {
-            return Ok(CodedMask::Only(*token));
-        }
-        let mask = self.matcher.mask()?;
-        Ok(CodedMask::new(&mask, self.matcher.vocab()))
-    }
+    Ok(Advanced { tokens, is_finished, is_vetoed })
 }
 
-/// The last use of a row moves it, every other one forks its matcher.
-fn keep(held: &mut Vec<Row>, rows: &[usize]) {
-    let mut earlier: Vec<Option<Row>> = std::mem::take(held).into_iter().map(Some).collect();
+fn code(matcher: &mut Matcher) -> Result<CodedMask, MatchError> {
+    let mask = matcher.mask()?;
+    Ok(CodedMask::new(&mask, matcher.vocab()))
+}
+
+/// The last use of a row moves it, every other one forks it.
+fn keep(held: &mut Vec<Matcher>, rows: &[usize]) {
+    let mut earlier: Vec<Option<Matcher>> = std::mem::take(held).into_iter().map(Some).collect();
     for (position, &row) in rows.iter().enumerate() {
         let is_last_use = !rows[position + 1..].contains(&row);
         let Some(slot) = earlier.get_mut(row) else { continue };
-        let fork = |row: &Row| Row { matcher: row.matcher.fork(), forced: row.forced.clone() };
-        held.extend(if is_last_use { slot.take() } else { slot.as_ref().map(fork) });
+        held.extend(if is_last_use { slot.take() } else { slot.as_ref().map(Matcher::fork) });
     }
 }
 
@@ -225,6 +260,6 @@ fn lost(message: &Arc<str>, num_rows: usize) -> AdvancedRows {
     vec![Err(failure); num_rows]
 }
 
-fn cancelled(matcher: &Matcher) -> sluicegate_constraint::MatchError {
-    sluicegate_constraint::MatchError::Cancelled { num_tokens: matcher.num_tokens() }
+fn cancelled(matcher: &Matcher) -> MatchError {
+    MatchError::Cancelled { num_tokens: matcher.num_tokens() }
 }

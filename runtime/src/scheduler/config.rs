@@ -5,7 +5,7 @@ use sluicegate_model::config::KvGroup;
 use super::{group::Job, pages::max_pages};
 
 /// What the plan leaves to the scheduler to hand out.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SchedulerConfig {
     /// The model's KV groups.
     pub kv_groups: Vec<KvGroup>,
@@ -15,6 +15,11 @@ pub struct SchedulerConfig {
     pub max_in_flight: usize,
     /// New tokens in one microbatch.
     pub token_budget: usize,
+    /// What it costs a token to attend to one earlier position, as a share of all else that a token
+    /// costs. Chunks of a long prompt get shorter by it.
+    pub attention_cost: f64,
+    /// Whether full pages are kept for other sequences with the same beginning.
+    pub shares_prefixes: bool,
 }
 
 impl SchedulerConfig {
@@ -23,28 +28,21 @@ impl SchedulerConfig {
     /// # Errors
     /// [`AdmitError`] if it could not.
     pub fn check(&self, job: &Job) -> Result<(), AdmitError> {
-        let pages = self.pages_for(job).into_iter().zip(&self.pages_per_group);
-        for (kv_group, (wanted, &found)) in self.kv_groups.iter().zip(pages) {
+        let tokens = cached_tokens(job);
+        let rows = job.max_rows;
+        for (kv_group, &found) in self.kv_groups.iter().zip(&self.pages_per_group) {
+            let wanted = self.pages_of_row(*kv_group, tokens) * rows;
             if wanted > found {
-                let (tokens, rows) = (cached_tokens(job), job.max_rows);
-                return Err(AdmitError::TooLarge {
-                    kv_group: *kv_group,
-                    wanted,
-                    tokens,
-                    rows,
-                    found,
-                });
+                let kv_group = *kv_group;
+                return Err(AdmitError::TooLarge { kv_group, wanted, tokens, rows, found });
             }
         }
         Ok(())
     }
 
-    /// Pages of each KV group that a job holds at most.
-    pub(super) fn pages_for(&self, job: &Job) -> Vec<usize> {
-        let tokens = cached_tokens(job);
-        let chunk = self.token_budget.min(job.prompt.len()).max(1);
-        let per_row = |kv_group: &KvGroup| max_pages(*kv_group, tokens, chunk);
-        self.kv_groups.iter().map(|kv_group| per_row(kv_group) * job.max_rows).collect()
+    /// Pages that one row of so many tokens holds at most.
+    pub(super) fn pages_of_row(&self, kv_group: KvGroup, tokens: usize) -> usize {
+        max_pages(kv_group, tokens, self.token_budget.min(tokens).max(1))
     }
 }
 
@@ -55,8 +53,8 @@ fn cached_tokens(job: &Job) -> usize {
 
 fn hint(kv_group: KvGroup) -> &'static str {
     match kv_group {
-        KvGroup::Full => "lower max_tokens, samples or beams, or plan more KV tokens",
-        KvGroup::Window(_) => "lower samples or beams, or plan a larger batch",
+        KvGroup::Full => "lower max_tokens or beams, or plan more KV tokens",
+        KvGroup::Window(_) => "lower beams, or plan a larger batch",
     }
 }
 

@@ -1,13 +1,15 @@
-//! A prompt with its running hypotheses: one group, whose rows are samples or beams.
+//! A prompt with its running hypotheses: one group, whose rows are beams, or one sample.
 
-use std::fmt;
+use std::{cmp::Reverse, collections::BTreeMap, fmt};
 
 use serde::Serialize;
-use sluicegate_model::{config::KvGroup, step::PAGE_TOKENS, units::TokenId};
+use sluicegate_model::units::TokenId;
 
 use super::{
-    order::{AncestorsOrder, CopyOrder, RowOrder, TableOrder},
-    pages::{PagePool, PageTable},
+    chunk::ChunkCost,
+    memory::Memory,
+    order::{AncestorsOrder, CopyOrder, RowOrder},
+    row::Row,
 };
 
 /// Number of a group, counted up by the scheduler.
@@ -21,212 +23,258 @@ impl fmt::Display for GroupId {
 }
 
 /// A prompt to run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Job {
     /// At least one token.
     pub prompt: Vec<TokenId>,
-    /// Rows at most: samples or beams.
+    /// Rows at most that must step together: beams.
     pub max_rows: usize,
     /// Tokens that a row generates at most.
     pub max_tokens: usize,
+    /// Jobs of a higher priority are admitted first, and preempted last.
+    pub priority: i32,
+    /// How many jobs of the same request come before this one. Requests take turns.
+    pub index: usize,
 }
 
-/// How one row goes on: which earlier row it continues, and with which token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How one row goes on: which earlier row it continues, and with which tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Child {
     pub parent: usize,
-    pub token: TokenId,
+    /// At least one; all children of a group have as many.
+    pub tokens: Vec<TokenId>,
 }
 
-/// One running hypothesis.
-#[derive(Debug, Clone)]
-pub(super) struct Row {
-    /// Tokens not yet ordered: the prompt's rest, then one token a step.
-    pub(super) pending: Vec<TokenId>,
-    /// Tokens ordered so far, which is the position of the next one.
-    pub(super) position: usize,
-    /// Per KV group.
-    pub(super) tables: Vec<PageTable>,
+/// Who comes first: the highest priority, then who has waited most in turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    pub(super) priority: Reverse<i32>,
+    pub(super) turn: u64,
+    pub(super) id: GroupId,
 }
 
 #[derive(Debug)]
 pub(super) struct Group {
-    pub(super) id: GroupId,
+    pub(super) rank: Rank,
     pub(super) rows: Vec<Row>,
     /// Tokens that each row has generated.
     pub(super) step: u32,
+    /// How often the rows were reordered.
     pub(super) epoch: u64,
+    /// Tokens that the last step added to each row.
+    pub(super) num_new: usize,
     /// Orders in the pipeline.
     pub(super) num_in_flight: usize,
     /// Whether the order in flight is sampled, so that nothing more may be ordered before its result.
     pub(super) awaits_sample: bool,
+    pub(super) state: State,
+    /// Which earlier rows the rows continue, until the stages have been told.
+    pub(super) ancestry: Option<Ancestry>,
+    /// The microbatch that had the group last.
+    pub(super) last_ordered: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Holds no pages.
+    Waiting,
+    Running,
+    /// Is to give its pages up as soon as no order in flight uses them, and to wait again.
+    Preempted,
     /// Cancelled or finished, kept only until its last order has retired.
-    pub(super) is_leaving: bool,
-    /// Pages reserved in each KV group while the group lives.
-    pub(super) reserved: Vec<usize>,
-    /// A reorder to send before the next order.
-    pub(super) reorder: Option<AncestorsOrder>,
+    Leaving,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Ancestry {
+    parents: Vec<u32>,
+    /// Per KV group: the page that each earlier row would write next; 0 where there is none.
+    tail_pages: Vec<Vec<u32>>,
+}
+
+impl Ancestry {
+    fn is_identity(&self) -> bool {
+        let num_earlier = self.tail_pages.first().map_or(0, Vec::len);
+        self.parents.len() == num_earlier && (0..).zip(&self.parents).all(|(row, it)| row == *it)
+    }
 }
 
 impl Group {
-    pub(super) fn is_ready(&self) -> bool {
-        !self.awaits_sample
-            && !self.is_leaving
-            && self.rows.iter().all(|row| !row.pending.is_empty())
-    }
-
-    /// New tokens that the group would add to a microbatch with `budget` tokens left.
-    pub(super) fn next_tokens(&self, budget: usize) -> usize {
-        let pending: usize = self.rows.iter().map(|row| row.pending.len()).sum();
-        if self.rows.len() == 1 { pending.min(budget) } else { pending }
-    }
-
-    /// Orders up to `budget` tokens; the pages are there, because they were reserved.
-    pub(super) fn order(
-        &mut self,
-        budget: usize,
-        kv_groups: &[KvGroup],
-        pools: &mut [PagePool],
-    ) -> Vec<RowOrder> {
-        let num_tokens = self.next_tokens(budget);
-        let may_chunk = self.rows.len() == 1;
-        let id = self.id;
-        let orders = self.rows.iter_mut().map(|row| {
-            let count = if may_chunk { num_tokens } else { row.pending.len() };
-            row.order(id, count, kv_groups, pools)
-        });
-        let orders: Vec<RowOrder> = orders.collect();
-        self.num_in_flight += 1;
-        self.awaits_sample = orders.iter().all(|order| order.wants_logits);
-        orders
-    }
-
-    /// Makes the next step's rows out of the earlier ones.
-    ///
-    /// The first child of a row takes its pages over; every further child shares the full pages and
-    /// gets a page of its own for the partly filled tail.
-    pub(super) fn continue_with(
-        &mut self,
-        children: &[Child],
-        pools: &mut [PagePool],
-    ) -> Option<AncestorsOrder> {
-        let mut copies: Vec<CopyOrder> =
-            (0..pools.len()).map(|kv_idx| self.tails(kv_idx)).collect();
-        // What the childless leave is what the others' copies may need: the reservation is exact.
-        self.release_childless(children, pools);
-        let mut takes_over = vec![true; self.rows.len()];
-        let mut rows = Vec::with_capacity(children.len());
-        for (row_idx, child) in children.iter().enumerate() {
-            let parent = &self.rows[child.parent];
-            let mut row = Row {
-                pending: vec![child.token],
-                position: parent.position,
-                tables: parent.tables.clone(),
-            };
-            if !std::mem::take(&mut takes_over[child.parent]) {
-                row.split_from_parent(row_idx, pools, &mut copies);
-            }
-            rows.push(row);
-        }
-        let is_identity =
-            children.iter().enumerate().all(|(row_idx, child)| child.parent == row_idx)
-                && children.len() == self.rows.len();
-        self.rows = rows;
-        self.step += 1;
-        self.epoch += u64::from(!is_identity);
-        self.awaits_sample = false;
-        (!is_identity).then(|| AncestorsOrder {
-            group: self.id,
+    pub(super) fn new(rank: Rank, row: Row) -> Self {
+        Self {
+            rank,
+            rows: vec![row],
+            step: 0,
             epoch: 0,
-            parents: children.iter().map(|child| to_u32(child.parent)).collect(),
-            copies,
-        })
+            num_new: 0,
+            num_in_flight: 0,
+            awaits_sample: false,
+            state: State::Waiting,
+            ancestry: None,
+            last_ordered: 0,
+        }
     }
 
-    fn release_childless(&mut self, children: &[Child], pools: &mut [PagePool]) {
-        for (row_idx, row) in self.rows.iter_mut().enumerate() {
-            if children.iter().all(|child| child.parent != row_idx) {
-                for (table, pool) in row.tables.iter_mut().zip(&mut *pools) {
-                    table.release(pool);
+    pub(super) fn is_ready(&self) -> bool {
+        self.state == State::Running && !self.awaits_sample
+    }
+
+    /// Whether all that is missing is the last step's tokens.
+    pub(super) fn is_decoding(&self) -> bool {
+        self.num_new > 0 && self.rows.iter().all(|row| row.num_pending() <= self.num_new)
+    }
+
+    pub(super) fn num_tokens(&self) -> usize {
+        self.rows.iter().map(|row| row.tokens.len()).sum()
+    }
+
+    /// What the next order may hold of each row, under a budget of tokens: all rows' last tokens, to
+    /// be sampled together, or a chunk of what comes before, or nothing.
+    ///
+    /// `must_go` lets a group through that is larger than any budget.
+    pub(super) fn next_counts(&self, budget: usize, cost: ChunkCost, must_go: bool) -> Vec<usize> {
+        if let [row] = &self.rows[..] {
+            return vec![cost.next_len(row.num_ordered, row.num_pending(), budget)];
+        }
+        let pending = || self.rows.iter().map(Row::num_pending);
+        if self.is_decoding() {
+            let fits = must_go || pending().sum::<usize>() <= budget;
+            return pending().map(|count| if fits { count } else { 0 }).collect();
+        }
+        let mut left = budget;
+        let counts = self.rows.iter().map(|row| {
+            let before = row.num_pending().saturating_sub(self.num_new);
+            let count = cost.next_len(row.num_ordered, before, left);
+            left -= count;
+            count
+        });
+        counts.collect()
+    }
+
+    /// Pages of each KV group that ordering so much takes: for new positions, and for tails that
+    /// are shared.
+    pub(super) fn pages_for(&self, counts: &[usize], memory: &Memory) -> Vec<usize> {
+        let num_kv_groups = memory.kv_groups().len();
+        let pages = (0..num_kv_groups).map(|kv_idx| {
+            let mut missing = 0;
+            // How many rows of the order write to a page that exists.
+            let mut writers: BTreeMap<u32, u32> = BTreeMap::new();
+            for (row, count) in self.rows.iter().zip(counts).filter(|(_, count)| **count > 0) {
+                missing += row.tables[kv_idx].num_missing(row.num_ordered + count);
+                if let Some(tail) = row.tail(kv_idx) {
+                    *writers.entry(tail).or_default() += 1;
                 }
             }
-        }
-    }
-
-    /// The page that each row would write next, where that page exists already.
-    fn tails(&self, kv_idx: usize) -> CopyOrder {
-        let tail_pages = self
-            .rows
-            .iter()
-            .map(|row| row.tables[kv_idx].page_of(row.position).unwrap_or(0))
-            .collect();
-        CopyOrder { tail_pages, ..CopyOrder::default() }
-    }
-
-    pub(super) fn release(&mut self, pools: &mut [PagePool]) {
-        for row in &mut self.rows {
-            for (table, pool) in row.tables.iter_mut().zip(&mut *pools) {
-                table.release(pool);
-            }
-        }
-        self.rows.clear();
-    }
-}
-
-impl Row {
-    fn order(
-        &mut self,
-        group: GroupId,
-        count: usize,
-        kv_groups: &[KvGroup],
-        pools: &mut [PagePool],
-    ) -> RowOrder {
-        let tokens: Vec<TokenId> = self.pending.drain(..count).collect();
-        let end = self.position + count;
-        for ((table, kv_group), pool) in self.tables.iter_mut().zip(kv_groups).zip(pools) {
-            table.drop_unseen(*kv_group, self.position, pool);
-            for _ in 0..table.num_missing(end) {
-                table.pages.push(pool.take().expect("pages were reserved at admission"));
-            }
-        }
-        let tables = self.tables.iter().map(|table| TableOrder {
-            first_position: table.first_position(),
-            pages: table.pages.clone(),
+            // Who is alone with a page in the end writes in place.
+            let splits = writers.iter().map(|(page, rows)| {
+                let is_last = *rows == memory.holders(kv_idx, *page);
+                *rows as usize - usize::from(is_last)
+            });
+            missing + splits.sum::<usize>()
         });
-        let order = RowOrder {
-            group,
-            tokens,
-            position: self.position,
-            tables: tables.collect(),
-            wants_logits: self.pending.is_empty(),
-        };
-        self.position = end;
-        order
+        pages.collect()
     }
 
-    /// Shares the parent's full pages and asks for a copy of its tail.
-    fn split_from_parent(
+    /// Pages of each KV group that the rest of the known tokens takes.
+    pub(super) fn pages_missing(&self, num_kv_groups: usize) -> Vec<usize> {
+        let missing = |kv_idx: usize| {
+            let of = |row: &Row| row.tables[kv_idx].num_missing(row.tokens.len());
+            self.rows.iter().map(of).sum()
+        };
+        (0..num_kv_groups).map(missing).collect()
+    }
+
+    /// Orders so many tokens of each row; the pages were counted. Returns what the stages must
+    /// reorder before, and the rows.
+    pub(super) fn order(
         &mut self,
-        row_idx: usize,
-        pools: &mut [PagePool],
-        copies: &mut [CopyOrder],
-    ) {
-        let has_tail = !self.position.is_multiple_of(PAGE_TOKENS);
-        for ((table, pool), copy) in self.tables.iter_mut().zip(pools).zip(copies) {
-            let num_full = table.pages.len() - usize::from(has_tail);
-            for page in &table.pages[..num_full] {
-                pool.share(*page);
+        counts: &[usize],
+        memory: &mut Memory,
+    ) -> (Option<AncestorsOrder>, Vec<RowOrder>) {
+        let id = self.rank.id;
+        let mut copies = vec![CopyOrder::default(); memory.kv_groups().len()];
+        let mut orders = Vec::with_capacity(counts.len());
+        for (row_idx, (row, &count)) in self.rows.iter_mut().zip(counts).enumerate() {
+            if count == 0 {
+                continue;
             }
-            if has_tail {
-                let target = pool.take().expect("pages were reserved at admission");
-                *table.pages.last_mut().expect("a row with a tail has a page") = target;
-                copy.rows.push(to_u32(row_idx));
-                copy.target_pages.push(target);
+            for copy in row.split_tail(memory) {
+                copies[copy.kv_idx].rows.push(to_u32(row_idx));
+                copies[copy.kv_idx].target_pages.push(copy.target);
             }
+            orders.push(row.order(id, count, memory));
         }
+        self.num_in_flight += 1;
+        self.awaits_sample = self.rows.iter().all(|row| row.num_pending() == 0);
+        orders.iter_mut().for_each(|order| order.wants_logits = self.awaits_sample);
+        (self.reorder(copies), orders)
+    }
+
+    fn reorder(&mut self, mut copies: Vec<CopyOrder>) -> Option<AncestorsOrder> {
+        let ancestry = self.ancestry.take()?;
+        if ancestry.is_identity() && copies.iter().all(|copy| copy.rows.is_empty()) {
+            return None;
+        }
+        for (copy, tail_pages) in copies.iter_mut().zip(ancestry.tail_pages) {
+            copy.tail_pages = tail_pages;
+        }
+        // Numbered when it is sent.
+        Some(AncestorsOrder { group: self.rank.id, epoch: 0, parents: ancestry.parents, copies })
+    }
+
+    /// Makes the next step's rows out of the earlier ones, on the same pages.
+    pub(super) fn continue_with(&mut self, children: &[Child], memory: &mut Memory) {
+        let ancestry = Ancestry {
+            parents: children.iter().map(|child| to_u32(child.parent)).collect(),
+            tail_pages: (0..memory.kv_groups().len()).map(|kv_idx| self.tails(kv_idx)).collect(),
+        };
+        let mut rows = Vec::with_capacity(children.len());
+        for child in children {
+            let mut row = self.rows[child.parent].fork(memory);
+            row.tokens.extend(&child.tokens);
+            rows.push(row);
+        }
+        // After the children hold what they share.
+        self.rows.iter_mut().for_each(|row| row.forget(memory));
+        self.rows = rows;
+        let num_new = children.first().map_or(0, |child| child.tokens.len());
+        self.step += to_u32(num_new);
+        self.num_new = num_new;
+        self.epoch += u64::from(!ancestry.is_identity());
+        self.awaits_sample = false;
+        self.ancestry = Some(ancestry);
+    }
+
+    /// A group of its own for one child, with the same past.
+    pub(super) fn fork(&self, rank: Rank, child: &Child, memory: &mut Memory) -> Self {
+        let mut row = self.rows[child.parent].fork(memory);
+        row.tokens.extend(&child.tokens);
+        let tail = |kv_idx: usize| vec![row.tail(kv_idx).unwrap_or(0)];
+        let ancestry = Ancestry {
+            parents: vec![0],
+            tail_pages: (0..memory.kv_groups().len()).map(tail).collect(),
+        };
+        Self {
+            step: self.step + to_u32(child.tokens.len()),
+            num_new: child.tokens.len(),
+            state: self.state,
+            ancestry: Some(ancestry),
+            last_ordered: self.last_ordered,
+            ..Self::new(rank, row)
+        }
+    }
+
+    /// Gives all pages back; everything has to be computed again.
+    pub(super) fn forget(&mut self, memory: &mut Memory) {
+        self.rows.iter_mut().for_each(|row| row.forget(memory));
+        self.ancestry = None;
+    }
+
+    fn tails(&self, kv_idx: usize) -> Vec<u32> {
+        self.rows.iter().map(|row| row.tail(kv_idx).unwrap_or(0)).collect()
     }
 }
 
-fn to_u32(index: usize) -> u32 {
-    u32::try_from(index).expect("rows of a group are counted in hundreds")
+fn to_u32(count: usize) -> u32 {
+    u32::try_from(count).expect("rows and tokens of a group are below 2^32")
 }

@@ -4,12 +4,18 @@
 //! Owns sequences, pages and beams. Knows no text and no grammar: the engine says which rows go on.
 
 pub mod beam;
+mod chunk;
 pub mod config;
+mod filling;
 pub mod group;
+mod memory;
 pub mod order;
 pub mod pages;
+mod prefix;
+mod row;
 #[expect(clippy::module_inception, reason = "the scheduler itself, beside what it is made of")]
 pub mod scheduler;
+pub mod stats;
 
 pub use config::{AdmitError, SchedulerConfig};
 pub use group::{Child, GroupId, Job};
@@ -17,6 +23,7 @@ pub use order::{
     AncestorsOrder, CopyOrder, MicrobatchId, MicrobatchOrder, RowOrder, TableOrder, Turn,
 };
 pub use scheduler::Scheduler;
+pub use stats::{PageStats, SchedulerStats};
 
 #[cfg(test)]
 mod tests;

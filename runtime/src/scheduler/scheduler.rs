@@ -1,81 +1,101 @@
 //! The turn: admit what fits, then order the next microbatch.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
+
+use sluicegate_model::step::PAGE_TOKENS;
 
 use super::{
+    chunk::ChunkCost,
     config::SchedulerConfig,
-    group::{Child, Group, GroupId, Job, Row},
-    order::{MicrobatchId, MicrobatchOrder, SampledGroup, Turn},
-    pages::{PagePool, PageTable},
+    filling::{Filling, InFlight, share},
+    group::{Child, Group, GroupId, Job, Rank, State},
+    memory::Memory,
+    order::{MicrobatchId, Turn},
+    row::Row,
 };
 
 /// Decides who runs next. One per engine; driven by events, asked for turns.
 ///
-/// A group has at most one sample outstanding; chunks of its prompt may follow each other.
+/// A group has at most one sample outstanding; chunks of known tokens may follow each other.
 #[derive(Debug)]
 pub struct Scheduler {
     config: SchedulerConfig,
-    pools: Vec<PagePool>,
-    /// Pages promised to running groups, per KV group.
-    reserved: Vec<usize>,
-    waiting: VecDeque<(GroupId, Job)>,
-    groups: BTreeMap<GroupId, Group>,
-    /// Groups in each microbatch in flight.
-    in_flight: BTreeMap<MicrobatchId, Vec<GroupId>>,
-    /// The group ordered last, so that the others come first in the next turn.
-    last_ordered: GroupId,
+    cost: ChunkCost,
+    pub(super) memory: Memory,
+    pub(super) groups: BTreeMap<GroupId, Group>,
+    pub(super) waiting: BTreeSet<Rank>,
+    in_flight: BTreeMap<MicrobatchId, InFlight>,
+    /// The turn of the job admitted last: a request that comes later takes its turns from here.
+    turn: u64,
     next_group: u64,
     next_microbatch: u64,
     next_epoch: u64,
+    pub(super) counts: Counts,
+}
+
+/// What the scheduler did so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Groups that had to give their pages up and to be computed again.
+    pub preemptions: u64,
+    /// Tokens of admitted groups, each time that they were admitted.
+    pub admitted_tokens: u64,
+    /// Those of them that were computed already.
+    pub shared_tokens: u64,
 }
 
 impl Scheduler {
     pub fn new(config: SchedulerConfig) -> Self {
-        let pools: Vec<PagePool> =
-            config.pages_per_group.iter().map(|n| PagePool::new(*n)).collect();
         Self {
-            reserved: vec![0; pools.len()],
-            pools,
+            cost: ChunkCost { attention: config.attention_cost },
+            memory: Memory::new(&config),
             config,
-            waiting: VecDeque::new(),
             groups: BTreeMap::new(),
+            waiting: BTreeSet::new(),
             in_flight: BTreeMap::new(),
-            last_ordered: GroupId(0),
+            turn: 0,
             next_group: 1,
             next_microbatch: 1,
             next_epoch: 1,
+            counts: Counts::default(),
         }
     }
 
     /// Queues a job that [`SchedulerConfig::check`] has passed.
     pub fn submit(&mut self, job: Job) -> GroupId {
-        let id = GroupId(self.next_group);
-        self.next_group += 1;
-        self.waiting.push_back((id, job));
-        id
+        let rank = self.new_rank(job.priority, self.turn + job.index as u64);
+        let row = Row::new(job.prompt, self.memory.kv_groups().len());
+        self.groups.insert(rank.id, Group::new(rank, row));
+        self.waiting.insert(rank);
+        rank.id
     }
 
     /// The next turn, if the pipeline has room and a group is ready.
     pub fn next_turn(&mut self) -> Option<Turn> {
-        self.admit_waiting();
         if self.in_flight.len() >= self.config.max_in_flight {
             return None;
         }
-        let ready = self.ready_groups();
-        if ready.is_empty() {
+        self.admit_waiting();
+        let mut filling = Filling::default();
+        self.add_decoding(&mut filling);
+        self.add_prompts(&mut filling);
+        if filling.is_empty() {
             return None;
         }
-        Some(self.order(&ready))
+        let id = MicrobatchId(self.next_microbatch);
+        self.next_microbatch += 1;
+        let (turn, in_flight) = filling.finish(id, &mut self.next_epoch);
+        self.in_flight.insert(id, in_flight);
+        Some(turn)
     }
 
     /// Takes note that a microbatch has left the last stage, and frees what only it kept.
     pub fn retire(&mut self, id: MicrobatchId) {
-        for group_id in self.in_flight.remove(&id).unwrap_or_default() {
-            let Some(group) = self.groups.get_mut(&group_id) else { continue };
+        let Some(InFlight { groups, .. }) = self.in_flight.remove(&id) else { return };
+        for id in groups {
+            let Some(group) = self.groups.get_mut(&id) else { continue };
             group.num_in_flight -= 1;
-            if group.is_leaving && group.num_in_flight == 0 {
-                self.free(group_id);
-            }
+            self.settle(id);
         }
     }
 
@@ -84,125 +104,240 @@ impl Scheduler {
         if children.is_empty() {
             return self.remove(id);
         }
-        let Some(group) = self.groups.get_mut(&id) else { return };
-        group.reorder = group.continue_with(children, &mut self.pools);
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.continue_with(children, &mut self.memory);
+        }
+    }
+
+    /// Goes on with each child as a group of its own, which need not step with the others; the group
+    /// ends.
+    pub fn fork(&mut self, id: GroupId, children: &[Child]) -> Vec<GroupId> {
+        let Some(group) = self.groups.remove(&id) else { return Vec::new() };
+        let Rank { priority, turn, .. } = group.rank;
+        let mut ids = Vec::with_capacity(children.len());
+        for child in children {
+            let rank = self.new_rank(priority.0, turn);
+            let forked = group.fork(rank, child, &mut self.memory);
+            if forked.state == State::Waiting {
+                self.waiting.insert(rank);
+            }
+            self.groups.insert(rank.id, forked);
+            ids.push(rank.id);
+        }
+        self.groups.insert(id, group);
+        self.remove(id);
+        ids
     }
 
     /// Ends a group; its pages return once no order in flight uses them.
     pub fn remove(&mut self, id: GroupId) {
-        self.waiting.retain(|(waiting_id, _)| *waiting_id != id);
         let Some(group) = self.groups.get_mut(&id) else { return };
-        group.is_leaving = true;
-        if group.num_in_flight == 0 {
-            self.free(id);
+        self.waiting.remove(&group.rank);
+        group.state = State::Leaving;
+        self.settle(id);
+    }
+
+    /// Begins anew with empty pages, as a pipeline does that was restarted: whatever was in flight
+    /// is lost, and every group has to be computed again.
+    pub fn restart(&mut self) {
+        self.in_flight.clear();
+        self.next_epoch = 1;
+        self.groups.retain(|_, group| group.state != State::Leaving);
+        for group in self.groups.values_mut() {
+            group.forget(&mut self.memory);
+            group.num_in_flight = 0;
+            group.awaits_sample = false;
+            group.state = State::Waiting;
+            self.waiting.insert(group.rank);
         }
+        self.memory = Memory::new(&self.config);
+    }
+
+    /// Lets so many microbatches into the pipeline at once.
+    pub fn set_max_in_flight(&mut self, max_in_flight: usize) {
+        self.config.max_in_flight = max_in_flight.max(1);
+    }
+
+    pub fn config(&self) -> &SchedulerConfig {
+        &self.config
     }
 
     pub fn num_in_flight(&self) -> usize {
         self.in_flight.len()
     }
 
-    /// Whether no group runs or waits.
-    pub fn is_idle(&self) -> bool {
-        self.groups.is_empty() && self.waiting.is_empty()
+    /// The groups in a microbatch in flight.
+    pub fn groups_in(&self, id: MicrobatchId) -> &[GroupId] {
+        self.in_flight.get(&id).map_or(&[], |in_flight| &in_flight.groups)
     }
 
-    /// Free pages of each KV group.
-    pub fn num_free_pages(&self) -> Vec<usize> {
-        self.pools.iter().map(PagePool::num_free).collect()
+    fn new_rank(&mut self, priority: i32, turn: u64) -> Rank {
+        let id = GroupId(self.next_group);
+        self.next_group += 1;
+        Rank { priority: std::cmp::Reverse(priority), turn, id }
     }
 
-    /// First come, first served: a job that must wait holds back those behind it.
+    /// Lets a group go that was only waiting for its last order.
+    fn settle(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        if group.num_in_flight > 0 {
+            return;
+        }
+        match group.state {
+            State::Leaving => {
+                group.forget(&mut self.memory);
+                self.groups.remove(&id);
+            }
+            State::Preempted => self.requeue(id),
+            State::Waiting | State::Running => {}
+        }
+    }
+
+    fn requeue(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        group.forget(&mut self.memory);
+        group.state = State::Waiting;
+        self.waiting.insert(group.rank);
+        self.counts.preemptions += 1;
+    }
+
+    /// Who comes first is admitted first: a group that must wait for pages holds back those behind.
     fn admit_waiting(&mut self) {
-        while let Some((_, job)) = self.waiting.front() {
-            let wanted = self.config.pages_for(job);
-            let fits = wanted.iter().zip(&self.reserved).zip(&self.pools);
-            if !fits.into_iter().all(|((wanted, taken), pool)| wanted + taken <= pool.num_pages()) {
+        let mut promised: Option<Vec<usize>> = None;
+        while let Some(&rank) = self.waiting.first() {
+            let promised = promised.get_or_insert_with(|| self.pages_promised());
+            let Some(group) = self.groups.get_mut(&rank.id) else { return };
+            group.rows.iter_mut().for_each(|row| row.begin(&mut self.memory));
+            let wanted: Vec<usize> = group.pages_missing(promised.len());
+            let available = self.memory.num_available();
+            let fits = wanted.iter().zip(&*promised).zip(&available);
+            if !fits.into_iter().all(|((wanted, promised), found)| wanted + promised <= *found) {
+                group.forget(&mut self.memory);
                 return;
             }
-            let Some((id, job)) = self.waiting.pop_front() else { return };
-            for (reserved, wanted) in self.reserved.iter_mut().zip(&wanted) {
-                *reserved += wanted;
-            }
-            let tables = vec![PageTable::default(); self.pools.len()];
-            let row = Row { pending: job.prompt, position: 0, tables };
-            let group = Group {
-                id,
-                rows: vec![row],
-                step: 0,
-                epoch: 0,
-                num_in_flight: 0,
-                awaits_sample: false,
-                is_leaving: false,
-                reserved: wanted,
-                reorder: None,
-            };
-            self.groups.insert(id, group);
+            promised.iter_mut().zip(wanted).for_each(|(promised, wanted)| *promised += wanted);
+            group.state = State::Running;
+            self.counts.admitted_tokens += group.num_tokens() as u64;
+            let shared: usize = group.rows.iter().map(|row| row.num_ordered).sum();
+            self.counts.shared_tokens += shared as u64;
+            self.turn = self.turn.max(rank.turn);
+            self.waiting.remove(&rank);
         }
     }
 
-    /// Ready groups, those after the group ordered last first.
-    fn ready_groups(&self) -> Vec<GroupId> {
-        let ready = |(id, group): (&GroupId, &Group)| group.is_ready().then_some(*id);
-        let next = GroupId(self.last_ordered.0 + 1);
-        let behind = self.groups.range(next..).filter_map(ready);
-        behind.chain(self.groups.range(..next).filter_map(ready)).collect()
+    /// Pages of each KV group that running groups have yet to take for what is known of them.
+    fn pages_promised(&self) -> Vec<usize> {
+        let num_kv_groups = self.config.kv_groups.len();
+        let mut promised = vec![0; num_kv_groups];
+        for group in self.groups.values().filter(|group| group.state == State::Running) {
+            let missing = group.pages_missing(num_kv_groups);
+            promised.iter_mut().zip(missing).for_each(|(promised, missing)| *promised += missing);
+        }
+        promised
     }
 
-    /// Fills one microbatch with its share of the rows, under the token budget.
-    fn order(&mut self, ready: &[GroupId]) -> Turn {
-        let num_rows: usize = self.groups.values().map(|group| group.rows.len()).sum();
-        let share = num_rows.div_ceil(self.config.max_in_flight);
-        let id = MicrobatchId(self.next_microbatch);
-        self.next_microbatch += 1;
-        let mut budget = self.config.token_budget;
-        let mut turn = Turn {
-            ancestors: Vec::new(),
-            microbatch: MicrobatchOrder { id, rows: Vec::new(), sampled: Vec::new() },
-        };
-        let mut members = Vec::new();
-        let mut num_logit_rows = 0;
-        for group_id in ready {
-            let Some(group) = self.groups.get_mut(group_id) else { continue };
-            let is_first = members.is_empty();
-            let num_tokens = group.next_tokens(budget);
-            if !is_first
-                && (num_tokens == 0 || num_tokens > budget || turn.microbatch.rows.len() >= share)
+    /// Adds the microbatch's share of the decoding rows, those first that have waited longest.
+    fn add_decoding(&mut self, filling: &mut Filling) {
+        let running = || self.groups.values().filter(|group| group.state == State::Running);
+        let decoding = || running().filter(|group| group.is_decoding() || group.awaits_sample);
+        let num_rows = decoding().map(|group| group.rows.len()).sum();
+        let has_prompts = running().any(|group| group.is_ready() && !group.is_decoding());
+        let mut ready: Vec<(u64, GroupId)> = decoding()
+            .filter(|group| group.is_ready())
+            .map(|group| (group.last_ordered, group.rank.id))
+            .collect();
+        ready.sort_unstable();
+        let share = share(num_rows, self.config.max_in_flight, self.in_flight.values());
+        // A prompt goes on also while very many rows decode.
+        let kept = if has_prompts { PAGE_TOKENS.min(self.config.token_budget / 2) } else { 0 };
+        let budget = self.config.token_budget - kept;
+        for (_, id) in ready {
+            let Some(group) = self.groups.get(&id) else { continue };
+            let num_rows = group.rows.len();
+            let is_first = filling.num_decoding_rows == 0;
+            if share == 0 || !is_first && filling.num_decoding_rows + num_rows > share {
+                continue;
+            }
+            if self.add(id, budget.saturating_sub(filling.num_tokens), is_first, filling) {
+                filling.num_decoding_rows += num_rows;
+            }
+        }
+    }
+
+    /// Adds chunks of what has to be computed before rows can be sampled, in the order of ranks.
+    fn add_prompts(&mut self, filling: &mut Filling) {
+        let is_prompt = |group: &&Group| group.is_ready() && !group.is_decoding();
+        let mut prompts: Vec<Rank> =
+            self.groups.values().filter(is_prompt).map(|group| group.rank).collect();
+        prompts.sort_unstable();
+        for rank in prompts {
+            let budget = self.config.token_budget.saturating_sub(filling.num_tokens);
+            if budget == 0 {
+                return;
+            }
+            let is_added = self.add(rank.id, budget, false, filling);
+            // A row that is sampled comes back as one that decodes.
+            if let Some(group) = self.groups.get(&rank.id)
+                && is_added
+                && group.awaits_sample
             {
-                break;
+                filling.num_decoding_rows += group.rows.len();
             }
-            if let Some(mut reorder) = group.reorder.take() {
-                // Numbered as they are sent: a group that ends before leaves no gap.
-                reorder.epoch = self.next_epoch;
-                self.next_epoch += 1;
-                turn.ancestors.push(reorder);
-            }
-            let rows = group.order(budget, &self.config.kv_groups, &mut self.pools);
-            if group.awaits_sample {
-                let logit_rows = num_logit_rows..num_logit_rows + rows.len();
-                num_logit_rows = logit_rows.end;
-                let (step, epoch) = (group.step, group.epoch);
-                turn.microbatch.sampled.push(SampledGroup {
-                    group: *group_id,
-                    logit_rows,
-                    step,
-                    epoch,
-                });
-            }
-            turn.microbatch.rows.extend(rows);
-            budget = budget.saturating_sub(num_tokens);
-            members.push(*group_id);
-            self.last_ordered = *group_id;
         }
-        self.in_flight.insert(id, members);
-        turn
     }
 
-    fn free(&mut self, id: GroupId) {
-        let Some(mut group) = self.groups.remove(&id) else { return };
-        group.release(&mut self.pools);
-        for (reserved, held) in self.reserved.iter_mut().zip(&group.reserved) {
-            *reserved -= held;
+    /// Orders what a group may add to the microbatch; false if that is nothing, for want of budget
+    /// or pages.
+    fn add(&mut self, id: GroupId, budget: usize, must_go: bool, filling: &mut Filling) -> bool {
+        let Some(group) = self.groups.get_mut(&id) else { return false };
+        // Another group may have had to make room.
+        if !group.is_ready() {
+            return false;
+        }
+        let counts = group.next_counts(budget, self.cost, must_go);
+        if counts.iter().all(|count| *count == 0) {
+            return false;
+        }
+        for row in &mut group.rows {
+            self.memory.drop_unseen(&mut row.tables, row.num_ordered);
+        }
+        let (rank, wanted) = (group.rank, group.pages_for(&counts, &self.memory));
+        if !self.make_room(rank, &wanted) {
+            return false;
+        }
+        let Some(group) = self.groups.get_mut(&id) else { return false };
+        let (ancestors, rows) = group.order(&counts, &mut self.memory);
+        group.last_ordered = self.next_microbatch;
+        let sampled = group.awaits_sample.then_some((group.step, group.epoch));
+        filling.add(id, ancestors, rows, sampled);
+        true
+    }
+
+    /// Sees to it that so many pages of each KV group can be taken, at the cost of those who rank
+    /// behind; false if they cannot be taken yet.
+    fn make_room(&mut self, rank: Rank, wanted: &[usize]) -> bool {
+        loop {
+            let available = self.memory.num_available();
+            let lacks = |found: &[usize]| wanted.iter().zip(found).any(|(it, found)| it > found);
+            if !lacks(&available) {
+                return true;
+            }
+            let mut expected = available;
+            for group in self.groups.values().filter(|group| group.state == State::Preempted) {
+                let held = group.rows.iter().flat_map(|row| row.tables.iter().enumerate());
+                held.for_each(|(kv_idx, table)| expected[kv_idx] += table.pages.len());
+            }
+            if !lacks(&expected) {
+                return false;
+            }
+            let behind = self.groups.values_mut().filter(|it| it.state == State::Running);
+            let Some(last) = behind.max_by_key(|group| group.rank) else { return false };
+            if last.rank <= rank {
+                return false;
+            }
+            last.state = State::Preempted;
+            let last = last.rank.id;
+            self.settle(last);
         }
     }
 }

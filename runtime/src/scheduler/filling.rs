@@ -1,0 +1,119 @@
+//! A microbatch being filled, and how many decoding rows it should have.
+
+use super::{
+    group::GroupId,
+    order::{AncestorsOrder, MicrobatchId, MicrobatchOrder, RowOrder, SampledGroup, Turn},
+};
+
+/// A microbatch on its way through the stages.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub(super) groups: Vec<GroupId>,
+    pub(super) num_decoding_rows: usize,
+}
+
+/// How many decoding rows the next microbatch should have, so that all microbatches in flight differ
+/// by at most one row: `num_rows` of them over `depth` microbatches, those in flight included.
+///
+/// A microbatch that is larger than the others gives rows to the next ones as it comes back.
+pub(super) fn share<'a>(
+    num_rows: usize,
+    depth: usize,
+    in_flight: impl Iterator<Item = &'a InFlight>,
+) -> usize {
+    let (least, num_larger) = (num_rows / depth, num_rows % depth);
+    let found = in_flight.filter(|microbatch| microbatch.num_decoding_rows > least).count();
+    least + usize::from(found < num_larger)
+}
+
+/// What goes into the next turn.
+#[derive(Debug, Default)]
+pub(super) struct Filling {
+    ancestors: Vec<AncestorsOrder>,
+    rows: Vec<RowOrder>,
+    sampled: Vec<SampledGroup>,
+    groups: Vec<GroupId>,
+    num_logit_rows: usize,
+    pub(super) num_tokens: usize,
+    pub(super) num_decoding_rows: usize,
+}
+
+impl Filling {
+    pub(super) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// Adds a group's rows; its step and epoch where it is sampled.
+    pub(super) fn add(
+        &mut self,
+        group: GroupId,
+        ancestors: Option<AncestorsOrder>,
+        rows: Vec<RowOrder>,
+        sampled: Option<(u32, u64)>,
+    ) {
+        self.ancestors.extend(ancestors);
+        self.num_tokens += rows.iter().map(|row| row.tokens.len()).sum::<usize>();
+        if let Some((step, epoch)) = sampled {
+            let logit_rows = self.num_logit_rows..self.num_logit_rows + rows.len();
+            self.num_logit_rows = logit_rows.end;
+            self.sampled.push(SampledGroup { group, logit_rows, step, epoch });
+        }
+        self.rows.extend(rows);
+        self.groups.push(group);
+    }
+
+    /// The turn, its reorders numbered from `next_epoch` on, and what is in flight by it.
+    pub(super) fn finish(mut self, id: MicrobatchId, next_epoch: &mut u64) -> (Turn, InFlight) {
+        // Numbered as they are sent: a group that ends before leaves no gap.
+        for ancestors in &mut self.ancestors {
+            ancestors.epoch = *next_epoch;
+            *next_epoch += 1;
+        }
+        let microbatch = MicrobatchOrder { id, rows: self.rows, sampled: self.sampled };
+        let in_flight = InFlight { groups: self.groups, num_decoding_rows: self.num_decoding_rows };
+        (Turn { ancestors: self.ancestors, microbatch }, in_flight)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lets the microbatches in flight come back one after the other, and refills them.
+    #[test]
+    fn unequal_microbatches_even_out_within_a_round() {
+        for (sizes, num_finished) in [
+            (vec![3, 3, 3, 1], 0),
+            (vec![6, 0, 0], 0),
+            (vec![4, 4, 4, 4], 5),
+            (vec![1, 1, 1], 2),
+            (vec![7, 1, 1, 1, 1], 3),
+        ] {
+            let depth = sizes.len();
+            let mut flying: std::collections::VecDeque<InFlight> = sizes
+                .iter()
+                .map(|rows| InFlight { groups: Vec::new(), num_decoding_rows: *rows })
+                .collect();
+            let mut ready = 0;
+            let mut total: usize = sizes.iter().sum();
+            for round in 0..3 * depth {
+                let Some(back) = flying.pop_front() else { break };
+                let ended = if round == 0 { num_finished.min(back.num_decoding_rows) } else { 0 };
+                total -= ended;
+                ready += back.num_decoding_rows - ended;
+                while ready > 0 && flying.len() < depth {
+                    let rows = share(total, depth, flying.iter()).min(ready);
+                    if rows == 0 {
+                        break;
+                    }
+                    ready -= rows;
+                    flying.push_back(InFlight { groups: Vec::new(), num_decoding_rows: rows });
+                }
+            }
+            let found: Vec<usize> = flying.iter().map(|it| it.num_decoding_rows).collect();
+            assert_eq!(ready + found.iter().sum::<usize>(), total, "{sizes:?}");
+            let (most, least) = (found.iter().max().unwrap(), found.iter().min().unwrap());
+            assert!(most - least <= 1, "{sizes:?} became {found:?} with {ready} ready");
+        }
+    }
+}
