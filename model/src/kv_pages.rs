@@ -117,6 +117,11 @@ impl KvPages {
         Ok(())
     }
 
+    /// Lets epochs count from the start again.
+    pub fn restart(&mut self) {
+        self.epoch = 0;
+    }
+
     pub(crate) fn layers(&self) -> &[LayerPages] {
         &self.layers
     }

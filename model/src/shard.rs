@@ -163,6 +163,11 @@ impl Shard {
         self.pages.reorder(self.first_unit, ancestors)
     }
 
+    /// Begins anew: nothing that the pages hold is asked for again, and epochs count from the start.
+    pub fn restart(&mut self) {
+        self.pages.restart();
+    }
+
     /// The memory that the shard holds.
     pub fn bytes(&self) -> ShardBytes {
         let embedding = self.embedding.as_ref().map_or(0, |embedding| embedding.bytes().0);

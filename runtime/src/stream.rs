@@ -100,7 +100,7 @@ pub struct Timings {
 }
 
 /// How long the last stage, its logits ready, waited for the masks of the request's microbatches.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct MaskExposed {
     /// Over all of them.
     pub total: Duration,

@@ -1,33 +1,42 @@
 //! The ledger holds what the plan foresees, byte for byte.
 
+use sluicegate_constraint::Spec;
 use sluicegate_model::{config::Architecture, open::Model, placed::DeviceId};
 use sluicegate_runtime::{
-    Prompt, Request,
+    Engine, Event, Prompt, Request,
     device::LedgerEntry,
-    placement::{Traffic, TransferKind},
+    placement::{Plan, Traffic, TransferKind},
+    stream::{FinishReason, Usage},
 };
 use sluicegate_tests::{
-    engines::{auto_plan, complete, smollm2, start, with_schema},
+    engines::{auto_plan, smollm2, start, with_schema},
     tiny::{StoredType, TinyModel},
 };
 
-/// One greedy row: the prompt in chunks, then a token a step. Every sampled token but the last is
-/// fed back, and every step but the prompt's first chunks is sampled.
-fn traffic(
-    prompt_tokens: usize,
-    chunk: usize,
-    sampled: usize,
-    is_constrained: bool,
-) -> Vec<Traffic> {
-    let mut traffic = Vec::new();
-    let constrained_rows = usize::from(is_constrained);
-    let mut left = prompt_tokens;
-    while left > chunk {
-        traffic.push(Traffic { tokens: chunk, constrained_rows: 0 });
-        left -= chunk;
+/// Runs one greedy row and says what it moves: the prompt in chunks of about the same size, then
+/// what each step added: a token, and those that the constraint forced behind it. What the last
+/// step added is not fed back.
+fn run(engine: &Engine, plan: &Plan, request: Request) -> Vec<Traffic> {
+    let constrained_rows = usize::from(request.constraint != Spec::Text);
+    let mut steps = Vec::new();
+    let mut ended = None;
+    let mut usage = Usage::default();
+    for event in engine.submit(request).unwrap() {
+        match event.unwrap() {
+            Event::Text { tokens, .. } => steps.push(tokens.len()),
+            Event::Output(output) => ended = Some(output.finish_reason),
+            Event::Finished { usage: total, .. } => usage = total,
+        }
     }
-    traffic.push(Traffic { tokens: left, constrained_rows });
-    traffic.extend((1..sampled).map(|_| Traffic { tokens: 1, constrained_rows }));
+    // An end token has no text.
+    if ended != Some(FinishReason::EndToken) {
+        steps.pop();
+    }
+    let num_chunks = usage.prompt_tokens.div_ceil(plan.chunk_tokens);
+    let mut traffic = vec![Traffic { tokens: 0, constrained_rows: 0 }; num_chunks];
+    traffic[0].tokens = usage.prompt_tokens;
+    traffic[num_chunks - 1].constrained_rows = constrained_rows;
+    traffic.extend(steps.into_iter().map(|tokens| Traffic { tokens, constrained_rows }));
     traffic
 }
 
@@ -38,20 +47,14 @@ fn check(model: &Model, prompt: Prompt, num_devices: u32, is_constrained: bool) 
     if is_constrained {
         request = with_schema(request);
     }
-    let usage = complete(&engine, &request).usage;
-    let traffic =
-        traffic(usage.prompt_tokens, plan.chunk_tokens, usage.completion_tokens, is_constrained);
+    let traffic = run(&engine, &plan, request);
     let entries = engine.ledger().entries();
     check_hidden_and_masks(&plan, &entries, &traffic);
     check_routes(&entries, num_devices, is_constrained, traffic.len() as u64);
 }
 
 /// By the plan's arithmetic, and by that of this test.
-fn check_hidden_and_masks(
-    plan: &sluicegate_runtime::placement::Plan,
-    entries: &[LedgerEntry],
-    traffic: &[Traffic],
-) {
+fn check_hidden_and_masks(plan: &Plan, entries: &[LedgerEntry], traffic: &[Traffic]) {
     let find = |kind, source, target| {
         entries
             .iter()

@@ -15,6 +15,8 @@ mod outlines_bug;
 mod outputs;
 mod profiles;
 mod sampling;
+mod serving;
+mod soak;
 mod stages;
 mod stamps;
 mod suite;

@@ -40,7 +40,10 @@ fn any_number_of_workers_gives_the_same_outputs() {
         completions.map(|Completion { outputs, usage, .. }| (outputs, usage))
     };
     let one = run(1);
-    assert!(one.iter().all(|(_, usage)| usage.forced_tokens > 0 && usage.vetoed_tokens == 0));
+    assert!(one.iter().all(|(_, usage)| usage.vetoed_tokens == 0));
+    // Beams take tokens one by one.
+    let is_forced = one.each_ref().map(|(_, usage)| usage.forced_tokens > 0);
+    assert_eq!(is_forced, [true, true, false]);
     assert_eq!(run(2), one);
     assert_eq!(run(5), one);
 }
@@ -59,7 +62,7 @@ fn equal_masks_of_a_microbatch_are_sent_once() {
     let request = Request { prompts: vec![prompt; 4], samples: 2, ..samplers()[0].1.clone() };
     complete(&engine, &with_schema(request));
     let counts = engine.ledger().masks();
-    assert!(counts.same > 0 && counts.only > 0, "{counts}");
+    assert!(counts.same > 0, "{counts}");
     let LedgerEntry { bytes, raw_bytes, .. } = mask_entry(&engine);
     assert!(bytes < raw_bytes, "{bytes} of {raw_bytes}");
     let table = engine.ledger().to_string();

@@ -47,16 +47,16 @@ impl Bench {
         let plan = auto_plan(&model, 2);
         let devices = Devices::open(plan.stages.iter().map(|stage| stage.device)).unwrap();
         let links = Arc::new(Links::new(&plan.transfers(), &devices, Ledger::default()));
-        let (pipeline, masks) = Pipeline::start(&PipelineConfig {
-            plan: &plan,
-            model: &model.config,
-            weights: &model.weights,
-            devices: &devices,
+        let (pipeline, masks) = Pipeline::start(PipelineConfig {
+            plan: plan.clone(),
+            model: model.config.clone(),
+            weights: model.weights.clone(),
+            devices,
             links: Arc::clone(&links),
             sampler: Sampler::new(vec![u32::MAX; plan.mask_words].into()),
             threads_per_stage: NonZero::<usize>::MIN,
             channel_capacity: 16,
-            incarnation: 1,
+            before_forward: None,
         })
         .unwrap();
         Self { _files: files, plan, links, pipeline, masks: Some(masks) }
@@ -99,7 +99,14 @@ impl Bench {
         };
         let order = Order::on_host(order, vec![sampling]).unwrap();
         let order = self.links.carry(&order, Endpoint::Host, Endpoint::Stage(StageId(0))).unwrap();
-        let microbatch = Microbatch { id, incarnation, order, hidden: None, span: Span::none() };
+        let microbatch = Microbatch {
+            id,
+            incarnation,
+            order,
+            hidden: None,
+            span: Span::none(),
+            times: Vec::new(),
+        };
         self.pipeline.send(StageMessage::Microbatch(microbatch));
     }
 

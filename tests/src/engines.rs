@@ -17,7 +17,7 @@ use sluicegate_runtime::{
     device::TransferError,
     engine::{EngineFailure, GenerationError},
     pipeline::StageError,
-    placement::{Cluster, LinkFigures, Placement, Plan, Policy, plan},
+    placement::{Cluster, LinkFigures, Placement, Plan, PlanFields, Policy, plan},
     sampler::{Method, Multinomial, Penalties},
 };
 
@@ -103,6 +103,16 @@ fn make_plan(model: &Model, num_devices: u32, placement: Placement) -> Plan {
     let cluster = Cluster { unlisted, ..Cluster::logical_cpus(num_devices, Bytes(4 << 30)) };
     let policy = Policy { placement, chunk_tokens: 24, ..Policy::default() };
     plan(&profile, &cluster, &policy).expect("the model fits")
+}
+
+/// The same plan with so many pages in each KV group.
+///
+/// # Panics
+/// Where that is none.
+pub fn with_pages(plan: &Plan, num_pages: usize) -> Plan {
+    let mut fields = PlanFields::from(plan.clone());
+    fields.pages_per_group.fill(num_pages);
+    Plan::try_from(fields).expect("pages are all that changed")
 }
 
 /// Starts an engine by the plan.

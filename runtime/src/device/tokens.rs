@@ -6,13 +6,17 @@ use candle_core::Device;
 use sluicegate_model::placed::Named;
 
 use super::payload::{Payload, PayloadSize};
-use crate::{placement::TransferKind, sampler::GroupChoices, scheduler::MicrobatchId};
+use crate::{
+    pipeline::StageTimes, placement::TransferKind, sampler::GroupChoices, scheduler::MicrobatchId,
+};
 
 /// The outcome of one microbatch; without groups if it only filled the cache.
 #[derive(Debug, Clone)]
 pub struct Sampled {
     pub microbatch: MicrobatchId,
     pub groups: Vec<GroupChoices>,
+    /// When each stage computed it; the last one's time includes masks and sampling.
+    pub times: Vec<StageTimes>,
     /// How long the last stage, its logits ready, waited for masks.
     pub mask_exposed: Duration,
     /// Bytes of logits that the sampler read out of another memory than its own.

@@ -8,21 +8,30 @@ use std::{
 };
 
 use sluicegate_constraint::{Cache, CacheLimits, Compiler};
-use sluicegate_model::open::Model;
+use sluicegate_model::{
+    config::ModelConfig,
+    open::Model,
+    profile::{ElementBytes, ModelProfile},
+};
 
-use super::{core::Core, error::BuildError, handle::Engine};
+use super::{
+    core::Core,
+    error::BuildError,
+    handle::Engine,
+    limits::{EngineLimits, Restarts},
+    metrics::Tally,
+};
 use crate::{
     device::{Devices, Ledger, Links},
     masker::{Masker, MaskerConfig, MaskerOutlet},
-    pipeline::{Pipeline, PipelineConfig},
+    pipeline::{BeforeForward, Pipeline, PipelineConfig},
     placement::{Endpoint, Plan, Transfer},
     sampler::Sampler,
-    scheduler::{Scheduler, SchedulerConfig},
+    scheduler::{Depth, Scheduler, SchedulerConfig},
     vocabulary,
 };
 
 /// Collects what an engine is built from.
-#[derive(Debug)]
 pub struct EngineBuilder {
     model: Model,
     plan: Plan,
@@ -30,6 +39,9 @@ pub struct EngineBuilder {
     threads_per_stage: Option<NonZero<usize>>,
     masker: MaskerConfig,
     constraint_cache: CacheLimits,
+    limits: EngineLimits,
+    shares_prefixes: bool,
+    before_forward: Option<BeforeForward>,
 }
 
 impl EngineBuilder {
@@ -41,6 +53,9 @@ impl EngineBuilder {
             threads_per_stage: None,
             masker: MaskerConfig::default(),
             constraint_cache: CacheLimits::default(),
+            limits: EngineLimits::default(),
+            shares_prefixes: true,
+            before_forward: None,
         }
     }
 
@@ -80,34 +95,57 @@ impl EngineBuilder {
         self
     }
 
+    /// How much is taken on, and how often a failed stage is started again.
+    #[must_use]
+    pub fn limits(mut self, limits: EngineLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Whether pages of the cache are kept for other prompts that begin alike; they are, without
+    /// this.
+    #[must_use]
+    pub fn share_prefixes(mut self, shares_prefixes: bool) -> Self {
+        self.shares_prefixes = shares_prefixes;
+        self
+    }
+
+    /// Calls this in a stage's thread before it computes a microbatch, so that tests can let a stage
+    /// panic or wait.
+    #[must_use]
+    pub fn before_forward(mut self, before_forward: BeforeForward) -> Self {
+        self.before_forward = Some(before_forward);
+        self
+    }
+
     /// Starts the stages, which load their weights at the same time, and the engine's threads.
     ///
     /// # Errors
     /// [`BuildError`]; every thread that had started has ended by then.
     pub fn build(self) -> Result<Engine, BuildError> {
-        let Self { model, plan, transfers, threads_per_stage, masker, constraint_cache } = self;
+        let Self { model, plan, transfers, threads_per_stage, masker, .. } = self;
         let (wanted, found) = (model.config.num_layers, plan.num_layers);
         if wanted != found {
             return Err(BuildError::WrongPlan { wanted, found });
         }
         let vocab = Arc::new(vocabulary::of(&model.tokenizer, model.config.vocab)?);
-        let constraints = Cache::new(Compiler::new(Arc::clone(&vocab))?, constraint_cache);
+        let constraints = Cache::new(Compiler::new(Arc::clone(&vocab))?, self.constraint_cache);
         let devices = Devices::open(plan.stages.iter().map(|stage| stage.device))?;
         let ledger = Ledger::default();
         let transfers = transfers.unwrap_or_else(|| plan.transfers());
         let links = Arc::new(Links::new(&transfers, &devices, ledger.clone()));
-        let scheduler = scheduler_config(&plan);
-        let incarnation = 1;
-        let (pipeline, masks) = Pipeline::start(&PipelineConfig {
-            plan: &plan,
-            model: &model.config,
-            weights: &model.weights,
-            devices: &devices,
+        let scheduler = scheduler_config(&plan, &model.config, self.shares_prefixes);
+        let max_depth = max_depth(&plan);
+        let (pipeline, masks) = Pipeline::start(PipelineConfig {
+            plan: plan.clone(),
+            model: model.config.clone(),
+            weights: model.weights.clone(),
+            devices,
             links: Arc::clone(&links),
             sampler: Sampler::new(vocab.allow_all().into()),
             threads_per_stage: threads_per_stage.unwrap_or_else(|| default_threads(&plan)),
-            channel_capacity: channel_capacity(&scheduler),
-            incarnation,
+            channel_capacity: channel_capacity(max_depth, &scheduler),
+            before_forward: self.before_forward,
         })?;
         let outlet = MaskerOutlet {
             links: Arc::clone(&links),
@@ -116,37 +154,62 @@ impl EngineBuilder {
             events: pipeline.event_sender(),
             num_words: vocab.num_words(),
         };
-        let masker = Masker::start(outlet, masker)?;
         let core = Core {
-            masker,
+            masker: Masker::start(outlet, masker)?,
             pipeline,
             scheduler: Scheduler::new(scheduler.clone()),
+            depth: Depth::new(plan.stages.len(), max_depth),
             links,
             tokenizer: model.tokenizer.clone(),
-            incarnation,
+            limits: self.limits,
+            restarts: Restarts::default(),
+            tally: Tally::default(),
+            board: Arc::default(),
             requests: BTreeMap::new(),
             groups: HashMap::new(),
             mask_failures: HashMap::new(),
+            sent: BTreeMap::new(),
+            closing: None,
         };
         Engine::start(core, model, plan, constraints, (scheduler, ledger))
     }
 }
 
-fn scheduler_config(plan: &Plan) -> SchedulerConfig {
+impl std::fmt::Debug for EngineBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EngineBuilder").field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+fn scheduler_config(plan: &Plan, model: &ModelConfig, shares_prefixes: bool) -> SchedulerConfig {
     SchedulerConfig {
         kv_groups: plan.kv_groups.clone(),
         pages_per_group: plan.pages_per_group.clone(),
         max_in_flight: plan.microbatches,
         token_budget: plan.chunk_tokens.max(1),
-        attention_cost: 0.0,
-        shares_prefixes: true,
+        attention_cost: attention_cost(model),
+        shares_prefixes,
     }
+}
+
+/// What attending to one position costs a token, as a share of all else that its layers do.
+fn attention_cost(model: &ModelConfig) -> f64 {
+    let profile = ModelProfile::new(model, |_| None, ElementBytes::default());
+    let layers = || profile.units.iter().filter(|unit| unit.kv.is_some());
+    let per_position: u64 = layers().map(|unit| unit.flops_per_position).sum();
+    let per_token: u64 = layers().map(|unit| unit.flops_per_token).sum();
+    per_position as f64 / per_token.max(1) as f64
+}
+
+/// Microbatches in flight at most: enough to fill the pipeline twice.
+fn max_depth(plan: &Plan) -> usize {
+    plan.microbatches.max(2 * plan.stages.len() + 2)
 }
 
 /// Room for every turn in flight: a microbatch, and a reorder for each group in it. A group adds a
 /// token at least, so the engine never waits for a stage.
-fn channel_capacity(scheduler: &SchedulerConfig) -> usize {
-    scheduler.max_in_flight * (1 + scheduler.token_budget)
+fn channel_capacity(max_depth: usize, scheduler: &SchedulerConfig) -> usize {
+    max_depth * (1 + scheduler.token_budget)
 }
 
 fn default_threads(plan: &Plan) -> NonZero<usize> {

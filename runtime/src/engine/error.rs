@@ -58,6 +58,8 @@ pub enum SubmitError {
     Chat { prompt: usize, source: ChatError },
     #[error("the request cannot run here")]
     Admit(#[from] AdmitError),
+    #[error("{waiting} prompts are waiting already, as many as may; try again later")]
+    Busy { waiting: usize },
     #[error("the engine has failed and must be rebuilt")]
     Failed(#[source] Arc<EngineFailure>),
     #[error("the engine is shut down")]
@@ -98,6 +100,8 @@ pub enum GenerationError {
     MaskDeadline { prompt: usize, limit: Duration },
     #[error("the mask worker that had prompt {prompt} failed: {message}")]
     MaskWorker { prompt: usize, message: Arc<str> },
+    #[error("it waited longer than {limit:?} for its turn; try again later")]
+    WaitedTooLong { limit: Duration },
     #[error("the engine was shut down")]
     ShutDown,
 }

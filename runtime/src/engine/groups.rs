@@ -28,6 +28,8 @@ pub(super) struct RunningGroup {
     pub(super) request: RequestId,
     pub(super) prompt: usize,
     pub(super) admitted: Arc<AdmittedRequest>,
+    /// Whether nothing of it has been ordered yet.
+    pub(super) is_waiting: bool,
     rows: Vec<Row>,
     /// Beams that have finished, with their reasons.
     finished: Vec<(Row, FinishReason)>,
@@ -44,7 +46,7 @@ impl RunningGroup {
         tokenizer: &Tokenizer,
     ) -> Self {
         let row = Row::new(tokenizer, &admitted.stop);
-        Self { request, prompt, admitted, rows: vec![row], finished: Vec::new() }
+        Self { request, prompt, admitted, is_waiting: true, rows: vec![row], finished: Vec::new() }
     }
 
     /// What the last stage needs to sample the group's rows.
@@ -81,10 +83,10 @@ impl RunningGroup {
 
     /// Makes a group of each row: samples need not step together.
     pub(super) fn split(self) -> impl Iterator<Item = Self> {
-        let Self { request, prompt, admitted, rows, .. } = self;
+        let Self { request, prompt, admitted, is_waiting, rows, .. } = self;
         rows.into_iter().map(move |row| {
-            let admitted = Arc::clone(&admitted);
-            Self { request, prompt, admitted, rows: vec![row], finished: Vec::new() }
+            let (admitted, rows) = (Arc::clone(&admitted), vec![row]);
+            Self { request, prompt, admitted, is_waiting, rows, finished: Vec::new() }
         })
     }
 

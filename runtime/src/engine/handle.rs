@@ -6,9 +6,10 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Sender, unbounded};
+use crossbeam_channel::{Sender, bounded, unbounded};
 use sluicegate_constraint::{Cache, CacheStats};
 use sluicegate_model::open::Model;
 use tokio::sync::mpsc::unbounded_channel;
@@ -16,8 +17,10 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::{
     Command, admission,
     builder::EngineBuilder,
-    core::{Core, FailureSlot},
+    core::{Board, Core},
     error::{BuildError, EngineFailure, SubmitError},
+    limits::EngineLimits,
+    metrics::Metrics,
 };
 use crate::{
     device::Ledger,
@@ -26,6 +29,9 @@ use crate::{
     scheduler::SchedulerConfig,
     stream::Generation,
 };
+
+/// What stands for any longer time that may be asked for.
+const LONGEST_SHUTDOWN: Duration = Duration::from_hours(24);
 
 /// A model at work. Clones share it; the last one to go shuts it down.
 #[derive(Clone)]
@@ -36,7 +42,8 @@ pub struct Engine {
 struct Shared {
     commands: Sender<Command>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    failure: Arc<FailureSlot>,
+    board: Arc<Board>,
+    limits: EngineLimits,
     model: Model,
     plan: Plan,
     constraints: Cache,
@@ -59,16 +66,15 @@ impl Engine {
         (scheduler, ledger): (SchedulerConfig, Ledger),
     ) -> Result<Self, BuildError> {
         let (commands, inbox) = unbounded();
-        let failure = Arc::new(Mutex::new(None));
-        let failure_slot = Arc::clone(&failure);
-        let thread =
-            std::thread::Builder::new().name("sluicegate-engine".to_owned()).spawn(move || {
-                core.run(&inbox, &failure_slot);
-            })?;
+        let (board, limits) = (Arc::clone(&core.board), core.limits);
+        let thread = std::thread::Builder::new()
+            .name("sluicegate-engine".to_owned())
+            .spawn(move || core.run(&inbox))?;
         let shared = Shared {
             commands,
             thread: Mutex::new(Some(thread)),
-            failure,
+            board,
+            limits,
             model,
             plan,
             constraints,
@@ -89,26 +95,48 @@ impl Engine {
         if let Some(failure) = self.failure() {
             return Err(SubmitError::Failed(failure));
         }
+        if shared.board.is_closing.load(Ordering::Relaxed) {
+            return Err(SubmitError::ShutDown);
+        }
         let admitted =
             admission::admit(request, &shared.model, &shared.constraints, &shared.scheduler)?;
+        let num_prompts = admitted.prompts.len();
+        let waiting = shared.board.num_waiting.fetch_add(num_prompts, Ordering::Relaxed);
+        if waiting >= self.shared.limits.max_waiting {
+            shared.board.num_waiting.fetch_sub(num_prompts, Ordering::Relaxed);
+            return Err(SubmitError::Busy { waiting });
+        }
         let request = RequestId(shared.next_request.fetch_add(1, Ordering::Relaxed));
         let (events, receiver) = unbounded_channel();
         let command = Command::Submit { request, admitted: Box::new(admitted), events };
         if shared.commands.send(command).is_err() {
             return Err(self.refusal());
         }
-        let (commands, failure) = (shared.commands.clone(), Arc::clone(&shared.failure));
+        let (commands, failure) = (shared.commands.clone(), Arc::clone(&shared.board.failure));
         Ok(Generation::new(request, receiver, commands, failure))
     }
 
     /// Why the engine failed, if it did.
     pub fn failure(&self) -> Option<Arc<EngineFailure>> {
-        self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.board.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Ends the engine; requests still running end with an error.
-    pub fn shutdown(&self) {
-        self.shared.shutdown();
+    /// Takes no more requests, and waits until those that run have ended, but no longer than `within`:
+    /// then the others end with an error, and so does the engine.
+    pub fn shutdown(&self, within: Duration) {
+        self.shared.shutdown(within);
+    }
+
+    /// What the engine is doing, and what it did so far.
+    pub fn metrics(&self) -> Metrics {
+        let (reply, answer) = bounded(1);
+        let asked = self.shared.commands.send(Command::Metrics(reply));
+        asked.ok().and_then(|()| answer.recv().ok()).unwrap_or_else(|| {
+            // The thread has ended, and has left them.
+            self.shared.join();
+            let last = &self.shared.board.last_metrics;
+            last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        })
     }
 
     pub fn plan(&self) -> &Plan {
@@ -143,9 +171,12 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Shared {
-    fn shutdown(&self) {
+    fn shutdown(&self, within: Duration) {
+        let now = Instant::now();
+        let deadline = now.checked_add(within).unwrap_or(now + LONGEST_SHUTDOWN);
+        self.board.is_closing.store(true, Ordering::Relaxed);
         // A thread that has ended needs no telling.
-        let _ = self.commands.send(Command::Shutdown);
+        let _ = self.commands.send(Command::Shutdown { deadline });
         self.join();
     }
 
@@ -159,6 +190,6 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.shutdown();
+        self.shutdown(Duration::ZERO);
     }
 }

@@ -11,16 +11,26 @@ mod groups;
 #[cfg(test)]
 mod groups_tests;
 mod handle;
+mod limits;
+mod metrics;
 mod outputs;
+mod recovery;
+mod results;
 mod rows;
 mod step;
+mod turns;
 
 pub use admission::AdmittedRequest;
 pub use builder::EngineBuilder;
 pub(crate) use core::FailureSlot;
 pub use error::{BuildError, EngineFailure, GenerationError, SubmitError};
 pub use handle::Engine;
+pub use limits::EngineLimits;
+pub use metrics::Metrics;
 
+use std::time::Instant;
+
+use crossbeam_channel::Sender;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{request::RequestId, stream::Event};
@@ -34,6 +44,10 @@ pub(crate) enum Command {
         events: UnboundedSender<Result<Event, GenerationError>>,
     },
     Cancel(RequestId),
-    /// Ends the thread; running requests fail.
-    Shutdown,
+    /// Says how things stand.
+    Metrics(Sender<Metrics>),
+    /// Takes no more requests, and ends the thread when none is left; those that still run then, fail.
+    Shutdown {
+        deadline: Instant,
+    },
 }

@@ -19,7 +19,11 @@ pub(super) struct RunningRequest {
     /// Groups that still run.
     pub(super) groups: Vec<GroupId>,
     usage: Usage,
-    started: Instant,
+    pub(super) submitted: Instant,
+    /// Whether one of its prompts has been ordered.
+    pub(super) has_begun: bool,
+    /// Microbatches with rows of it that failed.
+    pub(super) strikes: u32,
     /// Prompts that have no token yet.
     num_prefilling: usize,
     prefilled: Option<Instant>,
@@ -42,7 +46,9 @@ impl RunningRequest {
             num_prefilling: groups.len(),
             groups,
             usage: Usage { prompt_tokens, ..Usage::default() },
-            started: Instant::now(),
+            submitted: Instant::now(),
+            has_begun: false,
+            strikes: 0,
             prefilled: None,
             decode_tokens: 0,
             mask_exposed: Vec::new(),
@@ -88,11 +94,11 @@ impl RunningRequest {
     }
 
     /// Sends the last event.
-    pub(super) fn finish(mut self) {
+    pub(super) fn finish(mut self) -> Usage {
         let now = Instant::now();
         let prefilled = self.prefilled.unwrap_or(now);
         let timings = Timings {
-            prefill: prefilled - self.started,
+            prefill: prefilled - self.submitted,
             decode: now - prefilled,
             decode_tokens: self.decode_tokens,
             mask_exposed: MaskExposed::of(&mut self.mask_exposed),
@@ -107,6 +113,7 @@ impl RunningRequest {
         );
         // A caller that has gone misses nothing.
         let _ = self.events.send(Ok(Event::Finished { usage: self.usage, timings }));
+        self.usage
     }
 
     /// Sends the error that ends the request.

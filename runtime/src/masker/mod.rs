@@ -161,6 +161,11 @@ impl Masker {
         worker.send(Command::Fork { group, children });
     }
 
+    /// Whether a group has matchers.
+    pub fn has(&self, group: GroupId) -> bool {
+        self.groups.contains_key(&group)
+    }
+
     /// Groups that have matchers.
     pub fn num_groups(&self) -> usize {
         self.groups.len()

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use crossbeam_channel::Receiver;
 use sluicegate_constraint::{
-    CodedMask, Compiler, MatchError, Matcher, Spec, TokenBytes, Vocab, VocabSource,
+    CodedMask, Compiler, Encode, MatchError, Matcher, Spec, TokenBytes, Vocab, VocabSource,
 };
 use sluicegate_model::placed::{DeviceId, Placed, Site};
 
@@ -17,11 +17,21 @@ use crate::{
 
 const EOS: TokenId = 256;
 
+/// Each byte is a token.
+struct Bytes;
+
+impl Encode for Bytes {
+    fn encode(&self, text: &[u8]) -> Vec<TokenId> {
+        text.iter().copied().map(TokenId::from).collect()
+    }
+}
+
 /// All bytes and an end token.
 static COMPILER: LazyLock<Compiler> = LazyLock::new(|| {
     let mut tokens: Vec<_> = (0..=255).map(|byte| TokenBytes::Text(vec![byte])).collect();
     tokens.push(TokenBytes::Special("<eos>".to_owned()));
-    let vocab = Vocab::new(VocabSource { tokens, eos: vec![EOS], num_logits: 257 }, None);
+    let source = VocabSource { tokens, eos: vec![EOS], num_logits: 257 };
+    let vocab = Vocab::new(source, Some(Arc::new(Bytes)));
     Compiler::new(Arc::new(vocab.unwrap())).unwrap()
 });
 

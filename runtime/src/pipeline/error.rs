@@ -8,7 +8,7 @@ use sluicegate_model::{
     units::LayerRange,
 };
 
-use crate::{device::TransferError, placement::StageId};
+use crate::{device::TransferError, placement::StageId, scheduler::MicrobatchId};
 
 /// What went wrong in a stage.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +37,28 @@ pub struct StageFailure {
     pub stage: StageId,
     pub device: DeviceId,
     pub layers: LayerRange,
+    /// What it was computing, if it was.
+    pub microbatch: Option<MicrobatchId>,
     pub error: Box<StageError>,
+}
+
+impl StageError {
+    /// Whether another try may go better: a panic, or an operation that a device did not do. What
+    /// is wrong with the orders or the plan stays wrong.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Panicked(_)
+            | Self::Forward(ForwardError::Tensor { .. })
+            | Self::Transfer(TransferError::Copy { .. }) => true,
+            Self::Load(_)
+            | Self::Forward(_)
+            | Self::Transfer(_)
+            | Self::Misplaced(_)
+            | Self::Incarnation { .. }
+            | Self::NoLogits
+            | Self::Spawn(_) => false,
+        }
+    }
 }
 
 impl fmt::Display for StageFailure {

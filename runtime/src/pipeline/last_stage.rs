@@ -14,7 +14,10 @@ use sluicegate_model::{
 };
 use tracing::trace_span;
 
-use super::{error::StageError, message::PipelineEvent};
+use super::{
+    error::StageError,
+    message::{PipelineEvent, StageTimes},
+};
 use crate::{
     device::{Links, Masks, Order, Sampled, logits},
     placement::{Endpoint, StageId},
@@ -41,6 +44,7 @@ impl LastStage {
         id: MicrobatchId,
         order: &Placed<Order>,
         logits: &Placed<Logits>,
+        mut times: Vec<StageTimes>,
     ) -> Result<bool, StageError> {
         let mut logits = logits::read(logits, self.device)?;
         let order = order.at(&self.site("sample", "logits"))?;
@@ -49,8 +53,11 @@ impl LastStage {
             let _span = trace_span!("sampler.sample", microbatch = id.0).entered();
             self.sample_groups(order, &mut logits.rows, &masks)
         };
-        let sampled =
-            Sampled { microbatch: id, groups, mask_exposed, logit_bytes: logits.copied_bytes };
+        if let Some(last) = times.last_mut() {
+            last.ended = Instant::now();
+        }
+        let logit_bytes = logits.copied_bytes;
+        let sampled = Sampled { microbatch: id, groups, times, mask_exposed, logit_bytes };
         let sampled = Placed::new(sampled, self.device);
         let sampled = self.links.carry(&sampled, Endpoint::Stage(self.stage), Endpoint::Host)?;
         Ok(self.events.send(PipelineEvent::Sampled(sampled)).is_ok())

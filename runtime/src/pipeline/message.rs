@@ -1,5 +1,7 @@
 //! What travels between scheduler and stages.
 
+use std::time::Instant;
+
 use sluicegate_model::{
     placed::Placed,
     step::{Ancestors, Hidden},
@@ -32,6 +34,15 @@ pub struct Microbatch {
     pub hidden: Option<Placed<Hidden>>,
     /// Its own, which follows from those of its sequences' requests.
     pub span: Span,
+    /// When each stage so far computed it.
+    pub times: Vec<StageTimes>,
+}
+
+/// When a stage computed a microbatch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StageTimes {
+    pub started: Instant,
+    pub ended: Instant,
 }
 
 /// What comes back to the scheduler.

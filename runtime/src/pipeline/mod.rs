@@ -9,8 +9,10 @@ pub mod message;
 #[expect(clippy::module_inception, reason = "the pipeline itself, beside what it is made of")]
 pub mod pipeline;
 pub mod stage;
+mod thread;
 
 pub use error::{StageError, StageFailure};
-pub use message::{Microbatch, PipelineEvent, StageMessage};
-pub(crate) use pipeline::panic_message;
+pub use message::{Microbatch, PipelineEvent, StageMessage, StageTimes};
 pub use pipeline::{MaskSender, Pipeline, PipelineConfig};
+pub use stage::BeforeForward;
+pub(crate) use thread::panic_message;

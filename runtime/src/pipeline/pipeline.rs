@@ -1,20 +1,12 @@
-//! A pipeline at work: its threads, their channels, and how they end.
+//! A pipeline at work: its threads, their channels, and how they end and begin anew.
 
-use std::{
-    any::Any,
-    collections::HashMap,
-    num::NonZero,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    thread::JoinHandle,
-};
+use std::{collections::HashMap, num::NonZero, sync::Arc, thread::JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use sluicegate_model::{
     config::ModelConfig,
     placed::Placed,
-    shard::{Home, Shard, SharedTable},
-    threads::Threads,
+    shard::{Shard, SharedTable},
     weights::Weights,
 };
 
@@ -22,7 +14,8 @@ use super::{
     error::{StageError, StageFailure},
     last_stage::LastStage,
     message::{PipelineEvent, StageMessage},
-    stage::{Outlet, Stage, StageInfo},
+    stage::{BeforeForward, Outlet, StageInfo},
+    thread::{Loader, StageThread, failure},
 };
 use crate::{
     device::{Devices, Links, Masks},
@@ -31,18 +24,19 @@ use crate::{
 };
 
 /// What a pipeline is built from.
-pub struct PipelineConfig<'a> {
-    pub plan: &'a Plan,
-    pub model: &'a ModelConfig,
-    pub weights: &'a Weights,
-    pub devices: &'a Devices,
+pub struct PipelineConfig {
+    pub plan: Plan,
+    pub model: ModelConfig,
+    pub weights: Weights,
+    pub devices: Devices,
     pub links: Arc<Links>,
     pub sampler: Sampler,
     /// Threads that each stage computes with; one means inline in the stage's own.
     pub threads_per_stage: NonZero<usize>,
     /// Messages that fit between two stages; at least the microbatches in flight and their reorders.
     pub channel_capacity: usize,
-    pub incarnation: u32,
+    /// Called in a stage's thread before it computes, so that tests can let it fail or wait.
+    pub before_forward: Option<BeforeForward>,
 }
 
 /// Where masks for the last stage go.
@@ -50,10 +44,15 @@ pub type MaskSender = Sender<Placed<Masks>>;
 
 /// Running stages. Dropping it closes the first channel and waits for the threads.
 pub struct Pipeline {
+    config: PipelineConfig,
+    /// Which life of the pipeline it is, from 1 on.
+    incarnation: u32,
     to_first: Option<Sender<StageMessage>>,
+    masks: Receiver<Placed<Masks>>,
     events: Receiver<PipelineEvent>,
     event_sender: Sender<PipelineEvent>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<JoinHandle<Option<Shard>>>,
+    table: Option<SharedTable>,
 }
 
 impl Pipeline {
@@ -64,48 +63,79 @@ impl Pipeline {
     ///
     /// # Errors
     /// The failure of the first stage, in order, that could not load.
-    pub fn start(config: &PipelineConfig<'_>) -> Result<(Self, MaskSender), StageFailure> {
+    pub fn start(config: PipelineConfig) -> Result<(Self, MaskSender), StageFailure> {
         let (event_sender, events) = unbounded();
-        let (ready_sender, ready) = unbounded();
         let (mask_sender, masks) = unbounded();
-        let (to_first, mut inbox) = bounded(config.channel_capacity);
-        let mut pipeline =
-            Self { to_first: Some(to_first), events, event_sender, threads: Vec::new() };
-        let table = shared_table(config.plan);
-        for (id, planned) in config.plan.stages() {
-            let info = stage_info(config, planned, id);
-            let (to_next, next_inbox) = bounded(config.channel_capacity);
-            let outlet = if id == config.plan.last_stage() {
-                Outlet::Last(LastStage {
-                    stage: info.id,
-                    device: info.device,
-                    sampler: config.sampler.clone(),
-                    links: Arc::clone(&config.links),
-                    masks: masks.clone(),
-                    early: HashMap::new(),
-                    events: pipeline.event_sender(),
-                })
+        let table = shared_table(&config.plan);
+        let mut pipeline = Self {
+            config,
+            incarnation: 0,
+            to_first: None,
+            masks,
+            events,
+            event_sender,
+            threads: Vec::new(),
+            table,
+        };
+        pipeline.launch(Vec::new())?;
+        Ok((pipeline, mask_sender))
+    }
+
+    /// Begins a new life: all stages end, those that failed load their weights again, and what was
+    /// in flight is lost. Returns the events that were not about it.
+    ///
+    /// # Errors
+    /// The failure of the first stage, in order, that could not load.
+    pub fn restart(&mut self) -> Result<Vec<PipelineEvent>, StageFailure> {
+        let kept = self.stop();
+        let outlives = |event: &PipelineEvent| {
+            !matches!(event, PipelineEvent::Sampled(_) | PipelineEvent::StageFailed(_))
+        };
+        let events = self.events.try_iter().filter(outlives).collect();
+        self.launch(kept)?;
+        Ok(events)
+    }
+
+    /// Starts the stages, with the shards that some of them have kept.
+    fn launch(&mut self, kept: Vec<Option<Shard>>) -> Result<(), StageFailure> {
+        self.incarnation += 1;
+        let (ready_sender, ready) = unbounded();
+        let (to_first, mut inbox) = bounded(self.config.channel_capacity);
+        self.to_first = Some(to_first);
+        let mut kept = kept.into_iter();
+        for (id, planned) in self.config.plan.stages() {
+            let info = self.stage_info(planned, id);
+            let (to_next, next_inbox) = bounded(self.config.channel_capacity);
+            let outlet = if id == self.config.plan.last_stage() {
+                Outlet::Last(self.last_stage(&info))
             } else {
                 Outlet::Next(to_next)
             };
+            let kept = kept.next().flatten();
             let work = StageThread {
-                load: Loader::new(config, planned, table.clone()),
+                load: Loader::new(&self.config, planned, self.table.clone(), kept),
                 info: info.clone(),
-                links: Arc::clone(&config.links),
+                links: Arc::clone(&self.config.links),
                 outlet,
                 inbox: std::mem::replace(&mut inbox, next_inbox),
                 ready: ready_sender.clone(),
-                events: pipeline.event_sender(),
+                events: self.event_sender(),
+                before_forward: self.config.before_forward.clone(),
             };
-            pipeline.threads.push(spawn(&info, work)?);
+            self.threads.push(spawn(&info, work)?);
         }
         drop(ready_sender);
-        first_failure(&ready).map_or(Ok((pipeline, mask_sender)), Err)
+        first_failure(&ready).map_or(Ok(()), Err)
     }
 
     /// Sends to the first stage; false if it is gone.
     pub fn send(&self, message: StageMessage) -> bool {
         self.to_first.as_ref().is_some_and(|to_first| to_first.send(message).is_ok())
+    }
+
+    /// Which life of the pipeline it is, from 1 on; every microbatch carries it.
+    pub fn incarnation(&self) -> u32 {
+        self.incarnation
     }
 
     /// What comes back: tokens and failures.
@@ -117,24 +147,39 @@ impl Pipeline {
     pub fn event_sender(&self) -> Sender<PipelineEvent> {
         self.event_sender.clone()
     }
-}
 
-impl Drop for Pipeline {
-    fn drop(&mut self) {
+    /// Closes the first channel and waits; returns the shards of the stages that did not fail.
+    fn stop(&mut self) -> Vec<Option<Shard>> {
         self.to_first = None;
-        for thread in self.threads.drain(..) {
-            // A panic was caught in the thread and reported; there is nothing left to say.
-            let _ = thread.join();
+        // A panic was caught in the thread and reported; there is nothing left to say.
+        self.threads.drain(..).map(|thread| thread.join().ok().flatten()).collect()
+    }
+
+    fn stage_info(&self, planned: &PlannedStage, id: StageId) -> StageInfo {
+        StageInfo {
+            id,
+            device: planned.device,
+            layers: self.config.plan.layers(planned),
+            incarnation: self.incarnation,
+        }
+    }
+
+    fn last_stage(&self, info: &StageInfo) -> LastStage {
+        LastStage {
+            stage: info.id,
+            device: info.device,
+            sampler: self.config.sampler.clone(),
+            links: Arc::clone(&self.config.links),
+            masks: self.masks.clone(),
+            early: HashMap::new(),
+            events: self.event_sender(),
         }
     }
 }
 
-fn stage_info(config: &PipelineConfig<'_>, planned: &PlannedStage, id: StageId) -> StageInfo {
-    StageInfo {
-        id,
-        device: planned.device,
-        layers: config.plan.layers(planned),
-        incarnation: config.incarnation,
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -149,122 +194,10 @@ fn first_failure(ready: &Receiver<Result<(), StageFailure>>) -> Option<StageFail
     ready.iter().filter_map(Result::err).min_by_key(|failure| failure.stage)
 }
 
-fn spawn(info: &StageInfo, work: StageThread) -> Result<JoinHandle<()>, StageFailure> {
+fn spawn(info: &StageInfo, work: StageThread) -> Result<JoinHandle<Option<Shard>>, StageFailure> {
     let name = format!("sluicegate-stage-{}", info.id.0);
     std::thread::Builder::new()
         .name(name)
         .spawn(move || work.run())
-        .map_err(|error| failure(info, StageError::Spawn(error)))
-}
-
-/// Loads a stage's shard, in the stage's thread.
-struct Loader {
-    weights: Weights,
-    model: ModelConfig,
-    planned: PlannedStage,
-    device: Option<candle_core::Device>,
-    num_threads: NonZero<usize>,
-    pages_per_group: Vec<usize>,
-    table: Option<SharedTable>,
-}
-
-impl Loader {
-    fn new(
-        config: &PipelineConfig<'_>,
-        planned: &PlannedStage,
-        table: Option<SharedTable>,
-    ) -> Self {
-        let is_shared = planned.units.has_embed() || planned.units.has_head(config.plan.num_layers);
-        Self {
-            table: table.filter(|_| is_shared),
-            weights: config.weights.clone(),
-            model: config.model.clone(),
-            planned: planned.clone(),
-            device: config.devices.get(planned.device),
-            num_threads: config.threads_per_stage,
-            pages_per_group: config.plan.pages_per_group.clone(),
-        }
-    }
-
-    fn load(self) -> Result<Shard, StageError> {
-        let home = Home {
-            id: self.planned.device,
-            device: self.device.unwrap_or(candle_core::Device::Cpu),
-            threads: Threads::new(self.num_threads),
-            table: self.table,
-        };
-        let units = self.planned.units;
-        Ok(Shard::load(&self.weights, &self.model, units, home, &self.pages_per_group)?)
-    }
-}
-
-/// Everything that moves into a stage's thread.
-struct StageThread {
-    load: Loader,
-    info: StageInfo,
-    links: Arc<Links>,
-    outlet: Outlet,
-    inbox: Receiver<StageMessage>,
-    ready: Sender<Result<(), StageFailure>>,
-    events: Sender<PipelineEvent>,
-}
-
-impl StageThread {
-    fn run(self) {
-        let Self { load, info, links, outlet, inbox, ready, events } = self;
-        let shard = match guarded(|| load.load()) {
-            Ok(shard) => shard,
-            Err(error) => {
-                let _ = ready.send(Err(failure(&info, error)));
-                return;
-            }
-        };
-        let _ = ready.send(Ok(()));
-        drop(ready);
-        let stage = Stage { info: info.clone(), shard, links, outlet };
-        if let Err(error) = guarded(|| stage.run(&inbox)) {
-            let _ = events.send(PipelineEvent::StageFailed(failure(&info, error)));
-        }
-    }
-}
-
-/// Runs a stage's work; a panic becomes an error, so that it ends requests and not the process.
-fn guarded<T>(work: impl FnOnce() -> Result<T, StageError>) -> Result<T, StageError> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|panic| Err(StageError::Panicked(panic_message(&*panic))))
-}
-
-/// What a caught panic said.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_owned())
-}
-
-fn failure(info: &StageInfo, error: StageError) -> StageFailure {
-    StageFailure {
-        stage: info.id,
-        device: info.device,
-        layers: info.layers,
-        error: Box::new(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_in_a_stage_is_an_error_with_its_words() {
-        let check = |work: fn(), want: &str| {
-            let error = guarded(|| {
-                work();
-                Ok(())
-            });
-            assert_eq!(error.unwrap_err().to_string(), want);
-        };
-        check(|| panic!("page 7 is gone"), "it panicked: page 7 is gone");
-        check(|| panic!("page {} is gone", 8), "it panicked: page 8 is gone");
-        check(|| std::panic::panic_any(3), "it panicked: no message");
-    }
+        .map_err(|error| failure(info, StageError::Spawn(error), None))
 }

@@ -1,6 +1,6 @@
 //! One stage: its layers, its pages, and the loop that executes orders.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use sluicegate_model::{
@@ -14,11 +14,12 @@ use tracing::trace_span;
 use super::{
     error::StageError,
     last_stage::LastStage,
-    message::{Microbatch, StageMessage},
+    message::{Microbatch, StageMessage, StageTimes},
 };
 use crate::{
     device::Links,
     placement::{Endpoint, StageId},
+    scheduler::MicrobatchId,
 };
 
 /// What a stage is besides its shard.
@@ -36,17 +37,23 @@ pub(super) enum Outlet {
     Last(LastStage),
 }
 
+/// Called with the stage and the microbatch that it is about to compute.
+pub type BeforeForward = Arc<dyn Fn(StageId, MicrobatchId) + Send + Sync>;
+
 /// A stage at work.
 pub(super) struct Stage {
     pub(super) info: StageInfo,
     pub(super) shard: Shard,
     pub(super) links: Arc<Links>,
     pub(super) outlet: Outlet,
+    pub(super) before_forward: Option<BeforeForward>,
+    /// What it is computing, for those who ask why it failed.
+    pub(super) microbatch: Option<MicrobatchId>,
 }
 
 impl Stage {
     /// Executes orders until the inbox closes, or the next stage is gone.
-    pub(super) fn run(mut self, inbox: &Receiver<StageMessage>) -> Result<(), StageError> {
+    pub(super) fn run(&mut self, inbox: &Receiver<StageMessage>) -> Result<(), StageError> {
         for message in inbox {
             let goes_on = match message {
                 StageMessage::Ancestors(ancestors) => self.reorder(&ancestors)?,
@@ -67,26 +74,36 @@ impl Stage {
     }
 
     fn forward(&mut self, microbatch: Microbatch) -> Result<bool, StageError> {
-        let Microbatch { id, incarnation, order, hidden, span } = microbatch;
+        let Microbatch { id, incarnation, order, hidden, span, mut times } = microbatch;
         let _entered = span.enter();
+        self.microbatch = Some(id);
         if incarnation != self.info.incarnation {
             let wanted = self.info.incarnation;
             return Err(StageError::Incarnation { wanted, found: incarnation });
         }
+        let started = Instant::now();
+        if let Some(before_forward) = &self.before_forward {
+            before_forward(self.info.id, id);
+        }
         let output = trace_span!("stage.forward", stage = self.info.id.0, microbatch = id.0)
             .in_scope(|| self.shard.forward(order.part(|order| &order.step), hidden))?;
-        match (output, &mut self.outlet) {
+        times.push(StageTimes { started, ended: Instant::now() });
+        let goes_on = match (output, &mut self.outlet) {
             (ShardOutput::Hidden(hidden), Outlet::Next(next)) => {
                 let (here, there) = (Endpoint::Stage(self.info.id), next_of(self.info.id));
                 let order = self.links.carry(&order, here, there)?;
                 let hidden: Option<Placed<Hidden>> = Some(self.links.carry(&hidden, here, there)?);
                 let span = span.clone();
-                let microbatch = Microbatch { id, incarnation, order, hidden, span };
+                let microbatch = Microbatch { id, incarnation, order, hidden, span, times };
                 Ok(next.send(StageMessage::Microbatch(microbatch)).is_ok())
             }
-            (ShardOutput::Logits(logits), Outlet::Last(last)) => last.sample(id, &order, &logits),
+            (ShardOutput::Logits(logits), Outlet::Last(last)) => {
+                last.sample(id, &order, &logits, times)
+            }
             _ => Err(StageError::NoLogits),
-        }
+        };
+        self.microbatch = None;
+        goes_on
     }
 
     fn here(&self) -> Endpoint {

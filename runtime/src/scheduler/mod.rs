@@ -6,6 +6,7 @@
 pub mod beam;
 mod chunk;
 pub mod config;
+pub mod depth;
 mod filling;
 pub mod group;
 mod memory;
@@ -18,6 +19,7 @@ pub mod scheduler;
 pub mod stats;
 
 pub use config::{AdmitError, SchedulerConfig};
+pub use depth::Depth;
 pub use group::{Child, GroupId, Job};
 pub use order::{
     AncestorsOrder, CopyOrder, MicrobatchId, MicrobatchOrder, RowOrder, TableOrder, Turn,

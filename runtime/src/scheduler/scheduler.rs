@@ -236,13 +236,19 @@ impl Scheduler {
         promised
     }
 
+    /// Groups whose rows take a token at a time, those in flight included.
+    pub(super) fn decoding(&self) -> impl Iterator<Item = &Group> {
+        let running = self.groups.values().filter(|group| group.state == State::Running);
+        running.filter(|group| group.is_decoding() || group.awaits_sample)
+    }
+
     /// Adds the microbatch's share of the decoding rows, those first that have waited longest.
     fn add_decoding(&mut self, filling: &mut Filling) {
-        let running = || self.groups.values().filter(|group| group.state == State::Running);
-        let decoding = || running().filter(|group| group.is_decoding() || group.awaits_sample);
-        let num_rows = decoding().map(|group| group.rows.len()).sum();
-        let has_prompts = running().any(|group| group.is_ready() && !group.is_decoding());
-        let mut ready: Vec<(u64, GroupId)> = decoding()
+        let num_rows = self.num_decoding_rows();
+        let mut groups = self.groups.values();
+        let has_prompts = groups.any(|group| group.is_ready() && !group.is_decoding());
+        let mut ready: Vec<(u64, GroupId)> = self
+            .decoding()
             .filter(|group| group.is_ready())
             .map(|group| (group.last_ordered, group.rank.id))
             .collect();

@@ -47,6 +47,11 @@ impl Scheduler {
         self.memory.num_available()
     }
 
+    /// Rows that take a token at a time.
+    pub fn num_decoding_rows(&self) -> usize {
+        self.decoding().map(|group| group.rows.len()).sum()
+    }
+
     pub fn stats(&self) -> SchedulerStats {
         let running = || self.groups.values().filter(|group| group.state != State::Waiting);
         let counts = self.memory.num_available().into_iter().zip(self.memory.num_kept());

@@ -1,0 +1,156 @@
+//! Tokens on their way back: matchers advance, text grows, outputs end.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use sluicegate_model::placed::{DeviceId, Placed, Site};
+
+use super::{
+    core::Core,
+    error::{EngineFailure, GenerationError},
+    groups::Advance,
+    step::StepOutcome,
+};
+use crate::{
+    device::Sampled,
+    pipeline::{PipelineEvent, StageTimes},
+    request::RequestId,
+    sampler::{Choice, GroupChoices, MaskError, RowError},
+    scheduler::{GroupId, MicrobatchId},
+};
+
+impl Core {
+    pub(super) fn sampled(&mut self, sampled: Placed<Sampled>) -> Result<(), EngineFailure> {
+        let site =
+            Site { operation: "advance", unit: None, with: "sequences", device: DeviceId::Host };
+        let Sampled { microbatch, groups, times, mask_exposed, .. } = sampled.take(&site)?;
+        self.scheduler.retire(microbatch);
+        self.measure(microbatch, &times, mask_exposed);
+        if groups.iter().any(|group| self.masker.has(group.group)) {
+            self.tally.add_mask_exposed(mask_exposed);
+        }
+        let request_of = |group: &GroupChoices| Some(self.groups.get(&group.group)?.request);
+        let requests: BTreeSet<RequestId> = groups.iter().filter_map(request_of).collect();
+        for request in requests {
+            if let Some(running) = self.requests.get_mut(&request) {
+                running.add_mask_exposed(mask_exposed);
+            }
+        }
+        for GroupChoices { group, choices } in groups {
+            // A cancelled group's tokens are nobody's.
+            let Some(request) = self.groups.get(&group).map(|group| group.request) else {
+                continue;
+            };
+            let advanced = match choices {
+                Ok(choices) => self.advance(group, &choices)?,
+                Err(error) => Err(self.row_failure(group, error)),
+            };
+            if let Err(error) = advanced {
+                self.fail(request, error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Learns from what a microbatch took, and adapts how many are in flight.
+    fn measure(&mut self, id: MicrobatchId, times: &[StageTimes], mask_exposed: Duration) {
+        let Some((num_rows, sent)) = self.sent.remove(&id) else { return };
+        let seconds = |times: &StageTimes| (times.ended - times.started).as_secs_f64();
+        let mut stage_s: Vec<f64> = times.iter().map(seconds).collect();
+        if let Some(last) = stage_s.last_mut() {
+            *last -= mask_exposed.as_secs_f64();
+        }
+        self.depth.observe(num_rows, &stage_s, sent.elapsed().as_secs_f64());
+        let current = self.scheduler.config().max_in_flight;
+        let best = self.depth.best(self.scheduler.num_decoding_rows(), current);
+        if best != current {
+            tracing::debug!(from = current, to = best, "microbatches in flight");
+            self.scheduler.set_max_in_flight(best);
+        }
+    }
+
+    /// Mask workers that are gone have said why.
+    fn masker_failure(&self) -> EngineFailure {
+        let mut events = self.pipeline.events().try_iter();
+        let failure = events.find_map(|event| match event {
+            PipelineEvent::MaskerFailed(failure) => Some(failure),
+            _ => None,
+        });
+        failure.map_or(EngineFailure::Disconnected, EngineFailure::from)
+    }
+
+    fn advance(
+        &mut self,
+        group_id: GroupId,
+        choices: &[Choice],
+    ) -> Result<Result<(), GenerationError>, EngineFailure> {
+        let Some(group) = self.groups.get_mut(&group_id) else { return Ok(Ok(())) };
+        let is_first = group.is_first_step();
+        let request = group.request;
+        let mut masker_is_gone = false;
+        let masker = &self.masker;
+        let advance: &mut Advance<'_> = &mut |choices| {
+            masker.advance(group_id, choices).ok_or_else(|| {
+                masker_is_gone = true;
+                GenerationError::ShutDown
+            })
+        };
+        let outcome = group.take(choices, advance);
+        if masker_is_gone {
+            return Err(self.masker_failure());
+        }
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => return Ok(Err(error)),
+        };
+        let has_ended = outcome.children.is_empty();
+        if has_ended {
+            self.drop_group(group_id);
+        } else if group.is_to_split() {
+            self.split(group_id, &outcome);
+        } else {
+            if group.admitted.constraint.is_some() {
+                self.masker.keep(group_id, outcome.kept_matchers.clone());
+            }
+            self.scheduler.advance(group_id, &outcome.children);
+        }
+        let Some(running) = self.requests.get_mut(&request) else { return Ok(Ok(())) };
+        self.links.ledger().count_tokens(outcome.num_forced, outcome.num_vetoed);
+        running.count(&outcome, is_first);
+        let is_heard = running.send(outcome);
+        if has_ended {
+            running.groups.retain(|group| *group != group_id);
+        }
+        if !is_heard {
+            self.cancel(request);
+        } else if running.groups.is_empty()
+            && let Some(running) = self.requests.remove(&request)
+        {
+            self.tally.finished += 1;
+            self.tally.add_usage(running.finish());
+        }
+        Ok(Ok(()))
+    }
+
+    /// Lets each of a group's samples go on as a group of its own.
+    fn split(&mut self, group_id: GroupId, outcome: &StepOutcome) {
+        let Some(group) = self.groups.remove(&group_id) else { return };
+        let children = self.scheduler.fork(group_id, &outcome.children);
+        let matchers = children.iter().copied().zip(outcome.kept_matchers.iter().copied());
+        self.masker.fork(group_id, matchers.collect());
+        if let Some(running) = self.requests.get_mut(&group.request) {
+            running.replace(group_id, &children);
+        }
+        self.groups.extend(children.into_iter().zip(group.split()));
+    }
+
+    /// A mask that is missing because its matcher failed is reported as that.
+    fn row_failure(&mut self, group: GroupId, error: RowError) -> GenerationError {
+        let prompt = self.groups.get(&group).map_or(0, |group| group.prompt);
+        match (self.mask_failures.remove(&group), &error) {
+            (Some(failure), RowError::Mask(MaskError::Missing { .. })) => {
+                GenerationError::of_matcher(prompt, failure)
+            }
+            _ => GenerationError::Row { prompt, source: error },
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! A stage's thread: it loads its weights, executes orders, and says how it ended.
+
+use std::{
+    any::Any,
+    num::NonZero,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use crossbeam_channel::{Receiver, Sender};
+use sluicegate_model::{
+    config::ModelConfig,
+    shard::{Home, Shard, SharedTable},
+    threads::Threads,
+    weights::Weights,
+};
+
+use super::{
+    error::{StageError, StageFailure},
+    message::{PipelineEvent, StageMessage},
+    pipeline::PipelineConfig,
+    stage::{BeforeForward, Outlet, Stage, StageInfo},
+};
+use crate::{device::Links, placement::PlannedStage, scheduler::MicrobatchId};
+
+/// Loads a stage's shard, in the stage's thread.
+pub(super) struct Loader {
+    weights: Weights,
+    model: ModelConfig,
+    planned: PlannedStage,
+    device: Option<candle_core::Device>,
+    num_threads: NonZero<usize>,
+    pages_per_group: Vec<usize>,
+    table: Option<SharedTable>,
+    /// From the pipeline's life before, where the stage did not fail.
+    kept: Option<Shard>,
+}
+
+impl Loader {
+    pub(super) fn new(
+        config: &PipelineConfig,
+        planned: &PlannedStage,
+        table: Option<SharedTable>,
+        kept: Option<Shard>,
+    ) -> Self {
+        let is_shared = planned.units.has_embed() || planned.units.has_head(config.plan.num_layers);
+        Self {
+            table: table.filter(|_| is_shared),
+            weights: config.weights.clone(),
+            model: config.model.clone(),
+            planned: planned.clone(),
+            device: config.devices.get(planned.device),
+            num_threads: config.threads_per_stage,
+            pages_per_group: config.plan.pages_per_group.clone(),
+            kept,
+        }
+    }
+
+    fn load(self) -> Result<Shard, StageError> {
+        if let Some(mut shard) = self.kept {
+            shard.restart();
+            return Ok(shard);
+        }
+        let home = Home {
+            id: self.planned.device,
+            device: self.device.unwrap_or(candle_core::Device::Cpu),
+            threads: Threads::new(self.num_threads),
+            table: self.table,
+        };
+        let units = self.planned.units;
+        Ok(Shard::load(&self.weights, &self.model, units, home, &self.pages_per_group)?)
+    }
+}
+
+/// Everything that moves into a stage's thread.
+pub(super) struct StageThread {
+    pub(super) load: Loader,
+    pub(super) info: StageInfo,
+    pub(super) links: Arc<Links>,
+    pub(super) outlet: Outlet,
+    pub(super) inbox: Receiver<StageMessage>,
+    pub(super) ready: Sender<Result<(), StageFailure>>,
+    pub(super) events: Sender<PipelineEvent>,
+    pub(super) before_forward: Option<BeforeForward>,
+}
+
+impl StageThread {
+    /// Returns the shard, unless it was its stage that failed.
+    pub(super) fn run(self) -> Option<Shard> {
+        let Self { load, info, links, outlet, inbox, ready, events, before_forward } = self;
+        let shard = match guarded(|| load.load()) {
+            Ok(shard) => shard,
+            Err(error) => {
+                let _ = ready.send(Err(failure(&info, error, None)));
+                return None;
+            }
+        };
+        let _ = ready.send(Ok(()));
+        drop(ready);
+        let info_of_stage = info.clone();
+        let mut stage =
+            Stage { info: info_of_stage, shard, links, outlet, before_forward, microbatch: None };
+        match guarded(|| stage.run(&inbox)) {
+            Ok(()) => Some(stage.shard),
+            Err(error) => {
+                let failure = failure(&info, error, stage.microbatch);
+                let _ = events.send(PipelineEvent::StageFailed(failure));
+                None
+            }
+        }
+    }
+}
+
+/// Runs a stage's work; a panic becomes an error, so that it ends requests and not the process.
+fn guarded<T>(work: impl FnOnce() -> Result<T, StageError>) -> Result<T, StageError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(StageError::Panicked(panic_message(&*panic))))
+}
+
+/// What a caught panic said.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}
+
+pub(super) fn failure(
+    info: &StageInfo,
+    error: StageError,
+    microbatch: Option<MicrobatchId>,
+) -> StageFailure {
+    StageFailure {
+        stage: info.id,
+        device: info.device,
+        layers: info.layers,
+        microbatch,
+        error: Box::new(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_in_a_stage_is_an_error_with_its_words() {
+        let check = |work: fn(), want: &str| {
+            let error = guarded(|| {
+                work();
+                Ok(())
+            });
+            assert_eq!(error.unwrap_err().to_string(), want);
+        };
+        check(|| panic!("page 7 is gone"), "it panicked: page 7 is gone");
+        check(|| panic!("page {} is gone", 8), "it panicked: page 8 is gone");
+        check(|| std::panic::panic_any(3), "it panicked: no message");
+    }
+}

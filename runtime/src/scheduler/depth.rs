@@ -1,0 +1,157 @@
+//! How many microbatches should be in flight, from what was measured.
+
+/// Learns what a microbatch costs each stage, and finds the number of microbatches with the
+/// shortest cycle.
+///
+/// A stage takes a fixed time for a microbatch (it reads its weights) and some for each row. With
+/// `n` rows in `M` microbatches, one token of every row takes
+/// `C(M) = max(M * max t, sum(t) + rest)` with `t` for `ceil(n / M)` rows, and `rest` for what lies
+/// between the stages and on the host: the planner's formula (`placement/evaluate.rs`), measured.
+#[derive(Debug, Clone)]
+pub struct Depth {
+    stages: Vec<Line>,
+    /// Seconds of a round that no stage accounts for: the least of the last ones, since others hold
+    /// time that was spent waiting for a stage.
+    rests: Vec<f64>,
+    num_rests: usize,
+    max: usize,
+}
+
+/// A line through the points that were measured, old ones counting less and less.
+#[derive(Debug, Clone, Copy, Default)]
+struct Line {
+    weight: f64,
+    x: f64,
+    y: f64,
+    xx: f64,
+    xy: f64,
+}
+
+/// How much each point counts when the next one comes.
+const KEEP: f64 = 0.98;
+
+/// Rounds whose rest is remembered.
+const NUM_RESTS: usize = 32;
+
+/// Another number of microbatches must promise a cycle shorter by this much.
+const WORTH_IT: f64 = 0.97;
+
+impl Depth {
+    /// For a pipeline of so many stages and at most so many microbatches.
+    pub fn new(num_stages: usize, max: usize) -> Self {
+        let stages = vec![Line::default(); num_stages];
+        Self { stages, rests: Vec::new(), num_rests: 0, max: max.max(1) }
+    }
+
+    /// Takes note of a microbatch of decoding rows: what each stage took for it, and how long its
+    /// round took, in seconds.
+    pub fn observe(&mut self, num_rows: usize, stage_s: &[f64], round_s: f64) {
+        for (line, seconds) in self.stages.iter_mut().zip(stage_s) {
+            line.add(num_rows as f64, *seconds);
+        }
+        let rest = (round_s - stage_s.iter().sum::<f64>()).max(0.0);
+        if self.rests.len() < NUM_RESTS {
+            self.rests.push(rest);
+        } else {
+            self.rests[self.num_rests % NUM_RESTS] = rest;
+        }
+        self.num_rests += 1;
+    }
+
+    /// The best number of microbatches for so many rows; `current` as long as too little is known, or
+    /// nothing is better by much.
+    pub fn best(&self, num_rows: usize, current: usize) -> usize {
+        if num_rows == 0 {
+            return current;
+        }
+        let candidates = 1..=self.max.min(num_rows);
+        let cycle_s = |depth| self.cycle_s(num_rows, depth);
+        let Some(now_s) = cycle_s(current.min(num_rows)) else { return current };
+        let cycles = candidates.filter_map(|depth| Some((depth, cycle_s(depth)?)));
+        let best = cycles.reduce(|best, next| if next.1 < best.1 { next } else { best });
+        best.filter(|(_, best_s)| *best_s < WORTH_IT * now_s).map_or(current, |(depth, _)| depth)
+    }
+
+    fn cycle_s(&self, num_rows: usize, depth: usize) -> Option<f64> {
+        let rows = num_rows.div_ceil(depth) as f64;
+        let stage_s: Vec<f64> = self.stages.iter().map(|it| it.at(rows)).collect::<Option<_>>()?;
+        let rest_s = self.rests.iter().copied().fold(f64::INFINITY, f64::min);
+        let slowest_s = stage_s.iter().copied().fold(0.0, f64::max);
+        Some((depth as f64 * slowest_s).max(stage_s.iter().sum::<f64>() + rest_s))
+    }
+}
+
+impl Line {
+    fn add(&mut self, x: f64, y: f64) {
+        let Self { weight, x: sx, y: sy, xx, xy } = self;
+        for (sum, new) in [(weight, 1.0), (sx, x), (sy, y), (xx, x * x), (xy, x * y)] {
+            *sum = *sum * KEEP + new;
+        }
+    }
+
+    /// None while all points have about the same `x`. Neither the line's rise nor its beginning is
+    /// below zero: more rows are not cheaper.
+    fn at(&self, x: f64) -> Option<f64> {
+        let (mean_x, mean_y) = (self.x / self.weight, self.y / self.weight);
+        let variance = self.xx / self.weight - mean_x * mean_x;
+        if self.weight < 4.0 || variance < 0.2 {
+            return None;
+        }
+        let covariance = self.xy / self.weight - mean_x * mean_y;
+        let rise = (covariance / variance).clamp(0.0, mean_y / mean_x);
+        Some(mean_y + rise * (x - mean_x))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Has seen microbatches of 1 to 8 rows, on stages with these fixed times and times per row.
+    fn learned(stages: &[(f64, f64)], rest_s: f64, max: usize) -> Depth {
+        let mut depth = Depth::new(stages.len(), max);
+        for rows in (1..=8).cycle().take(40) {
+            let stage_s: Vec<f64> =
+                stages.iter().map(|(fixed, per_row)| fixed + per_row * rows as f64).collect();
+            // Some rounds wait for a stage.
+            let waits = if rows == 3 { 0.0 } else { 5.0 };
+            depth.observe(rows, &stage_s, stage_s.iter().sum::<f64>() + rest_s + waits);
+        }
+        depth
+    }
+
+    #[track_caller]
+    fn check(stages: &[(f64, f64)], rest_s: f64, num_rows: usize, want: usize) {
+        assert_eq!(learned(stages, rest_s, 8).best(num_rows, 1), want);
+    }
+
+    #[test]
+    fn the_pipeline_is_filled_where_rows_are_what_costs() {
+        // Four equal stages and a rest: one microbatch more than stages.
+        check(&[(0.0, 1.0); 4], 0.4, 40, 5);
+        check(&[(0.0, 1.0); 4], 0.0, 40, 4);
+        check(&[(0.0, 1.0); 2], 0.1, 66, 3);
+        check(&[(0.0, 1.0)], 0.0, 16, 1);
+        check(&[(0.0, 1.0); 4], 0.4, 1, 1);
+    }
+
+    #[test]
+    fn few_microbatches_are_better_where_weights_are_what_costs() {
+        check(&[(1.0, 0.0); 2], 0.1, 64, 1);
+        check(&[(1.0, 0.01)], 0.1, 16, 1);
+        // Two microbatches, not the three that would fill the pipeline.
+        check(&[(1.0, 0.01); 2], 0.1, 16, 2);
+        check(&[(4.0, 0.5); 2], 0.1, 16, 2);
+    }
+
+    #[test]
+    fn nothing_changes_before_something_is_known() {
+        let mut depth = Depth::new(2, 8);
+        assert_eq!(depth.best(16, 3), 3);
+        for _ in 0..100 {
+            depth.observe(5, &[1.0, 1.0], 2.5);
+        }
+        assert_eq!(depth.best(16, 3), 3, "all microbatches were alike");
+        assert_eq!(depth.best(0, 3), 3);
+    }
+}

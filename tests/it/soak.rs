@@ -1,0 +1,100 @@
+//! Thousands of requests through real stages, with cancels and page pressure: memory stays flat, and
+//! every counter goes back to zero. The longest tests of all: see docs/benchmarks.md for their time.
+
+use std::collections::VecDeque;
+
+use sluicegate_model::{config::Architecture, open::Model};
+use sluicegate_runtime::{Engine, Generation, Prompt, Request, sampler::Method};
+use sluicegate_tests::{
+    engines::{even_plan, smollm2, start, with_pages, with_schema},
+    tiny::{StoredType, TinyModel},
+};
+
+/// Bytes of this process that are in memory.
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    pages.unwrap_or_default() * 4_096
+}
+
+/// A request like no other, for a few tokens.
+fn request(number: u32, vocab: u32) -> Request {
+    let num_tokens = 1 + number * 7 % 40;
+    let token = |position: u32| (number / 3 * 13 + position * 5) % vocab;
+    let request = Request {
+        max_tokens: 1 + number as usize % 6,
+        seed: u64::from(number),
+        ..Request::new(Prompt::Tokens((0..num_tokens).map(token).collect()))
+    };
+    match number % 8 {
+        0 => with_schema(request),
+        1 => Request { samples: 3, ..request },
+        2 => Request { method: Method::Beam { width: 3 }, samples: 2, ..request },
+        _ => request,
+    }
+}
+
+/// Runs so many requests, 32 at once; every fifth caller goes away after a first event.
+fn soak(engine: &Engine, numbers: std::ops::Range<u32>, vocab: u32) {
+    let mut running: VecDeque<(u32, Generation)> = VecDeque::new();
+    let end = |(number, mut generation): (u32, Generation)| {
+        if number.is_multiple_of(5) {
+            generation.next();
+        } else {
+            generation.wait().unwrap();
+        }
+    };
+    for number in numbers {
+        if running.len() == 32
+            && let Some(oldest) = running.pop_front()
+        {
+            end(oldest);
+        }
+        running.push_back((number, engine.submit(request(number, vocab)).unwrap()));
+    }
+    running.into_iter().for_each(end);
+}
+
+/// All that is counted goes back to zero.
+fn assert_idle(engine: &Engine, num_requests: u64) {
+    let metrics = loop {
+        let metrics = engine.metrics();
+        if metrics.requests == 0 {
+            break metrics;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    };
+    assert_eq!(metrics.requests_finished + metrics.requests_cancelled, num_requests);
+    assert_eq!((metrics.matchers, metrics.requests_failed, metrics.requests_waiting), (0, 0, 0));
+    // Orders of those who went away may still be on their way.
+    while engine.metrics().scheduler.running > 0 {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let scheduler = engine.metrics().scheduler;
+    assert_eq!((scheduler.waiting, scheduler.microbatches_in_flight), (0, 0));
+    assert!(scheduler.pages.iter().all(|pages| pages.held == 0), "{scheduler:?}");
+}
+
+#[test]
+fn ten_thousand_short_requests_leave_memory_flat() {
+    let files = TinyModel::new(Architecture::Llama).directory(StoredType::F32);
+    let model = Model::open(&files.files).unwrap();
+    let engine = start(&model, &with_pages(&even_plan(&model, 2), 48));
+    soak(&engine, 0..2_000, 256);
+    let before = resident_bytes();
+    soak(&engine, 2_000..10_000, 256);
+    let after = resident_bytes();
+    assert_idle(&engine, 10_000);
+    assert!(engine.metrics().scheduler.preemptions > 0);
+    // Other tests of this process come and go meanwhile.
+    let limit = before + (64 << 20);
+    assert!(after < limit, "{before} bytes became {after}");
+}
+
+#[test]
+fn two_hundred_requests_on_a_real_model() {
+    let model = smollm2();
+    let engine = start(&model, &with_pages(&even_plan(&model, 2), 64));
+    soak(&engine, 0..200, 49_000);
+    assert_idle(&engine, 200);
+}
