@@ -154,7 +154,7 @@ fn check_kinds(
         let pairs = texts.first_bytes(first).into_iter().zip(texts.first_bytes(second));
         pairs.into_iter().any(|(a, b)| a && b)
     };
-    let is_text = matches!(other.kind, Kind::Text { .. });
+    let is_text = matches!(other.kind, Kind::Text(_));
     match rules.node(node.node) {
         Node::Json { at, .. } if is_text && meet() => {
             Err(unclear("json_schema", at, "other text that may come in its place begins alike"))
