@@ -205,11 +205,7 @@ impl Rule {
 
 impl Marker {
     fn new(name: &str, vocab: &Vocab) -> Result<Self, SpecError> {
-        let unsupported = |message: &str| SpecError::Unsupported {
-            keyword: name.to_string(),
-            at: None,
-            message: message.to_string(),
-        };
+        let unsupported = |message| SpecError::unsupported(name, None, message);
         if name.is_empty() || name.len() > MAX_MARKER_BYTES {
             return Err(unsupported("a marker has 1 to 256 bytes"));
         }

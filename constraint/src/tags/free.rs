@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::fields::{Fields, unsupported, wrong};
+use super::fields::{Fields, wrong};
 use super::{Ends, Reader};
 use crate::error::SpecError;
 use crate::rules::{Node, NodeId};
@@ -232,7 +232,7 @@ fn check_apart(patterns: &[String], at: &str) -> Result<(), SpecError> {
         for (other_idx, other) in patterns.iter().enumerate() {
             if idx != other_idx && other.starts_with(pattern) {
                 let message = format!("{pattern:?} is the beginning of {other:?}");
-                return Err(unsupported("triggers", at, &message));
+                return Err(SpecError::unsupported("triggers", Some(at), &message));
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::rules::{Node, NodeId, Rules};
 use crate::spec::Thinking;
 use crate::token_lists::TokenLists;
 use crate::vocab::Vocab;
-use fields::{Fields, unsupported, within, wrong};
+use fields::{Fields, within, wrong};
 
 /// How often a `repeat` may count, and how many characters an `any_text`.
 const MAX_COUNT: usize = 100_000;
@@ -190,7 +190,9 @@ impl Reader<'_> {
             "any_tokens" => self.any_tokens(fields, ends)?,
             "token_triggered_tags" => self.token_triggered(fields, ends)?,
             "token_dispatch" => self.token_dispatch(fields, ends)?,
-            other => return Err(unsupported(other, at, "no such format is known")),
+            other => {
+                return Err(SpecError::unsupported(other, Some(at), "no such format is known"));
+            }
         };
         Ok(match tail {
             None => node,
@@ -201,10 +203,10 @@ impl Reader<'_> {
     fn json_schema(&mut self, fields: Fields<'_>) -> Result<NodeId, SpecError> {
         let fields = fields.known(&["json_schema", "style", "any_order"])?;
         if fields.has("style") && fields.text("style")? != "json" {
-            return Err(unsupported("style", fields.at, "only `json` is"));
+            return Err(SpecError::unsupported("style", Some(fields.at), "only `json` is"));
         }
         if fields.flag("any_order", false)? {
-            return Err(unsupported("any_order", fields.at, "inside other text"));
+            return Err(SpecError::unsupported("any_order", Some(fields.at), "inside other text"));
         }
         self.schema(fields.get("json_schema")?, &fields.place("json_schema"))
     }
@@ -244,7 +246,7 @@ impl Reader<'_> {
         let fields = fields.known(&["excludes", "max_tokens", "max_chars"])?;
         if fields.count("max_tokens")?.is_some_and(|max| max > 0) {
             let message = "only of a tag at the very front; `max_chars` counts characters anywhere";
-            return Err(unsupported("max_tokens", fields.at, message));
+            return Err(SpecError::unsupported("max_tokens", Some(fields.at), message));
         }
         let max_chars = fields.count("max_tokens")?.or(fields.count("max_chars")?);
         if let Some(max) = max_chars {

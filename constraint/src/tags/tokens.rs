@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::fields::{Fields, unsupported, wrong};
+use super::fields::{Fields, wrong};
 use super::{Ends, Reader};
 use crate::TokenId;
 use crate::error::SpecError;
@@ -42,7 +42,7 @@ impl Reader<'_> {
     fn one_token(&mut self, id: TokenId, at: &str) -> Result<NodeId, SpecError> {
         if self.tokens.vocab.is_eos(id) {
             let message = "it ends the output, which no format may ask for";
-            return Err(unsupported(&format!("token {id}"), at, message));
+            return Err(SpecError::unsupported(&format!("token {id}"), Some(at), message));
         }
         let is_text = !self.tokens.vocab.token_bytes(id).is_empty();
         Ok(self.rules.add(Node::Tokens { ranges: vec![(id, id)], is_text, at: at.to_string() }))
