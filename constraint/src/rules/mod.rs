@@ -83,6 +83,22 @@ impl Rules {
         NodeId(id)
     }
 
+    /// Adds all of these in order; one alone is as it is.
+    pub(crate) fn seq(&mut self, items: Vec<NodeId>) -> NodeId {
+        match items[..] {
+            [only] => only,
+            _ => self.add(Node::Seq(items)),
+        }
+    }
+
+    /// Adds one of these; one alone is as it is.
+    pub(crate) fn alt(&mut self, items: Vec<NodeId>) -> NodeId {
+        match items[..] {
+            [only] => only,
+            _ => self.add(Node::Alt(items)),
+        }
+    }
+
     /// Adds a rule that no text satisfies yet.
     pub(crate) fn declare(&mut self) -> RuleId {
         let body = self.add(Node::Alt(Vec::new()));

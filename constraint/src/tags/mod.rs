@@ -35,7 +35,7 @@ pub(crate) fn read(tag: &Value, vocab: &Vocab, limits: &Limits) -> Result<Rules,
     let mut rules = Rules::default();
     let root = rules.declare();
     let tokens = TokenLists::new(vocab);
-    let mut reader = Reader { rules: &mut rules, tokens, limits, warnings: Vec::new() };
+    let mut reader = Reader { rules: &mut rules, tokens, limits };
     let fields = Fields::new(tag, "")?;
     let body = if fields.has("structures") {
         reader.structures(fields)?
@@ -46,9 +46,7 @@ pub(crate) fn read(tag: &Value, vocab: &Vocab, limits: &Limits) -> Result<Rules,
         }
         reader.format(fields.get("format")?, "/format", &Ends::default(), None)?
     };
-    let warnings = reader.warnings;
     rules.define(root, body);
-    rules.warnings.extend(warnings);
     Ok(rules)
 }
 
@@ -133,24 +131,9 @@ struct Reader<'a> {
     rules: &'a mut Rules,
     tokens: TokenLists<'a>,
     limits: &'a Limits,
-    warnings: Vec<String>,
 }
 
 impl Reader<'_> {
-    fn seq(&mut self, items: Vec<NodeId>) -> NodeId {
-        match items[..] {
-            [only] => only,
-            _ => self.rules.add(Node::Seq(items)),
-        }
-    }
-
-    fn alt(&mut self, items: Vec<NodeId>) -> NodeId {
-        match items[..] {
-            [only] => only,
-            _ => self.rules.add(Node::Alt(items)),
-        }
-    }
-
     fn literal(&mut self, text: &str) -> NodeId {
         self.rules.add(Node::Literal(text.to_string()))
     }
@@ -196,7 +179,7 @@ impl Reader<'_> {
         };
         Ok(match tail {
             None => node,
-            Some(tail) => self.seq(vec![node, tail]),
+            Some(tail) => self.rules.seq(vec![node, tail]),
         })
     }
 
@@ -212,7 +195,7 @@ impl Reader<'_> {
     }
 
     fn schema(&mut self, schema: &Value, at: &str) -> Result<NodeId, SpecError> {
-        let schema = embed(schema, self.limits, &mut self.warnings);
+        let schema = embed(schema, self.limits, &mut self.rules.warnings);
         let schema = self.rules.add_schema(schema.map_err(|error| within(error, at))?);
         Ok(self.rules.add(Node::Json { schema, at: at.to_string() }))
     }
@@ -273,7 +256,7 @@ impl Reader<'_> {
         if elements.is_empty() {
             items.extend(tail);
         }
-        Ok(self.seq(items))
+        Ok(self.rules.seq(items))
     }
 
     fn either(&mut self, fields: Fields<'_>, ends: &Ends) -> Result<NodeId, SpecError> {
@@ -283,7 +266,7 @@ impl Reader<'_> {
             let at = format!("{}/elements/{idx}", fields.at);
             items.push(self.format(element, &at, ends, None)?);
         }
-        Ok(self.alt(items))
+        Ok(self.rules.alt(items))
     }
 
     fn repeat(

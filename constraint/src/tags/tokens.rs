@@ -122,7 +122,7 @@ impl Reader<'_> {
             let begin = self.one_token(id, &format!("{at}/0"))?;
             let rest = self.format(format, &format!("{at}/1"), ends, None)?;
             triggers.push(id);
-            steps.push(self.seq(vec![begin, rest]));
+            steps.push(self.rules.seq(vec![begin, rest]));
         }
         let other = self.other_token(fields, ends, &triggers)?;
         let is_last = !fields.flag("loop", true)?;
@@ -136,18 +136,18 @@ impl Reader<'_> {
         is_first: bool,
         is_last: bool,
     ) -> NodeId {
-        let step = self.alt(steps);
+        let step = self.rules.alt(steps);
         if is_first && is_last {
             return step;
         }
         let rest = if is_last {
             let free = self.rules.add(Node::Repeat(other, 0, None));
             let step = self.rules.add(Node::Repeat(step, 0, Some(1)));
-            self.seq(vec![free, step])
+            self.rules.seq(vec![free, step])
         } else {
-            let any = self.alt(vec![other, step]);
+            let any = self.rules.alt(vec![other, step]);
             self.rules.add(Node::Repeat(any, 0, None))
         };
-        if is_first { self.seq(vec![step, rest]) } else { rest }
+        if is_first { self.rules.seq(vec![step, rest]) } else { rest }
     }
 }
