@@ -26,12 +26,11 @@ use fields::{Fields, within, wrong};
 /// How often a `repeat` may count, and how many characters an `any_text`.
 const MAX_COUNT: usize = 100_000;
 
-/// Reads a structural tag.
+/// Reads a structural tag, in which [`thinking`] has found no section: it checks the size.
 ///
 /// # Errors
-/// It is not one, too large, or says what a grammar cannot; with a JSON pointer.
+/// It is not one, or says what a grammar cannot; with a JSON pointer.
 pub(crate) fn read(tag: &Value, vocab: &Vocab, limits: &Limits) -> Result<Rules, SpecError> {
-    check_size(tag, limits)?;
     let mut rules = Rules::default();
     let root = rules.declare();
     let tokens = TokenLists::new(vocab);
