@@ -8,7 +8,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender};
-use sluicegate_constraint::{CodedMask, Compiled, Event, Matcher};
+use sluicegate_constraint::{CancelHandle, CodedMask, Compiled, Event, Matcher};
 use sluicegate_model::units::TokenId;
 
 use super::{
@@ -49,9 +49,14 @@ pub(super) struct Worker {
     /// What the worker is called where matchers are made.
     index: usize,
     outlet: Arc<MaskerOutlet>,
-    watch: Arc<Watch>,
-    deadline: Duration,
+    watched: Watched,
     groups: HashMap<GroupId, Group>,
+}
+
+/// Does work that may be ended, and fails what was ended for its time.
+struct Watched {
+    watch: Arc<Watch>,
+    limit: Duration,
 }
 
 enum Group {
@@ -73,7 +78,8 @@ impl Worker {
         watch: Arc<Watch>,
         deadline: Duration,
     ) -> Self {
-        Self { index, outlet, watch, deadline, groups: HashMap::new() }
+        let watched = Watched { watch, limit: deadline };
+        Self { index, outlet, watched, groups: HashMap::new() }
     }
 
     /// Works until nobody can ask for more. A panic costs the groups that are here, and no others.
@@ -124,7 +130,7 @@ impl Worker {
             }
             Command::Close { group } => {
                 self.groups.remove(&group);
-                self.watch.left(group);
+                self.watched.watch.left(group);
             }
             #[cfg(test)]
             Command::Panic => panic!("as a test asked"),
@@ -142,13 +148,9 @@ impl Worker {
         let mut advanced = Vec::with_capacity(children.len());
         for (row, child) in rows.iter_mut().zip(children) {
             let handle = row.matcher.cancel_handle();
-            let (taken, ending) = self.watch.run(group, handle, || row.take(child.token));
-            advanced.push(match (taken, ending) {
-                (Some(Err(_)), Ending::Late) => Err(RowFailure::Deadline { limit: self.deadline }),
-                (Some(taken), _) => taken,
-                // Nobody reads it.
-                (None, _) => Err(RowFailure::Match(cancelled(&row.matcher))),
-            });
+            let taken = self.watched.run(group, handle, || row.take(child.token));
+            // Nobody reads what an unwanted row says.
+            advanced.push(taken.unwrap_or_else(|| Err(cancelled(&row.matcher).into())));
         }
         advanced
     }
@@ -159,21 +161,34 @@ impl Worker {
         let Group::Running(rows) = self.groups.get_mut(&stamp.group)? else { return None };
         let row = rows.get_mut(stamp.row as usize)?;
         let handle = row.matcher.cancel_handle();
-        let (coded, ending) = self.watch.run(stamp.group, handle, || row.mask());
-        let failure = match (coded?, ending) {
-            (Ok(coded), _) => {
+        match self.watched.run(stamp.group, handle, || row.mask())? {
+            Ok(coded) => {
                 let step = u32::try_from(row.matcher.num_tokens()).unwrap_or(u32::MAX);
-                return Some(MaskRow {
-                    stamp: Stamp { step, ..stamp },
-                    bits: MaskBits::Own(coded),
-                });
+                Some(MaskRow { stamp: Stamp { step, ..stamp }, bits: MaskBits::Own(coded) })
             }
-            (Err(_), Ending::Late) => RowFailure::Deadline { limit: self.deadline },
-            (Err(failure), _) => failure,
+            Err(failure) => {
+                let failed = PipelineEvent::MaskFailed { group: stamp.group, failure };
+                let _ = self.outlet.events.send(failed);
+                None
+            }
+        }
+    }
+}
+
+impl Watched {
+    /// Returns nothing if the work was not begun, because its group is leaving.
+    fn run<T>(
+        &self,
+        group: GroupId,
+        handle: CancelHandle,
+        work: impl FnOnce() -> Result<T, RowFailure>,
+    ) -> Option<Result<T, RowFailure>> {
+        let (done, ending) = self.watch.run(group, handle, work);
+        let late = |failure| match ending {
+            Ending::Late => RowFailure::Deadline { limit: self.limit },
+            Ending::InTime | Ending::Unwanted => failure,
         };
-        let failed = PipelineEvent::MaskFailed { group: stamp.group, failure };
-        let _ = self.outlet.events.send(failed);
-        None
+        Some(done?.map_err(late))
     }
 }
 
