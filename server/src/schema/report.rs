@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use sluicegate_constraint::{Compiled, Mask, TokenId, Vocab};
+use sluicegate_constraint::{CodedMask, Compiled, Mask, MaskKind, TokenId, Vocab};
 
 use super::{
     instance::Instance,
@@ -114,14 +114,14 @@ fn text(tokens: &[TokenId], vocab: &Vocab) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// How a mask is best sent: by its few tokens, or by its bits.
+/// The form in which a mask travels.
 fn mask_kind(mask: &Mask, vocab: &Vocab) -> &'static str {
-    match mask.num_allowed() {
-        _ if mask.words() == vocab.allow_all() => "all",
-        1 => "only",
-        // Ids of 32 bits, against one bit for each logit.
-        num_allowed if num_allowed < vocab.num_words() => "sparse",
-        _ => "dense",
+    match CodedMask::new(mask, vocab).kind() {
+        MaskKind::All => "all",
+        MaskKind::Only => "only",
+        MaskKind::Sparse => "sparse",
+        MaskKind::Denied => "denied",
+        MaskKind::Dense => "dense",
     }
 }
 
