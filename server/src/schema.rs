@@ -23,7 +23,7 @@ use crate::{
     cli::SchemaCheckArgs,
     constraint::{read_schema, schema_place},
     error::CliError,
-    facts::Facts,
+    facts::Witness,
     maskbench::remotes,
     vocabulary,
 };
@@ -46,10 +46,10 @@ pub(crate) fn check(args: &SchemaCheckArgs) -> Result<(), CliError> {
     let compile = started.elapsed();
     let wrong = |error| CliError::usage_at(&schema_place(&args.schema), error);
     let compiled = compiled.map_err(wrong)?;
-    let facts = Facts::with_example(&compiled).map_err(wrong)?;
+    let witness = Witness::find(&compiled).map_err(wrong)?;
     let report = CheckReport {
         model: &args.model,
-        schema: SchemaReport::new(&compiled, compile, facts),
+        schema: SchemaReport::new(&compiled, compile, &witness),
         instances: judge_all(&compiled, &instances, args.trace),
     };
     let mut stdout = io::stdout().lock();

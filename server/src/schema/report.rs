@@ -10,7 +10,7 @@ use super::{
     place::{self, Place},
 };
 use crate::{
-    facts::{Facts, GuardedKeyword},
+    facts::{self, GuardedKeyword, Witness},
     judge::{self, Step},
 };
 
@@ -21,16 +21,15 @@ pub(super) struct CheckReport<'a> {
     pub(super) instances: Vec<InstanceReport>,
 }
 
-/// Fields are null where the engine does not say.
 #[derive(Debug, Serialize)]
 pub(super) struct SchemaReport {
     pub(super) compile_us: f64,
-    pub(super) first_witness_us: Option<f64>,
+    pub(super) first_witness_us: f64,
     /// Keywords that a grammar cannot express.
     pub(super) guarded: Vec<GuardedKeyword>,
     /// A valid text, and the tokens that it takes: a budget of so many is known to do.
-    pub(super) example: Option<String>,
-    pub(super) example_tokens: Option<usize>,
+    pub(super) example: String,
+    pub(super) example_tokens: usize,
     pub(super) warnings: Vec<String>,
 }
 
@@ -59,13 +58,13 @@ pub(super) struct TraceReport {
 }
 
 impl SchemaReport {
-    pub(super) fn new(compiled: &Compiled, compile: Duration, facts: Facts) -> Self {
+    pub(super) fn new(compiled: &Compiled, compile: Duration, witness: &Witness) -> Self {
         Self {
             compile_us: microseconds(compile),
-            first_witness_us: facts.witness_time.map(microseconds),
-            guarded: facts.guarded,
-            example: facts.witness.as_ref().map(|tokens| text(tokens, compiled.vocab())),
-            example_tokens: facts.witness.as_ref().map(Vec::len),
+            first_witness_us: microseconds(witness.time),
+            guarded: facts::guarded(compiled),
+            example: text(&witness.tokens, compiled.vocab()),
+            example_tokens: witness.tokens.len(),
             warnings: compiled.warnings().to_vec(),
         }
     }
