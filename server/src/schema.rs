@@ -54,8 +54,7 @@ pub(crate) fn check(args: &SchemaCheckArgs) -> Result<(), CliError> {
     };
     let mut stdout = io::stdout().lock();
     if args.json {
-        serde_json::to_writer_pretty(&mut stdout, &report).map_err(io::Error::from)?;
-        writeln!(stdout)?;
+        crate::print::json(&report, &mut stdout)?;
     } else {
         print::print(&report, &mut stdout)?;
     }

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     facts::{self, GuardedKeyword, Witness},
     judge::{self, Step},
+    maskbench::times::microseconds,
 };
 
 #[derive(Debug, Serialize)]
@@ -122,8 +123,4 @@ fn mask_kind(mask: &Mask, vocab: &Vocab) -> &'static str {
         MaskKind::Denied => "denied",
         MaskKind::Dense => "dense",
     }
-}
-
-fn microseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e6
 }
