@@ -68,9 +68,9 @@ pub(crate) struct Rules {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Rules and groups inside one another. The engine recurses over them: with dependencies
+/// Rules, terminals and groups inside one another. The engine recurses over them: with dependencies
 /// optimised, 2 MiB of stack hold several times as many.
-const MAX_DEPTH: usize = 400;
+pub(crate) const MAX_DEPTH: usize = 400;
 
 /// Terminals, each of which is a lexeme of the engine's.
 const MAX_TERMINALS: usize = 2_000;
