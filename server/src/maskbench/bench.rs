@@ -158,7 +158,7 @@ impl Bench {
         let outcome = match compiled {
             Ok((compiled, _)) => {
                 let mut matcher = compiled.matcher();
-                Some(judge::judge(&mut matcher, self.compiler.vocab(), tokens, &mut watch))
+                Some(judge::judge(&mut matcher, tokens, &mut watch))
             }
             // A schema that allows nothing refuses each instance when it is compiled.
             Err(SpecError::Unsatisfiable { .. }) => {

@@ -77,7 +77,7 @@ impl InstanceReport {
         let tokens = vocab.tokenize(&instance.bytes);
         let mut trace = Vec::new();
         let mut matcher = compiled.matcher();
-        let outcome = judge::judge(&mut matcher, vocab, &tokens, |step| {
+        let outcome = judge::judge(&mut matcher, &tokens, |step| {
             if is_traced {
                 trace.push(TraceReport::new(step, vocab));
             }
