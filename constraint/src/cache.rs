@@ -77,13 +77,8 @@ struct State {
 enum Slot {
     /// Somebody compiles it.
     Pending,
-    Compiled {
-        compiled: Compiled,
-        num_bytes: usize,
-        used: u64,
-    },
-    Refused {
-        error: SpecError,
+    Kept {
+        answer: Result<Compiled, SpecError>,
         num_bytes: usize,
         used: u64,
     },
@@ -185,17 +180,16 @@ impl State {
     fn take(&mut self, key: &Key, max_bytes: usize) -> Result<Compiled, SpecError> {
         self.uses += 1;
         let now = self.uses;
-        let (answer, was_used) = match self.slots.get_mut(key).expect("the caller has seen it") {
-            Slot::Pending => unreachable!("the caller has waited for it"),
-            Slot::Compiled { compiled, num_bytes, used } => {
-                // The lexers of its workers may have grown since.
-                let now_bytes = compiled.num_bytes() + key.num_bytes();
-                self.stats.num_bytes = self.stats.num_bytes - *num_bytes + now_bytes;
-                *num_bytes = now_bytes;
-                (Ok(compiled.clone()), std::mem::replace(used, now))
-            }
-            Slot::Refused { error, used, .. } => (Err(error.clone()), std::mem::replace(used, now)),
+        let slot = self.slots.get_mut(key).expect("the caller has seen it");
+        let Slot::Kept { answer, num_bytes, used } = slot else {
+            unreachable!("the caller has waited for it")
         };
+        // The lexers of its workers may have grown since.
+        let now_bytes = num_bytes_of(key, answer);
+        self.stats.num_bytes = self.stats.num_bytes - *num_bytes + now_bytes;
+        *num_bytes = now_bytes;
+        let was_used = std::mem::replace(used, now);
+        let answer = answer.clone();
         let order = if answer.is_ok() { &mut self.compiled } else { &mut self.errors };
         if let Some(key) = order.remove(&was_used) {
             order.insert(now, key);
@@ -207,25 +201,15 @@ impl State {
     fn keep(&mut self, key: &Key, result: &Result<Compiled, SpecError>, limits: &CacheLimits) {
         self.uses += 1;
         let used = self.uses;
-        let (slot, bytes) = match result {
-            Ok(compiled) => {
-                let (compiled, num_bytes) =
-                    (compiled.clone(), compiled.num_bytes() + key.num_bytes());
-                (Slot::Compiled { compiled, num_bytes, used }, num_bytes)
-            }
-            Err(error) => {
-                let (error, num_bytes) = (error.clone(), error.to_string().len() + key.num_bytes());
-                (Slot::Refused { error, num_bytes, used }, num_bytes)
-            }
-        };
-        if bytes > limits.max_bytes || (result.is_err() && limits.max_errors == 0) {
+        let num_bytes = num_bytes_of(key, result);
+        if num_bytes > limits.max_bytes || (result.is_err() && limits.max_errors == 0) {
             self.slots.remove(key);
             return;
         }
-        self.stats.num_bytes += bytes;
+        self.stats.num_bytes += num_bytes;
         let order = if result.is_ok() { &mut self.compiled } else { &mut self.errors };
         order.insert(used, key.clone());
-        self.slots.insert(key.clone(), slot);
+        self.slots.insert(key.clone(), Slot::Kept { answer: result.clone(), num_bytes, used });
         while self.errors.len() > limits.max_errors {
             let Some((_, key)) = self.errors.pop_first() else { break };
             self.drop_slot(&key);
@@ -244,9 +228,18 @@ impl State {
 
     fn drop_slot(&mut self, key: &Key) {
         let Some(slot) = self.slots.remove(key) else { return };
-        if let Slot::Compiled { num_bytes, .. } | Slot::Refused { num_bytes, .. } = slot {
+        if let Slot::Kept { num_bytes, .. } = slot {
             self.stats.num_bytes -= num_bytes;
             self.stats.evictions += 1;
         }
     }
+}
+
+/// Estimates what keeping an answer takes.
+fn num_bytes_of(key: &Key, answer: &Result<Compiled, SpecError>) -> usize {
+    let answer = match answer {
+        Ok(compiled) => compiled.num_bytes(),
+        Err(error) => error.to_string().len(),
+    };
+    key.num_bytes() + answer
 }

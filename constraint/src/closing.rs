@@ -65,9 +65,8 @@ impl Closing {
         finisher: Option<Arc<Finisher>>,
         level_bytes: Option<usize>,
         max_tokens: usize,
-        mut witness: Vec<TokenId>,
+        witness: Vec<TokenId>,
     ) -> Self {
-        witness.reverse();
         Self {
             finisher,
             level_bytes,
@@ -76,7 +75,7 @@ impl Closing {
             text: Vec::new(),
             tokens: Vec::new(),
             nesting: Nesting::default(),
-            witness: Some(witness),
+            witness: Some(next_last(witness)),
             num_vetoed: 0,
         }
     }
@@ -117,11 +116,9 @@ impl Closing {
         let num_left = self.max_tokens.checked_sub(num_taken + 1);
         if self.witness.is_none() {
             let start = Start { token: None, num_left: self.max_tokens.saturating_sub(num_taken) };
-            self.witness =
+            let found =
                 find(self.finisher.as_deref(), (engine, vocab), &self.text, FIRST_EFFORT, start);
-            if let Some(witness) = &mut self.witness {
-                witness.reverse();
-            }
+            self.witness = found.map(next_last);
         }
         let Some(known) = self.witness.clone() else {
             // A finish fits, only none was found: there is nothing better to take.
@@ -155,13 +152,9 @@ impl Closing {
         let mut text = self.text.clone();
         text.extend_from_slice(vocab.token_bytes(token));
         let start = Start { token: Some(token), num_left };
-        let found = self
-            .known_rest((engine, vocab), &text, start)
-            .or_else(|| find(self.finisher.as_deref(), (engine, vocab), &text, EFFORT, start));
-        found.map(|mut witness| {
-            witness.reverse();
-            witness
-        })
+        self.known_rest((engine, vocab), &text, start)
+            .or_else(|| find(self.finisher.as_deref(), (engine, vocab), &text, EFFORT, start))
+            .map(next_last)
     }
 
     /// Tries the known finish behind the token: without what the token wrote of it, or whole, as
@@ -206,6 +199,12 @@ impl Closing {
     pub(crate) fn num_vetoed(&self) -> usize {
         self.num_vetoed
     }
+}
+
+/// Turns a finish so that its next token is the last, where it is taken from.
+fn next_last(mut tokens: Vec<TokenId>) -> Vec<TokenId> {
+    tokens.reverse();
+    tokens
 }
 
 /// Finds the tokens of a first finish, of `max_tokens` at most.

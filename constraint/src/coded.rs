@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::TokenId;
-use crate::mask::{Mask, has_bit, ids, set_bit};
+use crate::mask::{Mask, clear_bit, has_bit, ids, set_bit};
 use crate::vocab::Vocab;
 
 /// Holds a mask in its shortest form. Whoever receives one has the tokens that exist
@@ -108,8 +108,7 @@ impl CodedMask {
             Self::Denied(gaps) => {
                 let mut words = valid.to_vec();
                 for token in gaps.iter() {
-                    let token = in_range(token?, valid)?;
-                    words[token as usize / 32] &= !(1 << (token % 32));
+                    clear_bit(&mut words, in_range(token?, valid)?);
                 }
                 Cow::Owned(words)
             }

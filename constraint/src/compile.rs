@@ -209,11 +209,8 @@ impl Compiler {
     /// Compiles a thinking section and what follows.
     fn after(&self, thinking: &Thinking, then: &Spec) -> Result<Compiled, SpecError> {
         if matches!(then, Spec::After { .. }) {
-            return Err(SpecError::Unsupported {
-                keyword: "thinking".to_string(),
-                at: None,
-                message: "after another thinking section".to_string(),
-            });
+            let message = "after another thinking section";
+            return Err(SpecError::unsupported("thinking", None, message));
         }
         let section = Rule::new(thinking, &self.vocab)?;
         Ok(self.compile_grammar(then)?.behind(section))

@@ -21,11 +21,8 @@ pub(crate) fn embed(
     let schema = Schema::read(schema, &options, limits)?;
     let lowered = schema.lower(&options, schema.coarse());
     if let Some(left) = lowered.left.into_iter().next() {
-        return Err(SpecError::Unsupported {
-            keyword: left.keyword.to_owned(),
-            at: Some(left.at),
-            message: "a schema inside other text must be all in the grammar".to_owned(),
-        });
+        let message = "a schema inside other text must be all in the grammar";
+        return Err(SpecError::unsupported(left.keyword, Some(&left.at), message));
     }
     warnings.extend(schema.document.warnings.iter().cloned().chain(lowered.warnings));
     Ok(lowered.schema)

@@ -164,6 +164,12 @@ impl SpecError {
     pub(crate) fn unsatisfiable(message: String) -> Self {
         Self::Unsatisfiable { message, core: Vec::new() }
     }
+
+    /// What `keyword` means cannot be expressed; `at` is a JSON pointer, where one is known.
+    pub(crate) fn unsupported(keyword: &str, at: Option<&str>, message: &str) -> Self {
+        let (keyword, message) = (keyword.to_string(), message.to_string());
+        Self::Unsupported { keyword, at: at.map(str::to_string), message }
+    }
 }
 
 /// Shows the keywords that conflict, where they are known.
@@ -271,12 +277,7 @@ mod tests {
     #[test]
     fn unsupported_keyword_names_its_place() {
         let error = |at: Option<&str>| {
-            SpecError::Unsupported {
-                keyword: "not".into(),
-                at: at.map(str::to_string),
-                message: "no complement of a schema".into(),
-            }
-            .to_string()
+            SpecError::unsupported("not", at, "no complement of a schema").to_string()
         };
         assert_eq!(error(None), "`not` is not supported: no complement of a schema");
         assert!(error(Some("")).contains("at the schema's root"));

@@ -69,11 +69,8 @@ pub(crate) fn check_regex(pattern: &str, limits: &Limits, mode: Use) -> Result<u
         return Err(SpecError::Regex { message: "it ends in a lone backslash".to_string() });
     }
     if pattern.contains("P<stop>") || pattern.contains("?<stop>") {
-        return Err(SpecError::Unsupported {
-            keyword: "(?P<stop>…)".to_string(),
-            at: None,
-            message: "the engine reads a group named `stop` as a look-ahead".to_string(),
-        });
+        let message = "the engine reads a group named `stop` as a look-ahead";
+        return Err(SpecError::unsupported("(?P<stop>…)", None, message));
     }
     // In a schema `\d` and `\w` are ASCII.
     let pattern = regex_to_lark(pattern, if mode == Use::Search { "dw" } else { "" });

@@ -29,9 +29,7 @@ impl Mask {
     /// Takes tokens out. False if none is left then.
     pub(crate) fn deny(&mut self, tokens: &[TokenId]) -> bool {
         for token in tokens {
-            if let Some(word) = self.words.get_mut(*token as usize / 32) {
-                *word &= !(1 << (token % 32));
-            }
+            clear_bit(&mut self.words, *token);
         }
         self.words.iter().any(|word| *word != 0)
     }
@@ -87,4 +85,11 @@ pub(crate) fn has_bit(words: &[u32], token: TokenId) -> bool {
 /// Sets bit `token`, which lies within the words.
 pub(crate) fn set_bit(words: &mut [u32], token: TokenId) {
     words[token as usize / 32] |= 1 << (token % 32);
+}
+
+/// Clears bit `token`, if it lies within the words.
+pub(crate) fn clear_bit(words: &mut [u32], token: TokenId) {
+    if let Some(word) = words.get_mut(token as usize / 32) {
+        *word &= !(1 << (token % 32));
+    }
 }

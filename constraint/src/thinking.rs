@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::TokenId;
 use crate::error::SpecError;
-use crate::mask::{Mask, has_bit, set_bit};
+use crate::mask::{Mask, clear_bit, has_bit, set_bit};
 use crate::spec::Thinking;
 use crate::vocab::Vocab;
 
@@ -138,7 +138,7 @@ impl Rule {
         } else if let State::Free { matched, .. } = state {
             words.copy_from_slice(&self.text);
             for &token in self.crossing.get(&matched).into_iter().flatten() {
-                words[token as usize / 32] &= !(1 << (token % 32));
+                clear_bit(&mut words, token);
             }
             if let Marker::Special(token) = self.end {
                 set_bit(&mut words, token);
@@ -205,11 +205,7 @@ impl Rule {
 
 impl Marker {
     fn new(name: &str, vocab: &Vocab) -> Result<Self, SpecError> {
-        let unsupported = |message: &str| SpecError::Unsupported {
-            keyword: name.to_string(),
-            at: None,
-            message: message.to_string(),
-        };
+        let unsupported = |message| SpecError::unsupported(name, None, message);
         if name.is_empty() || name.len() > MAX_MARKER_BYTES {
             return Err(unsupported("a marker has 1 to 256 bytes"));
         }

@@ -1,6 +1,6 @@
 //! The devices of a plan: those of this machine, or a description of others.
 
-use std::{fs::File, io::Read, path::Path};
+use std::path::Path;
 
 use anyhow::anyhow;
 use sluicegate_model::{placed::DeviceId, units::Bytes};
@@ -14,6 +14,7 @@ use sluicegate_runtime::{
 };
 
 use crate::{
+    bounded,
     cli::{ModelArgs, PlanArgs},
     error::CliError,
     layers::StageLayers,
@@ -151,13 +152,9 @@ pub(crate) fn of_plan(args: &PlanArgs, objective: Objective) -> Result<Cluster, 
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
-    let mut text = String::new();
     let limit = Cluster::MAX_FILE_BYTES;
-    File::open(path)?.take(limit as u64 + 1).read_to_string(&mut text)?;
-    if text.len() > limit {
-        return Err(anyhow!("wanted a file of at most {limit} bytes"));
-    }
-    Ok(text)
+    let text = bounded::read_text(path, limit as u64)?;
+    text.ok_or_else(|| anyhow!("wanted a file of at most {limit} bytes"))
 }
 
 #[cfg(test)]

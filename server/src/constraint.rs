@@ -1,12 +1,12 @@
 //! `--schema`, `--regex`, `--choice` and their like, made into a specification.
 
-use std::{fs::File, io::Read, path::Path};
+use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use serde_json::Value;
 use sluicegate_constraint::Spec;
 
-use crate::{cli::ConstraintArgs, error::CliError};
+use crate::{bounded, cli::ConstraintArgs, error::CliError};
 
 /// The most bytes of a schema; the compiler's own limits are far below.
 const MAX_SCHEMA_BYTES: u64 = 16 << 20;
@@ -78,16 +78,10 @@ pub(crate) fn schema_place(schema: &str) -> String {
 /// Reads a grammar's file; also says where it came from.
 fn read(name: &str, file: &Path) -> Result<(String, String), CliError> {
     let place = format!("{name} {}", file.display());
-    let mut text = String::new();
-    let read = File::open(file)
-        .and_then(|opened| opened.take(MAX_SCHEMA_BYTES + 1).read_to_string(&mut text));
-    read.with_context(|| format!("{name}: cannot read {}; wanted a text file", file.display()))
-        .map_err(CliError::usage)?;
-    if text.len() as u64 > MAX_SCHEMA_BYTES {
-        let error =
-            anyhow!("{place}: larger than {MAX_SCHEMA_BYTES} bytes, the most for a grammar");
-        return Err(CliError::usage(error));
-    }
+    let wanted = || format!("{name}: cannot read {}; wanted a text file", file.display());
+    let large = || anyhow!("{place}: larger than {MAX_SCHEMA_BYTES} bytes, the most for a grammar");
+    let text = bounded::read_text(file, MAX_SCHEMA_BYTES).with_context(wanted);
+    let text = text.and_then(|text| text.ok_or_else(large)).map_err(CliError::usage)?;
     Ok((place, text))
 }
 
@@ -105,15 +99,9 @@ pub(crate) fn read_schema(schema: &str) -> anyhow::Result<Value> {
     }
     let wanted =
         || format!("--schema: cannot read {schema}; wanted a file, or JSON that starts with `{{`");
-    let mut text = Vec::new();
-    let file = File::open(schema).with_context(wanted)?;
-    file.take(MAX_SCHEMA_BYTES + 1).read_to_end(&mut text).with_context(wanted)?;
-    if text.len() as u64 > MAX_SCHEMA_BYTES {
-        return Err(anyhow!(
-            "{schema}: larger than {MAX_SCHEMA_BYTES} bytes, the most for a schema"
-        ));
-    }
-    parse(schema, &text)
+    let large = || anyhow!("{schema}: larger than {MAX_SCHEMA_BYTES} bytes, the most for a schema");
+    let text = bounded::read_file(schema, MAX_SCHEMA_BYTES).with_context(wanted)?;
+    parse(schema, &text.ok_or_else(large)?)
 }
 
 fn parse(place: &str, text: &[u8]) -> anyhow::Result<Value> {

@@ -5,16 +5,6 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use sluicegate_constraint::{Compiled, SpecError, TokenId};
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Facts {
-    /// Keywords that the grammar does not express, so that a guard judges values.
-    pub(crate) guarded: Vec<GuardedKeyword>,
-    /// The tokens of a valid text. None if nobody looked for one.
-    pub(crate) witness: Option<Vec<TokenId>>,
-    /// What the search for it took.
-    pub(crate) witness_time: Option<Duration>,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct GuardedKeyword {
     pub(crate) keyword: String,
@@ -22,33 +12,29 @@ pub(crate) struct GuardedKeyword {
     pub(crate) at: String,
 }
 
-impl Facts {
-    /// Looks for a valid text only where a guard needs one.
-    ///
+/// A valid text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Witness {
+    pub(crate) tokens: Vec<TokenId>,
+    /// What the search for it took.
+    pub(crate) time: Duration,
+}
+
+impl Witness {
     /// # Errors
     /// None was found.
-    pub(crate) fn of(compiled: &Compiled) -> Result<Self, SpecError> {
-        if compiled.is_guarded() {
-            return Self::with_example(compiled);
-        }
-        Ok(Self { guarded: Vec::new(), witness: None, witness_time: None })
-    }
-
-    /// # Errors
-    /// No valid text was found.
-    pub(crate) fn with_example(compiled: &Compiled) -> Result<Self, SpecError> {
+    pub(crate) fn find(compiled: &Compiled) -> Result<Self, SpecError> {
         let began = Instant::now();
-        let witness = compiled.first_witness()?.to_vec();
-        let witness_time = began.elapsed();
-        let keyword = |(at, keyword): (&str, &str)| GuardedKeyword {
-            keyword: keyword.to_owned(),
-            at: at.to_owned(),
-        };
-        let guarded = compiled.guarded().map(keyword).collect();
-        Ok(Self { guarded, witness: Some(witness), witness_time: Some(witness_time) })
+        let tokens = compiled.first_witness()?.to_vec();
+        Ok(Self { tokens, time: began.elapsed() })
     }
+}
 
-    pub(crate) fn is_guarded(&self) -> bool {
-        !self.guarded.is_empty()
-    }
+/// The keywords that the grammar does not express, so that a guard judges values.
+pub(crate) fn guarded(compiled: &Compiled) -> Vec<GuardedKeyword> {
+    let keyword = |(at, keyword): (&str, &str)| GuardedKeyword {
+        keyword: keyword.to_owned(),
+        at: at.to_owned(),
+    };
+    compiled.guarded().map(keyword).collect()
 }

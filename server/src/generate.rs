@@ -52,7 +52,7 @@ pub(crate) fn run(args: &GenerateArgs, started: Instant) -> Result<(), CliError>
             ledger: engine.ledger().entries(),
             masks: engine.ledger().masks(),
         };
-        print_json(&Report::new(run))?;
+        print::json(&Report::new(run), &mut io::stdout().lock())?;
     }
     if args.output.ledger {
         // Nothing is lost for a caller whose stderr is gone.
@@ -130,11 +130,4 @@ fn warn_of_cut_outputs(completion: &Completion, constraint: &Spec) {
             completion.outputs.len()
         );
     }
-}
-
-fn print_json(report: &Report<'_>) -> Result<(), CliError> {
-    let text = serde_json::to_string_pretty(report).map_err(CliError::failed)?;
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{text}")?;
-    Ok(stdout.flush()?)
 }

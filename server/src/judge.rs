@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sluicegate_constraint::{Event, Mask, MatchError, Matcher, TokenId, Vocab};
+use sluicegate_constraint::{Event, Mask, MatchError, Matcher, TokenId};
 
 /// One token of a text, and what became of it.
 #[derive(Debug)]
@@ -58,7 +58,6 @@ impl fmt::Display for Why {
 /// [`Refusal`] at the first token that is refused, or at the end.
 pub(crate) fn judge(
     matcher: &mut Matcher,
-    vocab: &Vocab,
     tokens: &[TokenId],
     mut watch: impl FnMut(&Step<'_>),
 ) -> Result<(), Refusal> {
@@ -66,7 +65,7 @@ pub(crate) fn judge(
         take(matcher, token, &mut watch).map_err(|why| Refusal { num_tokens, why })?;
     }
     let num_tokens = tokens.len();
-    end(matcher, vocab).map_err(|why| Refusal { num_tokens, why })
+    end(matcher).map_err(|why| Refusal { num_tokens, why })
 }
 
 fn take(
@@ -96,13 +95,14 @@ fn take(
 }
 
 /// An end token must be in the mask: that is what the last stage would sample from.
-fn end(matcher: &mut Matcher, vocab: &Vocab) -> Result<(), Why> {
+fn end(matcher: &mut Matcher) -> Result<(), Why> {
     if matcher.is_finished() {
         return Ok(());
     }
     let mask = matcher.mask().map_err(Why::Failed)?;
-    let eos = vocab.eos().iter().find(|eos| mask.allows(**eos)).ok_or(Why::Unfinished)?;
-    match matcher.advance(*eos).map_err(Why::Failed)? {
+    let mut ends = matcher.vocab().eos().iter().copied();
+    let eos = ends.find(|eos| mask.allows(*eos)).ok_or(Why::Unfinished)?;
+    match matcher.advance(eos).map_err(Why::Failed)? {
         Event::Finished => Ok(()),
         Event::Vetoed { instead, .. } => Err(Why::Vetoed { instead }),
         _ => Err(Why::Unfinished),

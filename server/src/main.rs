@@ -2,6 +2,7 @@
 //!
 //! Owns arguments, terminal output and exit codes. Everything that it does is done by the libraries.
 
+mod bounded;
 mod cli;
 mod cluster;
 mod constraint;

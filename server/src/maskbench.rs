@@ -11,7 +11,7 @@ mod json;
 pub(crate) mod remotes;
 mod summary;
 mod table;
-mod times;
+pub(crate) mod times;
 
 use std::{
     io::{self, Write},
@@ -33,7 +33,7 @@ use self::{
     instance::Spacing,
     summary::Summary,
 };
-use crate::{cli::MaskbenchArgs, error::CliError, vocabulary};
+use crate::{cli::MaskbenchArgs, error::CliError, print, vocabulary};
 
 /// Deeply nested schemas take more stack than a thread has by default.
 const STACK_BYTES: usize = 64 << 20;
@@ -69,8 +69,7 @@ pub(crate) fn run(args: &MaskbenchArgs) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     if args.json {
         let report = json::Report::new(&args.model, &summary, &entries);
-        serde_json::to_writer_pretty(&mut stdout, &report).map_err(io::Error::from)?;
-        writeln!(stdout)?;
+        print::json(&report, &mut stdout)?;
     } else {
         table::print(&summary, &entries, &mut stdout)?;
     }

@@ -12,7 +12,7 @@ use sluicegate_runtime::placement::{
     self, Cluster, Explained, ParetoPoint, PlanError, Policy, SavedPlan, Solution,
 };
 
-use crate::{cli::PlanArgs, cluster, error::CliError, saved};
+use crate::{cli::PlanArgs, cluster, error::CliError, print, saved};
 
 /// Runs the command.
 ///
@@ -44,8 +44,7 @@ pub(crate) fn run(args: &PlanArgs) -> Result<(), CliError> {
         .map_err(explain)?;
     if args.output.json {
         let report = json::Report::new(&task, &solution, &explanation);
-        serde_json::to_writer_pretty(&mut stdout, &report).map_err(io::Error::from)?;
-        writeln!(stdout)?;
+        print::json(&report, &mut stdout)?;
     } else {
         let explained = Explained { solution: &solution, explanation: &explanation };
         writeln!(stdout, "{}: {}\n\n{explained}", task.model, devices(&task.cluster))?;
@@ -132,9 +131,7 @@ fn print_pareto(
     stdout: &mut impl Write,
 ) -> Result<(), CliError> {
     if as_json {
-        serde_json::to_writer_pretty(&mut *stdout, points).map_err(io::Error::from)?;
-        writeln!(stdout)?;
-        return Ok(());
+        return Ok(print::json(points, stdout)?);
     }
     if points.is_empty() {
         return Err(CliError::failed(anyhow!("no cache of any size fits")));

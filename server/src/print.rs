@@ -1,8 +1,9 @@
-//! Texts on stdout: as they come, or complete.
+//! Texts and reports on stdout: as they come, or complete.
 
 use std::io::{self, Write};
 
 use anyhow::anyhow;
+use serde::Serialize;
 use sluicegate_runtime::{Completion, Event, Output, engine::GenerationError, stream::OutputId};
 
 use crate::error::CliError;
@@ -58,6 +59,12 @@ pub(crate) fn complete(outputs: &[Output], out: &mut impl Write) -> io::Result<(
         end_line(out)?;
     }
     Ok(())
+}
+
+/// Prints a report as JSON, in one go: stdout would be written line by line.
+pub(crate) fn json(report: &(impl Serialize + ?Sized), out: &mut impl Write) -> io::Result<()> {
+    out.write_all(&serde_json::to_vec_pretty(report)?)?;
+    end_line(out)
 }
 
 fn header(output: &Output) -> String {

@@ -2,7 +2,9 @@
 
 use std::io::{IsTerminal, Read};
 
-use crate::error::CliError;
+use anyhow::Context;
+
+use crate::{bounded, error::CliError};
 
 /// The most bytes that are read from stdin: far more than any context holds.
 const MAX_STDIN_BYTES: u64 = 64 << 20;
@@ -44,14 +46,12 @@ fn resolve(args: &[String], stdin: impl Read) -> Result<Vec<String>, CliError> {
 
 /// All of stdin, without the line break at its end.
 fn read_all(stdin: impl Read) -> Result<String, CliError> {
-    let mut bytes = Vec::new();
-    let read = stdin.take(MAX_STDIN_BYTES + 1).read_to_end(&mut bytes);
-    read.map_err(|error| CliError::failed(anyhow::Error::new(error).context("cannot read stdin")))?;
-    if bytes.len() as u64 > MAX_STDIN_BYTES {
+    let bytes = bounded::read(stdin, MAX_STDIN_BYTES).context("cannot read stdin");
+    let Some(bytes) = bytes.map_err(CliError::Failed)? else {
         let message =
             format!("stdin holds more than {MAX_STDIN_BYTES} bytes, the most for a prompt");
         return Err(CliError::usage(anyhow::anyhow!(message)));
-    }
+    };
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         CliError::usage(anyhow::anyhow!("the prompt from stdin is not UTF-8 at byte {at}"))

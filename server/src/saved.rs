@@ -1,15 +1,11 @@
 //! Plans in files: `plan --save FILE`, `generate --plan FILE`, `plan --diff A B`.
 
-use std::{
-    fs::File,
-    io::{Read, Write},
-    path::Path,
-};
+use std::{fs::File, io::Write, path::Path};
 
 use anyhow::{Context, anyhow};
 use sluicegate_runtime::placement::SavedPlan;
 
-use crate::error::CliError;
+use crate::{bounded, error::CliError};
 
 /// A plan of the largest model on the largest cluster takes less.
 const MAX_BYTES: u64 = 64 << 20;
@@ -21,12 +17,9 @@ const MAX_BYTES: u64 = 64 << 20;
 pub(crate) fn read(place: &str, path: &Path) -> Result<SavedPlan, CliError> {
     let named =
         |error: anyhow::Error| CliError::usage_at(place, error.context(path.display().to_string()));
-    let file = File::open(path).map_err(|error| named(error.into()))?;
-    let mut text = String::new();
-    file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(|error| named(error.into()))?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(named(anyhow!("wanted a plan of at most {MAX_BYTES} bytes")));
-    }
+    let text = bounded::read_text(path, MAX_BYTES).map_err(|error| named(error.into()))?;
+    let large = || named(anyhow!("wanted a plan of at most {MAX_BYTES} bytes"));
+    let text = text.ok_or_else(large)?;
     let saved: SavedPlan =
         serde_json::from_str(&text).context("wanted what plan --save writes").map_err(named)?;
     let (found, wanted) = (saved.version, SavedPlan::VERSION);

@@ -23,7 +23,7 @@ use crate::{
     cli::SchemaCheckArgs,
     constraint::{read_schema, schema_place},
     error::CliError,
-    facts::Facts,
+    facts::Witness,
     maskbench::remotes,
     vocabulary,
 };
@@ -46,16 +46,15 @@ pub(crate) fn check(args: &SchemaCheckArgs) -> Result<(), CliError> {
     let compile = started.elapsed();
     let wrong = |error| CliError::usage_at(&schema_place(&args.schema), error);
     let compiled = compiled.map_err(wrong)?;
-    let facts = Facts::with_example(&compiled).map_err(wrong)?;
+    let witness = Witness::find(&compiled).map_err(wrong)?;
     let report = CheckReport {
         model: &args.model,
-        schema: SchemaReport::new(&compiled, compile, facts),
+        schema: SchemaReport::new(&compiled, compile, &witness),
         instances: judge_all(&compiled, &instances, args.trace),
     };
     let mut stdout = io::stdout().lock();
     if args.json {
-        serde_json::to_writer_pretty(&mut stdout, &report).map_err(io::Error::from)?;
-        writeln!(stdout)?;
+        crate::print::json(&report, &mut stdout)?;
     } else {
         print::print(&report, &mut stdout)?;
     }

@@ -116,10 +116,7 @@ impl Reader<'_> {
             self.advance()?;
             options.push(self.sequence()?);
         }
-        Ok(match options[..] {
-            [only] => only,
-            _ => self.rules.add(Node::Alt(options)),
-        })
+        Ok(self.rules.alt(options))
     }
 
     fn sequence(&mut self) -> Result<NodeId, SpecError> {
@@ -140,10 +137,7 @@ impl Reader<'_> {
                 Some(_) => items.push(self.item()?),
             }
         }
-        Ok(match items[..] {
-            [only] => only,
-            _ => self.rules.add(Node::Seq(items)),
-        })
+        Ok(self.rules.seq(items))
     }
 
     fn item(&mut self) -> Result<NodeId, SpecError> {

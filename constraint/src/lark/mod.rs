@@ -110,11 +110,7 @@ fn check_attributes(symbols: &[Symbol<'_>]) -> Result<(), SpecError> {
 }
 
 fn refused(keyword: &str, place: Place, why: &str) -> SpecError {
-    SpecError::Unsupported {
-        keyword: keyword.to_string(),
-        at: None,
-        message: format!("{why} ({place})"),
-    }
+    SpecError::unsupported(keyword, None, &format!("{why} ({place})"))
 }
 
 struct Rewriter<'a> {

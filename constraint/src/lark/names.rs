@@ -6,10 +6,7 @@ use super::scan::{Kind, Symbol};
 use crate::error::SpecError;
 use crate::grammar::check_limit;
 use crate::place::Place;
-
-/// Rules, terminals and groups inside one another. The engine recurses over them: with dependencies
-/// optimised, 2 MiB of stack hold several times as many.
-const MAX_DEPTH: usize = 400;
+use crate::rules::MAX_DEPTH;
 
 /// Symbols of one terminal, of all that it names, and of a rule with its terminals.
 const MAX_SYMBOLS: usize = 30_000;

@@ -39,7 +39,8 @@ pub(super) fn grammar(
     let mut lark = writer.out;
     lark.push_str(&rules.lark_without());
     for (idx, terminal) in skeleton.terminals.iter().enumerate() {
-        if let Kind::Text { lark: text, .. } = &terminal.kind {
+        if let Kind::Text(_) = terminal.kind {
+            let text = rules.lark(terminal.node)?;
             writeln!(lark, "T{idx}: {text}").expect("a string takes all writes");
         }
     }

@@ -154,13 +154,19 @@ fn check_kinds(
         let pairs = texts.first_bytes(first).into_iter().zip(texts.first_bytes(second));
         pairs.into_iter().any(|(a, b)| a && b)
     };
-    let is_text = matches!(other.kind, Kind::Text { .. });
+    let is_text = matches!(other.kind, Kind::Text(_));
     match rules.node(node.node) {
-        Node::Json { at, .. } if is_text && meet() => {
-            Err(unclear("json_schema", at, "other text that may come in its place begins alike"))
-        }
+        Node::Json { at, .. } if is_text && meet() => Err(SpecError::unsupported(
+            "json_schema",
+            Some(at),
+            "other text that may come in its place begins alike",
+        )),
         Node::Tokens { is_text: true, at, .. } if is_text || matches!(other.kind, Kind::Json) => {
-            Err(unclear("token", at, "text may come in its place, made of the same tokens"))
+            Err(SpecError::unsupported(
+                "token",
+                Some(at),
+                "text may come in its place, made of the same tokens",
+            ))
         }
         _ => Ok(()),
     }
@@ -169,16 +175,8 @@ fn check_kinds(
 fn check_can_split(rules: &Rules, node: NodeId) -> Result<(), SpecError> {
     let why = "it would swallow what must follow it";
     match rules.node(node) {
-        Node::Regex { at, .. } => Err(unclear("regex", at, why)),
-        Node::Without { at, .. } => Err(unclear("any_text", at, why)),
+        Node::Regex { at, .. } => Err(SpecError::unsupported("regex", Some(at), why)),
+        Node::Without { at, .. } => Err(SpecError::unsupported("any_text", Some(at), why)),
         _ => Ok(()),
-    }
-}
-
-fn unclear(keyword: &str, at: &str, message: &str) -> SpecError {
-    SpecError::Unsupported {
-        keyword: keyword.to_string(),
-        at: Some(at.to_string()),
-        message: message.to_string(),
     }
 }

@@ -68,9 +68,9 @@ pub(crate) struct Rules {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Rules and groups inside one another. The engine recurses over them: with dependencies
+/// Rules, terminals and groups inside one another. The engine recurses over them: with dependencies
 /// optimised, 2 MiB of stack hold several times as many.
-const MAX_DEPTH: usize = 400;
+pub(crate) const MAX_DEPTH: usize = 400;
 
 /// Terminals, each of which is a lexeme of the engine's.
 const MAX_TERMINALS: usize = 2_000;
@@ -81,6 +81,22 @@ impl Rules {
         let id = u32::try_from(self.nodes.len()).expect("a source is at most a megabyte");
         self.nodes.push(node);
         NodeId(id)
+    }
+
+    /// Adds all of these in order; one alone is as it is.
+    pub(crate) fn seq(&mut self, items: Vec<NodeId>) -> NodeId {
+        match items[..] {
+            [only] => only,
+            _ => self.add(Node::Seq(items)),
+        }
+    }
+
+    /// Adds one of these; one alone is as it is.
+    pub(crate) fn alt(&mut self, items: Vec<NodeId>) -> NodeId {
+        match items[..] {
+            [only] => only,
+            _ => self.add(Node::Alt(items)),
+        }
     }
 
     /// Adds a rule that no text satisfies yet.

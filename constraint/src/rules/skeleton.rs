@@ -29,7 +29,7 @@ pub(super) struct Terminal {
 }
 
 pub(super) enum Kind {
-    Text { lark: String, ast: RegexAst },
+    Text(RegexAst),
     Tokens,
     Json,
 }
@@ -95,7 +95,7 @@ impl Rules {
     }
 
     /// Writes a regular node in the engine's notation.
-    fn lark(&self, id: NodeId) -> Result<String, SpecError> {
+    pub(super) fn lark(&self, id: NodeId) -> Result<String, SpecError> {
         if !self.has_without(id) {
             let regex = self.regex(id)?;
             // Between slashes an empty regex would be a comment.
@@ -242,7 +242,7 @@ impl Builder<'_> {
         if let Some(&known) = self.by_node.get(&id) {
             return Ok(Part::Terminal(known));
         }
-        let kind = Kind::Text { lark: self.rules.lark(id)?, ast: self.rules.ast(id)? };
+        let kind = Kind::Text(self.rules.ast(id)?);
         Ok(self.terminal(id, kind))
     }
 

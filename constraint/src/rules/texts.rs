@@ -171,7 +171,7 @@ impl<'a> Texts<'a> {
                 return None;
             }
         }
-        let Kind::Text { ast, .. } = &self.skeleton.terminals[idx].kind else { return None };
+        let Kind::Text(ast) = &self.skeleton.terminals[idx].kind else { return None };
         let mut builder = RegexBuilder::new();
         let made = builder.mk(ast).and_then(|root| builder.into_regex_limited(root, FUEL));
         self.is_complete &= made.is_ok();

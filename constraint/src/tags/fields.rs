@@ -21,7 +21,9 @@ impl<'a> Fields<'a> {
     pub(super) fn known(self, names: &[&str]) -> Result<Self, SpecError> {
         match self.object.keys().find(|key| *key != "type" && !names.contains(&key.as_str())) {
             None => Ok(self),
-            Some(key) => Err(unsupported(key, self.at, "no such field is known here")),
+            Some(key) => {
+                Err(SpecError::unsupported(key, Some(self.at), "no such field is known here"))
+            }
         }
     }
 
@@ -93,14 +95,6 @@ impl<'a> Fields<'a> {
 
 pub(super) fn wrong(at: &str, message: &str) -> SpecError {
     SpecError::Schema { at: Some(at.to_string()), message: message.to_string() }
-}
-
-pub(super) fn unsupported(keyword: &str, at: &str, message: &str) -> SpecError {
-    SpecError::Unsupported {
-        keyword: keyword.to_string(),
-        at: Some(at.to_string()),
-        message: message.to_string(),
-    }
 }
 
 /// Moves an error about a part to where the part is.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::fields::{Fields, unsupported, wrong};
+use super::fields::{Fields, wrong};
 use super::{Ends, Reader};
 use crate::error::SpecError;
 use crate::rules::{Node, NodeId};
@@ -20,7 +20,7 @@ impl Reader<'_> {
             token => self.token(Fields::new(token, &fields.place("begin"))?)?,
         };
         let rest = self.after_begin(fields)?;
-        Ok(self.seq(vec![begin, rest]))
+        Ok(self.rules.seq(vec![begin, rest]))
     }
 
     /// Reads the content and the end of a tag.
@@ -51,7 +51,7 @@ impl Reader<'_> {
     fn ends(&mut self, ends: &mut Ends, texts: &[String]) -> NodeId {
         ends.strings = texts.iter().filter(|text| !text.is_empty()).cloned().collect();
         let items = texts.iter().map(|text| self.literal(text)).collect();
-        self.alt(items)
+        self.rules.alt(items)
     }
 
     pub(super) fn separated(&mut self, fields: Fields<'_>) -> Result<NodeId, SpecError> {
@@ -60,13 +60,13 @@ impl Reader<'_> {
         for (idx, tag) in fields.some("tags")?.iter().enumerate() {
             tags.push(self.tag(Fields::new(tag, &format!("{}/tags/{idx}", fields.at))?)?);
         }
-        let one = self.alt(tags);
+        let one = self.rules.alt(tags);
         let mut all = one;
         if !fields.flag("stop_after_first", false)? {
             let separator = self.literal(fields.text("separator")?);
-            let more = self.seq(vec![separator, one]);
+            let more = self.rules.seq(vec![separator, one]);
             let more = self.rules.add(Node::Repeat(more, 0, None));
-            all = self.seq(vec![one, more]);
+            all = self.rules.seq(vec![one, more]);
         }
         let is_needed = fields.flag("at_least_one", false)?;
         Ok(if is_needed { all } else { self.rules.add(Node::Repeat(all, 0, Some(1))) })
@@ -90,7 +90,7 @@ impl Reader<'_> {
         let free = self.free(&triggers, fields, ends)?;
         let (steps, whole) = self.led_to(&triggers, &free, tags)?;
         let is_last = fields.flag("stop_after_first", false)?;
-        let first = fields.flag("at_least_one", false)?.then(|| self.alt(whole));
+        let first = fields.flag("at_least_one", false)?.then(|| self.rules.alt(whole));
         Ok(self.mixed(&free, steps, &Shape { first, is_last, tail }))
     }
 
@@ -108,14 +108,14 @@ impl Reader<'_> {
             let fitting = triggers.iter().position(|trigger| begin.starts_with(trigger.as_str()));
             let idx = fitting.ok_or_else(|| wrong(&place, "it begins with no trigger"))?;
             let more = self.literal(&begin[triggers[idx].len()..]);
-            rests[idx].push(self.seq(vec![more, rest]));
+            rests[idx].push(self.rules.seq(vec![more, rest]));
         }
         let (mut steps, mut whole) = (Vec::new(), Vec::new());
         for (trigger, rests) in triggers.iter().zip(rests).filter(|(_, rests)| !rests.is_empty()) {
-            let rest = self.alt(rests);
+            let rest = self.rules.alt(rests);
             steps.push(self.step(free, trigger, rest));
             let first = self.literal(trigger);
-            whole.push(self.seq(vec![first, rest]));
+            whole.push(self.rules.seq(vec![first, rest]));
         }
         Ok((steps, whole))
     }
@@ -172,7 +172,7 @@ impl Reader<'_> {
     /// Free text up to and with `pattern`, and what it leads on to.
     fn step(&mut self, free: &Free, pattern: &str, rest: NodeId) -> NodeId {
         let pattern = self.literal(pattern);
-        self.seq(vec![free.text, pattern, rest])
+        self.rules.seq(vec![free.text, pattern, rest])
     }
 
     /// Any number of steps and free text after them, or at most one step if that is the last.
@@ -181,16 +181,16 @@ impl Reader<'_> {
         // Text and what ends it are one terminal, so each way out has the tail of its own.
         let end = |reader: &mut Self, mut items: Vec<NodeId>| {
             items.extend(tail);
-            reader.seq(items)
+            reader.rules.seq(items)
         };
         if let (Some(first), true) = (first, is_last) {
             return end(self, vec![first]);
         }
-        let step = self.alt(steps);
+        let step = self.rules.alt(steps);
         let text = free.text;
         if is_last {
             let (text, step) = (end(self, vec![text]), end(self, vec![step]));
-            return self.alt(vec![text, step]);
+            return self.rules.alt(vec![text, step]);
         }
         let steps = self.rules.add(Node::Repeat(step, 0, None));
         let mut items: Vec<NodeId> = first.into_iter().collect();
@@ -207,7 +207,7 @@ impl Reader<'_> {
             let part = Fields::new(structure, &at)?.known(&["begin", "schema", "end"])?;
             let content = self.schema(part.get("schema")?, &part.place("schema"))?;
             let end = self.literal(part.text("end")?);
-            let rest = self.seq(vec![content, end]);
+            let rest = self.rules.seq(vec![content, end]);
             tags.push((part.text("begin")?.to_string(), part.place("begin"), rest));
         }
         let triggers = fields.texts("triggers")?;
@@ -232,7 +232,7 @@ fn check_apart(patterns: &[String], at: &str) -> Result<(), SpecError> {
         for (other_idx, other) in patterns.iter().enumerate() {
             if idx != other_idx && other.starts_with(pattern) {
                 let message = format!("{pattern:?} is the beginning of {other:?}");
-                return Err(unsupported("triggers", at, &message));
+                return Err(SpecError::unsupported("triggers", Some(at), &message));
             }
         }
     }

@@ -21,21 +21,20 @@ use crate::rules::{Node, NodeId, Rules};
 use crate::spec::Thinking;
 use crate::token_lists::TokenLists;
 use crate::vocab::Vocab;
-use fields::{Fields, unsupported, within, wrong};
+use fields::{Fields, within, wrong};
 
 /// How often a `repeat` may count, and how many characters an `any_text`.
 const MAX_COUNT: usize = 100_000;
 
-/// Reads a structural tag.
+/// Reads a structural tag, in which [`thinking`] has found no section: it checks the size.
 ///
 /// # Errors
-/// It is not one, too large, or says what a grammar cannot; with a JSON pointer.
+/// It is not one, or says what a grammar cannot; with a JSON pointer.
 pub(crate) fn read(tag: &Value, vocab: &Vocab, limits: &Limits) -> Result<Rules, SpecError> {
-    check_size(tag, limits)?;
     let mut rules = Rules::default();
     let root = rules.declare();
     let tokens = TokenLists::new(vocab);
-    let mut reader = Reader { rules: &mut rules, tokens, limits, warnings: Vec::new() };
+    let mut reader = Reader { rules: &mut rules, tokens, limits };
     let fields = Fields::new(tag, "")?;
     let body = if fields.has("structures") {
         reader.structures(fields)?
@@ -46,9 +45,7 @@ pub(crate) fn read(tag: &Value, vocab: &Vocab, limits: &Limits) -> Result<Rules,
         }
         reader.format(fields.get("format")?, "/format", &Ends::default(), None)?
     };
-    let warnings = reader.warnings;
     rules.define(root, body);
-    rules.warnings.extend(warnings);
     Ok(rules)
 }
 
@@ -133,24 +130,9 @@ struct Reader<'a> {
     rules: &'a mut Rules,
     tokens: TokenLists<'a>,
     limits: &'a Limits,
-    warnings: Vec<String>,
 }
 
 impl Reader<'_> {
-    fn seq(&mut self, items: Vec<NodeId>) -> NodeId {
-        match items[..] {
-            [only] => only,
-            _ => self.rules.add(Node::Seq(items)),
-        }
-    }
-
-    fn alt(&mut self, items: Vec<NodeId>) -> NodeId {
-        match items[..] {
-            [only] => only,
-            _ => self.rules.add(Node::Alt(items)),
-        }
-    }
-
     fn literal(&mut self, text: &str) -> NodeId {
         self.rules.add(Node::Literal(text.to_string()))
     }
@@ -190,27 +172,29 @@ impl Reader<'_> {
             "any_tokens" => self.any_tokens(fields, ends)?,
             "token_triggered_tags" => self.token_triggered(fields, ends)?,
             "token_dispatch" => self.token_dispatch(fields, ends)?,
-            other => return Err(unsupported(other, at, "no such format is known")),
+            other => {
+                return Err(SpecError::unsupported(other, Some(at), "no such format is known"));
+            }
         };
         Ok(match tail {
             None => node,
-            Some(tail) => self.seq(vec![node, tail]),
+            Some(tail) => self.rules.seq(vec![node, tail]),
         })
     }
 
     fn json_schema(&mut self, fields: Fields<'_>) -> Result<NodeId, SpecError> {
         let fields = fields.known(&["json_schema", "style", "any_order"])?;
         if fields.has("style") && fields.text("style")? != "json" {
-            return Err(unsupported("style", fields.at, "only `json` is"));
+            return Err(SpecError::unsupported("style", Some(fields.at), "only `json` is"));
         }
         if fields.flag("any_order", false)? {
-            return Err(unsupported("any_order", fields.at, "inside other text"));
+            return Err(SpecError::unsupported("any_order", Some(fields.at), "inside other text"));
         }
         self.schema(fields.get("json_schema")?, &fields.place("json_schema"))
     }
 
     fn schema(&mut self, schema: &Value, at: &str) -> Result<NodeId, SpecError> {
-        let schema = embed(schema, self.limits, &mut self.warnings);
+        let schema = embed(schema, self.limits, &mut self.rules.warnings);
         let schema = self.rules.add_schema(schema.map_err(|error| within(error, at))?);
         Ok(self.rules.add(Node::Json { schema, at: at.to_string() }))
     }
@@ -244,7 +228,7 @@ impl Reader<'_> {
         let fields = fields.known(&["excludes", "max_tokens", "max_chars"])?;
         if fields.count("max_tokens")?.is_some_and(|max| max > 0) {
             let message = "only of a tag at the very front; `max_chars` counts characters anywhere";
-            return Err(unsupported("max_tokens", fields.at, message));
+            return Err(SpecError::unsupported("max_tokens", Some(fields.at), message));
         }
         let max_chars = fields.count("max_tokens")?.or(fields.count("max_chars")?);
         if let Some(max) = max_chars {
@@ -271,7 +255,7 @@ impl Reader<'_> {
         if elements.is_empty() {
             items.extend(tail);
         }
-        Ok(self.seq(items))
+        Ok(self.rules.seq(items))
     }
 
     fn either(&mut self, fields: Fields<'_>, ends: &Ends) -> Result<NodeId, SpecError> {
@@ -281,7 +265,7 @@ impl Reader<'_> {
             let at = format!("{}/elements/{idx}", fields.at);
             items.push(self.format(element, &at, ends, None)?);
         }
-        Ok(self.alt(items))
+        Ok(self.rules.alt(items))
     }
 
     fn repeat(

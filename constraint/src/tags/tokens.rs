@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::fields::{Fields, unsupported, wrong};
+use super::fields::{Fields, wrong};
 use super::{Ends, Reader};
 use crate::TokenId;
 use crate::error::SpecError;
@@ -42,7 +42,7 @@ impl Reader<'_> {
     fn one_token(&mut self, id: TokenId, at: &str) -> Result<NodeId, SpecError> {
         if self.tokens.vocab.is_eos(id) {
             let message = "it ends the output, which no format may ask for";
-            return Err(unsupported(&format!("token {id}"), at, message));
+            return Err(SpecError::unsupported(&format!("token {id}"), Some(at), message));
         }
         let is_text = !self.tokens.vocab.token_bytes(id).is_empty();
         Ok(self.rules.add(Node::Tokens { ranges: vec![(id, id)], is_text, at: at.to_string() }))
@@ -122,7 +122,7 @@ impl Reader<'_> {
             let begin = self.one_token(id, &format!("{at}/0"))?;
             let rest = self.format(format, &format!("{at}/1"), ends, None)?;
             triggers.push(id);
-            steps.push(self.seq(vec![begin, rest]));
+            steps.push(self.rules.seq(vec![begin, rest]));
         }
         let other = self.other_token(fields, ends, &triggers)?;
         let is_last = !fields.flag("loop", true)?;
@@ -136,18 +136,18 @@ impl Reader<'_> {
         is_first: bool,
         is_last: bool,
     ) -> NodeId {
-        let step = self.alt(steps);
+        let step = self.rules.alt(steps);
         if is_first && is_last {
             return step;
         }
         let rest = if is_last {
             let free = self.rules.add(Node::Repeat(other, 0, None));
             let step = self.rules.add(Node::Repeat(step, 0, Some(1)));
-            self.seq(vec![free, step])
+            self.rules.seq(vec![free, step])
         } else {
-            let any = self.alt(vec![other, step]);
+            let any = self.rules.alt(vec![other, step]);
             self.rules.add(Node::Repeat(any, 0, None))
         };
-        if is_first { self.seq(vec![step, rest]) } else { rest }
+        if is_first { self.rules.seq(vec![step, rest]) } else { rest }
     }
 }

@@ -86,10 +86,9 @@ impl Tokenizer {
     pub fn from_directory(directory: &Path) -> Result<Self, TokenizerError> {
         let tekken = directory.join("tekken.json");
         if tekken.is_file() && !directory.join("tokenizer.json").exists() {
-            let Self(inner) = Self::from_tekken(&tekken)?;
-            let mut inner = Arc::try_unwrap(inner).expect("nobody else has seen it");
+            let mut inner = tekken::read(&tekken)?;
             hub::add_ends(directory, &mut inner.eos)?;
-            return Ok(Self(Arc::new(inner)));
+            return Self::finish(inner);
         }
         Self::finish(hub::read(directory)?)
     }
@@ -104,12 +103,12 @@ impl Tokenizer {
         Self::finish(gguf::read(gguf)?)
     }
 
-    fn finish(mut inner: Inner) -> Result<Self, TokenizerError> {
+    fn finish(inner: Inner) -> Result<Self, TokenizerError> {
+        let mut tokenizer = Self(Arc::new(inner));
         // Asked rather than read: the space may come from several steps of a tokenizer.
-        let tokenizer = Self(Arc::new(Inner { adds_prefix: false, ..inner }));
         let adds_prefix = tokenizer.decode(&tokenizer.encode("a", false)?) == " a";
-        inner = Arc::try_unwrap(tokenizer.0).expect("nobody else has seen it");
-        Ok(Self(Arc::new(Inner { adds_prefix, ..inner })))
+        Arc::get_mut(&mut tokenizer.0).expect("nobody else has seen it").adds_prefix = adds_prefix;
+        Ok(tokenizer)
     }
 
     /// The tokens of a text. Names of special tokens in the text become those tokens.

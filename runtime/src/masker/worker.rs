@@ -8,7 +8,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender};
-use sluicegate_constraint::{CodedMask, Compiled, Event, MatchError, Matcher};
+use sluicegate_constraint::{CancelHandle, CodedMask, Compiled, Event, MatchError, Matcher};
 use sluicegate_model::units::TokenId;
 
 use super::{
@@ -57,9 +57,14 @@ pub(super) struct Worker {
     /// What the worker is called where matchers are made.
     index: usize,
     outlet: Arc<MaskerOutlet>,
-    watch: Arc<Watch>,
-    deadline: Duration,
+    watched: Watched,
     groups: HashMap<GroupId, Group>,
+}
+
+/// Does work that may be ended, and fails what was ended for its time.
+struct Watched {
+    watch: Arc<Watch>,
+    limit: Duration,
 }
 
 enum Group {
@@ -82,7 +87,8 @@ impl Worker {
         watch: Arc<Watch>,
         deadline: Duration,
     ) -> Self {
-        Self { index, outlet, watch, deadline, groups: HashMap::new() }
+        let watched = Watched { watch, limit: deadline };
+        Self { index, outlet, watched, groups: HashMap::new() }
     }
 
     /// Works until nobody can ask for more. A panic costs the groups that are here, and no others.
@@ -134,7 +140,7 @@ impl Worker {
             }
             Command::Close { group } => {
                 self.groups.remove(&group);
-                self.watch.left(group);
+                self.watched.watch.left(group);
             }
             #[cfg(test)]
             Command::Panic => panic!("as a test asked"),
@@ -154,13 +160,9 @@ impl Worker {
         for (matcher, choice) in matchers.rows.iter_mut().zip(choices) {
             let handle = matcher.cancel_handle();
             let work = || take(matcher, choice.token, takes_forced);
-            let (taken, ending) = self.watch.run(group, handle, work);
-            advanced.push(match (taken, ending) {
-                (Some(Err(_)), Ending::Late) => Err(RowFailure::Deadline { limit: self.deadline }),
-                (Some(taken), _) => taken.map_err(RowFailure::Match),
-                // Nobody reads it.
-                (None, _) => Err(RowFailure::Match(cancelled(matcher))),
-            });
+            let taken = self.watched.run(group, handle, work);
+            // Nobody reads what an unwanted row says.
+            advanced.push(taken.unwrap_or_else(|| Err(cancelled(matcher).into())));
         }
         advanced
     }
@@ -190,21 +192,34 @@ impl Worker {
         let Group::Running(held) = self.groups.get_mut(&stamp.group)? else { return None };
         let matcher = held.rows.get_mut(stamp.row as usize)?;
         let handle = matcher.cancel_handle();
-        let (coded, ending) = self.watch.run(stamp.group, handle, || code(matcher));
-        let failure = match (coded?, ending) {
-            (Ok(coded), _) => {
+        match self.watched.run(stamp.group, handle, || code(matcher))? {
+            Ok(coded) => {
                 let step = u32::try_from(matcher.num_tokens()).unwrap_or(u32::MAX);
-                return Some(MaskRow {
-                    stamp: Stamp { step, ..stamp },
-                    bits: MaskBits::Own(coded),
-                });
+                Some(MaskRow { stamp: Stamp { step, ..stamp }, bits: MaskBits::Own(coded) })
             }
-            (Err(_), Ending::Late) => RowFailure::Deadline { limit: self.deadline },
-            (Err(failure), _) => RowFailure::Match(failure),
+            Err(failure) => {
+                let failed = PipelineEvent::MaskFailed { group: stamp.group, failure };
+                let _ = self.outlet.events.send(failed);
+                None
+            }
+        }
+    }
+}
+
+impl Watched {
+    /// Returns nothing if the work was not begun, because its group is leaving.
+    fn run<T>(
+        &self,
+        group: GroupId,
+        handle: CancelHandle,
+        work: impl FnOnce() -> Result<T, MatchError>,
+    ) -> Option<Result<T, RowFailure>> {
+        let (done, ending) = self.watch.run(group, handle, work);
+        let failed = |failure| match ending {
+            Ending::Late => RowFailure::Deadline { limit: self.limit },
+            Ending::InTime | Ending::Unwanted => RowFailure::Match(failure),
         };
-        let failed = PipelineEvent::MaskFailed { group: stamp.group, failure };
-        let _ = self.outlet.events.send(failed);
-        None
+        Some(done?.map_err(failed))
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     instance::{self, Spacing},
 };
 use crate::{
-    facts::Facts,
+    facts::Witness,
     judge::{self, Refusal, Step, Why},
 };
 
@@ -40,7 +40,8 @@ pub(super) struct CaseRun {
 pub(super) struct CompiledRun {
     /// From the compiled schema to a matcher of its own.
     pub(super) matcher: Duration,
-    pub(super) facts: Facts,
+    /// None where no guard needs one.
+    pub(super) witness: Option<Witness>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -75,15 +76,19 @@ impl CaseRun {
     }
 
     pub(super) fn is_guarded(&self) -> bool {
-        self.compiled.as_ref().is_ok_and(|run| run.facts.is_guarded())
+        self.compiled.as_ref().is_ok_and(CompiledRun::is_guarded)
     }
 }
 
 impl CompiledRun {
     fn of(compiled: &Compiled) -> Result<Self, SpecError> {
-        let facts = Facts::of(compiled)?;
+        let witness = compiled.is_guarded().then(|| Witness::find(compiled)).transpose()?;
         let (_, matcher) = timed(|| compiled.matcher());
-        Ok(Self { matcher, facts, warnings: compiled.warnings().to_vec() })
+        Ok(Self { matcher, witness, warnings: compiled.warnings().to_vec() })
+    }
+
+    pub(super) fn is_guarded(&self) -> bool {
+        self.witness.is_some()
     }
 }
 
@@ -153,7 +158,7 @@ impl Bench {
         let outcome = match compiled {
             Ok((compiled, _)) => {
                 let mut matcher = compiled.matcher();
-                Some(judge::judge(&mut matcher, self.compiler.vocab(), tokens, &mut watch))
+                Some(judge::judge(&mut matcher, tokens, &mut watch))
             }
             // A schema that allows nothing refuses each instance when it is compiled.
             Err(SpecError::Unsatisfiable { .. }) => {

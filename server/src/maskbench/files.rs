@@ -1,8 +1,7 @@
 //! The files of a benchmark: where they are, and what they hold.
 
 use std::{
-    fs,
-    io::{self, Read},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -10,7 +9,7 @@ use anyhow::{Context, anyhow};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use crate::error::CliError;
+use crate::{bounded, error::CliError};
 
 /// The most bytes of a file; the largest schema known has four million.
 const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -94,14 +93,8 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> 
 }
 
 pub(super) fn read(path: &Path) -> Result<String, String> {
-    let file = fs::File::open(path).map_err(|error| error.to_string())?;
-    let mut text = String::new();
-    // What is no plain file may never end.
-    let read = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text);
-    match read.map_err(|error| error.to_string())? as u64 {
-        ..=MAX_FILE_BYTES => Ok(text),
-        _ => Err(format!("larger than {MAX_FILE_BYTES} bytes, the most that are read")),
-    }
+    let text = bounded::read_text(path, MAX_FILE_BYTES).map_err(|error| error.to_string())?;
+    text.ok_or_else(|| format!("larger than {MAX_FILE_BYTES} bytes, the most that are read"))
 }
 
 /// Whether a file's schema was taken from real use, by the benchmark's own names.

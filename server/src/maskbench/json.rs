@@ -95,11 +95,12 @@ impl<'a> SchemaReport<'a> {
 impl<'a> RunReport<'a> {
     fn new(run: &'a CaseRun) -> Self {
         let compiled = run.compiled.as_ref().ok();
+        let witness = compiled.and_then(|it| it.witness.as_ref());
         let times: Vec<TokenTime> =
             run.tests.iter().flat_map(|test| test.times.iter().copied()).collect();
         Self {
             compile_us: microseconds(run.compile),
-            first_witness_us: compiled.and_then(|it| it.facts.witness_time).map(microseconds),
+            first_witness_us: witness.map(|witness| microseconds(witness.time)),
             matcher_us: compiled.map(|it| microseconds(it.matcher)),
             llguidance_compile_us: run.baseline_compile.map(microseconds),
             guarded: run.is_guarded(),

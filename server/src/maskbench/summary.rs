@@ -7,7 +7,7 @@ use sluicegate_constraint::SpecError;
 
 use super::{
     Entry,
-    bench::{CaseRun, CompiledRun, TokenTime},
+    bench::{CaseRun, TokenTime},
     comparison::Comparison,
     files,
     times::Times,
@@ -128,11 +128,11 @@ impl Summary {
 
     fn count(&mut self, run: &CaseRun) {
         match &run.compiled {
-            Ok(CompiledRun { warnings, facts, .. }) => {
-                for warning in warnings {
+            Ok(compiled) => {
+                for warning in &compiled.warnings {
                     self.warnings.add(warning_kind(warning).to_owned());
                 }
-                self.guarded += usize::from(facts.is_guarded());
+                self.guarded += usize::from(compiled.is_guarded());
             }
             Err(error) => self.compile_errors.add(error_kind(error)),
         }
@@ -155,7 +155,8 @@ impl Summary {
         self.compile_us = compiles(true).map(|run| run.compile).collect();
         self.refuse_us = compiles(false).map(|run| run.compile).collect();
         self.matcher_us = compiled().map(|run| run.matcher).collect();
-        self.first_witness_us = compiled().filter_map(|run| run.facts.witness_time).collect();
+        let witnesses = compiled().filter_map(|run| run.witness.as_ref());
+        self.first_witness_us = witnesses.map(|witness| witness.time).collect();
         let tokens = |is_guarded: bool| {
             let runs = runs.iter().filter(|run| run.is_guarded() == is_guarded);
             let tests = runs.flat_map(|run| &run.tests);

@@ -50,7 +50,7 @@ impl Serialize for Times {
     }
 }
 
-pub(super) fn microseconds(time: Duration) -> f64 {
+pub(crate) fn microseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 

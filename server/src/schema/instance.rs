@@ -1,9 +1,11 @@
 //! `--instance`: bytes of a file, or of the argument itself.
 
-use std::{fs::File, io::Read, path::Path};
+use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use serde_json::value::RawValue;
+
+use crate::bounded;
 
 /// The most bytes of an instance.
 const MAX_BYTES: u64 = 16 << 20;
@@ -24,15 +26,13 @@ impl Instance {
     pub(super) fn read(argument: &str) -> anyhow::Result<Self> {
         if Path::new(argument).exists() {
             let place = || format!("--instance {argument}: cannot be read");
-            let mut bytes = Vec::new();
-            let file = File::open(argument).with_context(place)?;
-            file.take(MAX_BYTES + 1).read_to_end(&mut bytes).with_context(place)?;
-            if bytes.len() as u64 > MAX_BYTES {
-                return Err(anyhow!(
+            let large = || {
+                anyhow!(
                     "--instance {argument}: larger than {MAX_BYTES} bytes, the most for an instance"
-                ));
-            }
-            return Ok(Self { file: Some(argument.to_owned()), bytes });
+                )
+            };
+            let bytes = bounded::read_file(argument, MAX_BYTES).with_context(place)?;
+            return Ok(Self { file: Some(argument.to_owned()), bytes: bytes.ok_or_else(large)? });
         }
         let is_begun = argument.trim_start().starts_with(['{', '[', '"']);
         if is_begun || serde_json::from_str::<&RawValue>(argument).is_ok() {

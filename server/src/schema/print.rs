@@ -32,11 +32,9 @@ fn schema(report: &SchemaReport, out: &mut impl Write) -> io::Result<()> {
     for warning in &report.warnings {
         writeln!(out, "warning: {warning}")?;
     }
-    if let (Some(example), Some(num_tokens)) = (&report.example, report.example_tokens) {
-        let tokens = if num_tokens == 1 { "token" } else { "tokens" };
-        writeln!(out, "allows, for example, in {num_tokens} {tokens}: {example}")?;
-    }
-    Ok(())
+    let (example, num_tokens) = (&report.example, report.example_tokens);
+    let tokens = if num_tokens == 1 { "token" } else { "tokens" };
+    writeln!(out, "allows, for example, in {num_tokens} {tokens}: {example}")
 }
 
 fn print_instance(instance: &InstanceReport, out: &mut impl Write) -> io::Result<()> {

@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use sluicegate_constraint::{Compiled, Mask, TokenId, Vocab};
+use sluicegate_constraint::{CodedMask, Compiled, Mask, MaskKind, TokenId, Vocab};
 
 use super::{
     instance::Instance,
     place::{self, Place},
 };
 use crate::{
-    facts::{Facts, GuardedKeyword},
+    facts::{self, GuardedKeyword, Witness},
     judge::{self, Step},
+    maskbench::times::microseconds,
 };
 
 #[derive(Debug, Serialize)]
@@ -21,16 +22,15 @@ pub(super) struct CheckReport<'a> {
     pub(super) instances: Vec<InstanceReport>,
 }
 
-/// Fields are null where the engine does not say.
 #[derive(Debug, Serialize)]
 pub(super) struct SchemaReport {
     pub(super) compile_us: f64,
-    pub(super) first_witness_us: Option<f64>,
+    pub(super) first_witness_us: f64,
     /// Keywords that a grammar cannot express.
     pub(super) guarded: Vec<GuardedKeyword>,
     /// A valid text, and the tokens that it takes: a budget of so many is known to do.
-    pub(super) example: Option<String>,
-    pub(super) example_tokens: Option<usize>,
+    pub(super) example: String,
+    pub(super) example_tokens: usize,
     pub(super) warnings: Vec<String>,
 }
 
@@ -59,13 +59,13 @@ pub(super) struct TraceReport {
 }
 
 impl SchemaReport {
-    pub(super) fn new(compiled: &Compiled, compile: Duration, facts: Facts) -> Self {
+    pub(super) fn new(compiled: &Compiled, compile: Duration, witness: &Witness) -> Self {
         Self {
             compile_us: microseconds(compile),
-            first_witness_us: facts.witness_time.map(microseconds),
-            guarded: facts.guarded,
-            example: facts.witness.as_ref().map(|tokens| text(tokens, compiled.vocab())),
-            example_tokens: facts.witness.as_ref().map(Vec::len),
+            first_witness_us: microseconds(witness.time),
+            guarded: facts::guarded(compiled),
+            example: text(&witness.tokens, compiled.vocab()),
+            example_tokens: witness.tokens.len(),
             warnings: compiled.warnings().to_vec(),
         }
     }
@@ -77,7 +77,7 @@ impl InstanceReport {
         let tokens = vocab.tokenize(&instance.bytes);
         let mut trace = Vec::new();
         let mut matcher = compiled.matcher();
-        let outcome = judge::judge(&mut matcher, vocab, &tokens, |step| {
+        let outcome = judge::judge(&mut matcher, &tokens, |step| {
             if is_traced {
                 trace.push(TraceReport::new(step, vocab));
             }
@@ -114,17 +114,13 @@ fn text(tokens: &[TokenId], vocab: &Vocab) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// How a mask is best sent: by its few tokens, or by its bits.
+/// The form in which a mask travels.
 fn mask_kind(mask: &Mask, vocab: &Vocab) -> &'static str {
-    match mask.num_allowed() {
-        _ if mask.words() == vocab.allow_all() => "all",
-        1 => "only",
-        // Ids of 32 bits, against one bit for each logit.
-        num_allowed if num_allowed < vocab.num_words() => "sparse",
-        _ => "dense",
+    match CodedMask::new(mask, vocab).kind() {
+        MaskKind::All => "all",
+        MaskKind::Only => "only",
+        MaskKind::Sparse => "sparse",
+        MaskKind::Denied => "denied",
+        MaskKind::Dense => "dense",
     }
-}
-
-fn microseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e6
 }

@@ -43,7 +43,7 @@ pub(crate) enum Body {
 
 /// What a subschema says. Absent keywords say nothing; what older drafts say differently is here in
 /// the words of draft 2020-12.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Keywords {
     /// Groups of keywords in the order in which the schema has them.
     pub(crate) order: Vec<Group>,
@@ -77,20 +77,20 @@ pub(crate) enum Group {
     Condition,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct NumberRules {
     pub(crate) minimum: Option<Bound>,
     pub(crate) maximum: Option<Bound>,
     pub(crate) multiple_of: Option<Number>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Bound {
     pub(crate) value: Number,
     pub(crate) is_exclusive: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct StringRules {
     pub(crate) min_length: usize,
     pub(crate) max_length: Option<usize>,
@@ -98,7 +98,7 @@ pub(crate) struct StringRules {
     pub(crate) format: Option<String>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct ArrayRules {
     pub(crate) first: Vec<NodeId>,
     /// For the items behind `first`.
@@ -110,14 +110,14 @@ pub(crate) struct ArrayRules {
     pub(crate) unevaluated: Option<NodeId>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Contains {
     pub(crate) schema: NodeId,
     pub(crate) min: usize,
     pub(crate) max: Option<usize>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct ObjectRules {
     pub(crate) properties: Vec<(String, NodeId)>,
     pub(crate) patterns: Vec<(String, NodeId)>,
@@ -133,7 +133,7 @@ pub(crate) struct ObjectRules {
     pub(crate) unevaluated: Option<NodeId>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Condition {
     pub(crate) test: NodeId,
     pub(crate) then: Option<NodeId>,

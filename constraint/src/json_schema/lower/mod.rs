@@ -297,34 +297,9 @@ impl Lowering<'_> {
 
 /// The types that a schema allows, if it says nothing else.
 fn only_types(keywords: &Keywords) -> Option<Types> {
-    let Keywords { order, types, number, string, array, object, not, .. } = keywords;
-    let is_plain = order == &[Group::Own]
-        && not.is_none()
-        && number.minimum.is_none()
-        && number.maximum.is_none()
-        && number.multiple_of.is_none()
-        && string.min_length == 0
-        && string.max_length.is_none()
-        && string.pattern.is_none()
-        && string.format.is_none()
-        && array.first.is_empty()
-        && array.rest.is_none()
-        && array.min_items == 0
-        && array.max_items.is_none()
-        && !array.is_unique
-        && array.contains.is_none()
-        && array.unevaluated.is_none()
-        && object.properties.is_empty()
-        && object.patterns.is_empty()
-        && object.additional.is_none()
-        && object.required.is_empty()
-        && object.min_properties == 0
-        && object.max_properties.is_none()
-        && object.names.is_none()
-        && object.needs.is_empty()
-        && object.dependent.is_empty()
-        && object.unevaluated.is_none();
-    types.filter(|_| is_plain)
+    let types = keywords.types;
+    let plain = Keywords { order: vec![Group::Own], types, ..Keywords::default() };
+    types.filter(|_| *keywords == plain)
 }
 
 fn name(group: Group) -> &'static str {
