@@ -6,6 +6,7 @@ use candle_core::{CpuStorage, DType, InplaceOp3, Layout, Tensor, bail};
 
 use crate::{
     config::ModelConfig,
+    epoch::{Epoch, WrongEpoch},
     error::{ForwardError, LoadError},
     placed::{DeviceId, Placed, Site},
     rows::Rows,
@@ -19,8 +20,7 @@ pub struct KvPages {
     layers: Vec<LayerPages>,
     num_groups: usize,
     home: DeviceId,
-    /// Of the last reorder; zero before the first.
-    epoch: u64,
+    epoch: Epoch,
 }
 
 /// The pages of one layer.
@@ -75,7 +75,7 @@ impl KvPages {
             Ok(LayerPages { unit, group_idx, keys: zeros()?, values: zeros()? })
         };
         let layers = layers.iter().map(layer).collect::<Result<_, LoadError>>()?;
-        Ok(Self { layers, num_groups: groups.len(), home: home.id, epoch: 0 })
+        Ok(Self { layers, num_groups: groups.len(), home: home.id, epoch: Epoch::default() })
     }
 
     /// Lets each row of the next step continue its ancestor: copies the partly filled last pages.
@@ -93,12 +93,12 @@ impl KvPages {
             with: "kv pages",
             device: self.home,
         };
-        let wanted = self.epoch + 1;
         let first =
             ancestors.at(&site(self.layers.first().map_or(first_unit, |layer| layer.unit)))?;
-        if first.epoch != wanted {
-            return Err(ForwardError::Epoch { wanted, found: first.epoch });
-        }
+        let epoch = self
+            .epoch
+            .after(first.epoch)
+            .map_err(|WrongEpoch { wanted, found }| ForwardError::Epoch { wanted, found })?;
         if first.copies.len() != self.num_groups {
             return Err(ForwardError::Shape {
                 unit: first_unit,
@@ -113,7 +113,7 @@ impl KvPages {
                 .copy_tails(&ancestors.parents, &ancestors.copies[layer.group_idx])
                 .map_err(|source| ForwardError::Tensor { unit: layer.unit, source })?;
         }
-        self.epoch = wanted;
+        self.epoch = epoch;
         Ok(())
     }
 

@@ -19,6 +19,7 @@ pub mod config;
 pub mod cpu_features;
 mod decoder;
 mod embedding;
+pub mod epoch;
 pub mod error;
 pub mod family;
 pub mod gguf;

@@ -13,7 +13,9 @@ pub mod placement;
 pub mod request;
 pub mod sampler;
 pub mod scheduler;
+pub mod simulate;
 pub mod stream;
+pub mod timeline;
 #[cfg(feature = "typed")]
 pub mod typed;
 pub mod vocabulary;

@@ -3,6 +3,7 @@
 mod maskbench;
 mod plan;
 mod schema;
+mod simulate;
 mod switches;
 
 use std::{num::NonZero, path::PathBuf};
@@ -12,8 +13,9 @@ use sluicegate_constraint::Format;
 use sluicegate_runtime::device::DeviceSelector;
 
 pub(crate) use maskbench::{JsonFormArgs, MaskbenchArgs};
-pub(crate) use plan::{Goal, PlanArgs};
+pub(crate) use plan::{Goal, PlanArgs, PolicyArgs, TaskArgs};
 pub(crate) use schema::{SchemaCheckArgs, SchemaCommand};
+pub(crate) use simulate::SimulateArgs;
 pub(crate) use switches::{PromptForm, Streaming};
 
 use crate::{layers::StageLayers, memory::MemoryCaps};
@@ -32,6 +34,8 @@ pub(crate) enum Command {
     Generate(Box<GenerateArgs>),
     #[command(after_long_help = plan::AFTER_PLAN)]
     Plan(Box<PlanArgs>),
+    #[command(after_long_help = simulate::AFTER_SIMULATE)]
+    Simulate(Box<SimulateArgs>),
     #[command(after_long_help = maskbench::AFTER_MASKBENCH)]
     Maskbench(Box<MaskbenchArgs>),
     #[command(subcommand)]

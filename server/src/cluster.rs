@@ -15,7 +15,7 @@ use sluicegate_runtime::{
 
 use crate::{
     bounded,
-    cli::{ModelArgs, PlanArgs},
+    cli::{ModelArgs, TaskArgs},
     error::CliError,
     layers::StageLayers,
     speed,
@@ -135,9 +135,12 @@ fn select(selection: &Selection) -> Result<Vec<FoundDevice>, CliError> {
 ///
 /// # Errors
 /// If the description is none, or a device is not there.
-pub(crate) fn of_plan(args: &PlanArgs, objective: Objective) -> Result<Cluster, CliError> {
+pub(crate) fn of_task(
+    args: &TaskArgs,
+    layers: Option<&StageLayers>,
+    objective: Objective,
+) -> Result<Cluster, CliError> {
     let Some(described) = &args.cluster else {
-        let layers = args.policy.layers.as_ref();
         let selection = Selection::new(args.device.as_ref(), args.cpu_devices, layers);
         return live(&selection, objective);
     };

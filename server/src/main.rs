@@ -22,6 +22,7 @@ mod report;
 mod request;
 mod saved;
 mod schema;
+mod simulate;
 mod speed;
 mod vocabulary;
 
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
     let outcome = start_logging().and_then(|()| match cli.command {
         Command::Generate(args) => generate::run(&args, started),
         Command::Plan(args) => plan::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Maskbench(args) => maskbench::run(&args),
         Command::Schema(SchemaCommand::Check(args)) => schema::check(&args),
     });

@@ -12,7 +12,12 @@ use sluicegate_runtime::placement::{
     self, Cluster, Explained, ParetoPoint, PlanError, Policy, SavedPlan, Solution,
 };
 
-use crate::{cli::PlanArgs, cluster, error::CliError, print, saved};
+use crate::{
+    cli::{PlanArgs, PolicyArgs, TaskArgs},
+    cluster,
+    error::CliError,
+    print, saved,
+};
 
 /// Runs the command.
 ///
@@ -26,7 +31,7 @@ pub(crate) fn run(args: &PlanArgs) -> Result<(), CliError> {
         writeln!(stdout, "{}", placement::diff(&before, &after).map_err(CliError::failed)?)?;
         return Ok(());
     }
-    let task = Task::of(args)?;
+    let task = Task::of(&args.task, &args.policy)?;
     if args.output.pareto {
         let points = placement::pareto(&task.profile, &task.cluster, &task.policy);
         print_pareto(&points.map_err(explain)?, args.output.json, &mut stdout)?;
@@ -57,22 +62,24 @@ pub(crate) fn run(args: &PlanArgs) -> Result<(), CliError> {
 
 /// What is planned.
 #[derive(Debug, Clone)]
-struct Task {
-    model: String,
-    profile: ModelProfile,
-    cluster: Cluster,
-    policy: Policy,
+pub(crate) struct Task {
+    pub(crate) model: String,
+    pub(crate) profile: ModelProfile,
+    pub(crate) cluster: Cluster,
+    pub(crate) policy: Policy,
 }
 
 impl Task {
-    fn of(args: &PlanArgs) -> Result<Self, CliError> {
-        let policy = args.policy.policy();
-        let cluster = cluster::of_plan(args, policy.objective)?;
+    /// Reads the model's header and the description of the devices.
+    pub(crate) fn of(args: &TaskArgs, policy: &PolicyArgs) -> Result<Self, CliError> {
+        let layers = policy.layers.as_ref();
+        let policy = policy.policy();
+        let cluster = cluster::of_task(args, layers, policy.objective)?;
         let (model, profile) = model::read(&args.model, model::target(&cluster, args.kv_bits))?;
         Ok(Self { model, profile, cluster, policy })
     }
 
-    fn solve(&self) -> Result<Solution, CliError> {
+    pub(crate) fn solve(&self) -> Result<Solution, CliError> {
         placement::solve(&self.profile, &self.cluster, &self.policy).map_err(explain)
     }
 
@@ -89,7 +96,7 @@ impl Task {
 }
 
 /// Whose turn it is, and which argument lies wrong.
-fn explain(error: PlanError) -> CliError {
+pub(crate) fn explain(error: PlanError) -> CliError {
     let place = match &error {
         PlanError::Infeasible(_)
         | PlanError::TooFewDevices { .. }
@@ -109,7 +116,7 @@ fn explain(error: PlanError) -> CliError {
 }
 
 /// The devices of a cluster, like ones together: `2x RTX 4090, 1x RTX 3090`.
-fn devices(cluster: &Cluster) -> String {
+pub(crate) fn devices(cluster: &Cluster) -> String {
     let mut kinds: Vec<(String, usize)> = Vec::new();
     for device in &cluster.devices {
         let name = if device.name.is_empty() { device.id.to_string() } else { device.name.clone() };

@@ -12,7 +12,7 @@ use sluicegate_model::{
 use super::plan::{Plan, PlanFields, PlannedStage};
 
 /// A model of units with these weights: embedding, layers, head. Layers hold `kv` bytes per token.
-pub(super) fn model(weights: &[u64], kv: u64, tied_embedding_bytes: u64) -> ModelProfile {
+pub(crate) fn model(weights: &[u64], kv: u64, tied_embedding_bytes: u64) -> ModelProfile {
     let num_layers = weights.len() - 2;
     let unit = |(unit_idx, weight_bytes): (usize, &u64)| UnitProfile {
         unit: UnitRange { start: unit_idx, end: unit_idx + 1 }.first(num_layers),

@@ -3,6 +3,7 @@
 //! Pure: plain data in, plain data out. No device, clock, thread, channel, file or log. `auto` comes
 //! in here and only a [`Plan`] leaves; nothing downstream knows `auto`.
 
+mod actual;
 mod baselines;
 mod cluster;
 mod compare;
@@ -23,6 +24,7 @@ mod shortfall;
 mod transfers;
 mod work;
 
+pub use actual::{CostModel, MicrobatchCost};
 pub use baselines::{Baseline, BaselineInput, Stages, Unplaced};
 pub use cluster::{
     Cluster, ClusterDevice, ClusterLink, DescriptionError, DescriptionFault, LinkFigures, Measure,
@@ -41,13 +43,14 @@ pub use policy::{KvTokens, Objective, Placement, Policy};
 pub use prediction::{Prediction, Proof, StagePrediction};
 pub use saved::{SavedPlan, diff};
 pub use transfers::{Endpoint, Foreseen, Traffic, Transfer, TransferKind};
+pub use work::{Hop, RowLoad};
 
 #[cfg(test)]
 mod compare_tests;
 #[cfg(test)]
 mod exact_tests;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 #[cfg(test)]
 mod instances;
 #[cfg(test)]

@@ -28,6 +28,25 @@ pub(super) struct Load {
     prompt_context: f64,
     /// Prompt tokens that share one pass over the cache before them.
     chunk_tokens: f64,
+    /// Rows whose logits are wanted.
+    logit_rows: f64,
+}
+
+/// What one row brings to an actual microbatch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowLoad {
+    /// Position of the first new token.
+    pub position: usize,
+    /// New tokens.
+    pub tokens: usize,
+    pub wants_logits: bool,
+}
+
+impl RowLoad {
+    /// Whether the row brings the token that was sampled last, and nothing else.
+    pub fn is_decoding(&self) -> bool {
+        self.tokens == 1 && self.wants_logits
+    }
 }
 
 impl Load {
@@ -49,6 +68,32 @@ impl Load {
             context: (prompt + output / 2.0).min(longest),
             prompt_context: prompt / 2.0,
             chunk_tokens: policy.chunk_tokens as f64,
+            logit_rows: rows,
+        }
+    }
+
+    /// An actual microbatch: what the policy only expects is known.
+    pub(super) fn of_rows(rows: &[RowLoad]) -> Self {
+        let (mut decoding, mut seen) = (0.0, 0.0);
+        let (mut chunks, mut prompt_tokens, mut prompt_seen) = (0.0, 0.0, 0.0);
+        for row in rows {
+            let (position, tokens) = (row.position as f64, row.tokens as f64);
+            if row.is_decoding() {
+                decoding += 1.0;
+                seen += position + 1.0;
+            } else {
+                chunks += 1.0;
+                prompt_tokens += tokens;
+                prompt_seen += tokens * (position + f64::midpoint(tokens, 1.0));
+            }
+        }
+        Self {
+            rows: decoding,
+            prompt_tokens,
+            context: seen / f64::max(decoding, 1.0),
+            prompt_context: prompt_seen / f64::max(prompt_tokens, 1.0),
+            chunk_tokens: prompt_tokens.max(1.0) / f64::max(chunks, 1.0),
+            logit_rows: rows.iter().filter(|row| row.wants_logits).count() as f64,
         }
     }
 
@@ -85,7 +130,7 @@ impl Work {
             bytes,
             flops,
             hidden_bytes: load.tokens() * width,
-            sampling_bytes: load.rows * (logits + mask),
+            sampling_bytes: load.logit_rows * (logits + mask),
         }
     }
 
@@ -161,7 +206,7 @@ fn unit_work(unit: &UnitProfile, load: Load, kv_groups: &[KvGroup]) -> (f64, f64
         Unit::Embed => (reads * tokens, flops * tokens),
         Unit::Layer(_) => (reads, flops * tokens),
         // Only the last token of a prompt needs logits.
-        Unit::Head => (reads, flops * load.rows),
+        Unit::Head => (reads, flops * load.logit_rows),
     };
     bytes += unit.experts.map_or(0.0, |experts| experts.read_bytes(tokens));
     if let Some(cache) = unit.kv {
@@ -206,10 +251,10 @@ impl Speed {
 
 /// What the hidden values of a microbatch cost on their way into a stage.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Hop {
-    pub(super) seconds: f64,
+pub struct Hop {
+    pub seconds: f64,
     /// Whether the stage computes meanwhile.
-    pub(super) overlaps: bool,
+    pub overlaps: bool,
 }
 
 impl Hop {
@@ -218,7 +263,7 @@ impl Hop {
     }
 
     /// What the receiving device cannot compute in.
-    pub(super) fn blocking_s(self) -> f64 {
+    pub fn blocking_s(self) -> f64 {
         if self.overlaps { 0.0 } else { self.seconds }
     }
 }

@@ -33,6 +33,17 @@ No weights are read and no device is opened for a --cluster. Exit codes as for g
 /// Plans where each layer goes, and says why.
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
+    #[command(flatten)]
+    pub(crate) output: PlanOutputArgs,
+}
+
+/// What is planned, and for which devices.
+#[derive(Debug, Args)]
+pub(crate) struct TaskArgs {
     /// A config.json, a .gguf file, a directory with config.json, an alias (smollm2, gemma3-270m) or
     /// a repository of the Hugging Face hub
     #[arg(long, value_name = "NAME", default_value = "smollm2")]
@@ -50,10 +61,6 @@ pub(crate) struct PlanArgs {
     /// Bits of a cached number [default: as this runtime or the model's files have it]
     #[arg(long, value_name = "BITS", value_parser = kv_bytes)]
     pub(crate) kv_bits: Option<usize>,
-    #[command(flatten)]
-    pub(crate) policy: PolicyArgs,
-    #[command(flatten)]
-    pub(crate) output: PlanOutputArgs,
 }
 
 /// What is printed and kept.

@@ -1,9 +1,15 @@
-//! Planner and scheduler are pure, so that the production ones run under a virtual clock.
+//! Planner and scheduler are pure, so that the production ones run under a virtual clock; and so is
+//! what runs them there.
 
 use super::{check, code::code, hold, is_test, lines_with};
 
 /// Folders of plain data in, plain data out.
-const PURE: [&str; 2] = ["runtime/src/placement/", "runtime/src/scheduler/"];
+const PURE: [&str; 4] = [
+    "runtime/src/placement/",
+    "runtime/src/scheduler/",
+    "runtime/src/simulate/",
+    "runtime/src/timeline/",
+];
 
 /// Devices, clocks, threads, channels, files, the process, logs. A span of time is plain data.
 const IMPURE: [&str; 25] = [
@@ -42,7 +48,7 @@ fn impure(path: &str, text: &str) -> Vec<String> {
 }
 
 #[test]
-fn planner_and_scheduler_are_pure() {
+fn planner_scheduler_and_simulation_are_pure() {
     hold(impure);
 }
 

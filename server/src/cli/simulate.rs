@@ -1,0 +1,64 @@
+//! The arguments of `sluicegate simulate`.
+
+use std::{num::NonZero, path::PathBuf};
+
+use clap::Args;
+
+use super::{
+    count,
+    plan::{PolicyArgs, TaskArgs},
+};
+
+pub(crate) const AFTER_SIMULATE: &str = "\
+Examples:
+  How would Llama 3 70B serve four requests a second on four H100s?
+    sluicegate simulate --model config.json --cluster \"4x h100 nvlink\" --batch 64 \\
+      --workload \"rate=4/s prompt=512 output=128 n=200\"
+
+  Half of the requests under a schema, all with the same 256 tokens in front, drawn as a timeline:
+    sluicegate simulate --model config.json --cluster \"2x rtx4090, pcie4\" --timeline out.svg \\
+      --workload \"rate=2/s prompt=512 output=128 n=50 constrained=0.5 shared=256\"
+
+  Requests from a file, every figure as JSON, and a trace for chrome://tracing or Perfetto:
+    sluicegate simulate --model config.json --cluster cluster.toml --workload requests.jsonl --json \\
+      --timeline out.json
+
+Words of a workload: rate=N/s or N/min (Poisson arrivals; without it all come at once), prompt=TOKENS,
+output=TOKENS, n=REQUESTS, samples=N or beams=N, constrained=SHARE, shared=TOKENS, seed=N.
+A file has a JSON object a line: arrival_s, prompt_tokens, output_tokens, and where wanted samples,
+beams, constrained, shared_prefix_tokens, priority.
+
+The scheduler is the one that serves; the times are those of the planner's model. No weights are read
+and no device is opened for a --cluster. Exit codes as for generate.";
+
+/// Simulates how a workload would be served: production scheduler, predicted times.
+#[derive(Debug, Args)]
+pub(crate) struct SimulateArgs {
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
+    /// What arrives: a file of JSON lines, or words such as `rate=4/s prompt=512 output=128 n=200`
+    #[arg(long, value_name = "FILE|WORDS")]
+    pub(crate) workload: String,
+    /// What the mask of a constrained row takes, in microseconds
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(crate) mask_us: u32,
+    /// Threads that compute masks
+    #[arg(long, value_name = "N", default_value = "2", value_parser = count)]
+    pub(crate) mask_workers: NonZero<usize>,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
+    #[command(flatten)]
+    pub(crate) output: SimulateOutputArgs,
+}
+
+/// What is printed and written.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct SimulateOutputArgs {
+    /// Print one JSON object with all figures
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write what every stage did when: .svg for people, .json as a trace for tools
+    #[arg(long, value_name = "FILE.svg|FILE.json")]
+    pub(crate) timeline: Option<PathBuf>,
+}

@@ -1,0 +1,58 @@
+//! `sluicegate simulate`: a workload, served by the production scheduler in predicted time.
+
+mod report;
+mod timeline;
+mod workload;
+
+use std::io::{self, Write};
+
+use anyhow::Context;
+use sluicegate_runtime::{
+    simulate::{MaskStart, Planned, Setup, scheduler_config, simulate},
+    timeline::{Usage, Window},
+};
+
+use crate::{
+    cli::SimulateArgs,
+    error::CliError,
+    plan::{self, Task},
+};
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError::Usage`] for whatever the arguments should say differently; a model that does not fit
+/// is a failure.
+pub(crate) fn run(args: &SimulateArgs) -> Result<(), CliError> {
+    let form = args.output.timeline.as_deref().map(timeline::Form::of).transpose()?;
+    let task = Task::of(&args.task, &args.policy)?;
+    let requests = workload::read(&args.workload, task.profile.max_positions)?;
+    let solution = task.solve()?;
+    let mask_s = f64::from(args.mask_us) * 1e-6;
+    let timing = Planned::new(&task.profile, &task.cluster, &solution.plan, mask_s);
+    let timing = timing.map_err(plan::explain)?;
+    let setup = Setup {
+        timing: &timing,
+        scheduler: scheduler_config(&solution.plan),
+        mask_workers: args.mask_workers.get(),
+        mask_start: MaskStart::WithOrder,
+        // Only times are wanted of a workload that has no texts.
+        keeps_pages: false,
+        faults: &[],
+    };
+    let run = simulate(&setup, &requests).context("the simulation broke a promise");
+    let run = run.map_err(CliError::Failed)?;
+    let usage = Usage::of(&run.timeline, Window::Steady);
+    if let (Some(path), Some(form)) = (&args.output.timeline, form) {
+        form.write(path, &run.timeline, usage.as_ref())?;
+    }
+    let report = report::Report::new(&task, &solution.plan, &run, usage);
+    let mut stdout = io::stdout().lock();
+    if args.output.json {
+        serde_json::to_writer_pretty(&mut stdout, &report).map_err(io::Error::from)?;
+        writeln!(stdout)?;
+    } else {
+        write!(stdout, "{}: {}\n\n{report}", task.model, plan::devices(&task.cluster))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! `sluicegate simulate` as its users run it, on clusters that are not there.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+const CLUSTER: &str = "2x rtx4090, pcie4";
+
+/// Simulates Llama 3 8B.
+fn simulate(arguments: &[&str]) -> Output {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate"));
+    command.current_dir(root.join("tests/fixtures/configs")).env_remove("RUST_LOG");
+    command.args(["simulate", "--model", "llama-3-8b.json"]).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[track_caller]
+fn printed(output: &Output) -> String {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout).to_owned()
+}
+
+#[track_caller]
+fn check_refused(output: &Output, words: &[&str]) {
+    let line = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{line}");
+    assert!(line.starts_with("error: --") && line.trim_end().lines().count() == 1, "{line}");
+    for word in words {
+        assert!(line.contains(word), "wanted `{word}` in: {line}");
+    }
+}
+
+#[test]
+fn a_workload_is_simulated_and_printed() {
+    let workload = "rate=4/s prompt=256 output=64 n=60 constrained=0.5";
+    let arguments = ["--cluster", CLUSTER, "--batch", "32", "--workload", workload];
+    insta::assert_snapshot!(printed(&simulate(&arguments)), @"");
+}
+
+#[test]
+fn json_has_every_figure_and_comes_again() {
+    let workload = "rate=8/s prompt=128 output=32 n=40 shared=64 seed=3";
+    let arguments = ["--cluster", CLUSTER, "--json", "--workload", workload];
+    let first = printed(&simulate(&arguments));
+    assert_eq!(first, printed(&simulate(&arguments)));
+    let json: Value = serde_json::from_str(&first).unwrap();
+    assert_eq!(json["output_tokens"], 40 * 32);
+    for field in ["time_to_first_token_s", "time_per_token_s", "request_s"] {
+        let at = |percent: &str| json[field][percent].as_f64().unwrap();
+        assert!(0.0 < at("p50") && at("p50") <= at("p95") && at("p95") <= at("p99"), "{field}");
+    }
+    let fraction = json["fraction_of_ideal"].as_f64().unwrap();
+    assert!((0.0..=1.0 + 1e-9).contains(&fraction), "{fraction}");
+    let stages = json["stages"].as_array().unwrap();
+    assert_eq!(stages.len(), 2);
+    for stage in stages {
+        let fields =
+            ["computing", "receiving", "lent", "awaiting_masks", "awaiting_input", "awaiting_host"];
+        let sum: f64 = fields.iter().map(|field| stage[field].as_f64().unwrap()).sum();
+        assert!((sum - 1.0).abs() < 1e-6, "{stage}");
+    }
+    assert!(json["scheduler"]["shared_tokens"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn timelines_are_written_for_people_and_for_tools() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (svg, trace) = (path("out.svg"), path("out.json"));
+    for path in [&svg, &trace] {
+        let workload = "prompt=64 output=40 n=8";
+        printed(&simulate(&["--cluster", CLUSTER, "--workload", workload, "--timeline", path]));
+    }
+    let drawing = std::fs::read_to_string(svg).unwrap();
+    assert!(drawing.starts_with("<svg") && drawing.contains("stage 1 (cuda:1)"), "{drawing}");
+    let trace: Value = serde_json::from_str(&std::fs::read_to_string(trace).unwrap()).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    assert!(events.iter().filter(|event| event["ph"] == "X").count() > 80);
+    let name = path("out.png");
+    let workload = "prompt=64 output=40 n=8";
+    let refused = simulate(&["--cluster", CLUSTER, "--workload", workload, "--timeline", &name]);
+    check_refused(&refused, &["--timeline", "wanted a name in .svg or .json"]);
+}
+
+#[test]
+fn workloads_in_files_are_checked_line_by_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("requests.jsonl");
+    let run = |lines: &str| {
+        std::fs::write(&path, lines).unwrap();
+        simulate(&["--cluster", CLUSTER, "--json", "--workload", path.to_str().unwrap()])
+    };
+    let good =
+        "{\"arrival_s\": 0.5, \"prompt_tokens\": 50, \"output_tokens\": 9, \"samples\": 2}\n";
+    let json: Value = serde_json::from_str(&printed(&run(good))).unwrap();
+    assert_eq!(json["output_tokens"], 18);
+    let wrong = format!("{good}{{\"prompt_tokens\": 50, \"output_tokens\": 9000}}");
+    check_refused(&run(&wrong), &["--workload", "requests.jsonl", "line 2", "context is 8192"]);
+    check_refused(&run(""), &["--workload", "there are no requests"]);
+    let words = simulate(&["--cluster", CLUSTER, "--workload", "rate=4/s prompt=5 n=1"]);
+    check_refused(&words, &["--workload", "`output=N` is missing"]);
+    let nothing = simulate(&["--cluster", CLUSTER, "--workload", "nothing.jsonl"]);
+    check_refused(&nothing, &["--workload", "nothing.jsonl: neither a file nor words"]);
+}
