@@ -64,6 +64,7 @@ pub(crate) fn build(
         ignore_eos: false,
         stop: args.length.stop.clone(),
         seed: sampling.seed,
+        priority: 0,
     })
 }
 
