@@ -1,5 +1,6 @@
 //! What may be said on the command line, and its help.
 
+mod bench;
 mod maskbench;
 mod plan;
 mod schema;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use sluicegate_constraint::Format;
 use sluicegate_runtime::device::DeviceSelector;
 
+pub(crate) use bench::{Against, BenchArgs, WorkloadArgs};
 pub(crate) use maskbench::{JsonFormArgs, MaskbenchArgs};
 pub(crate) use plan::{Goal, PlanArgs, PolicyArgs, TaskArgs};
 pub(crate) use schema::{SchemaCheckArgs, SchemaCommand};
@@ -36,6 +38,8 @@ pub(crate) enum Command {
     Plan(Box<PlanArgs>),
     #[command(after_long_help = simulate::AFTER_SIMULATE)]
     Simulate(Box<SimulateArgs>),
+    #[command(after_long_help = bench::AFTER_BENCH)]
+    Bench(Box<BenchArgs>),
     #[command(after_long_help = maskbench::AFTER_MASKBENCH)]
     Maskbench(Box<MaskbenchArgs>),
     #[command(subcommand)]
@@ -87,7 +91,7 @@ pub(crate) struct GenerateArgs {
 }
 
 /// Which model, and where it runs.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Model and devices")]
 pub(crate) struct ModelArgs {
     /// An alias (smollm2, gemma3-270m), a .gguf file, a directory with config.json and

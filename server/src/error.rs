@@ -93,7 +93,7 @@ fn complain(line: &str) {
 /// An error and its causes, joined by `: `, in one line.
 ///
 /// A cause that the message before it already ends with is not said again.
-fn chain(error: &anyhow::Error) -> String {
+pub(crate) fn chain(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
         let cause = flat(cause);

@@ -86,7 +86,7 @@ impl Display {
 }
 
 /// Finds the model, fetches it if need be, and opens it.
-fn open(name: &str) -> Result<Model, CliError> {
+pub(crate) fn open(name: &str) -> Result<Model, CliError> {
     let progress = progress::for_stderr();
     let files = ModelSource::parse(name).and_then(|source| source.resolve(progress.as_ref()));
     let files = files.map_err(explain_source)?;

@@ -2,6 +2,7 @@
 //!
 //! Owns arguments, terminal output and exit codes. Everything that it does is done by the libraries.
 
+mod bench;
 mod bounded;
 mod cli;
 mod cluster;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
     };
     let outcome = start_logging().and_then(|()| match cli.command {
         Command::Generate(args) => generate::run(&args, started),
+        Command::Bench(args) => bench::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Maskbench(args) => maskbench::run(&args),

@@ -1,0 +1,260 @@
+//! `bench --measure`: one engine, its requests, and what they took. Stdin says what and when.
+
+use std::{
+    io::{self, BufRead, Write},
+    num::NonZero,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::anyhow;
+use serde::{Deserialize, Serialize};
+use sluicegate_constraint::Spec;
+use sluicegate_model::units::TokenId;
+use sluicegate_runtime::{
+    Engine, Event, Generation,
+    engine::{GenerationError, SubmitError},
+    placement::Plan,
+    stream::{Timings, Usage},
+};
+
+use super::workload;
+use crate::{
+    cli::BenchArgs,
+    error::{self, CliError},
+    generate,
+};
+
+/// Output tokens of the requests before the first that counts: enough to touch all weights, start
+/// all threads and compile the constraint.
+const WARM_UP_TOKENS: usize = 8;
+
+/// What a process is to measure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Task {
+    pub(super) plan: Plan,
+    /// None as the engine chooses.
+    pub(super) threads_per_stage: Option<NonZero<usize>>,
+    pub(super) num_requests: usize,
+    /// Its first prompt's number.
+    pub(super) first_prompt: usize,
+    pub(super) is_constrained: bool,
+}
+
+/// What a process says, each in a line.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Reply {
+    /// The engine is warm; the next line on stdin begins the measurement.
+    Ready,
+    Measured(Measured),
+    /// It ends here.
+    Error {
+        is_usage: bool,
+        message: String,
+    },
+}
+
+/// What the requests took.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Measured {
+    /// From the first submission to the last end.
+    pub(super) elapsed: Duration,
+    pub(super) usage: TokenCounts,
+    /// From a request's submission to its first token, in microseconds.
+    pub(super) first_token_us: Vec<u64>,
+    /// From a token to the next, each as its caller saw it.
+    pub(super) token_us: Vec<u64>,
+    /// By request: what half of its waits for masks did not exceed, and 99 of 100.
+    pub(super) mask_exposed_p50_us: Vec<u64>,
+    pub(super) mask_exposed_p99_us: Vec<u64>,
+}
+
+/// Tokens of all requests together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TokenCounts {
+    pub(super) completion: usize,
+    pub(super) forced: usize,
+    pub(super) vetoed: usize,
+}
+
+impl Measured {
+    pub(super) fn tokens_per_s(&self) -> f64 {
+        self.usage.completion as f64 / self.elapsed.as_secs_f64().max(1e-9)
+    }
+
+    /// Adds what ran at the same time.
+    pub(super) fn add(&mut self, other: Self) {
+        self.elapsed = self.elapsed.max(other.elapsed);
+        self.usage.completion += other.usage.completion;
+        self.usage.forced += other.usage.forced;
+        self.usage.vetoed += other.usage.vetoed;
+        self.first_token_us.extend(other.first_token_us);
+        self.token_us.extend(other.token_us);
+        self.mask_exposed_p50_us.extend(other.mask_exposed_p50_us);
+        self.mask_exposed_p99_us.extend(other.mask_exposed_p99_us);
+    }
+
+    fn add_request(&mut self, followed: Followed) {
+        let Followed { first_token, tokens, usage, timings } = followed;
+        self.usage.completion += usage.completion_tokens;
+        self.usage.forced += usage.forced_tokens;
+        self.usage.vetoed += usage.vetoed_tokens;
+        self.first_token_us.push(micros(first_token));
+        self.token_us.extend(tokens.into_iter().map(micros));
+        self.mask_exposed_p50_us.push(micros(timings.mask_exposed.p50));
+        self.mask_exposed_p99_us.push(micros(timings.mask_exposed.p99));
+    }
+}
+
+/// Serves the process that started this one. What goes wrong is told there, and not on stderr.
+///
+/// # Errors
+/// If there is nobody to tell.
+pub(super) fn serve(args: &BenchArgs) -> Result<(), CliError> {
+    let mut lines = io::stdin().lock().lines();
+    let mut go = || lines.next().transpose().map_err(CliError::failed);
+    let outcome = go().and_then(|task| match task {
+        Some(task) => measure(args, &task, &mut go),
+        None => Err(CliError::usage_at("--measure", anyhow!("wanted a task on stdin"))),
+    });
+    match outcome {
+        Ok(Some(measured)) => say(&Reply::Measured(measured)),
+        // The other process is gone.
+        Ok(None) => Ok(()),
+        Err(CliError::Usage(error)) => {
+            say(&Reply::Error { is_usage: true, message: error::chain(&error) })
+        }
+        Err(CliError::Failed(error)) => {
+            say(&Reply::Error { is_usage: false, message: error::chain(&error) })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// None if nobody said when.
+fn measure(
+    args: &BenchArgs,
+    task: &str,
+    go: &mut impl FnMut() -> Result<Option<String>, CliError>,
+) -> Result<Option<Measured>, CliError> {
+    let task: Task = serde_json::from_str(task).map_err(CliError::usage)?;
+    let given = args.constraint.spec()?;
+    let output_tokens = args.workload.output_tokens.get();
+    // What a caller gives is checked with the room that it will have: it may need it to close.
+    let (constraint, warm_up_tokens) = match (task.is_constrained, given) {
+        (false, _) => (Spec::Text, WARM_UP_TOKENS.min(output_tokens)),
+        (true, Spec::Text) => (workload::words(), WARM_UP_TOKENS.min(output_tokens)),
+        (true, given) => (given, output_tokens),
+    };
+    let model = generate::open(&args.model.model)?;
+    let (num_requests, first) = (task.num_requests, task.first_prompt);
+    let prompt_tokens = args.workload.prompt_tokens.get();
+    let prompts = |first: usize| {
+        workload::prompts(&model, first..first + num_requests, prompt_tokens)
+            .map_err(CliError::failed)
+    };
+    // Numbers that no process measures.
+    let (warm_up, prompts) = (prompts(first + 1_000_000)?, prompts(first)?);
+    let mut builder = Engine::builder(model, task.plan);
+    if let Some(num_threads) = task.threads_per_stage {
+        builder = builder.threads_per_stage(num_threads);
+    }
+    let engine = builder.build().map_err(CliError::failed)?;
+    let explain = |error: Failure| match error {
+        Failure::Submit(SubmitError::Spec(error)) => {
+            CliError::usage_at(&args.constraint.place(), error)
+        }
+        Failure::Submit(error) => error.into(),
+        Failure::Run(error) => CliError::failed(error),
+    };
+    run(&engine, warm_up, warm_up_tokens, &constraint).map_err(explain)?;
+    say(&Reply::Ready)?;
+    if go()?.is_none() {
+        return Ok(None);
+    }
+    run(&engine, prompts, output_tokens, &constraint).map(Some).map_err(explain)
+}
+
+fn say(reply: &Reply) -> Result<(), CliError> {
+    let mut stdout = io::stdout().lock();
+    serde_json::to_writer(&mut stdout, reply).map_err(io::Error::from)?;
+    writeln!(stdout)?;
+    Ok(stdout.flush()?)
+}
+
+/// Why a run gave no figures.
+enum Failure {
+    Submit(SubmitError),
+    Run(GenerationError),
+}
+
+/// Runs all prompts at the same time.
+fn run(
+    engine: &Engine,
+    prompts: Vec<Vec<TokenId>>,
+    output_tokens: usize,
+    constraint: &Spec,
+) -> Result<Measured, Failure> {
+    let began = Instant::now();
+    let followed = thread::scope(|scope| {
+        let mut callers = Vec::with_capacity(prompts.len());
+        for prompt in prompts {
+            let request = workload::request(prompt, output_tokens, constraint.clone());
+            let submitted = Instant::now();
+            let generation = engine.submit(request).map_err(Failure::Submit)?;
+            callers.push(scope.spawn(move || follow(generation, submitted)));
+        }
+        let join = |caller: thread::ScopedJoinHandle<'_, Result<Followed, GenerationError>>| {
+            caller.join().expect("following a request does not panic").map_err(Failure::Run)
+        };
+        callers.into_iter().map(join).collect::<Result<Vec<Followed>, Failure>>()
+    })?;
+    let mut measured = Measured { elapsed: began.elapsed(), ..Measured::default() };
+    followed.into_iter().for_each(|request| measured.add_request(request));
+    Ok(measured)
+}
+
+/// What a caller saw of its request.
+struct Followed {
+    first_token: Duration,
+    tokens: Vec<Duration>,
+    usage: Usage,
+    timings: Timings,
+}
+
+/// Reads a request's events as they come.
+fn follow(generation: Generation, submitted: Instant) -> Result<Followed, GenerationError> {
+    let mut followed = Followed {
+        first_token: Duration::ZERO,
+        tokens: Vec::new(),
+        usage: Usage::default(),
+        timings: Timings::default(),
+    };
+    let mut last = None;
+    for event in generation {
+        match event? {
+            Event::Text { tokens, .. } if !tokens.is_empty() => {
+                let now = Instant::now();
+                match last {
+                    None => followed.first_token = now - submitted,
+                    // Several that come at once share their time.
+                    Some(last) => {
+                        let num_tokens = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+                        let share = (now - last) / num_tokens;
+                        followed.tokens.extend(tokens.iter().map(|_| share));
+                    }
+                }
+                last = Some(now);
+            }
+            Event::Text { .. } | Event::Output(_) => {}
+            Event::Finished { usage, timings } => {
+                (followed.usage, followed.timings) = (usage, timings);
+            }
+        }
+    }
+    Ok(followed)
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,176 @@
+//! What is measured: the placement that was asked for, and what it is compared with.
+
+use std::num::NonZero;
+
+use anyhow::anyhow;
+use sluicegate_model::{open::Model, placed::DeviceId};
+use sluicegate_runtime::{Prompt, Request, device::DeviceSelector, placement::Plan};
+
+use super::measure::Task;
+use crate::{
+    cli::{Against, BenchArgs, ModelArgs},
+    error::CliError,
+    place,
+};
+
+/// One side: processes that run at the same time, mostly one.
+#[derive(Debug)]
+pub(super) struct Side {
+    pub(super) name: String,
+    /// None for the placement that was asked for.
+    pub(super) against: Option<Against>,
+    pub(super) tasks: Vec<Task>,
+}
+
+/// The placement that was asked for, with so many requests, and what it is compared with.
+///
+/// # Errors
+/// If there is no placement, or nothing to compare it with.
+pub(super) fn sides(
+    args: &BenchArgs,
+    model: &Model,
+    num_requests: usize,
+    against: &[Against],
+) -> Result<Vec<Side>, CliError> {
+    check_length(args, model)?;
+    let plan = plan(args, &args.model, model, num_requests)?;
+    let num_stages = plan.stages.len();
+    let own_name = name(num_stages, None);
+    let task = Task {
+        plan,
+        threads_per_stage: None,
+        num_requests,
+        first_prompt: 0,
+        is_constrained: false,
+    };
+    let mut sides = vec![Side { name: own_name.clone(), against: None, tasks: vec![task.clone()] }];
+    for &against in against {
+        let (name, tasks) = match against {
+            Against::Constraint => {
+                let task = Task { is_constrained: true, ..task.clone() };
+                (format!("{own_name}, constrained"), vec![task])
+            }
+            Against::Threads | Against::Inline => {
+                let num_threads = if against == Against::Threads { num_stages } else { 1 };
+                let single = single(args, model, &task, num_requests, num_threads)?;
+                (name(1, Some(num_threads)), vec![single])
+            }
+            Against::Ceiling => {
+                let tasks = ceiling(args, model, &task)?;
+                (format!("{} engines of 1 thread", tasks.len()), tasks)
+            }
+        };
+        sides.push(Side { name, against: Some(against), tasks });
+    }
+    Ok(sides)
+}
+
+fn name(num_stages: usize, num_threads: Option<usize>) -> String {
+    let plural = |count: usize, noun: &str| match count {
+        1 => format!("1 {noun}"),
+        count => format!("{count} {noun}s"),
+    };
+    let stages = plural(num_stages, "stage");
+    match num_threads {
+        Some(threads) => format!("{stages}, {}", plural(threads, "thread")),
+        None => stages,
+    }
+}
+
+/// As many engines of one thread as there are stages, each with its share of the requests.
+fn ceiling(args: &BenchArgs, model: &Model, task: &Task) -> Result<Vec<Task>, CliError> {
+    let num_engines = task.plan.stages.len();
+    let num_requests = task.num_requests;
+    if num_requests < num_engines {
+        let error = anyhow!(
+            "ceiling: wanted a request at least for each of {num_engines} engines, found \
+             {num_requests}; raise --concurrency"
+        );
+        return Err(CliError::usage_at("--against", error));
+    }
+    let mut first_prompt = 0;
+    let share = |engine: usize| {
+        let share = num_requests / num_engines + usize::from(engine < num_requests % num_engines);
+        let single = single(args, model, task, share, 1)?;
+        let single = Task { first_prompt, ..single };
+        first_prompt += share;
+        Ok(single)
+    };
+    (0..num_engines).map(share).collect()
+}
+
+/// One stage on the first device, with so many threads.
+fn single(
+    args: &BenchArgs,
+    model: &Model,
+    task: &Task,
+    num_requests: usize,
+    num_threads: usize,
+) -> Result<Task, CliError> {
+    let stages = &task.plan.stages;
+    let foreign = stages.iter().find(|stage| !matches!(stage.device, DeviceId::Cpu(_)));
+    let error = match foreign {
+        Some(stage) => anyhow!("only stages on a CPU have threads; a stage is on {}", stage.device),
+        None if stages.len() == 1 => anyhow!(
+            "wanted several stages to compare, found one; raise --cpu-devices or place them by \
+             --layers"
+        ),
+        None => {
+            let device = stages[0].device;
+            let mut max_memory = args.model.max_memory.clone();
+            if let Some(caps) = &mut max_memory {
+                caps.0.retain(|capped, _| *capped == device);
+            }
+            let model_args = ModelArgs {
+                device: Some(DeviceSelector::List(vec![device])),
+                max_memory,
+                layers: None,
+                plan: None,
+                cpu_devices: args.model.cpu_devices.max(cpu_devices(&task.plan)),
+                ..args.model.clone()
+            };
+            let plan = plan(args, &model_args, model, num_requests)?;
+            let threads_per_stage = NonZero::new(num_threads);
+            return Ok(Task { plan, threads_per_stage, num_requests, ..task.clone() });
+        }
+    };
+    Err(CliError::usage_at("--against", error))
+}
+
+/// Logical CPU devices up to the last one that a plan uses.
+fn cpu_devices(plan: &Plan) -> Option<u32> {
+    let number = |device| match device {
+        DeviceId::Cpu(index) => Some(index + 1),
+        DeviceId::Host | DeviceId::Cuda(_) => None,
+    };
+    plan.stages.iter().filter_map(|stage| number(stage.device)).max()
+}
+
+fn plan(
+    args: &BenchArgs,
+    model_args: &ModelArgs,
+    model: &Model,
+    num_requests: usize,
+) -> Result<Plan, CliError> {
+    let prompt = Prompt::Tokens(vec![0; args.workload.prompt_tokens.get()]);
+    let request = Request {
+        prompts: vec![prompt.clone(); num_requests],
+        max_tokens: args.workload.output_tokens.get(),
+        ..Request::new(prompt)
+    };
+    place::plan(model_args, model, &request)
+}
+
+fn check_length(args: &BenchArgs, model: &Model) -> Result<(), CliError> {
+    let prompt = args.workload.prompt_tokens.get();
+    let wanted = prompt.saturating_add(args.workload.output_tokens.get());
+    let context = model.config.max_positions;
+    if wanted <= context {
+        return Ok(());
+    }
+    let error = anyhow!(
+        "prompt and output have {wanted} tokens together, but the model's context ends at \
+         {context}; lower --prompt-tokens or --output-tokens"
+    );
+    Err(CliError::usage(error))
+}

@@ -1,0 +1,51 @@
+//! The requests that are measured: their prompts, and what makes each do the same work.
+
+use std::ops::Range;
+
+use sluicegate_constraint::Spec;
+use sluicegate_model::{error::TokenizerError, open::Model, units::TokenId};
+use sluicegate_runtime::{Prompt, Request};
+
+/// Words and marks between them: thousands of tokens are allowed at each step, none is forced, and
+/// the text may end anywhere, so that it has as many tokens as a free one.
+const WORDS: &str = r"([A-Za-z]+[ ,.;:'\n-]{1,2})*[A-Za-z]*";
+
+const TEXT: &str = "The first engines that moved by steam were made to lift water out of mines. They \
+    were slow and burnt much coal, and nobody thought of putting them on wheels. Then a better boiler \
+    was found, and with it the same work took half of the fuel; soon there were engines in mills, on \
+    ships and on rails, and towns that had been days apart came within an afternoon of each other. ";
+
+/// What the constrained side is held to, unless the caller says.
+pub(super) fn words() -> Spec {
+    Spec::Regex(WORDS.to_owned())
+}
+
+/// A greedy request of exactly as many tokens as are wanted, unless the constraint ends before.
+pub(super) fn request(prompt: Vec<TokenId>, output_tokens: usize, constraint: Spec) -> Request {
+    Request {
+        constraint,
+        max_tokens: output_tokens,
+        ignore_eos: true,
+        ..Request::new(Prompt::Tokens(prompt))
+    }
+}
+
+/// Prompts by their numbers. No two begin alike, so that none finds its pages in the cache.
+///
+/// # Errors
+/// If the text cannot be written as tokens.
+pub(super) fn prompts(
+    model: &Model,
+    numbers: Range<usize>,
+    num_tokens: usize,
+) -> Result<Vec<Vec<TokenId>>, TokenizerError> {
+    let num_words = TEXT.split_whitespace().count();
+    // A word is a token at least.
+    let text = TEXT.repeat(num_tokens.div_ceil(num_words));
+    let prompt = |number: usize| -> Result<Vec<TokenId>, TokenizerError> {
+        let mut tokens = model.tokenizer.encode(&format!("{number}. {text}"), true)?;
+        tokens.truncate(num_tokens);
+        Ok(tokens)
+    };
+    numbers.map(prompt).collect()
+}

@@ -1,0 +1,87 @@
+//! The arguments of `sluicegate bench`.
+
+use std::num::NonZero;
+
+use clap::{Args, ValueEnum};
+
+use super::{ConstraintArgs, ModelArgs, count};
+
+pub(crate) const AFTER_BENCH: &str = "\
+Examples:
+  Tokens per second for 1 to 32 requests at once, on two logical devices of this processor:
+    sluicegate bench --cpu-devices 2
+
+  16 requests on them, against two engines of one thread each with half of the requests, against one
+  device with two threads, and under a constraint:
+    sluicegate bench --cpu-devices 2 --against ceiling,threads,constraint
+
+  One request over two stages against one stage, in one thread each:
+    sluicegate bench --cpu-devices 2 --against inline --concurrency 1
+
+Each figure is the median of the runs, with the least and the most. The sides of a comparison take
+turns, each in a process of its own that loads, warms up and is gone before the next begins; a ratio
+is that of two neighbours in time. Measure on a machine that does nothing else.
+Exit codes as for generate.";
+
+/// Measures a model at work: tokens per second, and what a comparison is about.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) workload: WorkloadArgs,
+    /// What else to measure, and to compare the placement with. ceiling: as many engines of one
+    /// thread as there are stages, at the same time, each with its share of the requests. threads:
+    /// one stage with as many threads as there are stages. inline: one stage with one thread.
+    /// constraint: the same placement under a constraint
+    #[arg(long, value_name = "SIDE,…", value_delimiter = ',', value_enum)]
+    pub(crate) against: Vec<Against>,
+    #[command(flatten)]
+    pub(crate) constraint: ConstraintArgs,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Measure what stdin says, and answer there: how the command calls itself
+    #[arg(long, hide = true)]
+    pub(crate) measure: bool,
+}
+
+/// What the requests are like, and how often they are run.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Workload")]
+pub(crate) struct WorkloadArgs {
+    /// Requests at the same time [default: 1,2,4,8,16,32; with --against 16]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = count)]
+    pub(crate) concurrency: Vec<NonZero<usize>>,
+    /// Tokens of a prompt; no two prompts begin alike
+    #[arg(long, value_name = "N", default_value = "32", value_parser = count)]
+    pub(crate) prompt_tokens: NonZero<usize>,
+    /// Tokens of an output; the end of a text is not chosen before
+    #[arg(long, value_name = "N", default_value = "64", value_parser = count)]
+    pub(crate) output_tokens: NonZero<usize>,
+    /// How often each side is measured
+    #[arg(long, value_name = "N", default_value = "5", value_parser = count)]
+    pub(crate) runs: NonZero<usize>,
+}
+
+/// The other side of a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Against {
+    Ceiling,
+    Threads,
+    Inline,
+    Constraint,
+}
+
+impl WorkloadArgs {
+    /// The numbers of requests to measure, each once.
+    pub(crate) fn concurrencies(&self, compares: bool) -> Vec<usize> {
+        let mut wanted: Vec<usize> = self.concurrency.iter().map(|it| it.get()).collect();
+        if wanted.is_empty() {
+            wanted = if compares { vec![16] } else { vec![1, 2, 4, 8, 16, 32] };
+        }
+        wanted.sort_unstable();
+        wanted.dedup();
+        wanted
+    }
+}

@@ -1,0 +1,91 @@
+//! `sluicegate bench` as its users run it, with as few tokens as show that everything takes part.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn bench(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate"));
+    command.arg("bench").args(arguments).env_remove("RUST_LOG").output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+const SHORT: [&str; 8] =
+    ["--cpu-devices", "2", "--prompt-tokens", "6", "--output-tokens", "5", "--runs", "1"];
+
+#[test]
+fn every_side_does_the_same_work() {
+    let more = ["--concurrency", "3", "--against", "inline,ceiling,threads,constraint", "--json"];
+    let output = bench(&[&SHORT[..], &more].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let [point] = &report["points"].as_array().unwrap()[..] else { panic!("{report}") };
+    assert_eq!(point["requests"], 3);
+    let sides = point["sides"].as_array().unwrap();
+    let names: Vec<&str> = sides.iter().map(|side| side["name"].as_str().unwrap()).collect();
+    let want = [
+        "2 stages",
+        "2 engines of 1 thread",
+        "1 stage, 2 threads",
+        "1 stage, 1 thread",
+        "2 stages, constrained",
+    ];
+    assert_eq!(names, want);
+    for side in sides {
+        assert_eq!(side["tokens"]["completion"], 15, "{side}");
+        assert_eq!(side["tokens"]["forced"], 0, "{side}");
+        assert!(side["tokens_per_s"]["median"].as_f64().unwrap() > 0.0, "{side}");
+        let times = ["first_token_us", "token_us"];
+        assert!(times.iter().all(|it| side[it]["p50"].as_u64().unwrap() > 0), "{side}");
+        let is_constrained = side["name"] == "2 stages, constrained";
+        assert_eq!(side["mask_exposed_us"].is_object(), is_constrained, "{side}");
+    }
+    assert_eq!(sides[1]["placements"].as_array().unwrap().len(), 2);
+    assert_eq!(sides[3]["threads_per_stage"], 1);
+    let ratios = point["ratios"].as_array().unwrap();
+    assert_eq!(ratios.len(), 4);
+    assert_eq!(ratios[0]["against"], "2 engines of 1 thread");
+    assert_eq!(ratios[3]["side"], "2 stages, constrained");
+}
+
+#[test]
+fn requests_at_once_are_a_table_each_in_a_row() {
+    let output = bench(&[&SHORT[..], &["--concurrency", "2,1"]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let rows: Vec<&str> =
+        text(&output.stdout).lines().filter(|line| line.contains("2 stages")).collect();
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    assert!(rows[0].trim_start().starts_with("1 ") && rows[1].trim_start().starts_with("2 "));
+}
+
+/// `wanted` are parts of the one line on stderr.
+#[track_caller]
+fn check_refused(arguments: &[&str], wanted: &[&str]) {
+    let output = bench(arguments);
+    let line = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{line}");
+    assert!(output.stdout.is_empty());
+    assert_eq!(line.trim_end().lines().count(), 1, "one line: {line}");
+    assert!(wanted.iter().all(|word| line.contains(word)), "{line}");
+}
+
+#[test]
+fn what_cannot_be_measured_says_what_to_change() {
+    check_refused(&["--against", "ceiling"], &["--against", "--cpu-devices"]);
+    check_refused(&["--against", "speed"], &["speed", "ceiling"]);
+    check_refused(&["--concurrency", "0"], &["--concurrency", "at least 1"]);
+    check_refused(&["--regex", "a*"], &["--regex", "--against constraint"]);
+    check_refused(&["--output-tokens", "9000"], &["9032", "8192", "--output-tokens"]);
+    check_refused(
+        &["--cpu-devices", "2", "--against", "ceiling", "--concurrency", "1"],
+        &["2 engines", "--concurrency"],
+    );
+    // Only the measuring process compiles it; what it says is passed on.
+    let unclosed = ["--concurrency", "1", "--against", "constraint", "--regex", "("];
+    check_refused(&[&SHORT[..], &unclosed].concat(), &["--regex", "constrained"]);
+}
