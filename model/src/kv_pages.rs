@@ -119,7 +119,7 @@ impl KvPages {
 
     /// Lets epochs count from the start again.
     pub fn restart(&mut self) {
-        self.epoch = 0;
+        self.epoch = Epoch::default();
     }
 
     pub(crate) fn layers(&self) -> &[LayerPages] {
