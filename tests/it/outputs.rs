@@ -156,7 +156,7 @@ fn streamed_pieces_add_up_to_the_text() {
         for event in engine.submit(request).unwrap() {
             match event.unwrap() {
                 Event::Text { output, text, .. } => {
-                    pieces.entry(output).or_default().push_str(&text)
+                    pieces.entry(output).or_default().push_str(&text);
                 }
                 Event::Output(output) => outputs.push(output),
                 Event::Finished { .. } => {}

@@ -173,7 +173,9 @@ impl Core {
     pub(super) fn cancel(&mut self, request: RequestId) {
         if let Some(request) = self.requests.remove(&request) {
             self.tally.cancelled += 1;
-            request.groups.iter().for_each(|group| self.drop_group(*group));
+            for group in &request.groups {
+                self.drop_group(*group);
+            }
         }
     }
 
@@ -181,7 +183,9 @@ impl Core {
     pub(super) fn fail(&mut self, request: RequestId, error: GenerationError) {
         if let Some(request) = self.requests.remove(&request) {
             self.tally.failed += 1;
-            request.groups.iter().for_each(|group| self.drop_group(*group));
+            for group in &request.groups {
+                self.drop_group(*group);
+            }
             request.fail(error);
         }
     }

@@ -206,7 +206,9 @@ impl Group {
         }
         self.num_in_flight += 1;
         self.awaits_sample = self.rows.iter().all(|row| row.num_pending() == 0);
-        orders.iter_mut().for_each(|order| order.wants_logits = self.awaits_sample);
+        for order in &mut orders {
+            order.wants_logits = self.awaits_sample;
+        }
         (self.reorder(copies), orders)
     }
 
@@ -235,7 +237,9 @@ impl Group {
             rows.push(row);
         }
         // After the children hold what they share.
-        self.rows.iter_mut().for_each(|row| row.forget(memory));
+        for row in &mut self.rows {
+            row.forget(memory);
+        }
         self.rows = rows;
         let num_new = children.first().map_or(0, |child| child.tokens.len());
         self.step += to_u32(num_new);
@@ -266,7 +270,9 @@ impl Group {
 
     /// Gives all pages back; everything has to be computed again.
     pub(super) fn forget(&mut self, memory: &mut Memory) {
-        self.rows.iter_mut().for_each(|row| row.forget(memory));
+        for row in &mut self.rows {
+            row.forget(memory);
+        }
         self.ancestry = None;
     }
 

@@ -140,8 +140,11 @@ impl PageTable {
     }
 
     /// Another table of the same pages.
+    #[must_use]
     pub fn share(&self, pool: &mut PagePool) -> Self {
-        self.pages.iter().for_each(|page| pool.share(*page));
+        for page in &self.pages {
+            pool.share(*page);
+        }
         self.clone()
     }
 

@@ -207,7 +207,9 @@ impl Scheduler {
         while let Some(&rank) = self.waiting.first() {
             let promised = promised.get_or_insert_with(|| self.pages_promised());
             let Some(group) = self.groups.get_mut(&rank.id) else { return };
-            group.rows.iter_mut().for_each(|row| row.begin(&mut self.memory));
+            for row in &mut group.rows {
+                row.begin(&mut self.memory);
+            }
             let wanted: Vec<usize> = group.pages_missing(promised.len());
             let available = self.memory.num_available();
             let fits = wanted.iter().zip(&*promised).zip(&available);

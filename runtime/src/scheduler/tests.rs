@@ -197,8 +197,12 @@ fn samples_go_on_as_groups_of_their_own() {
     let epochs: Vec<Vec<u64>> =
         turns.iter().map(|turn| turn.ancestors.iter().map(|it| it.epoch).collect()).collect();
     assert_eq!(epochs, [vec![1], vec![2], vec![]]);
-    turns.iter().for_each(|turn| scheduler.retire(turn.microbatch.id));
-    forks.iter().for_each(|group| scheduler.remove(*group));
+    for turn in &turns {
+        scheduler.retire(turn.microbatch.id);
+    }
+    for group in &forks {
+        scheduler.remove(*group);
+    }
     assert!(scheduler.is_idle());
     assert_eq!(scheduler.num_free_pages(), [16]);
 }
@@ -276,7 +280,9 @@ fn after_a_restart_everything_is_computed_again() {
     assert!(turns.iter().all(|turn| turn.ancestors.is_empty()), "no row continues another");
     let computed: usize = turns.iter().map(|turn| turn.microbatch.num_tokens()).sum();
     assert_eq!(computed, 42);
-    turns.iter().for_each(|turn| scheduler.retire(turn.microbatch.id));
+    for turn in &turns {
+        scheduler.retire(turn.microbatch.id);
+    }
     scheduler.remove(beams);
     assert!(scheduler.is_idle());
 }

@@ -229,7 +229,9 @@ impl<'a> Simulation<'a> {
         let now_s = self.world.clock.now_s();
         let spans = &mut self.world.timeline.spans;
         spans.retain(|span| span.start_s < now_s);
-        spans.iter_mut().for_each(|span| span.end_s = span.end_s.min(now_s));
+        for span in spans {
+            span.end_s = span.end_s.min(now_s);
+        }
         self.incarnation += 1;
         self.is_down = true;
         self.host_free_s = now_s;

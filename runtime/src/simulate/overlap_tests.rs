@@ -45,7 +45,7 @@ fn equal_stages_decode_at_98_percent_of_the_ideal() {
     for (num_stages, num_requests) in [(2, 11), (4, 19), (8, 35)] {
         let timing = equal_stages(num_stages);
         let setup = setup(&timing, filling(num_stages));
-        let run = check(&setup, &decoding(num_requests, 100));
+        let run = check(&setup, &decoding(num_requests, 200));
         let usage = usage(&run, Window::Steady);
         assert!(usage.fraction_of_ideal >= 0.98, "{num_stages} stages: {usage:?}");
         let window_s = usage.end_s - usage.start_s;

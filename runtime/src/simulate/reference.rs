@@ -55,7 +55,9 @@ pub fn alone(
 
 impl Sequence<'_> {
     fn extend(&mut self, tokens: &[TokenId]) {
-        tokens.iter().for_each(|token| self.push(*token));
+        for token in tokens {
+            self.push(*token);
+        }
     }
 
     fn push(&mut self, token: TokenId) {
