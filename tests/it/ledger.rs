@@ -1,5 +1,6 @@
 //! The ledger holds what the plan foresees, byte for byte.
 
+use serde_json::json;
 use sluicegate_constraint::Spec;
 use sluicegate_model::{config::Architecture, open::Model, placed::DeviceId};
 use sluicegate_runtime::{
@@ -9,7 +10,7 @@ use sluicegate_runtime::{
     stream::{FinishReason, Usage},
 };
 use sluicegate_tests::{
-    engines::{auto_plan, smollm2, start, with_schema},
+    engines::{auto_plan, small_schema, smollm2, start},
     tiny::{StoredType, TinyModel},
 };
 
@@ -45,7 +46,11 @@ fn check(model: &Model, prompt: Prompt, num_devices: u32, is_constrained: bool) 
     let engine = start(model, &plan);
     let mut request = Request { max_tokens: 12, ..Request::new(prompt) };
     if is_constrained {
-        request = with_schema(request);
+        // ASCII alone, so that each step has text.
+        let name = json!({ "type": "string", "pattern": "^[a-z]{0,6}$" });
+        let mut schema = small_schema();
+        schema["properties"]["name"] = name;
+        request = Request { constraint: Spec::json(schema), max_tokens: 160, ..request };
     }
     let traffic = run(&engine, &plan, request);
     let entries = engine.ledger().entries();

@@ -3,10 +3,11 @@
 use std::{cmp::Reverse, collections::BTreeMap, fmt};
 
 use serde::Serialize;
-use sluicegate_model::units::TokenId;
+use sluicegate_model::{config::KvGroup, units::TokenId};
 
 use super::{
     chunk::ChunkCost,
+    config::SchedulerConfig,
     memory::Memory,
     order::{AncestorsOrder, CopyOrder, RowOrder},
     row::Row,
@@ -175,13 +176,17 @@ impl Group {
         pages.collect()
     }
 
-    /// Pages of each KV group that the rest of the known tokens takes.
-    pub(super) fn pages_missing(&self, num_kv_groups: usize) -> Vec<usize> {
-        let missing = |kv_idx: usize| {
-            let of = |row: &Row| row.tables[kv_idx].num_missing(row.tokens.len());
+    /// Pages of each KV group that the known tokens take at most beside those that are held: a window
+    /// gives pages back on the way.
+    pub(super) fn pages_missing(&self, config: &SchedulerConfig) -> Vec<usize> {
+        let missing = |(kv_idx, kv_group): (usize, &KvGroup)| {
+            let of = |row: &Row| {
+                let most = config.pages_of_row(*kv_group, row.tokens.len());
+                most.saturating_sub(row.tables[kv_idx].pages.len())
+            };
             self.rows.iter().map(of).sum()
         };
-        (0..num_kv_groups).map(missing).collect()
+        config.kv_groups.iter().enumerate().map(missing).collect()
     }
 
     /// Orders so many tokens of each row; the pages were counted. Returns what the stages must

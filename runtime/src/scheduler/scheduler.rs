@@ -210,7 +210,7 @@ impl Scheduler {
             for row in &mut group.rows {
                 row.begin(&mut self.memory);
             }
-            let wanted: Vec<usize> = group.pages_missing(promised.len());
+            let wanted: Vec<usize> = group.pages_missing(&self.config);
             let available = self.memory.num_available();
             let fits = wanted.iter().zip(&*promised).zip(&available);
             if !fits.into_iter().all(|((wanted, promised), found)| wanted + promised <= *found) {
@@ -229,10 +229,9 @@ impl Scheduler {
 
     /// Pages of each KV group that running groups have yet to take for what is known of them.
     fn pages_promised(&self) -> Vec<usize> {
-        let num_kv_groups = self.config.kv_groups.len();
-        let mut promised = vec![0; num_kv_groups];
+        let mut promised = vec![0; self.config.kv_groups.len()];
         for group in self.groups.values().filter(|group| group.state == State::Running) {
-            let missing = group.pages_missing(num_kv_groups);
+            let missing = group.pages_missing(&self.config);
             promised.iter_mut().zip(missing).for_each(|(promised, missing)| *promised += missing);
         }
         promised

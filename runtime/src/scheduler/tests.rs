@@ -181,6 +181,20 @@ fn the_youngest_gives_its_pages_up_and_loses_nothing() {
 }
 
 #[test]
+fn a_prompt_longer_than_the_cache_of_a_window_is_admitted() {
+    let config = SchedulerConfig { token_budget: 5, ..config(6, &[KvGroup::Window(9)]) };
+    assert_eq!(config.check(&job(200, 1, 8)), Ok(()));
+    let mut scheduler = Scheduler::new(config);
+    scheduler.submit(job(200, 1, 8));
+    let mut num_tokens = 0;
+    while let Some(turn) = scheduler.next_turn() {
+        num_tokens += turn.microbatch.num_tokens();
+        scheduler.retire(turn.microbatch.id);
+    }
+    assert_eq!(num_tokens, 200);
+}
+
+#[test]
 fn samples_go_on_as_groups_of_their_own() {
     let mut scheduler = Scheduler::new(config(16, &[KvGroup::Full]));
     let group = scheduler.submit(job(20, 1, 8));

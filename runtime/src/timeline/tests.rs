@@ -124,5 +124,5 @@ fn drawings_show_each_span_of_the_stretch() {
         assert!(text.contains(words), "wanted `{words}` in {text}");
     }
     let text = svg(&timeline, 4.0..5.0);
-    assert_eq!(text.matches("<title>").count(), 4, "{text}");
+    assert_eq!(text.matches("<title>").count(), 3, "{text}");
 }

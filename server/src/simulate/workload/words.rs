@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn arrivals_are_poisson_and_come_again_with_their_seed() {
-        let parse = |text| parse(text, 1_000).unwrap();
+        let parse = |text: &str| parse(text, 1_000).unwrap();
         let text = "rate=120/min prompt=512 output=128 n=4000 constrained=0.25 shared=64 beams=2";
         let arrivals = parse(text);
         assert_eq!(arrivals, parse(text));
