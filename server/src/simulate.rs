@@ -46,7 +46,7 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<(), CliError> {
     if let (Some(path), Some(form)) = (&args.output.timeline, form) {
         form.write(path, &run.timeline, usage.as_ref())?;
     }
-    let report = report::Report::new(&task, &solution.plan, &run, usage);
+    let report = report::Report::new(&task, &solution.plan, &run, usage.as_ref());
     let mut stdout = io::stdout().lock();
     if args.output.json {
         serde_json::to_writer_pretty(&mut stdout, &report).map_err(io::Error::from)?;

@@ -210,7 +210,9 @@ fn run(
         callers.into_iter().map(join).collect::<Result<Vec<Followed>, Failure>>()
     })?;
     let mut measured = Measured { elapsed: began.elapsed(), ..Measured::default() };
-    followed.into_iter().for_each(|request| measured.add_request(request));
+    for request in followed {
+        measured.add_request(request);
+    }
     Ok(measured)
 }
 

@@ -132,7 +132,9 @@ impl Point {
 impl SideReport {
     fn new(side: &Side, runs: &[Measured], speeds: Vec<f64>) -> Self {
         let mut all = Measured::default();
-        runs.iter().for_each(|run| all.add(run.clone()));
+        for run in runs {
+            all.add(run.clone());
+        }
         let quantiles =
             |values: &mut [u64]| Quantiles { p50: quantile(values, 50), p95: quantile(values, 95) };
         let is_constrained = side.tasks.iter().any(|task| task.is_constrained);

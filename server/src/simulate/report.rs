@@ -51,10 +51,10 @@ struct StageReport {
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn new(task: &'a Task, plan: &Plan, run: &Run, usage: Option<Usage>) -> Self {
+    pub(super) fn new(task: &'a Task, plan: &Plan, run: &Run, usage: Option<&Usage>) -> Self {
         let finished = || run.ends.iter().filter(|end| end.reason == EndReason::Finished);
         let first = finished().filter_map(|end| Some(end.first_token_s? - end.arrival_s));
-        let shares = usage.as_ref().map_or(&[][..], |usage| &usage.stages[..]);
+        let shares = usage.map_or(&[][..], |usage| &usage.stages[..]);
         let stages = plan.stages.iter().zip(shares).map(|(stage, usage)| StageReport {
             device: stage.device,
             units: plan.units(stage),
@@ -71,9 +71,9 @@ impl<'a> Report<'a> {
             time_to_first_token_s: Percentiles::of(first.collect()),
             time_per_token_s: Percentiles::of(run.token_s.clone()),
             request_s: Percentiles::of(finished().map(|end| end.end_s - end.arrival_s).collect()),
-            fraction_of_ideal: usage.as_ref().map(|usage| usage.fraction_of_ideal),
-            bottleneck: usage.as_ref().map(|usage| usage.bottleneck.to_string()),
-            window_s: usage.as_ref().map(|usage| [usage.start_s, usage.end_s]),
+            fraction_of_ideal: usage.map(|usage| usage.fraction_of_ideal),
+            bottleneck: usage.map(|usage| usage.bottleneck.to_string()),
+            window_s: usage.map(|usage| [usage.start_s, usage.end_s]),
             stages: stages.collect(),
             microbatches: run.turns,
             scheduler: run.scheduler.clone(),

@@ -20,7 +20,7 @@ pub(super) enum Form {
 impl Form {
     /// The form that a file's name asks for.
     pub(super) fn of(path: &Path) -> Result<Self, CliError> {
-        let ending = path.extension().map(|it| it.to_ascii_lowercase());
+        let ending = path.extension().map(std::ffi::OsStr::to_ascii_lowercase);
         match ending.as_ref().and_then(|it| it.to_str()) {
             Some("svg") => Ok(Self::Svg),
             Some("json") => Ok(Self::Chrome),
