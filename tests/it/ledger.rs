@@ -29,8 +29,11 @@ fn run(engine: &Engine, plan: &Plan, request: Request) -> Vec<Traffic> {
             Event::Finished { usage: total, .. } => usage = total,
         }
     }
-    // An end token has no text.
-    if ended != Some(FinishReason::EndToken) {
+    if constrained_rows == 0 {
+        // A step is a token, and may have no text yet.
+        steps = vec![1; usage.completion_tokens - 1];
+    } else if ended != Some(FinishReason::EndToken) {
+        // An end token has no text.
         steps.pop();
     }
     let num_chunks = usage.prompt_tokens.div_ceil(plan.chunk_tokens);
