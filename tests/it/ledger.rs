@@ -29,16 +29,21 @@ fn run(engine: &Engine, plan: &Plan, request: Request) -> Vec<Traffic> {
             Event::Finished { usage: total, .. } => usage = total,
         }
     }
-    if constrained_rows == 0 {
-        // A step is a token, and may have no text yet.
-        steps = vec![1; usage.completion_tokens - 1];
-    } else if ended != Some(FinishReason::EndToken) {
-        // An end token has no text.
+    // An end token has no text; of all others the last step's are not fed back.
+    if ended != Some(FinishReason::EndToken) {
         steps.pop();
     }
+    let num_steps = usage.completion_tokens - usage.forced_tokens - 1;
+    let num_fed = match constrained_rows {
+        0 => num_steps,
+        _ => steps.iter().sum(),
+    };
+    // Which step brought which token does not matter to the sums: text may come a step late.
+    let mut steps = vec![1; num_steps];
+    steps[0] += num_fed - num_steps;
     let num_chunks = usage.prompt_tokens.div_ceil(plan.chunk_tokens);
-    let mut traffic = vec![Traffic { tokens: 0, constrained_rows: 0 }; num_chunks];
-    traffic[0].tokens = usage.prompt_tokens;
+    let mut traffic = vec![Traffic { tokens: 1, constrained_rows: 0 }; num_chunks];
+    traffic[0].tokens += usage.prompt_tokens - num_chunks;
     traffic[num_chunks - 1].constrained_rows = constrained_rows;
     traffic.extend(steps.into_iter().map(|tokens| Traffic { tokens, constrained_rows }));
     traffic
