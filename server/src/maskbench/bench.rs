@@ -130,7 +130,7 @@ impl Bench {
             let tokens = self.compiler.vocab().tokenize(text.as_bytes());
             let ((outcome, times), baseline_times) = in_turn(
                 turn,
-                || self.judge(&compiled, &tokens),
+                || Self::judge(&compiled, &tokens),
                 || baseline.as_ref().map(|(matcher, _)| run_baseline(matcher, &tokens)),
             );
             let Test { description, valid, .. } = test;
@@ -146,7 +146,6 @@ impl Bench {
     }
 
     fn judge(
-        &self,
         compiled: &Result<(Compiled, CompiledRun), SpecError>,
         tokens: &[TokenId],
     ) -> (Option<Result<(), Refusal>>, Vec<TokenTime>) {
