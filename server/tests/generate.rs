@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
-use std::{
-    io::Write,
-    path::PathBuf,
-    process::{Command, Output, Stdio},
-};
+mod program;
+
+use std::{path::PathBuf, process::Output};
 
 use serde_json::Value;
+
+use program::{check_refused, text};
 
 fn schema() -> String {
     let file: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "examples", "schemas", "character.json"]
@@ -18,17 +18,7 @@ fn schema() -> String {
 }
 
 fn generate(arguments: &[&str], stdin: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate"));
-    command.arg("generate").args(arguments).env_remove("RUST_LOG");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    // A run that ends early does not read its input.
-    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
-    child.wait_with_output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
+    program::run(&[&["generate"], arguments].concat(), stdin)
 }
 
 fn keys(value: &Value) -> Vec<&str> {
@@ -107,37 +97,29 @@ fn the_prompt_may_come_from_standard_input() {
     assert_eq!(text(&output.stdout).trim(), "Paris", "{}", text(&output.stderr));
 }
 
-/// `wanted` are parts of the one line on stderr.
 #[track_caller]
-fn check_refused(arguments: &[&str], code: i32, wanted: &[&str]) {
-    let output = generate(arguments, "");
-    let line = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{line}");
-    assert!(output.stdout.is_empty());
-    assert_eq!(line.trim_end().lines().count(), 1, "one line: {line}");
-    for part in wanted {
-        assert!(line.contains(part), "`{part}` is not in {line}");
-    }
+fn check(arguments: &[&str], code: i32, wanted: &[&str]) {
+    check_refused(&generate(arguments, ""), code, wanted);
 }
 
 #[test]
 fn wrong_arguments_say_what_is_wrong_and_where() {
-    check_refused(&["--device", "gpu", "x"], 2, &["gpu", "auto"]);
-    check_refused(&["--device", "cpu:3", "x"], 2, &["cpu:3", "--cpu-devices"]);
-    check_refused(&["--device", "cuda", "x"], 2, &["CUDA", "--features cuda"]);
-    check_refused(&["--schema", "no-such-file.json", "x"], 2, &["no-such-file.json"]);
-    check_refused(&["--schema", "{\"type\": 5}", "x"], 2, &["type"]);
-    check_refused(&["--regex", "(", "x"], 2, &["regex"]);
-    check_refused(&["--layers", "cpu:0=0..10,cpu:1=12..30", "x"], 2, &["10", "12"]);
-    check_refused(&["--model", "no/such/model.gguf", "x"], 2, &["no/such/model.gguf"]);
-    check_refused(&["--temperature", "-1", "x"], 2, &["temperature"]);
-    check_refused(&["--max-tokens", "100000", "x"], 2, &["100000", "8192"]);
+    check(&["--device", "gpu", "x"], 2, &["gpu", "auto"]);
+    check(&["--device", "cpu:3", "x"], 2, &["cpu:3", "--cpu-devices"]);
+    check(&["--device", "cuda", "x"], 2, &["CUDA", "--features cuda"]);
+    check(&["--schema", "no-such-file.json", "x"], 2, &["no-such-file.json"]);
+    check(&["--schema", "{\"type\": 5}", "x"], 2, &["type"]);
+    check(&["--regex", "(", "x"], 2, &["regex"]);
+    check(&["--layers", "cpu:0=0..10,cpu:1=12..30", "x"], 2, &["10", "12"]);
+    check(&["--model", "no/such/model.gguf", "x"], 2, &["no/such/model.gguf"]);
+    check(&["--temperature", "-1", "x"], 2, &["temperature"]);
+    check(&["--max-tokens", "100000", "x"], 2, &["100000", "8192"]);
 }
 
 #[test]
 fn a_model_that_does_not_fit_says_how_much_is_missing_and_where() {
     let wanted = ["10.0 MiB on cpu:0", "missing at least", "--max-memory"];
-    check_refused(&["--max-memory", "cpu:0=10MiB", "x"], 1, &wanted);
+    check(&["--max-memory", "cpu:0=10MiB", "x"], 1, &wanted);
 }
 
 #[test]
@@ -145,5 +127,5 @@ fn a_model_that_cannot_be_read_is_a_failure() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("broken.gguf");
     std::fs::write(&file, b"GGUF\x03\x00\x00\x00\xff\xff\xff\xff").unwrap();
-    check_refused(&["--model", file.to_str().unwrap(), "x"], 1, &["broken.gguf"]);
+    check(&["--model", file.to_str().unwrap(), "x"], 1, &["broken.gguf"]);
 }

@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
-use std::{
-    path::Path,
-    process::{Command, Output},
-};
+mod program;
+
+use std::{path::Path, process::Output};
 
 use serde_json::Value;
+
+use program::{check_refused, text};
 
 fn fixture(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
@@ -15,12 +16,7 @@ fn fixture(name: &str) -> String {
 }
 
 fn maskbench(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate"));
-    command.arg("maskbench").args(arguments).env_remove("RUST_LOG").output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
+    program::run(&[&["maskbench"], arguments].concat(), "")
 }
 
 #[track_caller]
@@ -172,11 +168,7 @@ fn compact_json_has_no_spaces_to_refuse() {
 #[test]
 fn what_cannot_be_run_is_refused_with_its_place() {
     let refused = |arguments: &[&str], words: &[&str]| {
-        let output = maskbench(arguments);
-        let line = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{line}");
-        assert!(output.stdout.is_empty() && line.trim_end().lines().count() == 1, "{line}");
-        assert!(words.iter().all(|word| line.contains(word)), "{line}");
+        check_refused(&maskbench(arguments), 2, words);
     };
     refused(&["no-such-folder"], &["cannot read no-such-folder"]);
     let empty = tempfile::tempdir().unwrap();

@@ -2,13 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+mod program;
+
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Output,
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
+
+use program::{check_refused, text};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -20,8 +24,7 @@ fn config(name: &str) -> String {
 }
 
 fn sluicegate(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate"));
-    command.args(arguments).env_remove("RUST_LOG").output().unwrap()
+    program::run(arguments, "")
 }
 
 /// Plans Llama 3 8B.
@@ -31,24 +34,10 @@ fn plan(arguments: &[&str]) -> Output {
     sluicegate(&all)
 }
 
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
-
 #[track_caller]
 fn printed(output: &Output) -> String {
     assert!(output.status.success(), "{}", text(&output.stderr));
     text(&output.stdout).to_owned()
-}
-
-#[track_caller]
-fn check_refused(output: &Output, code: i32, words: &[&str]) {
-    let line = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{line}");
-    assert!(line.starts_with("error: ") && line.trim_end().lines().count() == 1, "{line}");
-    for word in words {
-        assert!(line.contains(word), "wanted `{word}` in: {line}");
-    }
 }
 
 #[test]

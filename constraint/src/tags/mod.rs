@@ -29,7 +29,7 @@ const MAX_COUNT: usize = 100_000;
 /// Reads a structural tag, in which [`thinking`] has found no section: it checks the size.
 ///
 /// # Errors
-/// It is not one, or says what a grammar cannot; with a JSON pointer.
+/// It is not one, counts too far, or says what a grammar cannot; with a JSON pointer.
 pub(crate) fn read(tag: &Value, vocab: &Vocab, limits: &Limits) -> Result<Rules, SpecError> {
     let mut rules = Rules::default();
     let root = rules.declare();

@@ -2,7 +2,7 @@
 
 use sluicegate_constraint::{Compiled, Spec, SpecError};
 
-use crate::support::{COMPILER, check};
+use crate::support::{self, COMPILER, check};
 
 #[track_caller]
 fn gbnf(source: &str) -> Compiled {
@@ -13,10 +13,14 @@ fn gbnf(source: &str) -> Compiled {
 fn check_all(source: &str, good: &[&str], bad: &[&str]) {
     let compiled = gbnf(source);
     assert_eq!(compiled.warnings(), &[] as &[String]);
-    for (texts, accepted) in [(good, true), (bad, false)] {
-        for text in texts {
-            check(&compiled, text, accepted);
-        }
+    support::check_all(&compiled, good, bad);
+}
+
+/// Rows of a grammar, a text that it allows, and one that it does not.
+#[track_caller]
+fn check_rows(rows: &[(&str, &str, &str)]) {
+    for (source, good, bad) in rows {
+        support::check_all(&gbnf(source), &[good], &[bad]);
     }
 }
 
@@ -85,7 +89,7 @@ fn grammars_of_the_usual_kinds() {
 
 #[test]
 fn notation() {
-    for (source, good, bad) in [
+    check_rows(&[
         (r#"root ::= "\x41\u00e9\U0001F600\"\\""#, "Aé😀\"\\", "A"),
         (r"root ::= [\]\-^a] [a\-z] [+--] [^\]]", "]-,x", "b-,x"),
         ("root ::= .", "\n", "ab"),
@@ -100,16 +104,12 @@ fn notation() {
         ("root ::= (\"a\")*+? \"b\"", "b", "a"),
         ("r ::= root\nroot ::= start T0\nstart ::= \"s\"\nT0 ::= \"t\"", "st", "s"),
         ("root ::= \"/\" [/] \"#\" \"<|end|>\"", "//#<|end|>", "//#"),
-    ] {
-        let compiled = gbnf(source);
-        check(&compiled, good, true);
-        check(&compiled, bad, false);
-    }
+    ]);
 }
 
 #[test]
 fn recursion_of_every_kind() {
-    for (source, good, bad) in [
+    check_rows(&[
         ("root ::= \"a\" root | \"b\"", "aaab", "aaa"),
         ("root ::= root \"a\" | \"b\"", "baaa", "aaa"),
         ("root ::= (\"a\" root)?", "aaaa", "b"),
@@ -119,18 +119,14 @@ fn recursion_of_every_kind() {
         ("root ::= (x*)*\nx ::= y?\ny ::= \"a\" | \"(\" x \")\"", "a((a))()a", "(a"),
         ("root ::= e\ne ::= e \"+\" e | [0-9]+ | \"(\" e \")\"", "1+(22+3)+4", "1+"),
         ("root ::= \"a\" root \"b\" | \"ab\"", "aaabbb", "aaabb"),
-    ] {
-        let compiled = gbnf(source);
-        check(&compiled, good, true);
-        check(&compiled, bad, false);
-    }
+    ]);
     let long = gbnf("root ::= item root | item\nitem ::= \"(\" root \")\" | [a-z]");
     check(&long, &"a(b)".repeat(500), true);
 }
 
 #[test]
 fn no_part_swallows_the_next() {
-    for (source, good, bad) in [
+    check_rows(&[
         // As long as can be, the word would take the `b` that must follow it.
         (
             "root ::= \"(\" root \")\" | w t\nw ::= [a-z]+\nt ::= \"b\" u?\nu ::= \"[\" root \"]\"",
@@ -144,11 +140,7 @@ fn no_part_swallows_the_next() {
         ("root ::= p p\np ::= [ab]+ (\"(\" p \")\")?", "abba", "a"),
         ("root ::= q*\nq ::= \"a\" | \"ab\" | \"(\" q \")\" | \"bc\"", "abc(ab)a", "ac"),
         ("root ::= d \"終\" x\nd ::= [^x]+\nx ::= \"(\" x \")\" | \"x\"", "終é終(x)", "終(x)"),
-    ] {
-        let compiled = gbnf(source);
-        check(&compiled, good, true);
-        check(&compiled, bad, false);
-    }
+    ]);
 }
 
 #[test]

@@ -6,28 +6,13 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 use sluicegate_constraint::{Compiled, Spec, SpecError};
 
+use crate::bounds::{drop_deep, on_small_stack};
 use crate::support::{CANONICAL, COMPILER};
 
-/// Compiles on a thread with the small stack that worker threads have, and takes a few masks.
 #[track_caller]
 fn within_bounds(name: &str, spec: &Spec) -> Result<Compiled, SpecError> {
     let start = Instant::now();
-    let result = std::thread::scope(|scope| {
-        let worker = std::thread::Builder::new().stack_size(2 << 20);
-        let run = || {
-            COMPILER.compile(spec).inspect(|compiled| {
-                let mut matcher = compiled.matcher();
-                for _ in 0..4 {
-                    let Ok(mask) = matcher.mask() else { break };
-                    let Some(token) = mask.iter().last() else { break };
-                    if matcher.advance(token).is_err() {
-                        break;
-                    }
-                }
-            })
-        };
-        worker.spawn_scoped(scope, run).unwrap().join().unwrap()
-    });
+    let (result, _) = on_small_stack(spec);
     let elapsed = start.elapsed();
     assert!(elapsed < Duration::from_secs(20), "{name} took {elapsed:?}");
     result
@@ -63,19 +48,6 @@ fn deep_nesting_is_refused_or_compiled() {
                 assert!(matches!(result, Err(SpecError::TooLarge { .. })), "{name}: {result:?}");
             }
             drop_deep(spec);
-        }
-    }
-}
-
-/// Takes a deep value apart, as dropping it would recurse.
-fn drop_deep(spec: Spec) {
-    let Spec::Json { schema, .. } = spec else { return };
-    let mut todo = vec![schema];
-    while let Some(value) = todo.pop() {
-        match value {
-            Value::Array(items) => todo.extend(items),
-            Value::Object(object) => todo.extend(object.into_iter().map(|(_, inner)| inner)),
-            _ => {}
         }
     }
 }

@@ -1,37 +1,17 @@
 //! Grammars and tags made to hurt: an answer in bounded time, no panic, no stack overflow.
 
 use std::fmt::Write;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sluicegate_constraint::{Compiled, Spec, SpecError};
 
-use crate::support::COMPILER;
+use crate::bounds::{drop_deep, on_small_stack};
 
-/// Compiles on a thread with the small stack that worker threads have, and takes a few masks. The
-/// time allowed is several times what it takes alone, since other tests compete.
+/// The time allowed is several times what it takes alone, since other tests compete.
 #[track_caller]
 fn within_bounds(name: &str, spec: &Spec) -> Result<Compiled, SpecError> {
-    let run = || {
-        let start = Instant::now();
-        let result = COMPILER.compile(spec);
-        let elapsed = start.elapsed();
-        if let Ok(compiled) = &result {
-            let mut matcher = compiled.matcher();
-            for _ in 0..4 {
-                let Ok(mask) = matcher.mask() else { break };
-                let Some(token) = mask.iter().last() else { break };
-                if matcher.advance(token).is_err() {
-                    break;
-                }
-            }
-        }
-        (result, elapsed)
-    };
-    let (result, elapsed) = std::thread::scope(|scope| {
-        let worker = std::thread::Builder::new().stack_size(2 << 20);
-        worker.spawn_scoped(scope, run).unwrap().join().unwrap()
-    });
+    let (result, elapsed) = on_small_stack(spec);
     let shown = result.as_ref().map_or_else(ToString::to_string, |_| "compiled".to_string());
     assert!(elapsed < Duration::from_secs(2), "{name} took {elapsed:?}: {shown}");
     result
@@ -180,19 +160,6 @@ fn structural_tags() {
             assert!(result.is_err(), "{name}");
         }
         drop_deep(spec);
-    }
-}
-
-/// Takes a deep value apart, as dropping it would recurse.
-fn drop_deep(spec: Spec) {
-    let Spec::StructuralTag(tag) = spec else { return };
-    let mut todo = vec![tag];
-    while let Some(value) = todo.pop() {
-        match value {
-            Value::Array(items) => todo.extend(items),
-            Value::Object(object) => todo.extend(object.into_iter().map(|(_, inner)| inner)),
-            _ => {}
-        }
     }
 }
 

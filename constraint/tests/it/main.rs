@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where its set-up fails")]
 
+mod bounds;
 mod cache;
 mod coded;
 mod formats;

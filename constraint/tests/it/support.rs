@@ -101,6 +101,16 @@ pub(crate) fn check(compiled: &Compiled, text: &str, accepted: bool) {
     }
 }
 
+/// Checks that all of `good` are accepted and all of `bad` are refused.
+#[track_caller]
+pub(crate) fn check_all(compiled: &Compiled, good: &[&str], bad: &[&str]) {
+    for (texts, accepted) in [(good, true), (bad, false)] {
+        for text in texts {
+            check(compiled, text, accepted);
+        }
+    }
+}
+
 /// A generator of numbers that repeats itself with its seed.
 pub(crate) struct Rng(pub(crate) u64);
 

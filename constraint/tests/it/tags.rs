@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 use sluicegate_constraint::{Compiled, Spec, SpecError, TokenId};
 
-use crate::support::{COMPILER, bytewise, check};
+use crate::support::{self, COMPILER, bytewise, check};
 
 #[track_caller]
 fn tag(format: Value) -> Compiled {
@@ -17,11 +17,7 @@ fn tag(format: Value) -> Compiled {
 fn check_all(format: Value, good: &[&str], bad: &[&str]) {
     let compiled = tag(format);
     assert_eq!(compiled.warnings(), &[] as &[String]);
-    for (texts, accepted) in [(good, true), (bad, false)] {
-        for text in texts {
-            check(&compiled, text, accepted);
-        }
-    }
+    support::check_all(&compiled, good, bad);
 }
 
 fn text(value: &str) -> Value {
