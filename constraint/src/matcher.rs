@@ -271,6 +271,8 @@ impl Matcher {
                 let num_tokens = self.num_tokens;
                 return Err(self.fail(MatchError::Engine { num_tokens, message }));
             }
+            // The engine keeps its last mask by place alone, and another way may lead to that place.
+            engine.invalidate_bias_cache();
             complete = engine.is_stopped();
         }
         if let Some(closing) = &mut self.closing {
