@@ -3,6 +3,7 @@
 
 mod cancel;
 mod forced;
+mod prefix;
 
 pub use cancel::CancelHandle;
 

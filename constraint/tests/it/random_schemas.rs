@@ -16,7 +16,7 @@ const NUM_WALKS: usize = 20;
 const NAMES: [&str; 4] = ["a", "b", "name", "x y"];
 
 /// A schema of some depth.
-fn schema(rng: &mut Rng, depth: usize) -> Value {
+pub(crate) fn schema(rng: &mut Rng, depth: usize) -> Value {
     if depth == 0 || rng.below(5) == 0 {
         return scalar(rng);
     }
