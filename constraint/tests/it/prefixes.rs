@@ -124,3 +124,75 @@ fn a_failed_matcher_accepts_no_prefix_and_an_ended_one_an_empty_one() {
     assert_eq!(matcher.advance(34).unwrap_err(), error);
     assert_eq!(matcher.accepted_prefix(&[]).unwrap_err(), error);
 }
+
+/// Arrays of pairs that end only when their budget does, under a guard or none.
+fn long(is_unique: bool) -> Compiled {
+    let item = json!({
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "age": {"type": ["integer", "null"]}},
+        "required": ["name", "age"], "additionalProperties": false,
+    });
+    let schema = json!({"type": "array", "uniqueItems": is_unique, "items": item});
+    COMPILER.compile(&Spec::json(schema)).unwrap()
+}
+
+#[test]
+fn forks_of_a_long_history_allow_what_a_replay_does() {
+    let mut rng = Rng(0xbea3);
+    for (is_unique, budget) in [(false, None), (true, None), (true, Some(620)), (false, Some(620))]
+    {
+        let spec = (long(is_unique), budget);
+        assert_eq!(spec.0.is_guarded(), is_unique);
+        let mut matcher = start(&spec);
+        let mut history = Vec::new();
+        while history.len() < 512 {
+            let next = format!("\", \"age\": {}}}, {{\"name\":\"", history.len());
+            let begin = if history.is_empty() { "[{\"name\":\"" } else { next.as_str() };
+            let words = "ab the".repeat(rng.below(20));
+            for token in crate::support::greedy(format!("{begin}{words}").as_bytes()) {
+                assert_eq!(matcher.advance(token), Ok(Event::Running));
+                history.push(token);
+            }
+        }
+        for _ in 0..5 {
+            let mut beam = matcher.fork();
+            let mut taken = history.clone();
+            for _ in 0..3 {
+                taken.extend(walk(&mut beam, 2, &mut rng));
+                let mut replay = start(&spec);
+                for &token in &taken {
+                    assert!(matches!(replay.advance(token), Ok(Event::Running | Event::Finished)));
+                }
+                assert_eq!(beam.num_tokens(), replay.num_tokens());
+                assert_eq!(beam.is_accepting(), replay.is_accepting());
+                assert_eq!(beam.mask(), replay.mask());
+            }
+        }
+        assert_eq!(matcher.num_tokens(), history.len());
+    }
+}
+
+#[test]
+fn forks_allow_what_a_replay_does_whatever_the_specification() {
+    let mut rng = Rng(0xf02c);
+    let mut num_guarded = 0;
+    for _ in 0..80 {
+        let spec = compiled(&mut rng);
+        num_guarded += usize::from(spec.0.is_guarded());
+        let mut matcher = start(&spec);
+        let mut taken = Vec::new();
+        for _ in 0..6 {
+            taken.extend(walk(&mut matcher, rng.below(6), &mut rng));
+            let mut beam = matcher.fork();
+            let tail = walk(&mut beam, 3, &mut rng);
+            let mut replay = start(&spec);
+            for &token in taken.iter().chain(&tail) {
+                let event = replay.advance(token);
+                assert!(matches!(event, Ok(Event::Running | Event::Finished)), "{event:?}");
+            }
+            assert_eq!(beam.is_finished(), replay.is_finished());
+            assert_eq!(beam.mask(), replay.mask());
+        }
+    }
+    assert!(num_guarded > 15, "{num_guarded}");
+}
