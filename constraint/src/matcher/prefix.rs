@@ -58,6 +58,9 @@ impl Matcher {
         if !self.vocab.contains(token) {
             return Ok(false);
         }
+        if self.is_too_large(token)? {
+            return Ok(false);
+        }
         let Engine::Grammar(engine) = &mut self.engine else { return Ok(true) };
         let num_tokens = self.num_tokens;
         engine.validate_tokens(&[token]).map(|num_valid| num_valid == 1).map_err(|error| {

@@ -167,7 +167,6 @@ fn what_random_walks_write_is_valid_within_any_budget() {
                 // The validator judges larger numbers by their nearest float.
                 Ok(value) if has_large_number(&value) => {}
                 Ok(value) => assert!(validator.is_valid(&value), "{text} is no {schema}"),
-                Err(error) if error.to_string().contains("number out of range") => {}
                 Err(error) => panic!("{text} for {schema} in {max_tokens}: {error}"),
             }
         }
