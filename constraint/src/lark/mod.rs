@@ -10,6 +10,8 @@
 mod names;
 mod scan;
 
+use std::fmt::Write;
+
 use crate::compile::Limits;
 use crate::embed::embed;
 use crate::error::SpecError;
@@ -183,7 +185,8 @@ impl Rewriter<'_> {
         let name = format!("{}{}", self.complement, self.num_complements);
         self.num_complements += 1;
         self.out.push_str(&name);
-        self.complements.push_str(&format!("\n{name}: {complement} & /(?s:.*)/"));
+        write!(self.complements, "\n{name}: {complement} & /(?s:.*)/")
+            .expect("a string takes all writes");
     }
 
     /// Checks a symbol and writes it, or what it becomes.

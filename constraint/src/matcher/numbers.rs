@@ -63,11 +63,9 @@ impl Place {
         self.kind = match (self.kind, byte) {
             (Kind::Text, b'\\') => Kind::Escape,
             (Kind::Text, b'"') => Kind::Outside,
-            (Kind::Text | Kind::Escape, _) => Kind::Text,
-            (_, b'"') => Kind::Text,
+            (Kind::Text | Kind::Escape, _) | (_, b'"') => Kind::Text,
             (Kind::Whole, b'.') => Kind::Fraction,
-            (Kind::Whole | Kind::Fraction, b'e' | b'E') => Kind::Exponent,
-            (Kind::Exponent, b'+') => Kind::Exponent,
+            (Kind::Whole | Kind::Fraction, b'e' | b'E') | (Kind::Exponent, b'+') => Kind::Exponent,
             (Kind::Exponent, b'-') => {
                 self.is_small = true;
                 Kind::Exponent
