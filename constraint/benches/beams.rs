@@ -27,7 +27,7 @@ fn people(is_unique: bool) -> Value {
 fn history() -> Vec<TokenId> {
     let mut tokens = synthetic::bytes(b"[{\"name\": \"");
     for salt in 0.. {
-        tokens.extend(synthetic::words(salt).take(40));
+        tokens.extend(synthetic::words(salt).take(45));
         if tokens.len() >= NUM_TOKENS {
             break;
         }

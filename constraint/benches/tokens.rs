@@ -1,5 +1,8 @@
 //! Compiling, and mask and advance per token, beside the engine used plainly.
 //!
+//! Each walk begins with a lexer that has seen one mask, except on a warm worker, which has seen the
+//! text before.
+//!
 //! `cargo bench -p sluicegate-constraint --features baseline --bench tokens`
 
 #![expect(clippy::unwrap_used, reason = "a bench ends where its set-up fails")]
@@ -101,9 +104,12 @@ fn tokens(criterion: &mut Criterion) {
         let tokens = synthetic::bytes(text.as_bytes());
         let mut group = criterion.benchmark_group(format!("mask and advance {name}"));
         group.throughput(Throughput::Elements(tokens.len() as u64));
+        let take_all = |matcher| take(matcher, &tokens);
         group.bench_function("here", |bench| {
-            let take = |matcher| take(matcher, &tokens);
-            bench.iter_batched(|| compiled.matcher(), take, BatchSize::SmallInput);
+            bench.iter_batched(|| compiled.matcher(), take_all, BatchSize::SmallInput);
+        });
+        group.bench_function("here, on a warm worker", |bench| {
+            bench.iter_batched(|| compiled.matcher_on(0), take_all, BatchSize::SmallInput);
         });
         if !is_guarded {
             let template = plain.compile(schema).unwrap();
