@@ -242,8 +242,8 @@ fn schemas_that_cost_more_than_they_seem_take_bounded_time() {
         ("100,000 values", json!({"enum": (0..100_000).collect::<Vec<u32>>()})),
         (
             "oneOf of values",
-            json!({"oneOf": [{"enum": (0..40_000).collect::<Vec<u32>>()},
-            {"enum": (40_000..80_000).collect::<Vec<u32>>()}]}),
+            json!({"oneOf": [{"enum": (0..20_000).collect::<Vec<u32>>()},
+            {"enum": (20_000..40_000).collect::<Vec<u32>>()}]}),
         ),
         ("30,000 texts", json!({"enum": names(30_000).collect::<Vec<_>>()})),
         (
