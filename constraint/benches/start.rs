@@ -5,51 +5,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a bench ends where its set-up fails")]
 
+mod synthetic;
+
 use std::hint::black_box;
-use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use serde_json::{Value, json};
-use sluicegate_constraint::{
-    Cache, CacheLimits, CodedMask, Compiler, Encode, Matcher, Spec, TokenBytes, TokenId, Vocab,
-    VocabSource,
-};
-
-const NUM_TOKENS: u32 = 50_000;
-
-/// One byte a token: any canonical tokenisation does.
-struct Bytes;
-
-impl Encode for Bytes {
-    fn encode(&self, text: &[u8]) -> Vec<TokenId> {
-        text.iter().copied().map(TokenId::from).collect()
-    }
-}
-
-/// All bytes, then words of 2 to 9 letters, some with a space or a quote.
-fn vocab() -> Arc<Vocab> {
-    let word = |token: u32| {
-        let mut seed = u64::from(token) * 0x9E37_79B9_7F4A_7C15;
-        let mut next = |bound: u64| {
-            seed ^= seed >> 31;
-            seed = seed.wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            (seed >> 33) % bound
-        };
-        let mut word: Vec<u8> = if next(2) == 0 { vec![b' '] } else { Vec::new() };
-        for _ in 0..2 + next(8) {
-            word.push(b"etaoinshrdlucmfwypvbgkjqxz"[usize::try_from(next(26)).unwrap()]);
-        }
-        if next(20) == 0 {
-            word.extend_from_slice(b"\",");
-        }
-        TokenBytes::Text(word)
-    };
-    let bytes = (0..=255).map(|byte| TokenBytes::Text(vec![byte]));
-    let mut tokens: Vec<TokenBytes> = bytes.chain((256..NUM_TOKENS - 1).map(word)).collect();
-    tokens.push(TokenBytes::Special("<eos>".to_string()));
-    let source = VocabSource { tokens, eos: vec![NUM_TOKENS - 1], num_logits: NUM_TOKENS as usize };
-    Arc::new(Vocab::new(source, Some(Arc::new(Bytes))).unwrap())
-}
+use sluicegate_constraint::{Cache, CacheLimits, CodedMask, Compiler, Matcher, Spec};
+use synthetic::vocab;
 
 fn small() -> Value {
     json!({

@@ -32,7 +32,7 @@ pub struct Limits {
     pub max_schema_levels: usize,
     /// One regular expression, in bytes.
     pub max_regex_bytes: usize,
-    /// Options of a choice.
+    /// Options of a choice, and values of an `enum`.
     pub max_choices: usize,
     /// Options of a choice together, in bytes.
     pub max_choice_bytes: usize,

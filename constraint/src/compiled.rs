@@ -165,7 +165,12 @@ impl Compiled {
             Closing::new(Some(Arc::clone(&values.finisher)), None, usize::MAX, witness)
         });
         let section = self.section.clone().map(Section::new);
-        Matcher::new(Arc::clone(&self.vocab), self.engine(copy), closing).after(section)
+        self.of_engine(self.engine(copy), closing).after(section)
+    }
+
+    fn of_engine(&self, engine: Engine, closing: Option<Closing>) -> Matcher {
+        let matcher = Matcher::new(Arc::clone(&self.vocab), engine, closing);
+        if self.values.is_some() { matcher.of_value() } else { matcher }
     }
 
     fn start_within(
@@ -181,8 +186,7 @@ impl Compiled {
         let section = self.section.clone().map(|rule| Section::within(rule, num_free));
         let finisher = self.values.as_ref().map(|values| Arc::clone(&values.finisher));
         let closing = Closing::new(finisher, self.level_bytes, max_tokens, witness);
-        let engine = self.engine(copy);
-        Ok(Matcher::new(Arc::clone(&self.vocab), engine, Some(closing)).after(section))
+        Ok(self.of_engine(self.engine(copy), Some(closing)).after(section))
     }
 
     fn engine(&self, copy: impl FnOnce(&Template) -> llguidance::Matcher) -> Engine {

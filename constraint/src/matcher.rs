@@ -3,12 +3,16 @@
 
 mod cancel;
 mod forced;
+mod numbers;
+mod prefix;
 
 pub use cancel::CancelHandle;
 
 use std::sync::Arc;
 
 use llguidance::panic_utils::catch_unwind;
+use numbers::Numbers;
+pub(crate) use numbers::is_long;
 
 use crate::TokenId;
 use crate::closing::Closing;
@@ -61,12 +65,20 @@ pub struct Matcher {
     num_tokens: usize,
     /// Present where the output has a guard or a budget.
     closing: Option<Box<Closing>>,
+    /// Present where the output is a JSON value.
+    numbers: Option<Box<Numbers>>,
 }
 
 impl Matcher {
     pub(crate) fn new(vocab: Arc<Vocab>, engine: Engine, closing: Option<Closing>) -> Self {
         let closing = closing.map(Box::new);
-        Self { vocab, section: None, engine, phase: Phase::Running, num_tokens: 0, closing }
+        let phase = Phase::Running;
+        Self { vocab, section: None, engine, phase, num_tokens: 0, closing, numbers: None }
+    }
+
+    /// Says that the output is a JSON value, before any token.
+    pub(crate) fn of_value(self) -> Self {
+        Self { numbers: Some(Box::default()), ..self }
     }
 
     /// Puts a section in front, before any token.
@@ -107,7 +119,13 @@ impl Matcher {
             },
         };
         match mask {
-            Ok(Some(mask)) => self.without_early_end(mask),
+            Ok(Some(mask)) => {
+                let mask = match &self.numbers {
+                    Some(numbers) => numbers.trim(mask, &self.vocab),
+                    None => mask,
+                };
+                self.without_early_end(mask)
+            }
             Ok(None) => Err(self.fail(MatchError::DeadEnd { num_tokens })),
             Err(message) if message.starts_with("NoExtension") => {
                 Err(self.fail(MatchError::DeadEnd { num_tokens }))
@@ -163,6 +181,9 @@ impl Matcher {
         if !open || !self.vocab.contains(token) || self.vocab.is_eos(token) {
             return Err(self.fail(MatchError::NotAllowed { token, num_tokens }));
         }
+        if self.is_too_large(token)? {
+            return Err(self.fail(MatchError::NotAllowed { token, num_tokens }));
+        }
         let taken = match self.find_finish(token)? {
             Taken::End => {
                 self.phase = Phase::Ended;
@@ -182,6 +203,9 @@ impl Matcher {
             Err(message) => return Err(self.fail(MatchError::Engine { num_tokens, message })),
         };
         self.num_tokens += 1;
+        if let Some(numbers) = &mut self.numbers {
+            numbers.take(self.vocab.token_bytes(taken));
+        }
         if finished {
             self.phase = Phase::Complete;
         }
@@ -190,6 +214,15 @@ impl Matcher {
             (true, false) => Event::Running,
             (false, finished) => Event::Vetoed { instead: taken, finished },
         })
+    }
+
+    /// Whether the token makes a number too large, though it need not.
+    fn is_too_large(&mut self, token: TokenId) -> Result<bool, MatchError> {
+        let Some(numbers) = &self.numbers else { return Ok(false) };
+        if numbers.allow(self.vocab.token_bytes(token)) {
+            return Ok(false);
+        }
+        self.mask().map(|mask| !mask.allows(token))
     }
 
     /// Decides which token is taken: the given one if a valid finish is found behind it, else the
@@ -241,8 +274,15 @@ impl Matcher {
                 (Engine::Free, Phase::Failed(MatchError::Engine { num_tokens, message }))
             }
         };
-        let (section, closing) = (self.section.clone(), self.closing.clone());
-        Self { vocab: Arc::clone(&self.vocab), section, engine, phase, num_tokens, closing }
+        Self {
+            vocab: Arc::clone(&self.vocab),
+            section: self.section.clone(),
+            engine,
+            phase,
+            num_tokens,
+            closing: self.closing.clone(),
+            numbers: self.numbers.clone(),
+        }
     }
 
     /// Takes back the last `num_tokens` tokens, an end token included.
@@ -271,10 +311,15 @@ impl Matcher {
                 let num_tokens = self.num_tokens;
                 return Err(self.fail(MatchError::Engine { num_tokens, message }));
             }
+            // The engine keeps its last mask by place alone, and another way may lead to that place.
+            engine.invalidate_bias_cache();
             complete = engine.is_stopped();
         }
         if let Some(closing) = &mut self.closing {
             closing.rollback(seen, &self.vocab);
+        }
+        if let Some(numbers) = &mut self.numbers {
+            numbers.rollback(seen);
         }
         if let Some(section) = &mut self.section {
             section.rollback(num_tokens - after_section);

@@ -284,6 +284,11 @@ impl Section {
         Mask::from_raw(&self.rule.words(self.state()), vocab)
     }
 
+    /// Says whether [`Section::advance`] would take a token.
+    pub(crate) fn allows(&self, token: TokenId) -> bool {
+        self.rule.allows(self.state(), token)
+    }
+
     /// Takes a token; says whether it was allowed.
     pub(crate) fn advance(&mut self, token: TokenId, vocab: &Vocab) -> bool {
         let next = self.rule.next(self.state(), token, vocab);

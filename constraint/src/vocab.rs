@@ -9,6 +9,7 @@ use toktrie::{TokEnv, TokRxInfo, TokTrie, TokenizerEnv};
 use crate::TokenId;
 use crate::error::{VocabError, engine_message};
 use crate::mask::{has_bit, set_bit};
+use crate::matcher::is_long;
 
 /// The trie keeps a token id in 24 bits, of which the last value means "none".
 const MAX_TOKENS: usize = (1 << 24) - 1;
@@ -57,6 +58,8 @@ pub struct Vocab {
     eos_words: Box<[u32]>,
     /// The token of each single byte, where there is one.
     single_bytes: Box<[Option<TokenId>; 256]>,
+    /// Tokens of many digits.
+    long_numbers: Box<[TokenId]>,
 }
 
 impl Vocab {
@@ -99,7 +102,9 @@ impl Vocab {
         let trie = build_trie(&words, &eos)?;
         let env = Arc::new(Env { trie, encode });
         let num_valid = valid.iter().map(|word| word.count_ones() as usize).sum();
-        Ok(Self { env, num_logits, eos, valid, num_valid, eos_words, single_bytes })
+        let long = (0u32..).zip(&words).filter(|(_, word)| is_long(word));
+        let long_numbers = long.map(|(id, _)| id).collect();
+        Ok(Self { env, num_logits, eos, valid, num_valid, eos_words, single_bytes, long_numbers })
     }
 
     /// Returns the width of the logits.
@@ -180,6 +185,11 @@ impl Vocab {
     /// Returns the token of each single byte, where there is one.
     pub(crate) fn single_bytes(&self) -> &[Option<TokenId>; 256] {
         &self.single_bytes
+    }
+
+    /// Returns the tokens that hold so many digits that they may make any number too large.
+    pub(crate) fn long_numbers(&self) -> &[TokenId] {
+        &self.long_numbers
     }
 
     /// Returns the engine's view of the vocabulary.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 /// Alternatives of one choice that are tried.
-const MAX_ALTERNATIVES: usize = 24;
+pub(super) const MAX_ALTERNATIVES: usize = 24;
 /// Choices of one attempt that others differ in.
 const MAX_CHOICES: usize = 64;
 /// Attempts that wait.

@@ -58,34 +58,29 @@ fn fits(rules: &[&NumberRules], types: Types, value: &Value) -> bool {
     is_of_type && rules.iter().all(|rules| of_number(rules, float) != Verdict::No)
 }
 
-/// Texts of numbers that begin like this, the likely ones first.
-fn candidates(rules: &[&NumberRules], begun: &str) -> Vec<String> {
-    let mut found: Vec<String> = vec![begun.to_owned()];
+/// Texts of numbers that begin like this, the likely ones first. Most are never asked for.
+fn candidates<'b>(rules: &[&NumberRules], begun: &'b str) -> impl Iterator<Item = String> + 'b {
     let digits = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
-    found.extend(digits.map(|digit| format!("{begun}{digit}")));
-    for value in landmarks(rules) {
+    let tails = [".5", ".1", ".25", ".05", ".01", ".9", ".99", ".001", ".75", ".125", ".0"];
+    let points = ["0.5", "0.1", "0.01"];
+    let near = landmarks(rules).into_iter().flat_map(move |value| {
         let text = value.to_string();
-        if text.starts_with(begun) {
-            found.push(text.clone());
-        }
         // As far as it agrees, and then as the landmark goes on.
         let has_point = begun.contains(['.', 'e', 'E']);
-        if !has_point && let Some(rest) = text.get(begun.len()..) {
-            found.push(format!("{begun}{}", rest.trim_start_matches('-')));
-        }
-    }
-    let tails = [".5", ".1", ".25", ".05", ".01", ".9", ".99", ".001", ".75", ".125", ".0"];
-    found.extend(tails.map(|tail| format!("{begun}{tail}")));
-    found.extend(["0.5", "0.1", "0.01"].map(|tail| format!("{begun}{tail}")));
-    for first in ["1", "2", "5", "9", "0"] {
-        for len in 0..19 {
-            found.push(format!("{begun}{first}{}", "0".repeat(len)));
-            found.push(format!("{begun}{first}{}", "9".repeat(len)));
-        }
-    }
-    found.extend((0..100).map(|tail| format!("{begun}{tail:02}")));
-    found.extend((0..64).map(|tail| format!("{begun}{}", tail + 10)));
-    found
+        let rest = text.get(begun.len()..).filter(|_| !has_point);
+        let longer = rest.map(|rest| format!("{begun}{}", rest.trim_start_matches('-')));
+        Some(text).filter(|text| text.starts_with(begun)).into_iter().chain(longer)
+    });
+    let long = ["1", "2", "5", "9", "0"].into_iter().flat_map(|first| {
+        (0..19).flat_map(move |len| ["0", "9"].map(|digit| format!("{first}{}", digit.repeat(len))))
+    });
+    let counted = (0..100).map(|tail| format!("{tail:02}"));
+    let others = long.chain(counted).chain((10..74).map(|tail: u32| tail.to_string()));
+    std::iter::once(begun.to_owned())
+        .chain(digits.map(|digit| format!("{begun}{digit}")))
+        .chain(near)
+        .chain(tails.into_iter().chain(points).map(move |tail| format!("{begun}{tail}")))
+        .chain(others.map(move |tail| format!("{begun}{tail}")))
 }
 
 /// Numbers at and beside bounds, and multiples between them.

@@ -1,5 +1,7 @@
 //! Objects that begin with what is written.
 
+use std::collections::{HashMap, HashSet, VecDeque};
+
 use serde_json::{Map, Value};
 
 use super::facts::Facts;
@@ -11,6 +13,8 @@ use crate::json_schema::document::{NodeId, ObjectRules};
 
 /// Properties that are added.
 const MAX_ADDED: usize = 2_000;
+/// Names that are looked at in the time of a schema.
+const NAMES_PER_FUEL: usize = 256;
 
 impl<'a> Solver<'a, '_> {
     pub(super) fn object(
@@ -52,10 +56,14 @@ impl<'a> Solver<'a, '_> {
         let extra = self.choices.pick(3, &self.place) + salt;
         let min = facts.own.iter().map(|it| it.object.min_properties).max().unwrap_or(0);
         let min = min.max(if extra > 0 { members.len() + extra } else { 0 });
+        let mut missing = Missing::default();
+        let num_required = facts.own.iter().map(|it| it.object.required.len()).max().unwrap_or(0);
+        if num_required.max(min) > members.len() + MAX_ADDED {
+            return None;
+        }
         for _ in 0..MAX_ADDED {
             self.triggered(facts, &members, &ObjectTail::Value, partial)?;
-            let missing = missing(facts, &members);
-            let name = match missing.into_iter().next() {
+            let name = match missing.next(facts, &members, &mut self.fuel) {
                 Some(name) => name,
                 None if must_add || members.len() < min => self.new_name(facts, &members)?,
                 None => {
@@ -141,12 +149,13 @@ impl<'a> Solver<'a, '_> {
         members: &Map<String, Value>,
         open: &PartialText,
     ) -> Option<String> {
-        let mut names = missing(facts, members);
+        let mut names = missing(facts, members, &mut self.fuel);
         let listed = facts.own.iter().flat_map(|keywords| &keywords.object.properties);
         names.extend(listed.map(|(name, _)| name.clone()));
         let mut found: Vec<(String, Vec<u8>)> = Vec::new();
+        let mut seen = HashSet::new();
         for name in names {
-            if members.contains_key(&name) || found.iter().any(|(known, _)| *known == name) {
+            if members.contains_key(&name) || !seen.insert(name.clone()) {
                 continue;
             }
             if let Some(rest) = rest_of_text(open, &name)
@@ -156,9 +165,9 @@ impl<'a> Solver<'a, '_> {
             }
         }
         // Names in order come first; a grammar without order takes the others too.
-        let order = names_in_order(facts);
-        let last = order.iter().rposition(|name| members.contains_key(*name));
-        let is_late = |name: &String| order.iter().position(|it| *it == name) > last;
+        let order = Order::new(facts, &mut self.fuel);
+        let last = order.last(members);
+        let is_late = |name: &String| order.place(name) > last;
         found.sort_by_key(|(name, _)| !is_late(name));
         let first_other = found.len().min(1);
         let picked = self.choices.pick(found.len() + 2, &self.place);
@@ -179,19 +188,25 @@ impl<'a> Solver<'a, '_> {
     /// A name for one more property.
     fn new_name(&mut self, facts: &Facts<'a>, members: &Map<String, Value>) -> Option<String> {
         let listed = facts.own.iter().flat_map(|keywords| &keywords.object.properties);
+        let mut seen = HashSet::new();
         let mut names: Vec<String> = Vec::new();
         for (name, _) in listed {
-            if !members.contains_key(name) && !names.contains(name) {
+            if !members.contains_key(name) && seen.insert(name.as_str()) {
                 names.push(name.clone());
             }
         }
         // Listed names come in order: the engine takes none that stands before one that is there.
-        let order = names_in_order(facts);
-        let last = order.iter().rposition(|name| members.contains_key(*name));
-        names.sort_by_key(|name| order.iter().position(|it| *it == name) <= last);
+        let order = Order::new(facts, &mut self.fuel);
+        let last = order.last(members);
+        names.sort_by_key(|name| order.place(name) <= last);
+        // To look each of them up goes through all of them.
+        self.fuel = self.fuel.saturating_sub(names.len() * names.len() / NAMES_PER_FUEL);
+        if self.fuel == 0 {
+            return None;
+        }
         names.retain(|name| self.may_be_named(facts, name));
         // Behind a name that is not listed, only such come; else one of them is the second guess.
-        let has_others = members.keys().any(|name| !order.contains(&name));
+        let has_others = members.keys().any(|name| order.place(name).is_none());
         let first_other = if has_others { 0 } else { names.len().min(1) };
         let picked = self.choices.pick(names.len() + 2, &self.place);
         match picked.checked_sub(first_other) {
@@ -264,22 +279,61 @@ impl<'a> Solver<'a, '_> {
 }
 
 /// Listed names in the order in which the engine takes them.
-fn names_in_order<'f>(facts: &Facts<'f>) -> Vec<&'f String> {
-    let mut names: Vec<&String> = Vec::new();
-    for keywords in &facts.own {
-        let object = &keywords.object;
-        let listed = object.properties.iter().map(|(name, _)| name);
-        for name in listed.chain(&object.required) {
-            if !names.contains(&name) {
-                names.push(name);
+struct Order<'f>(HashMap<&'f str, usize>);
+
+impl<'f> Order<'f> {
+    fn new(facts: &Facts<'f>, fuel: &mut usize) -> Self {
+        let mut places = HashMap::new();
+        for keywords in &facts.own {
+            let object = &keywords.object;
+            let listed = object.properties.iter().map(|(name, _)| name);
+            for name in listed.chain(&object.required) {
+                let place = places.len();
+                places.entry(name.as_str()).or_insert(place);
             }
         }
+        *fuel = fuel.saturating_sub(places.len() / NAMES_PER_FUEL);
+        Self(places)
     }
-    names
+
+    fn place(&self, name: &str) -> Option<usize> {
+        self.0.get(name).copied()
+    }
+
+    /// The last place of a name that is there.
+    fn last(&self, members: &Map<String, Value>) -> Option<usize> {
+        members.keys().filter_map(|name| self.place(name)).max()
+    }
+}
+
+/// Names that have to be added, as far as that was worked out.
+#[derive(Default)]
+struct Missing {
+    names: VecDeque<String>,
+    num_schemas: usize,
+}
+
+impl Missing {
+    /// The next name that has to be there and is not; `members` has what was returned before.
+    fn next(
+        &mut self,
+        facts: &Facts<'_>,
+        members: &Map<String, Value>,
+        fuel: &mut usize,
+    ) -> Option<String> {
+        // What is there may need more, and then in another order.
+        let may_change = self.num_schemas != facts.own.len()
+            || facts.own.iter().any(|keywords| !keywords.object.needs.is_empty());
+        if self.names.is_empty() || may_change {
+            self.names = missing(facts, members, fuel).into();
+            self.num_schemas = facts.own.len();
+        }
+        self.names.pop_front()
+    }
 }
 
 /// Names that have to be there and are not, in the order in which the engine takes them.
-fn missing(facts: &Facts<'_>, members: &Map<String, Value>) -> Vec<String> {
+fn missing(facts: &Facts<'_>, members: &Map<String, Value>, fuel: &mut usize) -> Vec<String> {
     let mut needed: Vec<&String> = Vec::new();
     for keywords in &facts.own {
         needed.extend(&keywords.object.required);
@@ -291,10 +345,13 @@ fn missing(facts: &Facts<'_>, members: &Map<String, Value>) -> Vec<String> {
         needed.extend(of_others.flat_map(|(_, names)| names));
     }
     needed.retain(|name| !members.contains_key(*name));
-    let order = names_in_order(facts);
-    let place = |name: &String| order.iter().position(|it| *it == name).unwrap_or(usize::MAX);
+    if needed.is_empty() {
+        return Vec::new();
+    }
+    *fuel = fuel.saturating_sub(needed.len() / NAMES_PER_FUEL);
+    let order = Order::new(facts, fuel);
     let mut missing: Vec<String> = needed.into_iter().cloned().collect();
-    missing.sort_by_key(|name| place(name));
+    missing.sort_by_key(|name| order.place(name).unwrap_or(usize::MAX));
     missing.dedup();
     missing
 }

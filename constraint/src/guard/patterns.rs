@@ -9,6 +9,8 @@ use crate::json_schema::{format_hint, format_regex, parts};
 
 /// Work to build one expression.
 const FUEL: u64 = 50_000;
+/// Expressions that are intersected, which takes time that the fuel does not count.
+const MAX_JOINED: usize = 8;
 /// What a state costs that a search for a text visits, in schemas visited.
 const STATE_FUEL: usize = 4;
 /// Texts that wait in a search for another than the shortest.
@@ -74,6 +76,9 @@ impl Patterns {
 }
 
 fn compile(ask: &Ask) -> Option<Regex> {
+    if ask.patterns.len() + ask.formats.len() + ask.not_patterns.len() > MAX_JOINED {
+        return None;
+    }
     let mut all = Vec::new();
     for pattern in &ask.patterns {
         all.push(matching(pattern)?);
@@ -113,6 +118,8 @@ fn shortest(regex: &mut Regex, start: StateID, salt: usize, fuel: &mut usize) ->
     let mut seen = HashSet::from([start]);
     let mut todo = VecDeque::from([(start, Vec::new())]);
     let mut num_found = 0;
+    let starts: Vec<u8> = bytes().chain(0xC2..=0xF4).collect();
+    let inner: Vec<u8> = (0x80..=0xBF).collect();
     while let Some((state, text)) = todo.pop_front() {
         if *fuel < STATE_FUEL {
             *fuel = 0;
@@ -131,9 +138,7 @@ fn shortest(regex: &mut Regex, start: StateID, salt: usize, fuel: &mut usize) ->
             num_found += 1;
         }
         let is_inside = std::str::from_utf8(&text).is_err();
-        let tried: Vec<u8> =
-            if is_inside { (0x80..=0xBF).collect() } else { bytes().chain(0xC2..=0xF4).collect() };
-        for byte in tried {
+        for &byte in if is_inside { &inner } else { &starts } {
             let next = regex.transition(state, byte);
             // With salt several texts may lead to one state.
             if !next.is_dead() && (seen.insert(next) || salt > 0 && todo.len() < MAX_WAITING) {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::choices::Choices;
+use super::choices::{Choices, MAX_ALTERNATIVES};
 use super::facts::Facts;
 use super::finish;
 use super::partial::Partial;
@@ -15,6 +15,8 @@ use crate::json_schema::is_same;
 const MAX_DEPTH: usize = 48;
 /// Ways in which the choices inside one value are made before it is given up.
 const MAX_STEPS_BACK: usize = 6;
+/// Literals that are compared in the time of a schema.
+const LITERALS_PER_FUEL: usize = 256;
 
 /// One attempt to build a value.
 pub(super) struct Solver<'a, 'p> {
@@ -129,6 +131,11 @@ impl<'a> Solver<'a, '_> {
         let mut lists = facts.own.iter().filter_map(|keywords| keywords.literals.as_ref());
         let mut listed: Vec<Value> = lists.next()?.clone();
         for other in lists {
+            let num_compared = listed.len() * other.len();
+            self.fuel = self.fuel.saturating_sub(num_compared / LITERALS_PER_FUEL);
+            if self.fuel == 0 {
+                return None;
+            }
             listed.retain(|value| other.iter().any(|it| is_same(it, value)));
         }
         listed.retain(|value| types.has(Types::of(value)));
@@ -142,11 +149,19 @@ impl<'a> Solver<'a, '_> {
         values: &[Value],
         salt: usize,
     ) -> Option<Value> {
-        let mut may: Vec<(Value, Vec<u8>)> = values
-            .iter()
-            .filter_map(|value| Some((value.clone(), finish::as_value(partial, value)?)))
-            .collect();
-        may.retain(|(value, _)| !self.is_excluded(facts, value) && self.fits(facts, value));
+        let mut may: Vec<(Value, Vec<u8>)> = Vec::new();
+        for value in values {
+            // No attempt picks among more.
+            if may.len() > MAX_ALTERNATIVES + salt || self.fuel == 0 {
+                break;
+            }
+            let Some(rest) = finish::as_value(partial, value) else { continue };
+            // To look it up goes through all literals.
+            self.fuel = self.fuel.saturating_sub(values.len() / LITERALS_PER_FUEL);
+            if !self.is_excluded(facts, value) && self.fits(facts, value) {
+                may.push((value.clone(), rest));
+            }
+        }
         if may.is_empty() {
             return None;
         }

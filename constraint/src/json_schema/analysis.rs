@@ -111,14 +111,36 @@ pub(super) struct Size {
     pub(super) fits_engine: bool,
     /// Whether it can count them too.
     pub(super) can_count: bool,
+    /// Whether few patterns have to hold of one string together.
+    pub(super) joins_few: bool,
 }
+
+/// Patterns and formats of one string: to intersect them takes the engine time that its fuel does
+/// not count.
+const MAX_JOINED: usize = 6;
+/// Schemas of one value that are looked at for them.
+const MAX_VISITED: usize = 200;
 
 pub(super) fn size(document: &Document) -> Size {
     Size {
         levels: levels::bound(&starts(document)),
         fits_engine: widths(document, false).check().is_ok(),
         can_count: widths(document, true).check().is_ok(),
+        joins_few: document.ids().all(|id| joins_few(document, id)),
     }
+}
+
+fn joins_few(document: &Document, id: NodeId) -> bool {
+    let mut todo = vec![id];
+    let mut num_joined = 0;
+    for _ in 0..MAX_VISITED {
+        let Some(id) = todo.pop() else { break };
+        let Some(keywords) = document.keywords(id) else { continue };
+        let string = &keywords.string;
+        num_joined += usize::from(string.pattern.is_some()) + usize::from(string.format.is_some());
+        todo.extend(keywords.all.iter().chain(&keywords.reference).take(MAX_VISITED));
+    }
+    num_joined <= MAX_JOINED
 }
 
 /// The root and the targets of references, as the engine may recurse from them.

@@ -6,6 +6,10 @@ use super::pointer::escape;
 
 /// Keywords of a schema that is explained; a larger one is not.
 const MAX_KEYWORDS: usize = 60;
+/// Of them, expressions, which may take the engine all its fuel each time.
+const MAX_PATTERNS: usize = 8;
+/// Bytes that are compiled to explain a schema, once for each of its keywords.
+const MAX_BYTES: usize = 100_000;
 
 /// Names of keywords whose values are no restrictions by themselves.
 const NEUTRAL: [&str; 12] = [
@@ -30,7 +34,14 @@ const NEUTRAL: [&str; 12] = [
 pub(crate) fn core(schema: &Value, is_empty: &mut dyn FnMut(&Value) -> bool) -> Vec<String> {
     let mut all = Vec::new();
     keywords(schema, "", &mut all);
-    if all.len() > MAX_KEYWORDS {
+    let is_pattern = |pointer: &&String| {
+        pointer.ends_with("/pattern") || pointer.ends_with("/patternProperties")
+    };
+    let num_bytes = schema.to_string().len() * all.len();
+    if all.len() > MAX_KEYWORDS
+        || num_bytes > MAX_BYTES
+        || all.iter().filter(is_pattern).count() > MAX_PATTERNS
+    {
         return Vec::new();
     }
     // What holds others goes first, and takes them with it.

@@ -6,6 +6,8 @@ use super::document::{Body, Document, Keywords, NodeId, Types};
 
 /// Comparisons of two schemas that one question may cost.
 const FUEL: usize = 100_000;
+/// Pairs of literals that are compared in the time of two schemas.
+const LITERALS_PER_FUEL: usize = 64;
 /// References and properties that are followed.
 const MAX_DEPTH: usize = 6;
 
@@ -45,7 +47,7 @@ impl<'a> Question<'a> {
         let both = common_types(&all_a, &all_b);
         by_options
             || both.is_empty()
-            || literals_differ(&all_a, &all_b)
+            || self.literals_differ(&all_a, &all_b)
             || both == Types::OBJECT && self.objects_differ(&all_a, &all_b, depth)
     }
 
@@ -67,6 +69,25 @@ impl<'a> Question<'a> {
             }
         }
         all
+    }
+
+    /// Whether two lists of literals have none in common, as far as the fuel reaches.
+    fn literals_differ(&mut self, a: &[&'a Keywords], b: &[&'a Keywords]) -> bool {
+        let literals = |all: &[&'a Keywords]| -> Vec<&'a Vec<Value>> {
+            all.iter().filter_map(|it| it.literals.as_ref()).collect()
+        };
+        let (a, b) = (literals(a), literals(b));
+        a.iter().any(|x| {
+            b.iter().any(|y| {
+                let cost = x.len() * y.len() / LITERALS_PER_FUEL;
+                if cost > self.fuel {
+                    self.fuel = 0;
+                    return false;
+                }
+                self.fuel -= cost;
+                !x.iter().any(|value| y.iter().any(|it| is_same(value, it)))
+            })
+        })
     }
 
     /// Whether a property that one of them requires cannot be as both want it.
@@ -105,14 +126,6 @@ fn common_types(a: &[&Keywords], b: &[&Keywords]) -> Types {
         literals.fold(types, Types::intersection)
     };
     a.iter().chain(b).map(of_one).fold(Types::ALL, Types::intersection)
-}
-
-fn literals_differ(a: &[&Keywords], b: &[&Keywords]) -> bool {
-    let literals = |all: &[&'_ Keywords]| -> Vec<Vec<Value>> {
-        all.iter().filter_map(|it| it.literals.clone()).collect()
-    };
-    let (a, b) = (literals(a), literals(b));
-    a.iter().any(|x| b.iter().any(|y| !x.iter().any(|value| y.iter().any(|it| is_same(value, it)))))
 }
 
 /// Equality as the specification has it: 1 and 1.0 are the same.

@@ -81,6 +81,7 @@ impl Schema {
         let coarse = Coarse {
             types_only: size.levels > limits.max_schema_levels || !size.fits_engine,
             counts: !size.can_count,
+            strings: !size.joins_few,
             ..Coarse::default()
         };
         Ok(Self { source, draft, document, finite, coarse })

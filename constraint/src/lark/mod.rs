@@ -3,11 +3,14 @@
 //!
 //! The engine's reader stays the judge of syntax. Before it sees the text, its size, its nesting
 //! (over which the engine recurses), its regexes and its names are checked, with line and column;
-//! tokens become explicit numbers without end tokens, and schemas the engine's form of ours. What
-//! the engine cannot take back (`max_tokens`, `stop`, `temperature`) is refused.
+//! tokens become explicit numbers without end tokens, complements hold text only, and schemas take
+//! the engine's form of ours. What the engine cannot take back (`max_tokens`, `stop`,
+//! `temperature`) is refused.
 
 mod names;
 mod scan;
+
+use std::fmt::Write;
 
 use crate::compile::Limits;
 use crate::embed::embed;
@@ -46,20 +49,63 @@ pub(crate) fn check(
         limits,
         out: String::with_capacity(source.len()),
         warnings: Vec::new(),
+        complements: String::new(),
+        complement: unused_name(source),
+        num_complements: 0,
         num_classes: 0,
         num_substrings: 0,
     };
     let mut done = 0;
+    // Complements that are open, the innermost last: where they begin, and their last symbols.
+    let mut complements = Vec::new();
     for (idx, symbol) in symbols.iter().enumerate() {
         rewriter.out.push_str(&source[done..symbol.start]);
+        if let Some(last) = end_of_complement(&symbols[idx..]) {
+            complements.push((rewriter.out.len(), idx + last));
+        }
         rewriter.symbol(symbol)?;
+        while let Some((start, _)) = complements.pop_if(|(_, last)| *last == idx) {
+            rewriter.name_complement(start);
+        }
         if symbol.kind == Kind::Open('[') && names::is_head(&symbols[..idx]) {
             check_attributes(&symbols[idx + 1..])?;
         }
         done = symbol.end;
     }
     rewriter.out.push_str(&source[done..]);
+    rewriter.out.push_str(&rewriter.complements);
     Ok((rewriter.out, rewriter.warnings))
+}
+
+/// Returns the beginning of names that the source does not have.
+fn unused_name(source: &str) -> String {
+    let mut name = "COMPLEMENT_".to_string();
+    while source.contains(&name) {
+        name.push('_');
+    }
+    name
+}
+
+/// If a complement begins here, how many symbols further its last one is.
+fn end_of_complement(symbols: &[Symbol<'_>]) -> Option<usize> {
+    let [first, operand, rest @ ..] = symbols else { return None };
+    // Before a number it counts.
+    if first.kind != Kind::Mark || first.text != "~" || operand.kind == Kind::Number {
+        return None;
+    }
+    let mut depth = 0;
+    match operand.kind {
+        Kind::Open(_) => symbols.iter().position(|symbol| {
+            match symbol.kind {
+                Kind::Open(_) => depth += 1,
+                Kind::Close(_) => depth -= 1,
+                _ => return false,
+            }
+            depth == 0
+        }),
+        Kind::String if rest.first().is_some_and(|it| it.text == "..") => Some(3),
+        _ => Some(1),
+    }
 }
 
 /// Turns the engine's complaint into an error with the place that it begins with, if it does.
@@ -118,11 +164,27 @@ struct Rewriter<'a> {
     limits: &'a Limits,
     out: String,
     warnings: Vec<String>,
+    /// Terminals that stand for complements, and what their names begin with.
+    complements: String,
+    complement: String,
+    num_complements: usize,
     num_classes: usize,
     num_substrings: usize,
 }
 
 impl Rewriter<'_> {
+    /// Puts a terminal in the place of the complement that was written from `start` on. The engine's
+    /// complement is one of bytes: it holds more than text, and what marks special tokens too. Only
+    /// a terminal can be held to text.
+    fn name_complement(&mut self, start: usize) {
+        let complement = self.out.split_off(start);
+        let name = format!("{}{}", self.complement, self.num_complements);
+        self.num_complements += 1;
+        self.out.push_str(&name);
+        write!(self.complements, "\n{name}: {complement} & /(?s:.*)/")
+            .expect("a string takes all writes");
+    }
+
     /// Checks a symbol and writes it, or what it becomes.
     fn symbol(&mut self, symbol: &Symbol<'_>) -> Result<(), SpecError> {
         let Symbol { text, place, .. } = *symbol;

@@ -9,7 +9,7 @@ use crate::support::COMPILER;
 
 /// Compiles on a thread with the small stack that worker threads have, and takes a few masks.
 /// Returns what the compilation took, too.
-pub(crate) fn on_small_stack(spec: &Spec) -> (Result<Compiled, SpecError>, Duration) {
+fn on_small_stack(spec: &Spec) -> (Result<Compiled, SpecError>, Duration) {
     let run = || {
         let start = Instant::now();
         let result = COMPILER.compile(spec);
@@ -30,6 +30,19 @@ pub(crate) fn on_small_stack(spec: &Spec) -> (Result<Compiled, SpecError>, Durat
         let worker = std::thread::Builder::new().stack_size(2 << 20);
         worker.spawn_scoped(scope, run).unwrap().join().unwrap()
     })
+}
+
+/// Compiles like that, and in no more time than `max_compile`.
+#[track_caller]
+pub(crate) fn within(
+    max_compile: Duration,
+    name: &str,
+    spec: &Spec,
+) -> Result<Compiled, SpecError> {
+    let (result, elapsed) = on_small_stack(spec);
+    let shown = result.as_ref().map_or_else(ToString::to_string, |_| "compiled".to_string());
+    assert!(elapsed < max_compile, "{name} took {elapsed:?}: {shown}");
+    result
 }
 
 /// Takes a deep value apart, as dropping it would recurse.

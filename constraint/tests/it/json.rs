@@ -244,3 +244,38 @@ fn unsatisfiable_schemas_are_errors() {
         assert!(matches!(found, SpecError::Unsatisfiable { .. }), "{schema}: {found:?}");
     }
 }
+
+#[test]
+fn numbers_stay_within_what_readers_hold() {
+    let longest = "9".repeat(308);
+    for schema in [json!({"type": "number"}), json!({"type": ["array", "number"]}), json!({})] {
+        let compiled = json(schema);
+        for (text, accepted) in [
+            ("1e308", true),
+            ("-1.7976931348623157e+308", true),
+            ("1e309", false),
+            ("1.7976931348623159e308", false),
+            ("1e-400", true),
+            ("1e0001", false),
+            (&longest, true),
+            (&format!("{longest}9"), false),
+        ] {
+            check(&compiled, text, accepted);
+            let mut matcher = compiled.matcher();
+            let tokens = crate::support::bytewise(text.as_bytes());
+            let is_whole = matcher.accepted_prefix(&tokens) == Ok(tokens.len());
+            assert_eq!(is_whole, accepted, "{text}");
+        }
+    }
+    // In a string they are text, and a number that must still become a multiple may go on.
+    check(&json(json!({"type": "string"})), "\"1e99999\"", true);
+    let multiples = json(json!({"type": "integer", "multipleOf": 7}));
+    let mut matcher = multiples.matcher();
+    for token in crate::support::bytewise(format!("1{}", "0".repeat(320)).as_bytes()) {
+        assert!(matcher.mask().unwrap().allows(token));
+        matcher.advance(token).unwrap();
+        if matcher.num_tokens() > 308 && matcher.is_accepting() {
+            break;
+        }
+    }
+}

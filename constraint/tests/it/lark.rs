@@ -2,7 +2,7 @@
 
 use sluicegate_constraint::{Compiled, Spec, SpecError};
 
-use crate::support::{COMPILER, accepts, check, check_all};
+use crate::support::{COMPILER, SPECIAL, accepts, check, check_all};
 
 #[track_caller]
 fn lark(source: &str) -> Compiled {
@@ -152,4 +152,29 @@ fn what_could_not_be_taken_back_is_refused() {
         lark("start: a \"b\"\na[capture, suffix=END, stop_capture=\"c\"]: /[a-z]*/\nEND: \"!\"");
     check(&compiled, "xyz!b", true);
     check(&compiled, "xyzb", false);
+}
+
+#[test]
+fn complements_hold_text_and_no_special_token() {
+    for source in [
+        "start: ~\"x\" \"y\"?",
+        "start: A \"y\"\nA: ~(\"x\" | B)\nB: ~\"a\"..\"c\"",
+        "start: A\nA: /a+/ & ~/aaa/",
+        "start: A A\nA: \"a\"~2..3 | ~B\nB: /[a-y]/+",
+    ] {
+        let compiled = lark(source);
+        let mut matcher = compiled.matcher();
+        for _ in 0..3 {
+            let Ok(mask) = matcher.mask() else { break };
+            assert!(!mask.allows(SPECIAL) && !mask.allows(0xFE), "{source}");
+            for token in mask.iter() {
+                assert!(matcher.fork().advance(token).is_ok(), "{token} of {source}");
+            }
+            let token = mask.iter().next().unwrap();
+            matcher.advance(token).unwrap();
+        }
+    }
+    check(&lark("start: ~\"x\"{2}"), "ab", true);
+    check(&lark("start: A\nA: /a+/ & ~/aaa/"), "aa", true);
+    check(&lark("start: A\nA: /a+/ & ~/aaa/"), "aaa", false);
 }

@@ -13,6 +13,7 @@ mod hostile_specs;
 mod json;
 mod lark;
 mod matcher;
+mod prefixes;
 mod random_schemas;
 mod random_sources;
 mod regex_choice;

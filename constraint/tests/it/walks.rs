@@ -73,7 +73,7 @@ fn every_finished_json_validates() {
     }
 }
 
-/// Walks once. False if the walk did not end, or ended in a number beyond what a reader holds.
+/// Walks once. False if the walk did not end.
 fn is_valid(
     compiler: &Compiler,
     schema: &Value,
@@ -85,7 +85,6 @@ fn is_valid(
     let text = String::from_utf8(text).unwrap();
     match serde_json::from_str::<Value>(&text) {
         Ok(value) => assert!(validator.is_valid(&value), "{text} is not valid for {schema}"),
-        Err(error) if error.to_string().contains("number out of range") => return false,
         Err(error) => panic!("{text} is not JSON: {error}"),
     }
     true

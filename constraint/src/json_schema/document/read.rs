@@ -352,8 +352,9 @@ impl<'a> Reader<'a> {
                     group
                 }
                 "enum" => {
-                    let listed = place.list(name)?.to_vec();
-                    add_literals(&mut keywords.literals, listed);
+                    let listed = place.list(name)?;
+                    check_limit("values of an enum", listed.len(), self.limits.max_choices)?;
+                    add_literals(&mut keywords.literals, listed.to_vec());
                     Group::Literals
                 }
                 "const" if is_recent => {

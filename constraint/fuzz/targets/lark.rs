@@ -1,0 +1,11 @@
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sluicegate_constraint::Spec;
+use sluicegate_constraint_fuzz::{Rng, compile_and_walk, on_small_stack};
+
+fuzz_target!(|text: &str| {
+    on_small_stack(|| {
+        compile_and_walk(&Spec::Lark(text.to_string()), &mut Rng::of(text.as_bytes()));
+    });
+});

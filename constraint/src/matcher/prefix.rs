@@ -1,0 +1,71 @@
+//! How much of a draft would be taken.
+
+use super::{Engine, Event, Matcher, Phase};
+use crate::TokenId;
+use crate::error::{MatchError, engine_message};
+use crate::thinking::Section;
+
+impl Matcher {
+    /// Returns how many of `tokens`, in order, [`Matcher::advance`] would take: grammar, guard and
+    /// budget allow them, and an end token counts where the value may end. The first token that
+    /// would be refused or vetoed ends the count. The matcher does not advance.
+    ///
+    /// It takes as long as to advance by the tokens that are counted, and to roll back.
+    ///
+    /// # Errors
+    /// This matcher failed before, or its engine fails now, which is final.
+    pub fn accepted_prefix(&mut self, tokens: &[TokenId]) -> Result<usize, MatchError> {
+        let num_before = self.num_tokens;
+        // A finish found on the way would be as valid, but not the one that is known here.
+        let closing = self.closing.clone();
+        let num_accepted = self.take_accepted(tokens)?;
+        self.rollback(self.num_tokens - num_before)?;
+        self.closing = closing;
+        Ok(num_accepted)
+    }
+
+    fn take_accepted(&mut self, tokens: &[TokenId]) -> Result<usize, MatchError> {
+        for (idx, &token) in tokens.iter().enumerate() {
+            if !self.may_take(token)? {
+                return Ok(idx);
+            }
+            if let Event::Vetoed { .. } = self.advance(token)? {
+                return Ok(idx);
+            }
+        }
+        Ok(tokens.len())
+    }
+
+    /// Says whether to advance by `token` would not be refused, which would be final.
+    fn may_take(&mut self, token: TokenId) -> Result<bool, MatchError> {
+        let is_eos = self.vocab.is_eos(token);
+        match &self.phase {
+            Phase::Failed(error) => return Err(error.clone()),
+            Phase::Ended => return Ok(false),
+            Phase::Complete => return Ok(is_eos),
+            Phase::Running => {}
+        }
+        if let Some(section) = self.section.as_ref().filter(|section| Section::is_open(section)) {
+            return Ok(section.allows(token));
+        }
+        if is_eos {
+            let accepts = self.is_accepting();
+            return match &self.phase {
+                Phase::Failed(error) => Err(error.clone()),
+                _ => Ok(accepts),
+            };
+        }
+        if !self.vocab.contains(token) {
+            return Ok(false);
+        }
+        if self.is_too_large(token)? {
+            return Ok(false);
+        }
+        let Engine::Grammar(engine) = &mut self.engine else { return Ok(true) };
+        let num_tokens = self.num_tokens;
+        engine.validate_tokens(&[token]).map(|num_valid| num_valid == 1).map_err(|error| {
+            let message = engine_message(&error.to_string());
+            self.fail(MatchError::Engine { num_tokens, message })
+        })
+    }
+}
