@@ -8,7 +8,8 @@ use std::io::{self, Write};
 
 use anyhow::Context;
 use sluicegate_runtime::{
-    simulate::{MaskStart, Planned, Setup, scheduler_config, simulate},
+    scheduler::SchedulerConfig,
+    simulate::{MaskStart, Planned, Setup, simulate},
     timeline::{Usage, Window},
 };
 
@@ -33,7 +34,7 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<(), CliError> {
     let timing = timing.map_err(plan::explain)?;
     let setup = Setup {
         timing: &timing,
-        scheduler: scheduler_config(&solution.plan),
+        scheduler: SchedulerConfig::new(&solution.plan, &task.profile),
         mask_workers: args.mask_workers.get(),
         mask_start: MaskStart::WithOrder,
         // Only times are wanted of a workload that has no texts.

@@ -2,17 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
-use std::process::{Command, Output};
+mod program;
+
+use std::process::Output;
 
 use serde_json::Value;
 
-fn bench(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate"));
-    command.arg("bench").args(arguments).env_remove("RUST_LOG").output().unwrap()
-}
+use program::text;
 
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
+fn bench(arguments: &[&str]) -> Output {
+    program::run(&[&["bench"], arguments].concat(), "")
 }
 
 const SHORT: [&str; 8] =
@@ -65,13 +64,8 @@ fn requests_at_once_are_a_table_each_in_a_row() {
 
 /// `wanted` are parts of the one line on stderr.
 #[track_caller]
-fn check_refused(arguments: &[&str], wanted: &[&str]) {
-    let output = bench(arguments);
-    let line = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{line}");
-    assert!(output.stdout.is_empty());
-    assert_eq!(line.trim_end().lines().count(), 1, "one line: {line}");
-    assert!(wanted.iter().all(|word| line.contains(word)), "{line}");
+fn check_refused(arguments: &[&str], words: &[&str]) {
+    program::check_refused(&bench(arguments), 2, words);
 }
 
 #[test]

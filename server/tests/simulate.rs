@@ -2,41 +2,28 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
-use std::{
-    path::Path,
-    process::{Command, Output},
-};
+mod program;
+
+use std::{path::Path, process::Output};
 
 use serde_json::Value;
+
+use program::{check_refused, text};
 
 const CLUSTER: &str = "2x rtx4090, pcie4";
 
 /// Simulates Llama 3 8B.
 fn simulate(arguments: &[&str]) -> Output {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate"));
-    command.current_dir(root.join("tests/fixtures/configs")).env_remove("RUST_LOG");
-    command.args(["simulate", "--model", "llama-3-8b.json"]).args(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
+    let model = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let model = model.join("../tests/fixtures/configs/llama-3-8b.json");
+    let model = ["simulate", "--model", model.to_str().unwrap()];
+    program::run(&[&model, arguments].concat(), "")
 }
 
 #[track_caller]
 fn printed(output: &Output) -> String {
     assert!(output.status.success(), "{}", text(&output.stderr));
     text(&output.stdout).to_owned()
-}
-
-#[track_caller]
-fn check_refused(output: &Output, words: &[&str]) {
-    let line = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{line}");
-    assert!(line.starts_with("error: --") && line.trim_end().lines().count() == 1, "{line}");
-    for word in words {
-        assert!(line.contains(word), "wanted `{word}` in: {line}");
-    }
 }
 
 #[test]
@@ -101,7 +88,7 @@ fn timelines_are_written_for_people_and_for_tools() {
     let name = path("out.png");
     let workload = "prompt=64 output=40 n=8";
     let refused = simulate(&["--cluster", CLUSTER, "--workload", workload, "--timeline", &name]);
-    check_refused(&refused, &["--timeline", "wanted a name in .svg or .json"]);
+    check_refused(&refused, 2, &["--timeline", "wanted a name in .svg or .json"]);
 }
 
 #[test]
@@ -117,10 +104,10 @@ fn workloads_in_files_are_checked_line_by_line() {
     let json: Value = serde_json::from_str(&printed(&run(good))).unwrap();
     assert_eq!(json["output_tokens"], 18);
     let wrong = format!("{good}{{\"prompt_tokens\": 50, \"output_tokens\": 9000}}");
-    check_refused(&run(&wrong), &["--workload", "requests.jsonl", "line 2", "context is 8192"]);
-    check_refused(&run(""), &["--workload", "there are no requests"]);
+    check_refused(&run(&wrong), 2, &["--workload", "requests.jsonl", "line 2", "context is 8192"]);
+    check_refused(&run(""), 2, &["--workload", "there are no requests"]);
     let words = simulate(&["--cluster", CLUSTER, "--workload", "rate=4/s prompt=5 n=1"]);
-    check_refused(&words, &["--workload", "`output=N` is missing"]);
+    check_refused(&words, 2, &["--workload", "`output=N` is missing"]);
     let nothing = simulate(&["--cluster", CLUSTER, "--workload", "nothing.jsonl"]);
-    check_refused(&nothing, &["--workload", "nothing.jsonl: neither a file nor words"]);
+    check_refused(&nothing, 2, &["--workload", "nothing.jsonl: neither a file nor words"]);
 }

@@ -9,7 +9,6 @@ use std::{
 
 use sluicegate_constraint::{Cache, CacheLimits, Compiler};
 use sluicegate_model::{
-    config::ModelConfig,
     open::Model,
     profile::{ElementBytes, ModelProfile},
 };
@@ -134,7 +133,12 @@ impl EngineBuilder {
         let ledger = Ledger::default();
         let transfers = transfers.unwrap_or_else(|| plan.transfers());
         let links = Arc::new(Links::new(&transfers, &devices, ledger.clone()));
-        let scheduler = scheduler_config(&plan, &model.config, self.shares_prefixes);
+        // Of what the model computes: how its weights are stored does not matter.
+        let profile = ModelProfile::new(&model.config, |_| None, ElementBytes::default());
+        let scheduler = SchedulerConfig {
+            shares_prefixes: self.shares_prefixes,
+            ..SchedulerConfig::new(&plan, &profile)
+        };
         let max_depth = max_depth(&plan);
         let (pipeline, masks) = Pipeline::start(PipelineConfig {
             plan: plan.clone(),
@@ -179,26 +183,6 @@ impl std::fmt::Debug for EngineBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EngineBuilder").field("plan", &self.plan).finish_non_exhaustive()
     }
-}
-
-fn scheduler_config(plan: &Plan, model: &ModelConfig, shares_prefixes: bool) -> SchedulerConfig {
-    SchedulerConfig {
-        kv_groups: plan.kv_groups.clone(),
-        pages_per_group: plan.pages_per_group.clone(),
-        max_in_flight: plan.microbatches,
-        token_budget: plan.chunk_tokens.max(1),
-        attention_cost: attention_cost(model),
-        shares_prefixes,
-    }
-}
-
-/// What attending to one position costs a token, as a share of all else that its layers do.
-fn attention_cost(model: &ModelConfig) -> f64 {
-    let profile = ModelProfile::new(model, |_| None, ElementBytes::default());
-    let layers = || profile.units.iter().filter(|unit| unit.kv.is_some());
-    let per_position: u64 = layers().map(|unit| unit.flops_per_position).sum();
-    let per_token: u64 = layers().map(|unit| unit.flops_per_token).sum();
-    per_position as f64 / per_token.max(1) as f64
 }
 
 /// Microbatches in flight at most: enough to fill the pipeline twice.

@@ -1,8 +1,9 @@
 //! The scheduler's limits, and why it refuses a job.
 
-use sluicegate_model::config::KvGroup;
+use sluicegate_model::{config::KvGroup, profile::ModelProfile};
 
 use super::{group::Job, pages::max_pages};
+use crate::placement::Plan;
 
 /// What the plan leaves to the scheduler to hand out.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +24,18 @@ pub struct SchedulerConfig {
 }
 
 impl SchedulerConfig {
+    /// The limits of a plan for a model.
+    pub fn new(plan: &Plan, profile: &ModelProfile) -> Self {
+        Self {
+            kv_groups: plan.kv_groups.clone(),
+            pages_per_group: plan.pages_per_group.clone(),
+            max_in_flight: plan.microbatches,
+            token_budget: plan.chunk_tokens,
+            attention_cost: attention_cost(profile),
+            shares_prefixes: true,
+        }
+    }
+
     /// Says whether a job could run here if it were alone.
     ///
     /// # Errors
@@ -44,6 +57,14 @@ impl SchedulerConfig {
     pub(super) fn pages_of_row(&self, kv_group: KvGroup, tokens: usize) -> usize {
         max_pages(kv_group, tokens, self.token_budget.min(tokens).max(1))
     }
+}
+
+/// What attending to one position costs a token, as a share of all else that its layers do.
+fn attention_cost(profile: &ModelProfile) -> f64 {
+    let layers = || profile.units.iter().filter(|unit| unit.kv.is_some());
+    let per_position: u64 = layers().map(|unit| unit.flops_per_position).sum();
+    let per_token: u64 = layers().map(|unit| unit.flops_per_token).sum();
+    per_position as f64 / per_token.max(1) as f64
 }
 
 /// Tokens that a row of the job writes at most: the last one it generates is never read again.

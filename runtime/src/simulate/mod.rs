@@ -25,7 +25,7 @@ mod waits;
 pub use driver::{MaskStart, Setup, simulate};
 pub use error::SimulationError;
 pub use fault::Fault;
-pub use planned::{Planned, scheduler_config};
+pub use planned::Planned;
 pub use reference::alone;
 pub use request::{Forced, Search, SimulatedRequest};
 pub use run::{EndReason, RequestEnd, Run};

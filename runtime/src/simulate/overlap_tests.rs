@@ -96,7 +96,7 @@ fn unequal_devices_reach_95_percent_of_the_bound() {
     assert!(share(DeviceId::Cpu(0)) > share(DeviceId::Cpu(1)));
     let timing = Planned::new(&profile, &cluster, &plan, 0.0).unwrap();
     let uniform = Uniform::new(2);
-    let setup = Setup { timing: &timing, ..setup(&uniform, scheduler_config(&plan)) };
+    let setup = Setup { timing: &timing, ..setup(&uniform, SchedulerConfig::new(&plan, &profile)) };
     let run = check(&setup, &decoding(16, 200));
     let usage = usage(&run, Window::Steady);
     assert!(usage.fraction_of_ideal >= 0.95, "{usage:?}");

@@ -3,10 +3,7 @@
 use sluicegate_model::profile::ModelProfile;
 
 use super::timing::Timing;
-use crate::{
-    placement::{Cluster, CostModel, MicrobatchCost, Plan, PlanError, RowLoad},
-    scheduler::SchedulerConfig,
-};
+use crate::placement::{Cluster, CostModel, MicrobatchCost, Plan, PlanError, RowLoad};
 
 /// The planner's model of time on the stages of a plan.
 #[derive(Debug, Clone)]
@@ -45,17 +42,5 @@ impl Timing for Planned {
 
     fn mask_s(&self) -> f64 {
         self.mask_s
-    }
-}
-
-/// The scheduler's limits as the engine takes them from a plan.
-pub fn scheduler_config(plan: &Plan) -> SchedulerConfig {
-    SchedulerConfig {
-        kv_groups: plan.kv_groups.clone(),
-        pages_per_group: plan.pages_per_group.clone(),
-        max_in_flight: plan.microbatches,
-        token_budget: plan.chunk_tokens.max(1),
-        attention_cost: 0.0,
-        shares_prefixes: true,
     }
 }
