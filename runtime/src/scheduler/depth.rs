@@ -7,14 +7,25 @@
 /// `n` rows in `M` microbatches, one token of every row takes
 /// `C(M) = max(M * max t, sum(t) + rest)` with `t` for `ceil(n / M)` rows, and `rest` for what lies
 /// between the stages and on the host: the planner's formula (`placement/evaluate.rs`), measured.
+///
+/// Microbatches of one size do not tell the two parts apart, so once, for a few of them, there are
+/// half as many.
 #[derive(Debug, Clone)]
 pub struct Depth {
     stages: Vec<Line>,
     /// Seconds of a round that no stage accounts for: the least of the last ones, since others hold
     /// time that was spent waiting for a stage.
     rests: Vec<f64>,
-    num_rests: usize,
+    num_observed: usize,
+    trial: Option<Trial>,
     max: usize,
+}
+
+/// A number of microbatches that is tried to learn from it, up to a number of observations.
+#[derive(Debug, Clone, Copy)]
+struct Trial {
+    depth: usize,
+    until: usize,
 }
 
 /// A line through the points that were measured, old ones counting less and less.
@@ -25,6 +36,8 @@ struct Line {
     y: f64,
     xx: f64,
     xy: f64,
+    /// The fixed part and the part per row, when both were last known; their ratio stays.
+    shape: Option<(f64, f64)>,
 }
 
 /// How much each point counts when the next one comes.
@@ -33,6 +46,10 @@ const KEEP: f64 = 0.98;
 /// Rounds whose rest is remembered.
 const NUM_RESTS: usize = 32;
 
+/// Observations of one size before another is tried, and of that.
+const BEFORE_TRIAL: usize = 16;
+const IN_TRIAL: usize = 8;
+
 /// Another number of microbatches must promise a cycle shorter by this much.
 const WORTH_IT: f64 = 0.97;
 
@@ -40,7 +57,7 @@ impl Depth {
     /// For a pipeline of so many stages and at most so many microbatches.
     pub fn new(num_stages: usize, max: usize) -> Self {
         let stages = vec![Line::default(); num_stages];
-        Self { stages, rests: Vec::new(), num_rests: 0, max: max.max(1) }
+        Self { stages, rests: Vec::new(), num_observed: 0, trial: None, max: max.max(1) }
     }
 
     /// Takes note of a microbatch of decoding rows: what each stage took for it, and how long its
@@ -53,23 +70,41 @@ impl Depth {
         if self.rests.len() < NUM_RESTS {
             self.rests.push(rest);
         } else {
-            self.rests[self.num_rests % NUM_RESTS] = rest;
+            self.rests[self.num_observed % NUM_RESTS] = rest;
         }
-        self.num_rests += 1;
+        self.num_observed += 1;
     }
 
     /// The best number of microbatches for so many rows; `current` as long as too little is known, or
     /// nothing is better by much.
-    pub fn best(&self, num_rows: usize, current: usize) -> usize {
+    pub fn best(&mut self, num_rows: usize, current: usize) -> usize {
         if num_rows == 0 {
             return current;
         }
+        if let Some(trial) = self.trial.filter(|trial| self.num_observed < trial.until) {
+            return trial.depth;
+        }
         let candidates = 1..=self.max.min(num_rows);
         let cycle_s = |depth| self.cycle_s(num_rows, depth);
-        let Some(now_s) = cycle_s(current.min(num_rows)) else { return current };
+        let Some(now_s) = cycle_s(current.min(num_rows)) else {
+            return self.try_another(num_rows, current);
+        };
         let cycles = candidates.filter_map(|depth| Some((depth, cycle_s(depth)?)));
         let best = cycles.reduce(|best, next| if next.1 < best.1 { next } else { best });
         best.filter(|(_, best_s)| *best_s < WORTH_IT * now_s).map_or(current, |(depth, _)| depth)
+    }
+
+    /// Begins a trial of half as many microbatches, if enough is known of the current number.
+    fn try_another(&mut self, num_rows: usize, current: usize) -> usize {
+        let effective = current.min(num_rows);
+        if self.num_observed < BEFORE_TRIAL || effective == 1 {
+            return current;
+        }
+        let depth = effective / 2;
+        // The first ones are still as they were.
+        let until = self.num_observed + effective + IN_TRIAL;
+        self.trial = Some(Trial { depth, until });
+        depth
     }
 
     fn cycle_s(&self, num_rows: usize, depth: usize) -> Option<f64> {
@@ -83,15 +118,16 @@ impl Depth {
 
 impl Line {
     fn add(&mut self, x: f64, y: f64) {
-        let Self { weight, x: sx, y: sy, xx, xy } = self;
+        let Self { weight, x: sx, y: sy, xx, xy, .. } = self;
         for (sum, new) in [(weight, 1.0), (sx, x), (sy, y), (xx, x * x), (xy, x * y)] {
             *sum = *sum * KEEP + new;
         }
+        self.shape = self.fit().or(self.shape);
     }
 
-    /// None while all points have about the same `x`. Neither the line's rise nor its beginning is
+    /// The fixed part and the part per row; none while all points have about the same `x`. Neither is
     /// below zero: more rows are not cheaper.
-    fn at(&self, x: f64) -> Option<f64> {
+    fn fit(&self) -> Option<(f64, f64)> {
         let (mean_x, mean_y) = (self.x / self.weight, self.y / self.weight);
         let variance = self.xx / self.weight - mean_x * mean_x;
         if self.weight < 4.0 || variance < 0.2 {
@@ -99,7 +135,15 @@ impl Line {
         }
         let covariance = self.xy / self.weight - mean_x * mean_y;
         let rise = (covariance / variance).clamp(0.0, mean_y / mean_x);
-        Some(mean_y + rise * (x - mean_x))
+        Some((mean_y - rise * mean_x, rise))
+    }
+
+    /// Through the middle of the points, with the last known shape.
+    fn at(&self, x: f64) -> Option<f64> {
+        let (fixed, rise) = self.shape?;
+        let (mean_x, mean_y) = (self.x / self.weight, self.y / self.weight);
+        let middle = fixed + rise * mean_x;
+        Some(if middle > 0.0 { mean_y * (fixed + rise * x) / middle } else { mean_y })
     }
 }
 
@@ -145,13 +189,27 @@ mod tests {
     }
 
     #[test]
-    fn nothing_changes_before_something_is_known() {
+    fn another_number_is_tried_once_before_anything_is_known() {
         let mut depth = Depth::new(2, 8);
-        assert_eq!(depth.best(16, 3), 3);
-        for _ in 0..100 {
-            depth.observe(5, &[1.0, 1.0], 2.5);
+        assert_eq!((depth.best(16, 4), depth.best(0, 4)), (4, 4));
+        let seconds = |rows: usize| 3.0 + 0.25 * rows as f64;
+        let mut current = 4;
+        let mut seen = Vec::new();
+        for _ in 0..400 {
+            let rows = 16_usize.div_ceil(current);
+            depth.observe(rows, &[seconds(rows); 2], 2.0 * seconds(rows) + 0.1);
+            current = depth.best(16, current);
+            if seen.last() != Some(&current) {
+                seen.push(current);
+            }
         }
-        assert_eq!(depth.best(16, 3), 3, "all microbatches were alike");
-        assert_eq!(depth.best(0, 3), 3);
+        // Two microbatches of 8 take 10 s a cycle, four of 4 take 16 s.
+        assert_eq!(seen, [4, 2]);
+        assert_eq!(depth.best(1, 2), 2, "one row is one microbatch, whatever is allowed");
+        let mut single = Depth::new(2, 8);
+        for _ in 0..100 {
+            single.observe(1, &[1.0, 1.0], 2.5);
+        }
+        assert_eq!(single.best(1, 4), 4, "there is nothing else to try");
     }
 }
