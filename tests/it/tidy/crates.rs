@@ -15,9 +15,9 @@ const ARROWS: [(&str, &[&str]); 6] = [
 /// Who alone may use libraries with these beginnings.
 const KNOWN_TO: [(&str, &[&str]); 8] = [
     ("candle", &["model", "runtime", "tests"]),
-    ("tokio", &["runtime", "server"]),
+    ("tokio", &["runtime", "server", "examples"]),
     ("crossbeam", &["runtime"]),
-    ("axum", &["server"]),
+    ("axum", &["server", "examples"]),
     ("clap", &["server"]),
     ("anyhow", &["server", "examples"]),
     ("llguidance", &["constraint"]),

@@ -1,0 +1,79 @@
+//! Embeds the engine in a web service: `POST /generate` streams text as server-sent events.
+//!
+//! `cargo run --release -p sluicegate-examples --bin serve`, then
+//! `curl -N 127.0.0.1:8080/generate --json '{"prompt": "Describe a wizard.", "max_tokens": 60}'`
+
+use std::{io::Write, sync::Arc};
+
+use axum::{Json, Router, extract::State, http::StatusCode, response::sse, routing};
+use futures_util::{Stream, StreamExt};
+use sluicegate_constraint::Spec;
+use sluicegate_model::{chat::Message, open::Model, profile, source, units::Bytes};
+use sluicegate_runtime::{Engine, Event, Prompt, Request, engine::GenerationError, placement};
+
+#[derive(serde::Deserialize)]
+struct Question {
+    prompt: String,
+    schema: Option<serde_json::Value>,
+    max_tokens: usize,
+}
+
+struct Service {
+    engine: Engine,
+    /// Every answer that is being streamed holds a copy.
+    running: Arc<()>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+    let service = Arc::new(Service { engine: engine()?, running: Arc::default() });
+    let routes = Router::new().route("/generate", routing::post(generate));
+    let routes = routes.route("/running", routing::get(count_running));
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    writeln!(std::io::stdout(), "http://{}", listener.local_addr()?)?;
+    Ok(axum::serve(listener, routes.with_state(service)).await?)
+}
+
+/// A client that goes away drops the stream, and with it the generation, which cancels the request.
+async fn generate(
+    State(service): State<Arc<Service>>,
+    Json(Question { prompt, schema, max_tokens }): Json<Question>,
+) -> Result<sse::Sse<impl Stream<Item = Result<sse::Event, axum::Error>>>, (StatusCode, String)> {
+    let prompt = Prompt::Chat(vec![Message::new("user", prompt)]);
+    let constraint = schema.map_or(Spec::Text, Spec::json);
+    let request = Request { constraint, max_tokens, ..Request::new(prompt) };
+    // A schema is compiled here, which may take longer than other clients should wait.
+    let submitted = tokio::task::block_in_place(|| service.engine.submit(request));
+    let refuse = |error| (StatusCode::BAD_REQUEST, format!("{:#}", anyhow::Error::new(error)));
+    let (generation, running) = (submitted.map_err(refuse)?, Arc::clone(&service.running));
+    Ok(sse::Sse::new(StreamExt::map(generation, move |event| message(event, &running))))
+}
+
+fn message(
+    event: Result<Event, GenerationError>,
+    _running: &Arc<()>,
+) -> Result<sse::Event, axum::Error> {
+    let named = |name| sse::Event::default().event(name);
+    match event {
+        Ok(Event::Text { text, .. }) => named("text").json_data(text),
+        Ok(Event::Output(output)) => named("end").json_data(output.finish_reason),
+        Ok(Event::Finished { usage, .. }) => named("usage").json_data(usage),
+        Err(error) => named("error").json_data(error.to_string()),
+    }
+}
+
+async fn count_running(State(service): State<Arc<Service>>) -> String {
+    (Arc::strong_count(&service.running) - 1).to_string()
+}
+
+fn engine() -> anyhow::Result<Engine> {
+    let files = source::ModelSource::parse("smollm2")?.resolve(&source::Bar::default())?;
+    let model = Model::open(&files)?;
+    let stored = |id| model.weights.stored(id).map(|stored| Bytes(stored.bytes.len() as u64));
+    let profile =
+        profile::ModelProfile::new(&model.config, stored, profile::ElementBytes::default());
+    let cluster = placement::Cluster::logical_cpus(2, Bytes(1 << 30));
+    let plan = placement::plan(&profile, &cluster, &placement::Policy::default())?;
+    Ok(Engine::builder(model, plan).build()?)
+}
