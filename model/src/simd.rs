@@ -49,7 +49,7 @@ pub(crate) use portable::{F32x8, Words, prefetch};
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Range {
     /// From zero to this, at most 127.
-    UpTo(u8),
+    UpTo(#[allow(dead_code, reason = "VNNI adds up in 32 bits, whatever the largest is")] u8),
     Signed,
 }
 
