@@ -176,6 +176,13 @@ impl Group {
         pages.collect()
     }
 
+    /// Pages of each KV group that the rows hold, a shared one as often as it is held.
+    pub(super) fn pages_held(&self) -> Vec<usize> {
+        let num_kv_groups = self.rows.first().map_or(0, |row| row.tables.len());
+        let held = |kv_idx: usize| self.rows.iter().map(|it| it.tables[kv_idx].pages.len()).sum();
+        (0..num_kv_groups).map(held).collect()
+    }
+
     /// Pages of each KV group that the known tokens take at most beside those that are held: a window
     /// gives pages back on the way.
     pub(super) fn pages_missing(&self, config: &SchedulerConfig) -> Vec<usize> {

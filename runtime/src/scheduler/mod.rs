@@ -3,6 +3,7 @@
 //!
 //! Owns sequences, pages and beams. Knows no text and no grammar: the engine says which rows go on.
 
+mod admission;
 pub mod beam;
 mod chunk;
 pub mod config;

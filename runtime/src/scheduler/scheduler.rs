@@ -1,6 +1,9 @@
 //! The turn: admit what fits, then order the next microbatch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use sluicegate_model::step::PAGE_TOKENS;
 
@@ -19,14 +22,14 @@ use super::{
 /// A group has at most one sample outstanding; chunks of known tokens may follow each other.
 #[derive(Debug)]
 pub struct Scheduler {
-    config: SchedulerConfig,
+    pub(super) config: SchedulerConfig,
     cost: ChunkCost,
     pub(super) memory: Memory,
     pub(super) groups: BTreeMap<GroupId, Group>,
     pub(super) waiting: BTreeSet<Rank>,
     in_flight: BTreeMap<MicrobatchId, InFlight>,
     /// The turn of the job admitted last: a request that comes later takes its turns from here.
-    turn: u64,
+    pub(super) turn: u64,
     next_group: u64,
     next_microbatch: u64,
     next_epoch: u64,
@@ -42,6 +45,8 @@ pub struct Counts {
     pub admitted_tokens: u64,
     /// Those of them that were computed already.
     pub shared_tokens: u64,
+    /// Pages that stages had to copy because rows that share them wrote on, in all KV groups.
+    pub copied_pages: u64,
 }
 
 impl Scheduler {
@@ -174,7 +179,7 @@ impl Scheduler {
     fn new_rank(&mut self, priority: i32, turn: u64) -> Rank {
         let id = GroupId(self.next_group);
         self.next_group += 1;
-        Rank { priority: std::cmp::Reverse(priority), turn, id }
+        Rank { priority: Reverse(priority), turn, id }
     }
 
     /// Lets a group go that was only waiting for its last order.
@@ -199,42 +204,6 @@ impl Scheduler {
         group.state = State::Waiting;
         self.waiting.insert(group.rank);
         self.counts.preemptions += 1;
-    }
-
-    /// Who comes first is admitted first: a group that must wait for pages holds back those behind.
-    fn admit_waiting(&mut self) {
-        let mut promised: Option<Vec<usize>> = None;
-        while let Some(&rank) = self.waiting.first() {
-            let promised = promised.get_or_insert_with(|| self.pages_promised());
-            let Some(group) = self.groups.get_mut(&rank.id) else { return };
-            for row in &mut group.rows {
-                row.begin(&mut self.memory);
-            }
-            let wanted: Vec<usize> = group.pages_missing(&self.config);
-            let available = self.memory.num_available();
-            let fits = wanted.iter().zip(&*promised).zip(&available);
-            if !fits.into_iter().all(|((wanted, promised), found)| wanted + promised <= *found) {
-                group.forget(&mut self.memory);
-                return;
-            }
-            promised.iter_mut().zip(wanted).for_each(|(promised, wanted)| *promised += wanted);
-            group.state = State::Running;
-            self.counts.admitted_tokens += group.num_tokens() as u64;
-            let shared: usize = group.rows.iter().map(|row| row.num_ordered).sum();
-            self.counts.shared_tokens += shared as u64;
-            self.turn = self.turn.max(rank.turn);
-            self.waiting.remove(&rank);
-        }
-    }
-
-    /// Pages of each KV group that running groups have yet to take for what is known of them.
-    fn pages_promised(&self) -> Vec<usize> {
-        let mut promised = vec![0; self.config.kv_groups.len()];
-        for group in self.groups.values().filter(|group| group.state == State::Running) {
-            let missing = group.pages_missing(&self.config);
-            promised.iter_mut().zip(missing).for_each(|(promised, missing)| *promised += missing);
-        }
-        promised
     }
 
     /// Groups whose rows take a token at a time, those in flight included.
@@ -308,22 +277,27 @@ impl Scheduler {
         for row in &mut group.rows {
             self.memory.drop_unseen(&mut row.tables, row.num_ordered);
         }
-        let (rank, wanted) = (group.rank, group.pages_for(&counts, &self.memory));
-        if !self.make_room(rank, &wanted) {
+        let rank = group.rank;
+        if !self.make_room(rank, &counts) {
             return false;
         }
         let Some(group) = self.groups.get_mut(&id) else { return false };
         let (ancestors, rows) = group.order(&counts, &mut self.memory);
         group.last_ordered = self.next_microbatch;
         let sampled = group.awaits_sample.then_some((group.step, group.epoch));
+        let copies = ancestors.iter().flat_map(|reorder| &reorder.copies);
+        self.counts.copied_pages += copies.map(|copy| copy.rows.len() as u64).sum::<u64>();
         filling.add(id, ancestors, rows, sampled);
         true
     }
 
-    /// Sees to it that so many pages of each KV group can be taken, at the cost of those who rank
-    /// behind; false if they cannot be taken yet.
-    fn make_room(&mut self, rank: Rank, wanted: &[usize]) -> bool {
+    /// Sees to it that a group has the pages for so many tokens of each row, at the cost of those who
+    /// rank behind; false if it cannot have them yet.
+    fn make_room(&mut self, rank: Rank, counts: &[usize]) -> bool {
         loop {
+            let Some(group) = self.groups.get(&rank.id) else { return false };
+            // Anew each time: a page that nobody shares any more is written in place.
+            let wanted = group.pages_for(counts, &self.memory);
             let available = self.memory.num_available();
             let lacks = |found: &[usize]| wanted.iter().zip(found).any(|(it, found)| it > found);
             if !lacks(&available) {
@@ -331,8 +305,7 @@ impl Scheduler {
             }
             let mut expected = available;
             for group in self.groups.values().filter(|group| group.state == State::Preempted) {
-                let held = group.rows.iter().flat_map(|row| row.tables.iter().enumerate());
-                held.for_each(|(kv_idx, table)| expected[kv_idx] += table.pages.len());
+                expected.iter_mut().zip(group.pages_held()).for_each(|(sum, held)| *sum += held);
             }
             if !lacks(&expected) {
                 return false;

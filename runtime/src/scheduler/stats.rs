@@ -24,6 +24,8 @@ pub struct SchedulerStats {
     pub admitted_tokens: u64,
     /// Those of them that were computed already.
     pub shared_tokens: u64,
+    /// Pages that stages had to copy because rows that share them wrote on, in all KV groups.
+    pub copied_pages: u64,
 }
 
 /// Pages of one KV group.
@@ -68,6 +70,7 @@ impl Scheduler {
             preemptions: self.counts.preemptions,
             admitted_tokens: self.counts.admitted_tokens,
             shared_tokens: self.counts.shared_tokens,
+            copied_pages: self.counts.copied_pages,
         }
     }
 }

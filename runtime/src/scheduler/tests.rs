@@ -222,6 +222,23 @@ fn samples_go_on_as_groups_of_their_own() {
 }
 
 #[test]
+fn a_sample_that_gives_way_leaves_the_shared_page_to_the_other() {
+    let mut scheduler = Scheduler::new(config(2, &[KvGroup::Full]));
+    let group = scheduler.submit(job(20, 1, 8));
+    let turn = scheduler.next_turn().expect("a prompt is waiting");
+    scheduler.retire(turn.microbatch.id);
+    let forks = scheduler.fork(group, &two_children());
+    // No page is left to copy the tail to: the second sample waits, and the first writes in place.
+    let turn = scheduler.next_turn().expect("nothing is in flight, so one of them goes on");
+    assert_eq!(groups_of(&turn), forks[..1]);
+    assert_eq!((turn.ancestors.len(), scheduler.stats().preemptions), (0, 1));
+    scheduler.retire(turn.microbatch.id);
+    scheduler.remove(forks[0]);
+    let turn = scheduler.next_turn().expect("the other one comes back");
+    assert_eq!(groups_of(&turn), forks[1..]);
+}
+
+#[test]
 fn decoding_rows_are_spread_over_the_microbatches() {
     let mut scheduler = Scheduler::new(config(64, &[KvGroup::Full]));
     let groups: Vec<GroupId> = (0..10).map(|it| scheduler.submit(own_job(it, 3, 40))).collect();
@@ -267,6 +284,28 @@ fn requests_take_turns_and_priorities_go_first() {
     }
     let want = [urgent, many[0], late, many[1], many[2], many[3], many[4], many[5]];
     assert_eq!(order, want);
+}
+
+#[test]
+fn a_job_of_a_lower_priority_gives_its_pages_up() {
+    let mut scheduler = Scheduler::new(config(2, &[KvGroup::Full]));
+    let low = scheduler.submit(own_job(1, 20, 8));
+    let turn = scheduler.next_turn().expect("a prompt is waiting");
+    let equal = scheduler.submit(own_job(2, 20, 8));
+    let urgent = scheduler.submit(Job { priority: 1, ..own_job(3, 20, 8) });
+    assert!(scheduler.next_turn().is_none(), "all pages are in use");
+    scheduler.retire(turn.microbatch.id);
+    scheduler.advance(low, &[child(0, 7)]);
+    let turn = scheduler.next_turn().expect("the urgent one has them");
+    assert_eq!((groups_of(&turn), scheduler.stats().preemptions), (vec![urgent], 1));
+    scheduler.retire(turn.microbatch.id);
+    scheduler.remove(urgent);
+    let turn = scheduler.next_turn().expect("the first goes on");
+    assert_eq!(groups_of(&turn), [low]);
+    scheduler.retire(turn.microbatch.id);
+    assert!(scheduler.next_turn().is_none(), "one of the same priority waits");
+    scheduler.remove(low);
+    assert_eq!(groups_of(&scheduler.next_turn().expect("now it has its turn")), [equal]);
 }
 
 #[test]
