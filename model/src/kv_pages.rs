@@ -2,7 +2,12 @@
 //!
 //! Owns the memory and its copies. Which page belongs to whom is the scheduler's business.
 
-use candle_core::{CpuStorage, DType, InplaceOp3, Layout, Tensor, bail};
+mod element;
+
+pub use element::KvType;
+pub(crate) use element::{Numbers, NumbersMut};
+
+use candle_core::{CpuStorage, InplaceOp3, Layout, Tensor, bail};
 
 use crate::{
     config::ModelConfig,
@@ -20,6 +25,7 @@ pub struct KvPages {
     layers: Vec<LayerPages>,
     num_groups: usize,
     home: DeviceId,
+    kv_type: KvType,
     epoch: Epoch,
 }
 
@@ -28,16 +34,16 @@ pub(crate) struct LayerPages {
     pub(crate) unit: Unit,
     /// Index of its KV group among the model's.
     pub(crate) group_idx: usize,
-    /// `[pages * 16, kv_heads * head_dim]`, f32.
+    /// `[pages * 16, kv_heads * head_dim]`, of the pages' type.
     pub(crate) keys: Tensor,
     /// The same shape.
     pub(crate) values: Tensor,
 }
 
 /// Bytes of one page in each of the model's KV groups, over `layers`.
-pub fn page_bytes(config: &ModelConfig, layers: LayerRange) -> Vec<Bytes> {
+pub fn page_bytes(config: &ModelConfig, layers: LayerRange, kv_type: KvType) -> Vec<Bytes> {
     let width = config.num_kv_heads * config.head_dim;
-    let per_layer = (2 * PAGE_TOKENS * width * DType::F32.size_in_bytes()) as u64;
+    let per_layer = (2 * PAGE_TOKENS * width * kv_type.num_bytes()) as u64;
     let num_layers = |group| layers.iter().filter(|idx| config.kv_group(*idx) == group).count();
     let groups = config.kv_groups();
     groups.into_iter().map(|group| Bytes(per_layer * num_layers(group) as u64)).collect()
@@ -68,14 +74,16 @@ impl KvPages {
             let pages = pages_per_group[group_idx];
             let zeros = || {
                 let shape = (pages * PAGE_TOKENS, width);
-                Tensor::zeros(shape, DType::F32, &home.device)
+                Tensor::zeros(shape, home.kv_type.dtype(), &home.device)
                     .map_err(|source| LoadError::Pages { pages, source })
             };
             let unit = Unit::Layer(layer_idx);
             Ok(LayerPages { unit, group_idx, keys: zeros()?, values: zeros()? })
         };
         let layers = layers.iter().map(layer).collect::<Result<_, LoadError>>()?;
-        Ok(Self { layers, num_groups: groups.len(), home: home.id, epoch: Epoch::default() })
+        let num_groups = groups.len();
+        let (home, kv_type) = (home.id, home.kv_type);
+        Ok(Self { layers, num_groups, home, kv_type, epoch: Epoch::default() })
     }
 
     /// Lets each row of the next step continue its ancestor: copies the partly filled last pages.
@@ -128,14 +136,13 @@ impl KvPages {
 
     /// Bytes of all pages.
     pub fn bytes(&self) -> Bytes {
-        let per_element = DType::F32.size_in_bytes();
         let elements: usize = self.layers.iter().map(|layer| 2 * layer.keys.elem_count()).sum();
-        Bytes((elements * per_element) as u64)
+        Bytes((elements * self.kv_type.num_bytes()) as u64)
     }
 }
 
 impl LayerPages {
-    /// Writes `[tokens, kv_heads * head_dim]` at `slots`, `[tokens]`, u32.
+    /// Writes `[tokens, kv_heads * head_dim]`, f32, at `slots`, `[tokens]`, u32.
     pub(crate) fn write(
         &self,
         keys: &Tensor,
@@ -147,7 +154,7 @@ impl LayerPages {
                 pages.inplace_op3(new, slots, &WriteSlots)?;
             } else {
                 let index = slots.unsqueeze(1)?.broadcast_as(new.dims2()?)?.contiguous()?;
-                pages.scatter_set(&index, &new.contiguous()?, 0)?;
+                pages.scatter_set(&index, &new.to_dtype(pages.dtype())?.contiguous()?, 0)?;
             }
         }
         Ok(())
@@ -193,11 +200,7 @@ impl InplaceOp3 for WriteSlots {
     ) -> candle_core::Result<()> {
         let new = Rows::new(new, new_layout)?;
         let (num_slots, width) = pages_layout.shape().dims2()?;
-        let (CpuStorage::F32(pages), Some((start, end))) =
-            (pages, pages_layout.contiguous_offsets())
-        else {
-            bail!("pages are not contiguous f32");
-        };
+        let mut pages = NumbersMut::new(pages, pages_layout)?;
         let Some((slots_start, slots_end)) = slots_layout.contiguous_offsets() else {
             bail!("slots are not contiguous");
         };
@@ -208,9 +211,8 @@ impl InplaceOp3 for WriteSlots {
         if let Some(slot) = slots.iter().find(|slot| **slot as usize >= num_slots) {
             bail!("slot {slot} is out of range for {num_slots}");
         }
-        let pages = &mut pages[start..end];
         for (row, slot) in slots.iter().enumerate() {
-            pages[*slot as usize * width..][..width].copy_from_slice(new.row(row));
+            pages.write(*slot as usize * width, new.row(row));
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::{
     embedding::Embedding,
     error::{ForwardError, LoadError},
     family::Family,
-    kv_pages::KvPages,
+    kv_pages::{KvPages, KvType},
     linear::Linear,
     norm::RmsNorm,
     placed::{DeviceId, Placed, Site},
@@ -28,6 +28,8 @@ pub struct Home {
     pub id: DeviceId,
     pub device: Device,
     pub threads: Threads,
+    /// In what the shard keeps keys and values.
+    pub kv_type: KvType,
     /// Given to the shards of one device where one has the embedding and another the head.
     pub table: Option<SharedTable>,
 }

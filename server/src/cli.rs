@@ -11,6 +11,7 @@ use std::{num::NonZero, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use sluicegate_constraint::Format;
+use sluicegate_model::kv_pages::KvType;
 use sluicegate_runtime::device::DeviceSelector;
 
 pub(crate) use bench::{Against, BenchArgs, WorkloadArgs};
@@ -118,6 +119,9 @@ pub(crate) struct ModelArgs {
     /// time per token of one
     #[arg(long, value_name = "GOAL", value_enum, default_value_t = Goal::Throughput)]
     pub(crate) objective: Goal,
+    /// In what the cache keeps keys and values: f32, or f16 or bf16 in half of the memory
+    #[arg(long, value_name = "TYPE", default_value_t)]
+    pub(crate) kv_type: KvType,
     /// Places the layers as a plan says that `plan --save` has kept
     #[arg(long, value_name = "FILE", conflicts_with_all = ["layers", "device", "max_memory"])]
     pub(crate) plan: Option<PathBuf>,
@@ -296,6 +300,8 @@ mod tests {
             "--layers",
             "cpu:0=0..1",
             "--schema",
+            "--kv-type",
+            "f16",
             "{}",
             "--max-tokens",
             "9",

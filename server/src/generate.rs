@@ -34,7 +34,8 @@ pub(crate) fn run(args: &GenerateArgs, started: Instant) -> Result<(), CliError>
     let request = request::build(args, &model, &prompts, constraint.clone())?;
     let plan = place::plan(&args.model, &model, &request)?;
     tracing::info!("{} placed:\n{plan}", model.name);
-    let engine = Engine::builder(model, plan).build().map_err(CliError::failed)?;
+    let engine = Engine::builder(model, plan).kv_type(args.model.kv_type);
+    let engine = engine.build().map_err(CliError::failed)?;
     let load = started.elapsed();
     let generation = engine.submit(request).map_err(|error| match error {
         SubmitError::Spec(error) => CliError::usage_at(&args.constraint.place(), error),

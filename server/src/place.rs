@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use sluicegate_model::{
+    kv_pages::KvType,
     open::Model,
     profile::{ElementBytes, ModelProfile},
     step::PAGE_TOKENS,
@@ -37,7 +38,8 @@ const USUAL_SEQUENCES: usize = 8;
 /// If a device is not there, the layers are not the model's, or memory does not suffice.
 pub(crate) fn plan(args: &ModelArgs, model: &Model, request: &Request) -> Result<Plan, CliError> {
     let stored = |id| model.weights.stored(id).map(|stored| Bytes(stored.bytes.len() as u64));
-    let profile = ModelProfile::new(&model.config, stored, ElementBytes::default());
+    let elements = ElementBytes { kv: args.kv_type.num_bytes(), ..ElementBytes::default() };
+    let profile = ModelProfile::new(&model.config, stored, elements);
     if let Some(path) = &args.plan {
         return saved_plan(path, &profile, args);
     }
@@ -153,6 +155,9 @@ fn explain(error: PlanError, args: &ModelArgs) -> CliError {
             let mut hints = Vec::new();
             if shortfall.fitting_kv_tokens.is_some() {
                 hints.push("lower --max-tokens");
+                if args.kv_type == KvType::F32 {
+                    hints.push("halve the cache with --kv-type f16");
+                }
             }
             if args.max_memory.is_some() {
                 hints.push("raise --max-memory");

@@ -8,6 +8,7 @@
 
 mod beams;
 mod gemma3;
+mod kv_types;
 mod ledger;
 mod masker;
 mod oracle;

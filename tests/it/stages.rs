@@ -6,7 +6,7 @@ use sluicegate_model::{
     open::Model,
     shard::{Home, Shard, SharedTable},
     threads::Threads,
-    units::UnitRange,
+    units::{Bytes, UnitRange},
 };
 use sluicegate_runtime::{
     Output, Prompt, Request,
@@ -57,8 +57,10 @@ fn there_and_back(model: &Model) -> Plan {
     let num_units = model.config.num_layers + 2;
     let mut fields = PlanFields::from(even_plan(model, 4));
     let cuts = [0, 1, num_units / 2, num_units - 1, num_units];
+    let kv_bytes = Bytes(fields.stages.iter().map(|stage| stage.kv_bytes.0).sum());
     for (stage, cut) in fields.stages.iter_mut().zip(cuts.windows(2)) {
         stage.units = UnitRange { start: cut[0], end: cut[1] };
+        stage.kv_bytes = kv_bytes;
     }
     fields.stages[3].device = fields.stages[0].device;
     Plan::try_from(fields).expect("all units, each once")

@@ -5,6 +5,7 @@ use std::{num::NonZero, sync::Arc};
 use sluicegate_model::{
     config::Architecture,
     error::ForwardError,
+    kv_pages::KvType,
     open::Model,
     placed::{DeviceId, Placed, Site},
 };
@@ -55,6 +56,7 @@ impl Bench {
             links: Arc::clone(&links),
             sampler: Sampler::new(vec![u32::MAX; plan.mask_words].into()),
             threads_per_stage: NonZero::<usize>::MIN,
+            kv_type: KvType::F32,
             channel_capacity: 16,
             before_forward: None,
         })

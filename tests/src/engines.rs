@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use serde_json::{Value, json};
 use sluicegate_constraint::Spec;
 use sluicegate_model::{
+    kv_pages::KvType,
     open::Model,
     placed::{DeviceId, Misplaced},
     profile::{ElementBytes, ModelProfile},
@@ -77,7 +78,7 @@ pub fn tekken() -> Option<Tokenizer> {
 /// # Panics
 /// Where there is none, or it leaves a device out.
 pub fn auto_plan(model: &Model, num_devices: u32) -> Plan {
-    let plan = make_plan(model, num_devices, Placement::Auto);
+    let plan = make_plan(model, num_devices, Placement::Auto, KvType::F32);
     assert_eq!(plan.stages.len(), num_devices as usize, "{plan}");
     plan
 }
@@ -87,18 +88,27 @@ pub fn auto_plan(model: &Model, num_devices: u32) -> Plan {
 /// # Panics
 /// Where there is none.
 pub fn even_plan(model: &Model, num_stages: u32) -> Plan {
+    even_plan_for(model, num_stages, KvType::F32)
+}
+
+/// The same with keys and values of a type.
+///
+/// # Panics
+/// Where there is none.
+pub fn even_plan_for(model: &Model, num_stages: u32, kv_type: KvType) -> Plan {
     let cut = |stage: u32| model.config.num_layers * stage as usize / num_stages as usize;
     let layers = |stage: u32| LayerRange { start: cut(stage), end: cut(stage + 1) };
     let stages = (0..num_stages).map(|stage| (DeviceId::Cpu(stage), layers(stage)));
-    make_plan(model, num_stages, Placement::Layers(stages.collect()))
+    make_plan(model, num_stages, Placement::Layers(stages.collect()), kv_type)
 }
 
-fn make_plan(model: &Model, num_devices: u32, placement: Placement) -> Plan {
+fn make_plan(model: &Model, num_devices: u32, placement: Placement, kv_type: KvType) -> Plan {
     let stored = |id| {
         let stored = model.weights.stored(id)?;
         stored.kind.num_bytes(&stored.shape).map(|num_bytes| Bytes(num_bytes as u64))
     };
-    let profile = ModelProfile::new(&model.config, stored, ElementBytes::default());
+    let elements = ElementBytes { kv: kv_type.num_bytes(), ..ElementBytes::default() };
+    let profile = ModelProfile::new(&model.config, stored, elements);
     let unlisted = LinkFigures { latency_s: 0.0, bytes_per_s: 1e12, ..LinkFigures::default() };
     let cluster = Cluster { unlisted, ..Cluster::logical_cpus(num_devices, Bytes(4 << 30)) };
     let policy = Policy { placement, chunk_tokens: 24, ..Policy::default() };
@@ -111,8 +121,12 @@ fn make_plan(model: &Model, num_devices: u32, placement: Placement) -> Plan {
 /// Where that is none.
 pub fn with_pages(plan: &Plan, num_pages: usize) -> Plan {
     let mut fields = PlanFields::from(plan.clone());
+    for stage in &mut fields.stages {
+        let least = fields.pages_per_group.iter().min().expect("a plan has a KV group");
+        stage.kv_bytes = Bytes(stage.kv_bytes.0.div_ceil(*least as u64) * num_pages as u64);
+    }
     fields.pages_per_group.fill(num_pages);
-    Plan::try_from(fields).expect("pages are all that changed")
+    Plan::try_from(fields).expect("the pages fit")
 }
 
 /// Starts an engine by the plan.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use candle_core::{Device, Tensor};
 use sluicegate_model::{
     config::{KvGroup, ModelConfig},
+    kv_pages::KvType,
     placed::{DeviceId, Placed},
     shard::{Home, Shard, ShardOutput},
     step::{Hidden, PAGE_TOKENS, Step, StepRow, StepTable},
@@ -86,7 +87,8 @@ fn table(group: KvGroup, row: &RowInput<'_>, end: usize) -> StepTable {
 
 /// The home of a test's shard on the CPU.
 pub fn home(index: u32, threads: Threads) -> Home {
-    Home { id: DeviceId::Cpu(index), device: Device::Cpu, threads, table: None }
+    let kv_type = KvType::default();
+    Home { id: DeviceId::Cpu(index), device: Device::Cpu, threads, kv_type, table: None }
 }
 
 /// A whole model in one or several shards, each at home on a device of its own.

@@ -38,7 +38,7 @@ fn attend_row(
     let table = &row.tables[pages.group_idx];
     let queries = queries.reshape((num_tokens, num_heads, head_dim))?.transpose(0, 1)?;
     let gather = |pages: &Tensor| {
-        let gathered = pages.index_select(&table.read_slots, 0)?;
+        let gathered = pages.index_select(&table.read_slots, 0)?.to_dtype(queries.dtype())?;
         let num_slots = gathered.dim(0)?;
         let per_kv_head =
             gathered.reshape((num_slots, num_kv_heads, head_dim))?.transpose(0, 1)?.unsqueeze(1)?;

@@ -7,7 +7,8 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Storage, bail};
 
 use super::Heads;
 use crate::{
-    rows::{Rows, values},
+    kv_pages::Numbers,
+    rows::Rows,
     simd::{F32x8, add_scaled, dot, exp},
     step::StepRow,
     threads::Threads,
@@ -31,8 +32,8 @@ struct Token<'a> {
 
 /// Keys and values, `[slots, kv_heads * head_dim]` each.
 struct Cache<'a> {
-    keys: &'a [f32],
-    values: &'a [f32],
+    keys: Numbers<'a>,
+    values: Numbers<'a>,
     width: usize,
 }
 
@@ -54,7 +55,7 @@ impl CustomOp3 for Paged<'_> {
         queries_layout: &Layout,
         keys: &CpuStorage,
         keys_layout: &Layout,
-        values_storage: &CpuStorage,
+        values: &CpuStorage,
         values_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let Heads { num_heads, num_kv_heads, head_dim, .. } = *self.heads;
@@ -64,8 +65,8 @@ impl CustomOp3 for Paged<'_> {
             bail!("attention of width {} over pages of width {width}", queries.width);
         }
         let cache = Cache {
-            keys: values(keys, keys_layout)?,
-            values: values(values_storage, values_layout)?,
+            keys: Numbers::new(keys, keys_layout)?,
+            values: Numbers::new(values, values_layout)?,
             width,
         };
         let guards: Vec<_> = self
@@ -135,17 +136,17 @@ impl Paged<'_> {
     fn attend(&self, queries: &[f32], past: &Past<'_>, output: &mut [f32]) {
         let Past { cache, slots, kv_head } = *past;
         let head_dim = self.heads.head_dim;
-        let line = |pages: &'_ [f32], slot: u32| -> std::ops::Range<usize> {
+        let line = |slot: u32| {
             let start = slot as usize * cache.width + kv_head * head_dim;
-            debug_assert!(start + head_dim <= pages.len());
             start..start + head_dim
         };
+        let mut room = vec![0.0; cache.keys.room(head_dim)];
         #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
         let scale = self.heads.scale as f32;
         let num = slots.len();
         let mut scores = vec![0.0; queries.len() / head_dim * num];
         for (i, slot) in slots.iter().enumerate() {
-            let key = &cache.keys[line(cache.keys, *slot)];
+            let key = cache.keys.read(line(*slot), &mut room);
             for (query, scores) in queries.chunks_exact(head_dim).zip(scores.chunks_exact_mut(num))
             {
                 scores[i] = dot(query, key) * scale;
@@ -155,7 +156,7 @@ impl Paged<'_> {
             softmax(scores);
         }
         for (i, slot) in slots.iter().enumerate() {
-            let value = &cache.values[line(cache.values, *slot)];
+            let value = cache.values.read(line(*slot), &mut room);
             for (output, scores) in output.chunks_exact_mut(head_dim).zip(scores.chunks_exact(num))
             {
                 add_scaled(output, scores[i], value);

@@ -37,8 +37,12 @@ fn heads(window: Option<usize>) -> Heads {
 }
 
 fn pages() -> LayerPages {
-    let (keys, values) = (values(1, 96, 40), values(2, 96, 40));
-    LayerPages { unit: Unit::Layer(0), group_idx: 0, keys, values }
+    pages_of(DType::F32)
+}
+
+fn pages_of(dtype: DType) -> LayerPages {
+    let values = |seed| values(seed, 96, 40).to_dtype(dtype).unwrap();
+    LayerPages { unit: Unit::Layer(0), group_idx: 0, keys: values(1), values: values(2) }
 }
 
 /// A row of `num` new tokens after `past`, on pages in no particular order.
@@ -53,21 +57,26 @@ fn row(start: usize, num: usize, past: usize, first_position: usize) -> StepRow 
 
 #[test]
 fn the_cpu_kernel_equals_the_gathered_reference() {
-    for window in [None, Some(1), Some(8), Some(100)] {
+    let windows = [None, Some(1), Some(8), Some(100)];
+    let types = [DType::F32, DType::F16, DType::BF16];
+    for (window, dtype) in windows.iter().flat_map(|it| types.map(|dtype| (*it, dtype))) {
         let heads = heads(window);
         let first = |past: usize| match window {
             Some(window) => (past + 1).saturating_sub(window) / 16 * 16,
             None => 0,
         };
         let rows = [row(0, 7, 0, 0), row(7, 1, 50, first(50)), row(8, 21, 33, first(33))];
-        let (queries, pages) = (values(5, 29, 120), pages());
+        let (queries, pages) = (values(5, 29, 120), pages_of(dtype));
         let want = gather::attend(&heads, &queries, &rows, &pages).unwrap();
         for num_threads in [1, 3] {
             let threads = Threads::new(NonZero::new(num_threads).unwrap());
             let got = heads.attend(&queries, &rows, &pages, &threads).unwrap();
             let pairs = numbers(&got).concat().into_iter().zip(numbers(&want).concat());
             for (got, want) in pairs {
-                assert!((got - want).abs() < 2e-6, "window {window:?}: {got} and {want}");
+                assert!(
+                    (got - want).abs() < 2e-6,
+                    "window {window:?}, {dtype:?}: {got} and {want}"
+                );
             }
         }
     }

@@ -30,7 +30,7 @@ pub(super) struct Elements {
 impl Elements {
     /// Whether they are those of this runtime's kernels for CPUs.
     pub(super) fn runs_on_cpu(self) -> bool {
-        self.hidden == 4 && self.kv == 4
+        self.hidden == 4
     }
 }
 

@@ -9,8 +9,11 @@ use std::{
 
 use sluicegate_constraint::{Cache, CacheLimits, Compiler};
 use sluicegate_model::{
+    config::ModelConfig,
+    kv_pages::{KvType, page_bytes},
     open::Model,
     profile::{ElementBytes, ModelProfile},
+    units::Bytes,
 };
 
 use super::{
@@ -37,6 +40,7 @@ pub struct EngineBuilder {
     transfers: Option<Vec<Transfer>>,
     threads_per_stage: Option<NonZero<usize>>,
     masker: MaskerConfig,
+    kv_type: KvType,
     constraint_cache: CacheLimits,
     limits: EngineLimits,
     shares_prefixes: bool,
@@ -52,6 +56,7 @@ impl EngineBuilder {
             threads_per_stage: None,
             masker: MaskerConfig::default(),
             constraint_cache: CacheLimits::default(),
+            kv_type: KvType::default(),
             limits: EngineLimits::default(),
             shares_prefixes: true,
             before_forward: None,
@@ -76,6 +81,14 @@ impl EngineBuilder {
     /// Threads that compute masks. Without this there are two, or one on a single processor.
     #[must_use]
     pub fn mask_workers(mut self, num_workers: NonZero<usize>) -> Self {
+    /// In what keys and values are kept; f32 without this. The plan must have been made for it, with
+    /// its bytes as [`ElementBytes::kv`].
+    #[must_use]
+    pub fn kv_type(mut self, kv_type: KvType) -> Self {
+        self.kv_type = kv_type;
+        self
+    }
+
         self.masker.num_workers = num_workers;
         self
     }
@@ -137,6 +150,7 @@ impl EngineBuilder {
         let profile = ModelProfile::new(&model.config, |_| None, ElementBytes::default());
         let scheduler = SchedulerConfig {
             shares_prefixes: self.shares_prefixes,
+        check_pages(&plan, &model.config, self.kv_type)?;
             ..SchedulerConfig::new(&plan, &profile)
         };
         let max_depth = max_depth(&plan);
@@ -158,6 +172,7 @@ impl EngineBuilder {
             events: pipeline.event_sender(),
             num_words: vocab.num_words(),
         };
+            kv_type: self.kv_type,
         let core = Core {
             masker: Masker::start(outlet, masker)?,
             pipeline,
@@ -194,6 +209,20 @@ fn max_depth(plan: &Plan) -> usize {
 /// token at least, so the engine never waits for a stage.
 fn channel_capacity(max_depth: usize, scheduler: &SchedulerConfig) -> usize {
     max_depth * (1 + scheduler.token_budget)
+}
+
+/// No stage may take more memory for its pages than was planned.
+fn check_pages(plan: &Plan, config: &ModelConfig, kv_type: KvType) -> Result<(), BuildError> {
+    for (stage, planned) in plan.stages() {
+        let pages = page_bytes(config, plan.layers(planned), kv_type);
+        let bytes = pages.iter().zip(&plan.pages_per_group);
+        let found = Bytes(bytes.map(|(page, num)| page.0.saturating_mul(*num as u64)).sum());
+        if found > planned.kv_bytes {
+            let planned = planned.kv_bytes;
+            return Err(BuildError::KvType { stage, kv_type, planned, found });
+        }
+    }
+    Ok(())
 }
 
 fn default_threads(plan: &Plan) -> NonZero<usize> {

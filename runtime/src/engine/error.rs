@@ -5,13 +5,16 @@ use std::{sync::Arc, time::Duration};
 use sluicegate_constraint::{MatchError, SpecError, VocabError};
 use sluicegate_model::{
     error::{ChatError, TokenizerError},
+    kv_pages::KvType,
     placed::Misplaced,
+    units::Bytes,
 };
 
 use crate::{
     device::devices::DeviceError,
     masker::{MaskerFailure, RowFailure},
     pipeline::StageFailure,
+    placement::StageId,
     sampler::RowError,
     scheduler::AdmitError,
 };
@@ -25,6 +28,11 @@ pub enum BuildError {
     Vocab(#[from] VocabError),
     #[error("the plan is for a model of {found} layers, wanted {wanted}")]
     WrongPlan { wanted: usize, found: usize },
+    #[error(
+        "the pages of {stage} take {found} in {kv_type}, but the plan has {planned} for them; plan \
+         for {} bytes per cached number, or take a smaller type", kv_type.num_bytes()
+    )]
+    KvType { stage: StageId, kv_type: KvType, planned: Bytes, found: Bytes },
     #[error(transparent)]
     Stage(#[from] StageFailure),
     #[error("a thread could not be started")]

@@ -5,6 +5,7 @@ use std::{collections::HashMap, num::NonZero, sync::Arc, thread::JoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use sluicegate_model::{
     config::ModelConfig,
+    kv_pages::KvType,
     placed::Placed,
     shard::{Shard, SharedTable},
     weights::Weights,
@@ -33,6 +34,8 @@ pub struct PipelineConfig {
     pub sampler: Sampler,
     /// Threads that each stage computes with; one means inline in the stage's own.
     pub threads_per_stage: NonZero<usize>,
+    /// In what stages keep keys and values.
+    pub kv_type: KvType,
     /// Messages that fit between two stages; at least the microbatches in flight and their reorders.
     pub channel_capacity: usize,
     /// Called in a stage's thread before it computes, so that tests can let it fail or wait.

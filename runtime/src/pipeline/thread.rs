@@ -10,6 +10,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender};
 use sluicegate_model::{
     config::ModelConfig,
+    kv_pages::KvType,
     shard::{Home, Shard, SharedTable},
     threads::Threads,
     weights::Weights,
@@ -30,6 +31,7 @@ pub(super) struct Loader {
     planned: PlannedStage,
     device: Option<candle_core::Device>,
     num_threads: NonZero<usize>,
+    kv_type: KvType,
     pages_per_group: Vec<usize>,
     table: Option<SharedTable>,
     /// From the pipeline's life before, where the stage did not fail.
@@ -51,6 +53,7 @@ impl Loader {
             planned: planned.clone(),
             device: config.devices.get(planned.device),
             num_threads: config.threads_per_stage,
+            kv_type: config.kv_type,
             pages_per_group: config.plan.pages_per_group.clone(),
             kept,
         }
@@ -65,6 +68,7 @@ impl Loader {
             id: self.planned.device,
             device: self.device.unwrap_or(candle_core::Device::Cpu),
             threads: Threads::new(self.num_threads),
+            kv_type: self.kv_type,
             table: self.table,
         };
         let units = self.planned.units;

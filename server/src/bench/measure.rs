@@ -155,7 +155,7 @@ fn measure(
     };
     // Numbers that no process measures.
     let (warm_up, prompts) = (prompts(first + 1_000_000)?, prompts(first)?);
-    let mut builder = Engine::builder(model, task.plan);
+    let mut builder = Engine::builder(model, task.plan).kv_type(args.model.kv_type);
     if let Some(num_threads) = task.threads_per_stage {
         builder = builder.threads_per_stage(num_threads);
     }

@@ -6,7 +6,7 @@ use candle_core::{Device, quantized::GgmlDType};
 use sluicegate_model::{
     config::Architecture,
     error::{ForwardError, LoadError},
-    kv_pages::page_bytes,
+    kv_pages::{KvType, page_bytes},
     placed::{DeviceId, Placed},
     shard::{Shard, ShardBytes, ShardOutput},
     step::{Ancestors, Hidden, TailCopies},
@@ -113,7 +113,7 @@ fn a_shard_holds_its_own_units_and_counts_their_bytes() {
     check(bytes(0, 9), embedding + 7 * layer + hidden * 4, 5 * 5 + 2 * 3);
     let range = LayerRange { start: 1, end: 4 };
     let want = [Bytes(page as u64), Bytes(2 * page as u64)];
-    assert_eq!(page_bytes(&config, range), want);
+    assert_eq!(page_bytes(&config, range, KvType::F32), want);
 }
 
 #[test]

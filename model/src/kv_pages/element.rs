@@ -1,0 +1,177 @@
+//! The numbers of a cache: their type, and how they are read and written in CPU memory.
+
+use std::{fmt, ops::Range, str::FromStr};
+
+use candle_core::{CpuStorage, DType, Layout, Result, bail};
+use half::{bf16, f16, slice::HalfFloatSliceExt};
+use serde::{Deserialize, Serialize};
+
+/// In what keys and values are kept. Attention computes in f32 from either.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KvType {
+    /// As they were computed.
+    #[default]
+    F32,
+    /// Half of the memory; 11 bits of each number, which must lie within 65,504.
+    F16,
+    /// Half of the memory; 8 bits of each number, with the range of f32.
+    Bf16,
+}
+
+impl KvType {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Bf16];
+
+    /// Bytes of one number.
+    pub const fn num_bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+        }
+    }
+
+    pub(crate) fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::F16 => DType::F16,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+}
+
+impl fmt::Display for KvType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.dtype().as_str())
+    }
+}
+
+impl FromStr for KvType {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|kind| kind.dtype().as_str() == text);
+        found.ok_or("wanted f32, f16 or bf16")
+    }
+}
+
+/// A contiguous tensor of keys or values, in CPU memory.
+pub(crate) enum Numbers<'a> {
+    F32(&'a [f32]),
+    F16(&'a [f16]),
+    Bf16(&'a [bf16]),
+}
+
+impl<'a> Numbers<'a> {
+    pub(crate) fn new(storage: &'a CpuStorage, layout: &Layout) -> Result<Self> {
+        let Some((start, end)) = layout.contiguous_offsets() else {
+            bail!("pages are not contiguous: strides {:?}", layout.stride());
+        };
+        match storage {
+            CpuStorage::F32(values) => Ok(Self::F32(&values[start..end])),
+            CpuStorage::F16(values) => Ok(Self::F16(&values[start..end])),
+            CpuStorage::BF16(values) => Ok(Self::Bf16(&values[start..end])),
+            other => bail!("pages are f32, f16 or bf16, not {other:?}"),
+        }
+    }
+
+    /// Numbers that [`Numbers::read`] needs room for, to read so many.
+    pub(crate) fn room(&self, num: usize) -> usize {
+        match self {
+            Self::F32(_) => 0,
+            Self::F16(_) | Self::Bf16(_) => num,
+        }
+    }
+
+    /// A part of them as f32: where they lie, or in `room`, which is as long.
+    #[inline]
+    pub(crate) fn read<'b>(&self, part: Range<usize>, room: &'b mut [f32]) -> &'b [f32]
+    where
+        'a: 'b,
+    {
+        match self {
+            Self::F32(values) => return &values[part],
+            Self::F16(values) => values[part].convert_to_f32_slice(room),
+            Self::Bf16(values) => {
+                // The upper half of an f32: a shift, which becomes vector code.
+                for (room, value) in room.iter_mut().zip(&values[part]) {
+                    *room = f32::from_bits(u32::from(value.to_bits()) << 16);
+                }
+            }
+        }
+        room
+    }
+}
+
+/// The same, to write to.
+pub(crate) enum NumbersMut<'a> {
+    F32(&'a mut [f32]),
+    F16(&'a mut [f16]),
+    Bf16(&'a mut [bf16]),
+}
+
+impl<'a> NumbersMut<'a> {
+    pub(crate) fn new(storage: &'a mut CpuStorage, layout: &Layout) -> Result<Self> {
+        let Some((start, end)) = layout.contiguous_offsets() else {
+            bail!("pages are not contiguous: strides {:?}", layout.stride());
+        };
+        match storage {
+            CpuStorage::F32(values) => Ok(Self::F32(&mut values[start..end])),
+            CpuStorage::F16(values) => Ok(Self::F16(&mut values[start..end])),
+            CpuStorage::BF16(values) => Ok(Self::Bf16(&mut values[start..end])),
+            other => bail!("pages are f32, f16 or bf16, not {other:?}"),
+        }
+    }
+
+    /// Writes `new` from index `start` on, rounded to the nearest.
+    #[inline]
+    pub(crate) fn write(&mut self, start: usize, new: &[f32]) {
+        let part = start..start + new.len();
+        match self {
+            Self::F32(values) => values[part].copy_from_slice(new),
+            Self::F16(values) => values[part].convert_from_f32_slice(new),
+            Self::Bf16(values) => values[part].convert_from_f32_slice(new),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Shape;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_rounded() {
+        let new: Vec<f32> = (0..19_u8).map(|it| 0.1 + f32::from(it) * 1.37).collect();
+        let layout = Layout::contiguous(Shape::from(40));
+        for kind in KvType::ALL {
+            let mut storage = match kind {
+                KvType::F32 => CpuStorage::F32(vec![0.0; 40]),
+                KvType::F16 => CpuStorage::F16(vec![f16::ZERO; 40]),
+                KvType::Bf16 => CpuStorage::BF16(vec![bf16::ZERO; 40]),
+            };
+            NumbersMut::new(&mut storage, &layout).unwrap().write(13, &new);
+            let numbers = Numbers::new(&storage, &layout).unwrap();
+            let mut room = vec![7.0; numbers.room(21)];
+            let read = numbers.read(12..33, &mut room);
+            assert_eq!((read[0], read[20]), (0.0, 0.0), "{kind}: only its own part is written");
+            let rounded = |value: f32| match kind {
+                KvType::F32 => value,
+                KvType::F16 => f16::from_f32(value).to_f32(),
+                KvType::Bf16 => bf16::from_f32(value).to_f32(),
+            };
+            let want: Vec<f32> = new.iter().copied().map(rounded).collect();
+            assert_eq!(&read[1..20], want, "{kind}");
+        }
+    }
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for kind in KvType::ALL {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+            assert_eq!(kind.num_bytes(), kind.dtype().size_in_bytes());
+        }
+        assert_eq!("int8".parse::<KvType>(), Err("wanted f32, f16 or bf16"));
+    }
+}
