@@ -2,15 +2,23 @@
 
 use serde_json::json;
 use sluicegate_constraint::Spec;
-use sluicegate_model::{config::Architecture, open::Model, placed::DeviceId};
+use sluicegate_model::{
+    config::Architecture,
+    kv_pages::{KvType, page_bytes},
+    open::Model,
+    placed::DeviceId,
+    step::PAGE_TOKENS,
+    units::LayerRange,
+};
 use sluicegate_runtime::{
     Engine, Event, Prompt, Request,
     device::LedgerEntry,
     placement::{Plan, Traffic, TransferKind},
+    sampler::Method,
     stream::{FinishReason, Usage},
 };
 use sluicegate_tests::{
-    engines::{auto_plan, small_schema, smollm2, start},
+    engines::{auto_plan, complete, even_plan, small_schema, smollm2, start, with_pages},
     tiny::{StoredType, TinyModel},
 };
 
@@ -138,4 +146,34 @@ fn a_run_moves_exactly_what_the_plan_foresees() {
 #[test]
 fn a_run_of_smollm2_moves_exactly_what_the_plan_foresees() {
     check(&smollm2(), Prompt::Text("Once upon a time".to_owned()), 3, true);
+}
+
+/// What other systems do for beams: gather the whole cache anew, a read and a write of each number.
+/// Here ancestors cross, and a row copies the last page that it shares.
+#[test]
+fn beams_of_a_long_text_move_a_fiftieth_of_an_index_select() {
+    const HISTORY: usize = 2_000;
+    const WIDTH: usize = 4;
+    const STEPS: usize = 40;
+    let model = TinyModel::new(Architecture::Llama).with("max_position_embeddings", 4_096);
+    let files = model.directory(StoredType::F32);
+    let model = Model::open(&files.files).unwrap();
+    let plan = with_pages(&even_plan(&model, 2), WIDTH * 130);
+    let engine = start(&model, &plan);
+    let prompt = Prompt::Tokens((0..HISTORY as u32).map(|i| (5 * i + 1) % 256).collect());
+    let request = Request { max_tokens: STEPS, ignore_eos: true, ..Request::new(prompt) };
+    let request = Request { method: Method::Beam { width: WIDTH }, ..request };
+    complete(&engine, &request);
+    let entries = engine.ledger().entries();
+    let ancestors = entries.iter().filter(|entry| entry.kind == TransferKind::Ancestors);
+    let crossed: u64 = ancestors.map(|entry| entry.bytes).sum();
+    let copied_pages = engine.metrics().scheduler.copied_pages;
+    assert!(crossed > 0 && copied_pages > 0);
+    let layers = LayerRange { start: 0, end: model.config.num_layers };
+    let page = page_bytes(&model.config, layers, KvType::F32)[0].0;
+    let moved = crossed + 2 * copied_pages * page;
+    let per_step = 2 * (WIDTH * HISTORY / PAGE_TOKENS) as u64 * page;
+    let index_select = STEPS as u64 * per_step;
+    println!("{crossed} B crossed, {copied_pages} pages copied; {moved} of {index_select} B");
+    assert!(50 * moved <= index_select, "{moved} of {index_select}");
 }
