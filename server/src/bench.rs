@@ -18,6 +18,7 @@ use std::io::{self, Write};
 use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sluicegate_constraint::Spec;
+use sluicegate_runtime::timeline::Timeline;
 
 use self::{
     measure::Measured,
@@ -51,6 +52,9 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
     // The turns shall have the memory and the processor to themselves.
     drop(model);
     let measured = take_turns(&points, args.workload.runs.get())?;
+    if let (Some(file), Some(timeline)) = (&args.timeline, last_timeline(&measured)) {
+        file.write(timeline)?;
+    }
     let points = points.iter().zip(&measured);
     let points = points.map(|((requests, sides), runs)| Point::new(*requests, sides, runs));
     let report = Report::new(name, &args.workload, points.collect());
@@ -62,6 +66,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
         table::print(&report, &mut stdout)?;
     }
     Ok(stdout.flush()?)
+}
+
+/// Of the placement that was asked for, with the most requests.
+fn last_timeline(measured: &[Vec<Vec<Measured>>]) -> Option<&Timeline> {
+    measured.last()?.first()?.last()?.timelines.first()
 }
 
 /// A constraint that no side would have is a mistake.

@@ -21,7 +21,7 @@ pub(crate) use schema::{SchemaCheckArgs, SchemaCommand};
 pub(crate) use simulate::SimulateArgs;
 pub(crate) use switches::{PromptForm, Streaming};
 
-use crate::{layers::StageLayers, memory::MemoryCaps};
+use crate::{layers::StageLayers, memory::MemoryCaps, timeline::TimelineFile};
 
 /// Runs one language model across several devices and lets through only output that a schema allows
 #[derive(Debug, Parser)]
@@ -223,6 +223,9 @@ pub(crate) struct OutputArgs {
     /// Print what crossed between the devices, as a table on stderr
     #[arg(long)]
     pub(crate) ledger: bool,
+    /// Write what every stage did when: .svg for people, .json as a trace for tools
+    #[arg(long, value_name = "FILE.svg|FILE.json")]
+    pub(crate) timeline: Option<TimelineFile>,
 }
 
 fn count(text: &str) -> Result<NonZero<usize>, &'static str> {
@@ -297,11 +300,11 @@ mod tests {
             "2",
             "--max-memory",
             "cpu:0=300MiB",
+            "--kv-type",
+            "f16",
             "--layers",
             "cpu:0=0..1",
             "--schema",
-            "--kv-type",
-            "f16",
             "{}",
             "--max-tokens",
             "9",

@@ -34,8 +34,11 @@ pub(crate) fn run(args: &GenerateArgs, started: Instant) -> Result<(), CliError>
     let request = request::build(args, &model, &prompts, constraint.clone())?;
     let plan = place::plan(&args.model, &model, &request)?;
     tracing::info!("{} placed:\n{plan}", model.name);
-    let engine = Engine::builder(model, plan).kv_type(args.model.kv_type);
-    let engine = engine.build().map_err(CliError::failed)?;
+    let mut builder = Engine::builder(model, plan).kv_type(args.model.kv_type);
+    if args.output.timeline.is_some() {
+        builder = builder.record_timeline();
+    }
+    let engine = builder.build().map_err(CliError::failed)?;
     let load = started.elapsed();
     let generation = engine.submit(request).map_err(|error| match error {
         SubmitError::Spec(error) => CliError::usage_at(&args.constraint.place(), error),
@@ -54,6 +57,9 @@ pub(crate) fn run(args: &GenerateArgs, started: Instant) -> Result<(), CliError>
             masks: engine.ledger().masks(),
         };
         print::json(&Report::new(run), &mut io::stdout().lock())?;
+    }
+    if let Some(file) = &args.output.timeline {
+        file.write(&engine.timeline())?;
     }
     if args.output.ledger {
         // Nothing is lost for a caller whose stderr is gone.

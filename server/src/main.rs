@@ -25,6 +25,8 @@ mod saved;
 mod schema;
 mod simulate;
 mod speed;
+mod stages;
+mod timeline;
 mod vocabulary;
 
 use std::{process::ExitCode, time::Instant};

@@ -1,7 +1,6 @@
 //! `sluicegate simulate`: a workload, served by the production scheduler in predicted time.
 
 mod report;
-mod timeline;
 mod workload;
 
 use std::io::{self, Write};
@@ -25,7 +24,6 @@ use crate::{
 /// [`CliError::Usage`] for whatever the arguments should say differently; a model that does not fit
 /// is a failure.
 pub(crate) fn run(args: &SimulateArgs) -> Result<(), CliError> {
-    let form = args.output.timeline.as_deref().map(timeline::Form::of).transpose()?;
     let task = Task::of(&args.task, &args.policy)?;
     let requests = workload::read(&args.workload, task.profile.max_positions)?;
     let solution = task.solve()?;
@@ -44,8 +42,8 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<(), CliError> {
     let run = simulate(&setup, &requests).context("the simulation broke a promise");
     let run = run.map_err(CliError::Failed)?;
     let usage = Usage::of(&run.timeline, Window::Steady);
-    if let (Some(path), Some(form)) = (&args.output.timeline, form) {
-        form.write(path, &run.timeline, usage.as_ref())?;
+    if let Some(file) = &args.output.timeline {
+        file.write(&run.timeline)?;
     }
     let report = report::Report::new(&task, &solution.plan, &run, usage.as_ref());
     let mut stdout = io::stdout().lock();

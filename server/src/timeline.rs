@@ -1,58 +1,68 @@
 //! `--timeline FILE`: for people or for tools, by the file's ending.
 
-use std::{fs, path::Path};
+use std::{fs, ops::Range, path::PathBuf, str::FromStr};
 
-use anyhow::{Context, anyhow};
-use sluicegate_runtime::timeline::{ChromeTrace, Timeline, Usage, svg};
+use anyhow::Context;
+use sluicegate_runtime::timeline::{ChromeTrace, Timeline, Usage, Window, svg};
 
 use crate::error::CliError;
 
 /// Microbatches that a drawing has room for.
 const MAX_DRAWN: usize = 60;
 
-/// How a timeline is written.
+/// Where a timeline goes, and how it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TimelineFile {
+    path: PathBuf,
+    form: Form,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+enum Form {
     Svg,
     Chrome,
 }
 
-impl Form {
-    /// The form that a file's name asks for.
-    pub(super) fn of(path: &Path) -> Result<Self, CliError> {
-        let ending = path.extension().map(std::ffi::OsStr::to_ascii_lowercase);
-        match ending.as_ref().and_then(|it| it.to_str()) {
-            Some("svg") => Ok(Self::Svg),
-            Some("json") => Ok(Self::Chrome),
-            _ => {
-                let error = anyhow!("{}: wanted a name in .svg or .json", path.display());
-                Err(CliError::usage_at("--timeline", error))
-            }
-        }
-    }
+impl FromStr for TimelineFile {
+    type Err = &'static str;
 
-    pub(super) fn write(
-        self,
-        path: &Path,
-        timeline: &Timeline,
-        usage: Option<&Usage>,
-    ) -> Result<(), CliError> {
-        let text = match self {
-            Self::Svg => svg(timeline, drawn(timeline, usage)),
-            Self::Chrome => serde_json::to_string(&ChromeTrace::from(timeline))
+    /// The form is the one that the file's name asks for.
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let path = PathBuf::from(name);
+        let ending = path.extension().map(std::ffi::OsStr::to_ascii_lowercase);
+        let form = match ending.as_ref().and_then(|it| it.to_str()) {
+            Some("svg") => Form::Svg,
+            Some("json") => Form::Chrome,
+            _ => return Err("wanted a name in .svg or .json"),
+        };
+        Ok(Self { path, form })
+    }
+}
+
+impl TimelineFile {
+    /// Writes the whole run for tools, and for people as much of it as can be seen.
+    ///
+    /// # Errors
+    /// [`CliError::Failed`] where the file cannot be written.
+    pub(crate) fn write(&self, timeline: &Timeline) -> Result<(), CliError> {
+        let text = match self.form {
+            Form::Svg => svg(timeline, drawn(timeline)),
+            Form::Chrome => serde_json::to_string(&ChromeTrace::from(timeline))
                 .context("--timeline")
                 .map_err(CliError::Failed)?,
         };
-        fs::write(path, text)
-            .with_context(|| format!("--timeline: cannot write {}", path.display()))
+        fs::write(&self.path, text)
+            .with_context(|| format!("--timeline: cannot write {}", self.path.display()))
             .map_err(CliError::Failed)
     }
 }
 
 /// The whole run if it is short, else its steady part as far as there is room.
-fn drawn(timeline: &Timeline, usage: Option<&Usage>) -> std::ops::Range<f64> {
-    let whole = 0.0..timeline.end_s();
-    let Some(usage) = usage.filter(|_| timeline.microbatches.len() > MAX_DRAWN) else {
+fn drawn(timeline: &Timeline) -> Range<f64> {
+    let starts = timeline.spans.iter().map(|span| span.start_s);
+    let whole = starts.fold(timeline.end_s(), f64::min)..timeline.end_s();
+    let is_long = timeline.microbatches.len() > MAX_DRAWN;
+    let Some(usage) = is_long.then(|| Usage::of(timeline, Window::Steady)).flatten() else {
         return whole;
     };
     let mut ends: Vec<f64> = timeline.spans.iter().map(|span| span.end_s).collect();
@@ -69,9 +79,9 @@ mod tests {
 
     #[test]
     fn the_ending_says_the_form() {
-        let form = |name: &str| Form::of(Path::new(name)).map_err(|error| format!("{error:?}"));
+        let form = |name: &str| name.parse().map(|file: TimelineFile| file.form);
         assert_eq!(form("a/out.svg"), Ok(Form::Svg));
         assert_eq!(form("out.JSON"), Ok(Form::Chrome));
-        assert!(form("out").unwrap_err().contains("wanted a name in .svg or .json"));
+        assert_eq!(form("out"), Err("wanted a name in .svg or .json"));
     }
 }

@@ -63,8 +63,14 @@ fn json_has_every_figure_and_comes_again() {
     let stages = json["stages"].as_array().unwrap();
     assert_eq!(stages.len(), 2);
     for stage in stages {
-        let fields =
-            ["computing", "receiving", "lent", "awaiting_masks", "awaiting_input", "awaiting_host"];
+        let fields = [
+            "computing",
+            "transferring",
+            "lent",
+            "awaiting_masks",
+            "awaiting_input",
+            "awaiting_host",
+        ];
         let sum: f64 = fields.iter().map(|field| stage[field].as_f64().unwrap()).sum();
         assert!((sum - 1.0).abs() < 1e-6, "{stage}");
     }

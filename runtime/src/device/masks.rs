@@ -8,6 +8,7 @@ use sluicegate_model::placed::Named;
 
 use super::payload::{Payload, PayloadSize};
 use crate::{
+    pipeline::Interval,
     placement::TransferKind,
     sampler::{MaskBits, MaskRow},
     scheduler::MicrobatchId,
@@ -21,6 +22,8 @@ pub struct Masks {
     pub rows: Vec<Option<MaskRow>>,
     /// Words of a mask that is not coded.
     pub num_words: usize,
+    /// When each worker that had a part in them worked.
+    pub filled: Vec<Interval>,
 }
 
 /// A byte that says so, and a row.
@@ -48,7 +51,7 @@ impl Masks {
                 row.bits = MaskBits::SameAs(first);
             }
         }
-        Self { microbatch, rows, num_words }
+        Self { microbatch, rows, num_words, filled: Vec::new() }
     }
 }
 

@@ -1,13 +1,14 @@
 //! What comes back from the last stage: tokens with scores and parents.
 
-use std::time::Duration;
-
 use candle_core::Device;
 use sluicegate_model::placed::Named;
 
 use super::payload::{Payload, PayloadSize};
 use crate::{
-    pipeline::StageTimes, placement::TransferKind, sampler::GroupChoices, scheduler::MicrobatchId,
+    pipeline::{MaskTimes, StageTimes},
+    placement::TransferKind,
+    sampler::GroupChoices,
+    scheduler::MicrobatchId,
 };
 
 /// The outcome of one microbatch; without groups if it only filled the cache.
@@ -15,10 +16,9 @@ use crate::{
 pub struct Sampled {
     pub microbatch: MicrobatchId,
     pub groups: Vec<GroupChoices>,
-    /// When each stage computed it; the last one's time includes masks and sampling.
+    /// When each stage worked on it.
     pub times: Vec<StageTimes>,
-    /// How long the last stage, its logits ready, waited for masks.
-    pub mask_exposed: Duration,
+    pub mask_times: MaskTimes,
     /// Bytes of logits that the sampler read out of another memory than its own.
     pub logit_bytes: usize,
 }

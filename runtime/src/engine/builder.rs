@@ -22,6 +22,7 @@ use super::{
     handle::Engine,
     limits::{EngineLimits, Restarts},
     metrics::Tally,
+    recorder::Recorder,
 };
 use crate::{
     device::{Devices, Ledger, Links},
@@ -39,11 +40,12 @@ pub struct EngineBuilder {
     plan: Plan,
     transfers: Option<Vec<Transfer>>,
     threads_per_stage: Option<NonZero<usize>>,
-    masker: MaskerConfig,
     kv_type: KvType,
+    masker: MaskerConfig,
     constraint_cache: CacheLimits,
     limits: EngineLimits,
     shares_prefixes: bool,
+    records_timeline: bool,
     before_forward: Option<BeforeForward>,
 }
 
@@ -54,11 +56,12 @@ impl EngineBuilder {
             plan,
             transfers: None,
             threads_per_stage: None,
+            kv_type: KvType::default(),
             masker: MaskerConfig::default(),
             constraint_cache: CacheLimits::default(),
-            kv_type: KvType::default(),
             limits: EngineLimits::default(),
             shares_prefixes: true,
+            records_timeline: false,
             before_forward: None,
         }
     }
@@ -78,9 +81,6 @@ impl EngineBuilder {
         self
     }
 
-    /// Threads that compute masks. Without this there are two, or one on a single processor.
-    #[must_use]
-    pub fn mask_workers(mut self, num_workers: NonZero<usize>) -> Self {
     /// In what keys and values are kept; f32 without this. The plan must have been made for it, with
     /// its bytes as [`ElementBytes::kv`].
     #[must_use]
@@ -89,6 +89,9 @@ impl EngineBuilder {
         self
     }
 
+    /// Threads that compute masks. Without this there are two, or one on a single processor.
+    #[must_use]
+    pub fn mask_workers(mut self, num_workers: NonZero<usize>) -> Self {
         self.masker.num_workers = num_workers;
         self
     }
@@ -122,6 +125,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Writes down what every stage did when, for [`Engine::timeline`].
+    #[must_use]
+    pub fn record_timeline(mut self) -> Self {
+        self.records_timeline = true;
+        self
+    }
+
     /// Calls this in a stage's thread before it computes a microbatch, so that tests can let a stage
     /// panic or wait.
     #[must_use]
@@ -140,6 +150,7 @@ impl EngineBuilder {
         if wanted != found {
             return Err(BuildError::WrongPlan { wanted, found });
         }
+        check_pages(&plan, &model.config, self.kv_type)?;
         let vocab = Arc::new(vocabulary::of(&model.tokenizer, model.config.vocab)?);
         let constraints = Cache::new(Compiler::new(Arc::clone(&vocab))?, self.constraint_cache);
         let devices = Devices::open(plan.stages.iter().map(|stage| stage.device))?;
@@ -150,7 +161,6 @@ impl EngineBuilder {
         let profile = ModelProfile::new(&model.config, |_| None, ElementBytes::default());
         let scheduler = SchedulerConfig {
             shares_prefixes: self.shares_prefixes,
-        check_pages(&plan, &model.config, self.kv_type)?;
             ..SchedulerConfig::new(&plan, &profile)
         };
         let max_depth = max_depth(&plan);
@@ -162,6 +172,7 @@ impl EngineBuilder {
             links: Arc::clone(&links),
             sampler: Sampler::new(vocab.allow_all().into()),
             threads_per_stage: threads_per_stage.unwrap_or_else(|| default_threads(&plan)),
+            kv_type: self.kv_type,
             channel_capacity: channel_capacity(max_depth, &scheduler),
             before_forward: self.before_forward,
         })?;
@@ -172,7 +183,6 @@ impl EngineBuilder {
             events: pipeline.event_sender(),
             num_words: vocab.num_words(),
         };
-            kv_type: self.kv_type,
         let core = Core {
             masker: Masker::start(outlet, masker)?,
             pipeline,
@@ -183,6 +193,7 @@ impl EngineBuilder {
             limits: self.limits,
             restarts: Restarts::default(),
             tally: Tally::default(),
+            recorder: self.records_timeline.then(|| Recorder::new(&plan)),
             board: Arc::default(),
             requests: BTreeMap::new(),
             groups: HashMap::new(),
@@ -200,17 +211,6 @@ impl std::fmt::Debug for EngineBuilder {
     }
 }
 
-/// Microbatches in flight at most: enough to fill the pipeline twice.
-fn max_depth(plan: &Plan) -> usize {
-    plan.microbatches.max(2 * plan.stages.len() + 2)
-}
-
-/// Room for every turn in flight: a microbatch, and a reorder for each group in it. A group adds a
-/// token at least, so the engine never waits for a stage.
-fn channel_capacity(max_depth: usize, scheduler: &SchedulerConfig) -> usize {
-    max_depth * (1 + scheduler.token_budget)
-}
-
 /// No stage may take more memory for its pages than was planned.
 fn check_pages(plan: &Plan, config: &ModelConfig, kv_type: KvType) -> Result<(), BuildError> {
     for (stage, planned) in plan.stages() {
@@ -223,6 +223,17 @@ fn check_pages(plan: &Plan, config: &ModelConfig, kv_type: KvType) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// Microbatches in flight at most: enough to fill the pipeline twice.
+fn max_depth(plan: &Plan) -> usize {
+    plan.microbatches.max(2 * plan.stages.len() + 2)
+}
+
+/// Room for every turn in flight: a microbatch, and a reorder for each group in it. A group adds a
+/// token at least, so the engine never waits for a stage.
+fn channel_capacity(max_depth: usize, scheduler: &SchedulerConfig) -> usize {
+    max_depth * (1 + scheduler.token_budget)
 }
 
 fn default_threads(plan: &Plan) -> NonZero<usize> {

@@ -22,6 +22,7 @@ use super::{
     limits::{EngineLimits, Restarts},
     metrics::{Metrics, Tally},
     outputs::RunningRequest,
+    recorder::Recorder,
 };
 use crate::{
     device::Links,
@@ -30,6 +31,7 @@ use crate::{
     request::RequestId,
     scheduler::{Depth, GroupId, MicrobatchId, Scheduler},
     stream::Event,
+    timeline::Timeline,
 };
 
 /// Why the engine stopped, for those who ask later.
@@ -59,6 +61,8 @@ pub(super) struct Core {
     pub(super) limits: EngineLimits,
     pub(super) restarts: Restarts,
     pub(super) tally: Tally,
+    /// None unless it is wanted.
+    pub(super) recorder: Option<Recorder>,
     pub(super) board: Arc<Board>,
     pub(super) requests: BTreeMap<RequestId, RunningRequest>,
     pub(super) groups: HashMap<GroupId, RunningGroup>,
@@ -99,9 +103,7 @@ impl Core {
     fn serve(&mut self, commands: &Receiver<Command>) -> Result<(), EngineFailure> {
         let events = self.pipeline.events().clone();
         loop {
-            while let Some((turn, span)) = self.next_turn() {
-                self.send(turn, span)?;
-            }
+            while self.take_turn()? {}
             if self.closing.is_some() && self.requests.is_empty() {
                 return Ok(());
             }
@@ -111,6 +113,7 @@ impl Core {
                     Ok(Command::Submit { request, admitted, events }) => self.submit(request, *admitted, events),
                     Ok(Command::Cancel(request)) => self.cancel(request),
                     Ok(Command::Metrics(reply)) => drop(reply.send(self.metrics())),
+                    Ok(Command::Timeline(reply)) => drop(reply.send(self.timeline())),
                     Ok(Command::Shutdown { deadline }) => self.closing = Some(deadline),
                     Err(_) => return Ok(()),
                 },
@@ -197,6 +200,10 @@ impl Core {
         self.mask_failures.remove(&group_id);
         self.scheduler.remove(group_id);
         self.masker.close(group_id);
+    }
+
+    fn timeline(&mut self) -> Timeline {
+        self.recorder.as_mut().map(Recorder::take).unwrap_or_default()
     }
 
     /// When something has to be done that no event tells of.

@@ -28,6 +28,7 @@ use crate::{
     request::{Request, RequestId},
     scheduler::SchedulerConfig,
     stream::Generation,
+    timeline::Timeline,
 };
 
 /// What stands for any longer time that may be asked for.
@@ -137,6 +138,15 @@ impl Engine {
             let last = &self.shared.board.last_metrics;
             last.lock().unwrap_or_else(PoisonError::into_inner).clone()
         })
+    }
+
+    /// What every stage did when, for the microbatches that came back since this was asked last: the
+    /// latest 65,536 of them. Empty without [`EngineBuilder::record_timeline`], and once the engine
+    /// has ended.
+    pub fn timeline(&self) -> Timeline {
+        let (reply, answer) = bounded(1);
+        let asked = self.shared.commands.send(Command::Timeline(reply));
+        asked.ok().and_then(|()| answer.recv().ok()).unwrap_or_default()
     }
 
     pub fn plan(&self) -> &Plan {

@@ -14,6 +14,7 @@ mod handle;
 mod limits;
 mod metrics;
 mod outputs;
+mod recorder;
 mod recovery;
 mod results;
 mod rows;
@@ -33,7 +34,7 @@ use std::time::Instant;
 use crossbeam_channel::Sender;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::{request::RequestId, stream::Event};
+use crate::{request::RequestId, stream::Event, timeline::Timeline};
 
 /// What the engine's thread is asked to do.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Cancel(RequestId),
     /// Says how things stand.
     Metrics(Sender<Metrics>),
+    /// Hands out what was recorded.
+    Timeline(Sender<Timeline>),
     /// Takes no more requests, and ends the thread when none is left; those that still run then, fail.
     Shutdown {
         deadline: Instant,

@@ -47,6 +47,9 @@ impl Core {
         }
         self.scheduler.restart();
         self.sent.clear();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.lose();
+        }
         for event in self.pipeline.restart()? {
             self.take(event)?;
         }

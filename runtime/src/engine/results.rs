@@ -1,6 +1,9 @@
 //! Tokens on their way back: matchers advance, text grows, outputs end.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use sluicegate_model::placed::{DeviceId, Placed, Site};
 
@@ -12,7 +15,7 @@ use super::{
 };
 use crate::{
     device::Sampled,
-    pipeline::{PipelineEvent, StageTimes},
+    pipeline::{Interval, PipelineEvent, StageTimes},
     request::RequestId,
     sampler::{Choice, GroupChoices, MaskError, RowError},
     scheduler::{GroupId, MicrobatchId},
@@ -22,10 +25,12 @@ impl Core {
     pub(super) fn sampled(&mut self, sampled: Placed<Sampled>) -> Result<(), EngineFailure> {
         let site =
             Site { operation: "advance", unit: None, with: "sequences", device: DeviceId::Host };
-        let Sampled { microbatch, groups, times, mask_exposed, .. } = sampled.take(&site)?;
+        let began = Instant::now();
+        let Sampled { microbatch, groups, times, mask_times, .. } = sampled.take(&site)?;
         self.scheduler.retire(microbatch);
+        let mask_exposed = mask_times.exposed();
         self.measure(microbatch, &times, mask_exposed);
-        if groups.iter().any(|group| self.masker.has(group.group)) {
+        if mask_times.awaited.is_some() {
             self.tally.add_mask_exposed(mask_exposed);
         }
         let request_of = |group: &GroupChoices| Some(self.groups.get(&group.group)?.request);
@@ -47,6 +52,9 @@ impl Core {
             if let Err(error) = advanced {
                 self.fail(request, error);
             }
+        }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.came_back(microbatch, &times, &mask_times, Interval::since(began));
         }
         Ok(())
     }

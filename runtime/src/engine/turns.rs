@@ -7,7 +7,7 @@ use tracing::{Span, field, trace_span};
 use super::{core::Core, error::EngineFailure};
 use crate::{
     device::{Order, order},
-    pipeline::{Microbatch, StageMessage},
+    pipeline::{Interval, Microbatch, StageMessage},
     placement::{Endpoint, StageId},
     request::RequestId,
     sampler::{GroupSampling, MaskRule, Stamp},
@@ -15,8 +15,21 @@ use crate::{
 };
 
 impl Core {
+    /// Sends the scheduler's next turn; false if there is none.
+    pub(super) fn take_turn(&mut self) -> Result<bool, EngineFailure> {
+        let began = Instant::now();
+        let Some((turn, span)) = self.next_turn() else { return Ok(false) };
+        let note = turn.microbatch.note();
+        if self.send(turn, span)?
+            && let Some(recorder) = &mut self.recorder
+        {
+            recorder.sent(note, Interval::since(began));
+        }
+        Ok(true)
+    }
+
     /// The scheduler's next turn, and its span, which goes with the microbatch.
-    pub(super) fn next_turn(&mut self) -> Option<(Turn, Span)> {
+    fn next_turn(&mut self) -> Option<(Turn, Span)> {
         let span = trace_span!("scheduler.step", microbatch = field::Empty, tokens = field::Empty);
         let turn = span.in_scope(|| self.scheduler.next_turn())?;
         if !span.is_disabled() {
@@ -36,8 +49,9 @@ impl Core {
         }
     }
 
-    /// Sends a turn: first the masks are begun, then the orders go their way.
-    pub(super) fn send(&mut self, turn: Turn, span: Span) -> Result<(), EngineFailure> {
+    /// Sends a turn: first the masks are begun, then the orders go their way. False if a stage was
+    /// gone and all stages began anew: what was to be sent is then ordered again.
+    fn send(&mut self, turn: Turn, span: Span) -> Result<bool, EngineFailure> {
         let _entered = span.clone().entered();
         let id = turn.microbatch.id;
         self.take_note(&turn.microbatch);
@@ -58,7 +72,7 @@ impl Core {
             let ancestors = order::ancestors_on_host(ancestors).map_err(EngineFailure::Order)?;
             let ancestors = self.links.carry(&ancestors, Endpoint::Host, first)?;
             if !self.send_message(StageMessage::Ancestors(ancestors))? {
-                return Ok(());
+                return Ok(false);
             }
         }
         let order = Order::on_host(turn.microbatch, sampling).map_err(EngineFailure::Order)?;
@@ -66,8 +80,7 @@ impl Core {
         let incarnation = self.pipeline.incarnation();
         let microbatch =
             Microbatch { id, incarnation, order, hidden: None, span, times: Vec::new() };
-        self.send_message(StageMessage::Microbatch(microbatch))?;
-        Ok(())
+        self.send_message(StageMessage::Microbatch(microbatch))
     }
 
     /// Takes note of what has begun, and of what is measured.
@@ -87,7 +100,7 @@ impl Core {
         }
     }
 
-    /// False if a stage is gone and the stages began anew: what was to be sent is then ordered again.
+    /// False if the first stage was gone and all stages began anew.
     fn send_message(&mut self, message: StageMessage) -> Result<bool, EngineFailure> {
         if self.pipeline.send(message) {
             return Ok(true);

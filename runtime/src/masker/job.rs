@@ -7,7 +7,7 @@ use sluicegate_model::placed::{DeviceId, Placed};
 use super::{MaskerFailure, MaskerOutlet};
 use crate::{
     device::Masks,
-    pipeline::PipelineEvent,
+    pipeline::{Interval, PipelineEvent},
     placement::Endpoint,
     sampler::{MaskRow, Stamp},
     scheduler::MicrobatchId,
@@ -25,7 +25,13 @@ pub(super) struct Part {
 pub(super) struct Job {
     outlet: Arc<MaskerOutlet>,
     microbatch: MicrobatchId,
-    rows: Mutex<Vec<Option<MaskRow>>>,
+    done: Mutex<Done>,
+}
+
+/// What was done so far.
+struct Done {
+    rows: Vec<Option<MaskRow>>,
+    filled: Vec<Interval>,
 }
 
 impl Job {
@@ -34,22 +40,29 @@ impl Job {
         microbatch: MicrobatchId,
         num_rows: usize,
     ) -> Self {
-        Self { outlet, microbatch, rows: Mutex::new(vec![None; num_rows]) }
+        let done = Done { rows: vec![None; num_rows], filled: Vec::new() };
+        Self { outlet, microbatch, done: Mutex::new(done) }
     }
 
     pub(super) fn put(&self, row: usize, mask: MaskRow) {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)[row] = Some(mask);
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).rows[row] = Some(mask);
+    }
+
+    /// Takes note of when a worker did its part.
+    pub(super) fn worked(&self, interval: Interval) {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).filled.push(interval);
     }
 }
 
 impl Drop for Job {
     fn drop(&mut self) {
-        let rows = std::mem::take(self.rows.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let done = self.done.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let (rows, filled) = (std::mem::take(&mut done.rows), std::mem::take(&mut done.filled));
         let MaskerOutlet { links, last_stage, masks, events, num_words } = &*self.outlet;
-        let filled = Masks::new(self.microbatch, rows, *num_words);
-        links.ledger().count_masks(&filled);
-        let filled = Placed::new(filled, DeviceId::Host);
-        match links.carry(&filled, Endpoint::Host, *last_stage) {
+        let coded = Masks { filled, ..Masks::new(self.microbatch, rows, *num_words) };
+        links.ledger().count_masks(&coded);
+        let coded = Placed::new(coded, DeviceId::Host);
+        match links.carry(&coded, Endpoint::Host, *last_stage) {
             // A last stage that is gone has said why.
             Ok(carried) => drop(masks.send(carried)),
             Err(error) => {

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, Sender};
@@ -17,7 +17,7 @@ use super::{
     watch::{Ending, Watch},
 };
 use crate::{
-    pipeline::{PipelineEvent, panic_message},
+    pipeline::{Interval, PipelineEvent, panic_message},
     sampler::{Choice, MaskBits, MaskRow, Stamp},
     scheduler::GroupId,
 };
@@ -132,11 +132,13 @@ impl Worker {
                 }
             }
             Command::Fill(Part { job, rows }) => {
+                let from = Instant::now();
                 for (row, stamp) in rows {
                     if let Some(mask) = self.mask(stamp) {
                         job.put(row, mask);
                     }
                 }
+                job.worked(Interval::since(from));
             }
             Command::Close { group } => {
                 self.groups.remove(&group);

@@ -1,10 +1,6 @@
 //! What only the last stage does: check masks, sample, and send tokens back.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use sluicegate_model::{
@@ -16,7 +12,7 @@ use tracing::trace_span;
 
 use super::{
     error::StageError,
-    message::{PipelineEvent, StageTimes},
+    message::{Interval, MaskTimes, PipelineEvent, StageTimes},
 };
 use crate::{
     device::{Links, Masks, Order, Sampled, logits},
@@ -48,7 +44,7 @@ impl LastStage {
     ) -> Result<bool, StageError> {
         let mut logits = logits::read(logits, self.device)?;
         let order = order.at(&self.site("sample", "logits"))?;
-        let (masks, mask_exposed) = self.masks_for(id, order)?;
+        let (masks, mask_times) = self.masks_for(id, order)?;
         let groups = {
             let _span = trace_span!("sampler.sample", microbatch = id.0).entered();
             self.sample_groups(order, &mut logits.rows, &masks)
@@ -57,7 +53,7 @@ impl LastStage {
             last.ended = Instant::now();
         }
         let logit_bytes = logits.copied_bytes;
-        let sampled = Sampled { microbatch: id, groups, times, mask_exposed, logit_bytes };
+        let sampled = Sampled { microbatch: id, groups, times, mask_times, logit_bytes };
         let sampled = Placed::new(sampled, self.device);
         let sampled = self.links.carry(&sampled, Endpoint::Stage(self.stage), Endpoint::Host)?;
         Ok(self.events.send(PipelineEvent::Sampled(sampled)).is_ok())
@@ -87,22 +83,25 @@ impl LastStage {
         &mut self,
         id: MicrobatchId,
         order: &Order,
-    ) -> Result<(Vec<Option<MaskRow>>, Duration), StageError> {
+    ) -> Result<(Vec<Option<MaskRow>>, MaskTimes), StageError> {
         let mut rows = order.sampling.iter().flat_map(|group| &group.rows);
         if !rows.any(|row| matches!(row.mask, MaskRule::Required(_))) {
-            return Ok((Vec::new(), Duration::ZERO));
+            return Ok((Vec::new(), MaskTimes::default()));
         }
-        let start = Instant::now();
+        let from = Instant::now();
         while !self.early.contains_key(&id) {
-            let Ok(masks) = self.masks.recv() else { return Ok((Vec::new(), start.elapsed())) };
+            let Ok(masks) = self.masks.recv() else { break };
             let microbatch = masks.at(&self.site("apply_mask", "logits"))?.microbatch;
             self.early.insert(microbatch, masks);
         }
-        let exposed = start.elapsed();
-        let Some(masks) = self.early.remove(&id) else { return Ok((Vec::new(), exposed)) };
+        let awaited = Some(Interval::since(from));
+        let Some(masks) = self.early.remove(&id) else {
+            return Ok((Vec::new(), MaskTimes { awaited, filled: Vec::new() }));
+        };
         // Whatever came for an earlier microbatch will not be asked for again.
         self.early.retain(|microbatch, _| *microbatch > id);
-        Ok((masks.take(&self.site("apply_mask", "logits"))?.rows, exposed))
+        let Masks { rows, filled, .. } = masks.take(&self.site("apply_mask", "logits"))?;
+        Ok((rows, MaskTimes { awaited, filled }))
     }
 
     fn site(&self, operation: &'static str, with: &'static str) -> Site {

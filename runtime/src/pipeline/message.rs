@@ -1,6 +1,6 @@
 //! What travels between scheduler and stages.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sluicegate_model::{
     placed::Placed,
@@ -34,15 +34,52 @@ pub struct Microbatch {
     pub hidden: Option<Placed<Hidden>>,
     /// Its own, which follows from those of its sequences' requests.
     pub span: Span,
-    /// When each stage so far computed it.
+    /// When each stage so far worked on it.
     pub times: Vec<StageTimes>,
 }
 
-/// When a stage computed a microbatch.
+/// When a stage worked on a microbatch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StageTimes {
     pub started: Instant,
+    /// Its output was there: hidden values, or logits.
+    pub computed: Instant,
+    /// Its output was on its way to the next stage; the last one had masked and sampled.
     pub ended: Instant,
+}
+
+/// When something was done for a microbatch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interval {
+    pub from: Instant,
+    pub until: Instant,
+}
+
+impl Interval {
+    /// From a moment until now.
+    pub fn since(from: Instant) -> Self {
+        Self { from, until: Instant::now() }
+    }
+
+    pub fn duration(&self) -> Duration {
+        self.until - self.from
+    }
+}
+
+/// When a microbatch's masks were computed and waited for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MaskTimes {
+    /// When the last stage, its logits ready, waited for them; none where it needs none.
+    pub awaited: Option<Interval>,
+    /// When each worker that had a part in them worked.
+    pub filled: Vec<Interval>,
+}
+
+impl MaskTimes {
+    /// How long the last stage waited.
+    pub fn exposed(&self) -> Duration {
+        self.awaited.map_or(Duration::ZERO, |awaited| awaited.duration())
+    }
 }
 
 /// What comes back to the scheduler.

@@ -87,17 +87,19 @@ impl Stage {
         }
         let output = trace_span!("stage.forward", stage = self.info.id.0, microbatch = id.0)
             .in_scope(|| self.shard.forward(order.part(|order| &order.step), hidden))?;
-        times.push(StageTimes { started, ended: Instant::now() });
+        let computed = Instant::now();
         let goes_on = match (output, &mut self.outlet) {
             (ShardOutput::Hidden(hidden), Outlet::Next(next)) => {
                 let (here, there) = (Endpoint::Stage(self.info.id), next_of(self.info.id));
                 let order = self.links.carry(&order, here, there)?;
                 let hidden: Option<Placed<Hidden>> = Some(self.links.carry(&hidden, here, there)?);
                 let span = span.clone();
+                times.push(StageTimes { started, computed, ended: Instant::now() });
                 let microbatch = Microbatch { id, incarnation, order, hidden, span, times };
                 Ok(next.send(StageMessage::Microbatch(microbatch)).is_ok())
             }
             (ShardOutput::Logits(logits), Outlet::Last(last)) => {
+                times.push(StageTimes { started, computed, ended: computed });
                 last.sample(id, &order, &logits, times)
             }
             _ => Err(StageError::NoLogits),

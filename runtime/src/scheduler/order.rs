@@ -6,6 +6,7 @@ use serde::Serialize;
 use sluicegate_model::units::TokenId;
 
 use super::group::GroupId;
+use crate::timeline::MicrobatchNote;
 
 /// Number of a microbatch, counted up by the scheduler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -36,6 +37,20 @@ pub struct MicrobatchOrder {
 impl MicrobatchOrder {
     pub fn num_tokens(&self) -> usize {
         self.rows.iter().map(|row| row.tokens.len()).sum()
+    }
+
+    /// Rows that bring one token, which is sampled from.
+    pub fn num_decoding_rows(&self) -> usize {
+        self.rows.iter().filter(|row| row.tokens.len() == 1 && row.wants_logits).count()
+    }
+
+    /// What a timeline says of it.
+    pub fn note(&self) -> MicrobatchNote {
+        MicrobatchNote {
+            microbatch: self.id.0,
+            tokens: self.num_tokens(),
+            decoding_rows: self.num_decoding_rows(),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     placement::RowLoad,
     scheduler::{MicrobatchOrder, RowOrder, Scheduler, SchedulerConfig, Turn},
-    timeline::{Activity, Lane, MicrobatchNote, Timeline},
+    timeline::{Activity, Lane, Timeline},
 };
 
 /// What is simulated.
@@ -175,11 +175,7 @@ impl<'a> Simulation<'a> {
 
     fn send(&mut self, turn: Turn) {
         let loads: Vec<RowLoad> = turn.microbatch.rows.iter().map(load).collect();
-        self.world.timeline.microbatches.push(MicrobatchNote {
-            microbatch: turn.microbatch.id.0,
-            tokens: turn.microbatch.num_tokens(),
-            decoding_rows: loads.iter().filter(|load| load.is_decoding()).count(),
-        });
+        self.world.timeline.microbatches.push(turn.microbatch.note());
         if self.setup.mask_start == MaskStart::WithOrder {
             self.begin_masks(&turn.microbatch);
         }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::span::{Activity, Lane, Span, Timeline};
 
@@ -21,7 +21,7 @@ pub enum Window {
 }
 
 /// What the stages did in a window.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     pub start_s: f64,
     pub end_s: f64,
@@ -33,11 +33,11 @@ pub struct Usage {
 }
 
 /// Shares of the window, which add up to 1.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageUsage {
     pub computing: f64,
-    /// Taking hidden values that keep the stage from computing.
-    pub receiving: f64,
+    /// Taking or handing on hidden values, which keeps the stage from computing.
+    pub transferring: f64,
     /// Its device worked for another of its stages.
     pub lent: f64,
     pub awaiting_masks: f64,
@@ -50,7 +50,7 @@ pub struct StageUsage {
 impl StageUsage {
     /// Computing, and what keeps from it: what the planner's model of time counts.
     pub fn busy(&self) -> f64 {
-        self.computing + self.receiving
+        self.computing + self.transferring
     }
 }
 
@@ -169,12 +169,12 @@ impl Busy {
     fn stage(&self, stage: usize, timeline: &Timeline, length_s: f64) -> StageUsage {
         let lane = Lane::Stage(stage);
         let computing = self.seconds(lane, Activity::Compute) / length_s;
-        let receiving = self.seconds(lane, Activity::Transfer) / length_s;
+        let transferring = self.seconds(lane, Activity::Transfer) / length_s;
         let awaiting_masks = self.seconds(lane, Activity::AwaitMask) / length_s;
         let lent = (self.device_s(stage, timeline) - self.work_s(lane)) / length_s;
-        let rest = (1.0 - computing - receiving - awaiting_masks - lent).max(0.0);
+        let rest = (1.0 - computing - transferring - awaiting_masks - lent).max(0.0);
         let (awaiting_host, awaiting_input) = if stage == 0 { (rest, 0.0) } else { (0.0, rest) };
-        StageUsage { computing, receiving, lent, awaiting_masks, awaiting_input, awaiting_host }
+        StageUsage { computing, transferring, lent, awaiting_masks, awaiting_input, awaiting_host }
     }
 
     fn bottleneck(&self, timeline: &Timeline) -> Option<(Lane, f64)> {

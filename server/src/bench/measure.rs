@@ -15,7 +15,8 @@ use sluicegate_runtime::{
     Engine, Event, Generation,
     engine::{GenerationError, SubmitError},
     placement::Plan,
-    stream::{Timings, Usage},
+    stream::Usage,
+    timeline::{self, Activity, Timeline, Window},
 };
 
 use super::workload;
@@ -39,6 +40,8 @@ pub(super) struct Task {
     /// Its first prompt's number.
     pub(super) first_prompt: usize,
     pub(super) is_constrained: bool,
+    /// Whether what every stage did when is wanted, and not only what it comes to.
+    pub(super) wants_timeline: bool,
 }
 
 /// What a process says, each in a line.
@@ -64,9 +67,12 @@ pub(super) struct Measured {
     pub(super) first_token_us: Vec<u64>,
     /// From a token to the next, each as its caller saw it.
     pub(super) token_us: Vec<u64>,
-    /// By request: what half of its waits for masks did not exceed, and 99 of 100.
-    pub(super) mask_exposed_p50_us: Vec<u64>,
-    pub(super) mask_exposed_p99_us: Vec<u64>,
+    /// What the last stage waited for masks, by constrained microbatch.
+    pub(super) mask_exposed_us: Vec<u64>,
+    /// By process: how well its stages were used; none where they were never all in use.
+    pub(super) stages: Vec<Option<timeline::Usage>>,
+    /// By process, if they are wanted.
+    pub(super) timelines: Vec<Timeline>,
 }
 
 /// Tokens of all requests together.
@@ -90,19 +96,26 @@ impl Measured {
         self.usage.vetoed += other.usage.vetoed;
         self.first_token_us.extend(other.first_token_us);
         self.token_us.extend(other.token_us);
-        self.mask_exposed_p50_us.extend(other.mask_exposed_p50_us);
-        self.mask_exposed_p99_us.extend(other.mask_exposed_p99_us);
+        self.mask_exposed_us.extend(other.mask_exposed_us);
+        self.stages.extend(other.stages);
+        self.timelines.extend(other.timelines);
     }
 
     fn add_request(&mut self, followed: Followed) {
-        let Followed { first_token, tokens, usage, timings } = followed;
+        let Followed { first_token, tokens, usage } = followed;
         self.usage.completion += usage.completion_tokens;
         self.usage.forced += usage.forced_tokens;
         self.usage.vetoed += usage.vetoed_tokens;
         self.first_token_us.push(micros(first_token));
         self.token_us.extend(tokens.into_iter().map(micros));
-        self.mask_exposed_p50_us.push(micros(timings.mask_exposed.p50));
-        self.mask_exposed_p99_us.push(micros(timings.mask_exposed.p99));
+    }
+
+    fn add_timeline(&mut self, timeline: Timeline, is_wanted: bool) {
+        let waits = timeline.spans.iter().filter(|span| span.activity == Activity::AwaitMask);
+        let waits = waits.map(|span| micros(Duration::from_secs_f64(span.seconds())));
+        self.mask_exposed_us.extend(waits);
+        self.stages.push(timeline::Usage::of(&timeline, Window::Steady));
+        self.timelines.extend(is_wanted.then_some(timeline));
     }
 }
 
@@ -155,7 +168,8 @@ fn measure(
     };
     // Numbers that no process measures.
     let (warm_up, prompts) = (prompts(first + 1_000_000)?, prompts(first)?);
-    let mut builder = Engine::builder(model, task.plan).kv_type(args.model.kv_type);
+    let mut builder =
+        Engine::builder(model, task.plan).kv_type(args.model.kv_type).record_timeline();
     if let Some(num_threads) = task.threads_per_stage {
         builder = builder.threads_per_stage(num_threads);
     }
@@ -172,7 +186,11 @@ fn measure(
     if go()?.is_none() {
         return Ok(None);
     }
-    run(&engine, prompts, output_tokens, &constraint).map(Some).map_err(explain)
+    // That of the requests before.
+    drop(engine.timeline());
+    let mut measured = run(&engine, prompts, output_tokens, &constraint).map_err(explain)?;
+    measured.add_timeline(engine.timeline(), task.wants_timeline);
+    Ok(Some(measured))
 }
 
 fn say(reply: &Reply) -> Result<(), CliError> {
@@ -221,17 +239,12 @@ struct Followed {
     first_token: Duration,
     tokens: Vec<Duration>,
     usage: Usage,
-    timings: Timings,
 }
 
 /// Reads a request's events as they come.
 fn follow(generation: Generation, submitted: Instant) -> Result<Followed, GenerationError> {
-    let mut followed = Followed {
-        first_token: Duration::ZERO,
-        tokens: Vec::new(),
-        usage: Usage::default(),
-        timings: Timings::default(),
-    };
+    let mut followed =
+        Followed { first_token: Duration::ZERO, tokens: Vec::new(), usage: Usage::default() };
     let mut last = None;
     for event in generation {
         match event? {
@@ -249,9 +262,7 @@ fn follow(generation: Generation, submitted: Instant) -> Result<Followed, Genera
                 last = Some(now);
             }
             Event::Text { .. } | Event::Output(_) => {}
-            Event::Finished { usage, timings } => {
-                (followed.usage, followed.timings) = (usage, timings);
-            }
+            Event::Finished { usage, .. } => followed.usage = usage,
         }
     }
     Ok(followed)

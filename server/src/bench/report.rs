@@ -10,7 +10,10 @@ use super::{
     side::Side,
     spread::{Spread, quantile},
 };
-use crate::cli::{Against, WorkloadArgs};
+use crate::{
+    cli::{Against, WorkloadArgs},
+    stages::StagesUsed,
+};
 
 /// Everything that is printed.
 #[derive(Debug, Serialize)]
@@ -59,6 +62,8 @@ pub(super) struct SideReport {
     pub(super) token_us: Quantiles,
     /// None where nothing is constrained.
     pub(super) mask_exposed_us: Option<MaskExposed>,
+    /// By process: how its stages were used in the last run.
+    pub(super) stages: Vec<StagesUsed>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -67,14 +72,12 @@ pub(super) struct Quantiles {
     pub(super) p95: u64,
 }
 
-/// How long the last stage waited for masks.
+/// How long the last stage waited for the masks of a microbatch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct MaskExposed {
-    /// Of the middle request.
     pub(super) p50: u64,
     pub(super) p99: u64,
-    /// The 99th percentile of the request that has the highest.
-    pub(super) highest_p99: u64,
+    pub(super) most: u64,
 }
 
 /// Tokens per second of one side, divided by those of another in the same round.
@@ -139,10 +142,13 @@ impl SideReport {
             |values: &mut [u64]| Quantiles { p50: quantile(values, 50), p95: quantile(values, 95) };
         let is_constrained = side.tasks.iter().any(|task| task.is_constrained);
         let exposed = MaskExposed {
-            p50: quantile(&mut all.mask_exposed_p50_us, 50),
-            p99: quantile(&mut all.mask_exposed_p99_us, 50),
-            highest_p99: quantile(&mut all.mask_exposed_p99_us, 100),
+            p50: quantile(&mut all.mask_exposed_us, 50),
+            p99: quantile(&mut all.mask_exposed_us, 99),
+            most: quantile(&mut all.mask_exposed_us, 100),
         };
+        let last = runs.last().map_or(&[][..], |run| &run.stages[..]);
+        let stages = side.tasks.iter().zip(last);
+        let stages = stages.map(|(task, usage)| StagesUsed::new(&task.plan, usage.as_ref()));
         Self {
             name: side.name.clone(),
             placements: side.tasks.iter().map(|task| placement(&task.plan)).collect(),
@@ -153,6 +159,7 @@ impl SideReport {
             first_token_us: quantiles(&mut all.first_token_us),
             token_us: quantiles(&mut all.token_us),
             mask_exposed_us: is_constrained.then_some(exposed),
+            stages: stages.collect(),
         }
     }
 }

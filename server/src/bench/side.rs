@@ -42,8 +42,10 @@ pub(super) fn sides(
         num_requests,
         first_prompt: 0,
         is_constrained: false,
+        wants_timeline: args.timeline.is_some(),
     };
     let mut sides = vec![Side { name: own_name.clone(), against: None, tasks: vec![task.clone()] }];
+    let task = Task { wants_timeline: false, ..task };
     for &against in against {
         let (name, tasks) = match against {
             Against::Constraint => {

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{
-    report::{Point, Quantiles, Report, SideReport},
+    report::{MaskExposed, Point, Quantiles, Report, SideReport},
     spread::Spread,
 };
 
@@ -31,7 +31,8 @@ pub(super) fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
         }
     }
     ratios(points, out)?;
-    masks(points, out)
+    masks(points, out)?;
+    stages(points, out)
 }
 
 /// Each placement once, with the numbers of requests that have it.
@@ -87,16 +88,25 @@ fn masks(points: &[Point], out: &mut impl Write) -> io::Result<()> {
     for point in points {
         for side in &point.sides {
             let Some(exposed) = side.mask_exposed_us else { continue };
-            let (p50, p99, highest) = (exposed.p50, exposed.p99, exposed.highest_p99);
+            let MaskExposed { p50, p99, most } = exposed;
             let (requests, tokens) = (point.requests, side.tokens);
             writeln!(out)?;
             writeln!(
                 out,
-                "{requests:>8}  {}: {} of {} tokens forced, {} vetoed; masks exposed p50 / p99 \
-                 {p50} / {p99} us, p99 of the worst request {highest} us",
+                "{requests:>8}  {}: {} of {} tokens forced, {} vetoed; masks exposed p50 / p99 / \
+                 most {p50} / {p99} / {most} us",
                 side.name, tokens.forced, tokens.completion, tokens.vetoed
             )?;
         }
+    }
+    Ok(())
+}
+
+/// What the stages of the placement did, with the most requests.
+fn stages(points: &[Point], out: &mut impl Write) -> io::Result<()> {
+    let Some(Point { requests, sides, .. }) = points.last() else { return Ok(()) };
+    for used in sides.first().map_or(&[][..], |side| &side.stages[..]) {
+        writeln!(out, "\n{requests:>8}  the last run's stages:\n{used}")?;
     }
     Ok(())
 }

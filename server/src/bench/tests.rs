@@ -56,6 +56,7 @@ fn task(plan: Plan, num_threads: Option<usize>) -> Task {
         num_requests: 2,
         first_prompt: 0,
         is_constrained: false,
+        wants_timeline: false,
     }
 }
 
@@ -81,8 +82,9 @@ fn measured(millis: u64) -> Measured {
         usage: TokenCounts { completion: 100, forced: 3, vetoed: 1 },
         first_token_us: vec![millis * 100, millis * 120],
         token_us: vec![millis * 10, millis * 11, millis * 30],
-        mask_exposed_p50_us: vec![4, 5],
-        mask_exposed_p99_us: vec![30, millis / 20],
+        mask_exposed_us: vec![4, 5, 30, millis / 20],
+        stages: vec![None],
+        timelines: Vec::new(),
     }
 }
 

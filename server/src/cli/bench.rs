@@ -5,6 +5,7 @@ use std::num::NonZero;
 use clap::{Args, ValueEnum};
 
 use super::{ConstraintArgs, ModelArgs, count};
+use crate::timeline::TimelineFile;
 
 pub(crate) const AFTER_BENCH: &str = "\
 Examples:
@@ -41,6 +42,10 @@ pub(crate) struct BenchArgs {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+    /// Write what every stage did when, with the most requests in the last run: .svg for people,
+    /// .json as a trace for tools
+    #[arg(long, value_name = "FILE.svg|FILE.json")]
+    pub(crate) timeline: Option<TimelineFile>,
     /// Measure what stdin says, and answer there: how the command calls itself
     #[arg(long, hide = true)]
     pub(crate) measure: bool,

@@ -1,6 +1,6 @@
 //! The arguments of `sluicegate simulate`.
 
-use std::{num::NonZero, path::PathBuf};
+use std::num::NonZero;
 
 use clap::Args;
 
@@ -8,6 +8,7 @@ use super::{
     count,
     plan::{PolicyArgs, TaskArgs},
 };
+use crate::timeline::TimelineFile;
 
 pub(crate) const AFTER_SIMULATE: &str = "\
 Examples:
@@ -60,5 +61,5 @@ pub(crate) struct SimulateOutputArgs {
     pub(crate) json: bool,
     /// Write what every stage did when: .svg for people, .json as a trace for tools
     #[arg(long, value_name = "FILE.svg|FILE.json")]
-    pub(crate) timeline: Option<PathBuf>,
+    pub(crate) timeline: Option<TimelineFile>,
 }

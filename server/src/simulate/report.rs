@@ -3,15 +3,14 @@
 use std::fmt;
 
 use serde::Serialize;
-use sluicegate_model::placed::DeviceId;
 use sluicegate_runtime::{
     placement::Plan,
     scheduler::SchedulerStats,
     simulate::{EndReason, Run},
-    timeline::{StageUsage, Usage},
+    timeline::Usage,
 };
 
-use crate::plan::Task;
+use crate::{plan::Task, stages::StagesUsed};
 
 /// Times are in seconds.
 #[derive(Debug, Serialize)]
@@ -26,11 +25,8 @@ pub(super) struct Report<'a> {
     time_to_first_token_s: Option<Percentiles>,
     time_per_token_s: Option<Percentiles>,
     request_s: Option<Percentiles>,
-    /// Of the steady window; null if it is empty.
-    fraction_of_ideal: Option<f64>,
-    bottleneck: Option<String>,
-    window_s: Option<[f64; 2]>,
-    stages: Vec<StageReport>,
+    #[serde(flatten)]
+    used: StagesUsed,
     microbatches: u64,
     scheduler: SchedulerStats,
 }
@@ -42,24 +38,10 @@ struct Percentiles {
     p99: f64,
 }
 
-#[derive(Debug, Serialize)]
-struct StageReport {
-    device: DeviceId,
-    units: String,
-    #[serde(flatten)]
-    usage: StageUsage,
-}
-
 impl<'a> Report<'a> {
     pub(super) fn new(task: &'a Task, plan: &Plan, run: &Run, usage: Option<&Usage>) -> Self {
         let finished = || run.ends.iter().filter(|end| end.reason == EndReason::Finished);
         let first = finished().filter_map(|end| Some(end.first_token_s? - end.arrival_s));
-        let shares = usage.map_or(&[][..], |usage| &usage.stages[..]);
-        let stages = plan.stages.iter().zip(shares).map(|(stage, usage)| StageReport {
-            device: stage.device,
-            units: plan.units(stage),
-            usage: *usage,
-        });
         let (seconds, output_tokens) = (run.seconds(), run.num_tokens());
         Self {
             model: &task.model,
@@ -71,10 +53,7 @@ impl<'a> Report<'a> {
             time_to_first_token_s: Percentiles::of(first.collect()),
             time_per_token_s: Percentiles::of(run.token_s.clone()),
             request_s: Percentiles::of(finished().map(|end| end.end_s - end.arrival_s).collect()),
-            fraction_of_ideal: usage.map(|usage| usage.fraction_of_ideal),
-            bottleneck: usage.map(|usage| usage.bottleneck.to_string()),
-            window_s: usage.map(|usage| [usage.start_s, usage.end_s]),
-            stages: stages.collect(),
+            used: StagesUsed::new(plan, usage),
             microbatches: run.turns,
             scheduler: run.scheduler.clone(),
         }
@@ -114,39 +93,12 @@ impl fmt::Display for Report<'_> {
                 writeln!(f, "{name:<19}  {p50:>10}  {p95:>10}  {p99:>10}")?;
             }
         }
-        self.write_stages(f)?;
+        write!(f, "\n{}", self.used)?;
         let SchedulerStats { preemptions, shared_tokens, .. } = self.scheduler;
         writeln!(
             f,
             "{} microbatches; {preemptions} preemptions, {shared_tokens} prompt tokens shared",
             self.microbatches
-        )
-    }
-}
-
-impl Report<'_> {
-    fn write_stages(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Some(fraction), Some(bottleneck), Some([start_s, end_s])) =
-            (self.fraction_of_ideal, &self.bottleneck, self.window_s)
-        else {
-            return writeln!(f, "\nthe stages were never all in use");
-        };
-        let units = self.stages.iter().map(|stage| stage.units.len()).max().unwrap_or(0).max(5);
-        writeln!(f, "\nstage  device  {:<units$}    busy   input   masks    host", "units")?;
-        for (stage, StageReport { device, units: names, usage }) in self.stages.iter().enumerate() {
-            let StageUsage { lent, awaiting_masks, awaiting_input, awaiting_host, .. } = *usage;
-            let shares = [usage.busy(), awaiting_input + lent, awaiting_masks, awaiting_host];
-            let [busy, input, masks, host] = shares.map(|share| format!("{:.1} %", 100.0 * share));
-            writeln!(
-                f,
-                "{stage:>5}  {:<6}  {names:<units$}  {busy:>6}  {input:>6}  {masks:>6}  {host:>6}",
-                device.to_string()
-            )?;
-        }
-        writeln!(
-            f,
-            "{:.1} % of the ideal from {start_s:.2} s to {end_s:.2} s; {bottleneck} is busiest",
-            100.0 * fraction
         )
     }
 }
