@@ -1,6 +1,6 @@
 //! The threads that a stage computes with: its own, or only the caller's.
 //!
-//! Owns the pool and the splitting of buffers over it. Never touches a process-wide pool, spins for
+//! Owns the pool, the splitting of buffers over it, and which core a thread keeps to. Never touches a process-wide pool, spins for
 //! tens of microseconds at most, and lets no result depend on how many threads there are.
 
 use std::{
@@ -14,7 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod cores;
 mod parts;
+
+pub use cores::{UnknownCore, check_cores, pin_to};
 pub use parts::Columns;
 
 /// Threads that share one stage's loops. Clones share the same pool.
@@ -40,7 +43,16 @@ impl Threads {
         if count.get() == 1 {
             return Self::inline();
         }
-        Self(Some(Arc::new(Pool::start(count.get() - 1))))
+        Self(Some(Arc::new(Pool::start(count.get() - 1, None))))
+    }
+
+    /// The same with a thread for each core: the caller's own, which is for the caller to
+    /// [pin](pin_to), and one pinned to each core but the first.
+    pub fn on_cores(cores: &[usize]) -> Self {
+        match cores {
+            [] | [_] => Self::inline(),
+            [_, others @ ..] => Self(Some(Arc::new(Pool::start(others.len(), Some(others))))),
+        }
     }
 
     /// How many threads share a loop, the caller included.
@@ -201,11 +213,19 @@ struct Pool {
 }
 
 impl Pool {
-    fn start(num_workers: usize) -> Self {
+    /// Starts so many workers, each on one of `cores` if they are given.
+    fn start(num_workers: usize, cores: Option<&[usize]>) -> Self {
         let shared = Arc::new(Shared::default());
-        let spawn = |_| {
+        let spawn = |worker: usize| {
             let shared = Arc::clone(&shared);
-            Builder::new().name("kernel".to_owned()).spawn(move || serve(&shared)).ok()
+            let core = cores.map(|cores| cores[worker]);
+            let work = move || {
+                if let Some(Err(error)) = core.map(pin_to) {
+                    tracing::warn!("a kernel's thread stays where it is: {error}");
+                }
+                serve(&shared);
+            };
+            Builder::new().name("kernel".to_owned()).spawn(work).ok()
         };
         let workers = (0..num_workers).map_while(spawn).collect();
         Self { shared, workers, busy: Mutex::new(()) }

@@ -7,6 +7,7 @@
 )]
 
 mod beams;
+mod cores;
 mod gemma3;
 mod kv_types;
 mod ledger;

@@ -56,6 +56,7 @@ impl Bench {
             links: Arc::clone(&links),
             sampler: Sampler::new(vec![u32::MAX; plan.mask_words].into()),
             threads_per_stage: NonZero::<usize>::MIN,
+            cores: Vec::new(),
             kv_type: KvType::F32,
             channel_capacity: 16,
             before_forward: None,

@@ -13,6 +13,7 @@ use sluicegate_model::{
     kv_pages::{KvType, page_bytes},
     open::Model,
     profile::{ElementBytes, ModelProfile},
+    threads,
     units::Bytes,
 };
 
@@ -40,6 +41,7 @@ pub struct EngineBuilder {
     plan: Plan,
     transfers: Option<Vec<Transfer>>,
     threads_per_stage: Option<NonZero<usize>>,
+    cores: Vec<usize>,
     kv_type: KvType,
     masker: MaskerConfig,
     constraint_cache: CacheLimits,
@@ -56,6 +58,7 @@ impl EngineBuilder {
             plan,
             transfers: None,
             threads_per_stage: None,
+            cores: Vec::new(),
             kv_type: KvType::default(),
             masker: MaskerConfig::default(),
             constraint_cache: CacheLimits::default(),
@@ -78,6 +81,15 @@ impl EngineBuilder {
     #[must_use]
     pub fn threads_per_stage(mut self, num_threads: NonZero<usize>) -> Self {
         self.threads_per_stage = Some(num_threads);
+        self
+    }
+
+    /// Lets each thread of the stages run on one core alone: the first stage's threads on the first
+    /// cores, and so on, a core for each thread. Mask workers and the engine's own thread stay where
+    /// the system puts them. Without this all do.
+    #[must_use]
+    pub fn pin_to_cores(mut self, cores: Vec<usize>) -> Self {
+        self.cores = cores;
         self
     }
 
@@ -151,6 +163,8 @@ impl EngineBuilder {
             return Err(BuildError::WrongPlan { wanted, found });
         }
         check_pages(&plan, &model.config, self.kv_type)?;
+        let threads_per_stage = threads_per_stage.unwrap_or_else(|| default_threads(&plan));
+        check_cores(&self.cores, plan.stages.len() * threads_per_stage.get())?;
         let vocab = Arc::new(vocabulary::of(&model.tokenizer, model.config.vocab)?);
         let constraints = Cache::new(Compiler::new(Arc::clone(&vocab))?, self.constraint_cache);
         let devices = Devices::open(plan.stages.iter().map(|stage| stage.device))?;
@@ -171,7 +185,8 @@ impl EngineBuilder {
             devices,
             links: Arc::clone(&links),
             sampler: Sampler::new(vocab.allow_all().into()),
-            threads_per_stage: threads_per_stage.unwrap_or_else(|| default_threads(&plan)),
+            threads_per_stage,
+            cores: self.cores,
             kv_type: self.kv_type,
             channel_capacity: channel_capacity(max_depth, &scheduler),
             before_forward: self.before_forward,
@@ -209,6 +224,15 @@ impl std::fmt::Debug for EngineBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EngineBuilder").field("plan", &self.plan).finish_non_exhaustive()
     }
+}
+
+/// A core for each thread, if any are given.
+fn check_cores(cores: &[usize], wanted: usize) -> Result<(), BuildError> {
+    let found = cores.len();
+    if found != 0 && found != wanted {
+        return Err(BuildError::Cores { wanted, found });
+    }
+    Ok(threads::check_cores(cores)?)
 }
 
 /// No stage may take more memory for its pages than was planned.

@@ -7,6 +7,7 @@ use sluicegate_model::{
     error::{ChatError, TokenizerError},
     kv_pages::KvType,
     placed::Misplaced,
+    threads::UnknownCore,
     units::Bytes,
 };
 
@@ -33,6 +34,10 @@ pub enum BuildError {
          for {} bytes per cached number, or take a smaller type", kv_type.num_bytes()
     )]
     KvType { stage: StageId, kv_type: KvType, planned: Bytes, found: Bytes },
+    #[error(transparent)]
+    Core(#[from] UnknownCore),
+    #[error("{found} cores are given to {wanted} threads; wanted one for each")]
+    Cores { wanted: usize, found: usize },
     #[error(transparent)]
     Stage(#[from] StageFailure),
     #[error("a thread could not be started")]

@@ -5,6 +5,7 @@ use std::fmt;
 use sluicegate_model::{
     error::{ForwardError, LoadError},
     placed::{DeviceId, Misplaced},
+    threads::UnknownCore,
     units::LayerRange,
 };
 
@@ -27,6 +28,8 @@ pub enum StageError {
     NoLogits,
     #[error("it panicked: {0}")]
     Panicked(String),
+    #[error("its thread cannot be pinned")]
+    Pin(#[from] UnknownCore),
     #[error("its thread could not be started")]
     Spawn(#[source] std::io::Error),
 }
@@ -56,6 +59,7 @@ impl StageError {
             | Self::Misplaced(_)
             | Self::Incarnation { .. }
             | Self::NoLogits
+            | Self::Pin(_)
             | Self::Spawn(_) => false,
         }
     }

@@ -34,6 +34,8 @@ pub struct PipelineConfig {
     pub sampler: Sampler,
     /// Threads that each stage computes with; one means inline in the stage's own.
     pub threads_per_stage: NonZero<usize>,
+    /// The core of each of these threads, stage by stage; without any they are not pinned.
+    pub cores: Vec<usize>,
     /// In what stages keep keys and values.
     pub kv_type: KvType,
     /// Messages that fit between two stages; at least the microbatches in flight and their reorders.
@@ -116,7 +118,7 @@ impl Pipeline {
             };
             let kept = kept.next().flatten();
             let work = StageThread {
-                load: Loader::new(&self.config, planned, self.table.clone(), kept),
+                load: Loader::new(&self.config, (id, planned), self.table.clone(), kept),
                 info: info.clone(),
                 links: Arc::clone(&self.config.links),
                 outlet,

@@ -12,7 +12,7 @@ use sluicegate_model::{
     config::ModelConfig,
     kv_pages::KvType,
     shard::{Home, Shard, SharedTable},
-    threads::Threads,
+    threads::{self, Threads},
     weights::Weights,
 };
 
@@ -22,7 +22,11 @@ use super::{
     pipeline::PipelineConfig,
     stage::{BeforeForward, Outlet, Stage, StageInfo},
 };
-use crate::{device::Links, placement::PlannedStage, scheduler::MicrobatchId};
+use crate::{
+    device::Links,
+    placement::{PlannedStage, StageId},
+    scheduler::MicrobatchId,
+};
 
 /// Loads a stage's shard, in the stage's thread.
 pub(super) struct Loader {
@@ -31,6 +35,7 @@ pub(super) struct Loader {
     planned: PlannedStage,
     device: Option<candle_core::Device>,
     num_threads: NonZero<usize>,
+    cores: Vec<usize>,
     kv_type: KvType,
     pages_per_group: Vec<usize>,
     table: Option<SharedTable>,
@@ -41,10 +46,11 @@ pub(super) struct Loader {
 impl Loader {
     pub(super) fn new(
         config: &PipelineConfig,
-        planned: &PlannedStage,
+        (id, planned): (StageId, &PlannedStage),
         table: Option<SharedTable>,
         kept: Option<Shard>,
     ) -> Self {
+        let cores = config.cores.chunks_exact(config.threads_per_stage.get()).nth(id.0);
         let is_shared = planned.units.has_embed() || planned.units.has_head(config.plan.num_layers);
         Self {
             table: table.filter(|_| is_shared),
@@ -53,6 +59,7 @@ impl Loader {
             planned: planned.clone(),
             device: config.devices.get(planned.device),
             num_threads: config.threads_per_stage,
+            cores: cores.map(<[usize]>::to_vec).unwrap_or_default(),
             kv_type: config.kv_type,
             pages_per_group: config.plan.pages_per_group.clone(),
             kept,
@@ -60,14 +67,21 @@ impl Loader {
     }
 
     fn load(self) -> Result<Shard, StageError> {
+        if let Some(core) = self.cores.first() {
+            threads::pin_to(*core)?;
+        }
         if let Some(mut shard) = self.kept {
             shard.restart();
             return Ok(shard);
         }
+        let threads = match &self.cores[..] {
+            [] => Threads::new(self.num_threads),
+            cores => Threads::on_cores(cores),
+        };
         let home = Home {
             id: self.planned.device,
             device: self.device.unwrap_or(candle_core::Device::Cpu),
-            threads: Threads::new(self.num_threads),
+            threads,
             kv_type: self.kv_type,
             table: self.table,
         };

@@ -1,0 +1,89 @@
+//! Threads that keep to a core.
+
+use core_affinity::CoreId;
+
+/// A core that threads of this process cannot keep to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("core {core} is not to be had; the cores are {allowed:?}")]
+pub struct UnknownCore {
+    pub core: usize,
+    pub allowed: Vec<usize>,
+}
+
+/// Checks that the caller's threads may keep to these cores, by the system's numbers.
+///
+/// # Errors
+/// The first core that is not there, or not given to this process.
+pub fn check_cores(cores: &[usize]) -> Result<(), UnknownCore> {
+    let allowed = core_affinity::get_core_ids().unwrap_or_default();
+    let allowed: Vec<usize> = allowed.into_iter().map(|core| core.id).collect();
+    match cores.iter().find(|core| !allowed.contains(core)) {
+        Some(&core) => Err(UnknownCore { core, allowed }),
+        None => Ok(()),
+    }
+}
+
+/// Lets the caller's thread run on this core alone.
+///
+/// # Errors
+/// If the system refuses, or knows no such thing.
+pub fn pin_to(core: usize) -> Result<(), UnknownCore> {
+    if core_affinity::set_for_current(CoreId { id: core }) {
+        return Ok(());
+    }
+    let allowed = core_affinity::get_core_ids().unwrap_or_default();
+    Err(UnknownCore { core, allowed: allowed.into_iter().map(|core| core.id).collect() })
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::{sync::Mutex, thread};
+
+    use super::*;
+    use crate::threads::Threads;
+
+    /// The cores that the caller's thread may run on.
+    fn cores() -> Vec<usize> {
+        core_affinity::get_core_ids().unwrap().into_iter().map(|core| core.id).collect()
+    }
+
+    #[test]
+    fn threads_keep_to_their_cores() {
+        let all = cores();
+        let pinned = [all[0], all[all.len() - 1]];
+        let seen = Mutex::new(Vec::new());
+        let work = || {
+            pin_to(pinned[0]).unwrap();
+            let threads = Threads::on_cores(&pinned);
+            // Until both have had a part: whoever is late finds nothing left.
+            for _ in 0..10_000 {
+                threads.run(8, &|_| {
+                    let on = cores();
+                    let mut seen = seen.lock().unwrap();
+                    if !seen.contains(&on) {
+                        seen.push(on);
+                    }
+                    drop(seen);
+                    thread::yield_now();
+                });
+                if seen.lock().unwrap().len() == all.len().min(2) {
+                    break;
+                }
+            }
+        };
+        thread::scope(|scope| scope.spawn(work).join()).unwrap();
+        let mut seen = seen.into_inner().unwrap();
+        seen.sort();
+        let mut want = pinned.map(|core| vec![core]).to_vec();
+        want.dedup();
+        assert_eq!(seen, want);
+        assert_eq!(cores(), all, "the others' threads run where they did");
+    }
+
+    #[test]
+    fn cores_that_are_not_there_are_named() {
+        assert_eq!(check_cores(&cores()), Ok(()));
+        let error = check_cores(&[100_000]).unwrap_err().to_string();
+        assert!(error.starts_with("core 100000 is not to be had; the cores are ["), "{error}");
+    }
+}
