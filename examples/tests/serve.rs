@@ -30,7 +30,7 @@ impl Service {
     /// Sends a request; the answer's head and body are still to be read.
     fn ask(&self, method: &str, path: &str, body: &str) -> BufReader<TcpStream> {
         let mut socket = TcpStream::connect(&self.address).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         let length = body.len();
         write!(
             socket,

@@ -40,6 +40,9 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
         return measure::serve(args);
     }
     check_constraint(args)?;
+    if let Some(file) = &args.timeline {
+        file.create()?;
+    }
     let model = generate::open(&args.model.model)?;
     let against = sorted(&args.against);
     let points: Vec<(usize, Vec<Side>)> = args

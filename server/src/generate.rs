@@ -30,6 +30,9 @@ pub(crate) fn run(args: &GenerateArgs, started: Instant) -> Result<(), CliError>
     let constraint = args.constraint.spec()?;
     let prompts = prompts::read(&args.prompts)?;
     let display = Display::choose(args, prompts.len())?;
+    if let Some(file) = &args.output.timeline {
+        file.create()?;
+    }
     let model = open(&args.model.model)?;
     let request = request::build(args, &model, &prompts, constraint.clone())?;
     let plan = place::plan(&args.model, &model, &request)?;

@@ -26,6 +26,9 @@ use crate::{
 pub(crate) fn run(args: &SimulateArgs) -> Result<(), CliError> {
     let task = Task::of(&args.task, &args.policy)?;
     let requests = workload::read(&args.workload, task.profile.max_positions)?;
+    if let Some(file) = &args.output.timeline {
+        file.create()?;
+    }
     let solution = task.solve()?;
     let mask_s = f64::from(args.mask_us) * 1e-6;
     let timing = Planned::new(&task.profile, &task.cluster, &solution.plan, mask_s);

@@ -1,6 +1,11 @@
 //! `--timeline FILE`: for people or for tools, by the file's ending.
 
-use std::{fs, ops::Range, path::PathBuf, str::FromStr};
+use std::{
+    fs::{self, File},
+    ops::Range,
+    path::PathBuf,
+    str::FromStr,
+};
 
 use anyhow::Context;
 use sluicegate_runtime::timeline::{ChromeTrace, Timeline, Usage, Window, svg};
@@ -40,6 +45,16 @@ impl FromStr for TimelineFile {
 }
 
 impl TimelineFile {
+    /// Makes the file, so that a wrong name costs nobody a long run.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] where there can be no such file.
+    pub(crate) fn create(&self) -> Result<(), CliError> {
+        let created = File::create(&self.path);
+        let created = created.with_context(|| format!("cannot write {}", self.path.display()));
+        created.map(drop).map_err(|error| CliError::usage_at("--timeline", error))
+    }
+
     /// Writes the whole run for tools, and for people as much of it as can be seen.
     ///
     /// # Errors

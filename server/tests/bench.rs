@@ -43,6 +43,8 @@ fn every_side_does_the_same_work() {
         assert!(times.iter().all(|it| side[it]["p50"].as_u64().unwrap() > 0), "{side}");
         let is_constrained = side["name"] == "2 stages, constrained";
         assert_eq!(side["mask_exposed_us"].is_object(), is_constrained, "{side}");
+        let processes = side["used"].as_array().unwrap();
+        assert_eq!(processes.len(), side["placements"].as_array().unwrap().len(), "{side}");
     }
     assert_eq!(sides[1]["placements"].as_array().unwrap().len(), 2);
     assert_eq!(sides[3]["threads_per_stage"], 1);
@@ -54,12 +56,20 @@ fn every_side_does_the_same_work() {
 
 #[test]
 fn requests_at_once_are_a_table_each_in_a_row() {
-    let output = bench(&[&SHORT[..], &["--concurrency", "2,1"]].concat());
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("out.json");
+    let more = ["--concurrency", "2,1", "--timeline", trace.to_str().unwrap()];
+    let output = bench(&[&SHORT[..], &more].concat());
     assert!(output.status.success(), "{}", text(&output.stderr));
     let rows: Vec<&str> =
         text(&output.stdout).lines().filter(|line| line.contains("2 stages")).collect();
     assert_eq!(rows.len(), 2, "{rows:?}");
     assert!(rows[0].trim_start().starts_with("1 ") && rows[1].trim_start().starts_with("2 "));
+    // Of the row with the most requests: a prompt each in the first microbatches.
+    let trace: Value = serde_json::from_str(&std::fs::read_to_string(trace).unwrap()).unwrap();
+    let tokens = trace["traceEvents"].as_array().unwrap().iter().map(|it| &it["args"]["tokens"]);
+    assert!(tokens.max_by_key(|it| it.as_u64()).unwrap().as_u64().unwrap() >= 6, "{trace}");
+    assert!(text(&output.stdout).contains("of the ideal"), "{}", text(&output.stdout));
 }
 
 /// `wanted` are parts of the one line on stderr.

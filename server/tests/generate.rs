@@ -90,6 +90,21 @@ fn json_has_the_promised_fields() {
 }
 
 #[test]
+fn a_timeline_of_the_run_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let drawing = folder.path().join("out.svg");
+    let name = drawing.to_str().unwrap();
+    let arguments = ["--cpu-devices", "2", "--max-tokens", "4", "--timeline", name, "Hello"];
+    let output = generate(&arguments, "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let svg = std::fs::read_to_string(drawing).unwrap();
+    let wanted = ["stage 0 (cpu:0)", "stage 1 (cpu:1)", "host", "microbatch 4: compute"];
+    assert!(wanted.iter().all(|words| svg.contains(words)), "{svg}");
+    check(&["--timeline", "out.txt", "x"], 2, &["--timeline", ".svg"]);
+    check(&["--timeline", "/no/such/folder/out.svg", "--max-tokens", "1", "x"], 2, &["folder"]);
+}
+
+#[test]
 fn the_prompt_may_come_from_standard_input() {
     let choices = ["--choice", "Paris", "--choice", "Berlin"];
     let output =

@@ -23,6 +23,7 @@ mod stages;
 mod stamps;
 mod suite;
 mod tidy;
+mod timelines;
 mod tokenizers;
 mod typed;
 mod vocabulary;

@@ -63,7 +63,7 @@ pub(super) struct SideReport {
     /// None where nothing is constrained.
     pub(super) mask_exposed_us: Option<MaskExposed>,
     /// By process: how its stages were used in the last run.
-    pub(super) stages: Vec<StagesUsed>,
+    pub(super) used: Vec<StagesUsed>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -147,8 +147,8 @@ impl SideReport {
             most: quantile(&mut all.mask_exposed_us, 100),
         };
         let last = runs.last().map_or(&[][..], |run| &run.stages[..]);
-        let stages = side.tasks.iter().zip(last);
-        let stages = stages.map(|(task, usage)| StagesUsed::new(&task.plan, usage.as_ref()));
+        let used = side.tasks.iter().zip(last);
+        let used = used.map(|(task, usage)| StagesUsed::new(&task.plan, usage.as_ref()));
         Self {
             name: side.name.clone(),
             placements: side.tasks.iter().map(|task| placement(&task.plan)).collect(),
@@ -159,7 +159,7 @@ impl SideReport {
             first_token_us: quantiles(&mut all.first_token_us),
             token_us: quantiles(&mut all.token_us),
             mask_exposed_us: is_constrained.then_some(exposed),
-            stages: stages.collect(),
+            used: used.collect(),
         }
     }
 }

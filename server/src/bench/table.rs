@@ -105,7 +105,7 @@ fn masks(points: &[Point], out: &mut impl Write) -> io::Result<()> {
 /// What the stages of the placement did, with the most requests.
 fn stages(points: &[Point], out: &mut impl Write) -> io::Result<()> {
     let Some(Point { requests, sides, .. }) = points.last() else { return Ok(()) };
-    for used in sides.first().map_or(&[][..], |side| &side.stages[..]) {
+    for used in sides.first().map_or(&[][..], |side| &side.used[..]) {
         writeln!(out, "\n{requests:>8}  the last run's stages:\n{used}")?;
     }
     Ok(())

@@ -7,7 +7,10 @@ use sluicegate_model::{
     placed::DeviceId,
     units::{Bytes, UnitRange},
 };
-use sluicegate_runtime::placement::{Plan, PlanFields, PlannedStage};
+use sluicegate_runtime::{
+    placement::{Plan, PlanFields, PlannedStage},
+    timeline::{Lane, StageUsage, Usage},
+};
 
 use super::{
     measure::{Measured, Task, TokenCounts},
@@ -75,6 +78,24 @@ fn sides() -> Vec<Side> {
     ]
 }
 
+/// Two stages, of which the second waits now and then.
+fn usage() -> Usage {
+    let first = StageUsage { computing: 0.875, transferring: 0.125, ..StageUsage::default() };
+    let second = StageUsage {
+        computing: 0.75,
+        awaiting_masks: 0.0625,
+        awaiting_input: 0.1875,
+        ..StageUsage::default()
+    };
+    Usage {
+        start_s: 1.5,
+        end_s: 2.25,
+        stages: vec![first, second],
+        bottleneck: Lane::Stage(0),
+        fraction_of_ideal: 1.0,
+    }
+}
+
 /// 100 tokens in so many milliseconds.
 fn measured(millis: u64) -> Measured {
     Measured {
@@ -83,7 +104,7 @@ fn measured(millis: u64) -> Measured {
         first_token_us: vec![millis * 100, millis * 120],
         token_us: vec![millis * 10, millis * 11, millis * 30],
         mask_exposed_us: vec![4, 5, 30, millis / 20],
-        stages: vec![None],
+        stages: vec![Some(usage()), None],
         timelines: Vec::new(),
     }
 }
@@ -126,7 +147,13 @@ fn the_table_has_every_side_and_ratio() {
           16  2 stages / 2 engines of 1 thread                 0.909  (0.800 to 1.000)
               2 stages, constrained / 2 stages                 1.000  (0.900 to 1.100)
 
-          16  2 stages, constrained: 9 of 300 tokens forced, 3 vetoed; masks exposed p50 / p99 4 / 30 us, p99 of the worst request 50 us
+          16  2 stages, constrained: 9 of 300 tokens forced, 3 vetoed; masks exposed p50 / p99 / most 5 / 50 / 50 us
+
+          16  the last run's stages:
+    stage  device  units                       busy    input    masks     host
+        0  cpu:0   embed, layers 0..6       100.0 %    0.0 %    0.0 %    0.0 %
+        1  cpu:1   layers 6..10, norm+head   75.0 %   18.8 %    6.2 %    0.0 %
+    100.0 % of the ideal from 1.50 s to 2.25 s; stage 0 is busiest
     "#);
 }
 
@@ -143,6 +170,12 @@ fn a_table_without_comparisons_ends_with_the_sides() {
 
     requests  side                     tokens/s                      first token p50 / p95    a token p50 / p95
            1  2 stages                     47.6  (40.0 to 50.0)           240.0 / 300.0 ms       25.0 / 75.0 ms
+
+           1  the last run's stages:
+    stage  device  units                       busy    input    masks     host
+        0  cpu:0   embed, layers 0..6       100.0 %    0.0 %    0.0 %    0.0 %
+        1  cpu:1   layers 6..10, norm+head   75.0 %   18.8 %    6.2 %    0.0 %
+    100.0 % of the ideal from 1.50 s to 2.25 s; stage 0 is busiest
     "#);
 }
 
@@ -193,7 +226,39 @@ fn json_has_every_figure() {
                 "p50": 11000,
                 "p95": 33000
               },
-              "mask_exposed_us": null
+              "mask_exposed_us": null,
+              "used": [
+                {
+                  "fraction_of_ideal": 1.0,
+                  "bottleneck": "stage 0",
+                  "window_s": [
+                    1.5,
+                    2.25
+                  ],
+                  "stages": [
+                    {
+                      "device": "cpu:0",
+                      "units": "embed, layers 0..6",
+                      "computing": 0.875,
+                      "transferring": 0.125,
+                      "lent": 0.0,
+                      "awaiting_masks": 0.0,
+                      "awaiting_input": 0.0,
+                      "awaiting_host": 0.0
+                    },
+                    {
+                      "device": "cpu:1",
+                      "units": "layers 6..10, norm+head",
+                      "computing": 0.75,
+                      "transferring": 0.0,
+                      "lent": 0.0,
+                      "awaiting_masks": 0.0625,
+                      "awaiting_input": 0.1875,
+                      "awaiting_host": 0.0
+                    }
+                  ]
+                }
+              ]
             },
             {
               "name": "2 engines of 1 thread",
@@ -221,7 +286,35 @@ fn json_has_every_figure() {
                 "p50": 10000,
                 "p95": 30000
               },
-              "mask_exposed_us": null
+              "mask_exposed_us": null,
+              "used": [
+                {
+                  "fraction_of_ideal": 1.0,
+                  "bottleneck": "stage 0",
+                  "window_s": [
+                    1.5,
+                    2.25
+                  ],
+                  "stages": [
+                    {
+                      "device": "cpu:0",
+                      "units": "embed, layers 0..10, norm+head",
+                      "computing": 0.875,
+                      "transferring": 0.125,
+                      "lent": 0.0,
+                      "awaiting_masks": 0.0,
+                      "awaiting_input": 0.0,
+                      "awaiting_host": 0.0
+                    }
+                  ]
+                },
+                {
+                  "fraction_of_ideal": null,
+                  "bottleneck": null,
+                  "window_s": null,
+                  "stages": []
+                }
+              ]
             },
             {
               "name": "2 stages, constrained",
@@ -249,10 +342,42 @@ fn json_has_every_figure() {
                 "p95": 30000
               },
               "mask_exposed_us": {
-                "p50": 4,
-                "p99": 30,
-                "highest_p99": 50
-              }
+                "p50": 5,
+                "p99": 50,
+                "most": 50
+              },
+              "used": [
+                {
+                  "fraction_of_ideal": 1.0,
+                  "bottleneck": "stage 0",
+                  "window_s": [
+                    1.5,
+                    2.25
+                  ],
+                  "stages": [
+                    {
+                      "device": "cpu:0",
+                      "units": "embed, layers 0..6",
+                      "computing": 0.875,
+                      "transferring": 0.125,
+                      "lent": 0.0,
+                      "awaiting_masks": 0.0,
+                      "awaiting_input": 0.0,
+                      "awaiting_host": 0.0
+                    },
+                    {
+                      "device": "cpu:1",
+                      "units": "layers 6..10, norm+head",
+                      "computing": 0.75,
+                      "transferring": 0.0,
+                      "lent": 0.0,
+                      "awaiting_masks": 0.0625,
+                      "awaiting_input": 0.1875,
+                      "awaiting_host": 0.0
+                    }
+                  ]
+                }
+              ]
             }
           ],
           "ratios": [
