@@ -35,7 +35,7 @@ mod rope;
 mod rows;
 pub mod shard;
 mod simd;
-
+pub mod softmax;
 pub mod source;
 pub mod step;
 pub mod threads;

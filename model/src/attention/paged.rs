@@ -10,6 +10,7 @@ use crate::{
     kv_pages::Numbers,
     rows::Rows,
     simd::{F32x8, add_scaled, dot, exp},
+    softmax::greatest,
     step::StepRow,
     threads::Threads,
 };
@@ -167,7 +168,7 @@ impl Paged<'_> {
 
 /// Turns scores into weights that add up to one.
 fn softmax(scores: &mut [f32]) {
-    let highest = scores.iter().fold(f32::NEG_INFINITY, |highest, score| highest.max(*score));
+    let highest = greatest(scores);
     for score in &mut *scores {
         *score = exp(*score - highest);
     }

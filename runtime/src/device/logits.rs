@@ -1,45 +1,71 @@
 //! Logits read by the sampler, in the last stage's own thread.
 
-use candle_core::Device;
+use std::ops::Range;
+
+use candle_core::{Device, Storage, Tensor};
 use sluicegate_model::{
-    placed::{Placed, Site},
+    placed::{DeviceId, Placed, Site},
     step::Logits,
     units::Unit,
 };
 
 use super::link::TransferError;
 
-/// Rows of logits in the sampler's memory.
-#[derive(Debug)]
+/// Rows of logits in the sampler's memory, which is kept from one microbatch to the next.
+#[derive(Debug, Default)]
 pub struct LogitRows {
-    pub rows: Vec<Vec<f32>>,
+    values: Vec<f32>,
+    width: usize,
     /// What had to be read out of a GPU's memory; zero on a CPU.
     pub copied_bytes: usize,
 }
 
-/// Reads `[logit rows, vocab]` where the last stage is at home.
-///
-/// # Errors
-/// [`TransferError`] if the logits are elsewhere, or cannot be read.
-pub fn read(
-    logits: &Placed<Logits>,
-    device: sluicegate_model::placed::DeviceId,
-) -> Result<LogitRows, TransferError> {
-    let site = Site { operation: "sample", unit: Some(Unit::Head), with: "sampler", device };
-    let tensor = &logits.at(&site)?.0;
-    let copied_bytes = match tensor.device() {
-        Device::Cpu => 0,
-        _ => tensor.elem_count() * tensor.dtype().size_in_bytes(),
-    };
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "sampling reads the logits, and the ledger says so"
-    )]
-    let rows = tensor.to_vec2().map_err(|error| TransferError::Copy {
-        kind: crate::placement::TransferKind::Tokens,
-        source_device: device,
-        target_device: device,
-        error,
-    })?;
-    Ok(LogitRows { rows, copied_bytes })
+impl LogitRows {
+    /// Reads `[logit rows, vocab]`, f32, where the last stage is at home, in place of what was read
+    /// before.
+    ///
+    /// # Errors
+    /// [`TransferError`] if the logits are elsewhere, or cannot be read.
+    pub fn read(&mut self, logits: &Placed<Logits>, device: DeviceId) -> Result<(), TransferError> {
+        let site = Site { operation: "sample", unit: Some(Unit::Head), with: "sampler", device };
+        let tensor = &logits.at(&site)?.0;
+        self.copied_bytes = match tensor.device() {
+            Device::Cpu => 0,
+            _ => tensor.elem_count() * tensor.dtype().size_in_bytes(),
+        };
+        self.copy(tensor).map_err(|error| TransferError::Copy {
+            kind: crate::placement::TransferKind::Tokens,
+            source_device: device,
+            target_device: device,
+            error,
+        })
+    }
+
+    /// Each row, to be changed.
+    pub fn rows(&mut self, rows: Range<usize>) -> Vec<&mut [f32]> {
+        let values = &mut self.values[rows.start * self.width..rows.end * self.width];
+        // An empty vocabulary has no rows either.
+        values.chunks_exact_mut(self.width.max(1)).collect()
+    }
+
+    fn copy(&mut self, tensor: &Tensor) -> candle_core::Result<()> {
+        let (_, width) = tensor.dims2()?;
+        self.width = width;
+        self.values.clear();
+        let (storage, layout) = tensor.storage_and_layout();
+        if let (Storage::Cpu(storage), Some((start, end))) =
+            (&*storage, layout.contiguous_offsets())
+        {
+            self.values.extend_from_slice(&storage.as_slice()?[start..end]);
+            return Ok(());
+        }
+        drop(storage);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "sampling reads the logits, and the ledger says so"
+        )]
+        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+        self.values.extend(values);
+        Ok(())
+    }
 }

@@ -21,6 +21,7 @@ pub use counts::MaskCounts;
 pub use devices::Devices;
 pub use ledger::{Ledger, LedgerEntry};
 pub use link::{Links, TransferError};
+pub use logits::LogitRows;
 pub use masks::Masks;
 pub use order::Order;
 pub use payload::Payload;

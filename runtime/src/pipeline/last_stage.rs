@@ -15,7 +15,7 @@ use super::{
     message::{Interval, MaskTimes, PipelineEvent, StageTimes},
 };
 use crate::{
-    device::{Links, Masks, Order, Sampled, logits},
+    device::{Links, LogitRows, Masks, Order, Sampled},
     placement::{Endpoint, StageId},
     sampler::{GroupChoices, MaskRow, MaskRule, Sampler},
     scheduler::MicrobatchId,
@@ -26,6 +26,7 @@ pub(super) struct LastStage {
     pub(super) stage: StageId,
     pub(super) device: DeviceId,
     pub(super) sampler: Sampler,
+    pub(super) logits: LogitRows,
     pub(super) links: Arc<Links>,
     pub(super) masks: Receiver<Placed<Masks>>,
     /// Masks that came ahead of their microbatch.
@@ -42,34 +43,27 @@ impl LastStage {
         logits: &Placed<Logits>,
         mut times: Vec<StageTimes>,
     ) -> Result<bool, StageError> {
-        let mut logits = logits::read(logits, self.device)?;
+        self.logits.read(logits, self.device)?;
         let order = order.at(&self.site("sample", "logits"))?;
         let (masks, mask_times) = self.masks_for(id, order)?;
         let groups = {
             let _span = trace_span!("sampler.sample", microbatch = id.0).entered();
-            self.sample_groups(order, &mut logits.rows, &masks)
+            self.sample_groups(order, &masks)
         };
         if let Some(last) = times.last_mut() {
             last.ended = Instant::now();
         }
-        let logit_bytes = logits.copied_bytes;
+        let logit_bytes = self.logits.copied_bytes;
         let sampled = Sampled { microbatch: id, groups, times, mask_times, logit_bytes };
         let sampled = Placed::new(sampled, self.device);
         let sampled = self.links.carry(&sampled, Endpoint::Stage(self.stage), Endpoint::Host)?;
         Ok(self.events.send(PipelineEvent::Sampled(sampled)).is_ok())
     }
 
-    fn sample_groups(
-        &self,
-        order: &Order,
-        rows: &mut [Vec<f32>],
-        masks: &[Option<MaskRow>],
-    ) -> Vec<GroupChoices> {
+    fn sample_groups(&mut self, order: &Order, masks: &[Option<MaskRow>]) -> Vec<GroupChoices> {
         let mut groups = Vec::with_capacity(order.sampling.len());
         for group in &*order.sampling {
-            let span = group.logit_rows.clone();
-            let mut logits: Vec<&mut [f32]> =
-                rows[span].iter_mut().map(Vec::as_mut_slice).collect();
+            let mut logits = self.logits.rows(group.logit_rows.clone());
             groups.push(self.sampler.sample(group, &mut logits, masks));
         }
         groups

@@ -19,7 +19,7 @@ use super::{
     thread::{Loader, StageThread, failure},
 };
 use crate::{
-    device::{Devices, Links, Masks},
+    device::{Devices, Links, LogitRows, Masks},
     placement::{Plan, PlannedStage, StageId},
     sampler::Sampler,
 };
@@ -174,6 +174,7 @@ impl Pipeline {
             stage: info.id,
             device: info.device,
             sampler: self.config.sampler.clone(),
+            logits: LogitRows::default(),
             links: Arc::clone(&self.config.links),
             masks: self.masks.clone(),
             early: HashMap::new(),

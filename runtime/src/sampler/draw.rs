@@ -9,48 +9,94 @@ use super::{
     row::{Allowed, Distribution},
 };
 
-/// A token with its share of the narrowed distribution.
+/// What is left of a distribution, and how much each token weighs in it.
+#[derive(Debug)]
+pub struct Narrowed {
+    candidates: Vec<Weighted>,
+    /// Of all weights.
+    sum: f64,
+}
+
 #[derive(Debug, Clone, Copy)]
-pub struct Weighted {
-    pub candidate: Allowed,
-    pub probability: f64,
+struct Weighted {
+    candidate: Allowed,
+    weight: f32,
 }
 
-/// Narrows a distribution by temperature, top-k, top-p and min-p, in this order, each on the
-/// renormalised result of the one before.
-///
-/// The order of the result is fixed by the input alone. Source of top-p: Holtzman et al. 2020,
-/// arXiv:1904.09751, section 3.1; of min-p: Nguyen et al. 2024, arXiv:2407.01082, section 3.
-pub fn narrow(distribution: &Distribution, params: &Multinomial) -> Vec<Weighted> {
-    let mut weighted = with_temperature(&distribution.allowed, params.temperature);
-    if let Some(top_k) = params.top_k.filter(|top_k| *top_k < weighted.len()) {
-        weighted.select_nth_unstable_by(top_k.max(1) - 1, by_probability);
-        weighted.truncate(top_k.max(1));
-        normalise(&mut weighted);
+impl Narrowed {
+    fn new(candidates: Vec<Weighted>) -> Self {
+        let sum = candidates.iter().map(|next| f64::from(next.weight)).sum();
+        Self { candidates, sum }
     }
-    if params.top_p < 1.0 {
-        keep_top_p(&mut weighted, f64::from(params.top_p));
-        normalise(&mut weighted);
-    }
-    if params.min_p > 0.0 {
-        let max = weighted.iter().fold(0.0, |max: f64, next| max.max(next.probability));
-        weighted.retain(|next| next.probability >= max * f64::from(params.min_p));
-        normalise(&mut weighted);
-    }
-    weighted
-}
 
-/// Draws one token; `weighted` sums to one.
-pub fn draw(weighted: &[Weighted], key: RandomKey) -> Option<Allowed> {
-    let mut left = uniform(key);
-    for next in weighted {
-        left -= next.probability;
-        if left < 0.0 {
-            return Some(next.candidate);
+    /// Narrows a distribution by temperature, top-k, top-p and min-p, in this order, each on the
+    /// renormalised result of the one before.
+    ///
+    /// The order of the result is fixed by the input alone. Source of top-p: Holtzman et al. 2020,
+    /// arXiv:1904.09751, section 3.1; of min-p: Nguyen et al. 2024, arXiv:2407.01082, section 3.
+    pub fn of(distribution: &Distribution<'_>, params: &Multinomial) -> Self {
+        let weights = distribution.weights(params.temperature);
+        let weighted = weights.map(|(candidate, weight)| Weighted { candidate, weight });
+        let mut narrowed = Self::new(weighted.collect());
+        if let Some(top_k) = params.top_k.filter(|top_k| *top_k < narrowed.candidates.len()) {
+            narrowed = narrowed.top_k(top_k.max(1));
         }
+        if params.top_p < 1.0 {
+            narrowed = narrowed.top_p(f64::from(params.top_p));
+        }
+        if params.min_p > 0.0 {
+            narrowed = narrowed.min_p(params.min_p);
+        }
+        narrowed
     }
-    // Rounding may leave a crumb beyond the last token.
-    weighted.iter().rev().find(|next| next.probability > 0.0).map(|next| next.candidate)
+
+    /// The tokens that are left with their probabilities, which add up to one.
+    pub fn probabilities(&self) -> impl Iterator<Item = (u32, f64)> {
+        let share = |next: &Weighted| (next.candidate.token, f64::from(next.weight) / self.sum);
+        self.candidates.iter().map(share)
+    }
+
+    /// Draws one token; none if none is left.
+    pub fn draw(&self, key: RandomKey) -> Option<Allowed> {
+        let mut left = uniform(key) * self.sum;
+        for next in &self.candidates {
+            left -= f64::from(next.weight);
+            if left < 0.0 {
+                return Some(next.candidate);
+            }
+        }
+        // Rounding may leave a crumb beyond the last token.
+        let last = self.candidates.iter().rev().find(|next| next.weight > 0.0);
+        last.map(|next| next.candidate)
+    }
+
+    fn top_k(mut self, top_k: usize) -> Self {
+        self.candidates.select_nth_unstable_by(top_k - 1, by_logit);
+        self.candidates.truncate(top_k);
+        Self::new(self.candidates)
+    }
+
+    fn top_p(mut self, top_p: f64) -> Self {
+        // Tokens below this share hold less than 1 - top_p together, so the nucleus is among the
+        // rest.
+        let floor = self.sum * (1.0 - top_p) / self.candidates.len() as f64;
+        self.candidates.retain(|next| f64::from(next.weight) >= floor);
+        self.candidates.sort_unstable_by(by_logit);
+        let mut sum = 0.0;
+        let num_kept = self.candidates.iter().position(|next| {
+            sum += f64::from(next.weight);
+            sum >= top_p * self.sum
+        });
+        self.candidates.truncate(num_kept.map_or(self.candidates.len(), |last| last + 1));
+        Self::new(self.candidates)
+    }
+
+    fn min_p(mut self, min_p: f32) -> Self {
+        let most = self.candidates.iter().fold(0.0, |most: f32, next| most.max(next.weight));
+        let floor = f64::from(most) * f64::from(min_p);
+        self.candidates.retain(|next| f64::from(next.weight) >= floor);
+        Self::new(self.candidates)
+    }
 }
 
 /// A number in `[0, 1)` that depends on the key alone.
@@ -64,38 +110,8 @@ fn uniform(key: RandomKey) -> f64 {
     bits as f64 / (1u64 << 53) as f64
 }
 
-fn with_temperature(allowed: &[Allowed], temperature: f32) -> Vec<Weighted> {
-    let max = allowed.iter().fold(f32::NEG_INFINITY, |max, candidate| max.max(candidate.logit));
-    let weigh = |candidate: &Allowed| Weighted {
-        candidate: *candidate,
-        probability: (f64::from(candidate.logit - max) / f64::from(temperature)).exp(),
-    };
-    let mut weighted: Vec<Weighted> = allowed.iter().map(weigh).collect();
-    normalise(&mut weighted);
-    weighted
-}
-
-fn normalise(weighted: &mut [Weighted]) {
-    let sum: f64 = weighted.iter().map(|next| next.probability).sum();
-    for next in weighted {
-        next.probability /= sum;
-    }
-}
-
-fn keep_top_p(weighted: &mut Vec<Weighted>, top_p: f64) {
-    // Tokens below this share hold less than 1 - top_p together, so the nucleus is among the rest.
-    let floor = (1.0 - top_p) / weighted.len() as f64;
-    weighted.retain(|next| next.probability >= floor);
-    weighted.sort_unstable_by(by_probability);
-    let mut sum = 0.0;
-    let num_kept = weighted.iter().position(|next| {
-        sum += next.probability;
-        sum >= top_p
-    });
-    weighted.truncate(num_kept.map_or(weighted.len(), |last| last + 1));
-}
-
 /// Likeliest first; of equals, the lowest id.
-fn by_probability(a: &Weighted, b: &Weighted) -> std::cmp::Ordering {
-    b.probability.total_cmp(&a.probability).then(a.candidate.token.cmp(&b.candidate.token))
+fn by_logit(a: &Weighted, b: &Weighted) -> std::cmp::Ordering {
+    let (a, b) = (a.candidate, b.candidate);
+    b.logit.total_cmp(&a.logit).then(a.token.cmp(&b.token))
 }

@@ -1,5 +1,9 @@
 //! One row: its logits made into the distribution over the tokens that are allowed.
 
+use std::borrow::Cow;
+
+use sluicegate_model::softmax;
+
 use super::{
     order::{RowSampling, TokenCount},
     params::{Penalties, SamplingParams},
@@ -15,34 +19,52 @@ pub struct Allowed {
 
 /// The tokens that may be chosen, by id, and the normaliser of their distribution.
 #[derive(Debug)]
-pub struct Distribution {
-    pub allowed: Vec<Allowed>,
-    /// `log(sum(exp(logit)))` over `allowed`.
-    pub log_sum: f64,
+pub struct Distribution<'a> {
+    /// After penalties; minus infinity where a token is not allowed.
+    logits: Cow<'a, [f32]>,
+    /// Which tokens they are of, in order; without it, of all.
+    tokens: Option<Vec<u32>>,
+    greatest: f32,
+    /// `log(sum(exp(logit)))`.
+    log_sum: f64,
 }
 
-impl Distribution {
-    /// The distribution of a row: penalties first, then held-back end tokens, then the mask.
+/// Where so few tokens are allowed, they are taken out of the row: one in so many.
+const SPARSE: usize = 8;
+
+impl<'a> Distribution<'a> {
+    /// The distribution of a row: penalties first, then the mask, then held-back end tokens.
     ///
-    /// `logits`: `[vocab]`. Tokens whose logit is not finite are not allowed.
-    /// Empty if nothing is left.
+    /// `logits`: `[vocab]`. Tokens whose logit is not finite are not allowed. Empty if nothing is
+    /// left.
     pub fn new(
-        logits: &mut [f32],
+        logits: &'a mut [f32],
         mask: &[u32],
         params: &SamplingParams,
         row: &RowSampling,
     ) -> Self {
         penalise(logits, &params.penalties, &row.counts);
-        let mut allowed = gather(logits, mask);
-        if params.ignore_eos || (row.step as usize) < params.min_tokens {
-            let is_end = |candidate: &Allowed| params.eos.contains(&candidate.token);
-            // A finished value that cannot go on may only end: holding back would leave nothing.
-            if !allowed.iter().all(is_end) {
-                allowed.retain(|candidate| !is_end(candidate));
-            }
-        }
-        let log_sum = log_sum_exp(&allowed);
-        Self { allowed, log_sum }
+        let num_allowed: usize = mask.iter().map(|word| word.count_ones() as usize).sum();
+        let holds_back = params.ignore_eos || (row.step as usize) < params.min_tokens;
+        let eos = if holds_back { &params.eos[..] } else { &[] };
+        let (logits, tokens, greatest) = if num_allowed < logits.len() / SPARSE {
+            let (tokens, mut found) = gather(logits, mask);
+            let greatest = greatest_but(&mut found, Some(&tokens), eos);
+            (Cow::Owned(found), Some(tokens), greatest)
+        } else {
+            close(logits, mask);
+            let greatest = greatest_but(logits, None, eos);
+            (Cow::Borrowed(&*logits), None, greatest)
+        };
+        let log_sum = softmax::log_sum_exp(&logits, greatest);
+        Self { logits, tokens, greatest, log_sum }
+    }
+
+    /// The tokens that may be chosen, by id.
+    pub fn allowed(&self) -> impl Iterator<Item = Allowed> {
+        let logits = self.logits.iter().enumerate();
+        let allowed = logits.filter(|(_, logit)| **logit > f32::NEG_INFINITY);
+        allowed.map(|(index, logit)| Allowed { token: self.token(index), logit: *logit })
     }
 
     pub fn log_probability(&self, candidate: Allowed) -> f64 {
@@ -51,10 +73,40 @@ impl Distribution {
 
     /// The most likely token; of equals, the lowest id.
     pub fn most_likely(&self) -> Option<Allowed> {
-        self.allowed
-            .iter()
-            .copied()
-            .reduce(|best, next| if next.logit > best.logit { next } else { best })
+        let is_greatest = |logit: &f32| *logit == self.greatest && *logit > f32::NEG_INFINITY;
+        let index = self.logits.iter().position(is_greatest)?;
+        Some(Allowed { token: self.token(index), logit: self.greatest })
+    }
+
+    /// The likeliest tokens, likeliest first, of equals the lowest id first; fewer where fewer are
+    /// allowed.
+    pub fn likeliest(&self, count: usize) -> Vec<Allowed> {
+        let mut best: Vec<Allowed> = Vec::with_capacity(count + 1);
+        for next in self.allowed() {
+            if best.len() == count && best.last().is_none_or(|last| next.logit <= last.logit) {
+                continue;
+            }
+            let place = best.partition_point(|earlier| earlier.logit >= next.logit);
+            best.insert(place, next);
+            best.truncate(count);
+        }
+        best
+    }
+
+    /// `exp((logit - greatest) / temperature)` of each allowed token.
+    pub(super) fn weights(&self, temperature: f32) -> impl Iterator<Item = (Allowed, f32)> {
+        // Of those that are not allowed they are zero, and not looked at.
+        let weights = softmax::weights(&self.logits, self.greatest, temperature);
+        let logits = self.logits.iter().zip(weights).enumerate();
+        let allowed = logits.filter(|(_, (logit, _))| **logit > f32::NEG_INFINITY);
+        allowed.map(|(index, (logit, weight))| {
+            (Allowed { token: self.token(index), logit: *logit }, weight)
+        })
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "a vocabulary is below 2^32")]
+    fn token(&self, index: usize) -> u32 {
+        self.tokens.as_ref().map_or(index as u32, |tokens| tokens[index])
     }
 }
 
@@ -76,8 +128,9 @@ fn penalise(logits: &mut [f32], penalties: &Penalties, counts: &[TokenCount]) {
     }
 }
 
-fn gather(logits: &[f32], mask: &[u32]) -> Vec<Allowed> {
-    let mut allowed = Vec::new();
+/// The allowed tokens, by id, with their logits.
+fn gather(logits: &[f32], mask: &[u32]) -> (Vec<u32>, Vec<f32>) {
+    let (mut tokens, mut found) = (Vec::new(), Vec::new());
     for (word_idx, word) in mask.iter().enumerate() {
         let mut bits = *word;
         while bits != 0 {
@@ -86,15 +139,133 @@ fn gather(logits: &[f32], mask: &[u32]) -> Vec<Allowed> {
             let Some(&logit) = logits.get(token_idx) else { continue };
             if logit.is_finite() {
                 #[expect(clippy::cast_possible_truncation, reason = "a vocabulary is below 2^32")]
-                allowed.push(Allowed { token: token_idx as u32, logit });
+                tokens.push(token_idx as u32);
+                found.push(logit);
             }
         }
     }
-    allowed
+    (tokens, found)
 }
 
-fn log_sum_exp(allowed: &[Allowed]) -> f64 {
-    let max = allowed.iter().fold(f32::NEG_INFINITY, |max, candidate| max.max(candidate.logit));
-    let sum: f64 = allowed.iter().map(|candidate| f64::from((candidate.logit - max).exp())).sum();
-    f64::from(max) + sum.ln()
+/// Makes what is not allowed impossible.
+fn close(logits: &mut [f32], mask: &[u32]) {
+    let mut chunks = logits.chunks_mut(32);
+    for (word, chunk) in mask.iter().zip(&mut chunks) {
+        for (bit, logit) in chunk.iter_mut().enumerate() {
+            let is_open = word >> bit & 1 == 1 && logit.is_finite();
+            *logit = if is_open { *logit } else { f32::NEG_INFINITY };
+        }
+    }
+    for logit in chunks.flatten() {
+        *logit = f32::NEG_INFINITY;
+    }
+}
+
+/// The greatest logit but those of the end tokens, which are made impossible; unless nothing else is
+/// allowed: a finished value that cannot go on may only end.
+fn greatest_but(logits: &mut [f32], tokens: Option<&[u32]>, eos: &[u32]) -> f32 {
+    let mut held_back = Vec::new();
+    for token in eos {
+        let index = match tokens {
+            Some(tokens) => tokens.binary_search(token).ok(),
+            None => Some(*token as usize),
+        };
+        let Some((index, logit)) = index.and_then(|it| Some((it, logits.get_mut(it)?))) else {
+            continue;
+        };
+        held_back.push((index, std::mem::replace(logit, f32::NEG_INFINITY)));
+    }
+    let greatest = softmax::greatest(logits);
+    if greatest > f32::NEG_INFINITY || held_back.is_empty() {
+        return greatest;
+    }
+    // The same token may be named twice: the first has what was there.
+    for (index, logit) in held_back.into_iter().rev() {
+        logits[index] = logit;
+    }
+    softmax::greatest(logits)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::sampler::{MaskRule, Method};
+
+    /// 64 logits that repeat, and are not all finite.
+    fn logits() -> Vec<f32> {
+        let logit = |i: u16| match i {
+            5 => f32::NAN,
+            6 => f32::INFINITY,
+            _ => f32::from((i * 37) % 41) * 0.25,
+        };
+        (0..64).map(logit).collect()
+    }
+
+    fn params(ignore_eos: bool, eos: &[u32]) -> Arc<SamplingParams> {
+        Arc::new(SamplingParams {
+            method: Method::Greedy,
+            penalties: Penalties::default(),
+            eos: eos.to_vec(),
+            min_tokens: 0,
+            ignore_eos,
+        })
+    }
+
+    fn row() -> RowSampling {
+        RowSampling {
+            mask: MaskRule::Free,
+            step: 0,
+            score: 0.0,
+            counts: Vec::new(),
+            draws: Vec::new(),
+        }
+    }
+
+    /// By the definition, in f64.
+    fn check(mask: [u32; 2], ignore_eos: bool) {
+        let eos = [9, 50];
+        let mut allowed: Vec<Allowed> = (0..)
+            .zip(logits())
+            .filter(|(token, logit)| {
+                mask[*token as usize / 32] >> (token % 32) & 1 == 1 && logit.is_finite()
+            })
+            .map(|(token, logit)| Allowed { token, logit })
+            .collect();
+        if ignore_eos && !allowed.iter().all(|it| eos.contains(&it.token)) {
+            allowed.retain(|it| !eos.contains(&it.token));
+        }
+        let mut logits = logits();
+        let distribution = Distribution::new(&mut logits, &mask, &params(ignore_eos, &eos), &row());
+        assert_eq!(distribution.allowed().collect::<Vec<_>>(), allowed);
+        let sum: f64 = allowed.iter().map(|it| f64::from(it.logit).exp()).sum();
+        for candidate in &allowed {
+            let want = f64::from(candidate.logit) - sum.ln();
+            assert!((distribution.log_probability(*candidate) - want).abs() < 1e-6);
+        }
+        allowed.sort_by(|a, b| b.logit.total_cmp(&a.logit).then(a.token.cmp(&b.token)));
+        assert_eq!(distribution.most_likely(), allowed.first().copied());
+        for count in [0, 1, 5, 64] {
+            let want = &allowed[..count.min(allowed.len())];
+            assert_eq!(distribution.likeliest(count), want, "{count} of {mask:?}");
+        }
+    }
+
+    #[test]
+    fn rows_are_masked_and_normalised_whatever_the_mask_is_like() {
+        let all = [u32::MAX; 2];
+        let few = [1 << 9 | 1 << 30, 1 << 1 | 1 << 18];
+        for mask in [all, few, [1 << 9, 1 << 18], [0, 0], [0xFFFF_0000, 0x0F0F_0F0F], [1 << 5, 0]] {
+            check(mask, false);
+            check(mask, true);
+        }
+    }
+
+    #[test]
+    fn logits_beyond_the_mask_are_closed() {
+        let mut logits = logits();
+        let distribution = Distribution::new(&mut logits, &[u32::MAX], &params(false, &[]), &row());
+        assert_eq!(distribution.allowed().count(), 30);
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    draw,
+    draw::Narrowed,
     mask::{self, MaskError, MaskRow},
     order::{GroupSampling, RowSampling},
     params::{Method, SamplingParams},
@@ -108,8 +108,9 @@ impl Sampler {
                     continue;
                 }
             };
-            let best = best_of(&distribution, width).into_iter().map(|(token, log_probability)| {
-                beam::Candidate { parent: row_idx, token, score: row.score + log_probability }
+            let best = distribution.likeliest(width).into_iter().map(|next| {
+                let score = row.score + distribution.log_probability(next);
+                beam::Candidate { parent: row_idx, token: next.token, score }
             });
             candidates.extend(best);
         }
@@ -120,13 +121,13 @@ impl Sampler {
         Ok(kept.into_iter().filter_map(|kept| choice(kept, order)).collect())
     }
 
-    fn distribution(
+    fn distribution<'a>(
         &self,
         order: &GroupSampling,
         row_idx: usize,
-        logits: &mut [f32],
+        logits: &'a mut [f32],
         masks: &[Option<MaskRow>],
-    ) -> Result<Distribution, RowError> {
+    ) -> Result<Distribution<'a>, RowError> {
         let row = &order.rows[row_idx];
         let logit_row = order.logit_rows.start + row_idx;
         let words = mask::resolve(row.mask, masks, logit_row, &self.valid)?;
@@ -142,33 +143,19 @@ fn choice(kept: beam::Kept, order: &GroupSampling) -> Option<Choice> {
 
 /// One token per draw of the row, with its log-probability; none if nothing is allowed.
 fn draw_row(
-    distribution: &Distribution,
+    distribution: &Distribution<'_>,
     params: &SamplingParams,
     row: &RowSampling,
 ) -> Option<Vec<(u32, f64)>> {
     let scored = |allowed| (allowed, distribution.log_probability(allowed));
     let drawn: Option<Vec<_>> = match &params.method {
         Method::Multinomial(multinomial) => {
-            let weighted = draw::narrow(distribution, multinomial);
-            row.draws.iter().map(|key| draw::draw(&weighted, *key).map(scored)).collect()
+            let narrowed = Narrowed::of(distribution, multinomial);
+            row.draws.iter().map(|key| narrowed.draw(*key).map(scored)).collect()
         }
         Method::Greedy | Method::Beam { .. } => {
             row.draws.iter().map(|_| distribution.most_likely().map(scored)).collect()
         }
     };
     Some(drawn?.into_iter().map(|(allowed, score)| (allowed.token, score)).collect())
-}
-
-/// The `width` likeliest tokens, likeliest first; fewer where fewer are allowed.
-fn best_of(distribution: &Distribution, width: usize) -> Vec<(u32, f64)> {
-    let mut allowed = distribution.allowed.clone();
-    let by_logit = |a: &super::row::Allowed, b: &super::row::Allowed| {
-        b.logit.total_cmp(&a.logit).then(a.token.cmp(&b.token))
-    };
-    if width < allowed.len() && width > 0 {
-        allowed.select_nth_unstable_by(width - 1, by_logit);
-        allowed.truncate(width);
-    }
-    allowed.sort_unstable_by(by_logit);
-    allowed.into_iter().map(|next| (next.token, distribution.log_probability(next))).collect()
 }
