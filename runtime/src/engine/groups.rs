@@ -35,8 +35,13 @@ pub(super) struct RunningGroup {
     finished: Vec<(Row, FinishReason)>,
 }
 
-/// Advances the group's matchers; none for a free group.
-pub(super) type Advance<'a> = dyn FnMut(Vec<Choice>) -> Result<AdvancedRows, GenerationError> + 'a;
+/// What a group goes on with, before its matchers have said what they make of it.
+#[derive(Debug)]
+pub(super) struct Selected {
+    pub(super) choices: Vec<Choice>,
+    /// Which of the finished beams stay among the best.
+    finished: Vec<usize>,
+}
 
 impl RunningGroup {
     pub(super) fn new(
@@ -66,18 +71,45 @@ impl RunningGroup {
         }
     }
 
-    /// Takes a step's choices.
+    /// Weighs what the last stage chose against what the group has.
+    pub(super) fn select(&self, choices: Vec<Choice>) -> Selected {
+        let Method::Beam { width } = self.admitted.params.method else {
+            return Selected { choices, finished: Vec::new() };
+        };
+        let finished: Vec<f64> = self.finished.iter().map(|(row, _)| row.score).collect();
+        let candidate = |choice: &Choice| Candidate {
+            parent: choice.parent,
+            token: choice.token,
+            score: self.rows[choice.parent].score + choice.log_probability,
+        };
+        let candidates: Vec<Candidate> = choices.iter().map(candidate).collect();
+        let mut selected = Selected { choices: Vec::new(), finished: Vec::new() };
+        for kept in beam::select(width, &finished, &candidates) {
+            match kept {
+                Kept::Finished(index) => selected.finished.push(index),
+                Kept::Continued(Candidate { parent, token, score }) => {
+                    let log_probability = score - self.rows[parent].score;
+                    selected.choices.push(Choice { parent, token, log_probability });
+                }
+            }
+        }
+        selected
+    }
+
+    /// Takes a step: what was selected, and how the matchers went on with it; they say nothing for a
+    /// free group.
     ///
     /// # Errors
     /// [`GenerationError::Constraint`] if a matcher refuses a token that its mask had allowed.
     pub(super) fn take(
         &mut self,
-        choices: &[Choice],
-        advance: &mut Advance<'_>,
+        selected: Selected,
+        advanced: AdvancedRows,
     ) -> Result<StepOutcome, GenerationError> {
-        match self.admitted.params.method {
-            Method::Beam { width } => self.take_beams(width, choices, advance),
-            Method::Greedy | Method::Multinomial(_) => self.take_samples(choices, advance),
+        if self.is_beam_search() {
+            self.take_beams(selected, advanced)
+        } else {
+            self.take_samples(&selected.choices, advanced)
         }
     }
 
@@ -107,10 +139,10 @@ impl RunningGroup {
     fn take_samples(
         &mut self,
         choices: &[Choice],
-        advance: &mut Advance<'_>,
+        advanced: AdvancedRows,
     ) -> Result<StepOutcome, GenerationError> {
         let is_first = self.is_first_step();
-        let mut grown = self.grow(choices, advance)?;
+        let mut grown = self.grow(choices, advanced)?;
         if is_first {
             for (index, grown) in grown.iter_mut().enumerate() {
                 grown.row.index = index;
@@ -136,29 +168,12 @@ impl RunningGroup {
 
     fn take_beams(
         &mut self,
-        width: usize,
-        choices: &[Choice],
-        advance: &mut Advance<'_>,
+        selected: Selected,
+        advanced: AdvancedRows,
     ) -> Result<StepOutcome, GenerationError> {
-        let finished: Vec<f64> = self.finished.iter().map(|(row, _)| row.score).collect();
-        let candidate = |choice: &Choice| Candidate {
-            parent: choice.parent,
-            token: choice.token,
-            score: self.rows[choice.parent].score + choice.log_probability,
-        };
-        let candidates: Vec<Candidate> = choices.iter().map(candidate).collect();
-        let mut still_finished = Vec::new();
-        let mut continued = Vec::new();
-        for kept in beam::select(width, &finished, &candidates) {
-            match kept {
-                Kept::Finished(index) => still_finished.push(self.finished[index].clone()),
-                Kept::Continued(Candidate { parent, token, score }) => {
-                    let log_probability = score - self.rows[parent].score;
-                    continued.push(Choice { parent, token, log_probability });
-                }
-            }
-        }
-        let mut grown = self.grow(&continued, advance)?;
+        let mut grown = self.grow(&selected.choices, advanced)?;
+        let still = selected.finished.iter().map(|index| self.finished[*index].clone());
+        let still_finished: Vec<(Row, FinishReason)> = still.collect();
         let num_vetoed = grown.iter().filter(|grown| grown.is_vetoed).count();
         drop_vetoed(&mut grown, self.admitted.samples.saturating_sub(still_finished.len()));
         self.finished = still_finished;
@@ -198,10 +213,10 @@ impl RunningGroup {
     fn grow(
         &self,
         choices: &[Choice],
-        advance: &mut Advance<'_>,
+        advanced: AdvancedRows,
     ) -> Result<Vec<Grown>, GenerationError> {
         let advanced = match self.admitted.constraint {
-            Some(_) => self.answered(choices.len(), advance(choices.to_vec())?)?,
+            Some(_) => self.answered(choices.len(), advanced)?,
             None => Vec::new(),
         };
         let mut advanced = advanced.into_iter().enumerate();

@@ -10,16 +10,23 @@ use sluicegate_model::placed::{DeviceId, Placed, Site};
 use super::{
     core::Core,
     error::{EngineFailure, GenerationError},
-    groups::Advance,
+    groups::Selected,
     step::StepOutcome,
 };
 use crate::{
     device::Sampled,
+    masker::Advancing,
     pipeline::{Interval, PipelineEvent, StageTimes},
     request::RequestId,
     sampler::{Choice, GroupChoices, MaskError, RowError},
     scheduler::{GroupId, MicrobatchId},
 };
+
+/// A step of a group that waits for its matchers, if it has any.
+struct Step {
+    selected: Selected,
+    advancing: Option<Advancing>,
+}
 
 impl Core {
     pub(super) fn sampled(&mut self, sampled: Placed<Sampled>) -> Result<(), EngineFailure> {
@@ -40,13 +47,24 @@ impl Core {
                 running.add_mask_exposed(mask_exposed);
             }
         }
+        // All matchers are on their way before the first is waited for: a wait for each would be the
+        // longest part of a step where the processor is busy.
+        let mut steps = Vec::with_capacity(groups.len());
         for GroupChoices { group, choices } in groups {
+            let step = match choices {
+                Ok(choices) => Ok(self.begin_step(group, choices)?),
+                Err(error) => Err(error),
+            };
+            steps.push((group, step));
+        }
+        for (group, step) in steps {
             // A cancelled group's tokens are nobody's.
             let Some(request) = self.groups.get(&group).map(|group| group.request) else {
                 continue;
             };
-            let advanced = match choices {
-                Ok(choices) => self.advance(group, &choices)?,
+            let advanced = match step {
+                Ok(Some(step)) => self.advance(group, step)?,
+                Ok(None) => Ok(()),
                 Err(error) => Err(self.row_failure(group, error)),
             };
             if let Err(error) = advanced {
@@ -86,27 +104,37 @@ impl Core {
         failure.map_or(EngineFailure::Disconnected, EngineFailure::from)
     }
 
+    /// Lets the group's matchers advance by what was chosen; none for a group that is gone.
+    fn begin_step(
+        &self,
+        group_id: GroupId,
+        choices: Vec<Choice>,
+    ) -> Result<Option<Step>, EngineFailure> {
+        let Some(group) = self.groups.get(&group_id) else { return Ok(None) };
+        let selected = group.select(choices);
+        let advancing = match group.admitted.constraint {
+            None => None,
+            Some(_) => {
+                let advancing = self.masker.advance(group_id, selected.choices.clone());
+                Some(advancing.ok_or_else(|| self.masker_failure())?)
+            }
+        };
+        Ok(Some(Step { selected, advancing }))
+    }
+
     fn advance(
         &mut self,
         group_id: GroupId,
-        choices: &[Choice],
+        Step { selected, advancing }: Step,
     ) -> Result<Result<(), GenerationError>, EngineFailure> {
+        let advanced = match advancing {
+            None => Vec::new(),
+            Some(advancing) => advancing.wait().ok_or_else(|| self.masker_failure())?,
+        };
         let Some(group) = self.groups.get_mut(&group_id) else { return Ok(Ok(())) };
         let is_first = group.is_first_step();
         let request = group.request;
-        let mut masker_is_gone = false;
-        let masker = &self.masker;
-        let advance: &mut Advance<'_> = &mut |choices| {
-            masker.advance(group_id, choices).ok_or_else(|| {
-                masker_is_gone = true;
-                GenerationError::ShutDown
-            })
-        };
-        let outcome = group.take(choices, advance);
-        if masker_is_gone {
-            return Err(self.masker_failure());
-        }
-        let outcome = match outcome {
+        let outcome = match group.take(selected, advanced) {
             Ok(outcome) => outcome,
             Err(error) => return Ok(Err(error)),
         };

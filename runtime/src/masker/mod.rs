@@ -12,7 +12,7 @@ mod worker;
 
 use std::{collections::HashMap, num::NonZero, sync::Arc, thread::JoinHandle, time::Duration};
 
-use crossbeam_channel::{Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use sluicegate_constraint::{Compiled, MatchError};
 use sluicegate_model::units::TokenId;
 
@@ -41,6 +41,17 @@ pub struct Advanced {
 
 /// What a matcher made of each choice, in order.
 pub type AdvancedRows = Vec<Result<Advanced, RowFailure>>;
+
+/// Matchers on their way.
+#[derive(Debug)]
+pub struct Advancing(Receiver<AdvancedRows>);
+
+impl Advancing {
+    /// Waits until they have advanced; none if their worker is gone.
+    pub fn wait(self) -> Option<AdvancedRows> {
+        self.0.recv().ok()
+    }
+}
 
 /// Why a row of a constrained group cannot go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -141,13 +152,14 @@ impl Masker {
         self.workers[index].send(Command::Open { group, compiled, max_tokens, takes_forced });
     }
 
-    /// Forks the group's matchers by parent and advances each by its choice's token.
+    /// Lets the group's matchers fork by parent, and each advance by its choice's token, while the
+    /// caller goes on; none if the group has no matchers.
     ///
-    /// The choices become the group's rows. None if the worker is gone.
-    pub fn advance(&self, group: GroupId, choices: Vec<Choice>) -> Option<AdvancedRows> {
+    /// The choices become the group's rows.
+    pub fn advance(&self, group: GroupId, choices: Vec<Choice>) -> Option<Advancing> {
         let (reply, answer) = bounded(1);
         self.worker_of(group)?.send(Command::Advance { group, choices, reply });
-        answer.recv().ok()
+        Some(Advancing(answer))
     }
 
     /// Makes groups of their own of these of the group's rows; the group ends.

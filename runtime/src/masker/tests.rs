@@ -78,8 +78,12 @@ impl Bench {
         masks.rows
     }
 
+    fn advance_all(&self, group: u64, bytes: &[u8]) -> Option<AdvancedRows> {
+        self.masker.advance(GroupId(group), choices(bytes))?.wait()
+    }
+
     fn advance(&self, group: u64, byte: u8) -> Result<Advanced, RowFailure> {
-        self.masker.advance(GroupId(group), choices(&[byte])).unwrap().remove(0)
+        self.advance_all(group, &[byte]).unwrap().remove(0)
     }
 }
 
@@ -124,7 +128,7 @@ fn rows_advance_fork_and_say_what_became_of_them() {
     bench.open(1, "ab|ac");
     let next = Advanced { tokens: vec![97], is_finished: false, is_vetoed: false };
     assert_eq!(bench.advance(1, b'a').unwrap(), next);
-    let forked = bench.masker.advance(GroupId(1), choices(b"bcx")).unwrap();
+    let forked = bench.advance_all(1, b"bcx").unwrap();
     assert!(forked[0].as_ref().unwrap().is_finished && forked[1].as_ref().unwrap().is_finished);
     let refused = MatchError::NotAllowed { token: 120, num_tokens: 1 };
     assert_eq!(forked[2], Err(RowFailure::Match(refused)));
@@ -134,7 +138,7 @@ fn rows_advance_fork_and_say_what_became_of_them() {
     assert_eq!((row.stamp.step, &row.bits), (2, &MaskBits::Own(CodedMask::Only(EOS))));
     // Nobody knows this group: its mask is missing, and the message comes all the same.
     assert_eq!(bench.fill(&[9]), [None]);
-    assert!(bench.masker.advance(GroupId(9), choices(b"a")).is_none());
+    assert!(bench.advance_all(9, b"a").is_none());
 }
 
 #[test]
@@ -157,10 +161,10 @@ fn what_must_follow_is_taken_along_unless_the_group_is_a_beam_search() {
 fn a_row_can_become_a_group_of_its_own() {
     let mut bench = Bench::new(2, LONG);
     bench.open(1, "[ab][cd]");
-    bench.masker.advance(GroupId(1), choices(b"aba")).unwrap();
+    bench.advance_all(1, b"aba").unwrap();
     bench.masker.fork(GroupId(1), vec![(GroupId(2), 2), (GroupId(3), 0)]);
     assert_eq!(bench.masker.workers[0].num_groups, 2);
-    assert!(bench.masker.advance(GroupId(1), choices(b"c")).is_none(), "the group has ended");
+    assert!(bench.advance_all(1, b"c").is_none(), "the group has ended");
     for group in [2, 3] {
         assert!(bench.advance(group, b'c').unwrap().is_finished);
         bench.masker.close(GroupId(group));
