@@ -9,7 +9,7 @@
 /// between the stages and on the host: the planner's formula (`placement/evaluate.rs`), measured.
 ///
 /// Microbatches of one size do not tell the two parts apart, so once, for a few of them, there are
-/// half as many.
+/// half as many, if that is enough for the stages.
 #[derive(Debug, Clone)]
 pub struct Depth {
     stages: Vec<Line>,
@@ -97,10 +97,11 @@ impl Depth {
     /// Begins a trial of half as many microbatches, if enough is known of the current number.
     fn try_another(&mut self, num_rows: usize, current: usize) -> usize {
         let effective = current.min(num_rows);
-        if self.num_observed < BEFORE_TRIAL || effective == 1 {
+        // Fewer than there are stages leave one idle, which nothing makes up for.
+        if self.num_observed < BEFORE_TRIAL || effective <= self.stages.len() {
             return current;
         }
-        let depth = effective / 2;
+        let depth = (effective / 2).max(self.stages.len());
         // The first ones are still as they were.
         let until = self.num_observed + effective + IN_TRIAL;
         self.trial = Some(Trial { depth, until });
@@ -211,5 +212,10 @@ mod tests {
             single.observe(1, &[1.0, 1.0], 2.5);
         }
         assert_eq!(single.best(1, 4), 4, "there is nothing else to try");
+        let mut full = Depth::new(2, 8);
+        for _ in 0..100 {
+            full.observe(8, &[1.0, 1.0], 2.5);
+        }
+        assert_eq!(full.best(16, 2), 2, "one would leave a stage idle");
     }
 }
