@@ -12,6 +12,8 @@ pub struct SchedulerConfig {
     pub kv_groups: Vec<KvGroup>,
     /// Pages of each KV group; the same on every stage.
     pub pages_per_group: Vec<usize>,
+    /// Stages that a microbatch passes.
+    pub num_stages: usize,
     /// Microbatches in the pipeline at once.
     pub max_in_flight: usize,
     /// New tokens in one microbatch.
@@ -29,6 +31,7 @@ impl SchedulerConfig {
         Self {
             kv_groups: plan.kv_groups.clone(),
             pages_per_group: plan.pages_per_group.clone(),
+            num_stages: plan.stages.len(),
             max_in_flight: plan.microbatches,
             token_budget: plan.chunk_tokens,
             attention_cost: attention_cost(profile),

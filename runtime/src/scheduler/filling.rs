@@ -1,5 +1,7 @@
 //! A microbatch being filled, and how many decoding rows it should have.
 
+use sluicegate_model::step::PAGE_TOKENS;
+
 use super::{
     group::GroupId,
     order::{AncestorsOrder, MicrobatchId, MicrobatchOrder, RowOrder, SampledGroup, Turn},
@@ -10,6 +12,8 @@ use super::{
 pub(super) struct InFlight {
     pub(super) groups: Vec<GroupId>,
     pub(super) num_decoding_rows: usize,
+    /// Tokens of prompts.
+    pub(super) num_prompt_tokens: usize,
 }
 
 /// How many decoding rows the next microbatch should have, so that all microbatches in flight differ
@@ -26,6 +30,24 @@ pub(super) fn share<'a>(
     least + usize::from(found < num_larger)
 }
 
+/// A prompt is not cut into smaller chunks than this to keep stages busy.
+const LEAST_CHUNK: usize = 4 * PAGE_TOKENS;
+
+/// How many tokens of prompts the next microbatch should have: as many as may be, but so few that
+/// every stage has its part of those that are `left` and of those in flight twice over. With one
+/// large chunk after the other, all stages but one would wait for the first, and for the last.
+pub(super) fn prompt_share<'a>(
+    left: usize,
+    num_stages: usize,
+    in_flight: impl Iterator<Item = &'a InFlight>,
+) -> usize {
+    if num_stages == 1 {
+        return left;
+    }
+    let flying: usize = in_flight.map(|microbatch| microbatch.num_prompt_tokens).sum();
+    (left + flying).div_ceil(2 * num_stages).max(LEAST_CHUNK)
+}
+
 /// What goes into the next turn.
 #[derive(Debug, Default)]
 pub(super) struct Filling {
@@ -36,6 +58,7 @@ pub(super) struct Filling {
     num_logit_rows: usize,
     pub(super) num_tokens: usize,
     pub(super) num_decoding_rows: usize,
+    pub(super) num_prompt_tokens: usize,
 }
 
 impl Filling {
@@ -70,7 +93,8 @@ impl Filling {
             *next_epoch += 1;
         }
         let microbatch = MicrobatchOrder { id, rows: self.rows, sampled: self.sampled };
-        let in_flight = InFlight { groups: self.groups, num_decoding_rows: self.num_decoding_rows };
+        let Self { groups, num_decoding_rows, num_prompt_tokens, .. } = self;
+        let in_flight = InFlight { groups, num_decoding_rows, num_prompt_tokens };
         (Turn { ancestors: self.ancestors, microbatch }, in_flight)
     }
 }
@@ -78,6 +102,10 @@ impl Filling {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn decoding(num_decoding_rows: usize) -> InFlight {
+        InFlight { groups: Vec::new(), num_decoding_rows, num_prompt_tokens: 0 }
+    }
 
     /// Lets the microbatches in flight come back one after the other, and refills them.
     #[test]
@@ -90,10 +118,8 @@ mod tests {
             (vec![7, 1, 1, 1, 1], 3),
         ] {
             let depth = sizes.len();
-            let mut flying: std::collections::VecDeque<InFlight> = sizes
-                .iter()
-                .map(|rows| InFlight { groups: Vec::new(), num_decoding_rows: *rows })
-                .collect();
+            let mut flying: std::collections::VecDeque<InFlight> =
+                sizes.iter().map(|rows| decoding(*rows)).collect();
             let mut ready = 0;
             let mut total: usize = sizes.iter().sum();
             for round in 0..3 * depth {
@@ -107,7 +133,7 @@ mod tests {
                         break;
                     }
                     ready -= rows;
-                    flying.push_back(InFlight { groups: Vec::new(), num_decoding_rows: rows });
+                    flying.push_back(decoding(rows));
                 }
             }
             let found: Vec<usize> = flying.iter().map(|it| it.num_decoding_rows).collect();

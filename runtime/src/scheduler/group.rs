@@ -125,6 +125,11 @@ impl Group {
         self.num_new > 0 && self.rows.iter().all(|row| row.num_pending() <= self.num_new)
     }
 
+    /// Tokens not yet ordered.
+    pub(super) fn num_pending(&self) -> usize {
+        self.rows.iter().map(Row::num_pending).sum()
+    }
+
     pub(super) fn num_tokens(&self) -> usize {
         self.rows.iter().map(|row| row.tokens.len()).sum()
     }

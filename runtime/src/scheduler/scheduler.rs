@@ -10,7 +10,7 @@ use sluicegate_model::step::PAGE_TOKENS;
 use super::{
     chunk::ChunkCost,
     config::SchedulerConfig,
-    filling::{Filling, InFlight, share},
+    filling::{Filling, InFlight, prompt_share, share},
     group::{Child, Group, GroupId, Job, Rank, State},
     memory::Memory,
     order::{MicrobatchId, Turn},
@@ -243,15 +243,20 @@ impl Scheduler {
     /// Adds chunks of what has to be computed before rows can be sampled, in the order of ranks.
     fn add_prompts(&mut self, filling: &mut Filling) {
         let is_prompt = |group: &&Group| group.is_ready() && !group.is_decoding();
-        let mut prompts: Vec<Rank> =
-            self.groups.values().filter(is_prompt).map(|group| group.rank).collect();
+        let prompts = || self.groups.values().filter(is_prompt);
+        let left = prompts().map(Group::num_pending).sum();
+        let share = prompt_share(left, self.config.num_stages, self.in_flight.values());
+        let mut prompts: Vec<Rank> = prompts().map(|group| group.rank).collect();
         prompts.sort_unstable();
         for rank in prompts {
             let budget = self.config.token_budget.saturating_sub(filling.num_tokens);
+            let budget = budget.min(share.saturating_sub(filling.num_prompt_tokens));
             if budget == 0 {
                 return;
             }
+            let before = filling.num_tokens;
             let is_added = self.add(rank.id, budget, false, filling);
+            filling.num_prompt_tokens += filling.num_tokens - before;
             // A row that is sampled comes back as one that decodes.
             if let Some(group) = self.groups.get(&rank.id)
                 && is_added

@@ -9,6 +9,7 @@ fn config(pages: usize, kv_groups: &[KvGroup]) -> SchedulerConfig {
     SchedulerConfig {
         kv_groups: kv_groups.to_vec(),
         pages_per_group: vec![pages; kv_groups.len()],
+        num_stages: 1,
         max_in_flight: 3,
         token_budget: 32,
         attention_cost: 0.0,
@@ -52,6 +53,30 @@ fn a_prompt_is_ordered_in_chunks_that_follow_each_other() {
     assert_eq!(turn.microbatch.rows[0].tokens, [7]);
     assert_eq!(turn.microbatch.rows[0].position, 70);
     assert!(turn.ancestors.is_empty());
+}
+
+#[test]
+fn prompts_are_cut_so_that_all_stages_work() {
+    let sizes = |num_stages, prompts: &[u32]| -> Vec<usize> {
+        let config = SchedulerConfig {
+            num_stages,
+            max_in_flight: 20,
+            token_budget: 256,
+            ..config(200, &[KvGroup::Full])
+        };
+        let mut scheduler = Scheduler::new(config);
+        for (number, tokens) in (0..).zip(prompts) {
+            scheduler.submit(own_job(number, *tokens, 4));
+        }
+        let turns = std::iter::from_fn(|| scheduler.next_turn());
+        turns.map(|turn| turn.microbatch.num_tokens()).collect()
+    };
+    assert_eq!(sizes(1, &[512]), [256, 256]);
+    assert_eq!(sizes(2, &[512]), [128, 128, 128, 128]);
+    assert_eq!(sizes(2, &[100; 6]), [150, 150, 150, 150]);
+    assert_eq!(sizes(4, &[512]), [64; 8]);
+    assert_eq!(sizes(4, &[100]), [50, 50], "short ones are not cut further");
+    assert_eq!(sizes(2, &[2_000]).iter().max(), Some(&250), "nor is the budget exceeded");
 }
 
 #[test]

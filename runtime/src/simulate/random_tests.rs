@@ -29,7 +29,7 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
         prop::collection::vec(faults(), 0..4),
     );
     parts.prop_map(|(scheduler, timing, mask_workers, requests, faults)| Scenario {
-        scheduler,
+        scheduler: SchedulerConfig { num_stages: timing.stage_s.len(), ..scheduler },
         timing,
         mask_workers,
         requests,

@@ -13,6 +13,7 @@ pub(super) fn config(pages: usize, kv_groups: &[KvGroup]) -> SchedulerConfig {
     SchedulerConfig {
         kv_groups: kv_groups.to_vec(),
         pages_per_group: vec![pages; kv_groups.len()],
+        num_stages: 1,
         max_in_flight: 3,
         token_budget: 32,
         attention_cost: 0.0,
