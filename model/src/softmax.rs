@@ -42,6 +42,7 @@ pub fn log_sum_exp(values: &[f32], greatest: f32) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the greatest is one of the numbers, and zero is zero")]
 mod tests {
     use super::*;
 

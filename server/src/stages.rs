@@ -44,8 +44,10 @@ impl StagesUsed {
     }
 }
 
-/// What a stage did with its time, by column.
-const COLUMNS: [(&str, fn(&StageUsage) -> f64); 5] = [
+/// A column of the table: its name, and the share of a stage's time that it shows.
+type Column = (&'static str, fn(&StageUsage) -> f64);
+
+const COLUMNS: [Column; 5] = [
     ("busy", StageUsage::busy),
     ("lent", |usage| usage.lent),
     ("input", |usage| usage.awaiting_input),

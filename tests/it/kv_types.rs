@@ -57,7 +57,6 @@ fn differences(model: &Model, prompt: &Prompt, kv_type: KvType) -> Vec<f64> {
 #[track_caller]
 fn check_close(model: &Model, prompt: &Prompt, kv_type: KvType, tolerance: f64) {
     let differences = differences(model, prompt, kv_type);
-    println!("{kv_type}: {differences:?}");
     assert!(differences.len() >= 4, "{kv_type}: {differences:?}");
     assert!(differences.iter().all(|it| *it < tolerance), "{kv_type}: {differences:?}");
 }

@@ -174,6 +174,6 @@ fn beams_of_a_long_text_move_a_fiftieth_of_an_index_select() {
     let moved = crossed + 2 * copied_pages * page;
     let per_step = 2 * (WIDTH * HISTORY / PAGE_TOKENS) as u64 * page;
     let index_select = STEPS as u64 * per_step;
-    println!("{crossed} B crossed, {copied_pages} pages copied; {moved} of {index_select} B");
-    assert!(50 * moved <= index_select, "{moved} of {index_select}");
+    let found = format!("{crossed} B crossed, {copied_pages} pages copied: {moved} B");
+    assert!(50 * moved <= index_select, "{found} of {index_select}");
 }

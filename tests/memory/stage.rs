@@ -12,7 +12,7 @@ use sluicegate_model::{
     threads::Threads,
 };
 use sluicegate_runtime::{
-    device::logits,
+    device::LogitRows,
     placement::{Plan, PlannedStage},
     sampler::{
         GroupSampling, MaskRule, Method, Multinomial, Penalties, RandomKey, RowSampling, Sampler,
@@ -100,7 +100,8 @@ fn zeros(num_tokens: usize, width: usize) -> Tensor {
 
 /// Samples as the last stage does: all tokens allowed, by the method that takes most memory.
 fn sample(logits: &Placed<Logits>, num_rows: usize, vocab: usize) {
-    let mut rows = logits::read(logits, DeviceId::Cpu(0)).expect("at home").rows;
+    let mut rows = LogitRows::default();
+    rows.read(logits, DeviceId::Cpu(0)).expect("at home");
     let key = RandomKey { seed: 0, prompt: 0, sample: 0, step: 0 };
     let row = RowSampling {
         mask: MaskRule::Free,
@@ -123,8 +124,7 @@ fn sample(logits: &Placed<Logits>, num_rows: usize, vocab: usize) {
         rows: vec![row; num_rows],
     };
     let sampler = Sampler::new(vec![u32::MAX; vocab.div_ceil(32)].into());
-    let mut rows: Vec<&mut [f32]> = rows.iter_mut().map(Vec::as_mut_slice).collect();
-    let chosen = sampler.sample(&order, &mut rows, &[]);
+    let chosen = sampler.sample(&order, &mut rows.rows(0..num_rows), &[]);
     assert_eq!(chosen.choices.expect("all tokens are allowed").len(), num_rows);
 }
 

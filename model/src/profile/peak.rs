@@ -83,13 +83,8 @@ impl Peak<'_> {
             input_bytes(hidden),
             product(&[2, 4, vocab]),
         ]);
-        // The sampler's tokens and logits of one row, in a vector that has doubled; then
-        // probabilities; and a bit for each.
-        let sampler = sum(&[
-            product(&[8, vocab.checked_next_power_of_two().unwrap_or(u64::MAX)]),
-            product(&[16, vocab]),
-            vocab / 8,
-        ]);
+        // The sampler's weights of one row, then each with its token and logit; and a bit for each.
+        let sampler = sum(&[product(&[4 + 12, vocab]), vocab / 8]);
         Workspace {
             bytes_per_row: Bytes(row),
             fixed_bytes: Bytes(sampler.max(product(&[4, SCRATCH_ROWS, hidden]))),

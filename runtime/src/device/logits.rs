@@ -56,6 +56,7 @@ impl LogitRows {
         if let (Storage::Cpu(storage), Some((start, end))) =
             (&*storage, layout.contiguous_offsets())
         {
+            self.values.reserve_exact(end - start);
             self.values.extend_from_slice(&storage.as_slice()?[start..end]);
             return Ok(());
         }

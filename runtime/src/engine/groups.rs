@@ -103,7 +103,7 @@ impl RunningGroup {
     /// [`GenerationError::Constraint`] if a matcher refuses a token that its mask had allowed.
     pub(super) fn take(
         &mut self,
-        selected: Selected,
+        selected: &Selected,
         advanced: AdvancedRows,
     ) -> Result<StepOutcome, GenerationError> {
         if self.is_beam_search() {
@@ -168,7 +168,7 @@ impl RunningGroup {
 
     fn take_beams(
         &mut self,
-        selected: Selected,
+        selected: &Selected,
         advanced: AdvancedRows,
     ) -> Result<StepOutcome, GenerationError> {
         let mut grown = self.grow(&selected.choices, advanced)?;

@@ -87,7 +87,7 @@ fn choice(parent: usize, token: TokenId, log_probability: f64) -> Choice {
 #[track_caller]
 fn step(group: &mut RunningGroup, choices: &[Choice], answers: &[Advanced]) -> StepOutcome {
     let answers: AdvancedRows = answers.iter().cloned().map(Ok).collect();
-    group.take(group.select(choices.to_vec()), answers).unwrap()
+    group.take(&group.select(choices.to_vec()), answers).unwrap()
 }
 
 fn children(outcome: &StepOutcome) -> Vec<(usize, TokenId)> {
@@ -181,7 +181,7 @@ fn a_matcher_that_fails_or_says_nothing_ends_the_request() {
     let choices = [choice(0, 0, 0.0)];
     let fail = |answers: AdvancedRows| {
         let mut group = group(Method::Greedy, 1);
-        group.take(group.select(choices.to_vec()), answers).unwrap_err()
+        group.take(&group.select(choices.to_vec()), answers).unwrap_err()
     };
     let error = fail(Vec::new());
     assert!(matches!(error, GenerationError::MaskWorker { prompt: 0, .. }), "{error}");

@@ -112,12 +112,11 @@ impl Core {
     ) -> Result<Option<Step>, EngineFailure> {
         let Some(group) = self.groups.get(&group_id) else { return Ok(None) };
         let selected = group.select(choices);
-        let advancing = match group.admitted.constraint {
-            None => None,
-            Some(_) => {
-                let advancing = self.masker.advance(group_id, selected.choices.clone());
-                Some(advancing.ok_or_else(|| self.masker_failure())?)
-            }
+        let advancing = if group.admitted.constraint.is_some() {
+            let advancing = self.masker.advance(group_id, selected.choices.clone());
+            Some(advancing.ok_or_else(|| self.masker_failure())?)
+        } else {
+            None
         };
         Ok(Some(Step { selected, advancing }))
     }
@@ -134,7 +133,7 @@ impl Core {
         let Some(group) = self.groups.get_mut(&group_id) else { return Ok(Ok(())) };
         let is_first = group.is_first_step();
         let request = group.request;
-        let outcome = match group.take(selected, advanced) {
+        let outcome = match group.take(&selected, advanced) {
             Ok(outcome) => outcome,
             Err(error) => return Ok(Err(error)),
         };

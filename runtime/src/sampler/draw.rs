@@ -36,8 +36,9 @@ impl Narrowed {
     /// arXiv:1904.09751, section 3.1; of min-p: Nguyen et al. 2024, arXiv:2407.01082, section 3.
     pub fn of(distribution: &Distribution<'_>, params: &Multinomial) -> Self {
         let weights = distribution.weights(params.temperature);
-        let weighted = weights.map(|(candidate, weight)| Weighted { candidate, weight });
-        let mut narrowed = Self::new(weighted.collect());
+        let mut candidates = Vec::with_capacity(distribution.len());
+        candidates.extend(weights.map(|(candidate, weight)| Weighted { candidate, weight }));
+        let mut narrowed = Self::new(candidates);
         if let Some(top_k) = params.top_k.filter(|top_k| *top_k < narrowed.candidates.len()) {
             narrowed = narrowed.top_k(top_k.max(1));
         }

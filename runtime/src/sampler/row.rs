@@ -60,6 +60,11 @@ impl<'a> Distribution<'a> {
         Self { logits, tokens, greatest, log_sum }
     }
 
+    /// Tokens that may be chosen, at most.
+    pub(super) fn len(&self) -> usize {
+        self.logits.len()
+    }
+
     /// The tokens that may be chosen, by id.
     pub fn allowed(&self) -> impl Iterator<Item = Allowed> {
         let logits = self.logits.iter().enumerate();
@@ -73,7 +78,7 @@ impl<'a> Distribution<'a> {
 
     /// The most likely token; of equals, the lowest id.
     pub fn most_likely(&self) -> Option<Allowed> {
-        let is_greatest = |logit: &f32| *logit == self.greatest && *logit > f32::NEG_INFINITY;
+        let is_greatest = |logit: &f32| *logit >= self.greatest && *logit > f32::NEG_INFINITY;
         let index = self.logits.iter().position(is_greatest)?;
         Some(Allowed { token: self.token(index), logit: self.greatest })
     }
