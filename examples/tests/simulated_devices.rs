@@ -62,9 +62,9 @@ fn the_slower_card_gets_fewer_layers() {
 }
 
 #[test]
-fn one_small_card_is_not_enough_and_the_error_says_what_would_be() {
-    let PlanError::Infeasible(shortfall) = plan("1x rtx3060").unwrap_err() else {
-        panic!("16 GB of weights do not fit")
+fn one_card_is_not_enough_and_the_error_says_what_would_be() {
+    let PlanError::Infeasible(shortfall) = plan("1x rtx3090").unwrap_err() else {
+        panic!("weights and cache do not fit into 24 GB")
     };
     assert!(shortfall.to_string().contains("cuda:0"), "{shortfall}");
 }
@@ -97,6 +97,7 @@ fn a_lost_device_costs_time_and_no_text() {
         num_stages: 3,
         max_in_flight: 4,
         token_budget: 64,
+        least_chunk: 16,
         attention_cost: 0.0,
         shares_prefixes: true,
     };

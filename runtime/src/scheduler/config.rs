@@ -1,9 +1,11 @@
 //! The scheduler's limits, and why it refuses a job.
 
-use sluicegate_model::{config::KvGroup, profile::ModelProfile};
+use sluicegate_model::{
+    config::KvGroup, placed::DeviceId, profile::ModelProfile, step::PAGE_TOKENS,
+};
 
 use super::{group::Job, pages::max_pages};
-use crate::placement::Plan;
+use crate::placement::{Plan, PlannedStage};
 
 /// What the plan leaves to the scheduler to hand out.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +20,9 @@ pub struct SchedulerConfig {
     pub max_in_flight: usize,
     /// New tokens in one microbatch.
     pub token_budget: usize,
+    /// Tokens of a chunk that is cut from a prompt to keep all stages busy, at least: with so many, what
+    /// a stage does once for each microbatch is a small part of its time.
+    pub least_chunk: usize,
     /// What it costs a token to attend to one earlier position, as a share of all else that a token
     /// costs. Chunks of a long prompt get shorter by it.
     pub attention_cost: f64,
@@ -34,6 +39,7 @@ impl SchedulerConfig {
             num_stages: plan.stages.len(),
             max_in_flight: plan.microbatches,
             token_budget: plan.chunk_tokens,
+            least_chunk: least_chunk(plan),
             attention_cost: attention_cost(profile),
             shares_prefixes: true,
         }
@@ -60,6 +66,13 @@ impl SchedulerConfig {
     pub(super) fn pages_of_row(&self, kv_group: KvGroup, tokens: usize) -> usize {
         max_pages(kv_group, tokens, self.token_budget.min(tokens).max(1))
     }
+}
+
+/// A processor computes for longer than it reads weights with a few tokens already. An accelerator may
+/// need hundreds: there a prompt is only cut to fit the budget.
+fn least_chunk(plan: &Plan) -> usize {
+    let is_cpu = |stage: &PlannedStage| matches!(stage.device, DeviceId::Cpu(_));
+    if plan.stages.iter().all(is_cpu) { 4 * PAGE_TOKENS } else { usize::MAX }
 }
 
 /// What attending to one position costs a token, as a share of all else that its layers do.

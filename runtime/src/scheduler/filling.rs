@@ -1,8 +1,7 @@
 //! A microbatch being filled, and how many decoding rows it should have.
 
-use sluicegate_model::step::PAGE_TOKENS;
-
 use super::{
+    config::SchedulerConfig,
     group::GroupId,
     order::{AncestorsOrder, MicrobatchId, MicrobatchOrder, RowOrder, SampledGroup, Turn},
 };
@@ -30,22 +29,19 @@ pub(super) fn share<'a>(
     least + usize::from(found < num_larger)
 }
 
-/// A prompt is not cut into smaller chunks than this to keep stages busy.
-const LEAST_CHUNK: usize = 4 * PAGE_TOKENS;
-
 /// How many tokens of prompts the next microbatch should have: as many as may be, but so few that
 /// every stage has its part of those that are `left` and of those in flight twice over. With one
 /// large chunk after the other, all stages but one would wait for the first, and for the last.
 pub(super) fn prompt_share<'a>(
     left: usize,
-    num_stages: usize,
+    config: &SchedulerConfig,
     in_flight: impl Iterator<Item = &'a InFlight>,
 ) -> usize {
-    if num_stages == 1 {
+    if config.num_stages == 1 {
         return left;
     }
     let flying: usize = in_flight.map(|microbatch| microbatch.num_prompt_tokens).sum();
-    (left + flying).div_ceil(2 * num_stages).max(LEAST_CHUNK)
+    (left + flying).div_ceil(2 * config.num_stages).max(config.least_chunk)
 }
 
 /// What goes into the next turn.

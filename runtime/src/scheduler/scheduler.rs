@@ -245,7 +245,7 @@ impl Scheduler {
         let is_prompt = |group: &&Group| group.is_ready() && !group.is_decoding();
         let prompts = || self.groups.values().filter(is_prompt);
         let left = prompts().map(Group::num_pending).sum();
-        let share = prompt_share(left, self.config.num_stages, self.in_flight.values());
+        let share = prompt_share(left, &self.config, self.in_flight.values());
         let mut prompts: Vec<Rank> = prompts().map(|group| group.rank).collect();
         prompts.sort_unstable();
         for rank in prompts {

@@ -12,6 +12,7 @@ fn config(pages: usize, kv_groups: &[KvGroup]) -> SchedulerConfig {
         num_stages: 1,
         max_in_flight: 3,
         token_budget: 32,
+        least_chunk: usize::MAX,
         attention_cost: 0.0,
         shares_prefixes: true,
     }
@@ -62,6 +63,7 @@ fn prompts_are_cut_so_that_all_stages_work() {
             num_stages,
             max_in_flight: 20,
             token_budget: 256,
+            least_chunk: 64,
             ..config(200, &[KvGroup::Full])
         };
         let mut scheduler = Scheduler::new(config);

@@ -29,7 +29,12 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
         prop::collection::vec(faults(), 0..4),
     );
     parts.prop_map(|(scheduler, timing, mask_workers, requests, faults)| Scenario {
-        scheduler: SchedulerConfig { num_stages: timing.stage_s.len(), ..scheduler },
+        scheduler: SchedulerConfig {
+            num_stages: timing.stage_s.len(),
+            // As often as not more than any budget.
+            least_chunk: 4 * mask_workers * requests.len(),
+            ..scheduler
+        },
         timing,
         mask_workers,
         requests,

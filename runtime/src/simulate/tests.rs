@@ -16,6 +16,7 @@ pub(super) fn config(pages: usize, kv_groups: &[KvGroup]) -> SchedulerConfig {
         num_stages: 1,
         max_in_flight: 3,
         token_budget: 32,
+        least_chunk: usize::MAX,
         attention_cost: 0.0,
         shares_prefixes: true,
     }
