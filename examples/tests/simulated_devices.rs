@@ -35,8 +35,8 @@ fn policy() -> Policy {
     Policy { batch: 32, sequences: Some(32), kv_tokens, ..Policy::default() }
 }
 
-fn plan(cluster: &str) -> Result<Plan, PlanError> {
-    placement::plan(&llama(), &Cluster::parse_spec(cluster).unwrap(), &policy())
+fn plan(cluster: &str) -> Plan {
+    placement::plan(&llama(), &Cluster::parse_spec(cluster).unwrap(), &policy()).unwrap()
 }
 
 /// Half a second apart, every other one constrained.
@@ -51,7 +51,7 @@ fn requests() -> Vec<SimulatedRequest> {
 
 #[test]
 fn the_slower_card_gets_fewer_layers() {
-    let plan = plan("1x rtx4090 + 1x rtx3090, pcie4").unwrap();
+    let plan = plan("1x rtx4090 + 1x rtx3090, pcie4");
     let layers = |card| {
         let of_card = plan.stages.iter().filter(|stage| stage.device == DeviceId::Cuda(card));
         of_card.map(|stage| plan.layers(stage).iter().count()).sum::<usize>()
@@ -62,8 +62,11 @@ fn the_slower_card_gets_fewer_layers() {
 }
 
 #[test]
-fn one_card_is_not_enough_and_the_error_says_what_would_be() {
-    let PlanError::Infeasible(shortfall) = plan("1x rtx3090").unwrap_err() else {
+fn twice_the_load_is_too_much_for_one_card_and_the_error_says_so() {
+    let twice = Policy { kv_tokens: KvTokens::Exactly(64 * 2_048), ..policy() };
+    let cluster = Cluster::parse_spec("1x rtx3090").unwrap();
+    let error = placement::plan(&llama(), &cluster, &twice).unwrap_err();
+    let PlanError::Infeasible(shortfall) = error else {
         panic!("weights and cache do not fit into 24 GB")
     };
     assert!(shortfall.to_string().contains("cuda:0"), "{shortfall}");
