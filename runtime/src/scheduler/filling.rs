@@ -38,7 +38,7 @@ pub(super) fn prompt_share<'a>(
     in_flight: impl Iterator<Item = &'a InFlight>,
 ) -> usize {
     if config.num_stages == 1 {
-        return left;
+        return usize::MAX;
     }
     let flying: usize = in_flight.map(|microbatch| microbatch.num_prompt_tokens).sum();
     (left + flying).div_ceil(2 * config.num_stages).max(config.least_chunk)

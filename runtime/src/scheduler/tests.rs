@@ -74,6 +74,7 @@ fn prompts_are_cut_so_that_all_stages_work() {
         turns.map(|turn| turn.microbatch.num_tokens()).collect()
     };
     assert_eq!(sizes(1, &[512]), [256, 256]);
+    assert_eq!(sizes(1, &[300]), [150, 150], "the rest is not cut further");
     assert_eq!(sizes(2, &[512]), [128, 128, 128, 128]);
     assert_eq!(sizes(2, &[100; 6]), [150, 150, 150, 150]);
     assert_eq!(sizes(4, &[512]), [64; 8]);
