@@ -189,21 +189,30 @@ impl Compiler {
     fn json_grammar(&self, schema: &Value, options: &JsonOptions) -> Result<Compiled, SpecError> {
         let schema = Schema::read(schema, options, &self.limits)?;
         let mut coarse = schema.coarse();
+        let mut refused: Option<(Value, String)> = None;
         loop {
             let Lowered { schema: lowered, left, warnings } = schema.lower(options, coarse);
-            let grammar = TopLevelGrammar::from_json_schema(lowered);
-            let message = match self.build(grammar, json_schema::explain) {
-                Ok(compiled) => {
-                    let known = schema.document.warnings.iter().cloned();
-                    let compiled = compiled.warn(known.chain(warnings).collect());
-                    return Ok(compiled.of_values(Values::new(schema, options, left)?));
-                }
-                Err(SpecError::TooComplex { message }) => message,
-                Err(error) => return Err(error),
+            let message = match refused.take() {
+                // It came out the same as before, and would be refused again.
+                Some((known, message)) if known == lowered => message,
+                _ => match self.build_schema(&lowered) {
+                    Ok(compiled) => {
+                        let known = schema.document.warnings.iter().cloned();
+                        let compiled = compiled.warn(known.chain(warnings).collect());
+                        return Ok(compiled.of_values(Values::new(schema, options, left)?));
+                    }
+                    Err(SpecError::TooComplex { message }) => message,
+                    Err(error) => return Err(error),
+                },
             };
-            coarse =
-                json_schema::coarser(&message, coarse).ok_or(SpecError::TooComplex { message })?;
+            coarse = json_schema::coarser(&message, coarse)
+                .ok_or_else(|| SpecError::TooComplex { message: message.clone() })?;
+            refused = Some((lowered, message));
         }
+    }
+
+    fn build_schema(&self, lowered: &Value) -> Result<Compiled, SpecError> {
+        self.build(TopLevelGrammar::from_json_schema(lowered.clone()), json_schema::explain)
     }
 
     /// Compiles a thinking section and what follows.

@@ -8,7 +8,7 @@ mod relax;
 mod scalar;
 mod unevaluated;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
@@ -66,6 +66,7 @@ pub(crate) fn lower(
         definitions: BTreeMap::new(),
         todo: Vec::new(),
         left: Vec::new(),
+        known_left: HashSet::new(),
         warnings: Vec::new(),
     };
     let strict = lowering.clone().run();
@@ -87,6 +88,7 @@ struct Lowering<'a> {
     definitions: BTreeMap<NodeId, Value>,
     todo: Vec<NodeId>,
     left: Vec<Left>,
+    known_left: HashSet<(NodeId, &'static str)>,
     warnings: Vec<String>,
 }
 
@@ -139,9 +141,8 @@ impl Lowering<'_> {
 
     /// Notes that a keyword is left to the guard.
     fn leave(&mut self, id: NodeId, keyword: &'static str) {
-        let left = Left { at: self.document.node(id).at.clone(), keyword };
-        if !self.left.contains(&left) {
-            self.left.push(left);
+        if self.known_left.insert((id, keyword)) {
+            self.left.push(Left { at: self.document.node(id).at.clone(), keyword });
         }
     }
 
