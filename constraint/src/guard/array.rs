@@ -81,11 +81,17 @@ impl<'a> Solver<'a, '_> {
         }
         let is_unique = facts.own.iter().any(|keywords| keywords.array.is_unique);
         let len = self.out.len();
-        for salt in salt..=salt + MAX_SALTS {
-            let value = self.part(&name, &ids, open, salt)?;
-            if !is_unique || !items.iter().any(|it| is_same(it, &value)) {
-                items.push(value);
-                return Some(());
+        // Behind many items the first values are likely to be there: the next ones are tried first.
+        let is_late = is_unique && idx > MAX_SALTS / 2;
+        let ahead = if is_late { idx - 1..idx + MAX_SALTS / 2 } else { 0..0 };
+        for offsets in [ahead, 0..MAX_SALTS + 1] {
+            for offset in offsets {
+                let Some(value) = self.part(&name, &ids, open, salt + offset) else { break };
+                if !is_unique || !items.iter().any(|it| is_same(it, &value)) {
+                    items.push(value);
+                    return Some(());
+                }
+                self.out.truncate(len);
             }
             self.out.truncate(len);
         }

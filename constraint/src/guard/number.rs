@@ -10,6 +10,8 @@ use crate::json_schema::document::{NumberRules, Types, is_whole};
 
 /// Candidates that are offered.
 const MAX_OFFERED: usize = 24;
+/// Candidates that are compared with each other in the time of a schema.
+const OFFERED_PER_FUEL: usize = 32;
 /// Candidates that may be ruled out before no more are looked at.
 const MAX_EXCLUDED: usize = 12;
 
@@ -28,7 +30,7 @@ impl<'a> Solver<'a, '_> {
         let rules: Vec<&NumberRules> = facts.own.iter().map(|keywords| &keywords.number).collect();
         let mut offered: Vec<(String, Value)> = Vec::new();
         let mut num_excluded = 0;
-        for text in candidates(&rules, begun) {
+        for text in candidates(&rules, begun, salt) {
             if offered.len() >= MAX_OFFERED + salt {
                 break;
             }
@@ -44,6 +46,8 @@ impl<'a> Solver<'a, '_> {
                 break;
             }
         }
+        // Each was compared with those before.
+        self.fuel = self.fuel.saturating_sub(offered.len() / OFFERED_PER_FUEL);
         let picked = self.choices.pick(offered.len().min(6), &self.place) + salt;
         let (text, value) = (picked < offered.len()).then(|| offered.swap_remove(picked))?;
         self.out.extend_from_slice(&text.as_bytes()[begun.len()..]);
@@ -58,8 +62,13 @@ fn fits(rules: &[&NumberRules], types: Types, value: &Value) -> bool {
     is_of_type && rules.iter().all(|rules| of_number(rules, float) != Verdict::No)
 }
 
-/// Texts of numbers that begin like this, the likely ones first. Most are never asked for.
-fn candidates<'b>(rules: &[&NumberRules], begun: &'b str) -> impl Iterator<Item = String> + 'b {
+/// Texts of numbers that begin like this, the likely ones first, and some more for each `salt`. Most
+/// are never asked for.
+fn candidates<'b>(
+    rules: &[&NumberRules],
+    begun: &'b str,
+    salt: usize,
+) -> impl Iterator<Item = String> + use<'b> {
     let digits = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
     let tails = [".5", ".1", ".25", ".05", ".01", ".9", ".99", ".001", ".75", ".125", ".0"];
     let points = ["0.5", "0.1", "0.01"];
@@ -75,7 +84,7 @@ fn candidates<'b>(rules: &[&NumberRules], begun: &'b str) -> impl Iterator<Item 
         (0..19).flat_map(move |len| ["0", "9"].map(|digit| format!("{first}{}", digit.repeat(len))))
     });
     let counted = (0..100).map(|tail| format!("{tail:02}"));
-    let others = long.chain(counted).chain((10..74).map(|tail: u32| tail.to_string()));
+    let others = long.chain(counted).chain((10..74 + salt).map(|tail| tail.to_string()));
     std::iter::once(begun.to_owned())
         .chain(digits.map(|digit| format!("{begun}{digit}")))
         .chain(near)

@@ -113,8 +113,6 @@ pub(super) struct Size {
     pub(super) can_count: bool,
     /// Whether few patterns have to hold of one string together.
     pub(super) joins_few: bool,
-    /// Whether few patterns of property names have to be told apart.
-    pub(super) compares_few: bool,
 }
 
 /// Patterns and formats of one string: to intersect them takes the engine time that its fuel does
@@ -131,11 +129,15 @@ pub(super) fn size(document: &Document) -> Size {
         fits_engine: widths(document, false).check().is_ok(),
         can_count: widths(document, true).check().is_ok(),
         joins_few: document.ids().all(|id| joins_few(document, id)),
-        compares_few: document.ids().all(|id| {
-            let patterns = document.keywords(id).map(|it| it.object.patterns.len());
-            patterns.is_none_or(|num_patterns| num_patterns <= MAX_COMPARED)
-        }),
     }
+}
+
+/// Whether few patterns of property names have to be told apart.
+pub(super) fn compares_few(document: &Document) -> bool {
+    document.ids().all(|id| {
+        let patterns = document.keywords(id).map(|it| it.object.patterns.len());
+        patterns.is_none_or(|num_patterns| num_patterns <= MAX_COMPARED)
+    })
 }
 
 fn joins_few(document: &Document, id: NodeId) -> bool {

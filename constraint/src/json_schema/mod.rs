@@ -82,7 +82,7 @@ impl Schema {
             types_only: size.levels > limits.max_schema_levels || !size.fits_engine,
             counts: !size.can_count,
             strings: !size.joins_few,
-            patterns: !size.compares_few,
+            patterns: !analysis::compares_few(&document),
             ..Coarse::default()
         };
         Ok(Self { source, draft, document, finite, coarse })

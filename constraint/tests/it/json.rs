@@ -113,6 +113,23 @@ fn what_the_grammar_cannot_say_is_left_to_the_guard() {
 }
 
 #[test]
+fn many_items_that_differ_are_found() {
+    for items in [
+        json!({"type": "integer"}),
+        json!({"type": "string"}),
+        json!({"type": "number"}),
+        json!({"type": "integer", "minimum": 1, "maximum": 1_000}),
+    ] {
+        for count in [50, 200] {
+            let schema = json!({"type": "array", "minItems": count, "uniqueItems": true,
+                                "items": items});
+            let found = COMPILER.compile(&Spec::json(schema)).err();
+            assert!(found.is_none(), "{count} of {items}: {found:?}");
+        }
+    }
+}
+
+#[test]
 fn guarded_schemas_accept_what_is_valid_and_nothing_else() {
     let rows: Vec<(Value, Vec<&str>, Vec<&str>)> = vec![
         (json!({"type": "integer", "not": {"const": 1}}), vec!["2", "10", "-1"], vec!["1"]),
