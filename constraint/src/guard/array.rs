@@ -11,6 +11,8 @@ use crate::json_schema::is_same;
 
 /// Items of an array that is built.
 const MAX_ITEMS: usize = 5_000;
+/// Items that another one is compared with in the time of a schema.
+const ITEMS_PER_FUEL: usize = 128;
 /// Values that are tried to find one that is not there yet.
 const MAX_SALTS: usize = 40;
 
@@ -87,6 +89,7 @@ impl<'a> Solver<'a, '_> {
         for offsets in [ahead, 0..MAX_SALTS + 1] {
             for offset in offsets {
                 let Some(value) = self.part(&name, &ids, open, salt + offset) else { break };
+                self.fuel = self.fuel.saturating_sub(items.len() / ITEMS_PER_FUEL);
                 if !is_unique || !items.iter().any(|it| is_same(it, &value)) {
                     items.push(value);
                     return Some(());

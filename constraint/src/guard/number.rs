@@ -1,5 +1,7 @@
 //! Numbers that begin with what is written.
 
+use std::collections::HashSet;
+
 use serde_json::{Number, Value};
 
 use super::facts::Facts;
@@ -10,8 +12,8 @@ use crate::json_schema::document::{NumberRules, Types, is_whole};
 
 /// Candidates that are offered.
 const MAX_OFFERED: usize = 24;
-/// Candidates that are compared with each other in the time of a schema.
-const OFFERED_PER_FUEL: usize = 32;
+/// Candidates that are offered in the time of a schema.
+const OFFERED_PER_FUEL: usize = 16;
 /// Candidates that may be ruled out before no more are looked at.
 const MAX_EXCLUDED: usize = 12;
 
@@ -29,13 +31,14 @@ impl<'a> Solver<'a, '_> {
         };
         let rules: Vec<&NumberRules> = facts.own.iter().map(|keywords| &keywords.number).collect();
         let mut offered: Vec<(String, Value)> = Vec::new();
+        let mut known: HashSet<String> = HashSet::new();
         let mut num_excluded = 0;
         for text in candidates(&rules, begun, salt) {
             if offered.len() >= MAX_OFFERED + salt {
                 break;
             }
             let Ok(value @ Value::Number(_)) = partial::number(&text) else { continue };
-            if !fits(&rules, types, &value) || offered.iter().any(|(_, known)| *known == value) {
+            if !fits(&rules, types, &value) || !known.insert(value.to_string()) {
                 continue;
             }
             if !self.is_excluded(facts, &value) {
@@ -46,7 +49,6 @@ impl<'a> Solver<'a, '_> {
                 break;
             }
         }
-        // Each was compared with those before.
         self.fuel = self.fuel.saturating_sub(offered.len() / OFFERED_PER_FUEL);
         let picked = self.choices.pick(offered.len().min(6), &self.place) + salt;
         let (text, value) = (picked < offered.len()).then(|| offered.swap_remove(picked))?;
