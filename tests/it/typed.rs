@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use sluicegate_constraint::Format;
 use sluicegate_model::{config::Architecture, open::Model};
 use sluicegate_runtime::{
     Engine, Prompt,
@@ -116,6 +117,13 @@ fn texts_and_choices_come_as_they_are() {
     assert!(options.contains(&color.as_str()));
     let code: String = engine.regex(prompt(2), "[a-z]{3}-[0-9]{2}").run().unwrap();
     assert_eq!((code.len(), code.as_bytes()[3]), (6, b'-'));
+    let flag: String = engine.format(prompt(2), Format::Bool).run().unwrap();
+    assert!(["true", "false"].contains(&flag.as_str()), "{flag}");
+    let sum: String = engine.lark(prompt(2), "start: \"1\" (\"+\" \"1\"){2}").run().unwrap();
+    assert_eq!(sum, "1+1+1");
+    let pair: String =
+        engine.gbnf(prompt(2), "root ::= digit digit\ndigit ::= [4-6]").run().unwrap();
+    assert!(pair.len() == 2 && pair.bytes().all(|digit| (b'4'..=b'6').contains(&digit)), "{pair}");
     let text = engine.text(prompt(2)).max_tokens(5).answers().unwrap().unwrap();
     assert_eq!(text.output.finish_reason, FinishReason::Length);
     assert_eq!(text.value, text.output.text);

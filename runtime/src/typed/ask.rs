@@ -4,7 +4,7 @@ use std::{collections::HashSet, marker::PhantomData};
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use sluicegate_constraint::Spec;
+use sluicegate_constraint::{Format, Spec};
 
 use super::{
     answer::{Answer, Choice, FreeText, Json, Kind, Text},
@@ -52,6 +52,21 @@ impl<'e, P: Shape> Prompts<'e, P> {
     /// Asks for a text that the whole regular expression matches.
     pub fn regex(self, pattern: impl Into<String>) -> Ask<'e, Text, P> {
         self.ask(Ok(Spec::Regex(pattern.into())))
+    }
+
+    /// Asks for a text of a known shape, such as a date.
+    pub fn format(self, format: Format) -> Ask<'e, Text, P> {
+        self.ask(Ok(Spec::Format(format)))
+    }
+
+    /// Asks for a text of a context-free grammar in llguidance's dialect of Lark.
+    pub fn lark(self, grammar: impl Into<String>) -> Ask<'e, Text, P> {
+        self.ask(Ok(Spec::Lark(grammar.into())))
+    }
+
+    /// Asks for a text of a context-free grammar in llama.cpp's notation.
+    pub fn gbnf(self, grammar: impl Into<String>) -> Ask<'e, Text, P> {
+        self.ask(Ok(Spec::Gbnf(grammar.into())))
     }
 
     /// Asks for any text; it may be cut where it has the most tokens.

@@ -18,6 +18,7 @@ pub use shape::{One, Several, Shape};
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use sluicegate_constraint::Format;
 
 use crate::{engine::Engine, request::Prompt};
 
@@ -52,6 +53,21 @@ impl Engine {
     /// Asks for a text that the whole regular expression matches.
     pub fn regex(&self, prompt: impl Into<Prompt>, pattern: impl Into<String>) -> Ask<'_, Text> {
         self.prompt(prompt).regex(pattern)
+    }
+
+    /// Asks for a text of a known shape, such as a date.
+    pub fn format(&self, prompt: impl Into<Prompt>, format: Format) -> Ask<'_, Text> {
+        self.prompt(prompt).format(format)
+    }
+
+    /// Asks for a text of a context-free grammar in llguidance's dialect of Lark.
+    pub fn lark(&self, prompt: impl Into<Prompt>, grammar: impl Into<String>) -> Ask<'_, Text> {
+        self.prompt(prompt).lark(grammar)
+    }
+
+    /// Asks for a text of a context-free grammar in llama.cpp's notation.
+    pub fn gbnf(&self, prompt: impl Into<Prompt>, grammar: impl Into<String>) -> Ask<'_, Text> {
+        self.prompt(prompt).gbnf(grammar)
     }
 
     /// Asks for any text; it may be cut where it has the most tokens.
