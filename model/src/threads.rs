@@ -1,7 +1,8 @@
 //! The threads that a stage computes with: its own, or only the caller's.
 //!
-//! Owns the pool, the splitting of buffers over it, and which core a thread keeps to. Never touches a process-wide pool, spins for
-//! tens of microseconds at most, and lets no result depend on how many threads there are.
+//! Owns the pool, the splitting of buffers over it, and which core a thread keeps to. Never touches a
+//! process-wide pool, spins for tens of microseconds at most, and lets no result depend on how many
+//! threads there are.
 
 use std::{
     num::NonZero,

@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Range, str::FromStr};
 
-use candle_core::{CpuStorage, DType, Layout, Result, bail};
+use candle_core::{CpuStorage, DType, Layout, Result, backend::BackendStorage, bail};
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 use serde::{Deserialize, Serialize};
 
@@ -64,14 +64,12 @@ pub(crate) enum Numbers<'a> {
 
 impl<'a> Numbers<'a> {
     pub(crate) fn new(storage: &'a CpuStorage, layout: &Layout) -> Result<Self> {
-        let Some((start, end)) = layout.contiguous_offsets() else {
-            bail!("pages are not contiguous: strides {:?}", layout.stride());
-        };
+        let all = offsets(layout)?;
         match storage {
-            CpuStorage::F32(values) => Ok(Self::F32(&values[start..end])),
-            CpuStorage::F16(values) => Ok(Self::F16(&values[start..end])),
-            CpuStorage::BF16(values) => Ok(Self::Bf16(&values[start..end])),
-            other => bail!("pages are f32, f16 or bf16, not {other:?}"),
+            CpuStorage::F32(values) => Ok(Self::F32(&values[all])),
+            CpuStorage::F16(values) => Ok(Self::F16(&values[all])),
+            CpuStorage::BF16(values) => Ok(Self::Bf16(&values[all])),
+            other => bail!("pages are f32, f16 or bf16, not {:?}", other.dtype()),
         }
     }
 
@@ -112,14 +110,12 @@ pub(crate) enum NumbersMut<'a> {
 
 impl<'a> NumbersMut<'a> {
     pub(crate) fn new(storage: &'a mut CpuStorage, layout: &Layout) -> Result<Self> {
-        let Some((start, end)) = layout.contiguous_offsets() else {
-            bail!("pages are not contiguous: strides {:?}", layout.stride());
-        };
+        let all = offsets(layout)?;
         match storage {
-            CpuStorage::F32(values) => Ok(Self::F32(&mut values[start..end])),
-            CpuStorage::F16(values) => Ok(Self::F16(&mut values[start..end])),
-            CpuStorage::BF16(values) => Ok(Self::Bf16(&mut values[start..end])),
-            other => bail!("pages are f32, f16 or bf16, not {other:?}"),
+            CpuStorage::F32(values) => Ok(Self::F32(&mut values[all])),
+            CpuStorage::F16(values) => Ok(Self::F16(&mut values[all])),
+            CpuStorage::BF16(values) => Ok(Self::Bf16(&mut values[all])),
+            other => bail!("pages are f32, f16 or bf16, not {:?}", other.dtype()),
         }
     }
 
@@ -132,6 +128,14 @@ impl<'a> NumbersMut<'a> {
             Self::F16(values) => values[part].convert_from_f32_slice(new),
             Self::Bf16(values) => values[part].convert_from_f32_slice(new),
         }
+    }
+}
+
+/// Where a contiguous tensor lies in its storage.
+fn offsets(layout: &Layout) -> Result<Range<usize>> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(start..end),
+        None => bail!("pages are not contiguous: strides {:?}", layout.stride()),
     }
 }
 

@@ -15,8 +15,7 @@ pub struct UnknownCore {
 /// # Errors
 /// The first core that is not there, or not given to this process.
 pub fn check_cores(cores: &[usize]) -> Result<(), UnknownCore> {
-    let allowed = core_affinity::get_core_ids().unwrap_or_default();
-    let allowed: Vec<usize> = allowed.into_iter().map(|core| core.id).collect();
+    let allowed = allowed();
     match cores.iter().find(|core| !allowed.contains(core)) {
         Some(&core) => Err(UnknownCore { core, allowed }),
         None => Ok(()),
@@ -31,8 +30,12 @@ pub fn pin_to(core: usize) -> Result<(), UnknownCore> {
     if core_affinity::set_for_current(CoreId { id: core }) {
         return Ok(());
     }
-    let allowed = core_affinity::get_core_ids().unwrap_or_default();
-    Err(UnknownCore { core, allowed: allowed.into_iter().map(|core| core.id).collect() })
+    Err(UnknownCore { core, allowed: allowed() })
+}
+
+/// The cores that the caller's thread may run on; none where the system does not say.
+fn allowed() -> Vec<usize> {
+    core_affinity::get_core_ids().into_iter().flatten().map(|core| core.id).collect()
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -42,14 +45,9 @@ mod tests {
     use super::*;
     use crate::threads::Threads;
 
-    /// The cores that the caller's thread may run on.
-    fn cores() -> Vec<usize> {
-        check_cores(&[usize::MAX]).expect_err("there are not so many cores").allowed
-    }
-
     #[test]
     fn threads_keep_to_their_cores() {
-        let all = cores();
+        let all = allowed();
         let pinned = [all[0], all[all.len() - 1]];
         let seen = Mutex::new(Vec::new());
         let work = || {
@@ -58,7 +56,7 @@ mod tests {
             // Until both have had a part: whoever is late finds nothing left.
             for _ in 0..10_000 {
                 threads.run(8, &|_| {
-                    let on = cores();
+                    let on = allowed();
                     let mut seen = seen.lock().unwrap();
                     if !seen.contains(&on) {
                         seen.push(on);
@@ -77,12 +75,12 @@ mod tests {
         let mut want = pinned.map(|core| vec![core]).to_vec();
         want.dedup();
         assert_eq!(seen, want);
-        assert_eq!(cores(), all, "the others' threads run where they did");
+        assert_eq!(allowed(), all, "the others' threads run where they did");
     }
 
     #[test]
     fn cores_that_are_not_there_are_named() {
-        assert_eq!(check_cores(&cores()), Ok(()));
+        assert_eq!(check_cores(&allowed()), Ok(()));
         let error = check_cores(&[100_000]).unwrap_err().to_string();
         assert!(error.starts_with("core 100000 is not to be had; the cores are ["), "{error}");
     }
