@@ -254,3 +254,18 @@ fn what_does_not_fit_is_an_error() {
     let ids = values(1, 4, 16).to_dtype(DType::U32).unwrap();
     assert!(Linear::new(vec![Matrix::Dense(ids)], None, Threads::inline()).is_err());
 }
+
+/// Rows of 7B models and larger do not fit the block of a first-level cache.
+#[test]
+fn rows_wider_than_a_block_are_multiplied() {
+    for dtype in TYPES {
+        let matrix = quantized(dtype, 5, 8192);
+        let Matrix::Quantized(stored) = &matrix else { unreachable!("it is quantised") };
+        let weights = stored.dequantize(&Device::Cpu).unwrap();
+        let input = values(3, 6, 8192);
+        let output = linear(&[matrix], 1).forward(&input).unwrap();
+        let reference = input.matmul(&weights.t().unwrap()).unwrap();
+        let distance = largest(&(&output - &reference).unwrap()) / largest(&reference);
+        assert!(distance < 0.02, "{dtype:?}: {distance}");
+    }
+}

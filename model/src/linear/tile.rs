@@ -27,7 +27,7 @@ impl Product<'_> {
     pub(super) fn fill(&self, output: &mut Columns<'_, f32>) {
         let num_rows = self.rows.len().checked_div(self.width).unwrap_or(0);
         let num_tokens = self.input.len().checked_div(self.width).unwrap_or(0);
-        let block = (BLOCK_BYTES / 4 / self.width.max(1)).next_multiple_of(4);
+        let block = (BLOCK_BYTES / 4 / self.width.max(1)).max(1).next_multiple_of(4);
         for start in (0..num_tokens).step_by(block) {
             let end = num_tokens.min(start + block);
             let middle = start + (end - start) / 4 * 4;
