@@ -13,6 +13,10 @@
     )
 )]
 
+/// NVIDIA's libraries; naming the crate here links it in.
+#[cfg(feature = "cuda")]
+pub use sluicegate_cuda as cuda;
+
 mod attention;
 pub mod chat;
 pub mod config;

@@ -3,9 +3,10 @@
 use super::{check, hold};
 
 /// What each crate may use of ours: `server -> runtime -> { model, constraint }`, never back.
-const ARROWS: [(&str, &[&str]); 6] = [
+const ARROWS: [(&str, &[&str]); 7] = [
     ("constraint", &[]),
-    ("model", &[]),
+    ("model", &["cuda"]),
+    ("model/cuda", &[]),
     ("runtime", &["model", "constraint"]),
     ("server", &["runtime", "model", "constraint"]),
     ("examples", &["runtime", "model", "constraint"]),
@@ -13,12 +14,13 @@ const ARROWS: [(&str, &[&str]); 6] = [
 ];
 
 /// Who alone may use libraries with these beginnings.
-const KNOWN_TO: [(&str, &[&str]); 8] = [
+const KNOWN_TO: [(&str, &[&str]); 9] = [
     ("candle", &["model", "runtime", "tests"]),
     ("tokio", &["runtime", "server", "examples"]),
     ("crossbeam", &["runtime"]),
     ("axum", &["server", "examples"]),
     ("clap", &["server"]),
+    ("libloading", &["model/cuda"]),
     ("anyhow", &["server", "examples"]),
     ("llguidance", &["constraint"]),
     ("toktrie", &["constraint"]),
