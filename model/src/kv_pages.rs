@@ -117,8 +117,9 @@ impl KvPages {
         }
         for layer in &self.layers {
             let ancestors = ancestors.at(&site(layer.unit))?;
+            let Some(copies) = &ancestors.copies[layer.group_idx] else { continue };
             layer
-                .copy_tails(&ancestors.parents, &ancestors.copies[layer.group_idx])
+                .copy_tails(&ancestors.parents, copies)
                 .map_err(|source| ForwardError::Tensor { unit: layer.unit, source })?;
         }
         self.epoch = epoch;
@@ -163,9 +164,6 @@ impl LayerPages {
     /// Copies the last page of each row's ancestor. All pages are read before one is written, so
     /// that a page may be one row's source and another's target.
     fn copy_tails(&self, parents: &Tensor, copies: &TailCopies) -> candle_core::Result<()> {
-        if copies.num_copies == 0 {
-            return Ok(());
-        }
         let earlier_rows = parents.index_select(&copies.rows, 0)?;
         let sources = copies.tail_pages.index_select(&earlier_rows, 0)?;
         for tensor in [&self.keys, &self.values] {
@@ -174,7 +172,8 @@ impl LayerPages {
             let pages = tensor.reshape((num_slots / PAGE_TOKENS, page_width))?;
             let tails = pages.index_select(&sources, 0)?;
             let targets = copies.target_pages.unsqueeze(1)?;
-            let index = targets.broadcast_as((copies.num_copies, page_width))?.contiguous()?;
+            let num_copies = copies.target_pages.elem_count();
+            let index = targets.broadcast_as((num_copies, page_width))?.contiguous()?;
             pages.scatter_set(&index, &tails, 0)?;
         }
         Ok(())

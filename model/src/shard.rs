@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 
 use crate::{
     config::ModelConfig,
@@ -68,7 +68,6 @@ pub struct Shard {
 struct Head {
     norm: RmsNorm,
     matrix: Linear,
-    vocab: usize,
     /// Its weights are the embedding's, held by a shard on the same device: not counted twice.
     shared: bool,
 }
@@ -78,8 +77,8 @@ struct Head {
 pub enum ShardOutput {
     /// For the next shard: `[tokens, hidden]`.
     Hidden(Placed<Hidden>),
-    /// Of the last shard: `[logit rows, vocab]`, f32.
-    Logits(Placed<Logits>),
+    /// Of the last shard: `[logit rows, vocab]`, f32; none where the step wants none.
+    Logits(Option<Placed<Logits>>),
 }
 
 /// The memory that a shard holds.
@@ -151,10 +150,11 @@ impl Shard {
             return Ok(ShardOutput::Hidden(Placed::new(Hidden(hidden), self.home.id)));
         };
         let step = step.at(&self.site("index_select", Unit::Head, "hidden"))?;
+        let Some(logit_tokens) = &step.logit_tokens else { return Ok(ShardOutput::Logits(None)) };
         let logits = head
-            .forward(&hidden, &step.logit_tokens)
+            .forward(&hidden, logit_tokens)
             .map_err(|source| ForwardError::Tensor { unit: Unit::Head, source })?;
-        Ok(ShardOutput::Logits(Placed::new(Logits(logits), self.home.id)))
+        Ok(ShardOutput::Logits(Some(Placed::new(Logits(logits), self.home.id))))
     }
 
     /// Lets each row of the next step continue its ancestor.
@@ -256,16 +256,13 @@ impl Loader<'_> {
                 .map_err(|source| LoadError::Tensor { unit: Unit::Head, source })?,
         };
         let norm = self.norm(Unit::Head, Role::FinalNorm, hidden)?;
-        Ok(Head { norm, matrix, vocab, shared: shared.is_some() })
+        Ok(Head { norm, matrix, shared: shared.is_some() })
     }
 }
 
 impl Head {
     /// Logits of the tokens in `logit_tokens`: they are selected first, the rest is not computed.
     fn forward(&self, hidden: &Tensor, logit_tokens: &Tensor) -> candle_core::Result<Tensor> {
-        if logit_tokens.elem_count() == 0 {
-            return Tensor::zeros((0, self.vocab), DType::F32, hidden.device());
-        }
         let wanted = hidden.index_select(logit_tokens, 0)?;
         self.matrix.forward(&self.norm.forward(&wanted)?)
     }

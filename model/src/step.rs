@@ -23,8 +23,10 @@ pub struct Step {
     pub rows: Vec<StepRow>,
     /// Per KV group `[tokens]`, u32: the slot that takes each token's key and value.
     pub write_slots: Vec<Tensor>,
-    /// `[logit rows]`, u32: the flat index of each token whose logits are wanted, in order.
-    pub logit_tokens: Tensor,
+    /// `[logit rows]`, u32: the flat index of each token whose logits are wanted, in order; none
+    /// where no row wants any. No index tensor is ever empty: a GPU takes neither an allocation of
+    /// no bytes nor a launch of no threads.
+    pub logit_tokens: Option<Tensor>,
 }
 
 impl Named for Step {
@@ -62,18 +64,17 @@ pub struct Ancestors {
     pub epoch: u64,
     /// `[rows]`, u32: index among the earlier rows.
     pub parents: Tensor,
-    /// One entry per KV group; empty tensors where nothing is copied.
-    pub copies: Vec<TailCopies>,
+    /// One entry per KV group; none where nothing is copied.
+    pub copies: Vec<Option<TailCopies>>,
 }
 
 impl Named for Ancestors {
     const NAME: &'static str = "ancestors";
 }
 
-/// Copies of tail pages in one KV group.
+/// Copies of tail pages in one KV group, one at least.
 #[derive(Debug, Clone)]
 pub struct TailCopies {
-    pub num_copies: usize,
     /// `[earlier rows]`, u32: the page that each earlier row writes next.
     pub tail_pages: Tensor,
     /// `[copies]`, u32: the rows (of the next step) that need a page of their own.

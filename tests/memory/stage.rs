@@ -89,7 +89,7 @@ fn run(model: &Model, plan: &Plan, stage: &PlannedStage, shard: &mut Shard, exte
         .then(|| Placed::new(Hidden(zeros(num_tokens, model.config.hidden)), home));
     match shard.forward(Placed::new(&step, home), hidden).expect("the step fits") {
         ShardOutput::Hidden(_) => {}
-        ShardOutput::Logits(logits) => sample(&logits, extents.len(), model.config.vocab),
+        ShardOutput::Logits(logits) => sample(logits.as_ref(), extents.len(), model.config.vocab),
     }
 }
 
@@ -99,7 +99,7 @@ fn zeros(num_tokens: usize, width: usize) -> Tensor {
 }
 
 /// Samples as the last stage does: all tokens allowed, by the method that takes most memory.
-fn sample(logits: &Placed<Logits>, num_rows: usize, vocab: usize) {
+fn sample(logits: Option<&Placed<Logits>>, num_rows: usize, vocab: usize) {
     let mut rows = LogitRows::default();
     rows.read(logits, DeviceId::Cpu(0)).expect("at home");
     let key = RandomKey { seed: 0, prompt: 0, sample: 0, step: 0 };
@@ -159,7 +159,7 @@ fn step(config: &ModelConfig, plan: &Plan, extents: &[Extent]) -> Step {
         positions: ids(&positions),
         rows,
         write_slots: write_slots.iter().map(|slots| ids(slots)).collect(),
-        logit_tokens: ids(&logit_tokens),
+        logit_tokens: Some(ids(&logit_tokens)),
     }
 }
 

@@ -70,7 +70,7 @@ pub fn step(config: &ModelConfig, rows: &[RowInput<'_>]) -> Step {
         positions: ids(&positions),
         rows: step_rows,
         write_slots: groups.iter().map(|_| ids(&write)).collect(),
-        logit_tokens: ids(&logits),
+        logit_tokens: (!logits.is_empty()).then(|| ids(&logits)),
     }
 }
 
@@ -138,7 +138,8 @@ impl Pipe {
                 ShardOutput::Hidden(output) => {
                     hidden = Some(output.take(&site(here)).expect("home"));
                 }
-                ShardOutput::Logits(output) => {
+                ShardOutput::Logits(None) => return Vec::new(),
+                ShardOutput::Logits(Some(output)) => {
                     return numbers(&output.take(&site(here)).expect("home").0);
                 }
             }

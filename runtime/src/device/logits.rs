@@ -22,11 +22,20 @@ pub struct LogitRows {
 
 impl LogitRows {
     /// Reads `[logit rows, vocab]`, f32, where the last stage is at home, in place of what was read
-    /// before.
+    /// before; no rows where there are no logits.
     ///
     /// # Errors
     /// [`TransferError`] if the logits are elsewhere, or cannot be read.
-    pub fn read(&mut self, logits: &Placed<Logits>, device: DeviceId) -> Result<(), TransferError> {
+    pub fn read(
+        &mut self,
+        logits: Option<&Placed<Logits>>,
+        device: DeviceId,
+    ) -> Result<(), TransferError> {
+        let Some(logits) = logits else {
+            self.values.clear();
+            self.copied_bytes = 0;
+            return Ok(());
+        };
         let site = Site { operation: "sample", unit: Some(Unit::Head), with: "sampler", device };
         let tensor = &logits.at(&site)?.0;
         self.copied_bytes = match tensor.device() {

@@ -70,12 +70,14 @@ impl Payload for Order {
 /// candle's, if an index tensor cannot be made.
 pub fn ancestors_on_host(order: AncestorsOrder) -> candle_core::Result<Placed<Ancestors>> {
     let copies = |copies: CopyOrder| {
-        candle_core::Result::Ok(TailCopies {
-            num_copies: copies.rows.len(),
+        if copies.rows.is_empty() {
+            return Ok(None);
+        }
+        candle_core::Result::Ok(Some(TailCopies {
             tail_pages: indices(copies.tail_pages, &Device::Cpu)?,
             rows: indices(copies.rows, &Device::Cpu)?,
             target_pages: indices(copies.target_pages, &Device::Cpu)?,
-        })
+        }))
     };
     let ancestors = Ancestors {
         epoch: order.epoch,
@@ -114,12 +116,13 @@ fn make_step(rows: &[RowOrder], device: &Device) -> candle_core::Result<Step> {
             row.tables.iter().enumerate().map(table).collect::<candle_core::Result<_>>()?;
         step_rows.push(StepRow { span, past: row.position, tables });
     }
+    let logit_tokens = Some(logit_tokens).filter(|tokens| !tokens.is_empty());
     Ok(Step {
         tokens: indices(tokens, device)?,
         positions: indices(positions.collect(), device)?,
         rows: step_rows,
         write_slots: write_slots.collect::<candle_core::Result<_>>()?,
-        logit_tokens: indices(logit_tokens, device)?,
+        logit_tokens: logit_tokens.map(|tokens| indices(tokens, device)).transpose()?,
     })
 }
 
@@ -148,4 +151,46 @@ fn as_u32(range: std::ops::Range<usize>) -> impl Iterator<Item = u32> {
 fn indices(values: Vec<u32>, device: &Device) -> candle_core::Result<Tensor> {
     let len = values.len();
     Tensor::from_vec(values, len, device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheduler::GroupId;
+
+    fn row(wants_logits: bool) -> RowOrder {
+        RowOrder {
+            group: GroupId(1),
+            tokens: vec![5, 6],
+            position: 0,
+            tables: vec![TableOrder { first_position: 0, pages: vec![2] }],
+            wants_logits,
+        }
+    }
+
+    #[test]
+    fn no_index_tensor_is_empty() {
+        let step = make_step(&[row(false), row(false)], &Device::Cpu).unwrap();
+        assert!(step.logit_tokens.is_none());
+        let step = make_step(&[row(false), row(true)], &Device::Cpu).unwrap();
+        assert_eq!(step.logit_tokens.unwrap().dims(), [1]);
+
+        let copies = CopyOrder { tail_pages: vec![3], rows: vec![0], target_pages: vec![1] };
+        let nothing = CopyOrder { tail_pages: vec![3], ..CopyOrder::default() };
+        let order = AncestorsOrder {
+            group: GroupId(1),
+            epoch: 1,
+            parents: vec![0],
+            copies: vec![nothing, copies],
+        };
+        let ancestors = ancestors_on_host(order).unwrap();
+        let site = sluicegate_model::placed::Site {
+            operation: "read",
+            unit: None,
+            with: "test",
+            device: DeviceId::Host,
+        };
+        let copies = &ancestors.at(&site).unwrap().copies;
+        assert!(copies[0].is_none() && copies[1].as_ref().unwrap().rows.dims() == [1]);
+    }
 }

@@ -75,7 +75,7 @@ impl Payload for Ancestors {
     const KIND: TransferKind = TransferKind::Ancestors;
 
     fn size(&self) -> PayloadSize {
-        let copies = self.copies.iter().flat_map(|copies| {
+        let copies = self.copies.iter().flatten().flat_map(|copies| {
             [&copies.tail_pages, &copies.rows, &copies.target_pages].map(num_bytes)
         });
         PayloadSize::plain(
@@ -86,16 +86,16 @@ impl Payload for Ancestors {
     fn copy_to(&self, device: &Device) -> candle_core::Result<Self> {
         let copy = |copies: &TailCopies| {
             candle_core::Result::Ok(TailCopies {
-                num_copies: copies.num_copies,
                 tail_pages: copy_tensor(&copies.tail_pages, device)?,
                 rows: copy_tensor(&copies.rows, device)?,
                 target_pages: copy_tensor(&copies.target_pages, device)?,
             })
         };
+        let copies = self.copies.iter().map(|copies| copies.as_ref().map(copy).transpose());
         Ok(Self {
             epoch: self.epoch,
             parents: copy_tensor(&self.parents, device)?,
-            copies: self.copies.iter().map(copy).collect::<candle_core::Result<_>>()?,
+            copies: copies.collect::<candle_core::Result<_>>()?,
         })
     }
 }

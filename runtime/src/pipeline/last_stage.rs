@@ -35,12 +35,12 @@ pub(super) struct LastStage {
 }
 
 impl LastStage {
-    /// Samples a microbatch's logits; false if nobody listens any more.
+    /// Samples a microbatch's logits, if it has any; false if nobody listens any more.
     pub(super) fn sample(
         &mut self,
         id: MicrobatchId,
         order: &Placed<Order>,
-        logits: &Placed<Logits>,
+        logits: Option<&Placed<Logits>>,
         mut times: Vec<StageTimes>,
     ) -> Result<bool, StageError> {
         self.logits.read(logits, self.device)?;

@@ -100,7 +100,7 @@ impl Stage {
             }
             (ShardOutput::Logits(logits), Outlet::Last(last)) => {
                 times.push(StageTimes { started, computed, ended: computed });
-                last.sample(id, &order, &logits, times)
+                last.sample(id, &order, logits.as_ref(), times)
             }
             _ => Err(StageError::NoLogits),
         };

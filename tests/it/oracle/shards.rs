@@ -193,12 +193,11 @@ fn ancestors(epoch: u64, parents: &[u32], copies: &[(u32, u32)]) -> Ancestors {
     Ancestors {
         epoch,
         parents: ids(parents),
-        copies: vec![TailCopies {
-            num_copies: copies.len(),
+        copies: vec![(!copies.is_empty()).then(|| TailCopies {
             tail_pages: ids(&[page(0), page(1)]),
             rows: ids(&rows),
             target_pages: ids(&targets),
-        }],
+        })],
     }
 }
 
