@@ -31,7 +31,7 @@ use crate::{
     pipeline::{BeforeForward, Pipeline, PipelineConfig},
     placement::{Endpoint, Plan, Transfer},
     sampler::Sampler,
-    scheduler::{Depth, Scheduler, SchedulerConfig},
+    scheduler::{Depth, OrderBounds, Scheduler, SchedulerConfig},
     vocabulary,
 };
 
@@ -202,6 +202,11 @@ impl EngineBuilder {
             masker: Masker::start(outlet, masker)?,
             pipeline,
             scheduler: Scheduler::new(scheduler.clone()),
+            bounds: OrderBounds {
+                vocab: model.config.vocab,
+                max_positions: model.config.max_positions,
+                pages_per_group: plan.pages_per_group.clone(),
+            },
             depth: Depth::new(plan.stages.len(), max_depth),
             links,
             tokenizer: model.tokenizer.clone(),

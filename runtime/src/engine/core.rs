@@ -29,7 +29,7 @@ use crate::{
     masker::{Masker, RowFailure},
     pipeline::{Pipeline, PipelineEvent, panic_message},
     request::RequestId,
-    scheduler::{Depth, GroupId, MicrobatchId, Scheduler},
+    scheduler::{Depth, GroupId, MicrobatchId, OrderBounds, Scheduler},
     stream::Event,
     timeline::Timeline,
 };
@@ -55,6 +55,7 @@ pub(super) struct Core {
     pub(super) masker: Masker,
     pub(super) pipeline: Pipeline,
     pub(super) scheduler: Scheduler,
+    pub(super) bounds: OrderBounds,
     pub(super) depth: Depth,
     pub(super) links: Arc<Links>,
     pub(super) tokenizer: Tokenizer,

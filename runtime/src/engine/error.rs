@@ -17,7 +17,7 @@ use crate::{
     pipeline::StageFailure,
     placement::StageId,
     sampler::RowError,
-    scheduler::AdmitError,
+    scheduler::{AdmitError, OutOfBounds},
 };
 
 /// Why an engine cannot be built.
@@ -87,6 +87,8 @@ pub enum EngineFailure {
     Stage(#[from] StageFailure),
     #[error("the tokens of a step did not reach the host")]
     Tokens(#[from] Misplaced),
+    #[error("the scheduler's order is wrong")]
+    Bounds(#[from] OutOfBounds),
     #[error("an order's index tensors could not be made")]
     Order(#[source] candle_core::Error),
     #[error("an order did not reach the first stage")]

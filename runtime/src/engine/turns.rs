@@ -54,6 +54,7 @@ impl Core {
     fn send(&mut self, turn: Turn, span: Span) -> Result<bool, EngineFailure> {
         let _entered = span.clone().entered();
         let id = turn.microbatch.id;
+        self.bounds.check(&turn)?;
         self.take_note(&turn.microbatch);
         let sampled = &turn.microbatch.sampled;
         let sampling: Vec<GroupSampling> = sampled

@@ -5,6 +5,7 @@
 
 mod admission;
 pub mod beam;
+pub mod bounds;
 mod chunk;
 pub mod config;
 pub mod depth;
@@ -19,6 +20,7 @@ mod row;
 pub mod scheduler;
 pub mod stats;
 
+pub use bounds::{OrderBounds, OutOfBounds};
 pub use config::{AdmitError, SchedulerConfig};
 pub use depth::Depth;
 pub use group::{Child, GroupId, Job};
