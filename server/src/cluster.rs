@@ -58,6 +58,11 @@ impl Selection {
         Self { selector, cpu_devices: cpu_devices.unwrap_or(implied), place }
     }
 
+    /// Those of this machine that a selector names.
+    pub(crate) fn of_machine(device: Option<&DeviceSelector>, cpu_devices: u32) -> Self {
+        Self::new(device, Some(cpu_devices), None)
+    }
+
     /// The devices of a plan, each once; logical CPU devices exist as far as they are named.
     pub(crate) fn of_plan(stages: &StageLayers, cpu_devices: Option<u32>) -> Self {
         Self { place: "--plan", ..Self::new(None, cpu_devices, Some(stages)) }
@@ -125,10 +130,16 @@ fn cpu(
 }
 
 /// The devices to be used.
-fn select(selection: &Selection) -> Result<Vec<FoundDevice>, CliError> {
-    let found = discover::discover(selection.cpu_devices);
-    let selected = selection.selector.select(&found);
-    selected.map_err(|error| CliError::usage_at(selection.place, error))
+///
+/// # Errors
+/// If a device is not there.
+pub(crate) fn select(selection: &Selection) -> Result<Vec<FoundDevice>, CliError> {
+    let found = discover::discover(&selection.selector, selection.cpu_devices);
+    let found = found.map_err(|error| CliError::usage_at(selection.place, error))?;
+    for reason in &found.left_out {
+        tracing::warn!("a GPU is not used: {reason}");
+    }
+    Ok(found.devices)
 }
 
 /// The devices that a plan is for.

@@ -16,7 +16,7 @@ pub enum DeviceError {
     Open {
         device: DeviceId,
         #[source]
-        error: candle_core::Error,
+        error: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
@@ -58,15 +58,26 @@ fn open(device: DeviceId) -> Result<Device, DeviceError> {
     }
 }
 
-/// An explicit stream: candle's default one belongs to the calling thread and orders nothing
-/// between threads.
 #[cfg(feature = "cuda")]
 fn open_cuda(device: DeviceId, ordinal: u32) -> Result<Device, DeviceError> {
-    Device::new_cuda_with_stream(ordinal as usize)
-        .map_err(|error| DeviceError::Open { device, error })
+    super::cuda::open(ordinal).map_err(|error| DeviceError::Open { device, error })
 }
 
 #[cfg(not(feature = "cuda"))]
 fn open_cuda(device: DeviceId, _ordinal: u32) -> Result<Device, DeviceError> {
     Err(DeviceError::NoCuda(device))
+}
+
+/// Makes a GPU the one that this thread's calls of the driver are for; a CPU needs no such thing.
+///
+/// A thread begins without any, and a transfer leaves its target's behind.
+///
+/// # Errors
+/// The driver's.
+pub(crate) fn make_current(device: &Device) -> candle_core::Result<()> {
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => super::cuda::make_current(device),
+        _ => Ok(()),
+    }
 }

@@ -3,7 +3,11 @@
 use sluicegate_model::placed::{DeviceId, Misplaced, Placed, Site};
 use tracing::trace_span;
 
-use super::{devices::Devices, ledger::Ledger, payload::Payload};
+use super::{
+    devices::{Devices, make_current},
+    ledger::Ledger,
+    payload::Payload,
+};
 use crate::placement::{Endpoint, Transfer, TransferKind};
 
 /// Why a value did not cross.
@@ -31,17 +35,20 @@ pub struct Links {
 #[derive(Debug, Clone)]
 struct Link {
     transfer: Transfer,
+    source: candle_core::Device,
     target: candle_core::Device,
 }
 
 impl Links {
     /// Makes a link of each transfer.
     ///
-    /// `devices` holds every target.
+    /// `devices` holds every source and target.
     pub fn new(transfers: &[Transfer], devices: &Devices, ledger: Ledger) -> Self {
-        let link = |transfer: &Transfer| {
-            let target = devices.get(transfer.target_device).unwrap_or(candle_core::Device::Cpu);
-            Link { transfer: *transfer, target }
+        let device = |id| devices.get(id).unwrap_or(candle_core::Device::Cpu);
+        let link = |transfer: &Transfer| Link {
+            transfer: *transfer,
+            source: device(transfer.source_device),
+            target: device(transfer.target_device),
         };
         Self { links: transfers.iter().map(link).collect(), ledger }
     }
@@ -86,7 +93,10 @@ impl Link {
         let value = value.at(&site)?;
         let size = value.size();
         let _span = trace_span!("link.transfer", kind = %kind, bytes = size.bytes).entered();
-        let copy = value.copy_to(&self.target).map_err(|error| TransferError::Copy {
+        let copied = value.copy_to(&self.target);
+        // The thread is its source's, and goes on there.
+        let copied = copied.and_then(|copy| make_current(&self.source).map(|()| copy));
+        let copy = copied.map_err(|error| TransferError::Copy {
             kind,
             source_device,
             target_device,

@@ -6,8 +6,11 @@
 
 pub mod calibrate;
 pub mod counts;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub mod devices;
 pub mod discover;
+pub mod held;
 pub mod ledger;
 pub mod link;
 pub mod logits;

@@ -29,7 +29,7 @@ pub enum SelectorError {
     #[error("{0} is listed twice")]
     Twice(DeviceId),
     #[error("{wanted} is not there; found {found}{hint}")]
-    NotFound { wanted: String, found: String, hint: &'static str },
+    NotFound { wanted: String, found: String, hint: String },
 }
 
 impl FromStr for DeviceSelector {
@@ -59,11 +59,34 @@ impl FromStr for DeviceSelector {
 }
 
 impl DeviceSelector {
-    /// The found devices that are wanted, in the order in which stages take them.
+    /// Whether GPUs may be among the devices that it names.
+    pub fn may_want_gpus(&self) -> bool {
+        match self {
+            Self::Auto | Self::Cuda => true,
+            Self::Cpu => false,
+            Self::List(devices) => devices.iter().any(|device| matches!(device, DeviceId::Cuda(_))),
+        }
+    }
+
+    /// Whether it may name this GPU.
+    pub fn may_want(&self, gpu: DeviceId) -> bool {
+        match self {
+            Self::Auto | Self::Cuda => true,
+            Self::Cpu => false,
+            Self::List(devices) => devices.contains(&gpu),
+        }
+    }
+
+    /// The found devices that are wanted, in the order in which stages take them. `left_out` says why
+    /// GPUs are not among those found.
     ///
     /// # Errors
     /// [`SelectorError::NotFound`] if one is not there, or none is.
-    pub fn select(&self, found: &[FoundDevice]) -> Result<Vec<FoundDevice>, SelectorError> {
+    pub fn select(
+        &self,
+        found: &[FoundDevice],
+        left_out: &[String],
+    ) -> Result<Vec<FoundDevice>, SelectorError> {
         let of_kind = |is_wanted: fn(DeviceId) -> bool| -> Vec<FoundDevice> {
             found.iter().copied().filter(|device| is_wanted(device.id)).collect()
         };
@@ -76,23 +99,31 @@ impl DeviceSelector {
             Self::List(devices) => {
                 let find = |wanted: &DeviceId| {
                     let device = found.iter().copied().find(|device| device.id == *wanted);
-                    device.ok_or_else(|| not_found(wanted.to_string(), *wanted, found))
+                    device.ok_or_else(|| not_found(wanted.to_string(), *wanted, (found, left_out)))
                 };
                 devices.iter().map(find).collect::<Result<_, _>>()?
             }
         };
         if selected.is_empty() {
-            return Err(not_found("a CUDA device".to_owned(), DeviceId::Cuda(0), found));
+            return Err(not_found(
+                "a CUDA device".to_owned(),
+                DeviceId::Cuda(0),
+                (found, left_out),
+            ));
         }
         Ok(selected)
     }
 }
 
-fn not_found(wanted: String, device: DeviceId, found: &[FoundDevice]) -> SelectorError {
+fn not_found(
+    wanted: String,
+    device: DeviceId,
+    (found, left_out): (&[FoundDevice], &[String]),
+) -> SelectorError {
     let hint = match device {
-        DeviceId::Cuda(_) if !cfg!(feature = "cuda") => "; CUDA needs a build with --features cuda",
-        DeviceId::Cpu(_) => "; --cpu-devices N shows more logical CPU devices",
-        DeviceId::Cuda(_) | DeviceId::Host => "",
+        DeviceId::Cuda(_) => left_out.iter().map(|reason| format!("; {reason}")).collect(),
+        DeviceId::Cpu(_) => "; --cpu-devices N shows more logical CPU devices".to_owned(),
+        DeviceId::Host => String::new(),
     };
     let found: Vec<String> = found.iter().map(|device| device.id.to_string()).collect();
     let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
@@ -125,7 +156,8 @@ mod tests {
             .split_whitespace()
             .map(|id| FoundDevice { id: id.parse().unwrap(), memory: Bytes(1) })
             .collect();
-        let selected = selector.parse::<DeviceSelector>().and_then(|s| s.select(&found));
+        let left_out = ["cuda:7: too old".to_owned()];
+        let selected = selector.parse::<DeviceSelector>().and_then(|s| s.select(&found, &left_out));
         let got = match selected {
             Ok(devices) => devices.iter().map(|d| d.id.to_string()).collect::<Vec<_>>().join(" "),
             Err(error) => format!("error: {error}"),
@@ -154,10 +186,26 @@ mod tests {
         check("", "cpu:0", &format!("error: `` {syntax}"));
     }
 
-    #[cfg(not(feature = "cuda"))]
     #[test]
-    fn cuda_without_the_feature_names_the_build() {
-        let want = "error: a CUDA device is not there; found cpu:0; CUDA needs a build with --features cuda";
-        check("cuda", "cpu:0", want);
+    fn gpus_that_were_left_out_are_explained() {
+        let wrong = "is not there; found cpu:0; cuda:7: too old";
+        check("cuda", "cpu:0", &format!("error: a CUDA device {wrong}"));
+        check("cuda:7", "cpu:0", &format!("error: cuda:7 {wrong}"));
+        check("auto", "cpu:0", "cpu:0");
+    }
+
+    #[test]
+    fn gpus_are_asked_for_only_where_they_may_be_wanted() {
+        #[track_caller]
+        fn check(selector: &str, any: bool, first: bool, second: bool) {
+            let selector: DeviceSelector = selector.parse().unwrap();
+            let wanted = [0, 1].map(|ordinal| selector.may_want(DeviceId::Cuda(ordinal)));
+            assert_eq!((selector.may_want_gpus(), wanted), (any, [first, second]));
+        }
+        check("auto", true, true, true);
+        check("cuda", true, true, true);
+        check("cpu", false, false, false);
+        check("cpu:0", false, false, false);
+        check("cpu:0,cuda:1", true, false, true);
     }
 }

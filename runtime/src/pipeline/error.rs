@@ -28,6 +28,8 @@ pub enum StageError {
     NoLogits,
     #[error("it panicked: {0}")]
     Panicked(String),
+    #[error("its device cannot be made current in its thread")]
+    Bind(#[source] candle_core::Error),
     #[error("its thread cannot be pinned")]
     Pin(#[from] UnknownCore),
     #[error("its thread could not be started")]
@@ -59,6 +61,7 @@ impl StageError {
             | Self::Misplaced(_)
             | Self::Incarnation { .. }
             | Self::NoLogits
+            | Self::Bind(_)
             | Self::Pin(_)
             | Self::Spawn(_) => false,
         }

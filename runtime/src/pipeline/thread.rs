@@ -23,7 +23,7 @@ use super::{
     stage::{BeforeForward, Outlet, Stage, StageInfo},
 };
 use crate::{
-    device::Links,
+    device::{Links, devices::make_current},
     placement::{PlannedStage, StageId},
     scheduler::MicrobatchId,
 };
@@ -70,6 +70,8 @@ impl Loader {
         if let Some(core) = self.cores.first() {
             threads::pin_to(*core)?;
         }
+        let device = self.device.unwrap_or(candle_core::Device::Cpu);
+        make_current(&device).map_err(StageError::Bind)?;
         if let Some(mut shard) = self.kept {
             shard.restart();
             return Ok(shard);
@@ -80,7 +82,7 @@ impl Loader {
         };
         let home = Home {
             id: self.planned.device,
-            device: self.device.unwrap_or(candle_core::Device::Cpu),
+            device,
             threads,
             kv_type: self.kv_type,
             table: self.table,
