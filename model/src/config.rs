@@ -132,7 +132,15 @@ impl ModelConfig {
 
     /// Reads and checks `config.json` and `generation_config.json` of a directory.
     pub fn from_directory(directory: &Path) -> Result<Self, ConfigError> {
-        hub::read(directory)
+        hub::read(&directory.join(hub::CONFIG))
+    }
+
+    /// Reads and checks a file with the contents of a `config.json`, under any name.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming file and key, where it does not describe a supported decoder.
+    pub fn from_file(file: &Path) -> Result<Self, ConfigError> {
+        hub::read(file)
     }
 
     /// Reads and checks the metadata of a GGUF file.

@@ -3,15 +3,18 @@
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::{
     chat::ChatTemplate,
     config::ModelConfig,
     error::{ChatError, OpenError},
     gguf::{Gguf, Value},
+    kv_pages::KvType,
+    profile::{self, ComputeType, ElementBytes, ModelProfile},
     source::ModelFiles,
     tokenizer::Tokenizer,
+    units::Bytes,
     weights::Weights,
 };
 
@@ -59,6 +62,51 @@ impl Model {
         Ok(model)
     }
 
+    /// Makes a model of a `config.json` alone, under any name, or of the one in a directory: its
+    /// weights are seeded numbers. A tokenizer beside a `config.json` is used; without one each byte
+    /// is a token.
+    ///
+    /// # Errors
+    /// [`OpenError`] naming the file and what is wrong in it.
+    pub fn dummy(path: &Path, seed: u64) -> Result<Self, OpenError> {
+        let file = if path.is_dir() { path.join("config.json") } else { path.to_owned() };
+        let config = ModelConfig::from_file(&file)?;
+        let stored = profile::stored_type(&file)?;
+        let mut model = Self::dummy_of(config, stored, seed, &file)?;
+        if let Some(directory) = directory_with_tokenizer(&file) {
+            model.tokenizer = Tokenizer::from_directory(&directory)?;
+            let chat = ChatTemplate::from_directory(&directory, &model.tokenizer);
+            model.chat = absent_is_none(chat)?;
+        }
+        model.name = file_name(path);
+        model.join_ends()?;
+        Ok(model)
+    }
+
+    /// Makes a model of a configuration; errors name `file` as its source.
+    ///
+    /// # Errors
+    /// [`OpenError`] if its vocabulary has no room for all bytes.
+    pub fn dummy_of(
+        config: ModelConfig,
+        stored: ComputeType,
+        seed: u64,
+        file: &Path,
+    ) -> Result<Self, OpenError> {
+        let weights = Weights::dummy(file, &config, stored, seed);
+        let tokenizer = Tokenizer::letters(file, config.vocab, config.bos, &config.eos)?;
+        Ok(Self { config, tokenizer, chat: None, weights, name: file_name(file) })
+    }
+
+    /// What the model costs here, unit by unit, with keys and values kept in `kv_type`.
+    pub fn profile(&self, kv_type: KvType) -> ModelProfile {
+        let stored = |id| Some(Bytes(self.weights.stored(id)?.bytes.len() as u64));
+        let usual = ElementBytes::default();
+        let weights = self.weights.dummy_type().map_or(usual.weights, |it| it.num_bytes());
+        let elements = ElementBytes { weights, kv: kv_type.num_bytes(), ..usual };
+        ModelProfile::new(&self.config, stored, elements)
+    }
+
     /// Makes the end tokens of the configuration those that the tokenizer found, too.
     fn join_ends(&mut self) -> Result<(), OpenError> {
         for token in self.tokenizer.eos() {
@@ -79,6 +127,13 @@ impl Model {
         }
         Ok(())
     }
+}
+
+/// The directory of a `config.json` that has a tokenizer beside it.
+fn directory_with_tokenizer(file: &Path) -> Option<PathBuf> {
+    let directory = file.parent().filter(|_| file.ends_with("config.json"))?;
+    let has = |name: &str| directory.join(name).is_file();
+    (has("tokenizer.json") || has("tekken.json")).then(|| directory.to_owned())
 }
 
 fn absent_is_none(

@@ -43,7 +43,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
     if let Some(file) = &args.timeline {
         file.create()?;
     }
-    let model = generate::open(&args.model.model)?;
+    let model = generate::open(&args.model)?;
     let against = sorted(&args.against);
     let points: Vec<(usize, Vec<Side>)> = args
         .workload

@@ -1,6 +1,7 @@
 //! What may be said on the command line, and its help.
 
 mod bench;
+mod doctor;
 mod maskbench;
 mod plan;
 mod schema;
@@ -15,6 +16,7 @@ use sluicegate_model::kv_pages::KvType;
 use sluicegate_runtime::device::DeviceSelector;
 
 pub(crate) use bench::{Against, BenchArgs, WorkloadArgs};
+pub(crate) use doctor::DoctorArgs;
 pub(crate) use maskbench::{JsonFormArgs, MaskbenchArgs};
 pub(crate) use plan::{Goal, PlanArgs, PolicyArgs, TaskArgs};
 pub(crate) use schema::{SchemaCheckArgs, SchemaCommand};
@@ -45,6 +47,8 @@ pub(crate) enum Command {
     Maskbench(Box<MaskbenchArgs>),
     #[command(subcommand)]
     Schema(SchemaCommand),
+    #[command(after_long_help = doctor::AFTER_DOCTOR)]
+    Doctor(Box<DoctorArgs>),
 }
 
 const AFTER_GENERATE: &str = "\
@@ -100,6 +104,10 @@ pub(crate) struct ModelArgs {
     /// is not on this machine
     #[arg(long, value_name = "NAME", default_value = "smollm2")]
     pub(crate) model: String,
+    /// Fills the model of a config.json, or of the one in a directory, with seeded numbers: to try a
+    /// placement, its memory and its speed before the weights are here
+    #[arg(long)]
+    pub(crate) dummy_weights: bool,
     /// auto, cpu, cuda, or a list such as cuda:1 or cpu:0,cpu:1, in the order of the stages [default:
     /// auto, or the devices that --layers names]
     #[arg(long, value_name = "DEVICES")]

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    path::Path,
     time::Instant,
 };
 
@@ -13,7 +14,7 @@ use sluicegate_runtime::{
 };
 
 use crate::{
-    cli::{GenerateArgs, Streaming},
+    cli::{GenerateArgs, ModelArgs, Streaming},
     error::CliError,
     place, print, progress, prompts,
     report::{Report, Run},
@@ -33,7 +34,7 @@ pub(crate) fn run(args: &GenerateArgs, started: Instant) -> Result<(), CliError>
     if let Some(file) = &args.output.timeline {
         file.create()?;
     }
-    let model = open(&args.model.model)?;
+    let model = open(&args.model)?;
     let request = request::build(args, &model, &prompts, constraint.clone())?;
     let plan = place::plan(&args.model, &model, &request)?;
     tracing::info!("{} placed:\n{plan}", model.name);
@@ -95,12 +96,31 @@ impl Display {
     }
 }
 
-/// Finds the model, fetches it if need be, and opens it.
-pub(crate) fn open(name: &str) -> Result<Model, CliError> {
+/// The seed of dummy weights: any will do.
+const DUMMY_SEED: u64 = 0;
+
+/// Finds the model, fetches it if need be, and opens it; with dummy weights there is only its
+/// configuration to be found.
+pub(crate) fn open(args: &ModelArgs) -> Result<Model, CliError> {
+    let ModelArgs { model: name, dummy_weights, .. } = args;
+    if *dummy_weights {
+        return open_dummy(Path::new(name));
+    }
     let progress = progress::for_stderr();
     let files = ModelSource::parse(name).and_then(|source| source.resolve(progress.as_ref()));
     let files = files.map_err(explain_source)?;
     Model::open(&files).context("cannot open the model").map_err(CliError::Failed)
+}
+
+fn open_dummy(path: &Path) -> Result<Model, CliError> {
+    if !path.exists() {
+        let error = anyhow!(
+            "with --dummy-weights wanted a config.json or its directory, but there is no file {}",
+            path.display()
+        );
+        return Err(CliError::usage_at("--model", error));
+    }
+    Model::dummy(path, DUMMY_SEED).context("cannot make the model").map_err(CliError::Failed)
 }
 
 /// Whose turn it is where a model is not to be had.

@@ -7,6 +7,7 @@ mod bounded;
 mod cli;
 mod cluster;
 mod constraint;
+mod doctor;
 mod error;
 mod facts;
 mod generate;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Maskbench(args) => maskbench::run(&args),
         Command::Schema(SchemaCommand::Check(args)) => schema::check(&args),
+        Command::Doctor(args) => doctor::run(&args),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,13 +3,7 @@
 use std::path::Path;
 
 use anyhow::anyhow;
-use sluicegate_model::{
-    kv_pages::KvType,
-    open::Model,
-    profile::{ElementBytes, ModelProfile},
-    step::PAGE_TOKENS,
-    units::Bytes,
-};
+use sluicegate_model::{kv_pages::KvType, open::Model, profile::ModelProfile, step::PAGE_TOKENS};
 use sluicegate_runtime::{
     Prompt, Request,
     device::DeviceSelector,
@@ -37,9 +31,7 @@ const USUAL_SEQUENCES: usize = 8;
 /// # Errors
 /// If a device is not there, the layers are not the model's, or memory does not suffice.
 pub(crate) fn plan(args: &ModelArgs, model: &Model, request: &Request) -> Result<Plan, CliError> {
-    let stored = |id| model.weights.stored(id).map(|stored| Bytes(stored.bytes.len() as u64));
-    let elements = ElementBytes { kv: args.kv_type.num_bytes(), ..ElementBytes::default() };
-    let profile = ModelProfile::new(&model.config, stored, elements);
+    let profile = model.profile(args.kv_type);
     if let Some(path) = &args.plan {
         return saved_plan(path, &profile, args);
     }
@@ -179,6 +171,8 @@ fn explain(error: PlanError, args: &ModelArgs) -> CliError {
 
 #[cfg(test)]
 mod tests {
+    use sluicegate_model::units::Bytes;
+
     use super::*;
     use crate::cli::parse_generate;
 

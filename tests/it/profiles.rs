@@ -5,17 +5,15 @@ use std::{fs, path::Path};
 use candle_core::quantized::GgmlDType;
 use sluicegate_model::{
     config::Architecture,
+    kv_pages::KvType,
     open::Model,
-    profile::{ElementBytes, ModelProfile, Target},
+    profile::{ModelProfile, Target},
     source::{ModelFiles, ModelSource, Silent},
-    units::Bytes,
 };
 use sluicegate_tests::tiny::{StoredType, TinyModel};
 
 fn opened(files: &ModelFiles) -> ModelProfile {
-    let model = Model::open(files).unwrap();
-    let stored = |id| model.weights.stored(id).map(|stored| Bytes(stored.bytes.len() as u64));
-    ModelProfile::new(&model.config, stored, ElementBytes::default())
+    Model::open(files).unwrap().profile(KvType::default())
 }
 
 fn planned(path: &Path) -> ModelProfile {

@@ -12,9 +12,9 @@ use std::fmt::Write;
 use candle_core::quantized::GgmlDType;
 use sluicegate_model::{
     config::Architecture,
+    kv_pages::KvType,
     open::Model,
     placed::DeviceId,
-    profile::{ElementBytes, ModelProfile},
     units::{Bytes, LayerRange},
 };
 use sluicegate_runtime::placement::{Cluster, KvTokens, Placement, Plan, Policy, plan};
@@ -50,6 +50,14 @@ fn quantized(architecture: Architecture, kind: GgmlDType) -> Model {
     Model::open(&model(architecture).gguf(kind).files).unwrap()
 }
 
+/// Nothing of its weights is on a disk.
+fn dummy(architecture: Architecture, dtype: &str) -> Model {
+    let file = tempfile::NamedTempFile::with_suffix(".json").unwrap();
+    let config = model(architecture).with("torch_dtype", dtype);
+    std::fs::write(file.path(), config.config().to_string()).unwrap();
+    Model::dummy(file.path(), 7).unwrap()
+}
+
 /// The most rows and new tokens of a microbatch.
 #[derive(Clone, Copy)]
 struct Largest {
@@ -60,8 +68,7 @@ struct Largest {
 /// A plan with layers as even as may be, and a cache for the whole batch.
 fn plan_of(model: &Model, num_stages: u32, largest: Largest) -> Plan {
     let Largest { batch, chunk_tokens } = largest;
-    let stored = |id| model.weights.stored(id).map(|stored| Bytes(stored.bytes.len() as u64));
-    let profile = ModelProfile::new(&model.config, stored, ElementBytes::default());
+    let profile = model.profile(KvType::default());
     let cut = |stage: u32| model.config.num_layers * stage as usize / num_stages as usize;
     let layers = |stage: u32| LayerRange { start: cut(stage), end: cut(stage + 1) };
     let stages = (0..num_stages).map(|stage| (DeviceId::Cpu(stage), layers(stage)));
@@ -138,6 +145,8 @@ fn plans_say_what_stages_hold() {
     stages("qwen3 q6_k", &quantized(Qwen3, GgmlDType::Q6K));
     stages("qwen3 f16 gguf", &quantized(Qwen3, GgmlDType::F16));
     stages("smollm2 q4_1", &smollm2());
+    stages("dummy llama bf16", &dummy(Llama, "bfloat16"));
+    stages("dummy gemma3 f32", &dummy(Gemma3, "float32"));
     let decode = Largest { batch: 16, chunk_tokens: 16 };
     report.case("qwen2 16 rows", &stored(Qwen2, StoredType::BF16), 2, decode);
     report.case("smollm2 16 rows", &smollm2(), 2, decode);

@@ -1,6 +1,6 @@
 //! Engines over logical CPU devices, and requests for them.
 
-use std::sync::OnceLock;
+use std::{collections::BTreeSet, sync::OnceLock};
 
 use serde_json::{Value, json};
 use sluicegate_constraint::Spec;
@@ -8,7 +8,6 @@ use sluicegate_model::{
     kv_pages::KvType,
     open::Model,
     placed::{DeviceId, Misplaced},
-    profile::{ElementBytes, ModelProfile},
     source::{Alias, ModelSource, Part, Silent},
     tokenizer::Tokenizer,
     units::{Bytes, LayerRange},
@@ -18,7 +17,7 @@ use sluicegate_runtime::{
     device::TransferError,
     engine::{EngineFailure, GenerationError},
     pipeline::StageError,
-    placement::{Cluster, LinkFigures, Placement, Plan, PlanFields, Policy, plan},
+    placement::{Cluster, ClusterDevice, LinkFigures, Placement, Plan, PlanFields, Policy, plan},
     sampler::{Method, Multinomial, Penalties},
 };
 
@@ -78,7 +77,8 @@ pub fn tekken() -> Option<Tokenizer> {
 /// # Panics
 /// Where there is none, or it leaves a device out.
 pub fn auto_plan(model: &Model, num_devices: u32) -> Plan {
-    let plan = make_plan(model, num_devices, Placement::Auto, KvType::F32);
+    let devices: Vec<DeviceId> = (0..num_devices).map(DeviceId::Cpu).collect();
+    let plan = make_plan(model, &devices, Placement::Auto, KvType::F32);
     assert_eq!(plan.stages.len(), num_devices as usize, "{plan}");
     plan
 }
@@ -96,21 +96,28 @@ pub fn even_plan(model: &Model, num_stages: u32) -> Plan {
 /// # Panics
 /// Where there is none.
 pub fn even_plan_for(model: &Model, num_stages: u32, kv_type: KvType) -> Plan {
-    let cut = |stage: u32| model.config.num_layers * stage as usize / num_stages as usize;
-    let layers = |stage: u32| LayerRange { start: cut(stage), end: cut(stage + 1) };
-    let stages = (0..num_stages).map(|stage| (DeviceId::Cpu(stage), layers(stage)));
-    make_plan(model, num_stages, Placement::Layers(stages.collect()), kv_type)
+    let devices: Vec<DeviceId> = (0..num_stages).map(DeviceId::Cpu).collect();
+    even_plan_on(model, &devices, kv_type)
 }
 
-fn make_plan(model: &Model, num_devices: u32, placement: Placement, kv_type: KvType) -> Plan {
-    let stored = |id| {
-        let stored = model.weights.stored(id)?;
-        stored.kind.num_bytes(&stored.shape).map(|num_bytes| Bytes(num_bytes as u64))
-    };
-    let elements = ElementBytes { kv: kv_type.num_bytes(), ..ElementBytes::default() };
-    let profile = ModelProfile::new(&model.config, stored, elements);
+/// The same with a stage on each of these devices, which may be there twice.
+///
+/// # Panics
+/// Where there is none.
+pub fn even_plan_on(model: &Model, devices: &[DeviceId], kv_type: KvType) -> Plan {
+    let cut = |stage: usize| model.config.num_layers * stage / devices.len();
+    let layers = |stage: usize| LayerRange { start: cut(stage), end: cut(stage + 1) };
+    let stages = devices.iter().enumerate().map(|(stage, device)| (*device, layers(stage)));
+    make_plan(model, devices, Placement::Layers(stages.collect()), kv_type)
+}
+
+fn make_plan(model: &Model, devices: &[DeviceId], placement: Placement, kv_type: KvType) -> Plan {
+    let profile = model.profile(kv_type);
     let unlisted = LinkFigures { latency_s: 0.0, bytes_per_s: 1e12, ..LinkFigures::default() };
-    let cluster = Cluster { unlisted, ..Cluster::logical_cpus(num_devices, Bytes(4 << 30)) };
+    let distinct: BTreeSet<DeviceId> = devices.iter().copied().collect();
+    let device = |id| ClusterDevice { id, ..ClusterDevice::cpu(0, Bytes(4 << 30)) };
+    let cluster = Cluster::of(distinct.into_iter().map(device).collect());
+    let cluster = Cluster { unlisted, ..cluster };
     let policy = Policy { placement, chunk_tokens: 24, ..Policy::default() };
     plan(&profile, &cluster, &policy).expect("the model fits")
 }

@@ -7,8 +7,8 @@ use std::io::Write;
 use sluicegate_constraint::Spec;
 use sluicegate_model::{
     chat::Message,
+    kv_pages::KvType,
     open::Model,
-    profile::{ElementBytes, ModelProfile},
     source::{Bar, ModelSource},
     units::Bytes,
 };
@@ -23,8 +23,7 @@ const BEAMS: usize = 4;
 fn main() -> anyhow::Result<()> {
     let files = ModelSource::parse("smollm2")?.resolve(&Bar::default())?;
     let model = Model::open(&files)?;
-    let stored = |id| model.weights.stored(id).map(|stored| Bytes(stored.bytes.len() as u64));
-    let profile = ModelProfile::new(&model.config, stored, ElementBytes::default());
+    let profile = model.profile(KvType::default());
     let cluster = Cluster::logical_cpus(2, Bytes(1 << 30));
     // Every beam is a row of the batch, and needs a cache of its own.
     let policy = Policy { batch: BEAMS, ..Policy::default() };

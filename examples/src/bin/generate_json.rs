@@ -7,8 +7,8 @@ use std::io::Write;
 use sluicegate_constraint::Spec;
 use sluicegate_model::{
     chat::Message,
+    kv_pages::KvType,
     open::Model,
-    profile::{ElementBytes, ModelProfile},
     source::{Bar, ModelSource},
     units::Bytes,
 };
@@ -25,8 +25,7 @@ fn main() -> anyhow::Result<()> {
     let model = Model::open(&files)?;
 
     // A plan says which device holds which layers; it is made before anything is loaded.
-    let stored = |id| model.weights.stored(id).map(|stored| Bytes(stored.bytes.len() as u64));
-    let profile = ModelProfile::new(&model.config, stored, ElementBytes::default());
+    let profile = model.profile(KvType::default());
     let cluster = Cluster::logical_cpus(2, Bytes(1 << 30));
     let policy = Policy { batch: 1, ..Policy::default() };
     let plan = placement::plan(&profile, &cluster, &policy)?;

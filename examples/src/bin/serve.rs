@@ -8,7 +8,7 @@ use std::{io::Write, sync::Arc};
 use axum::{Json, Router, extract::State, http::StatusCode, response::sse, routing};
 use futures_util::{Stream, StreamExt};
 use sluicegate_constraint::Spec;
-use sluicegate_model::{chat::Message, open::Model, profile, source, units::Bytes};
+use sluicegate_model::{chat::Message, kv_pages::KvType, open::Model, source, units::Bytes};
 use sluicegate_runtime::{Engine, Event, Prompt, Request, engine::GenerationError, placement};
 
 #[derive(serde::Deserialize)]
@@ -70,9 +70,7 @@ async fn count_running(State(service): State<Arc<Service>>) -> String {
 fn engine() -> anyhow::Result<Engine> {
     let files = source::ModelSource::parse("smollm2")?.resolve(&source::Bar::default())?;
     let model = Model::open(&files)?;
-    let stored = |id| model.weights.stored(id).map(|stored| Bytes(stored.bytes.len() as u64));
-    let profile =
-        profile::ModelProfile::new(&model.config, stored, profile::ElementBytes::default());
+    let profile = model.profile(KvType::default());
     let cluster = placement::Cluster::logical_cpus(2, Bytes(1 << 30));
     let plan = placement::plan(&profile, &cluster, &placement::Policy::default())?;
     Ok(Engine::builder(model, plan).build()?)

@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sluicegate_model::{
     chat::Message,
+    kv_pages::KvType,
     open::Model,
-    profile::{ElementBytes, ModelProfile},
     source::{Bar, ModelSource},
     units::Bytes,
 };
@@ -72,8 +72,7 @@ fn main() -> anyhow::Result<()> {
 fn engine() -> anyhow::Result<Engine> {
     let files = ModelSource::parse("smollm2")?.resolve(&Bar::default())?;
     let model = Model::open(&files)?;
-    let stored = |id| model.weights.stored(id).map(|stored| Bytes(stored.bytes.len() as u64));
-    let profile = ModelProfile::new(&model.config, stored, ElementBytes::default());
+    let profile = model.profile(KvType::default());
     let cluster = Cluster::logical_cpus(2, Bytes(1 << 30));
     let policy = Policy { batch: 3, ..Policy::default() };
     let plan = placement::plan(&profile, &cluster, &policy)?;

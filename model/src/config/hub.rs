@@ -15,6 +15,8 @@ use crate::{error::ConfigError, units::TokenId};
 
 pub(crate) use windows::WindowRule;
 
+pub(super) const CONFIG: &str = "config.json";
+
 const SUPPORTED: &str = "LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, \
      Qwen3ForCausalLM, Gemma3ForCausalLM or Gemma3ForConditionalGeneration";
 /// Configuration files are a few kilobytes; tokenizer configurations reach a megabyte.
@@ -96,8 +98,9 @@ pub(crate) fn read_json(file: &Path) -> Result<Map<String, Value>, ConfigError> 
         .map_err(|source| ConfigError::Json { file: file.to_owned(), source })
 }
 
-pub(super) fn read(directory: &Path) -> Result<ModelConfig, ConfigError> {
-    let file = &directory.join("config.json");
+/// Reads the configuration in `file`, and what the files beside one that is called `config.json` say
+/// of tokens that begin and end a sequence.
+pub(super) fn read(file: &Path) -> Result<ModelConfig, ConfigError> {
     let root = read_json(file)?;
     let keys = Keys { file, prefix: "", values: &root };
     let (architecture, is_nested) = architecture(&keys)?;
@@ -107,7 +110,10 @@ pub(super) fn read(directory: &Path) -> Result<ModelConfig, ConfigError> {
         None => keys,
     };
     refuse_unsupported(&keys, &text, architecture)?;
-    let ends = EndIds::read(directory)?;
+    let ends = match file.parent().filter(|_| file.ends_with(CONFIG)) {
+        Some(directory) => EndIds::read(directory)?,
+        None => EndIds::of_file(file)?,
+    };
     let default = defaults(architecture);
     let hidden = text.size("hidden_size")?.or(default.hidden);
     let hidden = text.required("hidden_size", hidden)?;
@@ -220,25 +226,30 @@ pub(crate) struct EndIds {
 impl EndIds {
     pub(crate) fn read(directory: &Path) -> Result<Self, ConfigError> {
         let mut ends = Self::default();
-        for name in ["generation_config.json", "config.json"] {
+        for name in ["generation_config.json", CONFIG] {
             let file = &directory.join(name);
             if !file.exists() {
                 continue;
             }
-            let root = read_json(file)?;
-            let keys = Keys { file, prefix: "", values: &root };
-            let bos = token_ids(&keys, "bos_token_id")?;
-            let mut eos = token_ids(&keys, "eos_token_id")?;
-            if let (true, Some(values)) = (eos.is_empty(), keys.object("text_config")?) {
-                let text = Keys { file, prefix: "text_config.", values };
-                eos = token_ids(&text, "eos_token_id")?;
-            }
-            ends.bos = ends.bos.or(bos.first().copied());
+            let Self { bos, eos } = Self::of_file(file)?;
+            ends.bos = ends.bos.or(bos);
             if ends.eos.is_empty() {
                 ends.eos = eos;
             }
         }
         Ok(ends)
+    }
+
+    fn of_file(file: &Path) -> Result<Self, ConfigError> {
+        let root = read_json(file)?;
+        let keys = Keys { file, prefix: "", values: &root };
+        let bos = token_ids(&keys, "bos_token_id")?;
+        let mut eos = token_ids(&keys, "eos_token_id")?;
+        if let (true, Some(values)) = (eos.is_empty(), keys.object("text_config")?) {
+            let text = Keys { file, prefix: "text_config.", values };
+            eos = token_ids(&text, "eos_token_id")?;
+        }
+        Ok(Self { bos: bos.first().copied(), eos })
     }
 }
 

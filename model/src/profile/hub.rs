@@ -34,12 +34,27 @@ pub(super) fn read(file: &Path) -> Result<HubModel, ConfigError> {
         None => keys,
     };
     let outline = outline(&keys, &text, family)?;
-    let stored = match stored_type(&text)? {
-        Some(stored) => stored,
-        None => stored_type(&keys)?.unwrap_or_default(),
-    };
+    let stored = stored_type_of(&keys, &text)?;
     let weights = WeightFormat::read(&keys, stored.num_bytes())?;
     Ok(HubModel { outline, stored, weights })
+}
+
+/// The type of the weights that a `config.json` describes; f32 where it names none, as in
+/// transformers.
+pub(crate) fn stored_type(file: &Path) -> Result<ComputeType, ConfigError> {
+    let root = read_json(file)?;
+    let keys = Keys { file, prefix: "", values: &root };
+    match keys.object("text_config")? {
+        Some(values) => stored_type_of(&keys, &Keys { file, prefix: "text_config.", values }),
+        None => stored_type_of(&keys, &keys),
+    }
+}
+
+fn stored_type_of(root: &Keys<'_>, text: &Keys<'_>) -> Result<ComputeType, ConfigError> {
+    Ok(match named_type(text)? {
+        Some(stored) => stored,
+        None => named_type(root)?.unwrap_or_default(),
+    })
 }
 
 fn family(keys: &Keys<'_>) -> Result<&'static PlannedFamily, ConfigError> {
@@ -178,7 +193,7 @@ fn wanted(
 }
 
 /// The type of the weights, under its older or its newer name.
-fn stored_type(keys: &Keys<'_>) -> Result<Option<ComputeType>, ConfigError> {
+fn named_type(keys: &Keys<'_>) -> Result<Option<ComputeType>, ConfigError> {
     let key = if keys.get("dtype").is_some() { "dtype" } else { "torch_dtype" };
     let Some(name) = keys.text(key)? else { return Ok(None) };
     match name.strip_prefix("torch.").unwrap_or(name) {

@@ -23,6 +23,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use hub::stored_type;
 pub use read::Target;
 pub use workspace::{BatchShape, Workspace};
 

@@ -6,6 +6,7 @@
 mod bytes;
 mod gguf;
 mod hub;
+mod letters;
 mod merge;
 mod pre;
 mod spm;
@@ -60,6 +61,8 @@ enum Encoder {
     Gguf { inner: GgufEncoder, begin: Option<TokenId>, end: Option<TokenId> },
     /// A text begins with its begin token.
     Tekken(Box<TekkenEncoder>),
+    /// The token of each byte.
+    Letters(Box<[TokenId; 256]>),
 }
 
 #[derive(Debug)]
@@ -103,6 +106,20 @@ impl Tokenizer {
         Self::finish(gguf::read(gguf)?)
     }
 
+    /// A vocabulary of `vocab` tokens for a model that comes without one: each byte is a token, and
+    /// all further ids have names that no text is encoded to.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Value`], naming `file`, if the vocabulary has no room for all bytes.
+    pub fn letters(
+        file: &Path,
+        vocab: usize,
+        bos: Option<TokenId>,
+        eos: &[TokenId],
+    ) -> Result<Self, TokenizerError> {
+        Self::finish(letters::make(file, vocab, bos, eos)?)
+    }
+
     fn finish(inner: Inner) -> Result<Self, TokenizerError> {
         let mut tokenizer = Self(Arc::new(inner));
         // Asked rather than read: the space may come from several steps of a tokenizer.
@@ -135,6 +152,11 @@ impl Tokenizer {
                     tokens.insert(0, encoder.bos);
                 }
                 return Ok(tokens);
+            }
+            Encoder::Letters(ids) => {
+                let begin = self.0.bos.filter(|_| add_special);
+                let tokens = text.bytes().map(|byte| ids[usize::from(byte)]);
+                return Ok(begin.into_iter().chain(tokens).collect());
             }
         };
         let mut tokens = match inner {

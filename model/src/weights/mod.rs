@@ -4,6 +4,7 @@
 //! difference between the formats: what leaves here follows Hugging Face's conventions (rotary
 //! embedding by halves, norm weights as plain multipliers).
 
+mod dummy;
 mod names;
 mod permute;
 pub(crate) mod safetensors;
@@ -23,9 +24,11 @@ use crate::{
     config::{Architecture, ModelConfig},
     error::WeightError,
     gguf::Gguf,
+    profile::ComputeType,
     source::ModelFiles,
     units::Unit,
 };
+use dummy::Dummy;
 use permute::RotaryRows;
 use safetensors::SafeTensors;
 
@@ -118,6 +121,7 @@ struct Inner {
 enum Files {
     Gguf { gguf: Gguf, is_interleaved: bool },
     SafeTensors(SafeTensors),
+    Dummy(Dummy),
 }
 
 /// A tensor as it is stored.
@@ -168,9 +172,22 @@ impl Weights {
         Self::new(Files::Gguf { gguf, is_interleaved }, config)
     }
 
+    /// Seeded numbers in place of weights, in the type `stored`, for the model that `file` describes.
+    pub fn dummy(file: &Path, config: &ModelConfig, stored: ComputeType, seed: u64) -> Self {
+        Self::new(Files::Dummy(Dummy::new(file, stored, seed)), config)
+    }
+
     fn new(files: Files, config: &ModelConfig) -> Self {
         let &ModelConfig { architecture, tied, num_heads, num_kv_heads, .. } = config;
         Self(Arc::new(Inner { files, architecture, tied, num_heads, num_kv_heads }))
+    }
+
+    /// The type of all matrices, where there are no files that store each in its own.
+    pub(crate) fn dummy_type(&self) -> Option<ComputeType> {
+        match &self.0.files {
+            Files::Dummy(dummy) => Some(dummy.stored()),
+            Files::Gguf { .. } | Files::SafeTensors(_) => None,
+        }
     }
 
     /// Whether the files hold the tensor (for a tied head: the embedding).
@@ -183,6 +200,7 @@ impl Weights {
         match &self.0.files {
             Files::Gguf { gguf, .. } => gguf.path(),
             Files::SafeTensors(tensors) => tensors.directory(),
+            Files::Dummy(dummy) => dummy.file(),
         }
     }
 
@@ -205,6 +223,10 @@ impl Weights {
         shape: &[usize],
         device: &Device,
     ) -> Result<Tensor, WeightError> {
+        if let Files::Dummy(dummy) = &self.0.files {
+            let made = dummy.vector(id.role, shape, device);
+            return made.map_err(|source| self.unusable(id, source));
+        }
         let stored = self.wanted(id, shape)?;
         let is_offset = self.holds_offset_norm(id.role);
         let tensor = load(&stored, device).and_then(|matrix| match matrix {
@@ -225,6 +247,10 @@ impl Weights {
         shape: (usize, usize),
         device: &Device,
     ) -> Result<Matrix, WeightError> {
+        if let Files::Dummy(dummy) = &self.0.files {
+            let made = dummy.matrix(self.resolve(id), shape, device).map(Matrix::Dense);
+            return made.map_err(|source| self.unusable(id, source));
+        }
         let stored = self.wanted(id, &[shape.0, shape.1])?;
         load(&stored, device).map_err(|source| self.unusable(id, source))
     }
@@ -260,6 +286,7 @@ impl Weights {
     fn find(&self, id: TensorId) -> Option<Found<'_>> {
         let id = self.resolve(id);
         match &self.0.files {
+            Files::Dummy(_) => None,
             Files::Gguf { gguf, .. } => {
                 let name = names::gguf(id);
                 let info = gguf.tensor(&name)?;
@@ -331,7 +358,9 @@ impl Weights {
         let id = self.resolve(id);
         match &self.0.files {
             Files::Gguf { .. } => names::gguf(id),
-            Files::SafeTensors(_) => names::hub(id, self.0.architecture)[0].clone(),
+            Files::SafeTensors(_) | Files::Dummy(_) => {
+                names::hub(id, self.0.architecture)[0].clone()
+            }
         }
     }
 }

@@ -159,7 +159,7 @@ fn measure(
         (true, Spec::Text) => (workload::words(), WARM_UP_TOKENS.min(output_tokens)),
         (true, given) => (given, output_tokens),
     };
-    let model = generate::open(&args.model.model)?;
+    let model = generate::open(&args.model)?;
     let (num_requests, first) = (task.num_requests, task.first_prompt);
     let prompt_tokens = args.workload.prompt_tokens.get();
     let prompts = |first: usize| {

@@ -1,0 +1,84 @@
+//! What the machine is, and what its devices are.
+
+use std::io::Write;
+
+use sluicegate_model::{placed::DeviceId, units::Bytes};
+use sluicegate_runtime::device::{
+    calibrate::processor,
+    discover::{self, Driver, Gpu},
+};
+
+use super::Report;
+use crate::error::CliError;
+
+pub(super) fn describe<W: Write>(report: &mut Report<W>) -> Result<(), CliError> {
+    let kernels = discover::built_for().join(", ");
+    let build = match &kernels[..] {
+        "" => "built without CUDA".to_owned(),
+        kernels => format!("built with CUDA ({kernels})"),
+    };
+    let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
+    report.say("program", &format!("{} {}, {build}", env!("CARGO_PKG_NAME"), version()))?;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    report.say("processor", &format!("{}, {cores} cores, {arch} {os}", processor()))?;
+    let (total, free) = discover::host_memory();
+    report.say("memory", &format!("{total}, {free} free"))?;
+    // Why there is none, the next line says.
+    if let Ok(Driver { cuda: (major, minor), libraries }) = discover::driver() {
+        let found: Vec<String> = libraries.iter().map(|it| it.display().to_string()).collect();
+        report.say("driver", &format!("for CUDA {major}.{minor}; {}", found.join(", ")))?;
+    }
+    match discover::gpus() {
+        Ok(gpus) if gpus.is_empty() => report.say("gpus", "none: the driver shows none"),
+        Ok(gpus) => gpus.iter().try_for_each(|gpu| describe_gpu(gpu, report)),
+        Err(reason) => report.say("gpus", &format!("none: {reason}")),
+    }
+}
+
+fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+fn describe_gpu<W: Write>(gpu: &Gpu, report: &mut Report<W>) -> Result<(), CliError> {
+    let Gpu { id, name, memory, capability: (major, minor), refused } = gpu;
+    let text = format!("{name}, {memory}, compute capability {major}.{minor}");
+    match refused {
+        None => report.say(&id.to_string(), &text),
+        Some(reason) => report.say(&id.to_string(), &format!("{text}; not usable: {reason}")),
+    }
+}
+
+/// How each of the devices reaches the next one.
+pub(super) fn describe_links<W: Write>(
+    devices: &[DeviceId],
+    report: &mut Report<W>,
+) -> Result<(), CliError> {
+    for pair in devices.windows(2) {
+        let (source, target) = (pair[0], pair[1]);
+        let peers = match discover::can_be_peers(source, target) {
+            Ok(true) => "; the driver offers peer access, which is not used yet".to_owned(),
+            Ok(false) => String::new(),
+            Err(reason) => format!("; peer access is not known: {reason}"),
+        };
+        report.say("link", &format!("{source} to {target} through host memory{peers}"))?;
+    }
+    Ok(())
+}
+
+/// A size of memory beside another.
+pub(super) fn difference(planned: Bytes, held: Bytes) -> String {
+    let percent = (held.0 as f64 / planned.0.max(1) as f64 - 1.0) * 100.0;
+    format!("planned {planned}, held {held} ({percent:+.1} %)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_in_percent_of_the_plan() {
+        let (planned, held) = (Bytes(1000 << 20), Bytes(990 << 20));
+        assert_eq!(difference(planned, held), "planned 1000.0 MiB, held 990.0 MiB (-1.0 %)");
+        assert_eq!(difference(Bytes(0), Bytes(0)), "planned 0 B, held 0 B (-100.0 %)");
+    }
+}

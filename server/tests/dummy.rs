@@ -1,0 +1,125 @@
+//! Models of a `config.json` alone, and the report on devices.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+mod program;
+
+use std::fs;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use program::{check_refused, run, text};
+
+/// A small model's configuration, under a name of its own.
+fn config(fields: &Value) -> (TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("small.json");
+    let mut config = json!({
+        "model_type": "llama", "torch_dtype": "bfloat16", "vocab_size": 2048, "hidden_size": 256,
+        "intermediate_size": 8192, "num_hidden_layers": 4, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "max_position_embeddings": 512, "rope_theta": 10_000.0,
+        "bos_token_id": 1, "eos_token_id": 2
+    });
+    config.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    fs::write(&path, config.to_string()).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (folder, path)
+}
+
+fn generate(config: &str, arguments: &[&str]) -> Value {
+    let all = ["generate", "--dummy-weights", "--model", config, "--max-tokens", "12", "--json"];
+    let output = run(&[&all, arguments, &["Hello"]].concat(), "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_model_without_weights_gives_the_same_tokens_on_any_stages() {
+    let (_folder, config) = config(&json!({}));
+    let one = generate(&config, &[]);
+    let outputs = &one["outputs"];
+    assert_eq!(one["model"], "small.json");
+    assert!(!outputs[0]["token_ids"].as_array().unwrap().is_empty());
+    let three =
+        generate(&config, &["--cpu-devices", "3", "--layers", "cpu:0=0..1,cpu:1=1..2,cpu:2=2..4"]);
+    assert_eq!(three["plan"]["stages"].as_array().unwrap().len(), 3);
+    assert_eq!(three["outputs"], *outputs);
+    // Two bytes for each number of a matrix and four for a norm's: the plan is that of the type.
+    let layer = 2 * (256 * 256 * 2 + 256 * 128 * 2 + 3 * 256 * 8192) + 4 * 512;
+    assert_eq!(three["plan"]["stages"][1]["weight_bytes"], layer);
+}
+
+#[test]
+fn a_constraint_holds_without_a_tokenizer() {
+    let (_folder, config) = config(&json!({}));
+    let report = generate(&config, &["--regex", "[a-f]{4}-[0-9]{2}"]);
+    let output = report["outputs"][0]["text"].as_str().unwrap();
+    let (letters, digits) = output.split_once('-').unwrap();
+    assert!(letters.len() == 4 && letters.chars().all(|c| ('a'..='f').contains(&c)), "{output}");
+    assert!(digits.len() == 2 && digits.chars().all(|c| c.is_ascii_digit()), "{output}");
+}
+
+#[test]
+fn a_bench_needs_no_weights() {
+    let (_folder, config) = config(&json!({}));
+    let arguments = [
+        "bench",
+        "--dummy-weights",
+        "--model",
+        &config,
+        "--concurrency",
+        "2",
+        "--prompt-tokens",
+        "8",
+        "--output-tokens",
+        "4",
+        "--runs",
+        "1",
+        "--json",
+    ];
+    let output = run(&arguments, "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["model"], "small.json", "{report}");
+}
+
+#[test]
+fn what_is_no_configuration_is_refused() {
+    #[track_caller]
+    fn check(model: &str, code: i32, words: &[&str]) {
+        let output = run(&["generate", "--dummy-weights", "--model", model, "x"], "");
+        check_refused(&output, code, words);
+    }
+    check("smollm2", 2, &["--model: ", "wanted a config.json or its directory", "smollm2"]);
+    let (_folder, small) = config(&json!({ "vocab_size": 200 }));
+    check(&small, 1, &["small.json: `vocab_size`", "room for the 256 bytes", "found 200"]);
+    let (_folder, other) = config(&json!({ "model_type": "rwkv" }));
+    check(&other, 1, &["small.json", "rwkv", "LlamaForCausalLM"]);
+}
+
+#[test]
+fn the_doctor_reports_on_logical_devices() {
+    let output = run(&["doctor", "--device", "cpu", "--cpu-devices", "3"], "");
+    let report = text(&output.stdout);
+    assert!(output.status.success(), "{report}{}", text(&output.stderr));
+    let names: Vec<&str> = report.lines().filter_map(|it| it.split("  ").next()).collect();
+    let wanted =
+        ["program", "processor", "memory", "gpus", "link", "link", "1 stage", "3 stages", "result"];
+    assert_eq!(names, wanted, "{report}");
+    assert!(report.contains("cpu:1 to cpu:2 through host memory"), "{report}");
+    assert!(report.contains("stage 2 on cpu:2 (layers 4..6)"), "{report}");
+    assert!(report.ends_with("result     all is well\n"), "{report}");
+}
+
+#[test]
+fn the_doctor_compares_memory_with_the_plan() {
+    let (_folder, config) = config(&json!({ "hidden_size": 512 }));
+    let arguments = ["doctor", "--device", "cpu", "--dummy-weights", "--model", &config];
+    let output = run(&arguments, "");
+    let report = text(&output.stdout);
+    assert!(output.status.success(), "{report}{}", text(&output.stderr));
+    let line = report.lines().rfind(|line| line.starts_with("memory")).unwrap();
+    assert!(line.contains("host: planned") && line.contains("weights and cache"), "{report}");
+    check_refused(&run(&["doctor", "--device", "cpu:7"], ""), 2, &["cpu:7 is not there"]);
+}
