@@ -8,21 +8,17 @@ use std::{
     time::Duration,
 };
 
-use sluicegate_model::{
-    config::Architecture,
-    open::Model,
-    units::{LayerRange, TokenId},
-};
+use sluicegate_model::{config::Architecture, open::Model, units::LayerRange};
 use sluicegate_runtime::{
-    Completion, Engine, Output, Prompt, Request,
-    engine::{EngineFailure, EngineLimits, GenerationError, Metrics, SubmitError},
+    Engine, Request,
+    engine::{EngineFailure, EngineLimits, GenerationError, SubmitError},
     pipeline::BeforeForward,
     placement::StageId,
     scheduler::MicrobatchId,
-    stream::Usage,
 };
 use sluicegate_tests::{
-    engines::{complete, even_plan, samplers, start, with_pages, with_schema},
+    engines::{complete, even_plan, start, with_pages},
+    serving::{assert_idle, mixed_requests, outcome, prompt},
     tiny::{StoredType, TinyFiles, TinyModel},
 };
 
@@ -30,44 +26,6 @@ fn tiny() -> (TinyFiles, Model) {
     let files = TinyModel::new(Architecture::Llama).directory(StoredType::F32);
     let model = Model::open(&files.files).unwrap();
     (files, model)
-}
-
-/// A prompt that begins like every other one.
-fn prompt(number: u32, num_tokens: u32) -> Prompt {
-    let token = |position: u32| match position {
-        0..18 => (7 * position + 3) % 256,
-        _ => (31 * number + 7 * position) % 256,
-    };
-    Prompt::Tokens((0..num_tokens).map(token).collect::<Vec<TokenId>>())
-}
-
-/// Samples, beams and draws, free and constrained.
-fn mixed_requests() -> Vec<Request> {
-    let numbered = (0..).zip(samplers().into_iter().cycle());
-    let request = |(number, (_, request)): (u32, (_, Request))| {
-        let request = Request {
-            prompts: vec![prompt(number, 5 + 9 * (number % 7))],
-            max_tokens: 8 + 5 * (number as usize % 6),
-            ..request
-        };
-        if number.is_multiple_of(4) { with_schema(request) } else { request }
-    };
-    numbered.take(18).map(request).collect()
-}
-
-fn outcome(completion: Completion) -> (Vec<Output>, Usage) {
-    (completion.outputs, completion.usage)
-}
-
-/// Nothing is held once nobody asks for anything.
-#[track_caller]
-fn assert_idle(engine: &Engine) -> Metrics {
-    let metrics = engine.metrics();
-    let scheduler = &metrics.scheduler;
-    assert_eq!((metrics.requests, metrics.requests_waiting, metrics.matchers), (0, 0, 0));
-    assert_eq!((scheduler.waiting, scheduler.running, scheduler.rows), (0, 0, 0));
-    assert!(scheduler.pages.iter().all(|pages| pages.held == 0), "{scheduler:?}");
-    metrics
 }
 
 #[test]

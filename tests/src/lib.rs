@@ -3,6 +3,7 @@
 
 pub mod constraints;
 pub mod engines;
+pub mod serving;
 pub mod steps;
 pub mod suite;
 pub mod tiny;

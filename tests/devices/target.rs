@@ -1,0 +1,43 @@
+//! Where an engine under test runs.
+
+use sluicegate_model::{kv_pages::KvType, open::Model, placed::DeviceId};
+use sluicegate_runtime::{Engine, placement::Plan};
+use sluicegate_tests::engines::even_plan_on;
+
+/// The device of each stage.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) stages: Vec<DeviceId>,
+    /// Whether it must give the bits of one stage on the CPU.
+    pub(crate) is_exact: bool,
+}
+
+impl Target {
+    pub(crate) fn cpu(num_stages: usize) -> Self {
+        Self { stages: vec![DeviceId::Cpu(0); num_stages], is_exact: true }
+    }
+
+    /// Stages on the first GPU.
+    ///
+    /// # Panics
+    /// Where there is none that can be used.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn gpu(num_stages: usize) -> Self {
+        use sluicegate_runtime::device::discover;
+
+        let gpus = discover::gpus().unwrap_or_else(|reason| panic!("there is no GPU: {reason}"));
+        let gpu = gpus.first().expect("the driver shows a GPU");
+        assert_eq!(gpu.refused, None, "{} cannot be used", gpu.name);
+        Self { stages: vec![gpu.id; num_stages], is_exact: false }
+    }
+
+    pub(crate) fn plan(&self, model: &Model, kv_type: KvType) -> Plan {
+        even_plan_on(model, &self.stages, kv_type)
+    }
+}
+
+/// Starts an engine with keys and values of a type.
+pub(crate) fn start(model: &Model, plan: &Plan, kv_type: KvType) -> Engine {
+    let builder = Engine::builder(model.clone(), plan.clone()).kv_type(kv_type);
+    builder.build().unwrap_or_else(|error| panic!("the engine does not start: {error:?}"))
+}
