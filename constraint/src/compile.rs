@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use llguidance::ParserFactory;
-use llguidance::api::{ParserLimits, TopLevelGrammar};
+use llguidance::api::{GrammarInit, ParserLimits, TopLevelGrammar};
 use llguidance::earley::SlicedBiasComputer;
 use llguidance::panic_utils::catch_unwind;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use crate::spec::{JsonOptions, Spec, Thinking};
 use crate::template::Template;
 use crate::thinking::Rule;
 use crate::vocab::Vocab;
-use crate::{formats, gbnf, grammar, json_schema, lark, tags};
+use crate::{formats, gbnf, grammar, json_schema, lark, spacing, tags};
 
 /// Bounds what a specification may cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -237,7 +237,12 @@ impl Compiler {
         explain: impl FnOnce(String) -> SpecError,
     ) -> Result<Compiled, SpecError> {
         let built = catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let mut parser = self.factory.create_parser(grammar)?;
+            let (env, limits) = (self.vocab.env().clone(), self.factory.limits().clone());
+            let (grammar, mut lexer) =
+                GrammarInit::Serialized(grammar).to_internal(Some(env), limits)?;
+            spacing::place(&mut lexer);
+            let grammar = GrammarInit::Internal(grammar, lexer);
+            let mut parser = self.factory.create_parser_from_init_default(grammar)?;
             let warnings = parser.grammar_warnings();
             Ok((parser, warnings))
         }));

@@ -31,6 +31,7 @@ mod matcher;
 mod place;
 mod rules;
 mod search;
+mod spacing;
 mod spec;
 mod stop;
 mod tags;

@@ -72,7 +72,8 @@ pub struct JsonOptions {
 /// Whitespace between the parts of a JSON value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Whitespace {
-    /// None, one space, or a line break with up to 16 spaces.
+    /// As formatters write it: none before a comma or a colon; behind them and inside brackets none,
+    /// one space, or a line break with up to 16 spaces.
     #[default]
     Bounded,
     /// None.

@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use crate::compile::Limits;
 use crate::error::SpecError;
 use crate::grammar::check_limit;
+use crate::spacing::{ITEM_SEPARATOR, KEY_SEPARATOR};
 use crate::spec::{Extras, JsonOptions, Whitespace};
 pub(crate) use conflict::core;
 pub(crate) use disjoint::is_same;
@@ -30,13 +31,6 @@ use document::{Document, Source};
 pub(crate) use lower::{Coarse, Left, Lowered};
 pub(crate) use regexes::{format_hint, format_regex, parts};
 pub(crate) use tails::level_bytes;
-
-/// Whitespace between two lexemes: none, one space, or a line break with up to 16 spaces.
-///
-/// Small models have seen compact, spaced and indented JSON and do badly when held to another style
-/// than the one they began; unbounded whitespace on the other hand is where they get stuck. This
-/// allows the three styles (indents to 8 levels of 2, 4 of 4) and bounds what a gap can cost.
-const WHITESPACE: &str = r"[ ]|\n[ ]{0,16}";
 
 /// Escapes in strings. Without `\u`, each text has one spelling, so that a property name cannot be
 /// written in a second way to pass as an additional property.
@@ -100,9 +94,11 @@ impl Schema {
             lowered.schema = json!({ "allOf": [lowered.schema] });
         }
         lowered.schema["x-guidance"] = match options.whitespace {
+            // The brackets get theirs from `spacing`, once the engine has read the schema.
             Whitespace::Bounded => json!({
                 "whitespace_flexible": false,
-                "whitespace_pattern": WHITESPACE,
+                "item_separator": ITEM_SEPARATOR,
+                "key_separator": KEY_SEPARATOR,
                 "json_allowed_escapes": ESCAPES,
             }),
             Whitespace::Compact => json!({

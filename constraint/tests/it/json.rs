@@ -1,7 +1,7 @@
 //! JSON Schema: which texts are accepted, what is refused at compile time and where.
 
 use serde_json::{Value, json};
-use sluicegate_constraint::{Spec, SpecError};
+use sluicegate_constraint::{JsonOptions, Spec, SpecError, Whitespace};
 
 use crate::support::{COMPILER, check, check_all, json};
 
@@ -61,6 +61,46 @@ fn json_table() {
         let compiled = json(schema);
         check_all(&compiled, good, bad);
     }
+}
+
+#[test]
+fn no_whitespace_stands_before_a_comma_or_a_colon() {
+    let object = json!({
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "list": {"type": "array"}},
+        "required": ["name", "list"],
+        "additionalProperties": false,
+    });
+    let good = [
+        r#"{"name":"a","list":[]}"#,
+        r#"{"name": "a", "list": [1, {"k": null}]}"#,
+        r#"{ "name": "a", "list": [ 1, { } ] }"#,
+        "{\n  \"name\": \"a , b :\",\n  \"list\": [\n    1,\n    []\n  ]\n}",
+        "{\n                \"name\": \"a\", \"list\": [\n]}",
+    ];
+    let bad = [
+        "{\"name\": \"a\"\n,\"list\":[]}",
+        "{\"name\": \"a\" ,\"list\":[]}",
+        "{\"name\" :\"a\",\"list\":[]}",
+        "{\"name\"\n:\"a\",\"list\":[]}",
+        "{\"name\":  \"a\",\"list\":[]}",
+        "{\"name\": \"a\",  \"list\":[]}",
+        "{\"name\":\"a\",\"list\":[1 ,2]}",
+        "{\"name\":\"a\",\"list\":[1\n  ,2]}",
+        "{\"name\":\"a\",\"list\":[[] ,1]}",
+        "{\"name\":\"a\",\"list\":[{\"k\" :1}]}",
+        "{\n                 \"name\":\"a\",\"list\":[]}",
+        "{\t\"name\":\"a\",\"list\":[]}",
+        "{\"name\":\"a\",\"list\":[]  }",
+    ];
+    check_all(&json(object.clone()), &good, &bad);
+    let with = |whitespace| {
+        let options = JsonOptions { whitespace, ..JsonOptions::default() };
+        COMPILER.compile(&Spec::Json { schema: object.clone(), options }).unwrap()
+    };
+    let wide = "{\t\"name\" : \"a\"\n\n,\"list\":[ ]}";
+    check_all(&with(Whitespace::Flexible), &[wide], &[]);
+    check_all(&with(Whitespace::Compact), &good[..1], &good[1..]);
 }
 
 #[track_caller]
