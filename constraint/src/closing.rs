@@ -256,7 +256,7 @@ fn fitting(
         return None;
     }
     let mut all: Vec<TokenId> = token.into_iter().chain(tokens.iter().copied()).collect();
-    all.push(vocab.eos()[0]);
+    all.push(vocab.engine_end());
     let is_allowed = engine.validate_tokens(&all).is_ok_and(|valid| valid == all.len());
     is_allowed.then_some(tokens)
 }

@@ -24,14 +24,6 @@ pub enum VocabError {
         /// Tokens in the vocabulary.
         num_tokens: usize,
     },
-    /// No end token can be sampled, so no output could end.
-    #[error("none of the {found} end tokens is among the {num_logits} logits")]
-    NoEos {
-        /// End tokens given.
-        found: usize,
-        /// Width of the logits.
-        num_logits: usize,
-    },
     /// The token trie could not be built.
     #[error("token trie: {message}")]
     Trie {

@@ -32,6 +32,9 @@ pub enum Event {
     /// No valid output was found that begins with the token, so it was not taken: `instead` was,
     /// which a valid output is known to follow. `finished` says whether that completed the output.
     Vetoed { instead: TokenId, finished: bool },
+    /// As `Vetoed`, but the output is valid as it is and ends before the token. Only where no end
+    /// token could be taken instead, since the vocabulary has none.
+    Closed,
 }
 
 /// What decides about tokens.
@@ -137,7 +140,8 @@ impl Matcher {
     /// Takes the end tokens out where the grammar would end but the value is not valid.
     fn without_early_end(&mut self, mut mask: Mask) -> Result<Mask, MatchError> {
         let Some(closing) = &self.closing else { return Ok(mask) };
-        if !mask.allows(self.vocab.eos()[0]) || closing.may_end() {
+        let allows_end = self.vocab.eos().first().is_some_and(|eos| mask.allows(*eos));
+        if !allows_end || closing.may_end() {
             return Ok(mask);
         }
         let is_left = mask.deny(self.vocab.eos());
@@ -186,9 +190,12 @@ impl Matcher {
         }
         let taken = match self.find_finish(token)? {
             Taken::End => {
+                let Some(&instead) = self.vocab.eos().first() else {
+                    self.phase = Phase::Complete;
+                    return Ok(Event::Closed);
+                };
                 self.phase = Phase::Ended;
                 self.num_tokens += 1;
-                let instead = self.vocab.eos()[0];
                 return Ok(Event::Vetoed { instead, finished: true });
             }
             Taken::Token(taken) => taken,

@@ -23,7 +23,8 @@ const SPECIAL: u8 = TokTrie::SPECIAL_TOKEN_MARKER;
 pub struct VocabSource {
     /// What each token stands for; the index is the id.
     pub tokens: Vec<TokenBytes>,
-    /// All ids that end an output. Whatever `tokens` says of them, they are never text.
+    /// All ids that end an output. Whatever `tokens` says of them, they are never text. Without any,
+    /// an output ends where its constraint cannot go on, or where its caller ends it.
     pub eos: Vec<TokenId>,
     /// Width of the logits: may be wider (padding) or narrower than `tokens`.
     pub num_logits: usize,
@@ -51,8 +52,12 @@ pub trait Encode: Send + Sync {
 /// Holds a vocabulary, checked once. Shared by everything that constrains one model.
 pub struct Vocab {
     env: TokEnv,
+    /// Tokens that could be sampled.
+    num_tokens: u32,
     num_logits: usize,
     eos: Vec<TokenId>,
+    /// The end token that the engine knows: the first, or one that no logit stands for.
+    engine_end: TokenId,
     valid: Box<[u32]>,
     num_valid: usize,
     eos_words: Box<[u32]>,
@@ -69,13 +74,13 @@ impl Vocab {
     /// it, in any tokenisation. Tokens longer than 1,024 bytes are never offered under a constraint.
     ///
     /// # Errors
-    /// No or too many tokens or logits; an end token that is no token; no end token that could be
-    /// sampled. An end token beyond narrower logits is left out.
+    /// No or too many tokens or logits; an end token that is no token. An end token beyond narrower
+    /// logits is left out.
     pub fn new(source: VocabSource, encode: Option<Arc<dyn Encode>>) -> Result<Self, VocabError> {
         let VocabSource { tokens, eos, num_logits } = source;
         for (what, found) in [("tokens", tokens.len()), ("logits", num_logits)] {
-            if found == 0 || found > MAX_TOKENS {
-                return Err(VocabError::Size { what, found, max: MAX_TOKENS });
+            if found == 0 || found >= MAX_TOKENS {
+                return Err(VocabError::Size { what, found, max: MAX_TOKENS - 1 });
             }
         }
         let eos = check_eos(&eos, tokens.len(), num_logits)?;
@@ -99,12 +104,30 @@ impl Vocab {
                 single_bytes[usize::from(byte)].get_or_insert(id);
             }
         }
-        let trie = build_trie(&words, &eos)?;
+        let num_tokens = u32::try_from(words.len()).expect("checked against MAX_TOKENS");
+        let engine_end = eos.first().copied().unwrap_or_else(|| {
+            // The engine cannot do without: it gets one behind the tokens, which no mask lets through.
+            words.push(trie_word(&TokenBytes::Unused, true));
+            num_tokens
+        });
+        let ends = if eos.is_empty() { &[engine_end][..] } else { &eos };
+        let trie = build_trie(&words, ends)?;
         let env = Arc::new(Env { trie, encode });
         let num_valid = valid.iter().map(|word| word.count_ones() as usize).sum();
         let long = (0u32..).zip(&words).filter(|(_, word)| is_long(word));
         let long_numbers = long.map(|(id, _)| id).collect();
-        Ok(Self { env, num_logits, eos, valid, num_valid, eos_words, single_bytes, long_numbers })
+        Ok(Self {
+            env,
+            num_tokens,
+            num_logits,
+            eos,
+            engine_end,
+            valid,
+            num_valid,
+            eos_words,
+            single_bytes,
+            long_numbers,
+        })
     }
 
     /// Returns the width of the logits.
@@ -174,7 +197,12 @@ impl Vocab {
 
     /// Returns how many tokens there are that could be sampled.
     pub(crate) fn num_tokens(&self) -> u32 {
-        u32::try_from(self.env.tok_trie().vocab_size()).expect("ids are of 24 bits")
+        self.num_tokens
+    }
+
+    /// Returns the token with which the engine ends an output, of use for questions to it alone.
+    pub(crate) fn engine_end(&self) -> TokenId {
+        self.engine_end
     }
 
     /// Returns the mask words that allow the end tokens only.
@@ -201,7 +229,7 @@ impl Vocab {
 impl std::fmt::Debug for Vocab {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Vocab")
-            .field("num_tokens", &self.env.tok_trie().vocab_size())
+            .field("num_tokens", &self.num_tokens)
             .field("num_logits", &self.num_logits)
             .field("eos", &self.eos)
             .finish_non_exhaustive()
@@ -222,9 +250,6 @@ fn check_eos(
         if (token as usize) < num_logits && !eos.contains(&token) {
             eos.push(token);
         }
-    }
-    if eos.is_empty() {
-        return Err(VocabError::NoEos { found: given.len(), num_logits });
     }
     Ok(eos)
 }

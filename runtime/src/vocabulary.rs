@@ -11,7 +11,7 @@ use sluicegate_model::{
 /// Makes the vocabulary of a tokenizer, `num_logits` wide.
 ///
 /// # Errors
-/// [`VocabError`] where the tokens cannot be used for constraints, such as without an end token.
+/// [`VocabError`] where the tokens cannot be used for constraints, such as too many of them.
 pub fn of(tokenizer: &Tokenizer, num_logits: usize) -> Result<Vocab, VocabError> {
     Vocab::new(source(tokenizer, num_logits), Some(Arc::new(Encoder(tokenizer.clone()))))
 }

@@ -29,7 +29,7 @@ impl Matcher {
             if !self.may_take(token)? {
                 return Ok(idx);
             }
-            if let Event::Vetoed { .. } = self.advance(token)? {
+            if let Event::Vetoed { .. } | Event::Closed = self.advance(token)? {
                 return Ok(idx);
             }
         }

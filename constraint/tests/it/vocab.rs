@@ -1,6 +1,11 @@
 //! Vocabularies: widths, end tokens, what is never text.
 
-use sluicegate_constraint::{Compiler, Spec, TokenBytes, Vocab, VocabError, VocabSource};
+use std::sync::Arc;
+
+use serde_json::json;
+use sluicegate_constraint::{
+    Compiler, Event, Matcher, Spec, TokenBytes, Vocab, VocabError, VocabSource,
+};
 
 use crate::support::{EOS, NUM_TOKENS, SPECIAL, UNUSED, tokens, vocab};
 
@@ -67,8 +72,53 @@ fn bad_vocabularies_are_errors() {
         error(tokens(), &[EOS[0], 290], 320),
         VocabError::EosOutOfRange { token: 290, num_tokens: 290 }
     );
-    assert_eq!(error(tokens(), &[], 320), VocabError::NoEos { found: 0, num_logits: 320 });
-    assert_eq!(error(tokens(), &EOS, 286), VocabError::NoEos { found: 2, num_logits: 286 });
+}
+
+/// Advances by the bytes of a text; none of them is refused.
+fn advance_by(matcher: &mut Matcher, text: &str) -> Vec<Event> {
+    text.bytes().map(|byte| matcher.advance(byte.into()).unwrap()).collect()
+}
+
+#[test]
+fn a_vocabulary_without_end_tokens_ends_where_its_constraint_does() {
+    // 256 fill words of a mask exactly, so that the engine's own end lies behind the last.
+    for (num_tokens, num_logits) in [(256, 256), (256, 300), (290, 286), (300, 290)] {
+        let mut tokens: Vec<_> = (0..=255).map(|byte| TokenBytes::Text(vec![byte])).collect();
+        tokens.resize(num_tokens, TokenBytes::Special("<pad>".to_owned()));
+        let source = VocabSource { tokens, eos: Vec::new(), num_logits };
+        let vocab = Arc::new(Vocab::new(source, None).unwrap());
+        assert!(vocab.eos().is_empty() && vocab.num_valid() == num_tokens.min(num_logits));
+        assert_eq!(vocab.num_words(), num_logits.div_ceil(32));
+        let compiler = Compiler::new(vocab).unwrap();
+
+        let mut matcher = compiler.compile(&Spec::Regex("[0-9]{2}".into())).unwrap().matcher();
+        assert_eq!(matcher.mask().unwrap().num_allowed(), 10);
+        assert_eq!(advance_by(&mut matcher, "42"), [Event::Running, Event::Finished]);
+        assert!(matcher.is_finished() && matcher.is_accepting());
+
+        let mut matcher = compiler.compile(&Spec::Regex("[a-z]+".into())).unwrap().matcher();
+        assert_eq!(advance_by(&mut matcher, "abc"), vec![Event::Running; 3]);
+        // No logit stands for the end.
+        assert!(matcher.is_accepting() && matcher.mask().unwrap().num_allowed() == 26);
+        assert!(matcher.mask().unwrap().iter().all(|token| (97..=122).contains(&token)));
+
+        // A budget closes what could go on, before the token that has no valid end behind it.
+        let pairs = compiler.compile(&Spec::Regex("(ab)+".into())).unwrap();
+        let mut matcher = pairs.matcher_within(3).unwrap();
+        assert_eq!(advance_by(&mut matcher, "ab"), [Event::Running, Event::Running]);
+        assert_eq!(matcher.advance(97).unwrap(), Event::Closed);
+        assert!(matcher.is_finished() && matcher.num_tokens() == 2);
+        matcher.rollback(1).unwrap();
+        assert_eq!(advance_by(&mut matcher, "b"), [Event::Running]);
+
+        let schema = json!({"type": "object", "properties": {"a": {"type": "integer"}},
+            "required": ["a"], "additionalProperties": false});
+        let object = compiler.compile(&Spec::json(schema)).unwrap();
+        for mut matcher in [object.matcher(), object.matcher_within(20).unwrap()] {
+            let events = advance_by(&mut matcher, r#"{"a":1}"#);
+            assert_eq!(events.last(), Some(&Event::Finished));
+        }
+    }
 }
 
 #[test]

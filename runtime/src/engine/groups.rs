@@ -268,6 +268,10 @@ impl RunningGroup {
                 break;
             }
         }
+        if tokens.is_empty() && is_finished {
+            text = row.finish();
+            finish = Some(FinishReason::Constraint);
+        }
         let child = Child { parent: choice.parent, tokens };
         Grown { row, child, text, finish, matcher, is_vetoed }
     }

@@ -41,10 +41,11 @@ pub(super) struct Grown {
 impl StepOutcome {
     /// Counts the rows, which are still to be told apart.
     pub(super) fn of(grown: &[Grown]) -> Self {
-        let num_tokens = grown.iter().map(|grown| grown.child.tokens.len()).sum();
+        let num_tokens = |grown: &Grown| grown.child.tokens.len();
         Self {
-            num_tokens,
-            num_forced: num_tokens - grown.len(),
+            num_tokens: grown.iter().map(num_tokens).sum(),
+            // A row that ended before its token has none.
+            num_forced: grown.iter().map(|grown| num_tokens(grown).saturating_sub(1)).sum(),
             num_vetoed: grown.iter().filter(|grown| grown.is_vetoed).count(),
             ..Self::default()
         }

@@ -31,7 +31,7 @@ use worker::{Command, Worker};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advanced {
     /// The token that was taken: the sampled one, or another if that was vetoed. Behind it those
-    /// that had to follow, where the group takes them.
+    /// that had to follow, where the group takes them. Empty where the output ends before the token.
     pub tokens: Vec<TokenId>,
     /// Whether the output is complete.
     pub is_finished: bool,

@@ -233,6 +233,9 @@ fn take(
 ) -> Result<Advanced, MatchError> {
     let (token, mut is_finished, is_vetoed) = match matcher.advance(sampled)? {
         Event::Vetoed { instead, finished } => (instead, finished, true),
+        Event::Closed => {
+            return Ok(Advanced { tokens: Vec::new(), is_finished: true, is_vetoed: true });
+        }
         event => (sampled, event == Event::Finished, false),
     };
     let mut tokens = vec![token];
@@ -248,6 +251,7 @@ fn take(
                 tokens.push(instead);
                 is_finished = finished;
             }
+            Event::Closed => is_finished = true,
             event => {
                 tokens.push(next);
                 is_finished = event == Event::Finished;
