@@ -102,6 +102,24 @@ fn windows_follow_the_family() {
     };
     assert_eq!(mistral(json!(16)), vec![Some(16); 4]);
     assert_eq!(mistral(Value::Null), vec![None; 4]);
+    // Without the key the classes have defaults.
+    let silent = |class: &str, changes: Value| {
+        let mut all = json!({"architectures": [class], "hidden_act": null});
+        all.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        windows(all)
+    };
+    assert_eq!(silent("MistralForCausalLM", json!({})), vec![Some(4096); 4]);
+    for qwen in ["Qwen2ForCausalLM", "Qwen3ForCausalLM"] {
+        assert_eq!(silent(qwen, json!({})), vec![None; 4]);
+        let used = json!({"use_sliding_window": true, "max_window_layers": 3});
+        assert_eq!(silent(qwen, used), [None, None, None, Some(4096)]);
+        let used = json!({"use_sliding_window": true, "max_window_layers": 3,
+            "sliding_window": null});
+        assert_eq!(silent(qwen, used), vec![None; 4]);
+    }
+    let types = json!({"layer_types": ["full_attention", "sliding_attention", "full_attention",
+        "full_attention"]});
+    assert_eq!(silent("Gemma3ForCausalLM", types), [None, Some(4096), None, None]);
     assert_eq!(windows(json!({"sliding_window": 16})), vec![None; 4]);
     let qwen = |is_used: bool| {
         windows(json!({"architectures": ["Qwen2ForCausalLM"], "sliding_window": 16,

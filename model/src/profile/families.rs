@@ -125,6 +125,7 @@ static TABLE: [PlannedFamily; 13] = [
     },
     PlannedFamily {
         gguf: "",
+        windows: WindowRule::All { default: None },
         feed_forward: FeedForwardKeys::Mixture(MIXTRAL),
         ..row("MixtralForCausalLM", "mixtral", Architecture::Mistral)
     },
@@ -158,6 +159,7 @@ static TABLE: [PlannedFamily; 13] = [
     },
     PlannedFamily {
         defaults: defaults(Architecture::Llama),
+        windows: WindowRule::All { default: None },
         ..row("Phi3ForCausalLM", "phi3", Architecture::Mistral)
     },
     PlannedFamily {

@@ -60,7 +60,7 @@ fn outline(keys: &Keys<'_>, family: &PlannedFamily) -> Result<Outline, ConfigErr
     }
     let pattern = match family.windows {
         WindowRule::AllButEvery(pattern) => Some(pattern),
-        WindowRule::Never | WindowRule::All | WindowRule::Switched => None,
+        WindowRule::Never | WindowRule::All { .. } | WindowRule::Switched => None,
     };
     let windows = windows(keys, pattern, num_layers)?;
     if windows.iter().flatten().any(|window| *window > 1 << 30) {

@@ -5,13 +5,17 @@ use serde_json::Value;
 use super::super::{Architecture, keys::Keys};
 use crate::error::ConfigError;
 
+/// What the configuration classes assume where a file has no `sliding_window`.
+const USUAL_WINDOW: usize = 4096;
+
 /// Which layers of a family see a window only, where its files do not list them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WindowRule {
     /// None, whatever `sliding_window` says.
     Never,
-    /// All, if there is a window.
-    All,
+    /// All, if there is a window. The key set to null says that there is none; without the key the
+    /// class has a default.
+    All { default: Option<usize> },
     /// Those from `max_window_layers` on, if `use_sliding_window`.
     Switched,
     /// All but every n-th: as `sliding_window_pattern` says, else this.
@@ -22,7 +26,7 @@ impl WindowRule {
     pub(crate) const fn of(architecture: Architecture) -> Self {
         match architecture {
             Architecture::Llama => Self::Never,
-            Architecture::Mistral => Self::All,
+            Architecture::Mistral => Self::All { default: Some(USUAL_WINDOW) },
             Architecture::Qwen2 | Architecture::Qwen3 => Self::Switched,
             Architecture::Gemma3 => Self::AllButEvery(6),
         }
@@ -34,22 +38,22 @@ impl WindowRule {
         text: &Keys<'_>,
         num_layers: usize,
     ) -> Result<Vec<Option<usize>>, ConfigError> {
-        let window = text.size("sliding_window")?;
-        let per_layer = |is_windowed: &dyn Fn(usize) -> bool, window: usize| {
-            (0..num_layers).map(|layer_idx| is_windowed(layer_idx).then_some(window)).collect()
+        let window = self.window(text)?;
+        let per_layer = |is_windowed: &dyn Fn(usize) -> bool, window: Option<usize>| {
+            (0..num_layers).map(|layer_idx| window.filter(|_| is_windowed(layer_idx))).collect()
         };
         if self == Self::Switched && text.flag("use_sliding_window")? != Some(true) {
             return Ok(vec![None; num_layers]);
         }
         if let Some(types) = text.list("layer_types")? {
-            return layer_types(text, types, num_layers);
+            return layer_types(text, types, window, num_layers);
         }
         Ok(match self {
             Self::Never => vec![None; num_layers],
-            Self::All => vec![window; num_layers],
+            Self::All { .. } => vec![window; num_layers],
             Self::Switched => {
                 let first = text.size("max_window_layers")?.unwrap_or(28);
-                per_layer(&|layer_idx| layer_idx >= first, window.unwrap_or(4096))
+                per_layer(&|layer_idx| layer_idx >= first, window)
             }
             Self::AllButEvery(default) => {
                 let pattern = match text.size("sliding_window_pattern")? {
@@ -60,8 +64,21 @@ impl WindowRule {
                     return Err(text.wrong("sliding_window_pattern", "1 or more"));
                 }
                 let is_windowed = |layer_idx: usize| !(layer_idx + 1).is_multiple_of(pattern);
-                per_layer(&is_windowed, window.unwrap_or(4096))
+                per_layer(&is_windowed, window)
             }
+        })
+    }
+
+    /// The window of the layers that have one.
+    fn window(self, text: &Keys<'_>) -> Result<Option<usize>, ConfigError> {
+        let given = text.size("sliding_window")?;
+        let is_given = text.values.contains_key("sliding_window");
+        Ok(match self {
+            // The class sets no window where the file has null.
+            Self::All { default } if !is_given => default,
+            Self::Never | Self::All { .. } => given,
+            Self::Switched if is_given => given,
+            Self::Switched | Self::AllButEvery(_) => given.or(Some(USUAL_WINDOW)),
         })
     }
 }
@@ -69,12 +86,12 @@ impl WindowRule {
 fn layer_types(
     text: &Keys<'_>,
     types: &[Value],
+    window: Option<usize>,
     num_layers: usize,
 ) -> Result<Vec<Option<usize>>, ConfigError> {
     if types.len() != num_layers {
         return Err(text.wrong("layer_types", format!("{num_layers} entries, one per layer")));
     }
-    let window = text.size("sliding_window")?;
     let window_of = |layer_type: &Value| match layer_type.as_str() {
         Some("full_attention") => Ok(None),
         Some("sliding_attention") => text.required("sliding_window", window).map(Some),
