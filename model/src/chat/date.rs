@@ -1,113 +1,102 @@
 //! Today's date in the formats that chat templates ask for, in UTC.
 
-use std::{
-    fmt::Write,
-    time::{SystemTime, UNIX_EPOCH},
-};
+mod fields;
+#[cfg(test)]
+mod tests;
 
-const DAY_SECONDS: u64 = 86_400;
-const DAYS: [&str; 7] =
-    ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
+use std::time::SystemTime;
 
-/// A day of the Gregorian calendar.
-#[derive(Debug, PartialEq, Eq)]
-struct Day {
-    year: u64,
-    /// From zero.
-    month: usize,
-    in_month: u64,
-}
+use fields::{Field, Moment};
 
-impl Day {
-    fn since_epoch(num_days: u64) -> Self {
-        let is_leap = |year: u64| {
-            year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-        };
-        let mut rest = num_days;
-        let mut year = 1970;
-        while rest >= 365 + u64::from(is_leap(year)) {
-            rest -= 365 + u64::from(is_leap(year));
-            year += 1;
-        }
-        let february = 28 + u64::from(is_leap(year));
-        let lengths = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-        let mut month = 0;
-        while rest >= lengths[month] {
-            rest -= lengths[month];
-            month += 1;
-        }
-        Self { year, month, in_month: rest + 1 }
-    }
-}
+/// Longest field that a format may ask for: enough for a column, too little to fill the memory.
+const MAX_WIDTH: usize = 1024;
 
-/// Writes a time by a format of C's `strftime`; what is not known is left as it stands.
+/// Writes a time by a format of C's `strftime`, with the flags, widths and codes of the GNU library
+/// and Python's `%f`. What is not known is left as it stands.
+///
+/// Source: the manual of glibc, "Formatting Calendar Time"; names are those of the C locale.
 pub(super) fn strftime(format: &str, time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let (num_days, in_day) = (seconds / DAY_SECONDS, seconds % DAY_SECONDS);
-    let Day { year, month, in_month: day } = Day::since_epoch(num_days);
-    let weekday = DAYS[usize::try_from(num_days % 7).unwrap_or(0)];
-    let (hour, minute, second) = (in_day / 3600, in_day / 60 % 60, in_day % 60);
+    written(format, &Moment::of(time), false)
+}
+
+fn written(format: &str, moment: &Moment, is_upper: bool) -> String {
     let mut text = String::new();
-    let mut characters = format.chars();
-    while let Some(character) = characters.next() {
-        if character != '%' {
-            text.push(character);
-            continue;
+    let mut rest = format;
+    while let Some((plain, behind)) = rest.split_once('%') {
+        text.push_str(plain);
+        let (style, code, behind) = Style::read(behind);
+        rest = behind;
+        let field = code.and_then(|code| moment.field(code));
+        let style = Style { is_upper: style.is_upper || is_upper, ..style };
+        if let Some(field) = field {
+            text.push_str(&style.apply(&field, moment));
+        } else {
+            text.push('%');
+            text.push_str(style.raw);
+            text.extend(code);
         }
-        let written = match characters.next() {
-            Some('Y') => write!(text, "{year}"),
-            Some('y') => write!(text, "{:02}", year % 100),
-            Some('m') => write!(text, "{:02}", month + 1),
-            Some('B') => write!(text, "{}", MONTHS[month]),
-            Some('b') => write!(text, "{}", &MONTHS[month][..3]),
-            Some('d') => write!(text, "{day:02}"),
-            Some('e') => write!(text, "{day:2}"),
-            Some('A') => write!(text, "{weekday}"),
-            Some('a') => write!(text, "{}", &weekday[..3]),
-            Some('H') => write!(text, "{hour:02}"),
-            Some('M') => write!(text, "{minute:02}"),
-            Some('S') => write!(text, "{second:02}"),
-            Some('F') => write!(text, "{year}-{:02}-{day:02}", month + 1),
-            Some('T') => write!(text, "{hour:02}:{minute:02}:{second:02}"),
-            Some('%') | None => write!(text, "%"),
-            Some(other) => write!(text, "%{other}"),
-        };
-        written.expect("writing to a string cannot fail");
     }
+    text.push_str(rest);
     text
 }
 
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
+/// What may stand between `%` and a code.
+#[derive(Debug, Clone, Copy, Default)]
+struct Style<'a> {
+    raw: &'a str,
+    /// What fills a field instead of its usual filling; after a minus, it fills but a width given.
+    pad: Option<char>,
+    is_upper: bool,
+    swaps_case: bool,
+    width: Option<usize>,
+}
 
-    use super::*;
-
-    #[track_caller]
-    fn check(seconds: u64, format: &str, wanted: &str) {
-        assert_eq!(strftime(format, UNIX_EPOCH + Duration::from_secs(seconds)), wanted);
+impl<'a> Style<'a> {
+    /// Reads a style and the code behind it; returns what is left, too.
+    fn read(text: &'a str) -> (Self, Option<char>, &'a str) {
+        let mut style = Self::default();
+        let flags = text.len() - text.trim_start_matches(['_', '-', '0', '^', '#', '+']).len();
+        for flag in text[..flags].chars() {
+            match flag {
+                '^' => style.is_upper = true,
+                '#' => style.swaps_case = true,
+                // Years of more than four digits are far off, so that a plus sign is never written.
+                '+' => style.pad = Some('0'),
+                pad => style.pad = Some(pad),
+            }
+        }
+        let behind = text[flags..].trim_start_matches(|digit: char| digit.is_ascii_digit());
+        let digits = &text[flags..text.len() - behind.len()];
+        style.width = (!digits.is_empty()).then(|| digits.parse().unwrap_or(MAX_WIDTH));
+        // Other forms of dates and digits, which the C locale does not have.
+        let behind = behind.strip_prefix(['E', 'O']).unwrap_or(behind);
+        style.raw = &text[..text.len() - behind.len()];
+        let mut characters = behind.chars();
+        let code = characters.next();
+        (style, code, characters.as_str())
     }
 
-    #[test]
-    fn dates_are_written_as_strftime_does() {
-        check(0, "%A %d %B %Y", "Thursday 01 January 1970");
-        check(951_782_400, "%F %a", "2000-02-29 Tue");
-        check(1_721_952_000, "%d %b %Y", "26 Jul 2024");
-        check(4_107_542_400, "%d %b %y %T %%", "01 Mar 00 00:00:00 %");
-        check(1_735_689_599, "%e. %m %H:%M:%S %q", "31. 12 23:59:59 %q");
+    fn apply(self, field: &Field, moment: &Moment) -> String {
+        let (text, usual_width, usual_pad) = match field {
+            Field::Number { value, width, pad } => (value.to_string(), *width, *pad),
+            Field::Text(text) => (self.in_case(text, true), 0, ' '),
+            Field::HalfDay(text) => (self.in_case(text, false), 0, ' '),
+            Field::Several(format) => (written(format, moment, self.is_upper), 0, ' '),
+        };
+        let pad = self.pad.unwrap_or(usual_pad);
+        let usual_width = if pad == '-' { 0 } else { usual_width };
+        let width = self.width.unwrap_or(usual_width).min(MAX_WIDTH);
+        let missing = width.saturating_sub(text.chars().count());
+        let filling = if pad == '0' { '0' } else { ' ' };
+        std::iter::repeat_n(filling, missing).chain(text.chars()).collect()
+    }
+
+    /// A swap makes names upper case, and what is upper case already lower.
+    fn in_case(self, text: &str, swaps_to_upper: bool) -> String {
+        match (self.swaps_case, self.is_upper) {
+            (true, _) if !swaps_to_upper => text.to_lowercase(),
+            (true, _) | (false, true) => text.to_uppercase(),
+            (false, false) => text.to_owned(),
+        }
     }
 }

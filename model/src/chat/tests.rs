@@ -31,6 +31,37 @@ fn templates_see_messages_tokens_and_python_methods() {
 }
 
 #[test]
+fn what_a_request_lacks_is_none_as_in_transformers() {
+    for name in ["tools", "documents"] {
+        let render = |test: &str| {
+            render(&format!("{{% if {name} {test} %}}yes{{% else %}}no{{% endif %}}")).unwrap()
+        };
+        assert_eq!(render("is not none"), "no", "{name}");
+        assert_eq!(
+            (render(""), render("is defined"), render("is none")),
+            ("no".into(), "yes".into(), "yes".into())
+        );
+    }
+}
+
+#[test]
+fn a_generation_block_is_inert() {
+    check(
+        "{% for m in messages %}{% if m.role == 'assistant' %}\n{%- generation -%}\n  \
+         {{ m.content }}{{ eos_token }}{{ loop.index }}\n{%- endgeneration %}{% endif %}{% endfor %}",
+        "yes</s>2",
+    );
+    // As in transformers: what is set inside is not seen outside.
+    check("{% set x = 1 %}{% generation %}{% set x = 2 %}{% endgeneration %}{{ x }}", "1");
+}
+
+#[test]
+fn dates_are_written_in_any_format_of_c() {
+    let date = render("{{ strftime_now('%-d %I %p %j') }}").unwrap();
+    assert!(!date.contains('%') && date.split(' ').count() == 4, "{date}");
+}
+
+#[test]
 fn a_template_may_refuse() {
     let refused = render("{{ raise_exception('roles must alternate') }}").unwrap_err();
     assert_eq!(

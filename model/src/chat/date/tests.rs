@@ -1,0 +1,77 @@
+//! Dates are written as glibc writes them; what is wanted here was written by it.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::*;
+
+#[track_caller]
+fn check(seconds: u64, format: &str, wanted: &str) {
+    assert_eq!(strftime(format, UNIX_EPOCH + Duration::from_secs(seconds)), wanted, "{format}");
+}
+
+#[test]
+fn every_code_of_c_and_its_flags_are_written_as_glibc_does() {
+    check(0, "%A %d %B %Y", "Thursday 01 January 1970");
+    check(0, "%c", "Thu Jan  1 00:00:00 1970");
+    check(0, "%^a %^B %#A %#p %#Z %P", "THU JANUARY THURSDAY am utc am");
+    check(951782400, "%-d %b %Y, %-I:%M %p", "29 Feb 2000, 12:00 AM");
+    check(951782400, "%D %x %F", "02/29/00 02/29/00 2000-02-29");
+    check(
+        951782400,
+        "%5d|%_5d|%-5d|%05e|%10B|%010B|%-10B|%^10b",
+        "00029|   29|   29|00029|  February|00February|  February|       FEB",
+    );
+    check(1104537599, "%I:%M %p", "11:59 PM");
+    check(1104537599, "%r %R %T %X", "11:59:59 PM 23:59 23:59:59 23:59:59");
+    check(1104537599, "%Ey %Od %EY %s %z %Z %h%n%t%%", "04 31 2004 1104537599 +0000 UTC Dec\n\t%");
+    check(1230768000, "%j", "001");
+    check(1230768000, "%U %V %W %u %w %g %G %C", "00 01 00 4 4 09 2009 20");
+    check(
+        1230768000,
+        "%^c|%20F|%_20T|%_Y|%12Y|%_12y",
+        "THU JAN  1 00:00:00 2009|          2009-01-01|            00:00:00|2009|000000002009|           9",
+    );
+    check(1735689599, "%A %d %B %Y", "Tuesday 31 December 2024");
+    check(1735689599, "%_d|%-j|%_H|%0e|%k|%l|%-m/%-d/%y", "31|366|23|31|23|11|12/31/24");
+    check(1735689599, "%^a %^B %#A %#p %#Z %P", "TUE DECEMBER TUESDAY pm utc pm");
+    check(1721984707, "%A %d %B %Y", "Friday 26 July 2024");
+    check(1721984707, "%-d %b %Y, %-I:%M %p", "26 Jul 2024, 9:05 AM");
+    check(1721984707, "%I:%M %p", "09:05 AM");
+    check(1721984707, "%j", "208");
+    check(1721984707, "%_d|%-j|%_H|%0e|%k|%l|%-m/%-d/%y", "26|208| 9|26| 9| 9|7/26/24");
+    check(1721984707, "%c", "Fri Jul 26 09:05:07 2024");
+    check(1721984707, "%D %x %F", "07/26/24 07/26/24 2024-07-26");
+    check(1721984707, "%r %R %T %X", "09:05:07 AM 09:05 09:05:07 09:05:07");
+    check(1721984707, "%U %V %W %u %w %g %G %C", "29 30 30 5 5 24 2024 20");
+    check(1721984707, "%^a %^B %#A %#p %#Z %P", "FRI JULY FRIDAY am utc am");
+    check(
+        1721984707,
+        "%5d|%_5d|%-5d|%05e|%10B|%010B|%-10B|%^10b",
+        "00026|   26|   26|00026|      July|000000July|      July|       JUL",
+    );
+    check(1721984707, "%Ey %Od %EY %s %z %Z %h%n%t%%", "24 26 2024 1721984707 +0000 UTC Jul\n\t%");
+    check(
+        1721984707,
+        "%^c|%20F|%_20T|%_Y|%12Y|%_12y",
+        "FRI JUL 26 09:05:07 2024|          2024-07-26|            09:05:07|2024|000000002024|          24",
+    );
+    check(1609506000, "%I:%M %p", "01:00 PM");
+    check(1609506000, "%D %x %F", "01/01/21 01/01/21 2021-01-01");
+    check(1609506000, "%Ey %Od %EY %s %z %Z %h%n%t%%", "21 01 2021 1609506000 +0000 UTC Jan\n\t%");
+    check(4107542400, "%j", "060");
+    check(4107542400, "%r %R %T %X", "12:00:00 AM 00:00 00:00:00 00:00:00");
+    check(
+        4107542400,
+        "%^c|%20F|%_20T|%_Y|%12Y|%_12y",
+        "MON MAR  1 00:00:00 2100|          2100-03-01|            00:00:00|2100|000000002100|           0",
+    );
+}
+
+#[test]
+fn what_is_no_code_is_left_as_it_stands() {
+    check(0, "%q %-q %5 %", "%q %-q %5 %");
+    check(0, "%d%", "01%");
+    check(0, "%E", "%E");
+    check(0, "%99999999999d", &format!("{:0>1024}", 1));
+    assert_eq!(strftime("%f", UNIX_EPOCH + Duration::from_micros(5_000_042)), "000042");
+}
