@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{error::ConfigError, gguf::Gguf, source::ModelFiles, units::TokenId};
 
-pub(crate) use hub::{EndIds, read_json};
+pub(crate) use hub::{EndIds, read_json, read_json_lossy};
 
 /// A decoder family, as [`crate::family`] knows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -3,7 +3,11 @@
 //! One enum per kind of operation. Every message names the file and, where there is one, the key
 //! or tensor, with what was wanted and what was found.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     placed::Misplaced,
@@ -22,6 +26,49 @@ pub enum HeaderError {
     Truncated { file: PathBuf, offset: usize, what: String, wanted: u64, found: u64 },
     #[error("{}: {place}: wanted {wanted}, found {found}", file.display())]
     Malformed { file: PathBuf, place: String, wanted: String, found: String },
+    #[error(
+        "{} is a Git LFS pointer, not the file itself; run `git lfs pull` where it was cloned, or \
+         download the file",
+        file.display()
+    )]
+    LfsPointer { file: PathBuf },
+    #[error(
+        "{} is missing; wanted all {count} files of the split model beside {}",
+        file.display(),
+        given.display()
+    )]
+    MissingShard { file: PathBuf, given: PathBuf, count: usize },
+}
+
+/// What is wrong with one tensor's entry in a header, kept until the tensor is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unusable {
+    pub(crate) place: String,
+    pub(crate) wanted: String,
+    pub(crate) found: String,
+}
+
+impl Unusable {
+    /// The error of whoever needs the tensor.
+    pub(crate) fn error(&self, file: &Path) -> HeaderError {
+        let Self { place, wanted, found } = self.clone();
+        HeaderError::Malformed { file: file.to_owned(), place, wanted, found }
+    }
+}
+
+/// The error of a value in a header that is not what was wanted there.
+pub(crate) fn malformed(
+    file: &Path,
+    place: String,
+    wanted: impl Into<String>,
+    found: impl Into<String>,
+) -> HeaderError {
+    HeaderError::Malformed {
+        file: file.to_owned(),
+        place,
+        wanted: wanted.into(),
+        found: found.into(),
+    }
 }
 
 /// Why a model could not be found or fetched.

@@ -28,6 +28,7 @@ pub mod error;
 pub mod family;
 pub mod gguf;
 pub mod kv_pages;
+mod lfs;
 pub mod linear;
 pub mod mapped;
 mod mlp;
@@ -45,4 +46,6 @@ pub mod step;
 pub mod threads;
 pub mod tokenizer;
 pub mod units;
+#[cfg(test)]
+mod warnings;
 pub mod weights;

@@ -77,7 +77,7 @@ pub(super) fn read(gguf: &Gguf) -> Result<ModelConfig, ConfigError> {
             rope: Rope { theta, scaling: scaling(gguf, &keys, head_dim)? },
             local_rope,
             windows,
-            tied: gguf.tensor("output.weight").is_none(),
+            tied: !gguf.contains("output.weight"),
             bos: ends.0,
             eos: ends.1,
         },
@@ -115,7 +115,7 @@ fn refuse_unsupported(keys: &Keys<'_>) -> Result<(), ConfigError> {
 pub(crate) fn vocab(gguf: &GgufHeader, hidden: usize) -> Result<usize, ConfigError> {
     let name = "token_embd.weight";
     let missing = || ConfigError::Missing { file: gguf.path().to_owned(), key: name.to_owned() };
-    match gguf.tensor(name).ok_or_else(missing)?.shape[..] {
+    match gguf.tensor(name)?.ok_or_else(missing)?.shape[..] {
         [rows, width] if width == hidden => Ok(rows),
         ref shape => Err(ConfigError::Value {
             file: gguf.path().to_owned(),
@@ -155,7 +155,7 @@ pub(crate) fn windows(
 }
 
 fn scaling(gguf: &Gguf, keys: &Keys<'_>, head_dim: usize) -> Result<RopeScaling, ConfigError> {
-    if let Some(info) = gguf.tensor("rope_freqs.weight") {
+    if let Some(info) = gguf.tensor("rope_freqs.weight")? {
         if info.kind != StoredKind::F32 || info.shape != [head_dim / 2] {
             return Err(ConfigError::Value {
                 file: gguf.path().to_owned(),

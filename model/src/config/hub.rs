@@ -11,7 +11,7 @@ use std::{fs, io, path::Path};
 use serde_json::{Map, Value};
 
 use super::{Architecture, ModelConfig, check::check, keys::Keys};
-use crate::{error::ConfigError, units::TokenId};
+use crate::{error::ConfigError, lfs::refuse_pointer, units::TokenId};
 
 pub(crate) use windows::WindowRule;
 
@@ -87,6 +87,18 @@ pub(crate) const fn defaults(architecture: Architecture) -> Defaults {
 
 /// Reads a JSON object from a file of a directory.
 pub(crate) fn read_json(file: &Path) -> Result<Map<String, Value>, ConfigError> {
+    serde_json::from_slice(&read_bytes(file)?)
+        .map_err(|source| ConfigError::Json { file: file.to_owned(), source })
+}
+
+/// As [`read_json`], with a mark in place of what is not UTF-8: for whoever does not want the text
+/// that it is in.
+pub(crate) fn read_json_lossy(file: &Path) -> Result<Map<String, Value>, ConfigError> {
+    serde_json::from_str(&String::from_utf8_lossy(&read_bytes(file)?))
+        .map_err(|source| ConfigError::Json { file: file.to_owned(), source })
+}
+
+fn read_bytes(file: &Path) -> Result<Vec<u8>, ConfigError> {
     let io = |source| ConfigError::Io { file: file.to_owned(), source };
     let num_bytes = fs::metadata(file).map_err(io)?.len();
     if num_bytes > MAX_JSON_BYTES {
@@ -94,8 +106,8 @@ pub(crate) fn read_json(file: &Path) -> Result<Map<String, Value>, ConfigError> 
         return Err(io(io::Error::new(io::ErrorKind::FileTooLarge, message)));
     }
     let bytes = fs::read(file).map_err(io)?;
-    serde_json::from_slice(&bytes)
-        .map_err(|source| ConfigError::Json { file: file.to_owned(), source })
+    refuse_pointer(file, &bytes)?;
+    Ok(bytes)
 }
 
 /// Reads the configuration in `file`, and what the files beside one that is called `config.json` say

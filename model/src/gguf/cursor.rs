@@ -65,15 +65,21 @@ impl<'a> Cursor<'a> {
     /// A string with its length before it, of at most `limit` bytes.
     pub(super) fn text(&mut self, what: &str, limit: u64) -> Result<&'a str, HeaderError> {
         let start = self.offset;
+        std::str::from_utf8(self.string(what, limit)?).map_err(|error| {
+            self.malformed_at(start, what, "UTF-8".to_owned(), format!("other bytes ({error})"))
+        })
+    }
+
+    /// The bytes of such a string, which need not be UTF-8.
+    pub(super) fn string(&mut self, what: &str, limit: u64) -> Result<&'a [u8], HeaderError> {
+        let start = self.offset;
         let num_bytes = self.u64(what)?;
         if num_bytes > limit {
             let wanted = format!("a string of at most {limit} bytes");
             return Err(self.malformed_at(start, what, wanted, format!("{num_bytes} bytes")));
         }
         let span = self.skip(num_bytes, what)?;
-        std::str::from_utf8(&self.file[span]).map_err(|error| {
-            self.malformed_at(start, what, "UTF-8".to_owned(), format!("other bytes ({error})"))
-        })
+        Ok(&self.file[span])
     }
 
     pub(super) fn malformed_at(

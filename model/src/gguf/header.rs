@@ -1,13 +1,22 @@
 //! The header of a GGUF file: metadata and tensor entries, without the data behind them.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     cursor::Cursor,
+    shards::ShardName,
     tensor::TensorInfo,
     value::{Array, Kind, Value},
 };
-use crate::{error::HeaderError, mapped::MappedFile};
+use crate::{
+    error::{HeaderError, Unusable, malformed},
+    lfs::refuse_pointer,
+    mapped::MappedFile,
+};
 
 const MAX_KEY_BYTES: u64 = 65_535;
 const DEFAULT_ALIGNMENT: u64 = 32;
@@ -18,17 +27,29 @@ const MIN_TENSOR_BYTES: u64 = 8 + 4 + 8 + 4 + 8;
 /// What is mapped of a file in search of its header's end, at first.
 const FIRST_BYTES: usize = 1 << 20;
 
-/// What a GGUF file says before its data. Clones share everything.
+/// What a GGUF model says before its data, in one file or split over several. Clones share
+/// everything.
 #[derive(Debug, Clone)]
 pub struct GgufHeader {
-    pub(super) file: MappedFile,
+    /// Metadata lie in the first, tensors in each.
+    files: Arc<[MappedFile]>,
     entries: Arc<Entries>,
 }
 
 #[derive(Debug)]
 struct Entries {
     metadata: HashMap<String, Value>,
-    tensors: HashMap<String, TensorInfo>,
+    tensors: HashMap<String, Entry>,
+}
+
+/// A tensor that is of no use matters only to whoever wants it.
+type Entry = Result<TensorInfo, BadTensor>;
+
+/// Why a tensor is of no use, and which of the files lists it.
+#[derive(Debug)]
+struct BadTensor {
+    shard_idx: usize,
+    why: Unusable,
 }
 
 /// Whether a file must hold the data that its header announces.
@@ -39,38 +60,67 @@ enum Data {
 }
 
 impl GgufHeader {
-    /// Reads the header of a file, which need not hold anything behind it.
+    /// Reads the header of a file, which need not hold anything behind it; of a split model the
+    /// headers of all files, whichever is named.
     ///
-    /// No more of the file is mapped than the header takes, to within a factor of four.
+    /// No more of a file is mapped than the header takes, to within a factor of four.
     ///
     /// # Errors
-    /// [`HeaderError`] if the file cannot be read or its header does not hold together.
+    /// [`HeaderError`] if a file is missing, cannot be read, or its header does not hold together.
     pub fn open(path: &Path) -> Result<Self, HeaderError> {
-        let io = |source| HeaderError::Io { file: path.to_owned(), source };
-        let mut limit = FIRST_BYTES;
-        loop {
-            let (file, is_whole) = MappedFile::open_start(path, limit).map_err(io)?;
-            match Self::read(file, Data::Ignored) {
-                Err(HeaderError::Truncated { .. }) if !is_whole => {
-                    limit = limit.saturating_mul(4);
+        Self::read(path, Data::Ignored)
+    }
+
+    /// Reads the headers of files that hold their data, too.
+    pub(super) fn of_whole(path: &Path) -> Result<Self, HeaderError> {
+        Self::read(path, Data::Required)
+    }
+
+    fn read(path: &Path, data: Data) -> Result<Self, HeaderError> {
+        let given = read_one(path, 0, data)?;
+        let paths = shards(path, &given.1)?;
+        let Some((first, others)) = paths.split_first() else {
+            return Ok(Self::new(vec![given.0], given.1));
+        };
+        let (file, mut all) = read_one(first, 0, data)?;
+        check_number(first, &all, 0)?;
+        let mut files = vec![file];
+        for (shard_idx, path) in (1..).zip(others) {
+            let (file, entries) = read_one(path, shard_idx, data)?;
+            check_number(path, &entries, shard_idx)?;
+            for (name, entry) in entries.tensors {
+                if all.tensors.contains_key(&name) {
+                    let place = format!("tensor `{name}`");
+                    return Err(malformed(path, place, "each name once", "it again"));
                 }
-                read => return read,
+                all.tensors.insert(name, entry);
             }
+            files.push(file);
         }
+        Ok(Self::new(files, all))
     }
 
-    /// Reads the header at the start of a file that holds its data, too.
-    pub(super) fn of_whole(file: MappedFile) -> Result<Self, HeaderError> {
-        Self::read(file, Data::Required)
+    fn new(files: Vec<MappedFile>, entries: Entries) -> Self {
+        Self { files: files.into(), entries: Arc::new(entries) }
     }
 
-    fn read(file: MappedFile, data: Data) -> Result<Self, HeaderError> {
-        let entries = Arc::new(Entries::read(&file, data)?);
-        Ok(Self { file, entries })
+    /// The file, or the first of several.
+    fn file(&self) -> &MappedFile {
+        &self.files[0]
     }
 
+    pub(super) fn file_of(&self, info: &TensorInfo) -> &MappedFile {
+        &self.files[info.shard_idx]
+    }
+
+    /// The path of the file, or of the first of several.
     pub fn path(&self) -> &Path {
-        self.file.path()
+        self.file().path()
+    }
+
+    /// The path of the file that a tensor lies in.
+    pub fn path_of(&self, info: &TensorInfo) -> &Path {
+        self.file_of(info).path()
     }
 
     pub fn value(&self, key: &str) -> Option<&Value> {
@@ -82,19 +132,33 @@ impl GgufHeader {
         self.entries.metadata.values()
     }
 
-    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
-        self.entries.tensors.get(name)
+    /// Whether there is a tensor of this name, of use or not.
+    pub fn contains(&self, name: &str) -> bool {
+        self.entries.tensors.contains_key(name)
     }
 
-    pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorInfo)> {
-        self.entries.tensors.iter().map(|(name, info)| (name.as_str(), info))
+    /// Shape and place of a tensor; `None` if there is none of this name.
+    ///
+    /// # Errors
+    /// [`HeaderError::Malformed`] if the tensor is empty or of a type that is not supported.
+    pub fn tensor(&self, name: &str) -> Result<Option<&TensorInfo>, HeaderError> {
+        self.entries.tensors.get(name).map(|entry| self.usable(entry)).transpose()
+    }
+
+    /// All tensors, with an error in place of those of no use.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, Result<&TensorInfo, HeaderError>)> {
+        self.entries.tensors.iter().map(|(name, entry)| (name.as_str(), self.usable(entry)))
+    }
+
+    fn usable<'a>(&self, entry: &'a Entry) -> Result<&'a TensorInfo, HeaderError> {
+        entry.as_ref().map_err(|bad| bad.why.error(self.files[bad.shard_idx].path()))
     }
 
     /// The items of an array of strings, in order; `None` if the array holds something else.
     ///
     /// Bytes that are not UTF-8 are kept as they are.
     pub fn texts(&self, array: &Array) -> Option<impl Iterator<Item = &[u8]>> {
-        let mut rest = (array.kind == Kind::Text).then(|| &self.file[array.span.clone()])?;
+        let mut rest = (array.kind == Kind::Text).then(|| &self.file()[array.span.clone()])?;
         Some((0..array.len).map_while(move |_| {
             let (len, tail) = rest.split_first_chunk::<8>()?;
             let (text, tail) =
@@ -106,7 +170,7 @@ impl GgufHeader {
 
     /// The items of an array of numbers, in order; `None` if the array holds something else.
     pub fn numbers(&self, array: &Array) -> Option<Vec<f64>> {
-        let bytes = &self.file[array.span.clone()];
+        let bytes = &self.file()[array.span.clone()];
         macro_rules! items {
             ($number:ty) => {
                 bytes
@@ -132,7 +196,8 @@ impl GgufHeader {
 }
 
 impl Entries {
-    fn read(file: &MappedFile, data: Data) -> Result<Self, HeaderError> {
+    fn read(file: &MappedFile, shard_idx: usize, data: Data) -> Result<Self, HeaderError> {
+        refuse_pointer(file.path(), file)?;
         let mut cursor = Cursor::new(file, 0);
         check_magic(&mut cursor)?;
         let num_tensors = cursor.u64("tensor count")?;
@@ -147,7 +212,8 @@ impl Entries {
         for _ in 0..num_tensors {
             let start = cursor.offset();
             let name = cursor.text("tensor name", MAX_KEY_BYTES)?;
-            let info = TensorInfo::read(&mut cursor, name)?;
+            let info = TensorInfo::read(&mut cursor, name, shard_idx)?;
+            let info = info.map_err(|why| BadTensor { shard_idx, why });
             if tensors.insert(name.to_owned(), info).is_some() {
                 let what = format!("tensor `{name}`");
                 return Err(cursor.malformed_at(
@@ -162,6 +228,63 @@ impl Entries {
             place_tensors(file, &cursor, alignment(&cursor, &metadata)?, &mut tensors)?;
         }
         Ok(Self { metadata, tensors })
+    }
+}
+
+/// Reads the header of one file.
+fn read_one(
+    path: &Path,
+    shard_idx: usize,
+    data: Data,
+) -> Result<(MappedFile, Entries), HeaderError> {
+    let io = |source| HeaderError::Io { file: path.to_owned(), source };
+    let mut limit = if data == Data::Required { usize::MAX } else { FIRST_BYTES };
+    loop {
+        let (file, is_whole) = MappedFile::open_start(path, limit).map_err(io)?;
+        match Entries::read(&file, shard_idx, data) {
+            Err(HeaderError::Truncated { .. }) if !is_whole => limit = limit.saturating_mul(4),
+            read => return Ok((file, read?)),
+        }
+    }
+}
+
+/// The files of the split model that `path` is one of, in order; empty if it is whole by itself.
+fn shards(path: &Path, entries: &Entries) -> Result<Vec<PathBuf>, HeaderError> {
+    let count = match entries.metadata.get("split.count") {
+        None => return Ok(Vec::new()),
+        Some(Value::Unsigned(count)) => usize::try_from(*count).ok(),
+        Some(Value::Signed(count)) => usize::try_from(*count).ok(),
+        Some(_) => None,
+    };
+    if matches!(count, Some(0 | 1)) {
+        return Ok(Vec::new());
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let shard = ShardName::parse(&name).filter(|shard| Some(shard.count) == count);
+    let (Some(shard), Some(count)) = (shard, count) else {
+        let number = count.map_or_else(|| "a number".to_owned(), |count| format!("{count:05}"));
+        let wanted = format!("-of-{number}.gguf at the end of the file's name, to find the others");
+        return Err(malformed(path, "`split.count`".to_owned(), wanted, name));
+    };
+    let paths = shard.paths(path);
+    match paths.iter().find(|path| !path.exists()) {
+        None => Ok(paths),
+        Some(missing) => {
+            let (file, given) = (missing.clone(), path.to_owned());
+            Err(HeaderError::MissingShard { file, given, count })
+        }
+    }
+}
+
+/// Checks that a file is the shard that its name says.
+fn check_number(path: &Path, entries: &Entries, shard_idx: usize) -> Result<(), HeaderError> {
+    match entries.metadata.get("split.no") {
+        None => Ok(()),
+        Some(Value::Unsigned(number)) if *number == shard_idx as u64 => Ok(()),
+        Some(other) => {
+            let wanted = format!("{shard_idx}, as its name says");
+            Err(malformed(path, "`split.no`".to_owned(), wanted, other.describe()))
+        }
     }
 }
 
@@ -222,10 +345,11 @@ fn place_tensors(
     file: &MappedFile,
     cursor: &Cursor<'_>,
     alignment: u64,
-    tensors: &mut HashMap<String, TensorInfo>,
+    tensors: &mut HashMap<String, Entry>,
 ) -> Result<(), HeaderError> {
     let data_start = (cursor.offset() as u64).next_multiple_of(alignment);
     for (name, info) in tensors {
+        let Ok(info) = info else { continue };
         let what = format!("data of tensor `{name}`");
         if !info.offset.is_multiple_of(alignment) {
             return Err(HeaderError::Malformed {

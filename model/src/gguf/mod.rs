@@ -7,6 +7,7 @@
 mod cursor;
 mod header;
 mod kind;
+mod shards;
 mod tensor;
 mod value;
 
@@ -14,34 +15,31 @@ use std::{ops::Deref, path::Path};
 
 pub use header::GgufHeader;
 pub use kind::StoredKind;
+pub(crate) use shards::ShardName;
 pub use tensor::TensorInfo;
 pub use value::{Array, Kind, Value};
 
-use crate::{
-    error::HeaderError,
-    mapped::{MappedFile, TensorBytes},
-};
+use crate::{error::HeaderError, mapped::TensorBytes};
 
-/// An open GGUF file: its header, and the data that it announces. Clones share everything.
+/// An open GGUF model: its header, and the data that it announces, in one file or split over
+/// several. Clones share everything.
 #[derive(Debug, Clone)]
 pub struct Gguf {
     header: GgufHeader,
 }
 
 impl Gguf {
-    /// Maps a file and reads its header.
+    /// Maps a file and reads its header; of a split model all files, whichever is named.
     ///
     /// # Errors
-    /// [`HeaderError`] if the file cannot be read or its header does not hold together.
+    /// [`HeaderError`] if a file is missing, cannot be read, or its header does not hold together.
     pub fn open(path: &Path) -> Result<Self, HeaderError> {
-        let file = MappedFile::open(path)
-            .map_err(|source| HeaderError::Io { file: path.to_owned(), source })?;
-        Ok(Self { header: GgufHeader::of_whole(file)? })
+        Ok(Self { header: GgufHeader::of_whole(path)? })
     }
 
-    /// The stored bytes of a tensor of this file.
+    /// The stored bytes of a tensor of this model.
     pub fn bytes(&self, info: &TensorInfo) -> TensorBytes {
-        self.header.file.span(info.span.clone())
+        self.header.file_of(info).span(info.span.clone())
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     cursor::Cursor,
     kind::{SUPPORTED, StoredKind},
 };
-use crate::error::HeaderError;
+use crate::error::{HeaderError, Unusable};
 
 const MAX_DIMS: u32 = 4;
 
@@ -18,14 +18,21 @@ pub struct TensorInfo {
     pub kind: StoredKind,
     /// Bytes of the tensor in the file.
     pub num_bytes: u64,
+    /// Which of the files of a split model holds it.
+    pub(super) shard_idx: usize,
     /// From the start of the data section.
     pub(super) offset: u64,
-    /// In the file; empty until all entries are read and the data section's start is known.
+    /// In that file; empty until all entries are read and the data section's start is known.
     pub(super) span: Range<usize>,
 }
 
 impl TensorInfo {
-    pub(super) fn read(cursor: &mut Cursor<'_>, name: &str) -> Result<Self, HeaderError> {
+    /// Reads an entry. The inner error is about this tensor alone, and matters where it is used.
+    pub(super) fn read(
+        cursor: &mut Cursor<'_>,
+        name: &str,
+        shard_idx: usize,
+    ) -> Result<Result<Self, Unusable>, HeaderError> {
         let what = format!("tensor `{name}`");
         let start = cursor.offset();
         let num_dims = cursor.u32(&what)?;
@@ -41,17 +48,20 @@ impl TensorInfo {
         dims.reverse();
         let kind_at = cursor.offset();
         let number = cursor.u32(&what)?;
-        let kind = StoredKind::from_ggml(number).ok_or_else(|| {
-            let found = format!("type {number}");
-            cursor.malformed_at(kind_at, &what, SUPPORTED.to_owned(), found)
-        })?;
         let offset = cursor.u64(&what)?;
+        let unusable = |at: usize, wanted, found| {
+            Ok(Err(Unusable { place: format!("{what} at byte {at}"), wanted, found }))
+        };
+        let Some(kind) = StoredKind::from_ggml(number) else {
+            return unusable(kind_at, SUPPORTED.to_owned(), format!("type {number}"));
+        };
         let shape: Option<Vec<usize>> = dims.iter().map(|dim| usize::try_from(*dim).ok()).collect();
         let sized = shape.and_then(|shape| kind.num_bytes(&shape).map(|bytes| (shape, bytes)));
         let Some((shape, num_bytes)) = sized else {
             let wanted = format!("axes of 1 or more, rows of whole blocks of {}", kind.block_len());
-            return Err(cursor.malformed_at(start, &what, wanted, format!("{dims:?}")));
+            return unusable(start, wanted, format!("{dims:?}"));
         };
-        Ok(Self { shape, kind, num_bytes: num_bytes as u64, offset, span: 0..0 })
+        let num_bytes = num_bytes as u64;
+        Ok(Ok(Self { shape, kind, num_bytes, shard_idx, offset, span: 0..0 }))
     }
 }

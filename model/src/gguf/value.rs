@@ -75,6 +75,8 @@ pub enum Value {
     Float(f64),
     Bool(bool),
     Text(String),
+    /// A string that is not UTF-8: an error only for whoever needs it.
+    Bytes(Vec<u8>),
     Array(Array),
 }
 
@@ -114,7 +116,13 @@ impl Value {
                     }
                 }
             }
-            Kind::Text => Self::Text(cursor.text(what, MAX_TEXT_BYTES)?.to_owned()),
+            Kind::Text => {
+                let bytes = cursor.string(what, MAX_TEXT_BYTES)?.to_owned();
+                match String::from_utf8(bytes) {
+                    Ok(text) => Self::Text(text),
+                    Err(error) => Self::Bytes(error.into_bytes()),
+                }
+            }
             Kind::Array => Self::Array(Array::read(cursor, what, 1)?),
         })
     }
@@ -127,6 +135,7 @@ impl Value {
             Self::Float(number) => number.to_string(),
             Self::Bool(flag) => flag.to_string(),
             Self::Text(text) => format!("\"{}\"", text.chars().take(60).collect::<String>()),
+            Self::Bytes(bytes) => format!("{} bytes that are not UTF-8", bytes.len()),
             Self::Array(array) => format!("an array of {} {:?}", array.len, array.kind),
         }
     }

@@ -13,7 +13,7 @@ use crate::{
         gguf::{Keys, vocab, windows},
         hub::WindowRule,
     },
-    error::ConfigError,
+    error::{ConfigError, HeaderError},
     gguf::{GgufHeader, StoredKind},
     units::Unit,
 };
@@ -32,17 +32,14 @@ pub(super) fn read(header: &GgufHeader) -> Result<GgufModel, ConfigError> {
     let family = PlannedFamily::of_gguf(name);
     let family =
         family.ok_or_else(|| whole.wrong("general.architecture", PlannedFamily::gguf_names()))?;
-    if whole.size("split.count")?.is_some_and(|count| count > 1) {
-        return Err(whole.wrong("split.count", "1: a model in one file"));
-    }
     let outline = outline(&Keys { gguf: header, prefix: name }, family)?;
-    let sizes = UnitSizes::of_gguf(header);
+    let sizes = UnitSizes::of_gguf(header)?;
     let units = (0..outline.layers.len()).map(Unit::Layer).chain([Unit::Embed, Unit::Head]);
     if let Some(unit) = units.into_iter().find(|unit| sizes.get(*unit).is_none()) {
         let key = format!("tensors of {unit}");
         return Err(ConfigError::Missing { file: header.path().to_owned(), key });
     }
-    Ok(GgufModel { stored: stored_type(header), outline, sizes })
+    Ok(GgufModel { stored: stored_type(header)?, outline, sizes })
 }
 
 fn outline(keys: &Keys<'_>, family: &PlannedFamily) -> Result<Outline, ConfigError> {
@@ -73,7 +70,7 @@ fn outline(keys: &Keys<'_>, family: &PlannedFamily) -> Result<Outline, ConfigErr
         head_dim: head_dim as u64,
         vocab: vocab(keys.gguf, hidden)? as u64,
         max_positions: wanted(keys, "context_length", None, 1..=1 << 30)?,
-        tied: keys.gguf.tensor("output.weight").is_none(),
+        tied: !keys.gguf.contains("output.weight"),
         vectors: family.vectors(false),
         layers: layers(keys, &windows)?,
     })
@@ -88,7 +85,7 @@ fn layers(keys: &Keys<'_>, windows: &[Option<usize>]) -> Result<Vec<LayerOutline
     let layer = |(layer_idx, window): (usize, &Option<usize>)| {
         let router = format!("blk.{layer_idx}.ffn_gate_inp.weight");
         let feed_forward = match mixture {
-            Some(mixture) if keys.gguf.tensor(&router).is_some() => FeedForward::Mixture(mixture),
+            Some(mixture) if keys.gguf.contains(&router) => FeedForward::Mixture(mixture),
             _ => FeedForward::Dense {
                 intermediate: wanted(keys, "feed_forward_length", None, WIDTHS)? as u64,
             },
@@ -130,10 +127,10 @@ fn wanted(
 }
 
 /// By a matrix that every model has in every layer.
-fn stored_type(header: &GgufHeader) -> ComputeType {
-    match header.tensor("blk.0.attn_output.weight").map(|info| info.kind) {
+fn stored_type(header: &GgufHeader) -> Result<ComputeType, HeaderError> {
+    Ok(match header.tensor("blk.0.attn_output.weight")?.map(|info| info.kind) {
         Some(StoredKind::F32) => ComputeType::F32,
         Some(StoredKind::BF16) => ComputeType::Bf16,
         Some(StoredKind::F16 | StoredKind::Quantized(_)) | None => ComputeType::F16,
-    }
+    })
 }

@@ -9,10 +9,11 @@ use serde_json::{Map, Value};
 
 use super::{costing::VECTOR_BYTES, product};
 use crate::{
-    error::{HeaderError, WeightError},
+    error::{HeaderError, WeightError, malformed},
     gguf::GgufHeader,
+    lfs::refuse_pointer,
     units::{Bytes, Unit},
-    weights::safetensors::{MAX_HEADER_BYTES, candidate_files, malformed},
+    weights::safetensors::{MAX_HEADER_BYTES, candidate_files},
 };
 
 /// The sizes of the units that headers tell of.
@@ -63,15 +64,19 @@ impl UnitSizes {
     }
 
     /// Sizes by the header of a GGUF file.
-    pub(super) fn of_gguf(header: &GgufHeader) -> Self {
+    ///
+    /// # Errors
+    /// [`HeaderError`] if a tensor that belongs to a unit is of a type whose size is not known.
+    pub(super) fn of_gguf(header: &GgufHeader) -> Result<Self, HeaderError> {
         let mut sizes = Self::default();
         for (name, info) in header.tensors() {
             if let Some(place) = place_of_gguf(name) {
+                let info = info?;
                 let shape: Vec<u64> = info.shape.iter().map(|axis| *axis as u64).collect();
                 sizes.add(place, held_bytes(&shape, info.num_bytes));
             }
         }
-        sizes
+        Ok(sizes)
     }
 
     pub(super) fn get(&self, unit: Unit) -> Option<UnitBytes> {
@@ -126,6 +131,9 @@ fn place_of_gguf(name: &str) -> Option<Place> {
     }
 }
 
+/// No Git LFS pointer is longer. Source: docs/spec.md of git-lfs.
+const MAX_POINTER_BYTES: u64 = 1024;
+
 /// The header of a safetensors file, which need not hold anything behind it.
 fn read_header(path: &Path) -> Result<Map<String, Value>, HeaderError> {
     let io = |source| HeaderError::Io { file: path.to_owned(), source };
@@ -146,6 +154,9 @@ fn read_header(path: &Path) -> Result<Map<String, Value>, HeaderError> {
     file.read_exact(&mut header_len).map_err(io)?;
     let header_len = u64::from_le_bytes(header_len);
     if header_len > MAX_HEADER_BYTES {
+        // A pointer's first eight letters are such a length, too.
+        (&file).take(MAX_POINTER_BYTES).read_to_end(&mut header).map_err(io)?;
+        refuse_pointer(path, &[&header_len.to_le_bytes()[..], &header].concat())?;
         let wanted = format!("at most {MAX_HEADER_BYTES} bytes");
         let place = "the header's length".to_owned();
         return Err(malformed(path, place, wanted, format!("{header_len} bytes")));

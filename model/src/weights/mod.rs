@@ -22,7 +22,7 @@ pub use crate::{gguf::StoredKind, mapped::TensorBytes};
 
 use crate::{
     config::{Architecture, ModelConfig},
-    error::WeightError,
+    error::{HeaderError, WeightError},
     gguf::Gguf,
     profile::ComputeType,
     source::ModelFiles,
@@ -192,7 +192,7 @@ impl Weights {
 
     /// Whether the files hold the tensor (for a tied head: the embedding).
     pub fn contains(&self, id: TensorId) -> bool {
-        self.find(id).is_some()
+        !matches!(self.find(id), Ok(None))
     }
 
     /// The file that holds the weights, or the directory of the files.
@@ -204,12 +204,13 @@ impl Weights {
         }
     }
 
-    /// Shape, kind and bytes of a tensor as its file stores it; `None` if the files lack it.
+    /// Shape, kind and bytes of a tensor as its file stores it; `None` if the files lack it, or hold
+    /// it in a type that cannot be read.
     ///
     /// For counting bytes: rows of queries and keys are in the file's own order, and norm weights
     /// are raw. [`Weights::dense`] and [`Weights::matrix`] apply the conventions.
     pub fn stored(&self, id: TensorId) -> Option<Stored> {
-        let Found { shape, kind, bytes, .. } = self.find(id)?;
+        let Found { shape, kind, bytes, .. } = self.find(id).ok()??;
         Some(Stored { shape: shape.to_vec(), kind, bytes })
     }
 
@@ -257,7 +258,7 @@ impl Weights {
 
     /// A tensor of the wanted shape, with its rows in the decoder's order.
     fn wanted(&self, id: TensorId, wanted: &[usize]) -> Result<Stored, WeightError> {
-        let found = self.find(id).ok_or_else(|| WeightError::Missing {
+        let found = self.find(id)?.ok_or_else(|| WeightError::Missing {
             file: self.path().to_owned(),
             tensor: self.name(id),
         })?;
@@ -283,33 +284,36 @@ impl Weights {
         Ok(Stored { shape: shape.to_vec(), kind, bytes })
     }
 
-    fn find(&self, id: TensorId) -> Option<Found<'_>> {
+    /// Where a tensor lies; `None` if the files lack it, an error if they hold what cannot be read.
+    fn find(&self, id: TensorId) -> Result<Option<Found<'_>>, HeaderError> {
         let id = self.resolve(id);
         match &self.0.files {
-            Files::Dummy(_) => None,
+            Files::Dummy(_) => Ok(None),
             Files::Gguf { gguf, .. } => {
                 let name = names::gguf(id);
-                let info = gguf.tensor(&name)?;
-                Some(Found {
+                let Some(info) = gguf.tensor(&name)? else { return Ok(None) };
+                Ok(Some(Found {
                     name,
-                    file: gguf.path(),
+                    file: gguf.path_of(info),
                     shape: &info.shape,
                     kind: info.kind,
                     bytes: gguf.bytes(info),
-                })
+                }))
             }
             Files::SafeTensors(tensors) => {
-                let candidates = names::hub(id, self.0.architecture);
-                let (name, view) = candidates
-                    .into_iter()
-                    .find_map(|name| tensors.tensor(&name).map(|view| (name, view)))?;
-                Some(Found {
+                let candidates = names::hub(id, self.0.architecture).into_iter();
+                let mut views =
+                    candidates.filter_map(|name| tensors.tensor(&name).map(|view| (name, view)));
+                let Some((name, view)) = views.next() else { return Ok(None) };
+                let file = view.file.path();
+                let layout = view.layout.as_ref().map_err(|unusable| unusable.error(file))?;
+                Ok(Some(Found {
                     name,
-                    file: view.file.path(),
-                    shape: &view.shape,
-                    kind: view.kind,
+                    file,
+                    shape: &layout.shape,
+                    kind: layout.kind,
                     bytes: view.file.span(view.span.clone()),
-                })
+                }))
             }
         }
     }

@@ -12,8 +12,9 @@ use std::{
 use serde_json::{Map, Value};
 
 use crate::{
-    error::{HeaderError, WeightError},
+    error::{HeaderError, Unusable, WeightError, malformed},
     gguf::StoredKind,
+    lfs::refuse_pointer,
     mapped::MappedFile,
 };
 
@@ -35,9 +36,15 @@ pub(super) struct SafeTensors {
 #[derive(Debug)]
 pub(super) struct View {
     pub(super) file: MappedFile,
+    pub(super) layout: Result<Layout, Unusable>,
+    pub(super) span: Range<usize>,
+}
+
+/// How a tensor's bytes are to be read.
+#[derive(Debug)]
+pub(super) struct Layout {
     pub(super) shape: Vec<usize>,
     pub(super) kind: StoredKind,
-    pub(super) span: Range<usize>,
 }
 
 impl SafeTensors {
@@ -102,6 +109,7 @@ pub(crate) fn candidate_files(directory: &Path) -> Result<Vec<PathBuf>, WeightEr
 pub(crate) fn indexed_files(directory: &Path, index: &Path) -> Result<Vec<PathBuf>, WeightError> {
     let file = MappedFile::open(index)
         .map_err(|source| HeaderError::Io { file: index.to_owned(), source })?;
+    refuse_pointer(index, &file)?;
     if file.len() > MAX_INDEX_BYTES {
         let wanted = format!("at most {MAX_INDEX_BYTES} bytes");
         let found = format!("{} bytes", file.len());
@@ -137,22 +145,9 @@ fn is_plain_name(name: &str) -> bool {
         && Path::new(name).extension().is_some_and(|extension| extension == "safetensors")
 }
 
-pub(crate) fn malformed(
-    file: &Path,
-    place: String,
-    wanted: impl Into<String>,
-    found: impl Into<String>,
-) -> HeaderError {
-    HeaderError::Malformed {
-        file: file.to_owned(),
-        place,
-        wanted: wanted.into(),
-        found: found.into(),
-    }
-}
-
 fn read_header(file: &MappedFile) -> Result<Vec<(String, View)>, HeaderError> {
     let path = file.path();
+    refuse_pointer(path, file)?;
     let truncated = |offset: usize, what: &str, wanted: u64| HeaderError::Truncated {
         file: path.to_owned(),
         offset,
@@ -180,38 +175,22 @@ fn read_header(file: &MappedFile) -> Result<Vec<(String, View)>, HeaderError> {
     entries.map(|(name, entry)| read_view(file, &data, name, entry)).collect()
 }
 
+/// Reads where a tensor lies. What is wrong with the tensor itself matters only where it is used.
 fn read_view(
     file: &MappedFile,
     data: &Range<usize>,
     name: &str,
     entry: &Value,
 ) -> Result<(String, View), HeaderError> {
-    let wrong = |key: &str, wanted: &str| {
-        let place = format!("tensor `{name}`, `{key}`");
-        let found = entry.get(key).map_or_else(|| "nothing".to_owned(), ToString::to_string);
-        malformed(file.path(), place, wanted, found)
+    let offsets = sizes(entry, "data_offsets");
+    let Some((begin, end)) = offsets.as_deref().and_then(|offsets| match *offsets {
+        [begin, end] if begin <= end => Some((begin, end)),
+        _ => None,
+    }) else {
+        let Unusable { place, wanted, found } =
+            wrong(name, entry, "data_offsets", "two offsets in order");
+        return Err(malformed(file.path(), place, wanted, found));
     };
-    let sizes = |key: &str| -> Option<Vec<usize>> {
-        let list = entry.get(key)?.as_array().filter(|list| list.len() <= MAX_DIMS)?;
-        list.iter().map(|size| usize::try_from(size.as_u64()?).ok()).collect()
-    };
-    let kind = match entry.get("dtype").and_then(Value::as_str) {
-        Some("F32") => StoredKind::F32,
-        Some("F16") => StoredKind::F16,
-        Some("BF16") => StoredKind::BF16,
-        _ => return Err(wrong("dtype", "F32, F16 or BF16")),
-    };
-    let shape = sizes("shape").ok_or_else(|| wrong("shape", "a list of at most 8 sizes"))?;
-    let num_bytes = kind
-        .num_bytes(&shape)
-        .ok_or_else(|| wrong("shape", "axes of 1 or more whose product fits in memory"))?;
-    let offsets = sizes("data_offsets");
-    let Some(&[begin, end]) = offsets.as_deref() else {
-        return Err(wrong("data_offsets", "two offsets"));
-    };
-    if end.checked_sub(begin) != Some(num_bytes) {
-        return Err(wrong("data_offsets", &format!("{num_bytes} bytes, as the shape needs")));
-    }
     if end > data.len() {
         return Err(HeaderError::Truncated {
             file: file.path().to_owned(),
@@ -221,6 +200,35 @@ fn read_view(
             found: data.len() as u64,
         });
     }
+    let layout = read_layout(name, entry, end - begin);
     let span = data.start + begin..data.start + end;
-    Ok((name.to_owned(), View { file: file.clone(), shape, kind, span }))
+    Ok((name.to_owned(), View { file: file.clone(), layout, span }))
+}
+
+fn read_layout(name: &str, entry: &Value, stored: usize) -> Result<Layout, Unusable> {
+    let wrong = |key: &str, wanted: &str| wrong(name, entry, key, wanted);
+    let kind = match entry.get("dtype").and_then(Value::as_str) {
+        Some("F32") => StoredKind::F32,
+        Some("F16") => StoredKind::F16,
+        Some("BF16") => StoredKind::BF16,
+        _ => return Err(wrong("dtype", "F32, F16 or BF16")),
+    };
+    let shape = sizes(entry, "shape").ok_or_else(|| wrong("shape", "a list of at most 8 sizes"))?;
+    let num_bytes = kind
+        .num_bytes(&shape)
+        .ok_or_else(|| wrong("shape", "axes of 1 or more whose product fits in memory"))?;
+    if num_bytes != stored {
+        return Err(wrong("data_offsets", &format!("{num_bytes} bytes, as the shape needs")));
+    }
+    Ok(Layout { shape, kind })
+}
+
+fn sizes(entry: &Value, key: &str) -> Option<Vec<usize>> {
+    let list = entry.get(key)?.as_array().filter(|list| list.len() <= MAX_DIMS)?;
+    list.iter().map(|size| usize::try_from(size.as_u64()?).ok()).collect()
+}
+
+fn wrong(name: &str, entry: &Value, key: &str, wanted: &str) -> Unusable {
+    let found = entry.get(key).map_or_else(|| "nothing".to_owned(), ToString::to_string);
+    Unusable { place: format!("tensor `{name}`, `{key}`"), wanted: wanted.to_owned(), found }
 }

@@ -198,38 +198,85 @@ fn wrong_and_missing_tensors_are_named() {
     assert!(weights.stored(layer(Role::Up)).is_none());
 }
 
+/// The bytes of a safetensors file whose one tensor is the head.
+fn head_of(dtype: &str, shape: &serde_json::Value, offsets: &serde_json::Value) -> Vec<u8> {
+    let entry = json!({"dtype": dtype, "shape": shape, "data_offsets": offsets});
+    safetensors(&json!({"lm_head.weight": entry}), &[0; 16])
+}
+
+fn open_bytes(bytes: &[u8]) -> Result<Weights, WeightError> {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("model.safetensors"), bytes).unwrap();
+    let untied = ModelConfig { tied: false, ..config(Architecture::Llama) };
+    Weights::open(&ModelFiles::Directory(directory.path().to_owned()), &untied)
+}
+
 #[test]
 fn hostile_safetensors_are_refused() {
-    let open = |bytes: &[u8]| {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("model.safetensors"), bytes).unwrap();
-        let files = ModelFiles::Directory(directory.path().to_owned());
-        Weights::open(&files, &config(Architecture::Llama))
-    };
     let check = |bytes: &[u8], wanted: &str| {
-        let error = open(bytes).expect_err("a hostile header was believed").to_string();
+        let error = open_bytes(bytes).expect_err("a hostile header was believed").to_string();
         assert!(error.contains("model.safetensors") && error.contains(wanted), "{error}");
     };
-    let entry = |dtype: &str, shape: serde_json::Value, offsets: serde_json::Value| {
-        let entry = json!({"dtype": dtype, "shape": shape, "data_offsets": offsets});
-        safetensors(&json!({"t": entry}), &[0; 16])
-    };
-    assert!(open(&entry("F32", json!([2, 2]), json!([0, 16]))).is_ok());
-    assert!(open(&entry("BF16", json!([2, 2]), json!([4, 12]))).is_ok());
+    let entry = |shape, offsets| head_of("F32", &shape, &offsets);
+    assert!(open_bytes(&entry(json!([2, 2]), json!([0, 16]))).is_ok());
     check(&[], "header's length");
     check(&[1, 2, 3], "wants 8 bytes, found 3");
     check(&u64::MAX.to_le_bytes(), "at most 100000000 bytes");
     check(&1000u64.to_le_bytes(), "the header wants 1000 bytes, found 0");
     check(&safetensors(&json!([1]), &[]), "a JSON object");
-    check(&entry("I64", json!([2]), json!([0, 16])), "`dtype`: wanted F32, F16 or BF16");
-    check(&entry("F32", json!([0]), json!([0, 0])), "`shape`");
-    check(&entry("F32", json!([1u64 << 40, 1u64 << 40]), json!([0, 16])), "`shape`");
-    check(&entry("F32", json!([-1]), json!([0, 16])), "`shape`");
-    check(&entry("F32", json!([1, 1, 1, 1, 1, 1, 1, 1, 4]), json!([0, 16])), "`shape`");
-    check(&entry("F32", json!([2]), json!([0, 16])), "8 bytes, as the shape needs");
-    check(&entry("F32", json!([2]), json!([16, 8])), "as the shape needs");
-    check(&entry("F32", json!([2]), json!([8])), "two offsets");
-    check(&entry("F32", json!([4]), json!([16, 32])), "data of tensor `t` wants 32 bytes");
+    check(&entry(json!([2]), json!([16, 8])), "two offsets in order");
+    check(&entry(json!([2]), json!([8])), "two offsets");
+    check(&entry(json!([4]), json!([16, 32])), "data of tensor `lm_head.weight` wants 32 bytes");
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 91738624\n";
+    check(pointer, "is a Git LFS pointer, not the file itself; run `git lfs pull`");
+}
+
+#[test]
+fn only_tensors_that_are_used_are_judged() {
+    let head = TensorId { unit: Unit::Head, role: Role::Head };
+    let check = |dtype: &str, shape: serde_json::Value, end: usize, wanted: &str| {
+        let weights = open_bytes(&head_of(dtype, &shape, &json!([0, end]))).unwrap();
+        let norm = TensorId { unit: Unit::Head, role: Role::FinalNorm };
+        assert!(weights.contains(head) && !weights.contains(norm));
+        assert!(weights.stored(head).is_none());
+        let error = weights.matrix(head, (2, 2), &CPU).unwrap_err().to_string();
+        let place = "tensor `lm_head.weight`";
+        assert!(error.contains(place) && error.contains(wanted), "{error}");
+    };
+    for (dtype, num_bytes) in [("BOOL", 4), ("I64", 16), ("F64", 16), ("F8_E4M3", 4)] {
+        check(dtype, json!([2, 2]), num_bytes, "`dtype`: wanted F32, F16 or BF16");
+    }
+    check("F32", json!([0]), 0, "`shape`");
+    check("F32", json!([2, 0]), 0, "`shape`");
+    check("F32", json!([1u64 << 40, 1u64 << 40]), 16, "`shape`");
+    check("F32", json!([-1]), 16, "`shape`");
+    check("F32", json!([1, 1, 1, 1, 1, 1, 1, 1, 4]), 16, "`shape`");
+    check("F32", json!([2]), 16, "8 bytes, as the shape needs");
+    let weights = open_bytes(&head_of("BF16", &json!([2, 2]), &json!([4, 12]))).unwrap();
+    assert!(weights.matrix(head, (2, 2), &CPU).is_ok());
+}
+
+#[test]
+fn weights_of_a_split_model_come_from_the_file_that_holds_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |number: u32| directory.path().join(format!("m-0000{number}-of-00002.gguf"));
+    for (number, value) in [(1, 1.0), (2, 2.0)] {
+        let role = ["ffn_up", "ffn_gate"][number as usize - 1];
+        let shard = Writer::default().u32("split.count", 2).u32("split.no", number - 1).f32_tensor(
+            &format!("blk.0.{role}.weight"),
+            &[2, 2],
+            &[value; 4],
+        );
+        std::fs::write(path(number), shard.bytes()).unwrap();
+    }
+    let files = ModelFiles::Gguf(path(2));
+    let weights = Weights::open(&files, &config(Architecture::Llama)).unwrap();
+    for (role, wanted) in [(Role::Up, 1.0), (Role::Gate, 2.0)] {
+        let matrix = weights.matrix(layer(role), (2, 2), &CPU).unwrap();
+        assert_eq!(rows(&dense(matrix)), [[wanted; 2]; 2]);
+    }
+    let error = weights.matrix(layer(Role::Gate), (3, 2), &CPU).unwrap_err().to_string();
+    assert!(error.contains("m-00002-of-00002.gguf"), "{error}");
 }
 
 #[test]

@@ -292,8 +292,47 @@ fn bad_gguf_headers_name_the_key() {
         &without("general").text("general.architecture", "deepseek2"),
         &["`general.architecture`", "llama, qwen2", "command-r", "deepseek2"],
     );
-    let split = mixtral_gguf().u32("split.count", 3);
-    check(&split, &["`split.count`", "a model in one file", "3"]);
+    let unknown = without("ffn_norm").tensor_entry("blk.0.attn_gate.weight", &[64], 99, 0);
+    check(&unknown, &["tensor `blk.0.attn_gate.weight`", "found type 99"]);
+}
+
+#[test]
+fn a_split_model_costs_what_its_files_hold() {
+    let whole = crate::gguf::writer::save(&mixtral_gguf().header());
+    let wanted = ModelProfile::read(whole.path(), Target::CPU).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |number: usize| folder.path().join(format!("m-0000{number}-of-00002.gguf"));
+    let all = mixtral_gguf();
+    // What is of no use to the model has no size that is known.
+    let mut second = Writer::default().tensor_entry("rope.unheard", &[0], 99, 0);
+    let mut first = all.clone();
+    second.tensors.extend(first.tensors.split_off(5));
+    for (number, writer) in [(0, first), (1, second)] {
+        let writer = writer.u32("split.count", 2).u32("split.no", number);
+        fs::write(path(number as usize + 1), writer.header()).unwrap();
+    }
+    for given in 1..=2 {
+        assert_eq!(ModelProfile::read(&path(given), Target::CPU).unwrap(), wanted);
+    }
+    fs::remove_file(path(2)).unwrap();
+    let error = ModelProfile::read(&path(1), Target::CPU).unwrap_err().to_string();
+    assert!(error.contains("m-00002-of-00002.gguf is missing"), "{error}");
+}
+
+#[test]
+fn an_unneeded_tensor_of_any_type_does_not_block_a_plan() {
+    let writer = mixtral_gguf().tensor_entry("v.patch", &[2, 0], 28, 0);
+    let file = crate::gguf::writer::save(&writer.header());
+    assert!(ModelProfile::read(file.path(), Target::CPU).is_ok());
+}
+
+#[test]
+fn a_git_lfs_pointer_beside_a_configuration_is_named_as_one() {
+    let directory = directory(&config(&json!({})));
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 917386\n";
+    fs::write(directory.path().join("model.safetensors"), pointer).unwrap();
+    let error = ModelProfile::read(directory.path(), Target::CPU).unwrap_err().to_string();
+    assert!(error.contains("model.safetensors is a Git LFS pointer"), "{error}");
 }
 
 #[test]
