@@ -4,6 +4,7 @@
 
 mod date;
 mod json;
+mod tags;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ use crate::{
     config::read_json,
     error::{ChatError, ConfigError},
     gguf::{self, Gguf},
+    lfs::refuse_pointer,
     source::ModelFiles,
     tokenizer::{Tokenizer, token_text},
 };
@@ -55,13 +57,18 @@ impl Message {
     }
 }
 
-/// A model's chat template, ready to render. Clones share it.
+/// A model's chat template. Clones share it.
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
-    environment: Arc<Environment<'static>>,
-    bos: String,
-    eos: String,
+    /// Why the template cannot be used is told to whoever needs it.
+    environment: Result<Arc<Environment<'static>>, Arc<ChatError>>,
+    /// Names and texts of the special tokens that the template may write.
+    tokens: Vec<(&'static str, String)>,
 }
+
+/// Special tokens that transformers hands to templates under these names, beside those that begin
+/// and end a text.
+const TOKEN_NAMES: [&str; 5] = ["unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 impl ChatTemplate {
     /// Reads the chat template of a model.
@@ -82,7 +89,7 @@ impl ChatTemplate {
         match gguf.value(key) {
             None => Err(ChatError::NoTemplate { model: gguf.path().to_owned() }),
             Some(gguf::Value::Text(source)) => Self::new(
-                source.clone(),
+                source,
                 name(tokenizer.bos()).unwrap_or_default(),
                 name(tokenizer.eos().first().copied()).unwrap_or_default(),
             ),
@@ -112,18 +119,31 @@ impl ChatTemplate {
             let named = config.get(key).and_then(token_text).map(str::to_owned);
             named.or_else(|| tokenizer.name(token?)).unwrap_or_default()
         };
-        Self::new(
-            source,
+        let mut template = Self::new(
+            &source,
             name("bos_token", tokenizer.bos()),
             name("eos_token", tokenizer.eos().first().copied()),
-        )
+        )?;
+        let named = |key| Some((key, token_text(config.get(key)?)?.to_owned()));
+        template.tokens.extend(TOKEN_NAMES.into_iter().filter_map(named));
+        Ok(template)
+    }
+
+    /// The template of a model as it was read, if it has one. A bad one is an error of whoever wants
+    /// it rendered: prompts can do without.
+    pub(crate) fn or_unusable(read: Result<Self, ChatError>) -> Option<Self> {
+        match read {
+            Ok(template) => Some(template),
+            Err(ChatError::NoTemplate { .. }) => None,
+            Err(error) => Some(Self { environment: Err(Arc::new(error)), tokens: Vec::new() }),
+        }
     }
 
     /// Parses a template; `bos` and `eos` are the tokens' texts that it may write.
     ///
     /// # Errors
     /// [`ChatError::Template`] if it does not parse.
-    pub fn new(source: String, bos: String, eos: String) -> Result<Self, ChatError> {
+    pub fn new(source: &str, bos: String, eos: String) -> Result<Self, ChatError> {
         if source.len() > MAX_TEMPLATE_BYTES {
             return Err(ChatError::TooLong { limit: MAX_TEMPLATE_BYTES });
         }
@@ -142,26 +162,32 @@ impl ChatTemplate {
         environment.add_filter("tojson", json::tojson);
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", strftime_now);
-        environment.add_template_owned(NAME, source).map_err(template)?;
-        Ok(Self { environment: Arc::new(environment), bos, eos })
+        environment.add_template_owned(NAME, tags::without_generation(source)).map_err(template)?;
+        let tokens = vec![("bos_token", bos), ("eos_token", eos)];
+        Ok(Self { environment: Ok(Arc::new(environment)), tokens })
     }
 
     /// The prompt of a conversation; `add_generation_prompt` opens the assistant's next turn.
     ///
     /// # Errors
-    /// [`ChatError`] if the template refuses the messages, fails, or uses up its limits.
+    /// [`ChatError`] if the template cannot be used at all, refuses the messages, fails, or uses up
+    /// its limits.
     pub fn render(
         &self,
         messages: &[Message],
         add_generation_prompt: bool,
     ) -> Result<String, ChatError> {
+        let environment = self.environment.as_ref().map_err(Arc::clone)?;
         let template =
-            self.environment.get_template(NAME).map_err(|source| ChatError::Template { source })?;
+            environment.get_template(NAME).map_err(|source| ChatError::Template { source })?;
+        let tokens = self.tokens.iter().map(|(name, text)| (*name, text.as_str()));
         let values = context! {
             messages => messages.iter().map(Message::to_value).collect::<minijinja::Value>(),
             add_generation_prompt,
-            bos_token => self.bos.as_str(),
-            eos_token => self.eos.as_str(),
+            // As transformers has them where there are none: defined, and none.
+            tools => (),
+            documents => (),
+            ..minijinja::Value::from_pairs(tokens)
         };
         let prompt = template.render(values).map_err(|source| match refusal(&source) {
             Some(reason) => ChatError::Refused { reason },
@@ -190,6 +216,7 @@ fn read_error(error: ConfigError) -> ChatError {
     match error {
         ConfigError::Io { file, source } => ChatError::Io { file, source },
         ConfigError::Json { file, source } => ChatError::Json { file, source },
+        ConfigError::Header(error) => ChatError::Header(error),
         other => ChatError::Io { file: PathBuf::new(), source: std::io::Error::other(other) },
     }
 }
@@ -205,24 +232,35 @@ fn template_file(directory: &Path) -> Result<Option<String>, ChatError> {
     if num_bytes > MAX_TEMPLATE_BYTES as u64 {
         return Err(ChatError::TooLong { limit: MAX_TEMPLATE_BYTES });
     }
-    std::fs::read_to_string(&file).map(Some).map_err(io)
+    let bytes = std::fs::read(&file).map_err(io)?;
+    refuse_pointer(&file, &bytes)?;
+    String::from_utf8(bytes).map(Some).map_err(|error| ChatError::Value {
+        file,
+        key: "the template",
+        wanted: "UTF-8",
+        found: error.utf8_error().to_string(),
+    })
 }
 
 /// The template of `tokenizer_config.json`: one, or the default one of several.
 fn configured(file: &Path, value: Option<&Value>) -> Result<Option<String>, ChatError> {
-    let source = match value {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::String(source)) => Some(source.as_str()),
-        Some(Value::Array(named)) => named
-            .iter()
-            .find(|entry| entry.get("name").and_then(Value::as_str) == Some("default"))
-            .and_then(|entry| entry.get("template")?.as_str()),
-        Some(_) => None,
-    };
-    source.map(|source| Some(source.to_owned())).ok_or_else(|| ChatError::Value {
+    let wrong = |found: String| ChatError::Value {
         file: file.to_owned(),
         key: "chat_template",
         wanted: "a string, or a list with one named default",
-        found: "something else".to_owned(),
-    })
+        found,
+    };
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(source)) => Ok(Some(source.clone())),
+        Some(Value::Array(named)) => {
+            let text = |entry: &Value, key: &str| Some(entry.get(key)?.as_str()?.to_owned());
+            let names: Vec<_> = named.iter().filter_map(|entry| text(entry, "name")).collect();
+            let default = |entry: &&Value| text(entry, "name").as_deref() == Some("default");
+            let source = named.iter().find(default).and_then(|entry| text(entry, "template"));
+            let found = || wrong(format!("a list with {}", names.join(", ")));
+            source.map(Some).ok_or_else(found)
+        }
+        Some(_) => Err(wrong("something else".to_owned())),
+    }
 }

@@ -199,8 +199,6 @@ pub enum OpenError {
     Weights(#[from] WeightError),
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
-    #[error(transparent)]
-    Chat(#[from] ChatError),
 }
 
 /// Why a shard cannot be loaded.
@@ -214,6 +212,9 @@ pub enum LoadError {
     Units { units: UnitRange, num_units: usize },
     #[error("wanted a page count for each of {wanted} KV groups, found {found}")]
     Groups { wanted: usize, found: usize },
+    /// What was found when the template was read, of which there is one copy only.
+    #[error(transparent)]
+    Unusable(#[from] Arc<ChatError>),
     #[error("cannot hold {pages} KV pages")]
     Pages { pages: usize, source: candle_core::Error },
 }

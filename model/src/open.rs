@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::{
     chat::ChatTemplate,
     config::ModelConfig,
-    error::{ChatError, OpenError},
+    error::OpenError,
     gguf::{Gguf, Value},
     kv_pages::KvType,
     profile::{self, ComputeType, ElementBytes, ModelProfile},
@@ -57,8 +57,9 @@ impl Model {
                 (config, tokenizer, chat, weights, file_name(path))
             }
         };
-        let mut model = Self { config, tokenizer, chat: absent_is_none(chat)?, weights, name };
-        model.join_ends()?;
+        let chat = ChatTemplate::or_unusable(chat);
+        let mut model = Self { config, tokenizer, chat, weights, name };
+        model.join_ends();
         Ok(model)
     }
 
@@ -76,7 +77,7 @@ impl Model {
         if let Some(directory) = directory_with_tokenizer(&file) {
             model.tokenizer = Tokenizer::from_directory(&directory)?;
             let chat = ChatTemplate::from_directory(&directory, &model.tokenizer);
-            model.chat = absent_is_none(chat)?;
+            model.chat = ChatTemplate::or_unusable(chat);
         }
         model.name = file_name(path);
         model.join_ends()?;
@@ -134,16 +135,6 @@ fn directory_with_tokenizer(file: &Path) -> Option<PathBuf> {
     let directory = file.parent().filter(|_| file.ends_with("config.json"))?;
     let has = |name: &str| directory.join(name).is_file();
     (has("tokenizer.json") || has("tekken.json")).then(|| directory.to_owned())
-}
-
-fn absent_is_none(
-    chat: Result<ChatTemplate, ChatError>,
-) -> Result<Option<ChatTemplate>, ChatError> {
-    match chat {
-        Ok(chat) => Ok(Some(chat)),
-        Err(ChatError::NoTemplate { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 fn file_name(path: &Path) -> String {

@@ -4,7 +4,7 @@ use super::*;
 use crate::source::{ModelSource, Silent};
 
 fn render(source: &str) -> Result<String, ChatError> {
-    let template = ChatTemplate::new(source.to_owned(), "<s>".to_owned(), "</s>".to_owned())?;
+    let template = ChatTemplate::new(source, "<s>".to_owned(), "</s>".to_owned())?;
     let messages = [Message::new("user", " hi "), Message::new("assistant", "yes")];
     template.render(&messages, true)
 }
@@ -22,7 +22,7 @@ fn templates_see_messages_tokens_and_python_methods() {
            {% endif %}\n{% endfor %}\n",
         "[hi]\n",
     );
-    check("{% if add_generation_prompt %}go{% endif %}{{ tools is defined }}", "goFalse");
+    check("{% if add_generation_prompt %}go{% endif %}{{ nothing is defined }}", "goFalse");
     check("{{ messages[0].content | trim | tojson }}", "\"hi\"");
     check("{{ {'a': [1, '<&\\'\\\\u003c\"']} | tojson }}", r#"{"a": [1, "<&'\\u003c\""]}"#);
     check("{{ [1] | tojson(indent=2, ensure_ascii=false) }}", "[\n  1\n]");
@@ -111,8 +111,23 @@ fn templates_of_directories_are_found() {
         {"name": "default", "template": "yes{{ eos_token }}{{ bos_token }}"}]}"#;
     write("tokenizer_config.json", several);
     assert_eq!(read().unwrap().render(&[], false).unwrap(), "yes</s><|im_start|>");
+    let padded = r#"{"pad_token": "<pad>", "chat_template": "{{ pad_token }}"}"#;
+    write("tokenizer_config.json", padded);
+    assert_eq!(read().unwrap().render(&[], false).unwrap(), "<pad>");
     write("chat_template.jinja", "file");
     assert_eq!(read().unwrap().render(&[], false).unwrap(), "file");
+    std::fs::remove_file(directory.path().join("chat_template.jinja")).unwrap();
+    let named = r#"{"chat_template": [{"name": "rag", "template": "a"}, {"name": "tool_use", "template": "b"}]}"#;
+    write("tokenizer_config.json", named);
+    let error = read().unwrap_err().to_string();
+    assert!(
+        error.contains("a list with rag, tool_use") && error.contains("named default"),
+        "{error}"
+    );
+    let latin = [b'c', 0xE9];
+    std::fs::write(directory.path().join("chat_template.jinja"), latin).unwrap();
+    let error = read().unwrap_err().to_string();
+    assert!(error.contains("chat_template.jinja") && error.contains("wanted UTF-8"), "{error}");
     std::fs::remove_file(directory.path().join("chat_template.jinja")).unwrap();
     write("tokenizer_config.json", r#"{"chat_template": 5}"#);
     assert!(matches!(read(), Err(ChatError::Value { key: "chat_template", .. })));
