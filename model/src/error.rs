@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     placed::Misplaced,
-    units::{Unit, UnitRange},
+    units::{TokenId, Unit, UnitRange},
 };
 
 /// Why the header of a weight file (GGUF or safetensors) cannot be trusted.
@@ -186,6 +186,11 @@ pub enum ChatError {
     Refused { reason: String },
     #[error("the chat template failed")]
     Render { source: minijinja::Error },
+    #[error(
+        "the text holds `{name}`, token {token}, for which the model has no embedding; wanted \
+         tokens below {num_rows}"
+    )]
+    NoRow { token: TokenId, name: String, num_rows: usize },
     #[error("the chat template wrote more than {limit} bytes")]
     TooLong { limit: usize },
 }

@@ -14,7 +14,7 @@ use crate::{
     profile::{self, ComputeType, ElementBytes, ModelProfile},
     source::ModelFiles,
     tokenizer::Tokenizer,
-    units::Bytes,
+    units::{Bytes, TokenId},
     weights::Weights,
 };
 
@@ -80,7 +80,7 @@ impl Model {
             model.chat = ChatTemplate::or_unusable(chat);
         }
         model.name = file_name(path);
-        model.join_ends()?;
+        model.join_ends();
         Ok(model)
     }
 
@@ -103,30 +103,23 @@ impl Model {
     pub fn profile(&self, kv_type: KvType) -> ModelProfile {
         let stored = |id| Some(Bytes(self.weights.stored(id)?.bytes.len() as u64));
         let usual = ElementBytes::default();
-        let weights = self.weights.dummy_type().map_or(usual.weights, |it| it.num_bytes());
+        let weights = self.weights.dummy_type().map_or(usual.weights, ComputeType::num_bytes);
         let elements = ElementBytes { weights, kv: kv_type.num_bytes(), ..usual };
         ModelProfile::new(&self.config, stored, elements)
     }
 
-    /// Makes the end tokens of the configuration those that the tokenizer found, too.
-    fn join_ends(&mut self) -> Result<(), OpenError> {
+    /// Makes the end tokens of the configuration those that the tokenizer found, too, and takes the
+    /// tokens out of use that the embedding has no row for. Files list such: an image's place in a
+    /// text, or padding that was added for training.
+    fn join_ends(&mut self) {
+        self.tokenizer.limit_to(self.config.vocab);
         for token in self.tokenizer.eos() {
-            if (*token as usize) < self.config.vocab && !self.config.eos.contains(token) {
+            if !self.config.eos.contains(token) {
                 self.config.eos.push(*token);
             }
         }
-        self.config.bos = self.config.bos.or(self.tokenizer.bos());
-        let (tokens, logits) = (self.tokenizer.vocab_size(), self.config.vocab);
-        if tokens > logits {
-            return Err(crate::error::TokenizerError::Value {
-                file: self.weights.path().to_owned(),
-                key: "vocabulary".to_owned(),
-                wanted: format!("at most the {logits} rows of the embedding"),
-                found: format!("{tokens} tokens"),
-            }
-            .into());
-        }
-        Ok(())
+        let has_row = |token: &TokenId| (*token as usize) < self.config.vocab;
+        self.config.bos = self.config.bos.or(self.tokenizer.bos().filter(has_row));
     }
 }
 

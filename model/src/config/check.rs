@@ -5,10 +5,10 @@
 use std::{ops::RangeInclusive, path::Path};
 
 use super::{ModelConfig, Rope, RopeScaling};
-use crate::error::ConfigError;
+use crate::{error::ConfigError, units::TokenId};
 
 /// Checks every number of a configuration.
-pub(super) fn check(config: ModelConfig, file: &Path) -> Result<ModelConfig, ConfigError> {
+pub(super) fn check(mut config: ModelConfig, file: &Path) -> Result<ModelConfig, ConfigError> {
     let bounds = Bounds { file };
     bounds.size("layers", config.num_layers, 1..=1024)?;
     bounds.size("hidden size", config.hidden, 1..=1 << 17)?;
@@ -37,10 +37,10 @@ pub(super) fn check(config: ModelConfig, file: &Path) -> Result<ModelConfig, Con
     for window in config.windows.iter().flatten() {
         bounds.size("sliding window", *window, 1..=1 << 30)?;
     }
-    for token in config.bos.iter().chain(&config.eos) {
-        let last = config.vocab - 1;
-        bounds.size("begin and end tokens", *token as usize, 0..=last)?;
-    }
+    // An id without a row is never drawn, and a prompt that holds it is refused where it is encoded.
+    let has_row = |token: &TokenId| (*token as usize) < config.vocab;
+    config.eos.retain(has_row);
+    config.bos = config.bos.filter(has_row);
     Ok(config)
 }
 

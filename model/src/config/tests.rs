@@ -170,6 +170,22 @@ fn the_generation_configuration_names_the_end_tokens() {
 }
 
 #[test]
+fn begin_and_end_tokens_beyond_the_embedding_are_left_out() {
+    let config = good(&json!({"eos_token_id": [2, 99, 100], "bos_token_id": 100}));
+    assert_eq!((config.bos, config.eos), (None, vec![2, 99]));
+    assert!(good(&json!({"eos_token_id": 100})).eos.is_empty());
+}
+
+#[test]
+fn a_git_lfs_pointer_is_no_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 700\n";
+    std::fs::write(directory.path().join("config.json"), pointer).unwrap();
+    let error = ModelConfig::from_directory(directory.path()).unwrap_err().to_string();
+    assert!(error.contains("config.json is a Git LFS pointer"), "{error}");
+}
+
+#[test]
 fn bad_hub_configurations_are_refused_by_key() {
     refused(&json!({"architectures": ["PhiForCausalLM"]}), &["`PhiForCausalLM`", "Qwen3"]);
     refused(&json!({"architectures": ["MixtralForCausalLM"]}), &["`MixtralForCausalLM`"]);
@@ -186,7 +202,6 @@ fn bad_hub_configurations_are_refused_by_key() {
     refused(&json!({"num_key_value_heads": 0}), &["`key-value heads`", "found 0"]);
     refused(&json!({"head_dim": 7}), &["`head size`", "an even number"]);
     refused(&json!({"vocab_size": 1u64 << 40}), &["`vocabulary`", "1 to 4194304"]);
-    refused(&json!({"eos_token_id": 100}), &["`begin and end tokens`", "0 to 99"]);
     refused(&json!({"eos_token_id": [-1]}), &["`eos_token_id`", "token ids"]);
     refused(&json!({"rms_norm_eps": 0}), &["`norm epsilon`"]);
     refused(&json!({"rope_theta": -1}), &["`rope theta`"]);

@@ -98,11 +98,51 @@ proptest! {
 }
 
 #[test]
-fn more_tokens_than_logits_are_refused() {
+fn tokens_beyond_the_embedding_do_not_refuse_the_model() {
     let mut writer = tiny();
     writer.tensors.clear();
-    writer.entries.retain(|entry| !String::from_utf8_lossy(entry).contains("bos_token_id"));
-    let writer = writer.f32_tensor("token_embd.weight", &[2, 8], &[0.0; 16]);
-    let error = Model::open(&ModelFiles::Gguf(writer.save().path().to_owned())).unwrap_err();
-    assert!(error.to_string().contains("at most the 2 rows"), "{error}");
+    let writer = writer.f32_tensor("token_embd.weight", &[3, 8], &[0.0; 24]);
+    let writer = writer.u32("tokenizer.ggml.eos_token_id", 3);
+    let model = Model::open(&ModelFiles::Gguf(writer.save().path().to_owned())).unwrap();
+    assert_eq!((model.config.vocab, model.tokenizer.vocab_size()), (3, 4));
+    // Never drawn: what ends a sequence is among the logits.
+    assert_eq!(
+        (model.config.bos, &model.config.eos[..], model.tokenizer.eos()),
+        (None, &[][..], &[][..])
+    );
+    assert_eq!(model.tokenizer.encode("abba", false).unwrap(), [2, 1, 0]);
+    for (text, add_special) in [("a<s>", false), ("a", true)] {
+        let error = model.tokenizer.encode(text, add_special).unwrap_err().to_string();
+        assert!(error.contains("`<s>`") && error.contains("token 3"), "{error}");
+    }
+}
+
+/// A model whose chat template is made of these bytes.
+fn with_template(template: &[u8]) -> Model {
+    let mut writer = tiny();
+    writer.entries.retain(|entry| !String::from_utf8_lossy(entry).contains("chat_template"));
+    let mut value = (template.len() as u64).to_le_bytes().to_vec();
+    value.extend_from_slice(template);
+    let file = writer.entry("tokenizer.chat_template", 8, &value).save();
+    Model::open(&ModelFiles::Gguf(file.path().to_owned())).unwrap()
+}
+
+#[test]
+fn a_bad_chat_template_does_not_block_the_model() {
+    let messages = [Message::new("user", "ab")];
+    for (template, wanted) in [
+        (&b"{% for %}"[..], "does not parse"),
+        (b"{% unheard of %}", "does not parse"),
+        (b"caf\xE9", "not UTF-8"),
+    ] {
+        let model = with_template(template);
+        assert_eq!(model.tokenizer.encode("ab", true).unwrap(), [3, 2]);
+        let chat = model.chat.expect("there is a template, though a bad one");
+        for chat in [chat.clone(), chat] {
+            let error = chat.render(&messages, true).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{error}");
+        }
+    }
+    let model = with_template(b"{% generation %}{{ messages[0].content }}{% endgeneration %}");
+    assert_eq!(model.chat.unwrap().render(&messages, true).unwrap(), "ab");
 }

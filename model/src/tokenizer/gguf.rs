@@ -2,6 +2,9 @@
 //!
 //! Source: `llama-vocab.cpp` of llama.cpp, for keys, token types and defaults.
 
+#[cfg(test)]
+mod tests;
+
 use tokenizers::{AddedToken, models::bpe, pre_tokenizers::byte_level::ByteLevel};
 
 use super::{
@@ -44,7 +47,10 @@ pub(super) fn read(gguf: &GgufHeader) -> Result<Inner, TokenizerError> {
     let vocabulary = keys.vocabulary()?;
     let (spelling, inner, adds_bos) = match keys.text("model")? {
         Some("gpt2") => {
-            let name = keys.text("pre")?.unwrap_or("default");
+            let name = match keys.text("pre")? {
+                Some(name) => name,
+                None => assumed_pre(gguf, vocabulary.texts.len()),
+            };
             let pre = Pre::by_name(name)
                 .ok_or_else(|| keys.unsupported("pre-tokenizer", name, Pre::supported()))?;
             let tokenizer = byte_level(&keys, &vocabulary, pre)?;
@@ -85,7 +91,31 @@ pub(super) fn read(gguf: &GgufHeader) -> Result<Inner, TokenizerError> {
         eos,
         add_bos: begin.is_some(),
         adds_prefix: false,
+        num_rows: None,
     })
+}
+
+/// How a file without the key cuts text: as most models of its architecture and size do. Files made
+/// before the key was thought of lack it.
+fn assumed_pre(gguf: &GgufHeader, num_tokens: usize) -> &'static str {
+    let architecture = match gguf.value("general.architecture") {
+        Some(Value::Text(name)) => name.as_str(),
+        _ => "",
+    };
+    let assumed = match (architecture, num_tokens) {
+        ("qwen2" | "qwen3", _) => "qwen2",
+        // Llama 3, and what was added to it.
+        ("llama", 128_256..=128_511) => "llama-bpe",
+        // Mistral's newer models.
+        ("llama", 131_072) => "tekken",
+        _ => "default",
+    };
+    tracing::warn!(
+        "{} has no `tokenizer.ggml.pre`; text is cut as for `{assumed}`, and if the model wants \
+         another way, its tokens are wrong",
+        gguf.path().display()
+    );
+    assumed
 }
 
 impl Vocabulary {

@@ -7,8 +7,9 @@ use tokenizers::{DecoderWrapper, ModelWrapper};
 
 use super::{Encoder, Inner, TokenBytes, bytes::Spelling};
 use crate::{
-    config::{EndIds, read_json},
+    config::{EndIds, read_json_lossy},
     error::TokenizerError,
+    lfs::refuse_pointer,
     units::TokenId,
 };
 
@@ -24,12 +25,16 @@ pub(super) fn read(directory: &Path) -> Result<Inner, TokenizerError> {
         return Err(wrong(file, "size", format!("at most {MAX_BYTES} bytes"), num_bytes));
     }
     let json = fs::read(file).map_err(io)?;
+    refuse_pointer(file, &json)?;
     let malformed = |source| TokenizerError::Malformed { file: file.clone(), source };
     // The library indexes by what the file says; a hostile file ends here, not the process.
     let parsed = panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(&json));
-    let tokenizer = parsed
+    let mut tokenizer = parsed
         .map_err(|_| malformed("the tokenizer library panicked on it".into()))?
         .map_err(malformed)?;
+    // Left in the file by whoever trained the model on batches; a prompt is neither cut nor filled.
+    tokenizer.with_truncation(None).map_err(malformed)?;
+    tokenizer.with_padding(None);
     let table = table(&tokenizer, file)?;
     let (bos, eos) = ends(directory, &tokenizer)?;
     let mut inner = Inner {
@@ -39,6 +44,7 @@ pub(super) fn read(directory: &Path) -> Result<Inner, TokenizerError> {
         eos,
         add_bos: false,
         adds_prefix: false,
+        num_rows: None,
     };
     if let Encoder::Hub(tokenizer) = &inner.encoder {
         let empty = tokenizer.encode_fast("", true).map_err(malformed)?;
@@ -135,7 +141,8 @@ fn ends(
     let EndIds { mut bos, mut eos } = EndIds::read(directory).map_err(unreadable)?;
     let file = directory.join("tokenizer_config.json");
     if file.exists() {
-        let config = read_json(&file).map_err(unreadable)?;
+        // The chat template in it may be in any encoding; it is not read here.
+        let config = read_json_lossy(&file).map_err(unreadable)?;
         let token = |key: &str| tokenizer.token_to_id(token_text(config.get(key)?)?);
         bos = token("bos_token").or(bos);
         eos.extend(token("eos_token").filter(|token| !eos.contains(token)));

@@ -7,16 +7,13 @@ use crate::{error::TokenizerError, units::TokenId};
 
 const NUM_BYTES: usize = 256;
 
-/// Makes a vocabulary of `vocab` tokens; `bos` and `eos` are those that begin and end a text. Where
-/// none ends it, the last token does.
+/// Makes a vocabulary of `vocab` tokens; `bos` and `eos` are those that begin and end a text.
 pub(super) fn make(
     file: &Path,
     vocab: usize,
     bos: Option<TokenId>,
     eos: &[TokenId],
 ) -> Result<Inner, TokenizerError> {
-    let last = vocab.checked_sub(1).and_then(|last| TokenId::try_from(last).ok());
-    let eos = if eos.is_empty() { last.into_iter().collect() } else { eos.to_vec() };
     let mut ids = [0; NUM_BYTES];
     let mut next: u16 = 0;
     let mut table = Vec::with_capacity(vocab);
@@ -49,9 +46,10 @@ pub(super) fn make(
         encoder: Encoder::Letters(Box::new(ids)),
         table,
         bos,
-        eos,
+        eos: eos.to_vec(),
         add_bos: bos.is_some(),
         adds_prefix: false,
+        num_rows: None,
     })
 }
 
@@ -79,13 +77,14 @@ mod tests {
     }
 
     #[test]
-    fn the_last_token_ends_a_text_where_none_is_named() {
-        assert_eq!(letters(257, None, &[]).eos(), [256]);
+    fn a_model_without_an_end_token_gets_none() {
+        let tokenizer = letters(256, None, &[]);
+        assert_eq!((tokenizer.eos(), tokenizer.vocab_size()), (&[][..], 256));
     }
 
     #[test]
     fn a_vocabulary_without_room_for_bytes_is_refused() {
-        let error = Tokenizer::letters(Path::new("a.json"), 256, None, &[]).unwrap_err();
+        let error = Tokenizer::letters(Path::new("a.json"), 256, None, &[7]).unwrap_err();
         let text =
             "wanted room for the 256 bytes and the tokens that begin and end a text, found 256";
         assert!(error.to_string().contains(text), "{error}");

@@ -48,6 +48,8 @@ struct Inner {
     add_bos: bool,
     /// Whether a text that begins gets a space before it.
     adds_prefix: bool,
+    /// Rows of the model's embedding, where they are known: ids from here on cannot be used.
+    num_rows: Option<usize>,
 }
 
 /// What no vocabulary merges with its neighbours: the first character for private use.
@@ -128,14 +130,36 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
+    /// Takes the tokens that a model's embedding has no row for out of use: none of them ends a
+    /// sequence, and a text that holds one cannot be encoded.
+    pub(crate) fn limit_to(&mut self, num_rows: usize) {
+        let inner =
+            Arc::get_mut(&mut self.0).expect("a model is opened with a tokenizer of its own");
+        inner.num_rows = Some(num_rows);
+        inner.eos.retain(|token| (*token as usize) < num_rows);
+    }
+
     /// The tokens of a text. Names of special tokens in the text become those tokens.
     ///
     /// `add_special` adds what the model wants around a text, such as its begin token; a text
     /// that a chat template wrote has them already.
     ///
     /// # Errors
-    /// [`TokenizerError::Encode`] if the encoder fails.
+    /// [`TokenizerError::Encode`] if the encoder fails, [`TokenizerError::NoRow`] if the text holds
+    /// a token that the model has no embedding for.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<TokenId>, TokenizerError> {
+        let tokens = self.encode_any(text, add_special)?;
+        let Some(num_rows) = self.0.num_rows else { return Ok(tokens) };
+        match tokens.iter().find(|token| **token as usize >= num_rows) {
+            None => Ok(tokens),
+            Some(&token) => {
+                let name = self.name(token).unwrap_or_default();
+                Err(TokenizerError::NoRow { token, name, num_rows })
+            }
+        }
+    }
+
+    fn encode_any(&self, text: &str, add_special: bool) -> Result<Vec<TokenId>, TokenizerError> {
         let run = |tokenizer: &tokenizers::Tokenizer, add_special| {
             let encoding = tokenizer.encode_fast(text, add_special);
             encoding

@@ -20,7 +20,7 @@ use super::{
     merge::merge,
     spm::{Cut, WholeTokens},
 };
-use crate::{error::TokenizerError, units::TokenId};
+use crate::{error::TokenizerError, lfs::refuse_pointer, units::TokenId};
 
 const MAX_FILE_BYTES: u64 = 256 << 20;
 const MAX_VOCAB: usize = 4 << 20;
@@ -86,7 +86,9 @@ pub(super) fn read(file: &Path) -> Result<Inner, TokenizerError> {
         let wanted = format!("at most {MAX_FILE_BYTES} bytes");
         return Err(reader.wrong("size", &wanted, &num_bytes));
     }
-    let parsed: Result<File, _> = serde_json::from_slice(&fs::read(file).map_err(io)?);
+    let json = fs::read(file).map_err(io)?;
+    refuse_pointer(file, &json)?;
+    let parsed: Result<File, _> = serde_json::from_slice(&json);
     let File { config, vocab, special_tokens } = parsed.map_err(|error| reader.malformed(error))?;
     let table = reader.table(&config, &vocab, special_tokens)?;
     let split =
@@ -107,6 +109,7 @@ pub(super) fn read(file: &Path) -> Result<Inner, TokenizerError> {
         eos: vec![eos],
         add_bos: true,
         adds_prefix: false,
+        num_rows: None,
     })
 }
 

@@ -313,6 +313,57 @@ fn a_tokenizer_json_is_read_with_all_end_tokens() {
 }
 
 #[test]
+fn prompts_are_neither_cut_nor_padded() {
+    let truncation = r#""truncation":{"direction":"Right","max_length":2,
+        "strategy":"LongestFirst","stride":0}"#;
+    let padding = r#""padding":{"strategy":{"Fixed":8},"direction":"Right",
+        "pad_to_multiple_of":null,"pad_id":5,"pad_type_id":0,"pad_token":"<end>"}"#;
+    let json = HUB_TOKENIZER
+        .replace("\"truncation\":null", truncation)
+        .replace("\"padding\":null", padding);
+    let files = directory(&[("tokenizer.json", &json)]);
+    let tokenizer = read(files.path()).unwrap();
+    for add_special in [false, true] {
+        assert_eq!(tokenizer.encode("ab a b a", add_special).unwrap(), [3, 2, 0, 2, 1, 2, 0]);
+        assert_eq!(tokenizer.encode("a", add_special).unwrap(), [0]);
+    }
+    assert_eq!(tokenizer.encode_continuation("ab a").unwrap(), [3, 2, 0]);
+}
+
+#[test]
+fn tokens_without_a_row_are_of_no_use() {
+    let files = directory(&[
+        ("tokenizer.json", HUB_TOKENIZER),
+        ("generation_config.json", r#"{"eos_token_id": [3, 5, 9]}"#),
+    ]);
+    let mut tokenizer = read(files.path()).unwrap();
+    tokenizer.limit_to(5);
+    assert_eq!(tokenizer.eos(), [3]);
+    assert_eq!(tokenizer.encode("ab a", true).unwrap(), [3, 2, 0]);
+    for name in ["<end>", "<tool>"] {
+        let error = tokenizer.encode(&format!("ab{name}"), false).unwrap_err().to_string();
+        assert!(error.contains(&format!("`{name}`")) && error.contains("below 5"), "{error}");
+    }
+}
+
+#[test]
+fn a_template_in_another_encoding_does_not_hide_the_end_token() {
+    let files = directory(&[("tokenizer.json", HUB_TOKENIZER)]);
+    let config = b"{\"eos_token\": \"<end>\", \"chat_template\": \"\xE9\"}";
+    std::fs::write(files.path().join("tokenizer_config.json"), config).unwrap();
+    assert_eq!(read(files.path()).unwrap().eos(), [5]);
+}
+
+#[test]
+fn a_git_lfs_pointer_is_no_tokenizer() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9085657\n";
+    for name in ["tokenizer.json", "tekken.json"] {
+        let error = read(directory(&[(name, pointer)]).path()).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("`git lfs pull`"), "{error}");
+    }
+}
+
+#[test]
 fn bad_tokenizer_files_are_errors() {
     let check = |json: &str, wanted: &str| {
         let files = directory(&[("tokenizer.json", json)]);
