@@ -76,7 +76,7 @@ pub(crate) fn malformed(
 pub enum SourceError {
     #[error(
         "`{found}` is no model: wanted one of the aliases {aliases}, a .gguf file, a directory or \
-         a hub id such as owner/name"
+         a hub id such as owner/name or owner/name:Q4_K_M"
     )]
     Unknown { found: String, aliases: String },
     #[error("{} holds no model: wanted {wanted}", path.display())]
@@ -95,10 +95,31 @@ pub enum SourceError {
     Hash { what: String, wanted: String, found: String },
     #[error("{repository}: {file} is not in the cache {}, and HF_HUB_OFFLINE is set", cache.display())]
     Offline { repository: String, file: String, cache: PathBuf },
-    #[error("cannot reach the hub for {repository}")]
+    #[error(
+        "cannot reach the hub for {repository}, which is not in the cache; once it is, \
+         HF_HUB_OFFLINE=1 does without the hub"
+    )]
+    Unreachable { repository: String, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error(
+        "the hub gives no access to {repository} (HTTP {status}): it may be private, gated or \
+         absent; wanted a token with access in HF_TOKEN"
+    )]
+    NoAccess { repository: String, status: u16 },
+    #[error("the hub has no repository {repository}")]
+    NoRepository { repository: String },
+    #[error("cannot fetch {repository} from the hub")]
     Hub { repository: String, source: Box<dyn std::error::Error + Send + Sync> },
-    #[error("{repository} holds {found}; wanted *.safetensors or exactly one .gguf file")]
+    #[error("{repository} holds {found}; wanted *.safetensors or a .gguf file")]
     NoWeights { repository: String, found: String },
+    #[error(
+        "{repository} holds several GGUF models; name one by its quantisation, as in \
+         {repository}:Q4_K_M: {files}"
+    )]
+    SeveralGgufs { repository: String, files: String },
+    #[error("`{wanted}` names {found} of the GGUF models of {repository}, not one: {files}")]
+    Quantisation { repository: String, wanted: String, found: usize, files: String },
+    #[error("{} holds several GGUF models; name one of them: {files}", path.display())]
+    SeveralFiles { path: PathBuf, files: String },
     #[error("{repository}: hub ids need the feature `hub`, which this build leaves out")]
     NoHub { repository: String },
 }
@@ -165,6 +186,11 @@ pub enum TokenizerError {
     Value { file: PathBuf, key: String, wanted: String, found: String },
     #[error("cannot tokenize a text of {num_bytes} bytes")]
     Encode { num_bytes: usize, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error(
+        "the text holds `{name}`, token {token}, for which the model has no embedding; wanted \
+         tokens below {num_rows}"
+    )]
+    NoRow { token: TokenId, name: String, num_rows: usize },
 }
 
 /// Why a conversation cannot be written as a prompt.
@@ -186,13 +212,11 @@ pub enum ChatError {
     Refused { reason: String },
     #[error("the chat template failed")]
     Render { source: minijinja::Error },
-    #[error(
-        "the text holds `{name}`, token {token}, for which the model has no embedding; wanted \
-         tokens below {num_rows}"
-    )]
-    NoRow { token: TokenId, name: String, num_rows: usize },
     #[error("the chat template wrote more than {limit} bytes")]
     TooLong { limit: usize },
+    /// What was found when the template was read, of which there is one copy only.
+    #[error(transparent)]
+    Unusable(#[from] Arc<ChatError>),
 }
 
 /// Why a model cannot be opened.
@@ -217,9 +241,6 @@ pub enum LoadError {
     Units { units: UnitRange, num_units: usize },
     #[error("wanted a page count for each of {wanted} KV groups, found {found}")]
     Groups { wanted: usize, found: usize },
-    /// What was found when the template was read, of which there is one copy only.
-    #[error(transparent)]
-    Unusable(#[from] Arc<ChatError>),
     #[error("cannot hold {pages} KV pages")]
     Pages { pages: usize, source: candle_core::Error },
 }

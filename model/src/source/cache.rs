@@ -7,7 +7,7 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
 use super::Progress;
 use crate::error::SourceError;
@@ -37,17 +37,74 @@ pub(super) fn failed(
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,
+    folder: PathBuf,
+    name: String,
 }
+
+/// How the names of what a fetch works on begin.
+const DOWNLOAD: &str = ".download-";
+const UNFINISHED: &str = ".unfinished-";
+const LOCK: &str = ".lock";
 
 impl Lock {
     /// Waits until no other process holds the lock of `name`.
     pub(super) fn take(folder: &Path, name: &str) -> Result<Self, SourceError> {
         fs::create_dir_all(folder).map_err(failed("create", folder))?;
-        let path = folder.join(format!("{name}.lock"));
+        let path = folder.join(format!("{name}{LOCK}"));
         let open = File::options().create(true).truncate(false).write(true).open(&path);
         let file = open.map_err(failed("open", &path))?;
         file.lock().map_err(failed("lock", &path))?;
-        Ok(Self { _file: file })
+        Ok(Self { _file: file, folder: folder.to_owned(), name: name.to_owned() })
+    }
+
+    /// A folder for downloads, removed when it is dropped.
+    pub(super) fn download_folder(&self) -> Result<TempDir, SourceError> {
+        let prefix = format!("{DOWNLOAD}{}-", self.name);
+        let made = tempfile::Builder::new().prefix(&prefix).tempdir_in(&self.folder);
+        made.map_err(failed("create a folder in", &self.folder))
+    }
+
+    /// Removes what fetches left behind that were interrupted: those of this model, since the lock
+    /// is held, and those without a model's name, which earlier versions left, while no process
+    /// fetches anything.
+    pub(super) fn remove_leftovers(&self) -> Result<(), SourceError> {
+        let list = || fs::read_dir(&self.folder).map_err(failed("list", &self.folder));
+        let ours = format!("{}-", self.name);
+        // Held until all are gone.
+        let mut others: Option<Option<Vec<File>>> = None;
+        for entry in list()?.flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let stem = name.strip_prefix(DOWNLOAD).or_else(|| name.strip_prefix(UNFINISHED));
+            let is_left = match stem {
+                None => false,
+                Some(stem) if stem.starts_with(&ours) => true,
+                Some(stem) if stem.contains('-') => false,
+                Some(_) => others.get_or_insert_with(|| self.lock_others()).is_some(),
+            };
+            if is_left {
+                let path = entry.path();
+                let removed =
+                    if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+                removed.map_err(failed("remove", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The locks of all other models; `None` if one of them is held.
+    fn lock_others(&self) -> Option<Vec<File>> {
+        let own = format!("{}{LOCK}", self.name);
+        let mut locks = Vec::new();
+        for entry in fs::read_dir(&self.folder).ok()?.flatten() {
+            let name = entry.file_name();
+            if name.to_string_lossy().ends_with(LOCK) && name != own.as_str() {
+                let file = File::options().write(true).open(entry.path()).ok()?;
+                file.try_lock().ok()?;
+                locks.push(file);
+            }
+        }
+        Some(locks)
     }
 }
 
@@ -63,8 +120,9 @@ pub(super) struct Unfinished {
 impl Unfinished {
     pub(super) fn new(place: &Path) -> Result<Self, SourceError> {
         let folder = place.parent().unwrap_or(Path::new("."));
+        let name = place.file_name().unwrap_or_default().to_string_lossy();
         let file = tempfile::Builder::new()
-            .prefix(".unfinished-")
+            .prefix(&format!("{UNFINISHED}{name}-"))
             .tempfile_in(folder)
             .map_err(failed("create a file in", folder))?;
         Ok(Self { file, hash: Sha256::new(), num_bytes: 0, place: place.to_owned() })

@@ -8,139 +8,125 @@ use std::{
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
+    time::Duration,
 };
 
 use hf_hub::{
-    HFClientBuilder, HFClientSync, HFRepositorySync,
+    HFClient, HFClientBuilder, HFClientSync, HFError, HFRepositorySync,
     progress::{DownloadEvent, ProgressEvent, ProgressHandler},
     repository::RepoTypeModel,
 };
 
-use super::{ModelFiles, Progress};
+use super::{
+    HubModel, ModelFiles, Progress,
+    choose::{CONFIG, INDEX, SINGLE, Weights},
+};
 use crate::{error::SourceError, weights::indexed_files};
 
-const CONFIG: &str = "config.json";
-const INDEX: &str = "model.safetensors.index.json";
-const SINGLE: &str = "model.safetensors";
-/// What is fetched beside the weights, where the repository has it.
-const SMALL_FILES: [&str; 5] = [
-    CONFIG,
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "generation_config.json",
-    "chat_template.jinja",
-];
+/// How long the hub may take to answer where the cache could.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where to look for repositories.
-pub(super) struct Access {
-    pub(super) client: HFClientBuilder,
+pub(super) struct Access<'a> {
+    /// Begins a client; several may be made.
+    pub(super) client: &'a dyn Fn() -> HFClientBuilder,
     pub(super) is_offline: bool,
 }
 
 /// The files of a repository, fetched with the access that the environment describes.
-pub(super) fn fetch(id: &str, progress: &dyn Progress) -> Result<ModelFiles, SourceError> {
+pub(super) fn fetch(model: &HubModel, progress: &dyn Progress) -> Result<ModelFiles, SourceError> {
     let value = std::env::var("HF_HUB_OFFLINE").unwrap_or_default().to_ascii_uppercase();
     let is_offline = matches!(value.as_str(), "1" | "ON" | "YES" | "TRUE");
-    fetch_with(Access { client: HFClientBuilder::new(), is_offline }, id, progress)
+    fetch_with(&Access { client: &HFClientBuilder::new, is_offline }, model, progress)
 }
 
+/// Fetches what makes a model, or finds it in the cache where the hub is not to be asked, or does
+/// not answer.
 pub(super) fn fetch_with(
-    access: Access,
-    id: &str,
+    access: &Access<'_>,
+    model: &HubModel,
     progress: &dyn Progress,
 ) -> Result<ModelFiles, SourceError> {
-    let client = access.client.build().map_err(|error| hub_error(id, error))?;
+    fetch_within(access, model, progress, PATIENCE)
+}
+
+/// As [`fetch_with`], for as long as the hub is waited for where the cache has the model.
+pub(super) fn fetch_within(
+    access: &Access<'_>,
+    model: &HubModel,
+    progress: &dyn Progress,
+    patience: Duration,
+) -> Result<ModelFiles, SourceError> {
+    let build = |client: HFClientBuilder| {
+        client.build().map_err(|error| hub_error(&model.repository, error))
+    };
+    let client = build((access.client)())?;
+    let cached = cached(client.cache_dir(), model);
     if access.is_offline {
-        return cached(client.cache_dir(), id);
+        return cached;
     }
-    let client = HFClientSync::from_inner(client).map_err(|error| hub_error(id, error))?;
-    let (owner, name) = hf_hub::split_id(id);
-    let repository = Repository { inner: client.model(owner, name), id };
-    match Weights::choose(id, &repository.list()?)? {
-        Weights::Gguf(file) => repository.download(&file, progress).map(ModelFiles::Gguf),
-        Weights::SafeTensors { small, weights } => {
-            let mut directory = None;
-            for file in small.iter().chain([&weights]) {
-                let path = repository.download(file, progress)?;
-                directory = path.parent().map(Path::to_owned);
-            }
-            let directory = directory.ok_or_else(|| no_weights(id, "no files".to_owned()))?;
-            if weights == INDEX {
-                for shard in shards(id, &directory)? {
-                    repository.download(&shard, progress)?;
-                }
-            }
-            Ok(ModelFiles::Directory(directory))
+    let repository = Repository::new(client, &model.repository)?;
+    let Ok(cached) = cached else {
+        return repository.fetch(model, &repository.list()?, progress);
+    };
+    // What can be had without the hub is not waited for long.
+    let hasty = build((access.client)().retry_max_attempts(0))?;
+    let listed = Repository::new(hasty, &model.repository)?.list_within(patience);
+    match listed.and_then(|files| repository.fetch(model, &files, progress)) {
+        Err(SourceError::Unreachable { source, .. }) => {
+            tracing::warn!(
+                "cannot reach the hub for {}, so that its files come from the cache ({source}); \
+                 HF_HUB_OFFLINE=1 does not ask",
+                model.repository
+            );
+            Ok(cached)
         }
+        fetched => fetched,
     }
 }
 
-fn hub_error(id: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SourceError {
-    SourceError::Hub { repository: id.to_owned(), source: error.into() }
+fn other_error(
+    repository: &str,
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> SourceError {
+    SourceError::Hub { repository: repository.to_owned(), source: error.into() }
 }
 
-fn no_weights(id: &str, found: String) -> SourceError {
-    SourceError::NoWeights { repository: id.to_owned(), found }
-}
-
-/// Which files of a repository make the model.
-enum Weights {
-    Gguf(String),
-    /// `weights` is the one file, or the index of several.
-    SafeTensors {
-        small: Vec<String>,
-        weights: String,
-    },
-}
-
-impl Weights {
-    /// Chooses among the files at the root of a repository.
-    fn choose(id: &str, files: &[String]) -> Result<Self, SourceError> {
-        let has = |name: &str| files.iter().any(|file| file == name);
-        let ending = |end: &str| -> Vec<&String> {
-            let is_wanted =
-                |file: &&String| Path::new(file).extension().is_some_and(|found| found == end);
-            files.iter().filter(is_wanted).collect()
-        };
-        let tensors = ending("safetensors");
-        let weights = match tensors.as_slice() {
-            _ if has(INDEX) => Some(INDEX),
-            _ if has(SINGLE) => Some(SINGLE),
-            [only] => Some(only.as_str()),
-            _ => None,
-        };
-        if let Some(weights) = weights.filter(|_| has(CONFIG)) {
-            let small = SMALL_FILES.into_iter().filter(|name| has(name)).map(str::to_owned);
-            return Ok(Self::SafeTensors { small: small.collect(), weights: weights.to_owned() });
+/// Tells a hub that does not answer from one that refuses.
+fn hub_error(repository: &str, error: HFError) -> SourceError {
+    let repository = repository.to_owned();
+    let status = match &error {
+        HFError::Http { context }
+        | HFError::AuthRequired { context }
+        | HFError::Forbidden { context }
+        | HFError::RateLimited { context, .. }
+        | HFError::RepoNotFound { context: Some(context), .. } => Some(context.status.as_u16()),
+        _ => None,
+    };
+    match (&error, status) {
+        (_, Some(401)) => SourceError::NoAccess { repository, status: 401 },
+        (_, Some(403)) => SourceError::NoAccess { repository, status: 403 },
+        (HFError::RepoNotFound { .. }, _) => SourceError::NoRepository { repository },
+        (HFError::Request { .. }, _) | (_, Some(429 | 500..)) => {
+            SourceError::Unreachable { repository, source: error.into() }
         }
-        let ggufs = ending("gguf");
-        match ggufs.as_slice() {
-            [only] if tensors.is_empty() => Ok(Self::Gguf((*only).clone())),
-            _ => {
-                let (tensors, ggufs) = (tensors.len(), ggufs.len());
-                let config = if has(CONFIG) { "a" } else { "no" };
-                let found = format!(
-                    "{config} {CONFIG}, {tensors} .safetensors files without an index and \
-                     {ggufs} .gguf files"
-                );
-                Err(no_weights(id, found))
-            }
-        }
+        _ => SourceError::Hub { repository, source: error.into() },
     }
 }
 
 /// The plain names of the shards that a directory's index lists.
 fn shards(id: &str, directory: &Path) -> Result<Vec<String>, SourceError> {
     let paths = indexed_files(directory, &directory.join(INDEX));
-    let paths = paths.map_err(|error| hub_error(id, error))?;
+    let paths = paths.map_err(|error| other_error(id, error))?;
     let name = |path: PathBuf| path.file_name()?.to_str().map(str::to_owned);
     Ok(paths.into_iter().filter_map(name).collect())
 }
 
 /// The files of a repository that the cache holds, whole.
-fn cached(cache: &Path, id: &str) -> Result<ModelFiles, SourceError> {
+fn cached(cache: &Path, model: &HubModel) -> Result<ModelFiles, SourceError> {
+    let id = &model.repository;
     let missing = |file: &str| SourceError::Offline {
-        repository: id.to_owned(),
+        repository: id.clone(),
         file: file.to_owned(),
         cache: cache.to_owned(),
     };
@@ -153,37 +139,114 @@ fn cached(cache: &Path, id: &str) -> Result<ModelFiles, SourceError> {
         return Err(missing(CONFIG));
     }
     let snapshot = folder.join("snapshots").join(commit);
-    let entries = std::fs::read_dir(&snapshot).map_err(|_| missing(CONFIG))?;
-    let files: Vec<String> =
-        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
-    match Weights::choose(id, &files).map_err(|_| missing(SINGLE))? {
-        Weights::Gguf(file) => Ok(ModelFiles::Gguf(snapshot.join(file))),
+    let files = files_in(&snapshot).map_err(|_| missing(CONFIG))?;
+    let chosen = match Weights::choose(model, &files) {
+        Err(SourceError::Quantisation { found: 0, wanted, .. }) => {
+            return Err(missing(&format!("a GGUF file called {wanted}")));
+        }
+        Err(SourceError::NoWeights { .. }) => return Err(missing(SINGLE)),
+        chosen => chosen?,
+    };
+    let (wanted, found) = match chosen {
+        Weights::Gguf(shards) => {
+            let path = snapshot.join(&shards[0]);
+            (shards, ModelFiles::Gguf(path))
+        }
         Weights::SafeTensors { small, weights } => {
             let tokenizer = "tokenizer.json".to_owned();
             if !small.contains(&tokenizer) {
                 return Err(missing(&tokenizer));
             }
             let shards = if weights == INDEX { shards(id, &snapshot)? } else { vec![weights] };
-            match shards.iter().find(|shard| !files.contains(shard)) {
-                Some(shard) => Err(missing(shard)),
-                None => Ok(ModelFiles::Directory(snapshot)),
-            }
+            (shards, ModelFiles::Directory(snapshot))
         }
+    };
+    match wanted.iter().find(|file| !files.contains(file)) {
+        Some(file) => Err(missing(file)),
+        None => Ok(found),
     }
 }
 
-struct Repository<'a> {
-    inner: HFRepositorySync<RepoTypeModel>,
-    id: &'a str,
+/// The files of a folder and of the folders in it, by their paths from there.
+fn files_in(folder: &Path) -> std::io::Result<Vec<String>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let inner = if path.is_dir() { std::fs::read_dir(&path)?.collect() } else { Vec::new() };
+        let inner = inner.into_iter().flatten().map(|entry| entry.path());
+        // What a broken link stands for is not there.
+        let whole = inner.chain([path]).filter(|path| path.is_file());
+        let from_here = |path: PathBuf| path.strip_prefix(folder).ok()?.to_str().map(str::to_owned);
+        files.extend(whole.filter_map(from_here));
+    }
+    Ok(files)
 }
 
-impl Repository<'_> {
-    /// The files at the root.
+struct Repository {
+    inner: HFRepositorySync<RepoTypeModel>,
+    id: String,
+}
+
+impl Repository {
+    fn new(client: HFClient, id: &str) -> Result<Self, SourceError> {
+        let client = HFClientSync::from_inner(client).map_err(|error| hub_error(id, error))?;
+        let (owner, name) = hf_hub::split_id(id);
+        Ok(Self { inner: client.model(owner, name), id: id.to_owned() })
+    }
+
+    /// The paths of all files.
     fn list(&self) -> Result<Vec<String>, SourceError> {
-        let info = self.inner.info().send().map_err(|error| hub_error(self.id, error))?;
+        let info = self.inner.info().send().map_err(|error| hub_error(&self.id, error))?;
         let siblings = info.siblings.unwrap_or_default();
-        let names = siblings.into_iter().map(|sibling| sibling.rfilename);
-        Ok(names.filter(|name| !name.contains(['/', '\\'])).collect())
+        Ok(siblings
+            .into_iter()
+            .map(|sibling| sibling.rfilename)
+            .filter(|path| is_inside(path))
+            .collect())
+    }
+
+    /// As [`Repository::list`], given up after a time.
+    fn list_within(self, patience: Duration) -> Result<Vec<String>, SourceError> {
+        let (sender, answer) = mpsc::channel();
+        let repository = self.id.clone();
+        // Nobody waits for it any longer than for its answer.
+        thread::spawn(move || {
+            let _ = sender.send(self.list());
+        });
+        answer.recv_timeout(patience).unwrap_or_else(|_| {
+            let source = format!("no answer within {patience:?}").into();
+            Err(SourceError::Unreachable { repository, source })
+        })
+    }
+
+    /// Fetches the files of a model among those that there are.
+    fn fetch(
+        &self,
+        model: &HubModel,
+        files: &[String],
+        progress: &dyn Progress,
+    ) -> Result<ModelFiles, SourceError> {
+        let fetch_all = |files: &[String]| -> Result<Vec<PathBuf>, SourceError> {
+            files.iter().map(|file| self.download(file, progress)).collect()
+        };
+        let nothing =
+            || SourceError::NoWeights { repository: self.id.clone(), found: "no files".to_owned() };
+        match Weights::choose(model, files)? {
+            Weights::Gguf(shards) => {
+                let first = fetch_all(&shards)?.into_iter().next();
+                first.map(ModelFiles::Gguf).ok_or_else(nothing)
+            }
+            Weights::SafeTensors { mut small, weights } => {
+                let is_index = weights == INDEX;
+                small.push(weights);
+                let paths = fetch_all(&small)?;
+                let directory = paths.last().and_then(|path| path.parent()).ok_or_else(nothing)?;
+                if is_index {
+                    fetch_all(&shards(&self.id, directory)?)?;
+                }
+                Ok(ModelFiles::Directory(directory.to_owned()))
+            }
+        }
     }
 
     /// Fetches one file into the cache; returns its path there.
@@ -198,10 +261,16 @@ impl Repository<'_> {
             download.join()
         });
         match result {
-            Ok(downloaded) => downloaded.map_err(|error| hub_error(self.id, error)),
-            Err(_) => Err(hub_error(self.id, format!("the download of {file} panicked"))),
+            Ok(downloaded) => downloaded.map_err(|error| hub_error(&self.id, error)),
+            Err(_) => Err(other_error(&self.id, format!("the download of {file} panicked"))),
         }
     }
+}
+
+/// Whether a path of the hub's stays in the repository's folder.
+fn is_inside(path: &str) -> bool {
+    let is_name = |part: &str| !part.is_empty() && !part.starts_with('.');
+    !path.contains(['\\', ':']) && path.split('/').all(is_name)
 }
 
 /// Hands events to the thread that may call the caller's [`Progress`].

@@ -5,6 +5,7 @@
 
 mod alias;
 mod cache;
+mod choose;
 #[cfg(feature = "hub")]
 mod hub;
 mod pip;
@@ -29,8 +30,34 @@ pub enum ModelSource {
     Gguf(PathBuf),
     /// A directory in Hugging Face layout.
     Directory(PathBuf),
-    /// A repository on the hub: `owner/name`.
-    Hub(String),
+    /// A repository on the hub: `owner/name`, or one of its GGUF files: `owner/name:Q4_K_M`.
+    Hub(HubModel),
+}
+
+/// A model on the hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubModel {
+    /// `owner/name`.
+    pub repository: String,
+    /// Which of its GGUF files: a quantisation that stands in the file's name, or the whole name.
+    pub quantisation: Option<String>,
+}
+
+impl HubModel {
+    /// Reads `owner/name` or `owner/name:quantisation`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (repository, quantisation) = match text.split_once(':') {
+            Some((repository, quantisation)) => (repository, Some(quantisation)),
+            None => (text, None),
+        };
+        let is_hub_id =
+            repository.split_once('/').is_some_and(|(owner, name)| is_part(owner) && is_part(name));
+        if !is_hub_id || !quantisation.is_none_or(is_part) {
+            return None;
+        }
+        let quantisation = quantisation.map(str::to_owned);
+        Some(Self { repository: repository.to_owned(), quantisation })
+    }
 }
 
 /// The files of a model on this machine.
@@ -62,12 +89,14 @@ impl ModelSource {
         if path.is_dir() {
             return Ok(Self::Directory(path));
         }
+        let hub = HubModel::parse(text);
         let is_gguf = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"));
-        if path.is_file() || is_gguf {
+        let names_gguf_of_hub = hub.as_ref().is_some_and(|model| model.quantisation.is_some());
+        if path.is_file() || (is_gguf && !names_gguf_of_hub) {
             return Ok(Self::Gguf(path));
         }
-        if is_hub_id(text) {
-            return Ok(Self::Hub(text.to_owned()));
+        if let Some(model) = hub {
+            return Ok(Self::Hub(model));
         }
         let aliases: Vec<&str> = ALIASES.iter().map(|alias| alias.name).collect();
         Err(SourceError::Unknown { found: text.to_owned(), aliases: aliases.join(", ") })
@@ -88,9 +117,9 @@ impl ModelSource {
             }
             Self::Directory(path) => directory(path),
             #[cfg(feature = "hub")]
-            Self::Hub(id) => hub::fetch(id, progress),
+            Self::Hub(model) => hub::fetch(model, progress),
             #[cfg(not(feature = "hub"))]
-            Self::Hub(id) => Err(SourceError::NoHub { repository: id.clone() }),
+            Self::Hub(model) => Err(SourceError::NoHub { repository: model.repository.clone() }),
         }
     }
 }
@@ -105,7 +134,7 @@ impl Alias {
     }
 }
 
-/// A directory in Hugging Face layout, or one that holds a single GGUF file.
+/// A directory in Hugging Face layout, or one that holds a single GGUF model, split or not.
 fn directory(path: &Path) -> Result<ModelFiles, SourceError> {
     if path.join("config.json").is_file() {
         return Ok(ModelFiles::Directory(path.to_owned()));
@@ -113,27 +142,30 @@ fn directory(path: &Path) -> Result<ModelFiles, SourceError> {
     let io = |source| SourceError::Io { action: "list", path: path.to_owned(), source };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path).map_err(io)? {
-        let file = entry.map_err(io)?.path();
-        if file.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf")) {
-            files.push(file);
-        }
+        files.extend(entry.map_err(io)?.file_name().into_string());
     }
-    match (files.pop(), files.is_empty()) {
-        (Some(file), true) => Ok(ModelFiles::Gguf(file)),
-        _ => Err(SourceError::NoModel {
+    let models = choose::gguf_models(&files);
+    match models.as_slice() {
+        [] => Err(SourceError::NoModel {
             path: path.to_owned(),
-            wanted: "config.json with *.safetensors, or exactly one .gguf file",
+            wanted: "config.json with *.safetensors, or a .gguf file",
         }),
+        // Of a split model, any shard that is there leads to the others.
+        [shards] => {
+            let there = shards.iter().find(|shard| files.contains(shard)).unwrap_or(&shards[0]);
+            Ok(ModelFiles::Gguf(path.join(there)))
+        }
+        _ => {
+            let files = choose::listed(&models);
+            Err(SourceError::SeveralFiles { path: path.to_owned(), files })
+        }
     }
 }
 
-/// Whether a text has the form `owner/name`.
-fn is_hub_id(text: &str) -> bool {
-    let is_part = |part: &str| {
-        part.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_')
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-            && !part.contains("..")
-            && part.len() <= 96
-    };
-    text.split_once('/').is_some_and(|(owner, name)| is_part(owner) && is_part(name))
+/// Whether a text may be a part of a name on the hub.
+fn is_part(part: &str) -> bool {
+    part.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_')
+        && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        && !part.contains("..")
+        && part.len() <= 96
 }

@@ -46,15 +46,13 @@ pub(super) fn fetch_with(
     if is_whole(&place, alias) {
         return Ok(place);
     }
-    let _lock = Lock::take(folder, alias.file_name)?;
+    let lock = Lock::take(folder, alias.file_name)?;
     // Another process may have fetched it while this one waited.
     if is_whole(&place, alias) {
         return Ok(place);
     }
-    let downloads = tempfile::Builder::new()
-        .prefix(".download-")
-        .tempdir_in(folder)
-        .map_err(failed("create a folder in", folder))?;
+    lock.remove_leftovers()?;
+    let downloads = lock.download_folder()?;
     let mut wheels = Vec::new();
     for part in alias.parts {
         wheels.push(download(python, part, downloads.path(), progress)?);

