@@ -1,10 +1,13 @@
 //! What devices this machine shows, and which of them a user may have.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sluicegate_model::{placed::DeviceId, units::Bytes};
 
-use super::selector::{DeviceSelector, SelectorError};
+use super::{
+    cgroup,
+    selector::{DeviceSelector, SelectorError},
+};
 
 /// A device that was found, with the memory that a plan may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,9 +144,14 @@ fn free_memory(gpu: &Gpu) -> Result<Bytes, String> {
     }
 }
 
-/// This machine's memory, and what is free of it.
+/// The memory that this process may use, and what is free of it: this machine's, or what a control
+/// group leaves of it.
 pub fn host_memory() -> (Bytes, Bytes) {
     let mut system = sysinfo::System::new();
     system.refresh_memory();
-    (Bytes(system.total_memory()), Bytes(system.available_memory()))
+    let (total, free) = (Bytes(system.total_memory()), Bytes(system.available_memory()));
+    match cgroup::memory(Path::new("/")) {
+        Some(allowance) => (total.min(allowance.limit), free.min(allowance.free)),
+        None => (total, free),
+    }
 }

@@ -5,6 +5,7 @@
 //! the plan's list of transfers does.
 
 pub mod calibrate;
+mod cgroup;
 pub mod counts;
 #[cfg(feature = "cuda")]
 mod cuda;
