@@ -44,30 +44,31 @@ pub enum BuildError {
     Spawn(#[from] std::io::Error),
 }
 
-/// Why a request is refused. Nothing was scheduled.
+/// Why a request is refused. Nothing was scheduled. Prompts are indices here, and numbers from 1 in
+/// messages.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubmitError {
     #[error("a request needs at least one prompt")]
     NoPrompt,
-    #[error("prompt {prompt} has no tokens")]
+    #[error("prompt {} has no tokens", prompt + 1)]
     EmptyPrompt { prompt: usize },
-    #[error("prompt {prompt} has token {token}, but the vocabulary ends at {vocab}")]
+    #[error("prompt {} has token {token}, but the vocabulary ends at {vocab}", prompt + 1)]
     UnknownToken { prompt: usize, token: u32, vocab: usize },
     #[error(
-        "prompt {prompt} has {prompt_tokens} tokens and may get {max_tokens} more, \
-         but the model's context is {context}; shorten the prompt or lower max_tokens"
+        "prompt {} has {prompt_tokens} tokens and may get {max_tokens} more, but the model's \
+         context is {context}; shorten the prompt or lower max_tokens", prompt + 1
     )]
     TooLong { prompt: usize, prompt_tokens: usize, max_tokens: usize, context: usize },
     #[error("{name} is {found}, wanted {wanted}")]
     Parameter { name: &'static str, found: String, wanted: &'static str },
     #[error("the constraint cannot be used")]
     Spec(#[from] SpecError),
-    #[error("prompt {prompt} cannot be tokenised")]
+    #[error("prompt {} cannot be tokenised", prompt + 1)]
     Tokenizer { prompt: usize, source: TokenizerError },
     #[error("the model has no chat template; send the prompt as text")]
     NoChatTemplate,
-    #[error("prompt {prompt} does not go through the model's chat template")]
+    #[error("prompt {} does not go through the model's chat template", prompt + 1)]
     Chat { prompt: usize, source: ChatError },
     #[error("the request cannot run here")]
     Admit(#[from] AdmitError),
@@ -101,19 +102,19 @@ pub enum EngineFailure {
     Panicked(String),
 }
 
-/// Why a request ended without its outputs.
+/// Why a request ended without its outputs. Prompts are indices here, and numbers from 1 in messages.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum GenerationError {
     #[error("the engine failed")]
     Engine(#[source] Arc<EngineFailure>),
-    #[error("no token can be chosen for prompt {prompt}")]
+    #[error("no token can be chosen for prompt {}", prompt + 1)]
     Row { prompt: usize, source: RowError },
-    #[error("the constraint failed on prompt {prompt}")]
+    #[error("the constraint failed on prompt {}", prompt + 1)]
     Constraint { prompt: usize, source: MatchError },
-    #[error("a mask for prompt {prompt} took longer than {limit:?}")]
+    #[error("a mask for prompt {} took longer than {limit:?}", prompt + 1)]
     MaskDeadline { prompt: usize, limit: Duration },
-    #[error("the mask worker that had prompt {prompt} failed: {message}")]
+    #[error("the mask worker that had prompt {} failed: {message}", prompt + 1)]
     MaskWorker { prompt: usize, message: Arc<str> },
     #[error("it waited longer than {limit:?} for its turn; try again later")]
     WaitedTooLong { limit: Duration },

@@ -187,7 +187,7 @@ fn a_matcher_that_fails_or_says_nothing_ends_the_request() {
     assert!(matches!(error, GenerationError::MaskWorker { prompt: 0, .. }), "{error}");
     let limit = std::time::Duration::from_secs(1);
     let error = fail(vec![Err(RowFailure::Deadline { limit })]);
-    assert_eq!(error.to_string(), "a mask for prompt 0 took longer than 1s");
+    assert_eq!(error.to_string(), "a mask for prompt 1 took longer than 1s");
     let error = fail(vec![Err(RowFailure::Panicked { message: "why".into() })]);
-    assert_eq!(error.to_string(), "the mask worker that had prompt 0 failed: why");
+    assert_eq!(error.to_string(), "the mask worker that had prompt 1 failed: why");
 }

@@ -18,7 +18,7 @@ pub enum AskError {
     #[error("{type_name} is no choice: wanted an enum whose variants hold nothing")]
     NoChoice { type_name: &'static str },
     /// A beam search may find fewer texts than it was asked for, but never none.
-    #[error("prompt {prompt} has no output, wanted one")]
+    #[error("prompt {} has no output, wanted one", prompt + 1)]
     NoOutput { prompt: usize },
 }
 
@@ -28,12 +28,14 @@ pub enum AskError {
 pub enum AnswerError {
     #[error(
         "output {} of prompt {} was cut by {finish_reason} after {num_tokens} tokens: {text:?}",
-        output.index,
-        output.prompt
+        output.index + 1,
+        output.prompt + 1
     )]
     Cut { output: OutputId, text: String, finish_reason: FinishReason, num_tokens: usize },
     /// The schema of the type allows what its `Deserialize` refuses.
-    #[error("output {} of prompt {} is no {type_name}: {text:?}", output.index, output.prompt)]
+    #[error(
+        "output {} of prompt {} is no {type_name}: {text:?}", output.index + 1, output.prompt + 1
+    )]
     Parse { output: OutputId, text: String, type_name: &'static str, source: serde_json::Error },
 }
 
