@@ -7,6 +7,7 @@ mod bounded;
 mod cli;
 mod cluster;
 mod constraint;
+mod counted;
 mod doctor;
 mod error;
 mod facts;

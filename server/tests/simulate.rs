@@ -82,6 +82,13 @@ fn json_has_every_figure_and_comes_again() {
 }
 
 #[test]
+fn a_single_request_is_not_several() {
+    let table = printed(&simulate(&["--cluster", CLUSTER, "--workload", "prompt=5 output=1 n=1"]));
+    assert!(table.contains("1 request in ") && table.contains(": 1 token, "), "{table}");
+    assert!(table.contains("\n1 microbatch; 0 preemptions, 0 prompt tokens shared"), "{table}");
+}
+
+#[test]
 fn timelines_are_written_for_people_and_for_tools() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();

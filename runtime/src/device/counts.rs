@@ -57,9 +57,16 @@ impl fmt::Display for MaskCounts {
         let Self { all, only, sparse, denied, dense, same, forced_tokens, vetoed_tokens } = self;
         write!(
             f,
-            "{} masks: {all} all, {only} only, {sparse} sparse, {denied} denied, {dense} dense, \
-             {same} the same; {forced_tokens} tokens forced, {vetoed_tokens} vetoed",
-            self.num_rows()
+            "{} mask{}: {all} all, {only} only, {sparse} sparse, {denied} denied, {dense} dense, \
+             {same} the same; {forced_tokens} token{} forced, {vetoed_tokens} vetoed",
+            self.num_rows(),
+            plural(self.num_rows()),
+            plural(*forced_tokens)
         )
     }
+}
+
+/// What a noun ends with behind a number.
+fn plural(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }

@@ -9,6 +9,7 @@ use sluicegate_runtime::{Prompt, Request, device::DeviceSelector, placement::Pla
 use super::measure::Task;
 use crate::{
     cli::{Against, BenchArgs, ModelArgs},
+    counted::counted,
     error::CliError,
     place,
 };
@@ -59,7 +60,7 @@ pub(super) fn sides(
             }
             Against::Ceiling => {
                 let tasks = ceiling(args, model, &task)?;
-                (format!("{} engines of 1 thread", tasks.len()), tasks)
+                (format!("{} of 1 thread", counted(tasks.len(), "engine")), tasks)
             }
         };
         sides.push(Side { name, against: Some(against), tasks });
@@ -68,13 +69,9 @@ pub(super) fn sides(
 }
 
 fn name(num_stages: usize, num_threads: Option<usize>) -> String {
-    let plural = |count: usize, noun: &str| match count {
-        1 => format!("1 {noun}"),
-        count => format!("{count} {noun}s"),
-    };
-    let stages = plural(num_stages, "stage");
+    let stages = counted(num_stages, "stage");
     match num_threads {
-        Some(threads) => format!("{stages}, {}", plural(threads, "thread")),
+        Some(threads) => format!("{stages}, {}", counted(threads, "thread")),
         None => stages,
     }
 }

@@ -6,6 +6,7 @@ use super::{
     report::{MaskExposed, Point, Quantiles, Report, SideReport},
     spread::Spread,
 };
+use crate::counted::{counted, counted_as};
 
 pub(super) fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
     let Report { model, machine, workload, points } = report;
@@ -15,8 +16,9 @@ pub(super) fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
     };
     writeln!(
         out,
-        "{model}: prompts of {} tokens, outputs of {}; {runs}",
-        workload.prompt_tokens, workload.output_tokens
+        "{model}: prompts of {}, outputs of {}; {runs}",
+        counted(workload.prompt_tokens, "token"),
+        workload.output_tokens
     )?;
     let assertions = if machine.has_assertions { ", a build with assertions" } else { "" };
     writeln!(out, "{}{assertions}", machine.processor)?;
@@ -39,7 +41,11 @@ pub(super) fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
 fn placements(points: &[Point], out: &mut impl Write) -> io::Result<()> {
     let mut seen: Vec<String> = Vec::new();
     for side in points.iter().filter_map(|point| point.sides.first()) {
-        let line = format!("{}, {} microbatches", side.placements.join(" + "), side.microbatches);
+        let line = format!(
+            "{}, {}",
+            side.placements.join(" + "),
+            counted_as(side.microbatches, "microbatch", "microbatches")
+        );
         if !seen.contains(&line) {
             writeln!(out, "placed as {line}")?;
             seen.push(line);

@@ -9,7 +9,7 @@ use sluicegate_runtime::device::{
 };
 
 use super::Report;
-use crate::error::CliError;
+use crate::{counted::counted, error::CliError};
 
 pub(super) fn describe<W: Write>(report: &mut Report<W>) -> Result<(), CliError> {
     let kernels = discover::built_for().join(", ");
@@ -20,7 +20,8 @@ pub(super) fn describe<W: Write>(report: &mut Report<W>) -> Result<(), CliError>
     let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
     report.say("program", &format!("{} {}, {build}", env!("CARGO_PKG_NAME"), version()))?;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    report.say("processor", &format!("{}, {cores} cores, {arch} {os}", processor()))?;
+    let cores = counted(cores, "core");
+    report.say("processor", &format!("{}, {cores}, {arch} {os}", processor()))?;
     let (total, free) = discover::host_memory();
     report.say("memory", &format!("{total}, {free} free"))?;
     // Why there is none, the next line says.

@@ -23,7 +23,7 @@ use sluicegate_runtime::{
 };
 
 use super::{Report, machine::difference};
-use crate::{cli::ModelArgs, error::CliError, generate, place};
+use crate::{cli::ModelArgs, counted::counted, error::CliError, generate, place};
 
 const PROMPT: &str = "The quick brown fox jumps over the lazy dog.";
 const NUM_TOKENS: usize = 16;
@@ -47,7 +47,7 @@ pub(super) fn of_devices<W: Write>(
     let (alone, outcome) = said(alone, |ran| Ok(ran.describe()));
     report.check("1 stage", outcome)?;
     let all = run(&model, small_plan(&model, &stages));
-    let name = format!("{} stages", stages.len());
+    let name = counted(stages.len(), "stage");
     let (_, outcome) = said(all, |ran| {
         let compared = alone.as_ref().map_or(Ok(()), |alone| compare(alone, &ran.output));
         compared.map(|()| format!("{}, as 1 stage on cpu:0", ran.describe()))
@@ -96,10 +96,10 @@ impl Ran {
         };
         let stages: Vec<String> = self.plan.stages().map(stage).collect();
         format!(
-            "{}; loaded in {:.2} s, {} tokens in {:.3} s",
+            "{}; loaded in {:.2} s, {} in {:.3} s",
             stages.join(", "),
             self.load.as_secs_f64(),
-            self.output.token_ids.len(),
+            counted(self.output.token_ids.len(), "token"),
             self.generation.as_secs_f64()
         )
     }
@@ -146,8 +146,9 @@ fn compare(wanted: &Ran, found: &Output) -> Result<(), CliError> {
     }
     let same = wanted.token_ids.iter().zip(&found.token_ids).take_while(|(a, b)| a == b).count();
     Err(CliError::failed(anyhow!(
-        "after {same} tokens the outputs differ, and their log-probabilities by {distance:.2e} a \
-         token, wanted at most {TOLERANCE:.0e}"
+        "after {} the outputs differ, and their log-probabilities by {distance:.2e} a \
+         token, wanted at most {TOLERANCE:.0e}",
+        counted(same, "token")
     )))
 }
 

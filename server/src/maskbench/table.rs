@@ -11,6 +11,7 @@ use super::{
     summary::{Counts, Share, Summary, TokenTimes},
     times::{Times, microseconds},
 };
+use crate::counted::counted;
 
 /// The most kinds that a line names, and the most files that are named.
 const MAX_NAMED: usize = 12;
@@ -94,7 +95,8 @@ fn row(out: &mut impl Write, name: &str, cells: &[String]) -> io::Result<()> {
 fn compare(comparison: &Comparison, out: &mut impl Write) -> io::Result<()> {
     let Comparison { schemas, ours, llguidance, only_ours } = comparison;
     writeln!(out)?;
-    writeln!(out, "beside llguidance: {schemas} schemas that both compile; {only_ours} only here")?;
+    let schemas = counted(*schemas, "schema");
+    writeln!(out, "beside llguidance: {schemas} that both compile; {only_ours} only here")?;
     let columns = ["num", "p50", "p90", "p99", "p99.9", "max"];
     row(out, "", &columns.map(str::to_owned))?;
     for (name, ours, theirs) in [

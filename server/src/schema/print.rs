@@ -6,7 +6,7 @@ use super::{
     place::{Allowed, Place},
     report::{CheckReport, InstanceReport, SchemaReport, TraceReport},
 };
-use crate::facts::GuardedKeyword;
+use crate::{counted::counted, facts::GuardedKeyword};
 
 pub(super) fn print(report: &CheckReport<'_>, out: &mut impl Write) -> io::Result<()> {
     schema(&report.schema, out)?;
@@ -39,7 +39,7 @@ fn schema(report: &SchemaReport, out: &mut impl Write) -> io::Result<()> {
 
 fn print_instance(instance: &InstanceReport, out: &mut impl Write) -> io::Result<()> {
     match &instance.refused {
-        None => writeln!(out, "accepted, {} tokens", instance.tokens)?,
+        None => writeln!(out, "accepted, {}", counted(instance.tokens, "token"))?,
         Some(place) => refused(place, out)?,
     }
     instance.trace.as_ref().map_or(Ok(()), |steps| trace(steps, out))
@@ -66,7 +66,8 @@ fn words(allowed: &Allowed) -> String {
         return "nothing".to_owned();
     }
     if allowed.num_tokens > words.len() {
-        return format!("{} tokens, such as {}", allowed.num_tokens, words.join(", "));
+        let tokens = counted(allowed.num_tokens, "token");
+        return format!("{tokens}, such as {}", words.join(", "));
     }
     words.join(", ")
 }

@@ -10,7 +10,11 @@ use sluicegate_runtime::{
     timeline::Usage,
 };
 
-use crate::{plan::Task, stages::StagesUsed};
+use crate::{
+    counted::{counted, counted_as},
+    plan::Task,
+    stages::StagesUsed,
+};
 
 /// Times are in seconds.
 #[derive(Debug, Serialize)]
@@ -77,10 +81,13 @@ impl fmt::Display for Report<'_> {
         let Self { requests, refused, seconds, output_tokens, tokens_per_s, .. } = self;
         writeln!(
             f,
-            "{requests} requests in {seconds:.2} s: {output_tokens} tokens, {tokens_per_s:.1} tokens/s"
+            "{} in {seconds:.2} s: {}, {tokens_per_s:.1} tokens/s",
+            counted(*requests, "request"),
+            counted(*output_tokens, "token")
         )?;
         if *refused > 0 {
-            writeln!(f, "{refused} of them were refused: more pages than the plan's cache has")?;
+            let were = if *refused == 1 { "was" } else { "were" };
+            writeln!(f, "{refused} of them {were} refused: more pages than the plan's cache has")?;
         }
         writeln!(f, "\n{:<19}  {:>10}  {:>10}  {:>10}", "", "p50", "p95", "p99")?;
         for (name, percentiles) in [
@@ -97,8 +104,10 @@ impl fmt::Display for Report<'_> {
         let SchedulerStats { preemptions, shared_tokens, .. } = self.scheduler;
         writeln!(
             f,
-            "{} microbatches; {preemptions} preemptions, {shared_tokens} prompt tokens shared",
-            self.microbatches
+            "{}; {}, {} shared",
+            counted_as(self.microbatches, "microbatch", "microbatches"),
+            counted(preemptions, "preemption"),
+            counted(shared_tokens, "prompt token")
         )
     }
 }

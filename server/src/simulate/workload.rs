@@ -9,7 +9,7 @@ use anyhow::{anyhow, bail};
 use sluicegate_model::units::TokenId;
 use sluicegate_runtime::simulate::{Search, SimulatedRequest};
 
-use crate::error::CliError;
+use crate::{counted::counted, error::CliError};
 
 /// The most requests of a workload, and the most tokens of all of them.
 const MAX_REQUESTS: usize = 100_000;
@@ -70,10 +70,16 @@ impl Arrival {
         }
         let tokens = prompt_tokens.saturating_add(output_tokens);
         if tokens > max_positions {
-            bail!("{tokens} tokens of prompt and output; the model's context is {max_positions}");
+            bail!(
+                "{} of prompt and output; the model's context is {max_positions}",
+                counted(tokens, "token")
+            );
         }
         if shared_prefix_tokens > prompt_tokens {
-            bail!("{shared_prefix_tokens} shared tokens in a prompt of {prompt_tokens}");
+            bail!(
+                "{} in a prompt of {prompt_tokens}",
+                counted(shared_prefix_tokens, "shared token")
+            );
         }
         if !(1..=MAX_ROWS).contains(&rows) {
             bail!("{rows} samples or beams; wanted 1 to {MAX_ROWS}");
