@@ -47,15 +47,16 @@ pub(crate) fn run(args: &PlanArgs) -> Result<(), CliError> {
     }
     let explanation = placement::explain(&task.profile, &task.cluster, &task.policy, &solution)
         .map_err(explain)?;
+    // First of all: a reader of stdout that goes away must not cost the file.
+    if let Some(path) = &args.output.save {
+        saved::write(path, &task.saved(&solution))?;
+    }
     if args.output.json {
         let report = json::Report::new(&task, &solution, &explanation);
         print::json(&report, &mut stdout)?;
     } else {
         let explained = Explained { solution: &solution, explanation: &explanation };
         writeln!(stdout, "{}: {}\n\n{explained}", task.model, devices(&task.cluster))?;
-    }
-    if let Some(path) = &args.output.save {
-        saved::write(path, &task.saved(&solution))?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::Value;
 
-use program::{check_refused, text};
+use program::{check_refused, run_unread, text};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -134,6 +134,21 @@ fn a_kept_plan_runs_on_the_model_that_it_was_made_for_and_no_other() {
 }
 
 #[test]
+fn a_plan_is_kept_though_nobody_reads_what_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.json").to_str().unwrap().to_owned();
+    let model = config("llama-3-8b");
+    for form in [&[][..], &["--json"]] {
+        let cluster = ["plan", "--model", &model, "--cluster", "1x h100", "--save", &path];
+        let (status, stderr) = run_unread(&[&cluster[..], form].concat());
+        assert!(status.success() && stderr.is_empty(), "{stderr}");
+        let kept: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!(kept["plan"]["num_layers"], 32);
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
 fn changes_are_weighed() {
     let cluster = ["--cluster", "2x rtx4090, pcie4"];
     let what_if = |change: &str| plan(&[&cluster[..], &["--what-if", change]].concat());
@@ -144,6 +159,8 @@ fn changes_are_weighed() {
     check_refused(&what_if("-cuda:7"), 2, &["no device cuda:7"]);
     check_refused(&what_if("+1 rtx9999"), 2, &["--what-if", "rtx9999"]);
     check_refused(&what_if("kv=0"), 2, &["kv=0"]);
+    let kept = plan(&[&cluster[..], &["--what-if", "kv=32768", "--save", "p.json"]].concat());
+    check_refused(&kept, 2, &["--what-if", "--save"]);
 }
 
 #[test]

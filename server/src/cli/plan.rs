@@ -79,7 +79,8 @@ pub(crate) struct PlanOutputArgs {
     pub(crate) diff: Option<Vec<PathBuf>>,
     /// What would change with more devices (`+1 h100`), one device less (`-cuda:1`), or another
     /// kv=TOKENS, batch=N, prompt=TOKENS or output=TOKENS; repeatable, all changes together
-    #[arg(long, value_name = "CHANGE", allow_hyphen_values = true, conflicts_with = "json")]
+    #[arg(long, value_name = "CHANGE", allow_hyphen_values = true,
+        conflicts_with_all = ["json", "save"])]
     pub(crate) what_if: Vec<String>,
     /// Print the trade between throughput, cache and the time of a single sequence
     #[arg(long, conflicts_with_all = ["what_if", "save"])]

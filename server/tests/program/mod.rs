@@ -2,7 +2,7 @@
 
 use std::{
     io::Write,
-    process::{Command, Output, Stdio},
+    process::{Command, ExitStatus, Output, Stdio},
 };
 
 pub(crate) fn run(arguments: &[&str], stdin: &str) -> Output {
@@ -13,6 +13,18 @@ pub(crate) fn run(arguments: &[&str], stdin: &str) -> Output {
     // A run that ends early does not read its input.
     let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
     child.wait_with_output().unwrap()
+}
+
+/// Runs with a stdout that nobody reads; says how it ended, and what stderr got.
+#[allow(dead_code, reason = "not every suite closes the pipe")]
+pub(crate) fn run_unread(arguments: &[&str]) -> (ExitStatus, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate"));
+    command.args(arguments).env_remove("RUST_LOG");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    (output.status, text(&output.stderr).to_owned())
 }
 
 pub(crate) fn text(bytes: &[u8]) -> &str {
