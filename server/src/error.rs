@@ -35,6 +35,15 @@ impl CliError {
         Self::Failed(error.into())
     }
 
+    /// The same error, with the argument where it lies.
+    pub(crate) fn at(self, place: &str) -> Self {
+        match self {
+            Self::Usage(error) => Self::Usage(error.context(place.to_owned())),
+            Self::Failed(error) => Self::Failed(error.context(place.to_owned())),
+            other => other,
+        }
+    }
+
     /// Says what went wrong and gives the exit code.
     pub(crate) fn exit(self) -> ExitCode {
         let (error, code) = match self {

@@ -73,11 +73,25 @@ pub(crate) struct Task {
 impl Task {
     /// Reads the model's header and the description of the devices.
     pub(crate) fn of(args: &TaskArgs, policy: &PolicyArgs) -> Result<Self, CliError> {
-        let layers = policy.layers.as_ref();
-        let policy = policy.policy();
-        let cluster = cluster::of_task(args, layers, policy.objective)?;
+        let cluster = cluster::of_task(args, policy.layers.as_ref(), policy.objective.into())?;
         let (model, profile) = model::read(&args.model, model::target(&cluster, args.kv_bits))?;
-        Ok(Self { model, profile, cluster, policy })
+        let policy = policy.policy(profile.max_positions);
+        let task = Self { model, profile, cluster, policy };
+        task.check_length("--prompt-tokens or --output-tokens")?;
+        Ok(task)
+    }
+
+    /// Checks that a sequence ends within the model's context; `to_lower` says what should be lower.
+    fn check_length(&self, to_lower: &str) -> Result<(), CliError> {
+        let Policy { prompt_tokens, output_tokens, .. } = self.policy;
+        let context = self.profile.max_positions;
+        if prompt_tokens.saturating_add(output_tokens) <= context {
+            return Ok(());
+        }
+        Err(CliError::usage(anyhow!(
+            "{prompt_tokens} tokens of prompt and {output_tokens} of output; the model's context is \
+             {context}; lower {to_lower}"
+        )))
     }
 
     pub(crate) fn solve(&self) -> Result<Solution, CliError> {

@@ -149,6 +149,19 @@ fn a_plan_is_kept_though_nobody_reads_what_is_printed() {
 }
 
 #[test]
+fn tokens_beyond_the_context_are_refused() {
+    let on = |rest: &[&str]| plan(&[&["--cluster", "1x h100"], rest].concat());
+    let wanted = ["8192", "--prompt-tokens"];
+    check_refused(&on(&["--prompt-tokens", "9000"]), 2, &wanted);
+    check_refused(&on(&["--prompt-tokens", "8000", "--output-tokens", "200"]), 2, &wanted);
+    check_refused(&on(&["--output-tokens", "8192"]), 2, &wanted);
+    check_refused(&on(&["--what-if", "prompt=8000"]), 2, &["--what-if", "8192", "prompt=N"]);
+    // What is not said fits into what is left.
+    printed(&on(&["--prompt-tokens", "8000"]));
+    printed(&on(&["--output-tokens", "8191"]));
+}
+
+#[test]
 fn changes_are_weighed() {
     let cluster = ["--cluster", "2x rtx4090, pcie4"];
     let what_if = |change: &str| plan(&[&cluster[..], &["--what-if", change]].concat());

@@ -125,6 +125,8 @@ fn workloads_in_files_are_checked_line_by_line() {
     check_refused(&run(""), 2, &["--workload", "there are no requests"]);
     let words = simulate(&["--cluster", CLUSTER, "--workload", "rate=4/s prompt=5 n=1"]);
     check_refused(&words, 2, &["--workload", "`output=N` is missing"]);
+    let policy = ["--prompt-tokens", "9000", "--workload", "prompt=5 output=5 n=1"];
+    check_refused(&simulate(&[&["--cluster", CLUSTER], &policy[..]].concat()), 2, &["8192"]);
     let nothing = simulate(&["--cluster", CLUSTER, "--workload", "nothing.jsonl"]);
     check_refused(&nothing, 2, &["--workload", "nothing.jsonl: neither a file nor words"]);
 }

@@ -19,11 +19,6 @@ use crate::error::CliError;
 /// # Errors
 /// What one of its processes says, or that it ended without a word.
 pub(super) fn take_turn(side: &Side) -> Result<Measured, CliError> {
-    let named = |error: CliError| match error {
-        CliError::Usage(error) => CliError::Usage(error.context(side.name.clone())),
-        CliError::Failed(error) => CliError::Failed(error.context(side.name.clone())),
-        error => error,
-    };
     let turn = || {
         let started: Result<Vec<_>, CliError> = side.tasks.iter().map(Measuring::start).collect();
         let mut started = started?;
@@ -35,7 +30,7 @@ pub(super) fn take_turn(side: &Side) -> Result<Measured, CliError> {
         }
         Ok(sum)
     };
-    turn().map_err(named)
+    turn().map_err(|error: CliError| error.at(&side.name))
 }
 
 /// This program, measuring. It ends when this is dropped.

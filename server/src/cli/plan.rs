@@ -87,6 +87,9 @@ pub(crate) struct PlanOutputArgs {
     pub(crate) pareto: bool,
 }
 
+/// Tokens of a prompt, and of an output, where nothing else is expected.
+const USUAL_TOKENS: usize = 512;
+
 /// What is wanted of the plan.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Policy")]
@@ -97,12 +100,14 @@ pub(crate) struct PolicyArgs {
     /// Sequences at once
     #[arg(long, value_name = "N", default_value = "8", value_parser = count)]
     pub(crate) batch: NonZero<usize>,
-    /// Expected tokens of a prompt
-    #[arg(long, value_name = "N", default_value = "512", value_parser = count)]
-    pub(crate) prompt_tokens: NonZero<usize>,
-    /// Expected tokens of an output
-    #[arg(long, value_name = "N", default_value = "512", value_parser = count)]
-    pub(crate) output_tokens: NonZero<usize>,
+    /// Expected tokens of a prompt, at least 1 [default: 512, less where the model's
+    /// context is short]
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub(crate) prompt_tokens: Option<NonZero<usize>>,
+    /// Expected tokens of an output, at least 1 [default: 512, less where the model's
+    /// context is short]
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub(crate) output_tokens: Option<NonZero<usize>>,
     /// The most prompt tokens of a microbatch
     #[arg(long, value_name = "N", default_value = "256", value_parser = count)]
     pub(crate) chunk_tokens: NonZero<usize>,
@@ -141,13 +146,20 @@ impl From<Goal> for Objective {
 }
 
 impl PolicyArgs {
-    pub(crate) fn policy(&self) -> Policy {
+    /// The policy for a model of so many positions.
+    pub(crate) fn policy(&self, max_positions: usize) -> Policy {
+        // What the other one, or else half of the context, leaves.
+        let usual = |other: Option<NonZero<usize>>| {
+            let taken = other.map_or(max_positions - max_positions / 2, NonZero::get);
+            USUAL_TOKENS.min(max_positions.saturating_sub(taken)).max(1)
+        };
+        let (prompt, output) = (self.prompt_tokens, self.output_tokens);
         Policy {
             objective: self.objective.into(),
             batch: self.batch.get(),
             sequences: None,
-            prompt_tokens: self.prompt_tokens.get(),
-            output_tokens: self.output_tokens.get(),
+            prompt_tokens: prompt.map_or_else(|| usual(output), NonZero::get),
+            output_tokens: output.map_or_else(|| usual(prompt), NonZero::get),
             chunk_tokens: self.chunk_tokens.get(),
             kv_tokens: self
                 .kv_tokens

@@ -16,6 +16,7 @@ pub(super) fn apply(task: &Task, changes: &[String]) -> Result<Task, CliError> {
     for change in changes {
         one(&mut changed, change.trim())?;
     }
+    changed.check_length("prompt=N or output=N").map_err(|error| error.at("--what-if"))?;
     Ok(changed)
 }
 
