@@ -18,6 +18,14 @@ const SHORT: [&str; 8] =
     ["--cpu-devices", "2", "--prompt-tokens", "6", "--output-tokens", "5", "--runs", "1"];
 
 #[test]
+fn more_requests_than_an_engine_takes_are_refused_at_once() {
+    let started = std::time::Instant::now();
+    let refused = program::run(&["bench", "--concurrency", "1,100000"], "");
+    program::check_refused(&refused, 2, &["--concurrency", "100000", "from 1 to 1024"]);
+    assert!(started.elapsed().as_secs() < 5);
+}
+
+#[test]
 fn every_side_does_the_same_work() {
     let more = ["--concurrency", "3", "--against", "inline,ceiling,threads,constraint", "--json"];
     let output = bench(&[&SHORT[..], &more].concat());
@@ -82,7 +90,7 @@ fn check_refused(arguments: &[&str], words: &[&str]) {
 fn what_cannot_be_measured_says_what_to_change() {
     check_refused(&["--against", "ceiling"], &["--against", "--cpu-devices"]);
     check_refused(&["--against", "speed"], &["speed", "ceiling"]);
-    check_refused(&["--concurrency", "0"], &["--concurrency", "at least 1"]);
+    check_refused(&["--concurrency", "0"], &["--concurrency", "from 1 to 1024"]);
     check_refused(&["--regex", "a*"], &["--regex", "--against constraint"]);
     check_refused(&["--output-tokens", "9000"], &["9032", "8192", "--output-tokens"]);
     check_refused(

@@ -3,6 +3,7 @@
 use std::num::NonZero;
 
 use clap::{Args, ValueEnum};
+use sluicegate_runtime::engine::EngineLimits;
 
 use super::{ConstraintArgs, ModelArgs, count};
 use crate::timeline::TimelineFile;
@@ -55,18 +56,25 @@ pub(crate) struct BenchArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Workload")]
 pub(crate) struct WorkloadArgs {
-    /// Requests at the same time [default: 1,2,4,8,16,32; with --against 16]
-    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = count)]
+    /// Requests at the same time, each 1 to 1024 [default: 1,2,4,8,16,32; with --against 16]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = concurrency)]
     pub(crate) concurrency: Vec<NonZero<usize>>,
-    /// Tokens of a prompt; no two prompts begin alike
+    /// Tokens of a prompt, at least 1; no two prompts begin alike
     #[arg(long, value_name = "N", default_value = "32", value_parser = count)]
     pub(crate) prompt_tokens: NonZero<usize>,
-    /// Tokens of an output; the end of a text is not chosen before
+    /// Tokens of an output, at least 1; the end of a text is not chosen before
     #[arg(long, value_name = "N", default_value = "64", value_parser = count)]
     pub(crate) output_tokens: NonZero<usize>,
-    /// How often each side is measured
+    /// How often each side is measured, at least 1
     #[arg(long, value_name = "N", default_value = "5", value_parser = count)]
     pub(crate) runs: NonZero<usize>,
+}
+
+/// Requests that an engine takes at the same time: with more, it refuses some of them.
+fn concurrency(text: &str) -> Result<NonZero<usize>, String> {
+    let most = EngineLimits::default().max_waiting;
+    let number = count(text).ok().filter(|number| number.get() <= most);
+    number.ok_or_else(|| format!("wanted a whole number from 1 to {most}"))
 }
 
 /// The other side of a comparison.
