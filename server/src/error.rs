@@ -63,7 +63,19 @@ impl From<SubmitError> for CliError {
             SubmitError::Failed(_) | SubmitError::ShutDown | SubmitError::Tokenizer { .. } => {
                 Self::failed(error)
             }
-            _ => Self::usage(error),
+            SubmitError::Parameter { name, found, wanted } => {
+                let place = match name {
+                    "the number of prompts" => "PROMPT".to_owned(),
+                    "the number of stop strings" | "a stop string" => "--stop".to_owned(),
+                    name => format!("--{}", name.replace('_', "-")),
+                };
+                Self::usage_at(&place, anyhow::anyhow!("wanted {wanted}, found {found}"))
+            }
+            // The library speaks of its own fields.
+            error => {
+                let error = anyhow::Error::new(error);
+                Self::usage(anyhow::anyhow!(chain(&error).replace("max_tokens", "--max-tokens")))
+            }
         }
     }
 }
@@ -191,6 +203,26 @@ mod tests {
         check(
             &["--regex", "a", "--choice", "b", "hello"],
             "the argument '--regex <REGEX>' cannot be used with '--choice <TEXT>'; see --help",
+        );
+    }
+
+    #[test]
+    fn errors_name_flags_and_not_fields() {
+        #[track_caller]
+        fn check(error: SubmitError, want: &str) {
+            let CliError::Usage(error) = CliError::from(error) else { panic!("a wrong call") };
+            assert_eq!(chain(&error), want);
+        }
+        let parameter = |name, wanted| SubmitError::Parameter { name, found: "0".into(), wanted };
+        check(parameter("top_k", "at least 1"), "--top-k: wanted at least 1, found 0");
+        check(
+            parameter("the number of stop strings", "at most 16"),
+            "--stop: wanted at most 16, found 0",
+        );
+        check(
+            SubmitError::TooLong { prompt: 0, prompt_tokens: 9, max_tokens: 5, context: 10 },
+            "prompt 1 has 9 tokens and may get 5 more, but the model's context is 10; shorten the \
+             prompt or lower --max-tokens",
         );
     }
 
