@@ -12,6 +12,7 @@ mod gemma3;
 mod kv_types;
 mod ledger;
 mod masker;
+mod odd_models;
 mod oracle;
 mod outlines_bug;
 mod outputs;
