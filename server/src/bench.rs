@@ -40,6 +40,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
         return measure::serve(args);
     }
     check_constraint(args)?;
+    args.constraint.warn_of_idle();
     if let Some(file) = &args.timeline {
         file.create()?;
     }

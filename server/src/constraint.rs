@@ -45,6 +45,15 @@ impl ConstraintArgs {
         })
     }
 
+    /// Warns of what is said of JSON where no JSON is asked for.
+    pub(crate) fn warn_of_idle(&self) {
+        if self.schema.is_none() && !self.json_object {
+            for name in self.json_form.given() {
+                tracing::warn!("{name} has no effect without --schema or --json-object");
+            }
+        }
+    }
+
     /// Which argument the constraint came from, for messages.
     pub(crate) fn place(&self) -> String {
         match &self.schema {

@@ -29,6 +29,7 @@ pub(crate) fn run(args: &GenerateArgs, started: Instant) -> Result<(), CliError>
     // Cheap checks first: nothing is fetched or loaded for a call that cannot run.
     request::check(&args.sampling)?;
     let constraint = args.constraint.spec()?;
+    args.constraint.warn_of_idle();
     let prompts = prompts::read(&args.prompts)?;
     let display = Display::choose(args, prompts.len())?;
     if let Some(file) = &args.output.timeline {

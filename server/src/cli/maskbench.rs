@@ -35,7 +35,7 @@ pub(crate) struct MaskbenchArgs {
     /// Print one JSON object: a summary, and each schema with its tests
     #[arg(long)]
     pub(crate) json: bool,
-    /// Files run at the same time, each in a thread; times are honest with 1
+    /// Files run at the same time, each in a thread, at least 1; times are honest with 1
     #[arg(long, value_name = "N", default_value = "1", value_parser = count)]
     pub(crate) jobs: NonZero<usize>,
     /// A folder of schemas that others may refer to, as `http://localhost:1234/` and the path below
@@ -53,7 +53,8 @@ pub(crate) struct MaskbenchArgs {
 #[command(next_help_heading = "JSON")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch on the command line")]
 pub(crate) struct JsonFormArgs {
-    /// No whitespace between values
+    /// No whitespace between values [default: as formatters write it, a space or a line break behind
+    /// commas, colons and inside brackets]
     #[arg(long)]
     pub(crate) compact: bool,
     /// Any whitespace between values, as JSON allows
@@ -73,6 +74,19 @@ pub(crate) struct JsonFormArgs {
 }
 
 impl JsonFormArgs {
+    /// The switches that are set.
+    pub(crate) fn given(&self) -> impl Iterator<Item = &'static str> {
+        let Self { compact, flexible, any_order, schema_order, strict } = *self;
+        let switches = [
+            ("--compact", compact),
+            ("--flexible", flexible),
+            ("--any-order", any_order),
+            ("--schema-order", schema_order),
+            ("--strict", strict),
+        ];
+        switches.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| name)
+    }
+
     pub(crate) fn options(&self) -> JsonOptions {
         let whitespace = match (self.compact, self.flexible) {
             (true, _) => Whitespace::Compact,
