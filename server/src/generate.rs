@@ -2,23 +2,26 @@
 
 use std::{
     io::{self, Write},
+    num::NonZero,
     path::Path,
     time::Instant,
 };
 
 use anyhow::{Context, anyhow};
-use sluicegate_constraint::Spec;
-use sluicegate_model::{error::SourceError, open::Model, source::ModelSource};
+use sluicegate_constraint::{Spec, SpecError};
+use sluicegate_model::{error::SourceError, open::Model, placed::DeviceId, source::ModelSource};
 use sluicegate_runtime::{
-    Completion, Engine, Generation, engine::SubmitError, stream::FinishReason,
+    Completion, Engine, Generation, Request, engine::SubmitError, placement::Plan,
+    stream::FinishReason,
 };
 
 use crate::{
     cli::{GenerateArgs, ModelArgs, Streaming},
+    counted::counted,
     error::CliError,
     place, print, progress, prompts,
     report::{Report, Run},
-    request,
+    request::{self, Wanted, WrittenPrompt},
 };
 
 /// Runs the command; `started` is when the process did.
@@ -36,41 +39,108 @@ pub(crate) fn run(args: &GenerateArgs, started: Instant) -> Result<(), CliError>
         file.create()?;
     }
     let model = open(&args.model)?;
-    let request = request::build(args, &model, &prompts, constraint.clone())?;
-    let plan = place::plan(&args.model, &model, &request)?;
+    let prompts: Vec<WrittenPrompt> =
+        prompts.iter().map(|it| request::write(it, args, &model)).collect::<Result<_, _>>()?;
+    if args.output.show_prompt {
+        // Nothing is lost for a caller whose stderr is gone.
+        let _ = print::prompts(&prompts, &mut io::stderr().lock());
+    }
+    let wanted = Wanted {
+        prompts: prompts.into_iter().map(|prompt| prompt.tokens).collect(),
+        constraint: constraint.clone(),
+        max_tokens: args.length.max_tokens,
+        seed: args.sampling.seed.unwrap_or_default(),
+    };
+    let request = request::build(args, &model, wanted)?;
+    let engine = start(args, model, &request)?;
+    let load = started.elapsed();
+    let generation = engine.submit(request).map_err(|error| explain_submit(error, args))?;
+    let generated = generate(generation, display);
+    // Files first: a reader of stdout that goes away must not cost them.
+    if let Ok(_) | Err(CliError::OutputClosed) = &generated {
+        write_files(args, &engine)?;
+    }
+    let completion = generated?;
+    warn_of_cut_outputs(&completion, &constraint);
+    let mut stdout = io::stdout().lock();
+    match display {
+        Display::Stream => {}
+        Display::Complete => print::complete(&completion.outputs, &mut stdout)?,
+        Display::Json => {
+            let run = Run {
+                model: &engine.model().name,
+                plan: engine.plan(),
+                constraint: &constraint,
+                load,
+                completion: &completion,
+                ledger: engine.ledger().entries(),
+                masks: engine.ledger().masks(),
+            };
+            print::json(&Report::new(run), &mut stdout)?;
+        }
+    }
+    Ok(())
+}
+
+/// Places the model for a request, and starts it.
+///
+/// # Errors
+/// If there is no such placement, or a stage cannot start.
+pub(crate) fn start(
+    args: &GenerateArgs,
+    model: Model,
+    request: &Request,
+) -> Result<Engine, CliError> {
+    let plan = place::plan(&args.model, &model, request)?;
     tracing::info!("{} placed:\n{plan}", model.name);
+    let num_threads = threads(args, &plan)?;
     let mut builder = Engine::builder(model, plan).kv_type(args.model.kv_type);
+    if let Some(num_threads) = num_threads {
+        builder = builder.threads_per_stage(num_threads);
+    }
     if args.output.timeline.is_some() {
         builder = builder.record_timeline();
     }
-    let engine = builder.build().map_err(CliError::failed)?;
-    let load = started.elapsed();
-    let generation = engine.submit(request).map_err(|error| match error {
-        SubmitError::Spec(error) => CliError::usage_at(&args.constraint.place(), error),
-        error => error.into(),
-    })?;
-    let completion = generate(generation, display)?;
-    warn_of_cut_outputs(&completion, &constraint);
-    if display == Display::Json {
-        let run = Run {
-            model: &engine.model().name,
-            plan: engine.plan(),
-            constraint: &constraint,
-            load,
-            completion: &completion,
-            ledger: engine.ledger().entries(),
-            masks: engine.ledger().masks(),
-        };
-        print::json(&Report::new(run), &mut io::stdout().lock())?;
+    builder.build().map_err(CliError::failed)
+}
+
+/// Threads of each stage, if any of them has some.
+fn threads(args: &GenerateArgs, plan: &Plan) -> Result<Option<NonZero<usize>>, CliError> {
+    let has_threads = plan.stages.iter().any(|it| matches!(it.device, DeviceId::Cpu(_)));
+    match args.threads {
+        Some(_) if !has_threads => {
+            let error = anyhow!("only stages on a CPU have threads, and none is on one");
+            Err(CliError::usage_at("--threads", error))
+        }
+        threads => Ok(threads.and_then(|it| NonZero::new(it.into()))),
     }
+}
+
+/// The timeline, and what crossed.
+fn write_files(args: &GenerateArgs, engine: &Engine) -> Result<(), CliError> {
     if let Some(file) = &args.output.timeline {
         file.write(&engine.timeline())?;
     }
     if args.output.ledger {
-        // Nothing is lost for a caller whose stderr is gone.
-        let _ = write!(io::stderr().lock(), "{}", engine.ledger());
+        print_ledger(engine);
     }
     Ok(())
+}
+
+pub(crate) fn print_ledger(engine: &Engine) {
+    // Nothing is lost for a caller whose stderr is gone.
+    let _ = write!(io::stderr().lock(), "{}", engine.ledger());
+}
+
+/// Names the argument that would help.
+pub(crate) fn explain_submit(error: SubmitError, args: &GenerateArgs) -> CliError {
+    match error {
+        SubmitError::Spec(error @ SpecError::Budget { needed, .. }) => {
+            CliError::usage_at("--max-tokens", anyhow!("{error}; wanted at least {needed}"))
+        }
+        SubmitError::Spec(error) => CliError::usage_at(&args.constraint.place(), error),
+        error => error.into(),
+    }
 }
 
 /// What stdout gets, and when.
@@ -138,15 +208,9 @@ pub(crate) fn explain_source(error: SourceError) -> CliError {
 }
 
 fn generate(generation: Generation, display: Display) -> Result<Completion, CliError> {
-    let mut stdout = io::stdout().lock();
     match display {
-        Display::Stream => print::stream(generation, &mut stdout),
-        Display::Json => print::collect(generation, |_| Ok(())),
-        Display::Complete => {
-            let completion = print::collect(generation, |_| Ok(()))?;
-            print::complete(&completion.outputs, &mut stdout)?;
-            Ok(completion)
-        }
+        Display::Stream => print::stream(generation, &mut io::stdout().lock()),
+        Display::Complete | Display::Json => print::collect(generation, |_| Ok(())),
     }
 }
 
@@ -156,9 +220,9 @@ fn warn_of_cut_outputs(completion: &Completion, constraint: &Spec) {
     let num_cut = completion.outputs.iter().filter(|it| is_cut(it.finish_reason)).count();
     if num_cut > 0 && *constraint != Spec::Text {
         tracing::warn!(
-            "{num_cut} of {} outputs reached their most tokens before the constraint was \
-             fulfilled; raise --max-tokens",
-            completion.outputs.len()
+            "{num_cut} of {} reached its most tokens before the constraint was fulfilled; raise \
+             --max-tokens",
+            counted(completion.outputs.len(), "output")
         );
     }
 }

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use serde::Serialize;
 use sluicegate_runtime::{Completion, Event, Output, engine::GenerationError, stream::OutputId};
 
-use crate::error::CliError;
+use crate::{counted::counted, error::CliError, request::WrittenPrompt};
 
 /// Prints the text of a single output as it comes, and collects everything.
 ///
@@ -57,6 +57,17 @@ pub(crate) fn complete(outputs: &[Output], out: &mut impl Write) -> io::Result<(
         }
         out.write_all(output.text.as_bytes())?;
         end_line(out)?;
+    }
+    Ok(())
+}
+
+/// Prints each prompt as the model gets it.
+pub(crate) fn prompts(prompts: &[WrittenPrompt], out: &mut impl Write) -> io::Result<()> {
+    for (number, prompt) in (1..).zip(prompts) {
+        let WrittenPrompt { text, tokens } = prompt;
+        let ids: Vec<String> = tokens.iter().map(ToString::to_string).collect();
+        writeln!(out, "--- prompt {number}, {}", counted(tokens.len(), "token"))?;
+        writeln!(out, "{text}\n--- ids\n{}", ids.join(" "))?;
     }
     Ok(())
 }
@@ -171,6 +182,15 @@ mod tests {
         complete(&[output(0, 0, "a"), output(1, 1, "b")], &mut out).unwrap();
         let want = "a\n--- prompt 1, output 1 (end_token, score -1.250)\na\n\
                     --- prompt 2, output 2 (end_token, score -1.250)\nb\n";
+        assert_eq!(String::from_utf8(out).unwrap(), want);
+    }
+
+    #[test]
+    fn prompts_are_shown_with_their_ids() {
+        let prompt = WrittenPrompt { text: "<s>a".to_owned(), tokens: vec![1, 70] };
+        let mut out = Vec::new();
+        prompts(&[prompt], &mut out).unwrap();
+        let want = "--- prompt 1, 2 tokens\n<s>a\n--- ids\n1 70\n";
         assert_eq!(String::from_utf8(out).unwrap(), want);
     }
 

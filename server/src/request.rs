@@ -11,18 +11,22 @@ use sluicegate_runtime::{
 };
 
 use crate::{
-    cli::{GenerateArgs, PromptForm, SamplingArgs},
+    cli::{GenerateArgs, LengthArgs, PromptForm, SamplingArgs},
+    counted::counted,
     error::CliError,
 };
 
 /// The most tokens of an output where the caller names no number.
 const USUAL_TOKENS: usize = 256;
 
-/// Checks what the parser cannot: options that limit each other.
+/// Checks what the parser cannot: options that limit each other. Warns of those without effect.
 ///
 /// # Errors
 /// If more outputs are wanted than there are beams.
 pub(crate) fn check(args: &SamplingArgs) -> Result<(), CliError> {
+    for warning in idle(args) {
+        tracing::warn!("{warning}");
+    }
     match args.beams {
         Some(beams) if args.samples > beams => {
             let found = args.samples;
@@ -33,24 +37,62 @@ pub(crate) fn check(args: &SamplingArgs) -> Result<(), CliError> {
     }
 }
 
+/// What was asked for and changes nothing.
+fn idle(args: &SamplingArgs) -> Vec<String> {
+    let method = method(args);
+    let is_drawn = matches!(method, Method::Multinomial(it) if it.temperature > 0.0);
+    if is_drawn {
+        return Vec::new();
+    }
+    let reason = match method {
+        Method::Multinomial(_) => "--temperature 0 always takes the most likely token",
+        Method::Beam { .. } => "--beams draws nothing at random",
+        Method::Greedy => {
+            "nothing is drawn at random without --temperature, --top-k, --top-p, --min-p or --samples"
+        }
+    };
+    let drawing = [
+        ("--seed", args.seed.is_some()),
+        ("--top-k", args.top_k.is_some()),
+        ("--top-p", args.top_p.is_some()),
+        ("--min-p", args.min_p.is_some()),
+    ];
+    let given = drawing.into_iter().filter(|(_, is_given)| *is_given);
+    given.map(|(name, _)| format!("{name} has no effect: {reason}")).collect()
+}
+
+/// A prompt as the model gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WrittenPrompt {
+    /// What was made into tokens; the tokenizer may have put one in front.
+    pub(crate) text: String,
+    pub(crate) tokens: Vec<TokenId>,
+}
+
+/// What one call of the engine shall answer, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) prompts: Vec<Vec<TokenId>>,
+    pub(crate) constraint: Spec,
+    pub(crate) max_tokens: Option<NonZero<usize>>,
+    pub(crate) seed: u64,
+}
+
 /// The request of a call. Its prompts are tokens, so that the plan can be made for their length.
 ///
 /// # Errors
-/// If a prompt cannot be written as tokens, or leaves no room in the model's context.
+/// If a prompt leaves no room in the model's context.
 pub(crate) fn build(
     args: &GenerateArgs,
     model: &Model,
-    prompts: &[String],
-    constraint: Spec,
+    wanted: Wanted,
 ) -> Result<Request, CliError> {
-    let tokens: Vec<Vec<TokenId>> = prompts
-        .iter()
-        .map(|prompt| tokenise(prompt, args.form, model))
-        .collect::<Result<_, _>>()?;
-    let longest = tokens.iter().map(Vec::len).max().unwrap_or(0);
-    let sampling = &args.sampling;
+    let Wanted { prompts, constraint, max_tokens, seed } = wanted;
+    let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+    let (sampling, length) = (&args.sampling, &args.length);
+    let max_tokens = most_tokens(max_tokens, longest, context(length, model)?)?;
     Ok(Request {
-        prompts: tokens.into_iter().map(Prompt::Tokens).collect(),
+        prompts: prompts.into_iter().map(Prompt::Tokens).collect(),
         constraint,
         method: method(sampling),
         penalties: Penalties {
@@ -59,13 +101,43 @@ pub(crate) fn build(
             presence: sampling.presence_penalty,
         },
         samples: usize::from(sampling.samples),
-        max_tokens: max_tokens(args.length.max_tokens, longest, model.config.max_positions)?,
-        min_tokens: 0,
-        ignore_eos: false,
-        stop: args.length.stop.clone(),
-        seed: sampling.seed,
+        max_tokens,
+        min_tokens: least_tokens(length, max_tokens)?,
+        ignore_eos: length.ignore_eos,
+        stop: length.stop.clone(),
+        seed,
         priority: 0,
     })
+}
+
+/// Positions of prompt and output together.
+fn context(args: &LengthArgs, model: &Model) -> Result<Context, CliError> {
+    let of_model = Context { positions: model.config.max_positions, owner: "the model's context" };
+    match args.max_context {
+        Some(found) if found > of_model.positions => {
+            let wanted = of_model.positions;
+            let error = anyhow!("wanted at most the {wanted} tokens of the model, found {found}");
+            Err(CliError::usage_at("--max-context", error))
+        }
+        Some(positions) => Ok(Context { positions, owner: "--max-context" }),
+        None => Ok(of_model),
+    }
+}
+
+/// Positions, and what to call their limit.
+#[derive(Debug, Clone, Copy)]
+struct Context {
+    positions: usize,
+    owner: &'static str,
+}
+
+fn least_tokens(args: &LengthArgs, max_tokens: usize) -> Result<usize, CliError> {
+    let found = args.min_tokens as usize;
+    if found > max_tokens {
+        let error = anyhow!("an output has at most {max_tokens} tokens here; found {found}");
+        return Err(CliError::usage_at("--min-tokens", error));
+    }
+    Ok(found)
 }
 
 /// Greedy, unless an option asks for beams or for a random draw; several samples only differ if
@@ -88,8 +160,16 @@ fn method(args: &SamplingArgs) -> Method {
     })
 }
 
-fn tokenise(prompt: &str, form: PromptForm, model: &Model) -> Result<Vec<TokenId>, CliError> {
-    let template = match (form, &model.chat) {
+/// Writes a prompt as the model wants it.
+///
+/// # Errors
+/// If it needs a chat template that is not there, or cannot be written as tokens.
+pub(crate) fn write(
+    prompt: &str,
+    args: &GenerateArgs,
+    model: &Model,
+) -> Result<WrittenPrompt, CliError> {
+    let template = match (args.form, &model.chat) {
         (PromptForm::Raw, _) | (PromptForm::Auto, None) => None,
         (PromptForm::Auto | PromptForm::Chat, Some(template)) => Some(template),
         (PromptForm::Chat, None) => {
@@ -98,35 +178,41 @@ fn tokenise(prompt: &str, form: PromptForm, model: &Model) -> Result<Vec<TokenId
         }
     };
     // A template writes what begins a sequence itself.
-    let encoded = match template {
-        None => model.tokenizer.encode(prompt, true),
-        Some(template) => {
-            let messages = [Message::new("user", prompt)];
-            let text = template.render(&messages, true).map_err(|error| {
-                let hint = "the model's chat template cannot be used; --raw does without it";
-                CliError::failed(anyhow::Error::new(error).context(hint))
-            })?;
-            model.tokenizer.encode(&text, false)
+    let Some(template) = template else {
+        if args.system.is_some() {
+            let error = anyhow!("{} has no chat template; put it into the prompt", model.name);
+            return Err(CliError::usage_at("--system", error));
         }
+        let tokens = model.tokenizer.encode(prompt, true).map_err(CliError::failed)?;
+        return Ok(WrittenPrompt { text: prompt.to_owned(), tokens });
     };
-    encoded.map_err(CliError::failed)
+    let system = args.system.as_deref().map(|text| Message::new("system", text));
+    let messages: Vec<Message> = system.into_iter().chain([Message::new("user", prompt)]).collect();
+    let text = template.render(&messages, true).map_err(|error| {
+        let hint = "the model's chat template cannot be used; --raw does without it";
+        CliError::failed(anyhow::Error::new(error).context(hint))
+    })?;
+    let tokens = model.tokenizer.encode(&text, false).map_err(CliError::failed)?;
+    Ok(WrittenPrompt { text, tokens })
 }
 
 /// The length that was asked for; else the usual one, or what the context leaves.
-fn max_tokens(
+fn most_tokens(
     wanted: Option<NonZero<usize>>,
     prompt_tokens: usize,
-    context: usize,
+    context: Context,
 ) -> Result<usize, CliError> {
-    let room = context.saturating_sub(prompt_tokens);
+    let Context { positions, owner } = context;
+    let room = positions.saturating_sub(prompt_tokens);
     let message = match wanted.map(NonZero::get) {
         _ if room == 0 => format!(
-            "the longest prompt has {prompt_tokens} tokens, and the model's context ends at \
-             {context}; shorten the prompt"
+            "the longest prompt has {}, and {owner} ends at {positions}; shorten the prompt",
+            counted(prompt_tokens, "token")
         ),
         Some(wanted) if wanted > room => format!(
-            "--max-tokens: the longest prompt has {prompt_tokens} tokens, so that the model's \
-             context of {context} leaves {room}; found {wanted}"
+            "--max-tokens: the longest prompt has {}, so that {owner} of {positions} leaves {room}; \
+             found {wanted}",
+            counted(prompt_tokens, "token")
         ),
         Some(wanted) => return Ok(wanted),
         None => return Ok(USUAL_TOKENS.min(room)),
@@ -162,6 +248,25 @@ mod tests {
     }
 
     #[test]
+    fn a_seed_where_nothing_is_drawn_is_warned_of() {
+        #[track_caller]
+        fn check(args: &[&str], want: &[&str]) {
+            let warnings = idle(&parse_generate(args).sampling);
+            assert_eq!(warnings.len(), want.len(), "{warnings:?}");
+            for (warning, start) in warnings.iter().zip(want) {
+                assert!(warning.starts_with(start), "{warning}");
+            }
+        }
+        check(&[], &[]);
+        check(&["--seed", "1"], &["--seed has no effect: nothing is drawn at random without"]);
+        check(&["--seed", "1", "--beams", "2"], &["--seed has no effect: --beams draws nothing"]);
+        let zero = ["--temperature", "0", "--seed", "1", "--top-p", "0.5"];
+        check(&zero, &["--seed has no effect: --temperature 0", "--top-p has no effect"]);
+        check(&["--temperature", "0.5", "--seed", "1", "--top-k", "3"], &[]);
+        check(&["--samples", "2", "--seed", "1"], &[]);
+    }
+
+    #[test]
     fn there_are_no_more_outputs_than_beams() {
         let check = |given: &[&str]| check(&parse_generate(given).sampling).is_ok();
         assert!(check(&["--samples", "3"]));
@@ -173,7 +278,8 @@ mod tests {
     fn outputs_stay_within_the_context() {
         #[track_caller]
         fn check(wanted: Option<usize>, prompt_tokens: usize, want: Result<usize, &str>) {
-            let got = max_tokens(wanted.and_then(NonZero::new), prompt_tokens, 1000);
+            let context = Context { positions: 1000, owner: "the model's context" };
+            let got = most_tokens(wanted.and_then(NonZero::new), prompt_tokens, context);
             match (got, want) {
                 (Ok(got), Ok(want)) => assert_eq!(got, want),
                 (Err(CliError::Usage(error)), Err(want)) => {

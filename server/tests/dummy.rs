@@ -9,7 +9,7 @@ use std::fs;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use program::{check_refused, run, text};
+use program::{check_refused, run, run_unread, text};
 
 /// A small model's configuration, under a name of its own.
 fn config(fields: &Value) -> (TempDir, String) {
@@ -122,4 +122,42 @@ fn the_doctor_compares_memory_with_the_plan() {
     let line = report.lines().rfind(|line| line.starts_with("memory")).unwrap();
     assert!(line.contains("host: planned") && line.contains("weights and cache"), "{report}");
     check_refused(&run(&["doctor", "--device", "cpu:7"], ""), 2, &["cpu:7 is not there"]);
+}
+
+#[test]
+fn lengths_are_kept_to() {
+    let (_folder, config) = config(&json!({}));
+    let num_tokens = |arguments: &[&str]| {
+        let report = generate(&config, arguments);
+        report["outputs"][0]["token_ids"].as_array().unwrap().len()
+    };
+    assert_eq!(num_tokens(&["--ignore-eos"]), 12);
+    assert!(num_tokens(&["--min-tokens", "7"]) >= 7);
+    let one = generate(&config, &["--threads", "1"]);
+    assert_eq!(generate(&config, &["--threads", "3"])["outputs"], one["outputs"]);
+    let refused = |arguments: &[&str], words: &[&str]| {
+        let all = ["generate", "--dummy-weights", "--model", &config, "Hello"];
+        check_refused(&run(&[&all, arguments].concat(), ""), 2, words);
+    };
+    refused(&["--min-tokens", "300"], &["--min-tokens", "256 tokens", "300"]);
+    refused(&["--max-context", "513"], &["--max-context", "512", "513"]);
+    refused(
+        &["--max-context", "10", "--max-tokens", "9"],
+        &["--max-tokens", "--max-context of 10"],
+    );
+    refused(&["--system", "Be brief."], &["--system", "no chat template"]);
+}
+
+#[test]
+fn files_are_written_though_nobody_reads_what_is_printed() {
+    let (folder, config) = config(&json!({}));
+    let file = folder.path().join("out.json");
+    let name = file.to_str().unwrap();
+    let model = ["generate", "--dummy-weights", "--model", &config, "--max-tokens", "4"];
+    for form in ["--json", "--stream", "--no-stream"] {
+        let (status, stderr) = run_unread(&[&model[..], &["--timeline", name, form, "x"]].concat());
+        assert!(status.success() && stderr.is_empty(), "{stderr}");
+        let trace: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        assert!(trace["traceEvents"].as_array().unwrap().len() > 4, "{form}");
+    }
 }

@@ -33,6 +33,8 @@ fn the_first_command_of_the_readme_streams_json_that_the_schema_allows() {
         "",
     );
     assert!(output.status.success(), "{}", text(&output.stderr));
+    // Lines end behind commas, and never before them.
+    assert!(!text(&output.stdout).contains("\n,"), "{}", text(&output.stdout));
     let character: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(character["class"], "wizard");
     assert!(character["age"].is_u64() && character["inventory"].is_array(), "{character}");
@@ -112,6 +114,28 @@ fn the_prompt_may_come_from_standard_input() {
     assert_eq!(text(&output.stdout).trim(), "Paris", "{}", text(&output.stderr));
 }
 
+#[test]
+fn the_prompt_is_shown_as_the_model_gets_it() {
+    let options = ["--system", "Be brief.", "--show-prompt", "--max-tokens", "1", "Hello"];
+    let output = generate(&options, "");
+    let shown = text(&output.stderr);
+    assert!(output.status.success() && shown.starts_with("--- prompt 1, "), "{shown}");
+    let wanted =
+        ["<|im_start|>system\nBe brief.<|im_end|>", "user\nHello<|im_end|>", "\n--- ids\n1 "];
+    assert!(wanted.iter().all(|words| shown.contains(words)), "{shown}");
+}
+
+#[test]
+fn options_without_effect_are_warned_of() {
+    let output = generate(&["--seed", "3", "--compact", "--max-tokens", "1", "Hello"], "");
+    let warnings = text(&output.stderr);
+    assert!(output.status.success(), "{warnings}");
+    assert!(warnings.contains("--seed has no effect"), "{warnings}");
+    assert!(warnings.contains("--compact has no effect"), "{warnings}");
+    let drawn = ["--seed", "3", "--temperature", "1", "--max-tokens", "1", "Hello"];
+    assert!(text(&generate(&drawn, "").stderr).is_empty());
+}
+
 #[track_caller]
 fn check(arguments: &[&str], code: i32, wanted: &[&str]) {
     check_refused(&generate(arguments, ""), code, wanted);
@@ -129,6 +153,10 @@ fn wrong_arguments_say_what_is_wrong_and_where() {
     check(&["--model", "no/such/model.gguf", "x"], 2, &["no/such/model.gguf"]);
     check(&["--temperature", "-1", "x"], 2, &["temperature"]);
     check(&["--max-tokens", "100000", "x"], 2, &["100000", "8192"]);
+    let schema = "{\"type\": \"string\", \"minLength\": 99}";
+    let short = ["--schema", schema, "--max-tokens", "3", "x"];
+    check(&short, 2, &["--max-tokens: at most 3 tokens", "wanted at least"]);
+    check(&[&["--stop", "x"].repeat(17), &["x"][..]].concat(), 2, &["--stop: wanted at most 16"]);
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub(crate) struct DoctorArgs {
     /// auto, cpu, cuda, or a list such as cuda:1 or cpu:0,cpu:1 [default: auto]
     #[arg(long, value_name = "DEVICES")]
     pub(crate) device: Option<DeviceSelector>,
-    /// How many logical CPU devices this machine shows
+    /// How many logical CPU devices this machine shows, 1 to 256
     #[arg(long, value_name = "N", default_value_t = 2,
         value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) cpu_devices: u32,

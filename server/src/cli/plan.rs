@@ -55,10 +55,10 @@ pub(crate) struct TaskArgs {
     /// Of this machine: auto, cpu, cuda, or a list such as cuda:1 or cpu:0,cpu:1
     #[arg(long, value_name = "DEVICES")]
     pub(crate) device: Option<DeviceSelector>,
-    /// How many logical CPU devices this machine shows [default: 1]
+    /// How many logical CPU devices this machine shows, 1 to 256 [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) cpu_devices: Option<u32>,
-    /// Bits of a cached number [default: as this runtime or the model's files have it]
+    /// Bits of a cached number: 8, 16 or 32 [default: as this runtime or the model's files have it]
     #[arg(long, value_name = "BITS", value_parser = kv_bytes)]
     pub(crate) kv_bits: Option<usize>,
 }
@@ -97,7 +97,7 @@ pub(crate) struct PolicyArgs {
     /// The most tokens per second of all sequences, or the least time per token of one
     #[arg(long, value_name = "GOAL", value_enum, default_value_t = Goal::Throughput)]
     pub(crate) objective: Goal,
-    /// Sequences at once
+    /// Sequences at once, at least 1
     #[arg(long, value_name = "N", default_value = "8", value_parser = count)]
     pub(crate) batch: NonZero<usize>,
     /// Expected tokens of a prompt, at least 1 [default: 512, less where the model's
@@ -108,11 +108,11 @@ pub(crate) struct PolicyArgs {
     /// context is short]
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) output_tokens: Option<NonZero<usize>>,
-    /// The most prompt tokens of a microbatch
+    /// The most prompt tokens of a microbatch, at least 1
     #[arg(long, value_name = "N", default_value = "256", value_parser = count)]
     pub(crate) chunk_tokens: NonZero<usize>,
-    /// Tokens that the cache must hold, all sequences together [default: as many as are of use and
-    /// fit]
+    /// Tokens that the cache must hold, all sequences together, at least 1 [default: as many as are
+    /// of use and fit]
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) kv_tokens: Option<NonZero<usize>>,
     /// What devices may hold at most, such as cuda:0=20GiB,cuda:1=10GiB

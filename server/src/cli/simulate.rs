@@ -40,10 +40,11 @@ pub(crate) struct SimulateArgs {
     /// What arrives: a file of JSON lines, or words such as `rate=4/s prompt=512 output=128 n=200`
     #[arg(long, value_name = "FILE|WORDS")]
     pub(crate) workload: String,
-    /// What the mask of a constrained row takes, in microseconds
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    /// What the mask of a constrained row takes, in microseconds, 0 to 1000000
+    #[arg(long, value_name = "N", default_value_t = 50,
+        value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub(crate) mask_us: u32,
-    /// Threads that compute masks
+    /// Threads that compute masks, at least 1
     #[arg(long, value_name = "N", default_value = "2", value_parser = count)]
     pub(crate) mask_workers: NonZero<usize>,
     #[command(flatten)]
