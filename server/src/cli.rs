@@ -1,5 +1,6 @@
 //! What may be said on the command line, and its help.
 
+mod batch;
 mod bench;
 mod doctor;
 mod generate;
@@ -16,6 +17,7 @@ use sluicegate_constraint::Format;
 use sluicegate_model::kv_pages::KvType;
 use sluicegate_runtime::device::DeviceSelector;
 
+pub(crate) use batch::BatchArgs;
 pub(crate) use bench::{Against, BenchArgs, WorkloadArgs};
 pub(crate) use doctor::DoctorArgs;
 #[cfg(test)]

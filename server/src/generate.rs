@@ -30,6 +30,12 @@ use crate::{
 /// [`CliError::Usage`] for whatever the arguments should say differently.
 pub(crate) fn run(args: &GenerateArgs, started: Instant) -> Result<(), CliError> {
     // Cheap checks first: nothing is fetched or loaded for a call that cannot run.
+    if args.batch.output.is_some() {
+        return Err(CliError::usage_at(
+            "--output",
+            anyhow!("wanted --batch-file, too, and no prompt"),
+        ));
+    }
     request::check(&args.sampling)?;
     let constraint = args.constraint.spec()?;
     args.constraint.warn_of_idle();

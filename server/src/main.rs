@@ -2,6 +2,7 @@
 //!
 //! Owns arguments, terminal output and exit codes. Everything that it does is done by the libraries.
 
+mod batch;
 mod bench;
 mod bounded;
 mod cli;
@@ -50,7 +51,10 @@ fn main() -> ExitCode {
         Err(error) => return error::exit_with_clap(&error),
     };
     let outcome = start_logging().and_then(|()| match cli.command {
-        Command::Generate(args) => generate::run(&args, started),
+        Command::Generate(args) => match &args.batch.batch_file {
+            Some(file) => batch::run(&args, file),
+            None => generate::run(&args, started),
+        },
         Command::Bench(args) => bench::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Simulate(args) => simulate::run(&args),

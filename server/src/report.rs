@@ -45,8 +45,9 @@ pub(crate) struct StageReport {
     kv_bytes: Bytes,
 }
 
+/// An output as every command prints it.
 #[derive(Debug, Serialize)]
-struct OutputReport<'a> {
+pub(crate) struct OutputReport<'a> {
     text: &'a str,
     token_ids: &'a [TokenId],
     finish_reason: FinishReason,
@@ -116,7 +117,7 @@ impl StageReport {
 }
 
 impl<'a> OutputReport<'a> {
-    fn new(output: &'a Output, is_json: bool) -> Self {
+    pub(crate) fn new(output: &'a Output, is_json: bool) -> Self {
         // A text that was cut off at the longest length does not parse, and has no value.
         let parsed = is_json.then(|| serde_json::from_str(&output.text).ok()).flatten();
         Self {

@@ -124,6 +124,78 @@ fn the_doctor_compares_memory_with_the_plan() {
     check_refused(&run(&["doctor", "--device", "cpu:7"], ""), 2, &["cpu:7 is not there"]);
 }
 
+/// Writes lines into `in.jsonl` of a folder; returns its path and that of the output.
+fn batch(folder: &TempDir, lines: &[Value]) -> [String; 2] {
+    let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+    fs::write(folder.path().join("in.jsonl"), lines.join("\n")).unwrap();
+    ["in.jsonl", "out.jsonl"].map(|name| folder.path().join(name).to_str().unwrap().to_owned())
+}
+
+fn answers(output: &str) -> Vec<Value> {
+    let text = fs::read_to_string(output).unwrap();
+    let mut answers: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    answers.sort_by_key(|answer| answer["id"].to_string());
+    answers
+}
+
+#[test]
+fn a_batch_file_is_answered_line_by_line_and_resumed() {
+    let (folder, config) = config(&json!({}));
+    let mut lines = vec![
+        json!({"prompt": "one", "id": "a", "schema": {"type": "boolean"}}),
+        json!({"prompt": "two", "max_tokens": 3}),
+        json!({"prompt": "three", "id": "c", "seed": 5}),
+    ];
+    let [input, output] = batch(&folder, &lines);
+    let model = ["generate", "--dummy-weights", "--model", &config, "--max-tokens", "6"];
+    let files = ["--temperature", "1", "--batch-file", &input, "--output", &output];
+    let run_batch = || run(&[&model[..], &files].concat(), "");
+    let first = run_batch();
+    assert!(first.status.success() && first.stdout.is_empty(), "{}", text(&first.stderr));
+    let all = answers(&output);
+    let ids: Vec<&Value> = all.iter().map(|answer| &answer["id"]).collect();
+    assert_eq!(ids, [&json!("a"), &json!("c"), &json!(2)]);
+    assert!(all[0]["outputs"][0]["parsed"].is_boolean(), "{}", all[0]);
+    assert!(all[2]["outputs"][0]["token_ids"].as_array().unwrap().len() <= 3, "{}", all[2]);
+    assert!(all[1]["usage"]["prompt_tokens"].is_u64(), "{}", all[1]);
+
+    // What is there stays, and another line alone is run.
+    let before = fs::read_to_string(&output).unwrap();
+    lines.push(json!({"prompt": "four", "schema": {"type": 5}}));
+    batch(&folder, &lines);
+    check_refused(&run_batch(), 1, &["1 line of 4 came to an error", "out.jsonl"]);
+    let after = fs::read_to_string(&output).unwrap();
+    assert!(after.starts_with(&before) && after.lines().count() == 4, "{after}");
+    assert_eq!(answers(&output)[3]["id"], 4);
+    assert!(answers(&output)[3]["error"].as_str().unwrap().contains("schema is not valid"));
+    let again = run_batch();
+    assert!(again.status.success(), "{}", text(&again.stderr));
+    assert!(text(&again.stderr).contains("4 lines there already"), "{}", text(&again.stderr));
+    assert_eq!(fs::read_to_string(&output).unwrap(), after);
+
+    // A line's numbers are its own: those of a run of all lines at once.
+    fs::remove_file(&output).unwrap();
+    batch(&folder, &lines[..3]);
+    run_batch();
+    assert_eq!(answers(&output), all);
+}
+
+#[test]
+fn wrong_lines_of_a_batch_are_refused_before_any_runs() {
+    let (folder, config) = config(&json!({}));
+    let lines = [json!({"prompt": "one"}), json!({"prompt": "two", "max_tokens": 1000})];
+    let [input, output] = batch(&folder, &lines);
+    let model = ["generate", "--dummy-weights", "--model", &config];
+    let files = ["--batch-file", &input, "--output", &output];
+    let refused = run(&[&model[..], &files].concat(), "");
+    check_refused(&refused, 2, &["--batch-file", "in.jsonl", "line 2", "--max-tokens"]);
+    assert_eq!(fs::read_to_string(&output).unwrap(), "");
+    fs::write(&input, "{\"prompt\": 5}\n").unwrap();
+    let refused = run(&[&model[..], &files].concat(), "");
+    check_refused(&refused, 2, &["--batch-file", "line 1", "invalid type"]);
+}
+
 #[test]
 fn lengths_are_kept_to() {
     let (_folder, config) = config(&json!({}));

@@ -155,6 +155,7 @@ fn wrong_arguments_say_what_is_wrong_and_where() {
     check(&["--max-tokens", "100000", "x"], 2, &["100000", "8192"]);
     let schema = "{\"type\": \"string\", \"minLength\": 99}";
     let short = ["--schema", schema, "--max-tokens", "3", "x"];
+    check(&["--output", "out.jsonl", "x"], 2, &["--output", "--batch-file"]);
     check(&short, 2, &["--max-tokens: at most 3 tokens", "wanted at least"]);
     check(&[&["--stop", "x"].repeat(17), &["x"][..]].concat(), 2, &["--stop: wanted at most 16"]);
 }

@@ -4,7 +4,7 @@ use std::num::NonZero;
 
 use clap::Args;
 
-use super::{ConstraintArgs, ModelArgs, PromptForm, Streaming, count};
+use super::{BatchArgs, ConstraintArgs, ModelArgs, PromptForm, Streaming, count};
 use crate::timeline::TimelineFile;
 
 pub(crate) const AFTER_GENERATE: &str = "\
@@ -20,6 +20,13 @@ Examples:
 
   Three random samples for each of two prompts, as one JSON object:
     sluicegate generate --samples 3 --temperature 0.8 --seed 7 --json \"A poem:\" \"A joke:\"
+
+  A file of prompts, each with what it needs, answered together; called again, it goes on where it was:
+    sluicegate generate --batch-file in.jsonl --output out.jsonl
+
+Each line of a --batch-file is an object with a prompt and, where wanted, schema, max_tokens, seed and id
+(a text or a whole number; without it the line's number). Each line of its output has the id and either
+outputs and usage, as --json has them, or an error; lines come as they are finished.
 
 Text goes to stdout; progress, logs and the ledger's table go to stderr.
 Exit code: 0 if all went well, 2 if the command line must change, 1 if anything else failed.
@@ -42,6 +49,8 @@ pub(crate) struct GenerateArgs {
     /// What the model is told before each prompt, through its chat template
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
     pub(crate) system: Option<String>,
+    #[command(flatten)]
+    pub(crate) batch: BatchArgs,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     /// Threads that each stage on a CPU computes with, 1 to 256 [default: all cores for a single
@@ -282,6 +291,10 @@ mod tests {
         check_refused(&["--beams", "2", "--temperature", "1"], "cannot be used with");
         check_refused(&["--schema", "s", "--choice", "a"], "cannot be used with");
         check_refused(&["--raw", "--system", "s"], "cannot be used with");
+        check_refused(&["--batch-file", "a", "--output", "b", "x"], "cannot be used with");
+        check_refused(&["--batch-file", "a", "--output", "b", "--json"], "cannot be used with");
+        check_refused(&["--batch-file", "a"], "--output <OUT.jsonl>");
+        check_refused(&["--output", "a"], "--batch-file <IN.jsonl>");
     }
 
     #[test]

@@ -1,0 +1,159 @@
+//! The file of answers: what it holds already, and what is added to it.
+
+use std::{
+    collections::HashSet,
+    fs::{File, OpenOptions},
+    io::{Read, Seek, SeekFrom, Write},
+    path::Path,
+};
+
+use anyhow::{Context, anyhow};
+use serde::Serialize;
+use serde_json::Value;
+use sluicegate_runtime::{Completion, stream::Usage};
+
+use super::Outcome;
+use crate::{
+    error::{self, CliError},
+    report::OutputReport,
+};
+
+/// Answers are added, a line each; those there are stay.
+#[derive(Debug)]
+pub(super) struct Answers {
+    file: File,
+    name: String,
+    /// As JSON writes them.
+    ids: HashSet<String>,
+}
+
+/// A line of the file.
+#[derive(Serialize)]
+struct Answer<'a> {
+    id: &'a Value,
+    #[serde(flatten)]
+    outcome: OutcomeReport<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum OutcomeReport<'a> {
+    Completed { outputs: Vec<OutputReport<'a>>, usage: Usage },
+    Failed { error: String },
+}
+
+impl Answers {
+    /// Opens the file, or makes it. A line that an interrupted run has left half written goes.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] where it is `input`, holds something else, or cannot be written.
+    pub(super) fn open(path: &Path, input: &Path) -> Result<Self, CliError> {
+        let open = || {
+            let same = |a: &Path, b: &Path| Some(a.canonicalize().ok()? == b.canonicalize().ok()?);
+            if same(path, input) == Some(true) {
+                return Err(anyhow!("it is the batch file itself; wanted another"));
+            }
+            let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+            let ids = read(&mut file)?;
+            Ok(Self { file, name: path.display().to_string(), ids })
+        };
+        open()
+            .with_context(|| path.display().to_string())
+            .map_err(|error| CliError::usage_at("--output", error))
+    }
+
+    pub(super) fn has(&self, id: &Value) -> bool {
+        self.ids.contains(&id.to_string())
+    }
+
+    /// Adds what became of a line, in one go.
+    ///
+    /// # Errors
+    /// [`CliError::Failed`] where it cannot be written.
+    pub(super) fn write(
+        &mut self,
+        id: &Value,
+        outcome: &Outcome,
+        is_json: bool,
+    ) -> Result<(), CliError> {
+        let outcome = match outcome {
+            Ok(Completion { outputs, usage, .. }) => {
+                let outputs = outputs.iter().map(|it| OutputReport::new(it, is_json)).collect();
+                OutcomeReport::Completed { outputs, usage: *usage }
+            }
+            Err(error) => OutcomeReport::Failed { error: error::chain(error) },
+        };
+        let write = || -> anyhow::Result<()> {
+            let mut line = serde_json::to_vec(&Answer { id, outcome })?;
+            line.push(b'\n');
+            Ok(self.file.write_all(&line)?)
+        };
+        let written = write();
+        written
+            .with_context(|| format!("--output: cannot write {}", self.name))
+            .map_err(CliError::Failed)
+    }
+}
+
+/// The ids of all lines. Cuts off what follows the last line break.
+fn read(file: &mut File) -> anyhow::Result<HashSet<String>> {
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)?;
+    let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+    let mut ids = HashSet::new();
+    for (number, line) in (1..).zip(text[..end].split_inclusive(|byte| *byte == b'\n')) {
+        let known: Option<Value> = serde_json::from_slice(line).ok();
+        let id = known.as_ref().and_then(|answer| answer.get("id"));
+        let id = id.with_context(|| {
+            format!("line {number} has no id; wanted a new file, or one that a batch has written")
+        })?;
+        ids.insert(id.to_string());
+    }
+    if end < text.len() {
+        let rest = &text[end..];
+        if !rest.starts_with(b"{\"id\":") && !b"{\"id\":".starts_with(rest) {
+            return Err(anyhow!("it is no text of lines; wanted a new file"));
+        }
+        file.set_len(end as u64)?;
+        file.seek(SeekFrom::End(0))?;
+    }
+    Ok(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_an_interrupted_run_has_written_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (input, output) = (folder.path().join("in.jsonl"), folder.path().join("out.jsonl"));
+        std::fs::write(&input, "").unwrap();
+        std::fs::write(&output, "{\"id\":\"a\",\"outputs\":[]}\n{\"id\":7,\"outp").unwrap();
+        let mut answers = Answers::open(&output, &input).unwrap();
+        assert!(answers.has(&json!("a")) && !answers.has(&json!(7)));
+        answers.write(&json!(7), &Err(anyhow!("why")), false).unwrap();
+        let text = std::fs::read_to_string(&output).unwrap();
+        assert_eq!(text, "{\"id\":\"a\",\"outputs\":[]}\n{\"id\":7,\"error\":\"why\"}\n");
+        assert!(Answers::open(&output, &input).unwrap().has(&json!(7)));
+    }
+
+    #[test]
+    fn other_files_are_not_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("in.jsonl"), "{\"prompt\": \"a\"}\n").unwrap();
+        for text in ["a letter\n", "a letter", "{\"prompt\": \"a\"}\n"] {
+            std::fs::write(path("other"), text).unwrap();
+            let refused = Answers::open(&path("other"), &path("in.jsonl"));
+            assert!(matches!(refused, Err(CliError::Usage(_))), "{text}");
+            assert_eq!(std::fs::read_to_string(path("other")).unwrap(), text);
+        }
+        let refused = Answers::open(&path("in.jsonl"), &path("in.jsonl"));
+        assert!(matches!(refused, Err(CliError::Usage(_))));
+        let refused = Answers::open(&path("no/such/out.jsonl"), &path("in.jsonl"));
+        assert!(matches!(refused, Err(CliError::Usage(_))));
+    }
+}
