@@ -75,14 +75,24 @@ pub(super) fn fetch_within(
     match listed.and_then(|files| repository.fetch(model, &files, progress)) {
         Err(SourceError::Unreachable { source, .. }) => {
             tracing::warn!(
-                "cannot reach the hub for {}, so that its files come from the cache ({source}); \
+                "cannot reach the hub for {}, so that its files come from the cache ({}); \
                  HF_HUB_OFFLINE=1 does not ask",
-                model.repository
+                model.repository,
+                root_cause(source.as_ref())
             );
             Ok(cached)
         }
         fetched => fetched,
     }
+}
+
+/// What began it: the errors around it repeat the address, which makes no line that is read.
+fn root_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a dyn std::error::Error {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause
 }
 
 fn other_error(
