@@ -77,6 +77,15 @@ fn tokens_are_those_of_the_vocabulary() {
 }
 
 #[test]
+fn whitespace_in_json_is_that_of_formatters_and_outside_it_the_grammars() {
+    check_all(
+        &lark("start: \"{\" %json {\"type\": \"array\"} \"}\" \",\""),
+        &["{[1, 2]},", "{[\n  1,\n  2\n]},"],
+        &["{[1 ,2]},", "{[1\n,2]},", "{ [1]},", "{[1] },", "{[1]} ,", "{[1]}, "],
+    );
+}
+
+#[test]
 fn a_thinking_section_by_hand() {
     let compiled =
         lark("start: /(?s:.)*/ <|im_start|> answer\nanswer: %json {\"type\": \"object\"}");
