@@ -31,7 +31,12 @@ macro_rules! import {
     ($import:ident, $module:ident, $before:path, [$($name:ident)*]) => {
         pub(crate) static $import: Import = Import { names: &$module::NAMES, slots: &$module::SLOTS };
 
-        #[allow(non_camel_case_types, non_snake_case, reason = "the names are the libraries'")]
+        #[allow(
+            non_camel_case_types,
+            non_snake_case,
+            clippy::enum_variant_names,
+            reason = "the names are the libraries'"
+        )]
         mod $module {
             use super::{AtomicPtr, CStr, before};
 

@@ -195,7 +195,6 @@ extern "C" fn __cudaRegisterFunction(
 
 /// Writes a variable of the device down.
 #[unsafe(no_mangle)]
-#[expect(clippy::too_many_arguments, reason = "the signature is NVIDIA's")]
 extern "C" fn __cudaRegisterVar(
     handle: Handle,
     host: *mut c_void,

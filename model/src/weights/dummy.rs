@@ -41,19 +41,6 @@ impl Dummy {
         self.stored
     }
 
-    /// `[len]`, f32, as [`super::Weights::dense`] gives it: norms do nothing, biases add nothing.
-    pub(super) fn vector(
-        &self,
-        role: Role,
-        shape: &[usize],
-        device: &Device,
-    ) -> candle_core::Result<Tensor> {
-        if role.is_norm() {
-            return Tensor::ones(shape, DType::F32, device);
-        }
-        Tensor::zeros(shape, DType::F32, device)
-    }
-
     /// `[out, in]` in the stored type, of variance 1 / in, so that activations neither grow nor
     /// vanish.
     pub(super) fn matrix(
@@ -89,6 +76,14 @@ impl Dummy {
         #[expect(clippy::disallowed_methods, reason = "weights are made where they are loaded")]
         Tensor::from_vec(values, (num_rows, width), device)
     }
+}
+
+/// `[len]`, f32, as [`super::Weights::dense`] gives it: norms do nothing, biases add nothing.
+pub(super) fn vector(role: Role, shape: &[usize], device: &Device) -> candle_core::Result<Tensor> {
+    if role.is_norm() {
+        return Tensor::ones(shape, DType::F32, device);
+    }
+    Tensor::zeros(shape, DType::F32, device)
 }
 
 /// Where a tensor's numbers begin, so that no two are alike.
@@ -136,11 +131,9 @@ mod tests {
     #[test]
     #[expect(clippy::disallowed_methods, reason = "a test reads what was made")]
     fn norms_are_ones_and_biases_zeros() {
-        let dummy = Dummy::new(Path::new("config.json"), ComputeType::F16, 0);
-        let vector = |role| -> Vec<f32> {
-            dummy.vector(role, &[3], &Device::Cpu).unwrap().to_vec1().unwrap()
-        };
-        assert_eq!(vector(Role::InputNorm), [1.0; 3]);
-        assert_eq!(vector(Role::KeyBias), [0.0; 3]);
+        let numbers =
+            |role| -> Vec<f32> { vector(role, &[3], &Device::Cpu).unwrap().to_vec1().unwrap() };
+        assert_eq!(numbers(Role::InputNorm), [1.0; 3]);
+        assert_eq!(numbers(Role::KeyBias), [0.0; 3]);
     }
 }

@@ -224,8 +224,8 @@ impl Weights {
         shape: &[usize],
         device: &Device,
     ) -> Result<Tensor, WeightError> {
-        if let Files::Dummy(dummy) = &self.0.files {
-            let made = dummy.vector(id.role, shape, device);
+        if let Files::Dummy(_) = &self.0.files {
+            let made = dummy::vector(id.role, shape, device);
             return made.map_err(|source| self.unusable(id, source));
         }
         let stored = self.wanted(id, shape)?;

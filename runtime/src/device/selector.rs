@@ -121,7 +121,8 @@ fn not_found(
     (found, left_out): (&[FoundDevice], &[String]),
 ) -> SelectorError {
     let hint = match device {
-        DeviceId::Cuda(_) => left_out.iter().map(|reason| format!("; {reason}")).collect(),
+        DeviceId::Cuda(_) if left_out.is_empty() => String::new(),
+        DeviceId::Cuda(_) => format!("; {}", left_out.join("; ")),
         DeviceId::Cpu(_) => "; --cpu-devices N shows more logical CPU devices".to_owned(),
         DeviceId::Host => String::new(),
     };
