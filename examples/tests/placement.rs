@@ -11,7 +11,7 @@ use sluicegate_model::{
     units::{Bytes, LayerRange},
 };
 use sluicegate_runtime::placement::{
-    Cluster, KvTokens, Objective, PlanError, Policy, Solution, baselines, solve,
+    Cluster, KvTokens, Objective, PlanError, Policy, Sequences, Solution, baselines, solve,
 };
 
 /// The model, by its `config.json` alone.
@@ -22,7 +22,12 @@ fn model(name: &str) -> ModelProfile {
 
 /// What is expected of it: 16 chats at once.
 fn chats() -> Policy {
-    Policy { batch: 16, prompt_tokens: 1024, output_tokens: 512, ..Policy::default() }
+    Policy {
+        sequences: Sequences::Exactly(16),
+        prompt_tokens: 1024,
+        output_tokens: 512,
+        ..Policy::default()
+    }
 }
 
 #[track_caller]

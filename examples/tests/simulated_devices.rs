@@ -13,7 +13,7 @@ use sluicegate_model::{
     profile::{ModelProfile, Target},
 };
 use sluicegate_runtime::{
-    placement::{self, Cluster, KvTokens, Plan, PlanError, Policy},
+    placement::{self, Cluster, KvTokens, Plan, PlanError, Policy, Sequences},
     scheduler::SchedulerConfig,
     simulate::{
         EndReason, Fault, MaskStart, Planned, Run, Search, Setup, SimulatedRequest, Timing,
@@ -32,7 +32,7 @@ fn llama() -> ModelProfile {
 /// What the service promises to take: 32 sequences at once, 2,048 tokens each.
 fn policy() -> Policy {
     let kv_tokens = KvTokens::Exactly(32 * 2_048);
-    Policy { batch: 32, sequences: Some(32), kv_tokens, ..Policy::default() }
+    Policy { sequences: Sequences::Exactly(32), kv_tokens, ..Policy::default() }
 }
 
 fn plan(cluster: &str) -> Plan {
@@ -95,6 +95,9 @@ fn the_load_is_served_in_time() {
 #[test]
 fn a_lost_device_costs_time_and_no_text() {
     let scheduler = SchedulerConfig {
+        max_rows: 32,
+        rows_per_microbatch: 32,
+        reckons_ahead: true,
         kv_groups: vec![KvGroup::Full],
         pages_per_group: vec![24],
         num_stages: 3,

@@ -11,7 +11,8 @@ use sluicegate_model::{
     units::Bytes,
 };
 use sluicegate_runtime::placement::{
-    Cluster, ClusterDevice, ClusterLink, KvTokens, LinkFigures, Objective, Policy, Rates, solve,
+    Cluster, ClusterDevice, ClusterLink, KvTokens, LinkFigures, Objective, Policy, Rates,
+    Sequences, solve,
 };
 
 fn profile() -> ModelProfile {
@@ -65,7 +66,12 @@ fn plan(criterion: &mut Criterion) {
     for (name, cluster) in &clusters {
         for objective in [Objective::Throughput, Objective::Latency] {
             for (cache, kv_tokens) in kv {
-                let policy = Policy { batch: 64, objective, kv_tokens, ..Policy::default() };
+                let policy = Policy {
+                    sequences: Sequences::Exactly(64),
+                    objective,
+                    kv_tokens,
+                    ..Policy::default()
+                };
                 let name = format!("{name}, {objective:?}{cache}");
                 group.bench_function(name, |bencher| {
                     bencher.iter(|| solve(black_box(&profile), cluster, &policy));

@@ -3,11 +3,17 @@
 use std::path::Path;
 
 use anyhow::anyhow;
-use sluicegate_model::{kv_pages::KvType, open::Model, profile::ModelProfile, step::PAGE_TOKENS};
+use sluicegate_model::{
+    kv_pages::KvType, open::Model, placed::DeviceId, profile::ModelProfile, step::PAGE_TOKENS,
+    units::UnitRange,
+};
 use sluicegate_runtime::{
     Prompt, Request,
     device::DeviceSelector,
-    placement::{self, KvTokens, Placement, Plan, PlanError, Policy, Shortfall},
+    placement::{
+        self, Cluster, KvTokens, Objective, Placement, Plan, PlanError, Policy, Sequences,
+        Shortfall,
+    },
     sampler::Method,
 };
 
@@ -18,13 +24,6 @@ use crate::{
     layers::StageLayers,
     saved,
 };
-
-/// The most rows that share a microbatch; further ones wait.
-const MAX_BATCH: usize = 256;
-
-/// The sequences that a throughput plan reckons with where a request brings fewer: as an engine that
-/// serves would have them. The cache is still the request's own.
-const USUAL_SEQUENCES: usize = 8;
 
 /// Places a model for one request on the devices that the arguments name, or as a file says.
 ///
@@ -38,6 +37,15 @@ pub(crate) fn plan(args: &ModelArgs, model: &Model, request: &Request) -> Result
     let cluster = cluster::live(&args.into(), args.objective.into())?;
     let demand = Demand::of(request);
     let policy = demand.policy(args);
+    // What is tried is what is served: the stages are those of an engine on these devices, if the
+    // request fits there; the cache is only what the request needs.
+    if let Some(stages) = engine_stages(&profile, &cluster, &policy) {
+        let placement = Placement::Stages(stages);
+        let policy = Policy { placement, ..policy.clone() };
+        if let Ok(plan) = placement::plan(&profile, &cluster, &policy) {
+            return Ok(plan);
+        }
+    }
     let planned = match placement::plan(&profile, &cluster, &policy) {
         Err(PlanError::Infeasible(shortfall)) => match demand.fewer_at_once(&shortfall) {
             Some(kv_tokens) => {
@@ -49,6 +57,21 @@ pub(crate) fn plan(args: &ModelArgs, model: &Model, request: &Request) -> Result
         planned => planned,
     };
     planned.map_err(|error| explain(error, args))
+}
+
+/// Where an engine that serves would have the model; none if the caller decides, or wants the least
+/// time of a single sequence, or there is no such place.
+fn engine_stages(
+    profile: &ModelProfile,
+    cluster: &Cluster,
+    policy: &Policy,
+) -> Option<Vec<(DeviceId, UnitRange)>> {
+    if policy.placement != Placement::Auto || policy.objective != Objective::Throughput {
+        return None;
+    }
+    let engine = Policy { memory_caps: policy.memory_caps.clone(), ..Policy::default() };
+    let plan = placement::plan(profile, cluster, &engine).ok()?;
+    Some(plan.stages.iter().map(|stage| (stage.device, stage.units)).collect())
 }
 
 /// The plan of a file, if model and devices are still those that it was made for.
@@ -108,8 +131,7 @@ impl Demand {
         let num_rows = self.num_prompts.saturating_mul(self.rows_per_prompt);
         Policy {
             objective: args.objective.into(),
-            batch: num_rows.clamp(1, MAX_BATCH),
-            sequences: Some(num_rows.clamp(USUAL_SEQUENCES, MAX_BATCH)),
+            sequences: Sequences::Exactly(num_rows.clamp(1, Policy::MAX_SEQUENCES)),
             prompt_tokens: self.context - self.max_tokens.min(self.context),
             output_tokens: self.max_tokens,
             kv_tokens: KvTokens::Exactly(all_kv_tokens.max(PAGE_TOKENS)),
@@ -185,16 +207,17 @@ mod tests {
     #[test]
     fn the_cache_covers_every_row() {
         #[track_caller]
-        fn check(request: &Request, batch: usize, kv_tokens: usize) {
+        fn check(request: &Request, sequences: usize, kv_tokens: usize) {
             let policy = Demand::of(request).policy(&parse_generate(&[]).model);
-            assert_eq!((policy.batch, policy.kv_tokens), (batch, KvTokens::Exactly(kv_tokens)));
+            let wanted = (Sequences::Exactly(sequences), KvTokens::Exactly(kv_tokens));
+            assert_eq!((policy.sequences, policy.kv_tokens), wanted);
             assert!(policy.prompt_tokens >= 10 && policy.output_tokens == 20);
         }
         // 30 tokens take two pages of 16.
         check(&request(1, 1, Method::Greedy), 1, 32);
         check(&request(3, 2, Method::Greedy), 6, 6 * 32);
         check(&request(1, 1, Method::Beam { width: 4 }), 4, 4 * 32);
-        check(&request(300, 1, Method::Greedy), 256, 300 * 32);
+        check(&request(2000, 1, Method::Greedy), 1024, 2000 * 32);
     }
 
     #[test]

@@ -177,6 +177,7 @@ mod tests {
             kv_tokens: 16,
             kv_groups: vec![KvGroup::Full],
             pages_per_group: vec![1],
+            sequences: 1,
             batch: 1,
             chunk_tokens: 16,
             microbatches: 1,

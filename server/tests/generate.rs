@@ -4,7 +4,7 @@
 
 mod program;
 
-use std::{path::PathBuf, process::Output};
+use std::{collections::BTreeSet, path::PathBuf, process::Output};
 
 use serde_json::Value;
 
@@ -61,7 +61,10 @@ fn json_has_the_promised_fields() {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(keys(&report), ["model", "plan", "outputs", "usage", "timings", "ledger", "masks"]);
     let stages = report["plan"]["stages"].as_array().unwrap();
-    assert_eq!(stages.len(), 3);
+    // A device may hold the first layers and the head: two stages.
+    let devices: BTreeSet<&str> =
+        stages.iter().map(|stage| stage["device"].as_str().unwrap()).collect();
+    assert_eq!(devices.len(), 3);
     let wanted = [
         "device",
         "first_unit",

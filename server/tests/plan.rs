@@ -98,7 +98,7 @@ fn kept_plans_are_compared_and_checked() {
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (before, after) = (path("before.json"), path("after.json"));
     let cluster = ["--cluster", "2x rtx4090, pcie4", "--save"];
-    printed(&plan(&[&cluster[..], &[&before]].concat()));
+    printed(&plan(&[&cluster[..], &[&before, "--batch", "8"]].concat()));
     printed(&plan(&[&cluster[..], &[&after, "--batch", "64"]].concat()));
     let difference = printed(&sluicegate(&["plan", "--diff", &before, &after]));
     assert!(difference.contains("sequences: 8 -> 64"), "{difference}");
@@ -163,7 +163,7 @@ fn tokens_beyond_the_context_are_refused() {
 
 #[test]
 fn changes_are_weighed() {
-    let cluster = ["--cluster", "2x rtx4090, pcie4"];
+    let cluster = ["--cluster", "2x rtx4090, pcie4", "--batch", "8", "--kv-tokens", "8192"];
     let what_if = |change: &str| plan(&[&cluster[..], &["--what-if", change]].concat());
     assert!(printed(&what_if("+1 rtx3090")).contains("tokens/s: "));
     assert!(printed(&what_if("-cuda:1")).contains("cuda:1"));

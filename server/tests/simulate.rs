@@ -4,7 +4,7 @@
 
 mod program;
 
-use std::{path::Path, process::Output};
+use std::{collections::BTreeSet, path::Path, process::Output};
 
 use serde_json::Value;
 
@@ -65,7 +65,10 @@ fn json_has_every_figure_and_comes_again() {
     let fraction = json["fraction_of_ideal"].as_f64().unwrap();
     assert!((0.0..=1.0 + 1e-9).contains(&fraction), "{fraction}");
     let stages = json["stages"].as_array().unwrap();
-    assert_eq!(stages.len(), 2);
+    // A device may hold the first layers and the head: two stages.
+    let devices: BTreeSet<&str> =
+        stages.iter().map(|stage| stage["device"].as_str().unwrap()).collect();
+    assert_eq!(devices.len(), 2);
     for stage in stages {
         let fields = [
             "computing",

@@ -71,7 +71,9 @@ pub(crate) fn together(target: &Target) {
     // As many pages as the largest of them needs alone.
     let plan = with_pages(&target.plan(&model, KV_TYPE), 4 * 14);
     let wanted = alone(&model, &mixed_requests());
-    let engine = start(&model, &plan, KV_TYPE);
+    // Too many are let in, so that some are preempted.
+    let builder = Engine::builder(model, plan).kv_type(KV_TYPE).reckon_ahead(false);
+    let engine = builder.build().unwrap();
     // The first wave is cancelled while it runs.
     for request in mixed_requests() {
         let mut running = engine.submit(request).unwrap();

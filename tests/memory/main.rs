@@ -17,7 +17,7 @@ use sluicegate_model::{
     placed::DeviceId,
     units::{Bytes, LayerRange},
 };
-use sluicegate_runtime::placement::{Cluster, KvTokens, Placement, Plan, Policy, plan};
+use sluicegate_runtime::placement::{Cluster, KvTokens, Placement, Plan, Policy, Sequences, plan};
 use sluicegate_tests::{
     engines::smollm2,
     tiny::{StoredType, TinyModel},
@@ -73,7 +73,7 @@ fn plan_of(model: &Model, num_stages: u32, largest: Largest) -> Plan {
     let layers = |stage: u32| LayerRange { start: cut(stage), end: cut(stage + 1) };
     let stages = (0..num_stages).map(|stage| (DeviceId::Cpu(stage), layers(stage)));
     let policy = Policy {
-        batch,
+        sequences: Sequences::Exactly(batch),
         prompt_tokens: CONTEXT - 128,
         output_tokens: 128,
         chunk_tokens,

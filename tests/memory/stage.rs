@@ -142,7 +142,7 @@ fn step(config: &ModelConfig, plan: &Plan, extents: &[Extent]) -> Step {
         logit_tokens.push(index(span.end - 1));
         let mut tables = Vec::new();
         for (group_idx, group) in groups.iter().enumerate() {
-            let num_pages = plan.pages_per_group[group_idx] / plan.batch;
+            let num_pages = plan.pages_per_group[group_idx] / plan.sequences;
             let table = table(*group, *extent, row_idx * num_pages, num_pages);
             let slots = slots(&table.1, past + new - table.0);
             write_slots[group_idx].extend_from_slice(&slots[slots.len() - new..]);

@@ -14,7 +14,7 @@ use sluicegate_model::{
 };
 use sluicegate_runtime::{
     Engine, Prompt, Request,
-    placement::{self, Cluster, Policy},
+    placement::{self, Cluster, Policy, Sequences},
     sampler::Method,
 };
 
@@ -26,7 +26,7 @@ fn main() -> anyhow::Result<()> {
     let profile = model.profile(KvType::default());
     let cluster = Cluster::logical_cpus(2, Bytes(1 << 30));
     // Every beam is a row of the batch, and needs a cache of its own.
-    let policy = Policy { batch: BEAMS, ..Policy::default() };
+    let policy = Policy { sequences: Sequences::Exactly(BEAMS), ..Policy::default() };
     let plan = placement::plan(&profile, &cluster, &policy)?;
     let engine = Engine::builder(model, plan).build()?;
 

@@ -14,7 +14,7 @@ use sluicegate_model::{
 };
 use sluicegate_runtime::{
     Engine, Event, Prompt, Request,
-    placement::{self, Cluster, Policy},
+    placement::{self, Cluster, Policy, Sequences},
 };
 
 const SCHEMA: &str = include_str!("../../schemas/character.json");
@@ -27,7 +27,7 @@ fn main() -> anyhow::Result<()> {
     // A plan says which device holds which layers; it is made before anything is loaded.
     let profile = model.profile(KvType::default());
     let cluster = Cluster::logical_cpus(2, Bytes(1 << 30));
-    let policy = Policy { batch: 1, ..Policy::default() };
+    let policy = Policy { sequences: Sequences::Exactly(1), ..Policy::default() };
     let plan = placement::plan(&profile, &cluster, &policy)?;
 
     let engine = Engine::builder(model, plan).build()?;

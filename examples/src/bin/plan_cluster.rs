@@ -6,7 +6,7 @@ use std::{io::Write, path::Path};
 
 use anyhow::Context;
 use sluicegate_model::profile::{ModelProfile, Target};
-use sluicegate_runtime::placement::{self, Cluster, Explained, Policy};
+use sluicegate_runtime::placement::{self, Cluster, Explained, Policy, Sequences};
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -15,7 +15,7 @@ fn main() -> anyhow::Result<()> {
 
     let profile = ModelProfile::read(Path::new(&model), Target::ACCELERATOR)?;
     let cluster = Cluster::parse_spec(&cluster)?;
-    let policy = Policy { batch: 16, ..Policy::default() };
+    let policy = Policy { sequences: Sequences::Exactly(16), ..Policy::default() };
     let solution = placement::solve(&profile, &cluster, &policy)?;
     let explanation = placement::explain(&profile, &cluster, &policy, &solution)?;
 

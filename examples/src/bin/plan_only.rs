@@ -10,7 +10,9 @@ use sluicegate_model::{
     profile::{ElementBytes, ModelProfile},
     units::Bytes,
 };
-use sluicegate_runtime::placement::{self, Cluster, ClusterDevice, KvTokens, Policy, Rates};
+use sluicegate_runtime::placement::{
+    self, Cluster, ClusterDevice, KvTokens, Policy, Rates, Sequences,
+};
 
 fn main() -> anyhow::Result<()> {
     let profile =
@@ -18,7 +20,7 @@ fn main() -> anyhow::Result<()> {
     let cluster = Cluster::of(vec![gpu(0, 24), gpu(1, 24), gpu(2, 12)]);
     let mut stdout = std::io::stdout().lock();
 
-    let policy = Policy { batch: 16, ..Policy::default() };
+    let policy = Policy { sequences: Sequences::Exactly(16), ..Policy::default() };
     writeln!(stdout, "{}\n", placement::plan(&profile, &cluster, &policy)?)?;
 
     // Too much is not an error without a way out: it says what is missing, and what would fit.

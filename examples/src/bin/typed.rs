@@ -15,7 +15,7 @@ use sluicegate_model::{
 };
 use sluicegate_runtime::{
     Engine,
-    placement::{self, Cluster, Policy},
+    placement::{self, Cluster, Policy, Sequences},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -74,7 +74,7 @@ fn engine() -> anyhow::Result<Engine> {
     let model = Model::open(&files)?;
     let profile = model.profile(KvType::default());
     let cluster = Cluster::logical_cpus(2, Bytes(1 << 30));
-    let policy = Policy { batch: 3, ..Policy::default() };
+    let policy = Policy { sequences: Sequences::Exactly(3), ..Policy::default() };
     let plan = placement::plan(&profile, &cluster, &policy)?;
     Ok(Engine::builder(model, plan).build()?)
 }

@@ -47,6 +47,7 @@ pub struct EngineBuilder {
     constraint_cache: CacheLimits,
     limits: EngineLimits,
     shares_prefixes: bool,
+    reckons_ahead: bool,
     records_timeline: bool,
     before_forward: Option<BeforeForward>,
 }
@@ -64,6 +65,7 @@ impl EngineBuilder {
             constraint_cache: CacheLimits::default(),
             limits: EngineLimits::default(),
             shares_prefixes: true,
+            reckons_ahead: true,
             records_timeline: false,
             before_forward: None,
         }
@@ -137,6 +139,15 @@ impl EngineBuilder {
         self
     }
 
+    /// Whether a request begins only once there will be pages for all that running ones are expected
+    /// to grow to; it does, without this. Otherwise more run at once, and some of them have to be
+    /// computed again when pages run out.
+    #[must_use]
+    pub fn reckon_ahead(mut self, reckons_ahead: bool) -> Self {
+        self.reckons_ahead = reckons_ahead;
+        self
+    }
+
     /// Writes down what every stage did when, for [`Engine::timeline`].
     #[must_use]
     pub fn record_timeline(mut self) -> Self {
@@ -175,6 +186,7 @@ impl EngineBuilder {
         let profile = ModelProfile::new(&model.config, |_| None, ElementBytes::default());
         let scheduler = SchedulerConfig {
             shares_prefixes: self.shares_prefixes,
+            reckons_ahead: self.reckons_ahead,
             ..SchedulerConfig::new(&plan, &profile)
         };
         let max_depth = max_depth(&plan);

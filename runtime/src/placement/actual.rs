@@ -87,7 +87,7 @@ mod tests {
     use sluicegate_model::units::Bytes;
 
     use super::*;
-    use crate::placement::{Policy, fixtures, solve};
+    use crate::placement::{Policy, Sequences, fixtures, solve};
 
     #[test]
     fn a_microbatch_as_expected_costs_what_was_predicted() {
@@ -96,8 +96,7 @@ mod tests {
         let policy = Policy {
             prompt_tokens: 0,
             output_tokens: 2 * 99,
-            batch: 12,
-            sequences: Some(12),
+            sequences: Sequences::Exactly(12),
             ..Policy::default()
         };
         let solution = solve(&profile, &cluster, &policy).unwrap();

@@ -6,15 +6,18 @@ use serde::Serialize;
 use sluicegate_model::{
     placed::DeviceId,
     profile::ModelProfile,
+    step::PAGE_TOKENS,
     units::{Bytes, UnitRange},
 };
 
 use super::{
     baselines::{Baseline, BaselineInput},
     cluster::Cluster,
-    cost::{self, Sizes},
-    planner::{Solution, best_microbatches, fits_given},
-    policy::Policy,
+    cost::{self, AtOnce, Sizes},
+    evaluate::Stages,
+    planner::{Solution, best_microbatches, best_sequences, fits_given},
+    policy::{KvTokens, Policy},
+    search::{Cache, Found, Wanted},
     setting::Setting,
 };
 
@@ -39,28 +42,33 @@ pub fn baselines(
     solution: &Solution,
 ) -> BTreeMap<&'static str, Baselined> {
     let Ok(setting) = Setting::new(profile, cluster, policy) else { return BTreeMap::new() };
-    let sizes = Sizes::new(profile, policy, &solution.plan.pages_per_group);
     let num_sequences = solution.prediction.sequences;
-    let one =
-        |baseline: Baseline| (baseline.name(), cost(&setting, &sizes, num_sequences, baseline));
+    let at_once = AtOnce { sequences: num_sequences, rows: solution.prediction.rows };
+    let sizes = Sizes::new(profile, policy, &solution.plan.pages_per_group, at_once);
+    let num_pages = solution.plan.kv_tokens / PAGE_TOKENS;
+    let within = within_shares(&setting, &sizes, solution);
+    let of_task = (num_pages, num_sequences);
+    let one = |baseline: Baseline| (baseline.name(), cost(&within, &sizes, of_task, baseline));
     Baseline::ALL.into_iter().map(one).collect()
 }
 
 fn cost(
     setting: &Setting<'_>,
     sizes: &Sizes,
-    num_sequences: usize,
+    (num_pages, num_sequences): (usize, usize),
     baseline: Baseline,
 ) -> Baselined {
     match baseline.stages(&input(setting, sizes)) {
-        Ok(stages) => Baselined {
-            feasible: fits_given(setting, sizes, &stages),
-            objective_value: Some(
-                best_microbatches(setting, &stages, num_sequences).cycle_s / num_sequences as f64,
-            ),
-            stages,
-            reason: None,
-        },
+        Ok(stages) => {
+            let best = best_fitting(setting, num_pages, num_sequences, &stages);
+            let any = || best_microbatches(setting, &stages, num_sequences);
+            Baselined {
+                feasible: best.is_some(),
+                objective_value: Some(best.unwrap_or_else(any).per_token_s()),
+                stages,
+                reason: None,
+            }
+        }
         Err(error) => Baselined {
             feasible: false,
             objective_value: None,
@@ -68,6 +76,34 @@ fn cost(
             reason: Some(error.to_string()),
         },
     }
+}
+
+/// With no more memory than the solution keeps to.
+fn within_shares<'a>(setting: &Setting<'a>, sizes: &Sizes, solution: &Solution) -> Setting<'a> {
+    let shared = setting.shared();
+    let stages: Vec<_> = solution.plan.stages.iter().map(|it| (it.device, it.units)).collect();
+    let is_shared =
+        setting.policy.kv_tokens == KvTokens::AsManyAsFit && fits_given(&shared, sizes, &stages);
+    if is_shared { shared } else { setting.clone() }
+}
+
+/// The best number of microbatches with which so many sequences fit.
+fn best_fitting(
+    setting: &Setting<'_>,
+    num_pages: usize,
+    num_sequences: usize,
+    stages: &Stages,
+) -> Option<Found> {
+    let wanted = Wanted {
+        least: num_sequences,
+        most: num_sequences,
+        cache: Cache::Pages(num_pages),
+        min_devices: 1,
+        limit_s: f64::INFINITY,
+    };
+    best_sequences(setting, stages, &wanted, |found| {
+        fits_given(setting, &setting.sizes(num_pages, found.at_once()), stages)
+    })
 }
 
 /// The placements of all rules that fit.

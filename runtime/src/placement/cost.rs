@@ -8,26 +8,50 @@ use sluicegate_model::{
     units::{Bytes, UnitRange},
 };
 
-use super::{evaluate::Stages, policy::Policy};
+use super::{evaluate::Stages, policy::Policy, work::Load};
 
 /// Pages of each KV group for a cache of `num_pages * PAGE_TOKENS` tokens.
 ///
-/// A layer with a window returns the pages that have left it, so no row of the batch holds more
+/// A layer with a window returns the pages that have left it, so none of the sequences holds more
 /// than the window, one chunk on its way in, and the page that both ends share.
 pub(super) fn pages_per_group(
     profile: &ModelProfile,
     policy: &Policy,
     num_pages: usize,
+    at_once: AtOnce,
 ) -> Vec<usize> {
     let pages = |group: &KvGroup| match group {
         KvGroup::Full => num_pages,
         KvGroup::Window(window) => {
-            let positions = window.saturating_add(policy.chunk_tokens);
+            let positions = window.saturating_add(at_once.tokens(profile, policy));
             let row_pages = positions.div_ceil(PAGE_TOKENS).saturating_add(1);
-            num_pages.min(policy.batch.saturating_mul(row_pages))
+            num_pages.min(at_once.sequences.saturating_mul(row_pages))
         }
     };
     profile.kv_groups.iter().map(pages).collect()
+}
+
+/// How much runs at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct AtOnce {
+    pub(super) sequences: usize,
+    /// Of the largest microbatch.
+    pub(super) rows: usize,
+}
+
+impl AtOnce {
+    /// The least that there can be.
+    pub(super) const ONE: Self = Self { sequences: 1, rows: 1 };
+
+    /// Sequences in so many microbatches.
+    pub(super) fn new(sequences: usize, num_microbatches: usize) -> Self {
+        Self { sequences, rows: sequences.div_ceil(num_microbatches) }
+    }
+
+    /// The most new tokens of a microbatch: a chunk, or its rows and their share of the prompts.
+    pub(super) fn tokens(self, profile: &ModelProfile, policy: &Policy) -> usize {
+        policy.chunk_tokens.max(Load::new(profile, policy, self.rows).num_tokens())
+    }
 }
 
 /// Bytes of a stage.
@@ -47,7 +71,7 @@ impl StageBytes {
 /// Sizes of all units for a given cache: any span is summed up at once.
 ///
 /// In 128 bits, so that sums of hostile sizes are still right.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Sizes {
     /// Weights of the units before each unit, and of all.
     weights: Vec<u128>,
@@ -60,10 +84,15 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    pub(super) fn new(profile: &ModelProfile, policy: &Policy, pages_per_group: &[usize]) -> Self {
+    pub(super) fn new(
+        profile: &ModelProfile,
+        policy: &Policy,
+        pages_per_group: &[usize],
+        at_once: AtOnce,
+    ) -> Self {
         let shape = BatchShape {
-            tokens: policy.chunk_tokens.max(policy.batch),
-            rows: policy.batch,
+            tokens: at_once.tokens(profile, policy),
+            rows: at_once.rows,
             positions: policy.context(profile.max_positions),
         };
         let mut sizes = Self {

@@ -2,7 +2,7 @@
 
 use sluicegate_model::{
     placed::DeviceId,
-    units::{Bytes, LayerRange, Unit},
+    units::{Bytes, LayerRange, Unit, UnitRange},
 };
 
 /// Why a model cannot be placed as the policy asks.
@@ -42,6 +42,8 @@ pub enum PlanError {
         "{device} is given layers {layers}, but the next layer to be placed is {next}; wanted ranges in order, each layer once"
     )]
     LayersRepeated { device: DeviceId, layers: LayerRange, next: usize },
+    #[error("the stages have units {}..{}; wanted all units, each once and in order, next {wanted}", found.start, found.end)]
+    Units { wanted: usize, found: UnitRange },
     #[error("the model can be placed on fewer devices only; wanted {wanted} at least")]
     TooFewDevices { wanted: usize },
     #[error(transparent)]

@@ -5,10 +5,10 @@ use proptest::prelude::*;
 use sluicegate_model::{step::PAGE_TOKENS, units::UnitRange};
 
 use super::{
-    KvTokens, PlanError, Proof, Solution,
-    cost::Sizes,
+    KvTokens, PlanError, Proof, Sequences, Solution,
+    cost::{AtOnce, Sizes},
     instances::{Instance, any_instance},
-    planner::sequences,
+    policy::Objective,
     search::microbatches,
     setting::Setting,
     solve,
@@ -18,28 +18,45 @@ use super::{
 /// All placements in memory, and the best of their figures.
 struct BruteForce<'a> {
     setting: &'a Setting<'a>,
-    sizes: Sizes,
-    /// Per number of microbatches: how many, their work.
-    works: Vec<(usize, Work)>,
+    /// What fits at all fits this.
+    smallest: Sizes,
+    cases: Vec<Case>,
     least: f64,
+}
+
+/// So many sequences in so many microbatches.
+struct Case {
+    num_sequences: usize,
+    num_microbatches: usize,
+    work: Work,
+    sizes: Sizes,
 }
 
 /// Stages so far: device index and units.
 type Chain = Vec<(usize, UnitRange)>;
 
 impl<'a> BruteForce<'a> {
-    fn new(setting: &'a Setting<'a>, num_pages: usize, num_sequences: usize) -> Self {
-        let all = microbatches(num_sequences, setting.devices.len());
-        let work = |num_microbatches: usize| {
-            let rows = num_sequences.div_ceil(num_microbatches);
-            let load = Load::new(setting.profile, setting.policy, rows);
-            (num_microbatches, Work::new(setting.profile, load))
-        };
-        let sizes = setting.sizes(num_pages);
-        Self { setting, sizes, works: all.map(work).collect(), least: f64::INFINITY }
+    /// All numbers of sequences from `least` to `most`, with a cache of so many pages each.
+    fn new(
+        setting: &'a Setting<'a>,
+        (least, most): (usize, usize),
+        pages: impl Fn(usize) -> usize,
+    ) -> Self {
+        let mut cases = Vec::new();
+        for num_sequences in least..=most {
+            for num_microbatches in microbatches(num_sequences, setting.devices.len()) {
+                let at_once = AtOnce::new(num_sequences, num_microbatches);
+                let load = Load::new(setting.profile, setting.policy, at_once.rows);
+                let work = Work::new(setting.profile, load);
+                let sizes = setting.sizes(pages(num_sequences), at_once);
+                cases.push(Case { num_sequences, num_microbatches, work, sizes });
+            }
+        }
+        let smallest = setting.sizes(pages(least), AtOnce::ONE);
+        Self { setting, smallest, cases, least: f64::INFINITY }
     }
 
-    /// The shortest cycle; infinite if nothing fits.
+    /// The fewest seconds per token; infinite if nothing fits.
     fn run(mut self) -> f64 {
         self.extend(&mut Vec::new());
         self.least
@@ -61,7 +78,7 @@ impl<'a> BruteForce<'a> {
         for device in devices {
             for end in start + 1..=num_units {
                 chain.push((device, UnitRange { start, end }));
-                if self.setting.may_cut[end] && self.fits(chain, device) {
+                if self.setting.may_cut[end] && self.fits(&self.smallest, chain, device) {
                     self.extend(chain);
                 }
                 chain.pop();
@@ -69,43 +86,50 @@ impl<'a> BruteForce<'a> {
         }
     }
 
-    fn fits(&self, chain: &Chain, device: usize) -> bool {
+    fn fits(&self, sizes: &Sizes, chain: &Chain, device: usize) -> bool {
         let held = chain.iter().filter(|(owner, _)| *owner == device);
         let total = |(_, units): &(usize, UnitRange)| {
             // A head that has come back shares the embedding.
             let is_back = chain.len() > 1 && chain[0].0 == device && units.start > 0;
             let copy = if is_back { self.setting.profile.tied_embedding_bytes.0 } else { 0 };
-            self.sizes.span(*units).total() - u128::from(copy)
+            sizes.span(*units).total() - u128::from(copy)
         };
         let held: u128 = held.map(total).sum();
         held <= self.setting.devices[device].cap.0.into()
     }
 
     fn take(&mut self, chain: &Chain) {
-        for (num_microbatches, work) in &self.works {
-            let mut busy = vec![0.0; self.setting.devices.len()];
-            let (mut round, mut slowest) = (self.setting.cluster.host_s, 0.0_f64);
-            for (idx, (device, units)) in chain.iter().enumerate() {
-                let usable = self.setting.devices[*device];
-                let is_alone = chain.len() == 1;
-                let speed = if is_alone { usable.speed.times(usable.alone) } else { usable.speed };
-                let seconds = work.seconds(speed, *units);
-                busy[*device] += seconds;
-                round += seconds;
-                if idx > 0 {
-                    let hop = Hop::new(self.setting.link(chain[idx - 1].0, *device), work);
-                    round += hop.seconds;
-                    if hop.overlaps {
-                        slowest = slowest.max(hop.seconds);
-                    } else {
-                        busy[*device] += hop.seconds;
-                    }
+        for case in &self.cases {
+            if chain.iter().all(|(device, _)| self.fits(&case.sizes, chain, *device)) {
+                let per_token = self.cycle_s(chain, case) / case.num_sequences as f64;
+                self.least = self.least.min(per_token);
+            }
+        }
+    }
+
+    fn cycle_s(&self, chain: &Chain, case: &Case) -> f64 {
+        let work = &case.work;
+        let mut busy = vec![0.0; self.setting.devices.len()];
+        let (mut round, mut slowest) = (self.setting.cluster.host_s, 0.0_f64);
+        for (idx, (device, units)) in chain.iter().enumerate() {
+            let usable = self.setting.devices[*device];
+            let is_alone = chain.len() == 1;
+            let speed = if is_alone { usable.speed.times(usable.alone) } else { usable.speed };
+            let seconds = work.seconds(speed, *units);
+            busy[*device] += seconds;
+            round += seconds;
+            if idx > 0 {
+                let hop = Hop::new(self.setting.link(chain[idx - 1].0, *device), work);
+                round += hop.seconds;
+                if hop.overlaps {
+                    slowest = slowest.max(hop.seconds);
+                } else {
+                    busy[*device] += hop.seconds;
                 }
             }
-            slowest = busy.into_iter().fold(slowest, f64::max);
-            let cycle = (*num_microbatches as f64 * slowest).max(round);
-            self.least = self.least.min(cycle);
         }
+        slowest = busy.into_iter().fold(slowest, f64::max);
+        (case.num_microbatches as f64 * slowest).max(round)
     }
 }
 
@@ -113,37 +137,48 @@ impl<'a> BruteForce<'a> {
 fn brute_force(setting: &Setting<'_>) -> Option<f64> {
     let policy = setting.policy;
     let context = policy.context(setting.profile.max_positions);
-    let fits = |num_pages: &usize| BruteForce::new(setting, *num_pages, 1).run().is_finite();
-    let (most, candidates) = match policy.kv_tokens {
-        KvTokens::Exactly(tokens) => {
-            let most = Some(tokens.div_ceil(PAGE_TOKENS)).filter(fits)?;
-            (most, vec![sequences(setting, most)])
-        }
+    let fits = |num_pages: &usize| {
+        let mut one = BruteForce::new(setting, (1, 1), |_| *num_pages);
+        // Whatever the rows need besides.
+        let least = setting.sizes(*num_pages, setting.least_at_once());
+        one.cases.iter_mut().for_each(|case| case.sizes = least.clone());
+        one.smallest = least;
+        one.run().is_finite()
+    };
+    let most_pages = match policy.kv_tokens {
+        KvTokens::Exactly(tokens) => Some(tokens.div_ceil(PAGE_TOKENS)).filter(fits)?,
         KvTokens::AsManyAsFit => {
             let limit = policy.kv_limit(setting.profile.max_positions).div_ceil(PAGE_TOKENS);
-            let most = (1..=limit).rev().find(fits)?;
-            let mut candidates = vec![sequences(setting, most)];
-            while candidates[candidates.len() - 1] > 1 {
-                candidates.push(candidates[candidates.len() - 1] / 2);
-            }
-            (most, candidates)
+            (1..=limit).rev().find(fits)?
         }
     };
-    let cost = |num_sequences: usize| {
-        let num_pages = match policy.kv_tokens {
-            KvTokens::Exactly(_) => most,
-            KvTokens::AsManyAsFit => (num_sequences * context).div_ceil(PAGE_TOKENS).min(most),
-        };
-        BruteForce::new(setting, num_pages, num_sequences).run() / num_sequences as f64
+    let held = (most_pages * PAGE_TOKENS / context).max(1);
+    let (least, most) = match (policy.objective, policy.sequences) {
+        (Objective::Latency, _) => (1, 1),
+        (_, Sequences::UpTo(most)) => (1, most.min(held)),
+        (_, Sequences::Exactly(sequences)) => (sequences.min(held), sequences.min(held)),
     };
-    candidates.into_iter().map(cost).reduce(f64::min)
+    let pages = |num_sequences: usize| match policy.kv_tokens {
+        KvTokens::Exactly(_) => most_pages,
+        KvTokens::AsManyAsFit => (num_sequences * context).div_ceil(PAGE_TOKENS).min(most_pages),
+    };
+    Some(BruteForce::new(setting, (least, most), pages).run()).filter(|it| it.is_finite())
+}
+
+/// As [`brute_force`], within the shares of the devices where that is possible.
+fn brute_force_shared(setting: &Setting<'_>) -> Option<f64> {
+    let shared = match setting.policy.kv_tokens {
+        KvTokens::Exactly(_) => None,
+        KvTokens::AsManyAsFit => brute_force(&setting.shared()),
+    };
+    shared.or_else(|| brute_force(setting))
 }
 
 /// Asserts that the plan costs what the best placement costs, or that there is none.
 fn check(instance: &Instance) -> Result<(), TestCaseError> {
     let Instance { profile, cluster, policy } = instance;
     let setting = Setting::new(profile, cluster, policy).unwrap();
-    let wanted = brute_force(&setting);
+    let wanted = brute_force_shared(&setting);
     match (solve(profile, cluster, policy), wanted) {
         (Ok(Solution { prediction, .. }), Some(wanted)) => {
             let found = prediction.objective_value;

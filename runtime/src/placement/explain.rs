@@ -171,7 +171,7 @@ fn bottleneck(prediction: &Prediction) -> String {
 fn relaxed(relaxation: &Relaxation) -> String {
     let gain = signed_percent(relaxation.gain);
     match relaxation.limit {
-        Limit::Memory(device) => format!("with more memory on {device}: {gain} tokens/s"),
+        Limit::Memory(device) => format!("with twice the memory on {device}: {gain} tokens/s"),
         Limit::Links => format!("with links that cost nothing: {gain} tokens/s"),
         Limit::Head => format!("with a head that costs nothing: {gain} tokens/s"),
         Limit::Speed(device) => format!("with {device} a tenth faster: {gain} tokens/s"),

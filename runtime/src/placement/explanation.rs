@@ -13,6 +13,7 @@ use sluicegate_model::{
 
 use super::{
     cluster::{Cluster, LinkFigures, Route},
+    cost::AtOnce,
     error::PlanError,
     planner::{Solution, fits_given, most_pages, solve_on},
     policy::Policy,
@@ -63,7 +64,7 @@ pub struct Relaxation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
-    /// The memory of a device.
+    /// The memory of a device; lifted: twice as much.
     Memory(DeviceId),
     /// All links between devices.
     Links,
@@ -165,7 +166,11 @@ fn relaxations(setting: &Setting<'_>, solution: &Solution) -> Vec<Relaxation> {
         let alike = asked.iter().find(|(other, _)| is_like(setting, *other, device));
         let gains = alike.map_or_else(
             || {
-                let more = setting.change(device, |usable| usable.cap = Bytes(u64::MAX));
+                let more = setting.change(device, |usable| {
+                    for cap in [&mut usable.cap, &mut usable.shared_cap] {
+                        cap.0 = cap.0.saturating_mul(2);
+                    }
+                });
                 let faster =
                     setting.change(device, |usable| usable.speed = usable.speed.times(1.1));
                 [gain(&more), gain(&faster)]
@@ -204,10 +209,11 @@ fn kv_limit(setting: &Setting<'_>, solution: &Solution) -> KvLimit {
     let stages: Vec<(DeviceId, UnitRange)> =
         solution.plan.stages.iter().map(|stage| (stage.device, stage.units)).collect();
     let pages = solution.plan.kv_tokens / PAGE_TOKENS;
-    let fits = |num_pages| fits_given(setting, &setting.sizes(num_pages), &stages);
+    let at_once = AtOnce { sequences: solution.plan.sequences, rows: solution.plan.batch };
+    let fits = |num_pages| fits_given(setting, &setting.sizes(num_pages, at_once), &stages);
     // Beyond any memory, and far from overflow.
     let fitting = most_pages(pages, 1 << 40, fits);
-    let sizes = setting.sizes(fitting + 1);
+    let sizes = setting.sizes(fitting + 1, at_once);
     let full = |device: &&DeviceId| {
         super::planner::held(&sizes, &stages, **device) > setting.device(**device).cap.0.into()
     };
@@ -252,7 +258,8 @@ pub fn pareto(
     let largest = {
         let setting = Setting::new(profile, cluster, policy)?;
         let search = Search::new(&setting);
-        most_pages(0, 1 << 32, |num_pages| search.fits(&setting.sizes(num_pages))) * PAGE_TOKENS
+        let fits = |num_pages| search.fits(|| setting.sizes(num_pages, setting.least_at_once()));
+        most_pages(0, 1 << 32, fits) * PAGE_TOKENS
     };
     if largest == 0 {
         first?;
@@ -262,10 +269,8 @@ pub fn pareto(
     });
     for kv_tokens in doubling.filter(|tokens| *tokens > 0) {
         for objective in [super::Objective::Throughput, super::Objective::Latency] {
-            // As many sequences as the cache holds: that is what a larger one is for.
-            let batch = policy.batch.max(kv_tokens / context).min(MAX_PARETO_BATCH);
             let kv = super::KvTokens::Exactly(kv_tokens);
-            let policy = Policy { objective, kv_tokens: kv, batch, ..policy.clone() };
+            let policy = Policy { objective, kv_tokens: kv, ..policy.clone() };
             let Ok(solution) = super::solve(profile, cluster, &policy) else { continue };
             points.push(point(profile, cluster, &policy, solution)?);
         }
@@ -288,9 +293,6 @@ impl ParetoPoint {
             && self.single_token_s <= other.single_token_s * 1.001
     }
 }
-
-/// More sequences than a microbatch of any device is meant for.
-const MAX_PARETO_BATCH: usize = 256;
 
 fn point(
     profile: &ModelProfile,

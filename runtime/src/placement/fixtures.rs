@@ -57,6 +57,7 @@ pub(super) fn plan_of(stages: &[(u32, Range<usize>)]) -> Plan {
         kv_tokens: 64,
         kv_groups: vec![KvGroup::Full],
         pages_per_group: vec![4],
+        sequences: 8,
         batch: 8,
         chunk_tokens: 16,
         microbatches: 2,

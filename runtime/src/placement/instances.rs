@@ -12,7 +12,7 @@ use sluicegate_model::{
 
 use super::{
     Cluster, ClusterDevice, ClusterLink, KvTokens, LinkFigures, Objective, Policy, Rates, Route,
-    fixtures::model,
+    Sequences, fixtures::model,
 };
 
 /// A planning task.
@@ -105,7 +105,11 @@ fn any_cluster(num_devices: Range<usize>) -> impl Strategy<Value = Cluster> {
 }
 
 fn any_policy(num_devices: u32, num_layers: usize) -> impl Strategy<Value = Policy> {
-    let load = (1..7_usize, 0..40_usize, 1..40_usize, 4..32_usize);
+    let sequences = prop_oneof![
+        1 => (1..7_usize).prop_map(Sequences::Exactly),
+        2 => (1..20_usize).prop_map(Sequences::UpTo)
+    ];
+    let load = (sequences, 0..40_usize, 1..40_usize, 4..32_usize);
     let objective = prop_oneof![4 => Just(Objective::Throughput), 1 => Just(Objective::Latency)];
     let kv = prop_oneof![
         3 => (1..200_usize).prop_map(KvTokens::Exactly),
@@ -117,13 +121,13 @@ fn any_policy(num_devices: u32, num_layers: usize) -> impl Strategy<Value = Poli
         prop::option::weighted(0.2, (0..num_layers, 1..num_layers + 1)),
     );
     (load, objective, kv, pins).prop_map(move |(load, objective, kv_tokens, pins)| {
-        let (batch, prompt_tokens, output_tokens, chunk_tokens) = load;
+        let (sequences, prompt_tokens, output_tokens, chunk_tokens) = load;
         let (cap, forbidden, unparted) = pins;
         let unparted =
             unparted.map(|(start, len)| LayerRange { start, end: (start + len).min(num_layers) });
         Policy {
             objective,
-            batch,
+            sequences,
             prompt_tokens,
             output_tokens,
             chunk_tokens,

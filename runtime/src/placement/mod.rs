@@ -39,7 +39,7 @@ pub use explanation::{
 };
 pub use plan::{Plan, PlanFields, PlannedStage, StageId};
 pub use planner::{Solution, plan, predict, solve};
-pub use policy::{KvTokens, Objective, Placement, Policy};
+pub use policy::{KvTokens, MemoryShare, Objective, Placement, Policy, Sequences};
 pub use prediction::{Prediction, Proof, StagePrediction};
 pub use saved::{SavedPlan, diff};
 pub use transfers::{Endpoint, Foreseen, Traffic, Transfer, TransferKind};

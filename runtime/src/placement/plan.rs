@@ -41,6 +41,8 @@ pub struct PlanFields {
     pub kv_groups: Vec<KvGroup>,
     /// Pages of each KV group. A window group has no more than the batch can fill.
     pub pages_per_group: Vec<usize>,
+    /// Sequences at once that cache and workspace are meant for.
+    pub sequences: usize,
     /// The most rows of a microbatch that the workspace is meant for.
     pub batch: usize,
     /// The most new tokens of a microbatch that the workspace is meant for.
@@ -126,6 +128,7 @@ impl Plan {
         let sizes = [
             ("num_layers", fields.num_layers),
             ("kv_tokens", fields.kv_tokens),
+            ("sequences", fields.sequences),
             ("batch", fields.batch),
             ("chunk_tokens", fields.chunk_tokens),
             ("microbatches", fields.microbatches),

@@ -14,9 +14,9 @@ use super::{
     error::PlanError,
     evaluate::Stages,
     plan::{Plan, PlanFields, PlannedStage},
-    policy::{KvTokens, Objective, Policy},
+    policy::{KvTokens, Objective, Policy, Sequences},
     prediction::{Prediction, Proof},
-    search::{Answer, Found, Search, microbatches},
+    search::{Answer, Cache, Found, Search, Wanted, microbatches},
     setting::{Layout, Setting},
     shortfall,
 };
@@ -38,8 +38,8 @@ pub fn plan(profile: &ModelProfile, cluster: &Cluster, policy: &Policy) -> Resul
 
 /// Places a model on devices as a policy asks, and says what the placement will do.
 ///
-/// Deterministic. Of all subsets and orders of devices, all cuts and all numbers of microbatches, the
-/// one with the least seconds per token is found ([`Prediction::objective_value`]), as long as the
+/// Deterministic. Of all subsets and orders of devices, all cuts, all numbers of sequences at once and
+/// of microbatches, the one with the least seconds per token is found ([`Prediction::objective_value`]), as long as the
 /// devices are not too many of too many kinds; then the prediction has a lower bound and a gap.
 ///
 /// With `n_c` devices of each of `C` classes, `E = prod(n_c + 1) * C^2` and `L` layers, a limit is
@@ -74,18 +74,29 @@ pub fn predict(
         let known = setting.devices.iter().map(|usable| usable.id).collect();
         return Err(PlanError::unknown("the plan", *device, known));
     }
-    let num_sequences = sequences(&setting, plan.kv_tokens / PAGE_TOKENS);
+    let num_sequences = match policy.objective {
+        Objective::Throughput => plan.sequences,
+        Objective::Latency => 1,
+    };
     let found = best_microbatches(&setting, &stages, num_sequences);
-    Ok(Prediction::new(&setting, &found, num_sequences, Proof::None))
+    Ok(Prediction::new(&setting, &found, Proof::None))
 }
 
 /// As [`solve`], on `min_devices` devices at least.
 pub(super) fn solve_on(setting: &Setting<'_>, min_devices: usize) -> Result<Solution, PlanError> {
-    let choice = match &setting.layout {
-        Layout::Given(stages) => given(setting, stages)?,
-        Layout::Auto => auto(setting, min_devices)?,
+    let choose = |setting: &Setting<'_>| match &setting.layout {
+        Layout::Given(stages) => given(setting, stages),
+        Layout::Auto => auto(setting, min_devices),
     };
-    let prediction = Prediction::new(setting, &choice.found, choice.num_sequences, choice.proof);
+    let choice = match setting.policy.kv_tokens {
+        KvTokens::Exactly(_) => choose(setting)?,
+        // Where the weights need more than a share, they get it.
+        KvTokens::AsManyAsFit => match choose(&setting.shared()) {
+            Err(PlanError::Infeasible(_)) => choose(setting)?,
+            chosen => chosen?,
+        },
+    };
+    let prediction = Prediction::new(setting, &choice.found, choice.proof);
     let fields = fields(setting, &choice);
     Ok(Solution { plan: Plan::try_from(fields)?, prediction })
 }
@@ -93,110 +104,109 @@ pub(super) fn solve_on(setting: &Setting<'_>, min_devices: usize) -> Result<Solu
 /// What was settled on.
 struct Choice {
     found: Found,
-    num_sequences: usize,
     num_pages: usize,
     proof: Proof,
 }
 
 /// The given stages with the cache that was asked for, or the most that fits.
 fn given(setting: &Setting<'_>, stages: &Stages) -> Result<Choice, PlanError> {
-    let fits = |num_pages| fits_given(setting, &setting.sizes(num_pages), stages);
-    let num_pages = settle_pages(setting, fits)?;
-    let num_sequences = sequences(setting, num_pages);
-    let found = best_microbatches(setting, stages, num_sequences);
-    Ok(Choice { found, num_sequences, num_pages, proof: Proof::None })
+    let fits =
+        |num_pages| fits_given(setting, &setting.sizes(num_pages, setting.least_at_once()), stages);
+    let most_pages = settle_pages(setting, fits)?;
+    let wanted = wanted(setting, most_pages, 1);
+    let is_there = |found: &Found| {
+        let num_pages = wanted.cache.pages(setting, found.num_sequences);
+        fits_given(setting, &setting.sizes(num_pages, found.at_once()), stages)
+    };
+    let found = best_sequences(setting, stages, &wanted, is_there);
+    let found = found.expect("a cache that fits has room for the least that runs at once");
+    let num_pages = fill(setting, &found, wanted.cache, most_pages);
+    Ok(Choice { found, num_pages, proof: Proof::None })
 }
 
-/// The best stages for the cache that was asked for; or, for as many tokens as fit, the best of some
-/// numbers of sequences, and then all that its devices can still hold.
+/// The best stages, for the cache that was asked for or the best number of sequences; and then all
+/// that their devices can still hold.
 fn auto(setting: &Setting<'_>, min_devices: usize) -> Result<Choice, PlanError> {
     let mut search = Search::new(setting);
-    let most = settle_pages(setting, |num_pages| search.fits(&setting.sizes(num_pages)))?;
-    let mut best: Option<(f64, Choice)> = None;
-    // Seconds per token that no placement gets below, with any of the numbers of sequences.
-    let mut least_s = f64::INFINITY;
-    for num_sequences in sequences_to_try(setting, most) {
-        let num_pages = match setting.policy.kv_tokens {
-            KvTokens::Exactly(_) => most,
-            KvTokens::AsManyAsFit => pages_of(setting, num_sequences).min(most),
-        };
-        let limit_s =
-            best.as_ref().map_or(f64::INFINITY, |(per_token, _)| per_token * num_sequences as f64);
-        let sizes = setting.sizes(num_pages);
-        match search.best(&sizes, num_sequences, min_devices, limit_s) {
-            Ok(answer) => {
-                let answer = or_better_rule(setting, &sizes, num_sequences, answer);
-                least_s = least_s.min(answer.lower_bound_s / num_sequences as f64);
-                let Answer { found, infeasible_s, .. } = answer;
-                let per_token = found.cycle_s / num_sequences as f64;
-                let proof = Proof::Search { lower_bound_s: least_s, infeasible_s };
-                best = Some((per_token, Choice { found, num_sequences, num_pages, proof }));
-            }
-            Err(bound_s) => least_s = least_s.min(bound_s / num_sequences as f64),
+    let fits = |num_pages| search.fits(|| setting.sizes(num_pages, setting.least_at_once()));
+    let most_pages = settle_pages(setting, fits)?;
+    let wanted = wanted(setting, most_pages, min_devices);
+    let answer = match search.best(&wanted) {
+        Ok(answer) => or_better_rule(setting, &wanted, answer),
+        Err(_) if min_devices > 1 => return Err(PlanError::TooFewDevices { wanted: min_devices }),
+        // None of those that were asked about fits, but the fewest sequences do.
+        Err(_) => {
+            let fewest = Wanted { most: wanted.least, ..wanted };
+            search.best(&fewest).expect("a cache that fits has a placement")
         }
-    }
-    let (_, mut choice) = best.ok_or(PlanError::TooFewDevices { wanted: min_devices })?;
-    if let Proof::Search { lower_bound_s, .. } = &mut choice.proof {
-        *lower_bound_s = least_s;
-    }
-    match setting.policy.kv_tokens {
-        KvTokens::Exactly(_) => Ok(choice),
-        KvTokens::AsManyAsFit => Ok(enlarge(setting, &mut search, choice, most, min_devices)),
-    }
+    };
+    let Answer { found, lower_bound_s, infeasible_s } = answer;
+    let proof = Proof::Search { lower_bound_s, infeasible_s };
+    let needed = wanted.cache.pages(setting, found.num_sequences);
+    let found = search.relieve(found, needed);
+    let (found, num_pages) = enlarge(setting, &mut search, found, (wanted.cache, most_pages));
+    let found = search.even_out(found, num_pages);
+    let num_pages = fill(setting, &found, Cache::Pages(num_pages), most_pages);
+    Ok(Choice { found, num_pages, proof })
 }
 
-/// Of the placements that cost the same, one that has room for the largest cache, and that cache.
+/// Of the placements that are no worse, one that has room for the largest cache, and that cache.
 fn enlarge(
     setting: &Setting<'_>,
     search: &mut Search<'_>,
-    mut choice: Choice,
-    most: usize,
-    min_devices: usize,
-) -> Choice {
-    let fill = |stages: &Stages, num_pages| {
-        let fits = |num_pages| fits_given(setting, &setting.sizes(num_pages), stages);
-        most_pages(num_pages, most, fits)
-    };
-    choice.num_pages = fill(&choice.found.stages, choice.num_pages);
-    let limit_s = choice.found.cycle_s * (1.0 + 1e-9);
-    let (mut low, mut too_many) = (choice.num_pages, most + 1);
-    let mut tried = most;
+    mut found: Found,
+    (cache, most_pages): (Cache, usize),
+) -> (Found, usize) {
+    let mut num_pages = fill(setting, &found, cache, most_pages);
+    if let Cache::Pages(_) = cache {
+        return (found, num_pages);
+    }
+    let (mut too_many, mut tried) = (most_pages + 1, most_pages);
     // A few tries find all that matters; the first is the one that mostly succeeds.
     for _ in 0..MAX_ENLARGED {
-        if too_many - low <= 1 {
+        if too_many - num_pages <= 1 {
             break;
         }
-        match search.best(&setting.sizes(tried), choice.num_sequences, min_devices, limit_s) {
-            Ok(Answer { found, infeasible_s, .. }) => {
-                choice.num_pages = fill(&found.stages, tried);
-                low = choice.num_pages;
-                choice.found = found;
-                // It may have another number of microbatches, and then another certificate.
-                choice.proof = choice.proof.with_infeasible(infeasible_s);
+        match search.with_pages(&found, tried) {
+            Some(larger) => {
+                num_pages = fill(setting, &larger, Cache::Pages(tried), most_pages);
+                found = larger;
             }
-            Err(_) => too_many = tried,
+            None => too_many = tried,
         }
-        tried = low + (too_many - low) / 2;
+        tried = num_pages + (too_many - num_pages) / 2;
     }
-    choice
+    (found, num_pages)
 }
 
 /// How often a larger cache is tried for the same cost.
-const MAX_ENLARGED: usize = 8;
+const MAX_ENLARGED: usize = 10;
+
+/// The most pages that fit beside what a placement needs at least; those that were asked for stay as
+/// they are.
+fn fill(setting: &Setting<'_>, found: &Found, cache: Cache, most: usize) -> usize {
+    let needed = cache.pages(setting, found.num_sequences);
+    if let KvTokens::Exactly(_) = setting.policy.kv_tokens {
+        return needed;
+    }
+    let fits =
+        |num_pages| fits_given(setting, &setting.sizes(num_pages, found.at_once()), &found.stages);
+    most_pages(needed, most.max(needed), fits)
+}
 
 /// An answer that is not exact must still not be worse than a simple rule.
-fn or_better_rule(
-    setting: &Setting<'_>,
-    sizes: &Sizes,
-    num_sequences: usize,
-    mut answer: Answer,
-) -> Answer {
-    if answer.lower_bound_s < answer.found.cycle_s {
-        for stages in compare::placements(setting, sizes) {
+fn or_better_rule(setting: &Setting<'_>, wanted: &Wanted, mut answer: Answer) -> Answer {
+    if answer.lower_bound_s < answer.found.per_token_s() {
+        let Found { num_sequences, .. } = answer.found;
+        let num_pages = wanted.cache.pages(setting, num_sequences);
+        let sizes = setting.sizes(num_pages, answer.found.at_once());
+        for stages in compare::placements(setting, &sizes) {
             let found = best_microbatches(setting, &stages, num_sequences);
             // A rule may cut layers that are to stay together.
             let may_cut = stages.iter().all(|(_, units)| setting.may_cut[units.end]);
-            if may_cut && found.cycle_s < answer.found.cycle_s {
+            let fits =
+                fits_given(setting, &setting.sizes(num_pages, found.at_once()), &found.stages);
+            if may_cut && fits && found.per_token_s() < answer.found.per_token_s() {
                 answer = Answer { found, infeasible_s: None, ..answer };
             }
         }
@@ -204,33 +214,23 @@ fn or_better_rule(
     answer
 }
 
-/// The numbers of sequences at once whose best placements are compared: all that the cache can hold,
-/// half of them, and so on; but one alone for latency, and all where the cache's size is given.
-fn sequences_to_try(setting: &Setting<'_>, num_pages: usize) -> Vec<usize> {
-    let most = sequences(setting, num_pages);
-    match (setting.policy.objective, setting.policy.kv_tokens) {
-        (Objective::Latency, _) | (_, KvTokens::Exactly(_)) => vec![most],
-        (Objective::Throughput, KvTokens::AsManyAsFit) => {
-            std::iter::successors(Some(most), |it| (*it > 1).then_some(it / 2)).collect()
+/// What is asked of the search where `most_pages` fit.
+fn wanted(setting: &Setting<'_>, most_pages: usize, min_devices: usize) -> Wanted {
+    let policy = setting.policy;
+    let context = policy.context(setting.profile.max_positions);
+    let held = (most_pages.saturating_mul(PAGE_TOKENS) / context).max(1);
+    let (least, most) = match (policy.objective, policy.sequences) {
+        (Objective::Latency, _) => (1, 1),
+        (Objective::Throughput, Sequences::UpTo(most)) => (1, most.min(held)),
+        (Objective::Throughput, Sequences::Exactly(sequences)) => {
+            (sequences.min(held), sequences.min(held))
         }
-    }
-}
-
-/// The sequences that run at once with a cache of so many pages.
-pub(super) fn sequences(setting: &Setting<'_>, num_pages: usize) -> usize {
-    let batch = match (setting.policy.objective, setting.policy.sequences) {
-        (Objective::Throughput, None) => setting.policy.batch,
-        (Objective::Throughput, Some(sequences)) => return sequences.max(1),
-        (Objective::Latency, _) => 1,
     };
-    let context = setting.policy.context(setting.profile.max_positions);
-    (num_pages.saturating_mul(PAGE_TOKENS) / context).clamp(1, batch)
-}
-
-/// Pages for so many sequences of the expected length.
-fn pages_of(setting: &Setting<'_>, num_sequences: usize) -> usize {
-    let context = setting.policy.context(setting.profile.max_positions);
-    num_sequences.saturating_mul(context).div_ceil(PAGE_TOKENS)
+    let cache = match policy.kv_tokens {
+        KvTokens::Exactly(_) => Cache::Pages(most_pages),
+        KvTokens::AsManyAsFit => Cache::ForSequences { most_pages },
+    };
+    Wanted { least, most, cache, min_devices, limit_s: f64::INFINITY }
 }
 
 /// The most pages that a cache of as many tokens as fit gets.
@@ -278,14 +278,53 @@ pub(super) fn best_microbatches(
     num_sequences: usize,
 ) -> Found {
     let all = microbatches(num_sequences, setting.devices.len());
-    let found = all.map(|num_microbatches| {
-        let rows = num_sequences.div_ceil(num_microbatches);
-        let costs = setting.costs(rows, stages);
-        let cycle_s = costs.cycle_s(num_microbatches);
-        Found { stages: stages.to_vec(), num_microbatches, cycle_s }
-    });
+    let found =
+        all.map(|num_microbatches| costed(setting, stages, num_sequences, num_microbatches));
     let best = found.reduce(|a, b| if b.cycle_s < a.cycle_s { b } else { a });
     best.expect("one microbatch is always tried")
+}
+
+/// The numbers of sequences and microbatches with the fewest seconds per token for given stages,
+/// among those that fit.
+pub(super) fn best_sequences(
+    setting: &Setting<'_>,
+    stages: &Stages,
+    wanted: &Wanted,
+    fits: impl Fn(&Found) -> bool,
+) -> Option<Found> {
+    let mut best: Option<Found> = None;
+    for num_microbatches in microbatches(wanted.most, setting.devices.len()) {
+        let rows = |num_sequences: usize| num_sequences.div_ceil(num_microbatches);
+        for rows in rows(wanted.least.max(num_microbatches))..=rows(wanted.most) {
+            // With as many rows, the most sequences take as long as any; but fewer need less memory.
+            let most = (rows * num_microbatches).min(wanted.most);
+            let found = costed(setting, stages, most, num_microbatches);
+            let is_better = |found: &Found| {
+                best.as_ref().is_none_or(|it| found.per_token_s() < it.per_token_s())
+            };
+            if !is_better(&found) {
+                continue;
+            }
+            let least = ((rows - 1) * num_microbatches + 1).max(wanted.least);
+            let fewer = |num_sequences| Found { num_sequences, ..found.clone() };
+            let fitting = most_pages(least - 1, most, |num_sequences| fits(&fewer(num_sequences)));
+            if fitting >= least && is_better(&fewer(fitting)) {
+                best = Some(fewer(fitting));
+            }
+        }
+    }
+    best
+}
+
+fn costed(
+    setting: &Setting<'_>,
+    stages: &Stages,
+    num_sequences: usize,
+    num_microbatches: usize,
+) -> Found {
+    let costs = setting.costs(num_sequences.div_ceil(num_microbatches), stages);
+    let cycle_s = costs.cycle_s(num_microbatches);
+    Found { stages: stages.to_vec(), num_sequences, num_microbatches, cycle_s }
 }
 
 /// Whether no device holds more than it may.
@@ -301,8 +340,9 @@ pub(super) fn held(sizes: &Sizes, stages: &Stages, device: DeviceId) -> u128 {
 
 fn fields(setting: &Setting<'_>, choice: &Choice) -> PlanFields {
     let Setting { profile, policy, .. } = setting;
-    let pages_per_group = cost::pages_per_group(profile, policy, choice.num_pages);
-    let sizes = Sizes::new(profile, policy, &pages_per_group);
+    let at_once = choice.found.at_once();
+    let pages_per_group = cost::pages_per_group(profile, policy, choice.num_pages, at_once);
+    let sizes = Sizes::new(profile, policy, &pages_per_group, at_once);
     let planned = |(&(device, units), span): (&(DeviceId, UnitRange), StageBytes)| PlannedStage {
         device,
         units,
@@ -323,8 +363,9 @@ fn fields(setting: &Setting<'_>, choice: &Choice) -> PlanFields {
         kv_tokens: choice.num_pages.saturating_mul(PAGE_TOKENS),
         kv_groups: profile.kv_groups.clone(),
         pages_per_group,
-        batch: policy.batch,
-        chunk_tokens: policy.chunk_tokens,
+        sequences: at_once.sequences,
+        batch: at_once.rows,
+        chunk_tokens: at_once.tokens(profile, policy),
         microbatches: choice.found.num_microbatches,
         hidden: profile.hidden,
         hidden_element_bytes: profile.hidden_element_bytes,

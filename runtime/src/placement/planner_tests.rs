@@ -12,11 +12,12 @@ use sluicegate_model::{
 
 use super::{
     Cluster, ClusterLink, KvTokens, LinkFigures, Objective, Placement, Plan, PlanError, Policy,
-    Rates, Solution, fixtures::model, plan, solve,
+    Rates, Sequences, Solution, fixtures::model, plan, solve,
 };
 
 fn exactly(tokens: usize) -> Policy {
-    Policy { kv_tokens: KvTokens::Exactly(tokens), ..Policy::default() }
+    let kv_tokens = KvTokens::Exactly(tokens);
+    Policy { kv_tokens, sequences: Sequences::Exactly(8), ..Policy::default() }
 }
 
 fn capped(tokens: usize, caps: &[u64]) -> (Cluster, Policy) {
@@ -200,16 +201,20 @@ fn a_device_may_hold_two_stages_within_one_cap() {
 
 #[test]
 fn windows_need_no_more_pages_than_the_batch_fills() {
+    let two = |tokens| {
+        let (prompt_tokens, output_tokens) = (30, 20);
+        Policy { sequences: Sequences::Exactly(2), prompt_tokens, output_tokens, ..exactly(tokens) }
+    };
     let mut profile = model(&[10; 4], 1, 0);
     profile.kv_groups = vec![KvGroup::Full, KvGroup::Window(32)];
     profile.units[2].kv.as_mut().unwrap().group_idx = 1;
-    let policy = Policy { batch: 2, chunk_tokens: 16, ..exactly(1000) };
+    let policy = Policy { chunk_tokens: 16, ..two(1000) };
     let found = plan(&profile, &Cluster::logical_cpus(1, Bytes(1 << 20)), &policy).unwrap();
     // Two rows of a window of two pages, a chunk of one, and one because neither starts on a page.
     assert_eq!(found.pages_per_group, [63, 8]);
     assert_eq!((found.kv_tokens, found.stages[0].kv_bytes), (1008, Bytes((63 + 8) * 16)));
 
-    let policy = Policy { batch: 2, chunk_tokens: 16, ..exactly(100) };
+    let policy = Policy { chunk_tokens: 16, ..two(100) };
     let found = plan(&profile, &Cluster::logical_cpus(1, Bytes(1 << 20)), &policy).unwrap();
     assert_eq!(found.pages_per_group, [7, 7]);
 }
@@ -241,8 +246,8 @@ fn plans_print_as_tables() {
     stage  device  units                    weights        KV  workspace     total  of cap
         0  cpu:0   embed, layers 0..2      25.0 MiB  16.0 MiB        0 B  41.0 MiB  13.7 %
         1  cpu:1   layers 2..3              4.0 MiB   8.0 MiB        0 B  12.0 MiB  30.0 %
-        2  cpu:2   layers 3..4, norm+head  21.0 MiB   8.0 MiB    3.1 MiB  32.1 MiB  10.7 %
-    KV cache for 4096 tokens; microbatches of up to 8 rows and 256 new tokens, 2 in flight
+        2  cpu:2   layers 3..4, norm+head  21.0 MiB   8.0 MiB  781.2 KiB  29.8 MiB   9.9 %
+    KV cache for 4096 tokens; microbatches of up to 2 rows and 256 new tokens, 2 in flight
     ");
 }
 
@@ -264,7 +269,7 @@ fn errors_say_what_is_wanted_and_found() {
         (&small, given(&[(Cpu(0), 0, 2), (Cpu(1), 2, 3)])),
         (&two, exactly(usize::MAX)),
         (&two, exactly(0)),
-        (&two, Policy { batch: 0, ..exactly(1) }),
+        (&two, Policy { sequences: Sequences::UpTo(0), ..exactly(1) }),
         (&two, Policy { chunk_tokens: 0, ..exactly(1) }),
         (&two, capped(Cuda(1), exactly(1))),
         (&two, forbid(&[Cpu(5)], exactly(1))),
@@ -291,7 +296,7 @@ fn errors_say_what_is_wanted_and_found() {
     the model does not fit: wanted 350 B of weights, 48 B of KV cache for 16 tokens and up to 0 B of workspace per stage; found 150 B on cpu:0, 150 B on cpu:1; missing at least 82 B on cpu:0
     the model does not fit: wanted 350 B of weights, 16777216.0 TiB of KV cache for 18446744073709551615 tokens and up to 0 B of workspace per stage; found 1000 B on cpu:0, 1000 B on cpu:1; a KV cache of 448 tokens would fit; so would a KV cache of 8-bit numbers
     kv tokens is 0; wanted at least 1
-    batch is 0; wanted at least 1
+    sequences is 0; wanted at least 1
     chunk tokens is 0; wanted at least 1
     memory caps: there is no device cuda:1; the devices are cpu:0, cpu:1
     forbidden devices: there is no device cpu:5; the devices are cpu:0, cpu:1
@@ -347,7 +352,7 @@ fn a_hundred_devices_with_links_of_all_speeds_are_planned_in_time() {
         let (source, target) = (Cpu(source), Cpu(target));
         cluster.links.push(ClusterLink { source, target, figures });
     }
-    let policy = Policy { batch: 32, ..exactly(1024) };
+    let policy = Policy { sequences: Sequences::Exactly(32), ..exactly(1024) };
     let Solution { plan, prediction } = solve(&profile, &cluster, &policy).unwrap();
     assert!(plan.stages.len() >= 7);
     assert!(prediction.gap().is_some_and(|gap| gap < 0.5), "{:?}", prediction.gap());

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use sluicegate_model::{
     placed::DeviceId,
-    units::{Bytes, LayerRange},
+    units::{Bytes, LayerRange, UnitRange},
 };
 
 /// Objective, expected load and limits.
@@ -13,17 +13,17 @@ use sluicegate_model::{
 #[serde(default)]
 pub struct Policy {
     pub objective: Objective,
-    /// Sequences at once, and the most rows of a microbatch.
-    pub batch: usize,
-    /// How many sequences the objective reckons with; none: as many as batch and cache allow.
-    pub sequences: Option<usize>,
+    /// Sequences at once. For [`Objective::Latency`] it is one, whatever stands here.
+    pub sequences: Sequences,
     /// Expected length of a prompt.
     pub prompt_tokens: usize,
     /// Expected length of an output.
     pub output_tokens: usize,
-    /// The most new tokens of a microbatch; a longer prompt is prefilled in several.
+    /// The most new tokens of a microbatch, unless its rows and their share of the prompts need
+    /// more; a longer prompt is prefilled in several.
     pub chunk_tokens: usize,
     pub kv_tokens: KvTokens,
+    pub memory_share: MemoryShare,
     /// Less than all memory of a device.
     pub memory_caps: BTreeMap<DeviceId, Bytes>,
     /// Devices that get nothing.
@@ -31,6 +31,54 @@ pub struct Policy {
     /// Runs of layers that stay together on one device.
     pub unparted: Vec<LayerRange>,
     pub placement: Placement,
+}
+
+/// How many sequences run at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sequences {
+    /// As many as give the most tokens per second, but no more than this, and no more than the cache
+    /// holds at the expected length.
+    UpTo(usize),
+    /// This many; fewer where the cache does not hold them.
+    Exactly(usize),
+}
+
+impl Sequences {
+    /// The most that there may be.
+    pub fn most(self) -> usize {
+        match self {
+            Self::UpTo(most) | Self::Exactly(most) => most,
+        }
+    }
+}
+
+/// How much of a device's memory a plan with a cache of as many tokens as fit may take, in percent:
+/// others need some, too. Where the weights alone need more, they get it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MemoryShare {
+    pub gpu_percent: u8,
+    /// Of the host's memory, which logical CPU devices share.
+    pub host_percent: u8,
+}
+
+impl Default for MemoryShare {
+    fn default() -> Self {
+        Self { gpu_percent: 90, host_percent: 50 }
+    }
+}
+
+impl MemoryShare {
+    /// The part of so much memory that may be taken of a device.
+    pub(super) fn of(self, device: DeviceId, memory: Bytes) -> Bytes {
+        let percent = match device {
+            DeviceId::Cuda(_) => self.gpu_percent,
+            DeviceId::Cpu(_) | DeviceId::Host => self.host_percent,
+        };
+        let share = u128::from(memory.0) * u128::from(percent.min(100)) / 100;
+        Bytes(u64::try_from(share).unwrap_or(memory.0))
+    }
 }
 
 /// What a good placement is.
@@ -48,8 +96,8 @@ pub enum Objective {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KvTokens {
-    /// As many as fit, but no more than [`Policy::kv_limit`]: memory that nobody will use stays
-    /// free.
+    /// As many as fit into the [`MemoryShare`] of each device, but no more than
+    /// [`Policy::kv_limit`]: memory that nobody can use stays free.
     #[default]
     AsManyAsFit,
     /// This many, rounded up to whole pages.
@@ -65,19 +113,21 @@ pub enum Placement {
     Auto,
     /// The caller: stages in order. The embedding goes with the first, the head with the last.
     Layers(Vec<(DeviceId, LayerRange)>),
+    /// The caller: all units, each once and in order, such as those of another plan.
+    Stages(Vec<(DeviceId, UnitRange)>),
 }
 
 impl Default for Policy {
-    /// A few chats at once.
+    /// An engine that serves chats.
     fn default() -> Self {
         Self {
             objective: Objective::default(),
-            batch: 8,
-            sequences: None,
+            sequences: Sequences::UpTo(Self::MAX_SEQUENCES),
             prompt_tokens: 512,
             output_tokens: 512,
             chunk_tokens: 256,
             kv_tokens: KvTokens::default(),
+            memory_share: MemoryShare::default(),
             memory_caps: BTreeMap::new(),
             forbidden: BTreeSet::new(),
             unparted: Vec::new(),
@@ -87,20 +137,17 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// A context that is allowed for even where shorter ones are expected.
-    const USUAL_CONTEXT: usize = 8192;
+    /// Sequences at once where nobody says how many.
+    pub const MAX_SEQUENCES: usize = 1024;
 
     /// Expected context of a sequence.
     pub fn context(&self, max_positions: usize) -> usize {
         self.prompt_tokens.saturating_add(self.output_tokens).clamp(1, max_positions.max(1))
     }
 
-    /// The most KV tokens that [`KvTokens::AsManyAsFit`] asks for: the expected contexts of the
-    /// whole batch, or one sequence of 8,192 tokens (less if the model ends before) where that is
-    /// more.
+    /// The most KV tokens that [`KvTokens::AsManyAsFit`] asks for: what so many sequences can fill.
     pub fn kv_limit(&self, max_positions: usize) -> usize {
-        let whole_batch = self.batch.saturating_mul(self.context(max_positions));
-        whole_batch.max(max_positions.min(Self::USUAL_CONTEXT)).max(1)
+        self.sequences.most().saturating_mul(max_positions).max(1)
     }
 }
 
@@ -109,17 +156,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limit_covers_the_batch_and_a_usual_context() {
+    fn the_limit_is_what_all_sequences_can_fill() {
         #[track_caller]
-        fn check(batch: usize, max_positions: usize, want: usize) {
-            let policy = Policy { batch, ..Policy::default() };
+        fn check(sequences: Sequences, max_positions: usize, want: usize) {
+            let policy = Policy { sequences, ..Policy::default() };
             assert_eq!(policy.kv_limit(max_positions), want);
         }
-        check(1, 131_072, 8192);
-        check(1, 2048, 2048);
-        check(32, 131_072, 32 * 1024);
-        check(32, 256, 32 * 256);
-        check(usize::MAX, 131_072, usize::MAX);
+        check(Sequences::UpTo(32), 2048, 32 * 2048);
+        check(Sequences::Exactly(1), 131_072, 131_072);
+        check(Sequences::UpTo(usize::MAX), 131_072, usize::MAX);
+    }
+
+    #[test]
+    fn shares_are_of_gpus_and_of_the_host() {
+        let share = MemoryShare::default();
+        assert_eq!(share.of(DeviceId::Cuda(1), Bytes(1000)), Bytes(900));
+        assert_eq!(share.of(DeviceId::Cpu(0), Bytes(1000)), Bytes(500));
+        assert_eq!(share.of(DeviceId::Cuda(0), Bytes(u64::MAX)), Bytes(u64::MAX / 10 * 9 + 4));
+        let all = MemoryShare { gpu_percent: 200, host_percent: 100 };
+        assert_eq!(all.of(DeviceId::Cuda(0), Bytes(7)), Bytes(7));
     }
 
     #[test]
@@ -127,7 +182,7 @@ mod tests {
         let text = r#"{"memory_caps": {"cpu:1": 1024}, "placement": {"layers": [["cpu:0", {"start": 0, "end": 4}]]}}"#;
         let policy: Policy = serde_json::from_str(text).unwrap();
         assert_eq!(policy.memory_caps[&DeviceId::Cpu(1)], Bytes(1024));
-        assert_eq!(policy.batch, Policy::default().batch);
+        assert_eq!(policy.sequences, Sequences::UpTo(1024));
         assert!(matches!(&policy.placement, Placement::Layers(stages) if stages.len() == 1));
     }
 }

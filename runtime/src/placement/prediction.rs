@@ -58,24 +58,9 @@ pub enum Proof {
     },
 }
 
-impl Proof {
-    /// The same bound with another certificate.
-    pub(super) fn with_infeasible(self, infeasible_s: Option<f64>) -> Self {
-        match self {
-            Self::None => Self::None,
-            Self::Search { lower_bound_s, .. } => Self::Search { lower_bound_s, infeasible_s },
-        }
-    }
-}
-
 impl Prediction {
-    pub(super) fn new(
-        setting: &Setting<'_>,
-        found: &Found,
-        num_sequences: usize,
-        proof: Proof,
-    ) -> Self {
-        let rows = num_sequences.div_ceil(found.num_microbatches);
+    pub(super) fn new(setting: &Setting<'_>, found: &Found, proof: Proof) -> Self {
+        let (num_sequences, rows) = (found.num_sequences, found.at_once().rows);
         let costs = setting.costs(rows, &found.stages);
         let stages = found.stages.iter().zip(costs.stage_s.iter().zip(&costs.hop_s));
         let stages = stages.map(|(&(device, units), (&seconds, hop))| {

@@ -3,8 +3,8 @@
 use sluicegate_model::{profile::ModelProfile, units::Bytes};
 
 use super::{
-    Cluster, Explained, KvTokens, Objective, Policy, SavedPlan, diff, explain, fixtures::model,
-    solve,
+    Cluster, Explained, KvTokens, Objective, Policy, SavedPlan, Sequences, diff, explain,
+    fixtures::model, solve,
 };
 
 /// Ten layers of half a gigabyte; embedding and head of a fourth of that.
@@ -17,7 +17,11 @@ fn profile() -> ModelProfile {
 }
 
 fn policy() -> Policy {
-    Policy { batch: 8, kv_tokens: KvTokens::Exactly(8192), ..Policy::default() }
+    Policy {
+        sequences: Sequences::Exactly(8),
+        kv_tokens: KvTokens::Exactly(8192),
+        ..Policy::default()
+    }
 }
 
 fn explained(cluster: &str, policy: &Policy) -> String {
@@ -45,7 +49,7 @@ fn plans_on_equal_devices_are_explained() {
         0  cuda:0  embed, layers 0..2       1.1 GiB  1.0 GiB        0 B  20.9 GiB  2.35 ms   93.8 %
         1  cuda:1  layers 2..5              1.5 GiB  1.5 GiB        0 B  20.0 GiB  2.47 ms  100.0 %
         2  cuda:2  layers 5..8              1.5 GiB  1.5 GiB        0 B  20.0 GiB  2.47 ms  100.0 %
-        3  cuda:3  layers 8..10, norm+head  1.1 GiB  1.0 GiB    8.0 MiB  20.9 GiB  1.85 ms   75.1 %
+        3  cuda:3  layers 8..10, norm+head  1.1 GiB  1.0 GiB    2.0 MiB  20.9 GiB  1.85 ms   75.1 %
     799.3 tokens/s: 8 sequences at once in 4 microbatches of 2 rows, a token each every 10.01 ms; the pipeline is full with 4 microbatches
     bottleneck: cuda:1, busy for 2.50 ms with each microbatch
     with cuda:0 a tenth faster: +1.3 % tokens/s
@@ -76,13 +80,13 @@ fn plans_for_one_sequence_are_explained() {
     let latency = Policy { objective: Objective::Latency, ..policy() };
     insta::assert_snapshot!(explained("2x t4 + 1x l4, pcie4", &latency), @r"
     stage  device  units                           weights       KV  workspace      free      time     busy
-        0  cuda:2  embed, layers 0..10, norm+head  5.2 GiB  5.0 GiB    8.0 MiB  11.2 GiB  25.69 ms  100.0 %
+        0  cuda:2  embed, layers 0..10, norm+head  5.2 GiB  5.0 GiB    1.0 MiB  11.2 GiB  25.69 ms  100.0 %
     38.9 tokens/s: 1 sequence at once in 1 microbatch of 1 row, a token each every 25.69 ms; the pipeline is full with 1 microbatch
     bottleneck: cuda:2, busy for 25.69 ms with each microbatch
     with cuda:2 a tenth faster: +10.0 % tokens/s
     with a head that costs nothing: +2.2 % tokens/s
     uses 1 of 3 devices, not cuda:0, cuda:1; the best use of one more: -0.5 % tokens/s
-    KV cache for 8192 tokens; 26592 would fit on these stages, then cuda:2 is full
+    KV cache for 8192 tokens; 26608 would fit on these stages, then cuda:2 is full
     proven: no placement is better
     ");
 }
@@ -102,7 +106,11 @@ fn a_change_is_weighed() {
     microbatches: 1 -> 2
     KV tokens: 8192
     ");
-    let larger = Policy { kv_tokens: KvTokens::Exactly(16384), batch: 16, ..policy() };
+    let larger = Policy {
+        kv_tokens: KvTokens::Exactly(16384),
+        sequences: Sequences::Exactly(16),
+        ..policy()
+    };
     insta::assert_snapshot!(diff(&before, &saved(&cluster, &larger)).unwrap(), @r"
     device  before                          after                           weights
     cuda:0  embed, layers 0..10, norm+head  embed, layers 0..10, norm+head  5.2 GiB

@@ -10,12 +10,13 @@ use sluicegate_model::{
 
 use super::{
     cluster::{Cluster, ClusterDevice, LinkFigures},
-    cost::{self, Sizes},
+    cost::{self, AtOnce, Sizes},
     error::{DeviceList, PlanError},
     evaluate::{Costs, Stages},
     explicit,
     plan::Plan,
-    policy::{KvTokens, Placement, Policy},
+    policy::{KvTokens, Objective, Placement, Policy, Sequences},
+    search::microbatches,
     work::{Load, Speed, Work},
 };
 
@@ -25,6 +26,8 @@ pub(super) struct Usable {
     pub(super) id: DeviceId,
     /// Its cap, or its memory if that is less, without its reserve.
     pub(super) cap: Bytes,
+    /// What a plan may take of that if its cache is as large as fits.
+    pub(super) shared_cap: Bytes,
     pub(super) speed: Speed,
     /// How many times as fast it is if no other is used.
     pub(super) alone: f64,
@@ -72,12 +75,18 @@ impl<'a> Setting<'a> {
             Placement::Layers(ranges) => {
                 Layout::Given(explicit::stages(profile.num_layers, ranges)?)
             }
+            Placement::Stages(stages) => Layout::Given(stages.clone()),
         };
         let usable = |device: &ClusterDevice| {
-            let cap = policy.memory_caps.get(&device.id).copied().unwrap_or(device.memory);
+            let cap = policy.memory_caps.get(&device.id).copied();
+            let without_reserve = |bytes: Bytes| Bytes(bytes.0.saturating_sub(device.reserve.0));
+            let all = without_reserve(cap.unwrap_or(device.memory).min(device.memory));
+            // Whoever names a cap has decided already.
+            let share = policy.memory_share.of(device.id, device.memory);
             Usable {
                 id: device.id,
-                cap: Bytes(cap.min(device.memory).0.saturating_sub(device.reserve.0)),
+                cap: all,
+                shared_cap: if cap.is_some() { all } else { without_reserve(share).min(all) },
                 speed: Speed::of(device, profile),
                 alone: device.alone,
                 priority: device.priority,
@@ -159,10 +168,31 @@ impl<'a> Setting<'a> {
         Self { profile, ..self.clone() }
     }
 
-    /// Sizes of the units with a cache of `num_pages` pages.
-    pub(super) fn sizes(&self, num_pages: usize) -> Sizes {
-        let pages = cost::pages_per_group(self.profile, self.policy, num_pages);
-        Sizes::new(self.profile, self.policy, &pages)
+    /// The least that must run at once: of a fixed number of sequences, spread over as many
+    /// microbatches as are ever tried.
+    pub(super) fn least_at_once(&self) -> AtOnce {
+        match (self.policy.objective, self.policy.sequences) {
+            (Objective::Throughput, Sequences::Exactly(sequences)) => {
+                let most = *microbatches(sequences, self.devices.len()).end();
+                AtOnce::new(sequences, most)
+            }
+            _ => AtOnce::ONE,
+        }
+    }
+
+    /// The same task with no more of each device than a plan may share with others.
+    pub(super) fn shared(&self) -> Self {
+        let mut shared = self.clone();
+        for usable in &mut shared.devices {
+            usable.cap = usable.shared_cap;
+        }
+        shared
+    }
+
+    /// Sizes of the units with a cache of `num_pages` pages, and so much at once.
+    pub(super) fn sizes(&self, num_pages: usize, at_once: AtOnce) -> Sizes {
+        let pages = cost::pages_per_group(self.profile, self.policy, num_pages, at_once);
+        Sizes::new(self.profile, self.policy, &pages, at_once)
     }
 }
 
@@ -206,7 +236,7 @@ fn check_profile(profile: &ModelProfile) -> Result<(), PlanError> {
 
 fn check_policy(policy: &Policy, cluster: &Cluster, num_layers: usize) -> Result<(), PlanError> {
     let sizes = [
-        ("batch", policy.batch),
+        ("sequences", policy.sequences.most()),
         ("chunk tokens", policy.chunk_tokens),
         ("kv tokens", if let KvTokens::Exactly(tokens) = policy.kv_tokens { tokens } else { 1 }),
     ];
@@ -218,9 +248,13 @@ fn check_policy(policy: &Policy, cluster: &Cluster, num_layers: usize) -> Result
         return Err(PlanError::Unparted { layers, num_layers });
     }
     let known: Vec<DeviceId> = cluster.devices.iter().map(|device| device.id).collect();
-    let given = match &policy.placement {
-        Placement::Auto => &[][..],
-        Placement::Layers(ranges) => ranges,
+    let given: Vec<(DeviceId, LayerRange)> = match &policy.placement {
+        Placement::Auto => Vec::new(),
+        Placement::Layers(ranges) => ranges.clone(),
+        Placement::Stages(stages) => {
+            check_units(stages, num_layers)?;
+            stages.iter().map(|(device, units)| (*device, units.layers(num_layers))).collect()
+        }
     };
     let named = policy
         .memory_caps
@@ -238,4 +272,20 @@ fn check_policy(policy: &Policy, cluster: &Cluster, num_layers: usize) -> Result
         Some(&(device, layers)) => Err(PlanError::Forbidden { device, layers }),
         None => Ok(()),
     }
+}
+
+/// All units, each once and in order.
+fn check_units(stages: &[(DeviceId, UnitRange)], num_layers: usize) -> Result<(), PlanError> {
+    let mut covered = 0;
+    for (_, units) in stages {
+        if units.start != covered || units.end <= units.start {
+            return Err(PlanError::Units { wanted: covered, found: *units });
+        }
+        covered = units.end;
+    }
+    if covered != num_layers + 2 {
+        let found = UnitRange { start: 0, end: covered };
+        return Err(PlanError::Units { wanted: num_layers + 2, found });
+    }
+    Ok(())
 }

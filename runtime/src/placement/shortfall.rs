@@ -25,7 +25,7 @@ pub(super) fn explain(
     num_pages: usize,
     fitting_pages: Option<usize>,
 ) -> Shortfall {
-    let sizes = setting.sizes(num_pages);
+    let sizes = setting.sizes(num_pages, setting.least_at_once());
     let whole = sizes.span(UnitRange { start: 0, end: sizes.num_units() });
     let is_small = setting.devices.len() <= MAX_SEARCHED;
     let short = match &setting.layout {
@@ -50,7 +50,7 @@ pub(super) fn explain(
 
 fn fits(setting: &Setting<'_>, sizes: &Sizes) -> bool {
     match &setting.layout {
-        Layout::Auto => Search::new(setting).fits(sizes),
+        Layout::Auto => Search::new(setting).fits(|| sizes.clone()),
         Layout::Given(stages) => fits_given(setting, sizes, stages),
     }
 }
@@ -112,5 +112,5 @@ fn fits_with_8_bit_kv(setting: &Setting<'_>, num_pages: usize) -> bool {
         cache.bytes_per_token.0 /= (setting.profile.hidden_element_bytes as u64).max(1);
     }
     let setting = setting.with_profile(&profile);
-    fits(&setting, &setting.sizes(num_pages))
+    fits(&setting, &setting.sizes(num_pages, setting.least_at_once()))
 }

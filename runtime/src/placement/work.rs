@@ -97,6 +97,17 @@ impl Load {
         }
     }
 
+    /// New tokens of such a microbatch, rounded up.
+    pub(super) fn num_tokens(&self) -> usize {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "not negative, and a cast saturates"
+        )]
+        let tokens = self.tokens().ceil() as usize;
+        tokens
+    }
+
     fn tokens(&self) -> f64 {
         self.rows + self.prompt_tokens
     }

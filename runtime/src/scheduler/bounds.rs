@@ -130,7 +130,7 @@ mod tests {
         check(|it| it.microbatch.rows[0].position = 31, wanted);
         let tables: fn(&mut Turn) = |it| {
             it.microbatch.rows[0].tables =
-                vec![TableOrder { first_position: 0, pages: vec![0; 3] }; 3]
+                vec![TableOrder { first_position: 0, pages: vec![0; 3] }; 3];
         };
         check(tables, "number of page tables 3, wanted one below 3");
         check(|it| it.ancestors[0].copies[0].tail_pages[0] = 4, "tail page 4, wanted one below 4");

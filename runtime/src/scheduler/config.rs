@@ -18,6 +18,14 @@ pub struct SchedulerConfig {
     pub num_stages: usize,
     /// Microbatches in the pipeline at once.
     pub max_in_flight: usize,
+    /// Rows that run at once; a group with more runs alone.
+    pub max_rows: usize,
+    /// Decoding rows of one microbatch.
+    pub rows_per_microbatch: usize,
+    /// Whether a group begins only if there will be pages for all that running groups are expected to
+    /// grow to. Without this, pages for what is known of them are enough, and groups are preempted
+    /// when they grow.
+    pub reckons_ahead: bool,
     /// New tokens in one microbatch.
     pub token_budget: usize,
     /// Tokens of a chunk that is cut from a prompt to keep all stages busy, at least: with so many, what
@@ -38,6 +46,9 @@ impl SchedulerConfig {
             pages_per_group: plan.pages_per_group.clone(),
             num_stages: plan.stages.len(),
             max_in_flight: plan.microbatches,
+            max_rows: plan.sequences,
+            rows_per_microbatch: plan.batch,
+            reckons_ahead: true,
             token_budget: plan.chunk_tokens,
             least_chunk: least_chunk(plan),
             attention_cost: attention_cost(profile),

@@ -8,6 +8,7 @@ use sluicegate_model::{config::KvGroup, units::TokenId};
 use super::{
     chunk::ChunkCost,
     config::SchedulerConfig,
+    forecast::Outlook,
     memory::Memory,
     order::{AncestorsOrder, CopyOrder, RowOrder},
     row::Row,
@@ -58,6 +59,8 @@ pub(super) struct Rank {
 pub(super) struct Group {
     pub(super) rank: Rank,
     pub(super) rows: Vec<Row>,
+    /// Rows at most, and tokens that each of them generates at most.
+    pub(super) limits: Limits,
     /// Tokens that each row has generated.
     pub(super) step: u32,
     /// How often the rows were reordered.
@@ -73,6 +76,15 @@ pub(super) struct Group {
     pub(super) ancestry: Option<Ancestry>,
     /// The microbatch that had the group last.
     pub(super) last_ordered: u64,
+    /// Tokens that were computed when it was preempted.
+    pub(super) num_lost: usize,
+}
+
+/// What a group may grow to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limits {
+    pub(super) max_rows: usize,
+    pub(super) max_tokens: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,9 +113,10 @@ impl Ancestry {
 }
 
 impl Group {
-    pub(super) fn new(rank: Rank, row: Row) -> Self {
+    pub(super) fn new(rank: Rank, row: Row, limits: Limits) -> Self {
         Self {
             rank,
+            limits,
             rows: vec![row],
             step: 0,
             epoch: 0,
@@ -113,6 +126,7 @@ impl Group {
             state: State::Waiting,
             ancestry: None,
             last_ordered: 0,
+            num_lost: 0,
         }
     }
 
@@ -201,6 +215,21 @@ impl Group {
         config.kv_groups.iter().enumerate().map(missing).collect()
     }
 
+    /// How it is expected to go on, if each row gets `remaining` tokens more.
+    pub(super) fn outlook(&self, remaining: usize, config: &SchedulerConfig) -> Outlook {
+        let rows = self.limits.max_rows.max(self.rows.len());
+        let held = self.pages_held().into_iter().zip(self.pages_missing(config));
+        let known = held.map(|(held, missing)| held + missing);
+        let held = config.kv_groups.iter().zip(known).map(|(kv_group, known)| match kv_group {
+            KvGroup::Full => known,
+            KvGroup::Window(_) => {
+                let longest = self.rows.iter().map(|row| row.tokens.len()).max().unwrap_or(0);
+                rows * config.pages_of_row(*kv_group, longest + remaining)
+            }
+        });
+        Outlook { remaining, rows, held: held.collect() }
+    }
+
     /// Orders so many tokens of each row; the pages were counted. Returns what the stages must
     /// reorder before, and the rows.
     pub(super) fn order(
@@ -281,7 +310,7 @@ impl Group {
             state: self.state,
             ancestry: Some(ancestry),
             last_ordered: self.last_ordered,
-            ..Self::new(rank, row)
+            ..Self::new(rank, row, self.limits)
         }
     }
 

@@ -11,7 +11,8 @@ use super::{
     chunk::ChunkCost,
     config::SchedulerConfig,
     filling::{Filling, InFlight, prompt_share, share},
-    group::{Child, Group, GroupId, Job, Rank, State},
+    group::{Child, Group, GroupId, Job, Limits, Rank, State},
+    lengths::Lengths,
     memory::Memory,
     order::{MicrobatchId, Turn},
     row::Row,
@@ -28,6 +29,7 @@ pub struct Scheduler {
     pub(super) groups: BTreeMap<GroupId, Group>,
     pub(super) waiting: BTreeSet<Rank>,
     in_flight: BTreeMap<MicrobatchId, InFlight>,
+    pub(super) lengths: Lengths,
     /// The turn of the job admitted last: a request that comes later takes its turns from here.
     pub(super) turn: u64,
     next_group: u64,
@@ -41,6 +43,8 @@ pub struct Scheduler {
 pub struct Counts {
     /// Groups that had to give their pages up and to be computed again.
     pub preemptions: u64,
+    /// Tokens that were computed once more for that reason.
+    pub recomputed_tokens: u64,
     /// Tokens of admitted groups, each time that they were admitted.
     pub admitted_tokens: u64,
     /// Those of them that were computed already.
@@ -58,6 +62,7 @@ impl Scheduler {
             groups: BTreeMap::new(),
             waiting: BTreeSet::new(),
             in_flight: BTreeMap::new(),
+            lengths: Lengths::default(),
             turn: 0,
             next_group: 1,
             next_microbatch: 1,
@@ -70,7 +75,8 @@ impl Scheduler {
     pub fn submit(&mut self, job: Job) -> GroupId {
         let rank = self.new_rank(job.priority, self.turn + job.index as u64);
         let row = Row::new(job.prompt, self.memory.kv_groups().len());
-        self.groups.insert(rank.id, Group::new(rank, row));
+        let limits = Limits { max_rows: job.max_rows, max_tokens: job.max_tokens };
+        self.groups.insert(rank.id, Group::new(rank, row, limits));
         self.waiting.insert(rank);
         rank.id
     }
@@ -107,6 +113,10 @@ impl Scheduler {
     /// Goes on with `children` as the group's rows; none of them ends the group.
     pub fn advance(&mut self, id: GroupId, children: &[Child]) {
         if children.is_empty() {
+            if let Some(group) = self.groups.get(&id) {
+                // The token that ended it is not among those of its rows.
+                self.lengths.note(group.step as usize + 1, group.limits.max_tokens);
+            }
             return self.remove(id);
         }
         if let Some(group) = self.groups.get_mut(&id) {
@@ -200,6 +210,7 @@ impl Scheduler {
 
     fn requeue(&mut self, id: GroupId) {
         let Some(group) = self.groups.get_mut(&id) else { return };
+        group.num_lost = group.rows.iter().map(|row| row.num_ordered).sum();
         group.forget(&mut self.memory);
         group.state = State::Waiting;
         self.waiting.insert(group.rank);
@@ -224,6 +235,7 @@ impl Scheduler {
             .collect();
         ready.sort_unstable();
         let share = share(num_rows, self.config.max_in_flight, self.in_flight.values());
+        let share = share.min(self.config.rows_per_microbatch);
         // A prompt goes on also while very many rows decode.
         let kept = if has_prompts { PAGE_TOKENS.min(self.config.token_budget / 2) } else { 0 };
         let budget = self.config.token_budget - kept;

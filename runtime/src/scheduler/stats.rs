@@ -20,6 +20,8 @@ pub struct SchedulerStats {
     pub pages: Vec<PageStats>,
     /// Groups that had to give their pages up and to be computed again.
     pub preemptions: u64,
+    /// Tokens that were computed once more for that reason.
+    pub recomputed_tokens: u64,
     /// Tokens of admitted groups, each time that they were admitted.
     pub admitted_tokens: u64,
     /// Those of them that were computed already.
@@ -68,6 +70,7 @@ impl Scheduler {
                 .map(|(&total, (free, kept))| PageStats { total, held: total - free, kept })
                 .collect(),
             preemptions: self.counts.preemptions,
+            recomputed_tokens: self.counts.recomputed_tokens,
             admitted_tokens: self.counts.admitted_tokens,
             shared_tokens: self.counts.shared_tokens,
             copied_pages: self.counts.copied_pages,

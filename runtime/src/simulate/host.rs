@@ -134,12 +134,12 @@ impl Host {
                 token_at_s: Some(now_s),
             });
             self.groups.extend(children.into_iter().zip(split));
-        } else if step.children.is_empty() {
-            self.scheduler.remove(id);
         } else {
             self.scheduler.advance(id, &step.children);
-            running.groups.insert(id);
-            self.groups.insert(id, group);
+            if !step.children.is_empty() {
+                running.groups.insert(id);
+                self.groups.insert(id, group);
+            }
         }
         if running.groups.is_empty()
             && let Some(running) = self.running.remove(&request)

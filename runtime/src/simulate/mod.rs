@@ -32,6 +32,8 @@ pub use run::{EndReason, RequestEnd, Run};
 pub use timing::{Timing, Uniform};
 
 #[cfg(test)]
+mod admission_tests;
+#[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
 mod overlap_tests;

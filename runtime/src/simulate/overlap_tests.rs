@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     placement::{
-        Cluster, ClusterDevice, Hop, KvTokens, LinkFigures, Policy, Proof, Rates, Solution,
-        fixtures, solve,
+        Cluster, ClusterDevice, Hop, KvTokens, LinkFigures, Policy, Proof, Rates, Sequences,
+        Solution, fixtures, solve,
     },
     scheduler::SchedulerConfig,
     timeline::{Usage, Window},
@@ -83,7 +83,7 @@ fn two_to_one() -> (ModelProfile, Cluster) {
 fn unequal_devices_reach_95_percent_of_the_bound() {
     let (profile, cluster) = two_to_one();
     let policy = Policy {
-        batch: 16,
+        sequences: Sequences::Exactly(16),
         prompt_tokens: 1,
         output_tokens: 200,
         kv_tokens: KvTokens::Exactly(16 * 208),

@@ -49,9 +49,16 @@ fn schedulers() -> impl Strategy<Value = SchedulerConfig> {
         Just(vec![KvGroup::Window(9)]),
         Just(vec![KvGroup::Full, KvGroup::Window(24)]),
     ];
-    let parts = (kv_groups, 5..24_usize, 1..6_usize, 4..48_usize, any::<bool>(), any::<bool>());
-    parts.prop_map(|(kv_groups, pages, max_in_flight, token_budget, shares_prefixes, attends)| {
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let rows = prop_oneof![Just((usize::MAX, usize::MAX)), (1..12_usize, 1..8_usize)];
+    let parts = (kv_groups, 5..24_usize, 1..6_usize, 4..48_usize, flags, rows);
+    parts.prop_map(|(kv_groups, pages, max_in_flight, token_budget, flags, rows)| {
+        let (shares_prefixes, attends, reckons_ahead) = flags;
+        let (max_rows, rows_per_microbatch) = rows;
         SchedulerConfig {
+            max_rows,
+            rows_per_microbatch,
+            reckons_ahead,
             max_in_flight,
             token_budget,
             shares_prefixes,

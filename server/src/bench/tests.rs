@@ -42,6 +42,7 @@ fn plan(cuts: &[usize], microbatches: usize) -> Plan {
         kv_tokens: 16,
         kv_groups: vec![KvGroup::Full],
         pages_per_group: vec![1],
+        sequences: 1,
         batch: 1,
         chunk_tokens: 16,
         microbatches,

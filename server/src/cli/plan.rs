@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use sluicegate_model::{placed::DeviceId, units::LayerRange};
 use sluicegate_runtime::{
     device::DeviceSelector,
-    placement::{KvTokens, Objective, Placement, Policy},
+    placement::{KvTokens, MemoryShare, Objective, Placement, Policy, Sequences},
 };
 
 use super::count;
@@ -97,9 +97,12 @@ pub(crate) struct PolicyArgs {
     /// The most tokens per second of all sequences, or the least time per token of one
     #[arg(long, value_name = "GOAL", value_enum, default_value_t = Goal::Throughput)]
     pub(crate) objective: Goal,
-    /// Sequences at once, at least 1
-    #[arg(long, value_name = "N", default_value = "8", value_parser = count)]
-    pub(crate) batch: NonZero<usize>,
+    /// Sequences at once, at least 1 [default: as many as give the most tokens per second]
+    #[arg(long, value_name = "N", value_parser = count, conflicts_with = "max_sequences")]
+    pub(crate) batch: Option<NonZero<usize>>,
+    /// The most sequences at once, at least 1
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = count)]
+    pub(crate) max_sequences: NonZero<usize>,
     /// Expected tokens of a prompt, at least 1 [default: 512, less where the model's
     /// context is short]
     #[arg(long, value_name = "N", value_parser = count)]
@@ -108,13 +111,17 @@ pub(crate) struct PolicyArgs {
     /// context is short]
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) output_tokens: Option<NonZero<usize>>,
-    /// The most prompt tokens of a microbatch, at least 1
+    /// The most prompt tokens of a microbatch, at least 1, unless its rows need more
     #[arg(long, value_name = "N", default_value = "256", value_parser = count)]
     pub(crate) chunk_tokens: NonZero<usize>,
     /// Tokens that the cache must hold, all sequences together, at least 1 [default: as many as are
     /// of use and fit]
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) kv_tokens: Option<NonZero<usize>>,
+    /// How much of each device's memory weights and cache may take together, from 0 to 1, unless the
+    /// weights alone need more [default: 0.9 of a GPU's, 0.5 of a host's]
+    #[arg(long, value_name = "SHARE", value_parser = memory_share)]
+    pub(crate) memory_share: Option<MemoryShare>,
     /// What devices may hold at most, such as cuda:0=20GiB,cuda:1=10GiB
     #[arg(long, value_name = "DEVICE=SIZE,…")]
     pub(crate) max_memory: Option<MemoryCaps>,
@@ -156,8 +163,10 @@ impl PolicyArgs {
         let (prompt, output) = (self.prompt_tokens, self.output_tokens);
         Policy {
             objective: self.objective.into(),
-            batch: self.batch.get(),
-            sequences: None,
+            sequences: self.batch.map_or(Sequences::UpTo(self.max_sequences.get()), |batch| {
+                Sequences::Exactly(batch.get())
+            }),
+            memory_share: self.memory_share.unwrap_or_default(),
             prompt_tokens: prompt.map_or_else(|| usual(output), NonZero::get),
             output_tokens: output.map_or_else(|| usual(prompt), NonZero::get),
             chunk_tokens: self.chunk_tokens.get(),
@@ -182,6 +191,18 @@ fn kv_bytes(text: &str) -> Result<usize, &'static str> {
         "32" => Ok(4),
         _ => Err("wanted 8, 16 or 32"),
     }
+}
+
+/// The same share of every device.
+fn memory_share(text: &str) -> Result<MemoryShare, &'static str> {
+    let wanted = "wanted a number from 0 to 1, such as 0.9";
+    let share: f64 = text.parse().map_err(|_| wanted)?;
+    if !(0.0..=1.0).contains(&share) {
+        return Err(wanted);
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 100")]
+    let percent = (share * 100.0).round() as u8;
+    Ok(MemoryShare { gpu_percent: percent, host_percent: percent })
 }
 
 fn layer_range(text: &str) -> Result<LayerRange, &'static str> {

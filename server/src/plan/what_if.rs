@@ -2,7 +2,7 @@
 
 use anyhow::anyhow;
 use sluicegate_model::placed::DeviceId;
-use sluicegate_runtime::placement::KvTokens;
+use sluicegate_runtime::placement::{KvTokens, Sequences};
 
 use super::Task;
 use crate::error::CliError;
@@ -35,7 +35,7 @@ fn one(task: &mut Task, change: &str) -> Result<(), CliError> {
     let value: usize = value.trim().parse().ok().filter(|it| *it > 0).ok_or_else(wrong)?;
     match name.trim() {
         "kv" => task.policy.kv_tokens = KvTokens::Exactly(value),
-        "batch" => task.policy.batch = value,
+        "batch" => task.policy.sequences = Sequences::Exactly(value),
         "prompt" => task.policy.prompt_tokens = value,
         "output" => task.policy.output_tokens = value,
         _ => return Err(wrong()),

@@ -13,7 +13,7 @@ use crate::placement::{
 };
 
 /// Per class and first unit: the end of the longest stage that fits into memory.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct MemoryReach {
     ends: Vec<usize>,
     num_units: usize,

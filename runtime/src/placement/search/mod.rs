@@ -6,26 +6,37 @@
 //! [`least_sum`] the shortest round. Where the second finds nothing within `limit / M` that goes
 //! round in less than `limit`, there is no cycle below `limit`: that is the certificate.
 //!
+//! The objective is seconds per token, `max(M * p, R) / B`, over all numbers of sequences `B` at once
+//! and all `M`. Neither cycle nor memory gets less with more sequences, so a bound for the fewest of
+//! several numbers, divided by the most of them, is one for all ([`queue`]): mostly a few dozen
+//! numbers are looked at, and a few searched for.
+//!
 //! A bound of the [`rest`] of a chain, mostly less than a per cent below what is possible, orders the
-//! numbers of microbatches, rules most of them out and cuts the second walk short.
+//! questions, rules most of them out and cuts the second walk short. Of placements that cost the same
+//! [`settle`] takes the one that a person would.
 
 mod bottleneck;
 mod bound;
 mod least_sum;
 mod limits;
 mod problem;
+mod queue;
 mod relay;
 mod rest;
 mod round;
+mod settle;
 mod space;
 
-use sluicegate_model::{placed::DeviceId, units::UnitRange};
+use sluicegate_model::{placed::DeviceId, step::PAGE_TOKENS, units::UnitRange};
 
-use super::{cost::Sizes, evaluate::Costs, planner::best_microbatches, setting::Setting};
-use bound::Bound;
+use super::{
+    cost::{AtOnce, Sizes},
+    evaluate::Costs,
+    setting::Setting,
+};
 use least_sum::LeastSum;
-use limits::MemoryReach;
 use problem::{Chain, Problem};
+use queue::{Question, Queue};
 use round::Round;
 use space::Space;
 
@@ -36,19 +47,66 @@ const SAME: f64 = 1e-10;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Found {
     pub(super) stages: Vec<(DeviceId, UnitRange)>,
+    pub(super) num_sequences: usize,
     pub(super) num_microbatches: usize,
     pub(super) cycle_s: f64,
+}
+
+impl Found {
+    /// Seconds per token, all sequences together.
+    pub(super) fn per_token_s(&self) -> f64 {
+        self.cycle_s / self.num_sequences as f64
+    }
+
+    pub(super) fn at_once(&self) -> AtOnce {
+        AtOnce::new(self.num_sequences, self.num_microbatches)
+    }
 }
 
 /// The best placement found, and what is proven of all others.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Answer {
     pub(super) found: Found,
-    /// No placement has a shorter cycle.
+    /// No placement takes fewer seconds per token.
     pub(super) lower_bound_s: f64,
-    /// With as many microbatches, no placement keeps everything busy for so short a time; none where
-    /// it is not the busiest device or link that counts.
+    /// With as many sequences and microbatches, no placement keeps everything busy for so short a
+    /// time; none where it is not the busiest device or link that counts.
     pub(super) infeasible_s: Option<f64>,
+}
+
+/// What is asked of the search.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    /// Sequences at once, at least and at most.
+    pub(super) least: usize,
+    pub(super) most: usize,
+    pub(super) cache: Cache,
+    /// Fewer devices are no answer.
+    pub(super) min_devices: usize,
+    /// Only placements that take fewer seconds per token are wanted.
+    pub(super) limit_s: f64,
+}
+
+/// How large the cache is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Cache {
+    /// So many pages.
+    Pages(usize),
+    /// Pages for the sequences at their expected length, but no more than these.
+    ForSequences { most_pages: usize },
+}
+
+impl Cache {
+    /// Pages for so many sequences.
+    pub(super) fn pages(self, setting: &Setting<'_>, num_sequences: usize) -> usize {
+        match self {
+            Self::Pages(pages) => pages,
+            Self::ForSequences { most_pages } => {
+                let context = setting.policy.context(setting.profile.max_positions);
+                num_sequences.saturating_mul(context).div_ceil(PAGE_TOKENS).min(most_pages)
+            }
+        }
+    }
 }
 
 /// The search over one set of devices.
@@ -65,6 +123,11 @@ impl<'a> Search<'a> {
     const MAX_NODES: usize = 60_000;
     /// The most numbers of a table of sums: 64 MiB.
     const MAX_SUMS: usize = 8 << 20;
+    /// Numbers of sequences and microbatches that are searched for, at most, where there are several
+    /// numbers of sequences: what is left then has a bound.
+    const MAX_ASKED: usize = 400;
+    /// The same where the search is not exact anyway.
+    const MAX_ASKED_INEXACT: usize = 12;
 
     pub(super) fn new(setting: &'a Setting<'a>) -> Self {
         let sets =
@@ -77,136 +140,97 @@ impl<'a> Search<'a> {
     }
 
     /// Whether any placement fits into memory.
-    pub(super) fn fits(&self, sizes: &Sizes) -> bool {
+    pub(super) fn fits(&self, sizes: impl Fn() -> Sizes) -> bool {
         self.spaces.iter().any(|space| {
-            let memory = MemoryReach::new(self.setting, &space.classes, sizes);
-            let problem = Problem::new((self.setting, space, &memory), 1, 1, 1);
-            Chain::all(&problem, sizes)
+            let problem = Problem::new((self.setting, space), sizes(), 1, 1, 1);
+            Chain::all(&problem)
                 .iter()
                 .any(|chain| bottleneck::is_feasible(&problem, chain, f64::INFINITY))
         })
     }
 
-    /// Finds the placement with the shortest cycle for `num_sequences` at once, over all numbers of
-    /// microbatches, on `min_devices` at least.
+    /// Finds the placement with the fewest seconds per token, over all numbers of sequences that are
+    /// wanted and all numbers of microbatches.
     ///
     /// # Errors
-    /// If nothing fits or nothing was found that takes less than `cycle_limit_s`: a time that nothing
-    /// takes less than.
-    pub(super) fn best(
-        &mut self,
-        sizes: &Sizes,
-        num_sequences: usize,
-        min_devices: usize,
-        cycle_limit_s: f64,
-    ) -> Result<Answer, f64> {
-        let bound = Bound::new(self.setting, sizes);
+    /// If nothing fits or nothing was found below the limit: a time per token that nothing takes
+    /// less than.
+    pub(super) fn best(&mut self, wanted: &Wanted) -> Result<Answer, f64> {
         let mut best: Option<Found> = None;
         let mut lower_bound_s = f64::INFINITY;
+        let is_complete = self.spaces[0].is_complete(self.setting);
+        let max_asked = match (wanted.least < wanted.most, is_complete) {
+            (false, _) => usize::MAX,
+            (true, true) => Self::MAX_ASKED,
+            (true, false) => Self::MAX_ASKED_INEXACT,
+        };
         // One order is soon tried, and leaves less to be tried of the sets.
         for space in self.spaces.iter().rev() {
-            let memory = MemoryReach::new(self.setting, &space.classes, sizes);
-            if min_devices <= 1 {
-                let limit_s = best.as_ref().map_or(cycle_limit_s, |found| found.cycle_s);
-                let alone = alone(self.setting, space, &memory, num_sequences);
-                best = alone.filter(|alone| alone.cycle_s < limit_s).or(best);
-            }
-            let parts = (self.setting, space, &memory);
-            let problem = |num_microbatches: usize| {
-                let rows = num_sequences.div_ceil(num_microbatches);
-                Problem::new(parts, rows, num_microbatches, min_devices)
-            };
-            let all = microbatches(num_sequences, self.setting.devices.len());
-            let mut queue = Queue::new(all.map(problem), &bound);
-            loop {
-                let limit_s = best.as_ref().map_or(cycle_limit_s, |found| found.cycle_s);
-                let Some((bound_s, problem)) = queue.next_below(limit_s * (1.0 - SAME)) else {
+            let mut queue = Queue::new((self.setting, space), wanted);
+            for num_asked in 0.. {
+                let limit_s = best.as_ref().map_or(wanted.limit_s, Found::per_token_s);
+                let Some(question) = queue.next_below(limit_s * (1.0 - SAME)) else { break };
+                if num_asked == max_asked {
+                    lower_bound_s = lower_bound_s.min(question.bound_s);
                     break;
-                };
-                if !self.spaces[0].is_complete(self.setting) {
-                    let beyond_s = bound.cycle_s(&problem, self.spaces[0].max_devices + 1);
-                    lower_bound_s = lower_bound_s.min(beyond_s.max(bound_s));
                 }
-                if Chain::too_many_return(&problem) {
-                    let beyond_s = bound.cycle_s(&problem, 2);
-                    lower_bound_s = lower_bound_s.min(beyond_s.max(bound_s));
+                if !is_complete {
+                    let beyond_s = question.beyond_s(self.spaces[0].max_devices + 1);
+                    lower_bound_s = lower_bound_s.min(beyond_s.max(question.bound_s));
                 }
-                // Near the bound a walk is short, and mostly enough.
-                let near = [bound_s * 1.002, bound_s * 1.02].into_iter();
-                let mut tried = near.filter(|near_s| *near_s < limit_s).chain([limit_s]);
-                let found = tried
-                    .find_map(|limit_s| Round::new(&problem, &mut self.sums, limit_s).run(sizes));
-                best = found.or(best);
+                if Chain::too_many_return(&question.problem) {
+                    lower_bound_s = lower_bound_s.min(question.beyond_s(2).max(question.bound_s));
+                }
+                best = ask(&question, &mut self.sums, limit_s).or(best);
             }
         }
-        let Some(found) = best else { return Err(lower_bound_s.min(cycle_limit_s)) };
-        let lower_bound_s = lower_bound_s.min(found.cycle_s);
-        let infeasible_s = self.infeasible_s(sizes, &found, num_sequences);
+        let Some(found) = best else { return Err(lower_bound_s.min(wanted.limit_s)) };
+        let lower_bound_s = lower_bound_s.min(found.per_token_s());
+        let infeasible_s = self.infeasible_s(wanted.cache, &found);
         Ok(Answer { found, lower_bound_s, infeasible_s })
     }
 
     /// A time just below that of the busiest device or link, if no chain stays within it.
-    fn infeasible_s(&self, sizes: &Sizes, found: &Found, num_sequences: usize) -> Option<f64> {
+    fn infeasible_s(&self, cache: Cache, found: &Found) -> Option<f64> {
         let space = self.spaces.first().filter(|space| space.is_complete(self.setting))?;
-        let memory = MemoryReach::new(self.setting, &space.classes, sizes);
-        let rows = num_sequences.div_ceil(found.num_microbatches);
-        let problem = Problem::new((self.setting, space, &memory), rows, found.num_microbatches, 1);
+        let problem = self.problem(space, cache.pages(self.setting, found.num_sequences), found);
         let costs = Costs::of(self.setting, &problem.work, &found.stages);
         let below_s = costs.bottleneck_s * (1.0 - 10.0 * SAME);
-        let is_feasible = Chain::all(&problem, sizes)
+        let is_feasible = Chain::all(&problem)
             .iter()
             .any(|chain| bottleneck::is_feasible(&problem, chain, below_s));
         (!is_feasible).then_some(below_s)
     }
-}
 
-/// Numbers of microbatches that are still to be tried, the most promising first.
-struct Queue<'a> {
-    /// A bound of the cycle, and whether it is the better one that takes longer.
-    problems: Vec<(f64, bool, Problem<'a>)>,
-}
-
-impl<'a> Queue<'a> {
-    fn new(problems: impl Iterator<Item = Problem<'a>>, bound: &Bound) -> Self {
-        let bounded = |problem| (bound.cycle_s(&problem, 1), false, problem);
-        Self { problems: problems.map(bounded).collect() }
-    }
-
-    /// Takes the one with the lowest bound out, if that is below a limit.
-    fn next_below(&mut self, limit_s: f64) -> Option<(f64, Problem<'a>)> {
-        loop {
-            let bounds = self.problems.iter().enumerate().map(|(idx, it)| (it.0, idx));
-            let (bound_s, idx) = bounds.reduce(|a, b| if b.0 < a.0 { b } else { a })?;
-            if bound_s >= limit_s {
-                return None;
-            }
-            let (bound_s, is_refined, problem) = &mut self.problems[idx];
-            if *is_refined {
-                let (bound_s, _, problem) = self.problems.swap_remove(idx);
-                return Some((bound_s, problem));
-            }
-            *bound_s = rest::cycle_s(problem, *bound_s);
-            *is_refined = true;
-        }
+    /// The question that a placement answers, with a cache of so many pages.
+    fn problem<'s>(&self, space: &'s Space, num_pages: usize, found: &Found) -> Problem<'s>
+    where
+        'a: 's,
+    {
+        let at_once = found.at_once();
+        let sizes = self.setting.sizes(num_pages, at_once);
+        Problem::new((self.setting, space), sizes, at_once.rows, found.num_microbatches, 1)
     }
 }
 
-/// The best device to run everything, which may then be faster. Several microbatches are of use
-/// where the host has its part.
-fn alone(
-    setting: &Setting<'_>,
-    space: &Space,
-    memory: &MemoryReach,
-    num_sequences: usize,
-) -> Option<Found> {
-    let units = UnitRange { start: 0, end: setting.num_units() };
-    let classes = space.classes.iter().enumerate();
-    let fitting = classes.filter(|(class_idx, _)| memory.end(*class_idx, 0) == units.end);
-    let found = fitting.map(|(_, class)| {
-        let stages = vec![(setting.devices[class.members[0]].id, units)];
-        best_microbatches(setting, &stages, num_sequences)
-    });
-    found.reduce(|a, b| if b.cycle_s < a.cycle_s { b } else { a })
+/// The best answer below a limit, in seconds per token.
+fn ask(question: &Question<'_>, sums: &mut LeastSum, limit_s: f64) -> Option<Found> {
+    let Question { problem, num_sequences, .. } = question;
+    let num_sequences = *num_sequences;
+    let num_microbatches = problem.num_microbatches;
+    let cycles = num_sequences as f64;
+    let mut limit_s = limit_s * cycles;
+    let alone = question.alone().filter(|(_, cycle_s)| *cycle_s < limit_s);
+    if let Some((_, cycle_s)) = &alone {
+        limit_s = *cycle_s;
+    }
+    // Near the bound a walk is short, and mostly enough.
+    let bound_s = question.bound_s * cycles;
+    let near = [bound_s * 1.002, bound_s * 1.02].into_iter();
+    let mut tried = near.filter(|near_s| *near_s < limit_s).chain([limit_s]);
+    let found = tried.find_map(|limit_s| Round::new(problem, sums, limit_s).run());
+    let (stages, cycle_s) = found.or(alone)?;
+    Some(Found { stages, num_sequences, num_microbatches, cycle_s })
 }
 
 /// The numbers of microbatches that are tried: each sequence is in one of them, and twice as many as

@@ -17,7 +17,8 @@ use crate::placement::{
 pub(super) struct Problem<'a> {
     pub(super) setting: &'a Setting<'a>,
     pub(super) space: &'a Space,
-    pub(super) memory: &'a MemoryReach,
+    pub(super) sizes: Sizes,
+    pub(super) memory: MemoryReach,
     pub(super) work: Work,
     pub(super) ways: Ways,
     pub(super) num_microbatches: usize,
@@ -26,15 +27,36 @@ pub(super) struct Problem<'a> {
 }
 
 impl<'a> Problem<'a> {
+    /// `sizes` are those of the cache and of so many rows.
     pub(super) fn new(
-        (setting, space, memory): (&'a Setting<'a>, &'a Space, &'a MemoryReach),
+        (setting, space): (&'a Setting<'a>, &'a Space),
+        sizes: Sizes,
         rows: usize,
         num_microbatches: usize,
         min_devices: usize,
     ) -> Self {
+        let memory = MemoryReach::new(setting, &space.classes, &sizes);
         let work = Work::new(setting.profile, Load::new(setting.profile, setting.policy, rows));
         let ways = Ways::new(setting, &space.classes, &work);
-        Self { setting, space, memory, work, ways, num_microbatches, min_devices }
+        Self { setting, space, sizes, memory, work, ways, num_microbatches, min_devices }
+    }
+
+    /// Whether exactly the same placements fit into memory. Both are of one space.
+    pub(super) fn fits_like(&self, other: &Self) -> bool {
+        self.memory == other.memory && self.returning_ends() == other.returning_ends()
+    }
+
+    /// Per class: how far a first stage may reach in memory if the head comes back to its device;
+    /// none where the head has no room there.
+    fn returning_ends(&self) -> Vec<Option<usize>> {
+        let num_units = self.setting.num_units();
+        let head = UnitRange { start: num_units - 1, end: num_units };
+        let head_bytes = self.sizes.span_beside_embedding(head).total();
+        let end = |class: &super::space::Class| {
+            let left = u128::from(class.device.cap.0).checked_sub(head_bytes)?;
+            Some(furthest(self.setting, &self.sizes, 0, left))
+        };
+        self.space.classes.iter().map(end).collect()
     }
 }
 
@@ -68,9 +90,9 @@ pub(super) struct Back {
 
 impl Chain {
     /// Every chain: of the whole model, and back to its first device.
-    pub(super) fn all(problem: &Problem<'_>, sizes: &Sizes) -> Vec<Self> {
+    pub(super) fn all(problem: &Problem<'_>) -> Vec<Self> {
         let mut chains = vec![Self::whole(problem)];
-        chains.extend(Self::returning(problem, sizes));
+        chains.extend(Self::returning(problem));
         chains
     }
 
@@ -86,7 +108,7 @@ impl Chain {
     }
 
     /// The chains that return to their first device, by its class and the way back.
-    pub(super) fn returning(problem: &Problem<'_>, sizes: &Sizes) -> Vec<Self> {
+    pub(super) fn returning(problem: &Problem<'_>) -> Vec<Self> {
         let setting = problem.setting;
         let num_units = setting.num_units();
         let (last, whole) = (num_units - 1, num_units);
@@ -94,13 +116,12 @@ impl Chain {
             return Vec::new();
         }
         let head = UnitRange { start: last, end: whole };
-        let head_bytes = sizes.span_beside_embedding(head).total();
+        let ends = problem.returning_ends();
         let mut chains = Vec::new();
         for (class_idx, class) in problem.space.classes.iter().enumerate() {
-            let cap = u128::from(class.device.cap.0);
-            let Some(left) = cap.checked_sub(head_bytes) else { continue };
+            let Some(first_end) = ends[class_idx] else { continue };
             let mut first_ends = vec![0; problem.space.classes.len()];
-            first_ends[class_idx] = furthest(setting, sizes, 0, left);
+            first_ends[class_idx] = first_end;
             let head_s = problem.work.seconds(class.device.speed, head);
             for (way_idx, hop) in problem.ways.into[class_idx].iter().enumerate() {
                 chains.push(Self {

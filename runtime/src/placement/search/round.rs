@@ -3,11 +3,11 @@
 use sluicegate_model::{placed::DeviceId, units::UnitRange};
 
 use super::{
-    Found, SAME,
+    SAME,
     least_sum::LeastSum,
     problem::{Chain, Path, Problem},
 };
-use crate::placement::{cluster::Route, cost::Sizes, evaluate::Costs};
+use crate::placement::{cluster::Route, evaluate::Costs};
 
 /// The search for one number of microbatches, of cycles below a limit.
 pub(super) struct Round<'a> {
@@ -41,17 +41,17 @@ impl<'a> Round<'a> {
         Self { problem, sums, limit_s, best: None }
     }
 
-    /// Finds the shortest cycle, if it is below the limit.
-    pub(super) fn run(mut self, sizes: &Sizes) -> Option<Found> {
+    /// Finds the shortest cycle, if it is below the limit, and how long it takes.
+    pub(super) fn run(mut self) -> Option<(Vec<(DeviceId, UnitRange)>, f64)> {
         let headless_s = self.chain(&Chain::whole(self.problem));
-        for chain in Chain::returning(self.problem, sizes) {
+        for chain in Chain::returning(self.problem) {
             let is_worth = headless_s + chain.back_s() < self.sum_limit_s();
             if is_worth {
                 self.chain(&chain);
             }
         }
         let Best { stages, cycle_s, .. } = self.best?;
-        Some(Found { stages, num_microbatches: self.problem.num_microbatches, cycle_s })
+        Some((stages, cycle_s))
     }
 
     /// The largest time that anything may be busy for in a cycle that is worth having.
