@@ -73,8 +73,14 @@ fn start_logging() -> Result<(), CliError> {
     use std::io::IsTerminal;
     use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env();
-    let filter = filter.map_err(|error| CliError::usage_at("RUST_LOG", error))?;
+    let filter = match std::env::var_os("RUST_LOG") {
+        // What the hub's client warns of comes again in our own errors.
+        None => EnvFilter::new("warn,hf_hub=off"),
+        Some(_) => EnvFilter::builder()
+            .with_default_directive(LevelFilter::WARN.into())
+            .from_env()
+            .map_err(|error| CliError::usage_at("RUST_LOG", error))?,
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
