@@ -13,7 +13,7 @@ use sluicegate_constraint::Spec;
 use sluicegate_model::{config::Architecture, open::Model};
 use sluicegate_runtime::{Prompt, Request};
 use sluicegate_tests::{
-    engines::{auto_plan, complete, start},
+    engines::{complete, even_plan, start},
     tiny::{StoredType, TinyModel},
 };
 use tracing::{
@@ -106,7 +106,7 @@ fn run() -> Vec<Seen> {
     tracing::subscriber::set_global_default(Arc::clone(&recorder)).unwrap();
     let files = TinyModel::new(Architecture::Llama).directory(StoredType::F32);
     let model = Model::open(&files.files).unwrap();
-    let engine = start(&model, &auto_plan(&model, 2));
+    let engine = start(&model, &even_plan(&model, 2));
     let free = Request { max_tokens: 6, ..Request::new(Prompt::Text("ab".to_owned())) };
     let constraint = Spec::Regex("[a-z]{6}".to_owned());
     let constrained = Request { constraint, ..free.clone() };
