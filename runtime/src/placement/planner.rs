@@ -90,7 +90,7 @@ pub(super) fn solve_on(setting: &Setting<'_>, min_devices: usize) -> Result<Solu
     };
     let choice = match setting.policy.kv_tokens {
         KvTokens::Exactly(_) => choose(setting)?,
-        // Where the weights need more than a share, they get it.
+        // A model that does not fit into the shares may take all.
         KvTokens::AsManyAsFit => match choose(&setting.shared()) {
             Err(PlanError::Infeasible(_)) => choose(setting)?,
             chosen => chosen?,

@@ -54,7 +54,7 @@ impl Sequences {
 }
 
 /// How much of a device's memory a plan with a cache of as many tokens as fit may take, in percent:
-/// others need some, too. Where the weights alone need more, they get it.
+/// others need some, too. A model that does not fit into it may take all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MemoryShare {

@@ -118,8 +118,8 @@ pub(crate) struct PolicyArgs {
     /// of use and fit]
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) kv_tokens: Option<NonZero<usize>>,
-    /// How much of each device's memory weights and cache may take together, from 0 to 1, unless the
-    /// weights alone need more [default: 0.9 of a GPU's, 0.5 of a host's]
+    /// How much of each device's memory weights and cache may take together, from 0 to 1; a model that
+    /// does not fit into that may take all [default: 0.9 of a GPU's, 0.5 of a host's]
     #[arg(long, value_name = "SHARE", value_parser = memory_share)]
     pub(crate) memory_share: Option<MemoryShare>,
     /// What devices may hold at most, such as cuda:0=20GiB,cuda:1=10GiB
