@@ -95,7 +95,13 @@ impl Task {
     }
 
     pub(crate) fn solve(&self) -> Result<Solution, CliError> {
-        placement::solve(&self.profile, &self.cluster, &self.policy).map_err(explain)
+        let solved = placement::solve(&self.profile, &self.cluster, &self.policy);
+        solved.map_err(|error| match error {
+            PlanError::Infeasible(shortfall) if self.policy.memory_share.is_some() => {
+                CliError::failed(anyhow!("{shortfall}; or raise --memory-share"))
+            }
+            error => explain(error),
+        })
     }
 
     fn saved(&self, solution: &Solution) -> SavedPlan {

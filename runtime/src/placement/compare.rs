@@ -15,8 +15,9 @@ use super::{
     cluster::Cluster,
     cost::{self, AtOnce, Sizes},
     evaluate::Stages,
-    planner::{Solution, best_microbatches, best_sequences, fits_given},
+    planner::{Solution, best_microbatches, best_sequences},
     policy::{KvTokens, Policy},
+    room::{fits_given, widened},
     search::{Cache, Found, Wanted},
     setting::Setting,
 };
@@ -80,11 +81,12 @@ fn cost(
 
 /// With no more memory than the solution keeps to.
 fn within_shares<'a>(setting: &Setting<'a>, sizes: &Sizes, solution: &Solution) -> Setting<'a> {
-    let shared = setting.shared();
+    if let KvTokens::Exactly(_) = setting.policy.kv_tokens {
+        return setting.clone();
+    }
+    let shared = setting.shared(0);
     let stages: Vec<_> = solution.plan.stages.iter().map(|it| (it.device, it.units)).collect();
-    let is_shared =
-        setting.policy.kv_tokens == KvTokens::AsManyAsFit && fits_given(&shared, sizes, &stages);
-    if is_shared { shared } else { setting.clone() }
+    if fits_given(&shared, sizes, &stages) { shared } else { widened(setting) }
 }
 
 /// The best number of microbatches with which so many sequences fit.

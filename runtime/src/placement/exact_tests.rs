@@ -9,6 +9,7 @@ use super::{
     cost::{AtOnce, Sizes},
     instances::{Instance, any_instance},
     policy::Objective,
+    room::least_pages,
     search::microbatches,
     setting::Setting,
     solve,
@@ -133,18 +134,20 @@ impl<'a> BruteForce<'a> {
     }
 }
 
+/// Whether any placement has room for so many pages and the least that runs at once.
+fn fits(setting: &Setting<'_>, num_pages: usize) -> bool {
+    let mut one = BruteForce::new(setting, (1, 1), |_| num_pages);
+    let least = setting.sizes(num_pages, setting.least_at_once());
+    one.cases.iter_mut().for_each(|case| case.sizes = least.clone());
+    one.smallest = least;
+    one.run().is_finite()
+}
+
 /// The least seconds per token, by trying everything; `None` if nothing fits.
 fn brute_force(setting: &Setting<'_>) -> Option<f64> {
     let policy = setting.policy;
     let context = policy.context(setting.profile.max_positions);
-    let fits = |num_pages: &usize| {
-        let mut one = BruteForce::new(setting, (1, 1), |_| *num_pages);
-        // Whatever the rows need besides.
-        let least = setting.sizes(*num_pages, setting.least_at_once());
-        one.cases.iter_mut().for_each(|case| case.sizes = least.clone());
-        one.smallest = least;
-        one.run().is_finite()
-    };
+    let fits = |num_pages: &usize| fits(setting, *num_pages);
     let most_pages = match policy.kv_tokens {
         KvTokens::Exactly(tokens) => Some(tokens.div_ceil(PAGE_TOKENS)).filter(fits)?,
         KvTokens::AsManyAsFit => {
@@ -165,13 +168,15 @@ fn brute_force(setting: &Setting<'_>) -> Option<f64> {
     Some(BruteForce::new(setting, (least, most), pages).run()).filter(|it| it.is_finite())
 }
 
-/// As [`brute_force`], within the shares of the devices where that is possible.
+/// As [`brute_force`], with no more beyond the shares of the devices than what runs at least needs.
 fn brute_force_shared(setting: &Setting<'_>) -> Option<f64> {
-    let shared = match setting.policy.kv_tokens {
-        KvTokens::Exactly(_) => None,
-        KvTokens::AsManyAsFit => brute_force(&setting.shared()),
-    };
-    shared.or_else(|| brute_force(setting))
+    if let KvTokens::Exactly(_) = setting.policy.kv_tokens {
+        return brute_force(setting);
+    }
+    let least_pages = least_pages(setting);
+    let percents: Vec<u64> = (0..100).collect();
+    let enough = percents.partition_point(|percent| !fits(&setting.shared(*percent), least_pages));
+    brute_force(&setting.shared(enough as u64))
 }
 
 /// Asserts that the plan costs what the best placement costs, or that there is none.

@@ -15,8 +15,9 @@ use super::{
     cluster::{Cluster, LinkFigures, Route},
     cost::AtOnce,
     error::PlanError,
-    planner::{Solution, fits_given, most_pages, solve_on},
+    planner::{Solution, solve_on},
     policy::Policy,
+    room::{fits_given, held, most_pages},
     search::Search,
     setting::{Layout, Setting},
 };
@@ -215,7 +216,7 @@ fn kv_limit(setting: &Setting<'_>, solution: &Solution) -> KvLimit {
     let fitting = most_pages(pages, 1 << 40, fits);
     let sizes = setting.sizes(fitting + 1, at_once);
     let full = |device: &&DeviceId| {
-        super::planner::held(&sizes, &stages, **device) > setting.device(**device).cap.0.into()
+        held(&sizes, &stages, **device) > setting.device(**device).cap.0.into()
     };
     let used = used(solution);
     let device = *used.iter().find(full).unwrap_or(&used[0]);

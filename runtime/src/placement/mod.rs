@@ -17,6 +17,7 @@ mod plan;
 mod planner;
 mod policy;
 mod prediction;
+mod room;
 mod saved;
 mod search;
 mod setting;

@@ -16,9 +16,9 @@ use super::{
     plan::{Plan, PlanFields, PlannedStage},
     policy::{KvTokens, Objective, Policy, Sequences},
     prediction::{Prediction, Proof},
+    room::{fits_given, least_pages, most_pages, settle_pages, widened},
     search::{Answer, Cache, Found, Search, Wanted, microbatches},
     setting::{Layout, Setting},
-    shortfall,
 };
 
 /// A plan, and what it is expected to do.
@@ -90,10 +90,10 @@ pub(super) fn solve_on(setting: &Setting<'_>, min_devices: usize) -> Result<Solu
     };
     let choice = match setting.policy.kv_tokens {
         KvTokens::Exactly(_) => choose(setting)?,
-        // A model that does not fit into the shares may take all.
-        KvTokens::AsManyAsFit => match choose(&setting.shared()) {
-            Err(PlanError::Infeasible(_)) => choose(setting)?,
-            chosen => chosen?,
+        KvTokens::AsManyAsFit => match choose(&setting.shared(0)) {
+            Ok(choice) if choice.num_pages >= least_pages(setting) => choice,
+            Ok(_) | Err(PlanError::Infeasible(_)) => choose(&widened(setting))?,
+            Err(error) => return Err(error),
         },
     };
     let prediction = Prediction::new(setting, &choice.found, choice.proof);
@@ -233,44 +233,6 @@ fn wanted(setting: &Setting<'_>, most_pages: usize, min_devices: usize) -> Wante
     Wanted { least, most, cache, min_devices, limit_s: f64::INFINITY }
 }
 
-/// The most pages that a cache of as many tokens as fit gets.
-fn limit_pages(setting: &Setting<'_>) -> usize {
-    setting.policy.kv_limit(setting.profile.max_positions).div_ceil(PAGE_TOKENS)
-}
-
-/// The pages that were asked for, or as many as fit.
-fn settle_pages(
-    setting: &Setting<'_>,
-    mut fits: impl FnMut(usize) -> bool,
-) -> Result<usize, PlanError> {
-    let (wanted, is_exact) = match setting.policy.kv_tokens {
-        KvTokens::Exactly(tokens) => (tokens.div_ceil(PAGE_TOKENS), true),
-        KvTokens::AsManyAsFit => (limit_pages(setting), false),
-    };
-    if fits(wanted) {
-        return Ok(wanted);
-    }
-    let fitting = most_pages(0, wanted, &mut fits);
-    match (is_exact, fitting) {
-        (false, 1..) => Ok(fitting),
-        (false, 0) => Err(shortfall::explain(setting, 1, None).into()),
-        (true, fitting) => {
-            let fitting = (fitting > 0).then_some(fitting);
-            Err(shortfall::explain(setting, wanted, fitting).into())
-        }
-    }
-}
-
-/// The most pages in `low..=high` that fit; `low` is known to, and more pages never fit better.
-pub(super) fn most_pages(low: usize, high: usize, mut fits: impl FnMut(usize) -> bool) -> usize {
-    let (mut low, mut too_many) = (low, high.saturating_add(1).max(low));
-    while too_many - low > 1 {
-        let middle = low + (too_many - low) / 2;
-        if fits(middle) { low = middle } else { too_many = middle }
-    }
-    low
-}
-
 /// The number of microbatches with the shortest cycle for given stages.
 pub(super) fn best_microbatches(
     setting: &Setting<'_>,
@@ -325,17 +287,6 @@ fn costed(
     let costs = setting.costs(num_sequences.div_ceil(num_microbatches), stages);
     let cycle_s = costs.cycle_s(num_microbatches);
     Found { stages: stages.to_vec(), num_sequences, num_microbatches, cycle_s }
-}
-
-/// Whether no device holds more than it may.
-pub(super) fn fits_given(setting: &Setting<'_>, sizes: &Sizes, stages: &Stages) -> bool {
-    setting.devices.iter().all(|it| held(sizes, stages, it.id) <= it.cap.0.into())
-}
-
-/// What all stages of a device hold together.
-pub(super) fn held(sizes: &Sizes, stages: &Stages, device: DeviceId) -> u128 {
-    let spans = stages.iter().zip(sizes.spans(stages));
-    spans.filter(|((owner, _), _)| *owner == device).map(|(_, span)| span.total()).sum()
 }
 
 fn fields(setting: &Setting<'_>, choice: &Choice) -> PlanFields {

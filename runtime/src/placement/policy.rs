@@ -23,7 +23,9 @@ pub struct Policy {
     /// more; a longer prompt is prefilled in several.
     pub chunk_tokens: usize,
     pub kv_tokens: KvTokens,
-    pub memory_share: MemoryShare,
+    /// A limit for weights and cache together. Without one, a cache of as many tokens as fit leaves what
+    /// [`MemoryShare::default`] leaves, unless the model and one context need more.
+    pub memory_share: Option<MemoryShare>,
     /// Less than all memory of a device.
     pub memory_caps: BTreeMap<DeviceId, Bytes>,
     /// Devices that get nothing.
@@ -53,8 +55,7 @@ impl Sequences {
     }
 }
 
-/// How much of a device's memory a plan with a cache of as many tokens as fit may take, in percent:
-/// others need some, too. A model that does not fit into it may take all.
+/// How much of a device's memory a plan may take, in percent: others need some, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MemoryShare {
@@ -96,7 +97,7 @@ pub enum Objective {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KvTokens {
-    /// As many as fit into the [`MemoryShare`] of each device, but no more than
+    /// As many as fit into [`Policy::memory_share`] of each device, but no more than
     /// [`Policy::kv_limit`]: memory that nobody can use stays free.
     #[default]
     AsManyAsFit,
@@ -127,7 +128,7 @@ impl Default for Policy {
             output_tokens: 512,
             chunk_tokens: 256,
             kv_tokens: KvTokens::default(),
-            memory_share: MemoryShare::default(),
+            memory_share: None,
             memory_caps: BTreeMap::new(),
             forbidden: BTreeSet::new(),
             unparted: Vec::new(),

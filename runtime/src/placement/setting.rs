@@ -26,7 +26,7 @@ pub(super) struct Usable {
     pub(super) id: DeviceId,
     /// Its cap, or its memory if that is less, without its reserve.
     pub(super) cap: Bytes,
-    /// What a plan may take of that if its cache is as large as fits.
+    /// What a cache of as many tokens as fit may take of that, if the model leaves it so much.
     pub(super) shared_cap: Bytes,
     pub(super) speed: Speed,
     /// How many times as fast it is if no other is used.
@@ -81,12 +81,13 @@ impl<'a> Setting<'a> {
             let cap = policy.memory_caps.get(&device.id).copied();
             let without_reserve = |bytes: Bytes| Bytes(bytes.0.saturating_sub(device.reserve.0));
             let all = without_reserve(cap.unwrap_or(device.memory).min(device.memory));
+            let share = policy.memory_share.unwrap_or_default().of(device.id, device.memory);
             // Whoever names a cap has decided already.
-            let share = policy.memory_share.of(device.id, device.memory);
+            let shared_cap = if cap.is_some() { all } else { without_reserve(share).min(all) };
             Usable {
                 id: device.id,
-                cap: all,
-                shared_cap: if cap.is_some() { all } else { without_reserve(share).min(all) },
+                cap: if policy.memory_share.is_some() { shared_cap } else { all },
+                shared_cap,
                 speed: Speed::of(device, profile),
                 alone: device.alone,
                 priority: device.priority,
@@ -180,11 +181,14 @@ impl<'a> Setting<'a> {
         }
     }
 
-    /// The same task with no more of each device than a plan may share with others.
-    pub(super) fn shared(&self) -> Self {
+    /// The same task with no more of each device than a plan may share with others, and so many per
+    /// cent of what it should leave them.
+    pub(super) fn shared(&self, percent_more: u64) -> Self {
         let mut shared = self.clone();
         for usable in &mut shared.devices {
-            usable.cap = usable.shared_cap;
+            let left = u128::from(usable.cap.0 - usable.shared_cap.0);
+            let more = cost::bytes(left * u128::from(percent_more) / 100);
+            usable.cap = Bytes(usable.shared_cap.0 + more.0);
         }
         shared
     }

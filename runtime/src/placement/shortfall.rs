@@ -11,8 +11,7 @@ use super::{
     cost::{self, Sizes},
     error::Shortfall,
     evaluate::Stages,
-    planner::{fits_given, held},
-    search::Search,
+    room::{fits_any as fits, held},
     setting::{Layout, Setting, Usable},
 };
 
@@ -45,13 +44,6 @@ pub(super) fn explain(
             .then(|| one_more(setting, &sizes))
             .flatten(),
         fits_with_8_bit_kv: fits_with_8_bit_kv(setting, num_pages),
-    }
-}
-
-fn fits(setting: &Setting<'_>, sizes: &Sizes) -> bool {
-    match &setting.layout {
-        Layout::Auto => Search::new(setting).fits(|| sizes.clone()),
-        Layout::Given(stages) => fits_given(setting, sizes, stages),
     }
 }
 

@@ -118,8 +118,8 @@ pub(crate) struct PolicyArgs {
     /// of use and fit]
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) kv_tokens: Option<NonZero<usize>>,
-    /// How much of each device's memory weights and cache may take together, from 0 to 1; a model that
-    /// does not fit into that may take all [default: 0.9 of a GPU's, 0.5 of a host's]
+    /// The most of each device's memory that weights and cache may take together, from 0 to 1
+    /// [default: 0.9 of a GPU's, 0.5 of a host's, and more only if the model needs it]
     #[arg(long, value_name = "SHARE", value_parser = memory_share)]
     pub(crate) memory_share: Option<MemoryShare>,
     /// What devices may hold at most, such as cuda:0=20GiB,cuda:1=10GiB
@@ -166,7 +166,7 @@ impl PolicyArgs {
             sequences: self.batch.map_or(Sequences::UpTo(self.max_sequences.get()), |batch| {
                 Sequences::Exactly(batch.get())
             }),
-            memory_share: self.memory_share.unwrap_or_default(),
+            memory_share: self.memory_share,
             prompt_tokens: prompt.map_or_else(|| usual(output), NonZero::get),
             output_tokens: output.map_or_else(|| usual(prompt), NonZero::get),
             chunk_tokens: self.chunk_tokens.get(),

@@ -10,7 +10,7 @@ use super::{
 use crate::placement::{
     cost::Sizes,
     evaluate::{Costs, Stages},
-    planner::fits_given,
+    room::fits_given,
     setting::Setting,
 };
 
