@@ -16,6 +16,7 @@ mod odd_models;
 mod oracle;
 mod outlines_bug;
 mod outputs;
+mod predictions;
 mod profiles;
 mod sampling;
 mod serving;

@@ -5,8 +5,9 @@ use sluicegate_model::{placed::DeviceId, profile::ModelProfile, units::UnitRange
 use super::{
     cluster::{Cluster, LinkFigures},
     error::PlanError,
+    load::RowLoad,
     plan::Plan,
-    work::{Hop, Load, RowLoad, Speed, Work},
+    work::{Hop, Speed, Work},
 };
 
 /// The planner's model of time, for microbatches as they come.
@@ -63,7 +64,7 @@ impl CostModel {
 
     /// Costs one microbatch.
     pub fn microbatch(&self, rows: &[RowLoad]) -> MicrobatchCost {
-        let work = Work::new(&self.profile, Load::of_rows(rows));
+        let work = Work::of_rows(&self.profile, rows);
         let hop = |stage: &CostedStage| stage.link.as_ref().map(|link| Hop::new(link, &work));
         MicrobatchCost {
             stage_s: self.stages.iter().map(|it| work.seconds(it.speed, it.units)).collect(),
@@ -117,7 +118,7 @@ mod tests {
     fn prompts_cost_by_the_token_and_logits_by_the_row() {
         let profile = fixtures::model(&[400, 900, 900, 700], 64, 0);
         let chunk = |position, tokens| RowLoad { position, tokens, wants_logits: false };
-        let totals = |rows: &[RowLoad]| Work::new(&profile, Load::of_rows(rows)).totals();
+        let totals = |rows: &[RowLoad]| Work::of_rows(&profile, rows).totals();
         let (bytes, flops) = totals(&[chunk(0, 32)]);
         let (bytes_later, flops_later) = totals(&[chunk(64, 32)]);
         // 64 positions more of 64 bytes, in two layers, are read once for the whole chunk.

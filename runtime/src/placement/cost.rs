@@ -8,7 +8,7 @@ use sluicegate_model::{
     units::{Bytes, UnitRange},
 };
 
-use super::{evaluate::Stages, policy::Policy, work::Load};
+use super::{evaluate::Stages, load::Load, policy::Policy};
 
 /// Pages of each KV group for a cache of `num_pages * PAGE_TOKENS` tokens.
 ///
@@ -50,7 +50,7 @@ impl AtOnce {
 
     /// The most new tokens of a microbatch: a chunk, or its rows and their share of the prompts.
     pub(super) fn tokens(self, profile: &ModelProfile, policy: &Policy) -> usize {
-        policy.chunk_tokens.max(Load::new(profile, policy, self.rows).num_tokens())
+        policy.chunk_tokens.max(Load::average(profile, policy, self.rows).num_tokens())
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     search::microbatches,
     setting::Setting,
     solve,
-    work::{Hop, Load, Work},
+    work::{Hop, Work},
 };
 
 /// All placements in memory, and the best of their figures.
@@ -47,8 +47,7 @@ impl<'a> BruteForce<'a> {
         for num_sequences in least..=most {
             for num_microbatches in microbatches(num_sequences, setting.devices.len()) {
                 let at_once = AtOnce::new(num_sequences, num_microbatches);
-                let load = Load::new(setting.profile, setting.policy, at_once.rows);
-                let work = Work::new(setting.profile, load);
+                let work = Work::expected(setting.profile, setting.policy, at_once.rows);
                 let sizes = setting.sizes(pages(num_sequences), at_once);
                 cases.push(Case { num_sequences, num_microbatches, work, sizes });
             }

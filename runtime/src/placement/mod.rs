@@ -13,6 +13,7 @@ mod evaluate;
 mod explain;
 mod explanation;
 mod explicit;
+mod load;
 mod plan;
 mod planner;
 mod policy;
@@ -38,13 +39,14 @@ pub use explain::Explained;
 pub use explanation::{
     DeviceShare, Explanation, KvLimit, LeftOut, Limit, ParetoPoint, Relaxation, explain, pareto,
 };
+pub use load::RowLoad;
 pub use plan::{Plan, PlanFields, PlannedStage, StageId};
 pub use planner::{Solution, plan, predict, solve};
 pub use policy::{KvTokens, MemoryShare, Objective, Placement, Policy, Sequences};
 pub use prediction::{Prediction, Proof, StagePrediction};
 pub use saved::{SavedPlan, diff};
 pub use transfers::{Endpoint, Foreseen, Traffic, Transfer, TransferKind};
-pub use work::{Hop, RowLoad};
+pub use work::Hop;
 
 #[cfg(test)]
 mod compare_tests;

@@ -17,7 +17,7 @@ use super::{
     plan::Plan,
     policy::{KvTokens, Objective, Placement, Policy, Sequences},
     search::microbatches,
-    work::{Load, Speed, Work},
+    work::{Speed, Work},
 };
 
 /// A device that may be used.
@@ -140,8 +140,7 @@ impl<'a> Setting<'a> {
 
     /// Costs stages for microbatches of so many rows.
     pub(super) fn costs(&self, rows: usize, stages: &Stages) -> Costs {
-        let load = Load::new(self.profile, self.policy, rows);
-        Costs::of(self, &Work::new(self.profile, load), stages)
+        Costs::of(self, &Work::expected(self.profile, self.policy, rows), stages)
     }
 
     /// The same task with other devices, linked as the cluster says.

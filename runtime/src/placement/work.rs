@@ -4,6 +4,8 @@
 //! computes on both. It takes as long as the slower of reading and computing, plus what the device
 //! adds to every step. (The roofline model: Williams, Waterman and Patterson, 2009.)
 
+use std::ops::Range;
+
 use sluicegate_model::{
     config::KvGroup,
     profile::{ModelProfile, UnitProfile},
@@ -12,154 +14,107 @@ use sluicegate_model::{
 
 use super::{
     cluster::{ClusterDevice, LinkFigures},
-    policy::{Objective, Policy},
+    load::{Load, RowLoad},
+    policy::Policy,
 };
 
-/// What one microbatch carries, on average over the life of its sequences.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Load {
-    /// Sequences that decode one token each.
-    rows: f64,
-    /// Prompt tokens that ride along: whenever a sequence ends, another one's prompt comes in.
-    prompt_tokens: f64,
-    /// Positions that a decoding row sees.
-    context: f64,
-    /// Positions that a prompt token sees.
-    prompt_context: f64,
-    /// Prompt tokens that share one pass over the cache before them.
-    chunk_tokens: f64,
-    /// Rows whose logits are wanted.
-    logit_rows: f64,
-}
-
-/// What one row brings to an actual microbatch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RowLoad {
-    /// Position of the first new token.
-    pub position: usize,
-    /// New tokens.
-    pub tokens: usize,
-    pub wants_logits: bool,
-}
-
-impl RowLoad {
-    /// Whether the row brings the token that was sampled last, and nothing else.
-    pub fn is_decoding(&self) -> bool {
-        self.tokens == 1 && self.wants_logits
-    }
-}
-
-impl Load {
-    /// A microbatch of `rows` sequences as the policy expects them.
-    ///
-    /// For [`Objective::Throughput`] the batch is refilled for ever, so each step of a row brings
-    /// `prompt / output` prompt tokens; for [`Objective::Latency`] it decodes one sequence.
-    pub(super) fn new(profile: &ModelProfile, policy: &Policy, rows: usize) -> Self {
-        let longest = policy.context(profile.max_positions) as f64;
-        let prompt = (policy.prompt_tokens as f64).min(longest);
-        let output = (longest - prompt).max(1.0);
-        let rows = rows as f64;
-        Self {
-            rows,
-            prompt_tokens: match policy.objective {
-                Objective::Throughput => rows * prompt / output,
-                Objective::Latency => 0.0,
-            },
-            context: (prompt + output / 2.0).min(longest),
-            prompt_context: prompt / 2.0,
-            chunk_tokens: policy.chunk_tokens as f64,
-            logit_rows: rows,
-        }
-    }
-
-    /// An actual microbatch: what the policy only expects is known.
-    pub(super) fn of_rows(rows: &[RowLoad]) -> Self {
-        let (mut decoding, mut seen) = (0.0, 0.0);
-        let (mut chunks, mut prompt_tokens, mut prompt_seen) = (0.0, 0.0, 0.0);
-        for row in rows {
-            let (position, tokens) = (row.position as f64, row.tokens as f64);
-            if row.is_decoding() {
-                decoding += 1.0;
-                seen += position + 1.0;
-            } else {
-                chunks += 1.0;
-                prompt_tokens += tokens;
-                prompt_seen += tokens * (position + f64::midpoint(tokens, 1.0));
-            }
-        }
-        Self {
-            rows: decoding,
-            prompt_tokens,
-            context: seen / f64::max(decoding, 1.0),
-            prompt_context: prompt_seen / f64::max(prompt_tokens, 1.0),
-            chunk_tokens: prompt_tokens.max(1.0) / f64::max(chunks, 1.0),
-            logit_rows: rows.iter().filter(|row| row.wants_logits).count() as f64,
-        }
-    }
-
-    /// New tokens of such a microbatch, rounded up.
-    pub(super) fn num_tokens(&self) -> usize {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "not negative, and a cast saturates"
-        )]
-        let tokens = self.tokens().ceil() as usize;
-        tokens
-    }
-
-    fn tokens(&self) -> f64 {
-        self.rows + self.prompt_tokens
-    }
-}
-
-/// The work of a microbatch, summed up so that any span of units is one subtraction.
+/// The work of microbatches, summed up so that any span of units is one subtraction.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Work {
-    /// Bytes read in the units before each unit, and in all.
-    bytes: Vec<f64>,
-    /// Operations in the units before each unit, and in all.
-    flops: Vec<f64>,
+    /// Microbatches of the kinds that there are; a stage takes the time of each by its share.
+    kinds: Vec<Sums>,
+    /// Of all kinds together.
+    average: Sums,
     /// Activations that cross a border.
     pub(super) hidden_bytes: f64,
     /// Logits that go to the host, and masks that come from it.
     sampling_bytes: f64,
 }
 
-impl Work {
-    pub(super) fn new(profile: &ModelProfile, load: Load) -> Self {
+/// Bytes read and operations done in the units before each unit, and in all; times the share of the
+/// microbatches that are of a kind.
+#[derive(Debug, Clone, PartialEq)]
+struct Sums {
+    bytes: Vec<f64>,
+    flops: Vec<f64>,
+}
+
+impl Sums {
+    fn new(profile: &ModelProfile, loads: &[(f64, Load)]) -> Self {
         let (mut bytes, mut flops) = (vec![0.0], vec![0.0]);
         for (unit_idx, unit) in profile.units.iter().enumerate() {
-            let (read, computed) = unit_work(unit, load, &profile.kv_groups);
-            bytes.push(bytes[unit_idx] + read);
-            flops.push(flops[unit_idx] + computed);
+            let (mut unit_bytes, mut unit_flops) = (0.0, 0.0);
+            for (share, load) in loads {
+                let (read, computed) = unit_work(unit, *load, &profile.kv_groups);
+                unit_bytes += share * read;
+                unit_flops += share * computed;
+            }
+            bytes.push(bytes[unit_idx] + unit_bytes);
+            flops.push(flops[unit_idx] + unit_flops);
         }
+        Self { bytes, flops }
+    }
+
+    /// The slower of reading and computing.
+    fn seconds(&self, speed: Speed, UnitRange { start, end }: UnitRange) -> f64 {
+        let reading = (self.bytes[end] - self.bytes[start]) * speed.s_per_byte;
+        let computing = (self.flops[end] - self.flops[start]) * speed.s_per_flop;
+        if reading > computing { reading } else { computing }
+    }
+
+    /// The same for every end in `ends`, added to `seconds`.
+    fn add(&self, speed: Speed, start: usize, ends: Range<usize>, seconds: &mut [f64]) {
+        let (bytes, flops) = (self.bytes[start], self.flops[start]);
+        let ends = self.bytes[ends.clone()].iter().zip(&self.flops[ends]);
+        for (sum, (end_bytes, end_flops)) in seconds.iter_mut().zip(ends) {
+            let reading = (end_bytes - bytes) * speed.s_per_byte;
+            let computing = (end_flops - flops) * speed.s_per_flop;
+            *sum += if reading > computing { reading } else { computing };
+        }
+    }
+}
+
+impl Work {
+    /// Microbatches of `rows` sequences as a policy expects them.
+    pub(super) fn expected(profile: &ModelProfile, policy: &Policy, rows: usize) -> Self {
+        Self::new(profile, &Load::expected(profile, policy, rows))
+    }
+
+    /// An actual microbatch.
+    pub(super) fn of_rows(profile: &ModelProfile, rows: &[RowLoad]) -> Self {
+        Self::new(profile, &[(1.0, Load::of_rows(rows))])
+    }
+
+    fn new(profile: &ModelProfile, loads: &[(f64, Load)]) -> Self {
         let width = (profile.hidden as f64) * profile.hidden_element_bytes as f64;
         let logits = profile.vocab as f64 * 4.0;
         let mask = profile.vocab.div_ceil(32) as f64 * 4.0;
+        let mean = |figure: fn(&Load) -> f64| -> f64 {
+            loads.iter().map(|(share, load)| share * figure(load)).sum()
+        };
         Self {
-            bytes,
-            flops,
-            hidden_bytes: load.tokens() * width,
-            sampling_bytes: load.logit_rows * (logits + mask),
+            kinds: loads
+                .iter()
+                .map(|load| Sums::new(profile, std::slice::from_ref(load)))
+                .collect(),
+            average: Sums::new(profile, loads),
+            hidden_bytes: mean(Load::tokens) * width,
+            sampling_bytes: mean(|load| load.logit_rows) * (logits + mask),
         }
     }
 
     pub(super) fn num_units(&self) -> usize {
-        self.bytes.len() - 1
+        self.average.bytes.len() - 1
     }
 
     /// How long a stage with these units computes, in seconds.
     pub(super) fn seconds(&self, speed: Speed, units: UnitRange) -> f64 {
-        let UnitRange { start, end } = units;
-        let reading = (self.bytes[end] - self.bytes[start]) * speed.s_per_byte;
-        let computing = (self.flops[end] - self.flops[start]) * speed.s_per_flop;
-        let base = if end == self.num_units() {
+        let base = if units.end == self.num_units() {
             speed.overhead_s + self.sampling_bytes * speed.s_per_host_byte
         } else {
             speed.overhead_s
         };
-        if reading > computing { reading + base } else { computing + base }
+        self.kinds.iter().map(|kind| kind.seconds(speed, units)).sum::<f64>() + base
     }
 
     /// Lowers `sums[end]`, for every end of a stage that begins with `longest` and is no longer, to
@@ -169,15 +124,14 @@ impl Work {
     pub(super) fn relax(&self, speed: Speed, longest: UnitRange, so_far: f64, sums: &mut [f64]) {
         let UnitRange { start, end: furthest } = longest;
         let base = so_far + speed.overhead_s;
-        let (bytes, flops) = (self.bytes[start], self.flops[start]);
-        let span = start + 1..=furthest.min(self.num_units() - 1);
-        if !span.is_empty() {
-            let ends = self.bytes[span.clone()].iter().zip(&self.flops[span.clone()]);
-            for (sum, (end_bytes, end_flops)) in sums[span].iter_mut().zip(ends) {
-                let reading = (end_bytes - bytes) * speed.s_per_byte;
-                let computing = (end_flops - flops) * speed.s_per_flop;
-                let slower = if reading > computing { reading } else { computing };
-                let candidate = slower + base;
+        let span = start + 1..(furthest + 1).min(self.num_units());
+        for first in span.clone().step_by(AT_ONCE) {
+            let ends = first..(first + AT_ONCE).min(span.end);
+            let mut seconds = [base; AT_ONCE];
+            for kind in &self.kinds {
+                kind.add(speed, start, ends.clone(), &mut seconds);
+            }
+            for (sum, candidate) in sums[ends].iter_mut().zip(seconds) {
                 *sum = if candidate < *sum { candidate } else { *sum };
             }
         }
@@ -188,24 +142,74 @@ impl Work {
 
     /// Bytes read in the units from `start` up to `end`; nothing where there are none.
     pub(super) fn bytes_between(&self, start: usize, end: usize) -> f64 {
-        (self.bytes[end] - self.bytes[start]).max(0.0)
+        (self.average.bytes[end] - self.average.bytes[start]).max(0.0)
     }
 
     /// Bytes read in one unit.
     pub(super) fn unit_bytes(&self, unit_idx: usize) -> f64 {
-        self.bytes[unit_idx + 1] - self.bytes[unit_idx]
+        self.bytes_between(unit_idx, unit_idx + 1)
     }
 
-    /// Operations done in one unit.
-    pub(super) fn unit_flops(&self, unit_idx: usize) -> f64 {
-        self.flops[unit_idx + 1] - self.flops[unit_idx]
+    /// What any layer takes at least for each byte that it reads, all kinds together.
+    pub(super) fn least_rates(&self) -> LeastRates {
+        let last = self.num_units() - 1;
+        let layers = (1..last).filter(|unit_idx| self.unit_bytes(*unit_idx) > 0.0);
+        let least = |sums: &[f64]| {
+            let of_layer = |idx: usize| (sums[idx + 1] - sums[idx]) / self.unit_bytes(idx);
+            layers.clone().map(of_layer).reduce(f64::min).unwrap_or(0.0)
+        };
+        let rates = |kind: &Sums| KindRates {
+            bytes: least(&kind.bytes),
+            flops: least(&kind.flops),
+            head_bytes: kind.bytes[last + 1] - kind.bytes[last],
+            head_flops: kind.flops[last + 1] - kind.flops[last],
+        };
+        LeastRates(self.kinds.iter().map(rates).collect())
+    }
+
+    /// Bytes and operations of all units, in microbatches of each kind.
+    pub(super) fn totals_by_kind(&self) -> impl Iterator<Item = (f64, f64)> {
+        let end = self.num_units();
+        self.kinds.iter().map(move |kind| (kind.bytes[end], kind.flops[end]))
     }
 
     /// Bytes and operations of all units.
     pub(super) fn totals(&self) -> (f64, f64) {
-        (self.bytes[self.num_units()], self.flops[self.num_units()])
+        (self.average.bytes[self.num_units()], self.average.flops[self.num_units()])
     }
 }
+
+/// What is done for each byte that is read in any layer, at least; and in the head.
+#[derive(Debug)]
+pub(super) struct LeastRates(Vec<KindRates>);
+
+/// The same in microbatches of one kind.
+#[derive(Debug)]
+struct KindRates {
+    bytes: f64,
+    flops: f64,
+    head_bytes: f64,
+    head_flops: f64,
+}
+
+impl LeastRates {
+    /// Seconds for each byte, and what the head adds: a stage is as slow as either reading or computing
+    /// in all its units, and the head adds to the same one.
+    pub(super) fn seconds(&self, speed: Speed) -> (f64, f64) {
+        self.0.iter().fold((0.0, 0.0), |(layers_s, head_s), kind| {
+            let (reading, computing) =
+                (kind.bytes * speed.s_per_byte, kind.flops * speed.s_per_flop);
+            if reading > computing {
+                (layers_s + reading, head_s + kind.head_bytes * speed.s_per_byte)
+            } else {
+                (layers_s + computing, head_s + kind.head_flops * speed.s_per_flop)
+            }
+        })
+    }
+}
+
+/// Ends of stages that are costed together.
+const AT_ONCE: usize = 16;
 
 /// Bytes read and operations done by one unit.
 fn unit_work(unit: &UnitProfile, load: Load, kv_groups: &[KvGroup]) -> (f64, f64) {

@@ -1,5 +1,7 @@
 //! A microbatch being filled, and how many decoding rows it should have.
 
+use sluicegate_model::step::PAGE_TOKENS;
+
 use super::{
     config::SchedulerConfig,
     group::GroupId,
@@ -32,17 +34,26 @@ pub(super) fn share<'a>(
 /// How many tokens of prompts the next microbatch should have: as many as may be, but so few that
 /// every stage has its part of those that are `left` and of those in flight twice over. With one
 /// large chunk after the other, all stages but one would wait for the first, and for the last.
+///
+/// Beside rows that decode each microbatch in flight gets its part: weights are read for the rows
+/// anyway, and what is computed meanwhile costs little.
 pub(super) fn prompt_share<'a>(
     left: usize,
+    decodes: bool,
     config: &SchedulerConfig,
     in_flight: impl Iterator<Item = &'a InFlight>,
 ) -> usize {
-    if config.num_stages == 1 {
-        return usize::MAX;
-    }
     let flying: usize = in_flight.map(|microbatch| microbatch.num_prompt_tokens).sum();
-    (left + flying).div_ceil(2 * config.num_stages).max(config.least_chunk)
+    let all = left + flying;
+    match config.num_stages {
+        1 => usize::MAX,
+        _ if decodes => all.div_ceil(config.max_in_flight).max(LEAST_BESIDE),
+        num_stages => all.div_ceil(2 * num_stages).max(config.least_chunk),
+    }
 }
+
+/// Tokens of a chunk beside rows that decode, at least: a chunk reads the cache of its prompt anew.
+const LEAST_BESIDE: usize = 2 * PAGE_TOKENS;
 
 /// What goes into the next turn.
 #[derive(Debug, Default)]

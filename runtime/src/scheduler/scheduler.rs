@@ -43,7 +43,9 @@ pub struct Scheduler {
 pub struct Counts {
     /// Groups that had to give their pages up and to be computed again.
     pub preemptions: u64,
-    /// Tokens that were computed once more for that reason.
+    /// Tokens that were ordered of the stages, each time that they were.
+    pub computed_tokens: u64,
+    /// Tokens that were computed once more because their group had given its pages up.
     pub recomputed_tokens: u64,
     /// Tokens of admitted groups, each time that they were admitted.
     pub admitted_tokens: u64,
@@ -95,6 +97,7 @@ impl Scheduler {
         }
         let id = MicrobatchId(self.next_microbatch);
         self.next_microbatch += 1;
+        self.counts.computed_tokens += filling.num_tokens as u64;
         let (turn, in_flight) = filling.finish(id, &mut self.next_epoch);
         self.in_flight.insert(id, in_flight);
         Some(turn)
@@ -257,7 +260,8 @@ impl Scheduler {
         let is_prompt = |group: &&Group| group.is_ready() && !group.is_decoding();
         let prompts = || self.groups.values().filter(is_prompt);
         let left = prompts().map(Group::num_pending).sum();
-        let share = prompt_share(left, &self.config, self.in_flight.values());
+        let decodes = filling.num_decoding_rows > 0;
+        let share = prompt_share(left, decodes, &self.config, self.in_flight.values());
         let mut prompts: Vec<Rank> = prompts().map(|group| group.rank).collect();
         prompts.sort_unstable();
         for rank in prompts {

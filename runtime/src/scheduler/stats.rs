@@ -20,7 +20,9 @@ pub struct SchedulerStats {
     pub pages: Vec<PageStats>,
     /// Groups that had to give their pages up and to be computed again.
     pub preemptions: u64,
-    /// Tokens that were computed once more for that reason.
+    /// Tokens that were ordered of the stages, each time that they were.
+    pub computed_tokens: u64,
+    /// Tokens that were computed once more because their group had given its pages up.
     pub recomputed_tokens: u64,
     /// Tokens of admitted groups, each time that they were admitted.
     pub admitted_tokens: u64,
@@ -38,6 +40,13 @@ pub struct PageStats {
     pub held: usize,
     /// Pages that nobody holds, kept for sequences that begin alike.
     pub kept: usize,
+}
+
+impl SchedulerStats {
+    /// The share of what was computed that had been computed before.
+    pub fn recomputed_share(&self) -> f64 {
+        self.recomputed_tokens as f64 / self.computed_tokens.max(1) as f64
+    }
 }
 
 impl Scheduler {
@@ -70,6 +79,7 @@ impl Scheduler {
                 .map(|(&total, (free, kept))| PageStats { total, held: total - free, kept })
                 .collect(),
             preemptions: self.counts.preemptions,
+            computed_tokens: self.counts.computed_tokens,
             recomputed_tokens: self.counts.recomputed_tokens,
             admitted_tokens: self.counts.admitted_tokens,
             shared_tokens: self.counts.shared_tokens,

@@ -6,6 +6,7 @@ use super::{
     clock::Clock,
     error::SimulationError,
     fault::Fault,
+    full::Watch,
     host::Host,
     pipeline::{Message, Pipeline, World},
     request::{Search, SimulatedRequest},
@@ -91,6 +92,7 @@ struct Simulation<'a> {
     masks: MaskWorkers,
     incarnation: u32,
     is_down: bool,
+    watch: Watch,
     max_turns: u64,
 }
 
@@ -119,6 +121,7 @@ impl<'a> Simulation<'a> {
             masks: MaskWorkers::new(setup.mask_workers),
             incarnation,
             is_down: false,
+            watch: Watch::default(),
             max_turns: max_turns(requests, setup.faults.len()),
             setup,
         }
@@ -126,6 +129,7 @@ impl<'a> Simulation<'a> {
 
     fn handle(&mut self, event: Event) -> Result<(), SimulationError> {
         let now_s = self.world.clock.now_s();
+        let is_taken = matches!(event, Event::Taken(_));
         match event {
             Event::Arrive(request) => self.host.submit(request, now_s)?,
             Event::Cancel(request) => self.host.cancel(request, now_s)?,
@@ -157,7 +161,11 @@ impl<'a> Simulation<'a> {
                 self.is_down &= incarnation != self.incarnation;
             }
         }
-        self.send_turns()
+        self.send_turns()?;
+        if is_taken {
+            self.watch.note(&self.host.scheduler, now_s, self.host.num_tokens);
+        }
+        Ok(())
     }
 
     fn send_turns(&mut self) -> Result<(), SimulationError> {
@@ -257,6 +265,7 @@ impl<'a> Simulation<'a> {
             scheduler: scheduler.stats(),
             turns,
             token_s,
+            full: self.watch.full(),
             incarnations: self.incarnation,
         })
     }

@@ -23,6 +23,8 @@ pub(super) struct Host {
     groups: BTreeMap<GroupId, RunningGroup>,
     pub(super) ends: Vec<Option<RequestEnd>>,
     pub(super) token_s: Vec<f64>,
+    /// All that were sampled.
+    pub(super) num_tokens: usize,
     pub(super) turns: u64,
 }
 
@@ -51,6 +53,7 @@ impl Host {
             groups: BTreeMap::new(),
             ends: vec![None; requests.len()],
             token_s: Vec::new(),
+            num_tokens: 0,
             turns: 0,
         }
     }
@@ -116,6 +119,7 @@ impl Host {
         check_step(&group.outputs, sampled)?;
         let request = group.request;
         let step = group.outputs.take(values);
+        self.num_tokens += step.num_tokens;
         let before_s = group.token_at_s.replace(now_s);
         if let Some(before_s) = before_s {
             let share_s = (now_s - before_s) / step.num_tokens as f64;

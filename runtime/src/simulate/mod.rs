@@ -10,6 +10,7 @@ mod clock;
 mod driver;
 mod error;
 mod fault;
+mod full;
 mod host;
 mod outputs;
 mod pipeline;
@@ -28,7 +29,7 @@ pub use fault::Fault;
 pub use planned::Planned;
 pub use reference::alone;
 pub use request::{Forced, Search, SimulatedRequest};
-pub use run::{EndReason, RequestEnd, Run};
+pub use run::{EndReason, Full, RequestEnd, Run};
 pub use timing::{Timing, Uniform};
 
 #[cfg(test)]

@@ -17,8 +17,27 @@ pub struct Run {
     /// Of each token but the first ones: the time since the one before. Tokens that come together
     /// share it.
     pub token_s: Vec<f64>,
+    pub full: Full,
     /// Incarnations of the pipeline; one, unless it was restarted.
     pub incarnations: u32,
+}
+
+/// The time in which requests waited because no more may run: what a plan predicts is about it, and not
+/// about the first and the last requests, which run with few others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Full {
+    pub seconds: f64,
+    /// Tokens that were sampled in it.
+    pub tokens: usize,
+    /// Rows that ran at once, at most; at any time.
+    pub most_rows: usize,
+}
+
+impl Full {
+    /// None if nobody ever waited.
+    pub fn tokens_per_s(&self) -> Option<f64> {
+        (self.seconds > 0.0).then(|| self.tokens as f64 / self.seconds)
+    }
 }
 
 /// How one request ended.

@@ -48,12 +48,20 @@ impl Bound {
         (problem.num_microbatches as f64 * self.bottleneck_s(problem)).max(round_s)
     }
 
-    /// All devices busy all the time with nothing but reading, or nothing but computing.
+    /// All devices busy all the time. Work is shared out as they read, or else as they compute; in
+    /// microbatches that are slower by the other, each is taken to be as good at that as the best.
     fn bottleneck_s(&self, problem: &Problem<'_>) -> f64 {
-        let (bytes, flops) = problem.work.totals();
         let read_rate: f64 = self.devices.iter().map(|it| it.1.s_per_byte.recip()).sum();
         let compute_rate: f64 = self.devices.iter().map(|it| it.1.s_per_flop.recip()).sum();
-        (bytes / read_rate).max(flops / compute_rate)
+        let ratios = self.devices.iter().map(|it| it.1.s_per_flop / it.1.s_per_byte);
+        let (least, most) = ratios.fold((f64::INFINITY, 0.0_f64), |(least, most), ratio| {
+            (least.min(ratio), most.max(ratio))
+        });
+        let kinds = problem.work.totals_by_kind();
+        let (read, computed) = kinds.fold((0.0, 0.0), |(read, computed), (bytes, flops)| {
+            (read + bytes.max(flops * least), computed + flops.max(bytes / most))
+        });
+        (read / read_rate).max(computed / compute_rate)
     }
 
     /// The fastest devices filled first, and the hops between as many devices as are needed.
@@ -68,25 +76,30 @@ impl Bound {
         let num_hops = num_devices - 1;
         let between = if num_hops == 0 { 0.0 } else { num_hops as f64 * hop_s };
         let overheads = num_devices as f64 * least(|speed| speed.overhead_s);
-        self.reading_s(problem).max(computing) + overheads + between
+        self.units_s(problem).max(computing) + overheads + between
     }
 
-    /// Every byte of memory is read as rarely as that of any unit behind the embedding; then the
-    /// order of filling is all that counts.
-    fn reading_s(&self, problem: &Problem<'_>) -> f64 {
+    /// Every byte of memory takes as little time as that of any layer; then the order of filling is all
+    /// that counts. The head is on the best device for it.
+    fn units_s(&self, problem: &Problem<'_>) -> f64 {
+        let rates = problem.work.least_rates();
+        let costs = self.devices.iter().map(|(cap, speed)| (*cap, rates.seconds(*speed)));
+        let mut costs: Vec<(f64, (f64, f64))> = costs.collect();
+        costs.sort_by(|a, b| a.1.0.total_cmp(&b.1.0));
+        let layers = 1..self.unit_bytes.len() - 1;
         let reads = |unit_idx: usize| problem.work.unit_bytes(unit_idx);
-        let units = 1..self.unit_bytes.len();
-        let rates = units.clone().filter(|it| self.unit_bytes[*it] > 0.0);
-        let rate = rates.map(|it| reads(it) / self.unit_bytes[it]).fold(f64::INFINITY, f64::min);
-        let mut left: f64 = units.map(|it| self.unit_bytes[it]).sum();
-        let mut seconds = 0.0;
-        for (cap, speed) in &self.devices {
+        let read = layers.clone().filter(|it| self.unit_bytes[*it] > 0.0);
+        let rate = read.map(|it| reads(it) / self.unit_bytes[it]).fold(f64::INFINITY, f64::min);
+        let mut left: f64 = layers.clone().map(|it| self.unit_bytes[it]).sum();
+        let mut by_memory = 0.0;
+        for (cap, (s_per_byte, _)) in &costs {
             let filled = left.min(*cap);
             left -= filled;
-            seconds += filled * rate * speed.s_per_byte;
+            by_memory += filled * rate * s_per_byte;
         }
-        let fastest = self.devices.first().map_or(0.0, |it| it.1.s_per_byte);
-        let by_speed = problem.work.totals().0 * fastest;
-        if seconds.is_finite() { seconds.max(by_speed) } else { by_speed }
+        let fastest = costs.first().map_or(0.0, |(_, (s_per_byte, _))| *s_per_byte);
+        let by_speed = layers.map(reads).sum::<f64>() * fastest;
+        let head_s = costs.iter().map(|(_, (_, head_s))| *head_s).fold(f64::INFINITY, f64::min);
+        head_s + if by_memory.is_finite() { by_memory.max(by_speed) } else { by_speed }
     }
 }

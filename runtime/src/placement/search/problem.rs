@@ -6,11 +6,7 @@ use super::{
     limits::{MemoryReach, Ways, furthest},
     space::Space,
 };
-use crate::placement::{
-    cost::Sizes,
-    setting::Setting,
-    work::{Load, Work},
-};
+use crate::placement::{cost::Sizes, setting::Setting, work::Work};
 
 /// Model, devices and load, tabled.
 #[derive(Debug)]
@@ -36,7 +32,7 @@ impl<'a> Problem<'a> {
         min_devices: usize,
     ) -> Self {
         let memory = MemoryReach::new(setting, &space.classes, &sizes);
-        let work = Work::new(setting.profile, Load::new(setting.profile, setting.policy, rows));
+        let work = Work::expected(setting.profile, setting.policy, rows);
         let ways = Ways::new(setting, &space.classes, &work);
         Self { setting, space, sizes, memory, work, ways, num_microbatches, min_devices }
     }

@@ -83,24 +83,18 @@ impl Rest {
     pub(super) fn new(problem: &Problem<'_>, chain: &Chain, reach: &Reach) -> Self {
         let Problem { space, work, ways, .. } = problem;
         let last = work.num_units() - 1;
-        let flops_per_byte = flops_per_byte(work, last);
+        let rates = work.least_rates();
         let mut takers: Vec<Taker> = Vec::new();
         let (mut spared_s, mut head_s) = (0.0_f64, f64::INFINITY);
         for (class_idx, Class { device, .. }) in space.classes.iter().enumerate() {
             let hops = ways.into[class_idx].iter().map(|hop| hop.seconds);
             let hop_s = hops.reduce(f64::min).unwrap_or(0.0);
-            let (reading, computing) =
-                (device.speed.s_per_byte, device.speed.s_per_flop * flops_per_byte);
-            // A stage is as slow as one of the two in all; the head adds to the same one.
-            head_s = head_s.min(if reading > computing {
-                work.unit_bytes(last) * reading
-            } else {
-                work.unit_flops(last) * device.speed.s_per_flop
-            });
+            let (layer_s_per_byte, with_head_s) = rates.seconds(device.speed);
+            head_s = head_s.min(with_head_s);
             let capacity = capacity(work, reach, class_idx, last) * (1.0 + SLACK);
             if capacity > 0.0 {
                 let fixed_s = device.speed.overhead_s + hop_s;
-                let s_per_byte = reading.max(computing) + fixed_s / capacity;
+                let s_per_byte = layer_s_per_byte + fixed_s / capacity;
                 takers.push(Taker { class_idx, s_per_byte, capacity });
                 spared_s = spared_s.max(hop_s);
             }
@@ -162,11 +156,4 @@ fn capacity(work: &Work, reach: &Reach, class_idx: usize, last: usize) -> f64 {
     let behind = reach.all_ends(class_idx).flat_map(|ends| ends.iter().enumerate());
     let behind = behind.map(|(start, end)| work.bytes_between(start.max(1), (*end).min(last)));
     behind.fold(first, f64::max)
-}
-
-/// The fewest operations for each byte read in any layer.
-fn flops_per_byte(work: &Work, last: usize) -> f64 {
-    let layers = (1..last).filter(|unit_idx| work.unit_bytes(*unit_idx) > 0.0);
-    let ratios = layers.map(|unit_idx| work.unit_flops(unit_idx) / work.unit_bytes(unit_idx));
-    ratios.reduce(f64::min).unwrap_or(0.0)
 }
