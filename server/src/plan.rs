@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use anyhow::anyhow;
 use sluicegate_model::profile::ModelProfile;
 use sluicegate_runtime::placement::{
-    self, Cluster, Explained, ParetoPoint, PlanError, Policy, SavedPlan, Solution,
+    self, Cluster, Explained, Objective, ParetoPoint, PlanError, Policy, SavedPlan, Solution,
 };
 
 use crate::{
@@ -78,6 +78,7 @@ impl Task {
         let policy = policy.policy(profile.max_positions);
         let task = Self { model, profile, cluster, policy };
         task.check_length("--prompt-tokens or --output-tokens")?;
+        task.check_limits()?;
         Ok(task)
     }
 
@@ -92,6 +93,16 @@ impl Task {
             "{prompt_tokens} tokens of prompt and {output_tokens} of output; the model's context is \
              {context}; lower {to_lower}"
         )))
+    }
+
+    /// A limit that nothing would keep is a mistake.
+    fn check_limits(&self) -> Result<(), CliError> {
+        let Policy { objective, time_limits, .. } = &self.policy;
+        if *objective == Objective::Throughput || time_limits.to_first_token.is_none() {
+            return Ok(());
+        }
+        let error = anyhow!("of no effect with --objective latency, which plans for no prompts");
+        Err(CliError::usage_at("--max-time-to-first-token", error))
     }
 
     pub(crate) fn solve(&self) -> Result<Solution, CliError> {
@@ -121,6 +132,7 @@ pub(crate) fn explain(error: PlanError) -> CliError {
     let place = match &error {
         PlanError::Infeasible(_)
         | PlanError::TooFewDevices { .. }
+        | PlanError::TooSlow(_)
         | PlanError::Profile { .. }
         | PlanError::KvGroup { .. }
         | PlanError::TooManyLayers { .. }

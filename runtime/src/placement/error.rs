@@ -5,6 +5,8 @@ use sluicegate_model::{
     units::{Bytes, LayerRange, Unit, UnitRange},
 };
 
+use super::{policy::TimeLimits, prediction::Prediction};
+
 /// Why a model cannot be placed as the policy asks.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PlanError {
@@ -48,6 +50,8 @@ pub enum PlanError {
     TooFewDevices { wanted: usize },
     #[error(transparent)]
     Infeasible(Box<Shortfall>),
+    #[error(transparent)]
+    TooSlow(TooSlow),
     #[error("the plan does not hold together")]
     Invalid(#[from] InvalidPlan),
 }
@@ -107,6 +111,26 @@ pub struct Shortfall {
 
 impl std::error::Error for Shortfall {}
 
+/// Everybody would wait for longer than the policy allows: for how long at least.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TooSlow {
+    pub wanted: TimeLimits,
+    /// The fewest sequences that may run at once.
+    pub sequences: usize,
+    /// Of the best placement for them, in seconds.
+    pub per_token_s: f64,
+    pub first_token_s: Option<f64>,
+}
+
+impl TooSlow {
+    pub(super) fn new(wanted: TimeLimits, best: &Prediction) -> Self {
+        let Prediction { sequences, cycle_s, first_token_s, .. } = *best;
+        Self { wanted, sequences, per_token_s: cycle_s, first_token_s }
+    }
+}
+
+impl std::error::Error for TooSlow {}
+
 /// Why stages are no plan; found when one is made or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPlan {
@@ -137,10 +161,43 @@ pub enum InvalidPlan {
 pub struct DeviceList(pub Vec<DeviceId>);
 
 impl std::fmt::Display for DeviceList {
+    /// Prints three and more whose numbers follow each other as `cuda:2 to cuda:7`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (idx, device) in self.0.iter().enumerate() {
-            write!(f, "{}{device}", if idx == 0 { "" } else { ", " })?;
+        let follow = |pair: &[DeviceId]| match (pair[0], pair[1]) {
+            (DeviceId::Cuda(a), DeviceId::Cuda(b)) | (DeviceId::Cpu(a), DeviceId::Cpu(b)) => {
+                a.checked_add(1) == Some(b)
+            }
+            _ => false,
+        };
+        let mut left = &self.0[..];
+        while let [first, ..] = left {
+            let run = 1 + left.windows(2).take_while(|pair| follow(pair)).count();
+            let run = if run < 3 { 1 } else { run };
+            write!(f, "{}{first}", if left.len() == self.0.len() { "" } else { ", " })?;
+            if run > 1 {
+                write!(f, " to {}", left[run - 1])?;
+            }
+            left = &left[run..];
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_in_a_row_are_printed_as_one() {
+        #[track_caller]
+        fn check(devices: &[u32], want: &str) {
+            let devices = devices.iter().copied().map(DeviceId::Cuda).collect();
+            assert_eq!(DeviceList(devices).to_string(), want);
+        }
+        check(&[], "");
+        check(&[3], "cuda:3");
+        check(&[0, 1, 3], "cuda:0, cuda:1, cuda:3");
+        check(&[0, 2, 3, 4, 5, 9, 10], "cuda:0, cuda:2 to cuda:5, cuda:9, cuda:10");
+        check(&[2, 1, 0], "cuda:2, cuda:1, cuda:0");
     }
 }

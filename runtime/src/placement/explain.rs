@@ -5,11 +5,12 @@ use std::fmt::{self, Write};
 use sluicegate_model::units::{Bytes, LayerRange};
 
 use super::{
-    error::{DeviceList, Shortfall},
+    error::{DeviceList, Shortfall, TooSlow},
     evaluate::Bottleneck,
-    explanation::{Explanation, LeftOut, Limit, Relaxation},
+    explanation::{Explanation, LeftOut, Limit, OneMore, Relaxation},
     plan::{Plan, PlannedStage, StageId},
     planner::Solution,
+    policy::TimeLimits,
     prediction::{Prediction, Proof},
 };
 
@@ -142,9 +143,12 @@ impl Explained<'_> {
 fn in_flight(prediction: &Prediction) -> String {
     let Prediction { sequences, microbatches, rows, cycle_s, full_at, .. } = prediction;
     let tokens_per_s = prediction.tokens_per_s();
+    let first = prediction
+        .first_token_s
+        .map_or_else(String::new, |seconds| format!(", the first one after {}", time(seconds)));
     format!(
-        "{tokens_per_s:.1} tokens/s: {} at once in {} of {}, a token each every {}; the pipeline is \
-         full with {}",
+        "{tokens_per_s:.1} tokens/s: {} at once in {} of {}, a token each every {}{first}; the pipeline \
+         is full with {}",
         count(*sequences, "sequence", "sequences"),
         count(*microbatches, "microbatch", "microbatches"),
         count(*rows, "row", "rows"),
@@ -183,10 +187,16 @@ fn left(left_out: &LeftOut) -> String {
     let (used, all) = (num_used, num_used + devices.len());
     let devices = DeviceList(devices.clone());
     let more = match with_one_more {
-        Some(gain) => format!("the best use of one more: {} tokens/s", signed_percent(*gain)),
-        None => "no placement was found that uses one more".to_owned(),
+        OneMore::Gain(gain) => {
+            format!("; the best use of one more: {} tokens/s", signed_percent(*gain))
+        }
+        OneMore::None => "; there is no placement that uses one more".to_owned(),
+        OneMore::NotSearched => "; with so many kinds of devices it was not searched for one that \
+                                 uses one more"
+            .to_owned(),
+        OneMore::Given => String::new(),
     };
-    format!("uses {used} of {all} devices, not {devices}; {more}")
+    format!("uses {used} of {all} devices, not {devices}{more}")
 }
 
 fn proof(prediction: &Prediction) -> String {
@@ -225,6 +235,26 @@ pub(super) fn time(seconds: f64) -> String {
         1.0.. => format!("{seconds:.2} s"),
         1e-3.. => format!("{:.2} ms", seconds * 1e3),
         _ => format!("{:.1} us", seconds * 1e6),
+    }
+}
+
+impl fmt::Display for TooSlow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TimeLimits { per_token, to_first_token } = self.wanted;
+        write!(f, "no placement is fast enough: wanted")?;
+        if let Some(limit) = per_token {
+            write!(f, " at most {} for each token", time(limit.as_secs_f64()))?;
+        }
+        if let Some(limit) = to_first_token {
+            let and = if per_token.is_some() { " and" } else { " at most" };
+            write!(f, "{and} {} to the first one", time(limit.as_secs_f64()))?;
+        }
+        let sequences = count(self.sequences, "sequence", "sequences");
+        write!(f, "; found {} for each token of {sequences}", time(self.per_token_s))?;
+        match self.first_token_s {
+            Some(seconds) => write!(f, " and {} to the first one", time(seconds)),
+            None => Ok(()),
+        }
     }
 }
 

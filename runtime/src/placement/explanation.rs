@@ -48,9 +48,21 @@ pub struct DeviceShare {
 pub struct LeftOut {
     pub devices: Vec<DeviceId>,
     pub num_used: usize,
-    /// What the best placement with one device more would do to the tokens per second, as a share of
-    /// them: below zero if it lowers them. None where there is no such placement.
-    pub with_one_more: Option<f64>,
+    pub with_one_more: OneMore,
+}
+
+/// What the best placement with one device more would do.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OneMore {
+    /// To the tokens per second, as a share of them: below zero if it lowers them.
+    Gain(f64),
+    /// All were searched, and none keeps to the policy.
+    None,
+    /// The devices are too many of too many kinds.
+    NotSearched,
+    /// The stages were given.
+    Given,
 }
 
 /// A limit, lifted.
@@ -102,11 +114,10 @@ pub fn explain(
 ) -> Result<Explanation, PlanError> {
     let setting = Setting::new(profile, cluster, policy)?;
     let asked = setting.devices.len() <= MAX_ASKED;
-    let is_auto = setting.layout == Layout::Auto;
     let relaxations = if asked { relaxations(&setting, solution) } else { Vec::new() };
     Ok(Explanation {
         devices: shares(&setting, solution),
-        left_out: left_out(&setting, solution, asked && is_auto),
+        left_out: left_out(&setting, solution, asked),
         relaxations,
         kv: kv_limit(&setting, solution),
         price_per_million_tokens: price(cluster, solution),
@@ -146,10 +157,16 @@ fn left_out(setting: &Setting<'_>, solution: &Solution, asked: bool) -> Option<L
     if devices.is_empty() {
         return None;
     }
-    let more = || Some(solve_on(setting, used.len() + 1).ok()?.prediction);
-    let with_one_more = if asked { more() } else { None };
-    let with_one_more =
-        with_one_more.map(|it| it.tokens_per_s() / solution.prediction.tokens_per_s() - 1.0);
+    let with_one_more = if setting.layout != Layout::Auto {
+        OneMore::Given
+    } else if !asked && !Search::new(setting).is_exact() {
+        OneMore::NotSearched
+    } else {
+        solve_on(setting, used.len() + 1).map_or(OneMore::None, |more| {
+            let now = solution.prediction.tokens_per_s();
+            OneMore::Gain(more.prediction.tokens_per_s() / now - 1.0)
+        })
+    };
     Some(LeftOut { devices, num_used: used.len(), with_one_more })
 }
 

@@ -1,6 +1,6 @@
 //! Random planning tasks, for properties.
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use proptest::prelude::*;
 use sluicegate_model::{
@@ -12,7 +12,7 @@ use sluicegate_model::{
 
 use super::{
     Cluster, ClusterDevice, ClusterLink, KvTokens, LinkFigures, Objective, Policy, Rates, Route,
-    Sequences, fixtures::model,
+    Sequences, TimeLimits, fixtures::model,
 };
 
 /// A planning task.
@@ -120,7 +120,11 @@ fn any_policy(num_devices: u32, num_layers: usize) -> impl Strategy<Value = Poli
         prop::option::weighted(0.2, 1..num_devices.max(2)),
         prop::option::weighted(0.2, (0..num_layers, 1..num_layers + 1)),
     );
-    (load, objective, kv, pins).prop_map(move |(load, objective, kv_tokens, pins)| {
+    let limit = || prop::option::weighted(0.2, (5..500_u64).prop_map(Duration::from_secs));
+    let time_limits = (limit(), limit())
+        .prop_map(|(per_token, to_first_token)| TimeLimits { per_token, to_first_token });
+    (load, objective, kv, pins, time_limits).prop_map(move |all| {
+        let (load, objective, kv_tokens, pins, time_limits) = all;
         let (sequences, prompt_tokens, output_tokens, chunk_tokens) = load;
         let (cap, forbidden, unparted) = pins;
         let unparted =
@@ -128,6 +132,7 @@ fn any_policy(num_devices: u32, num_layers: usize) -> impl Strategy<Value = Poli
         Policy {
             objective,
             sequences,
+            time_limits,
             prompt_tokens,
             output_tokens,
             chunk_tokens,

@@ -71,7 +71,7 @@ impl Load {
         rows: usize,
     ) -> Vec<(f64, Self)> {
         let average = Self::average(profile, policy, rows);
-        let prompt_tokens = (average.chunk_tokens - average.rows).max(average.prompt_tokens);
+        let prompt_tokens = average.chunk();
         let share = average.prompt_tokens / prompt_tokens;
         if prompt_tokens <= 0.0 || share >= 1.0 {
             return vec![(1.0, average)];
@@ -108,6 +108,12 @@ impl Load {
         }
     }
 
+    /// Prompt tokens of a microbatch that has as many as it may: what its rows leave of the budget, or
+    /// their share of the prompts where that is more.
+    pub(super) fn chunk(&self) -> f64 {
+        (self.chunk_tokens - self.rows).max(self.prompt_tokens)
+    }
+
     /// New tokens of such a microbatch, rounded up.
     pub(super) fn num_tokens(&self) -> usize {
         #[expect(
@@ -142,7 +148,7 @@ mod tests {
 
     #[test]
     fn prompts_fill_the_budgets_of_some_microbatches() {
-        assert_eq!(expected(100, 50, 116, 16), [(0.68, 0.0), (0.32, 100.0)]);
+        assert_eq!(expected(100, 50, 80, 16), [(0.5, 0.0), (0.5, 64.0)]);
         // Rows and their part of the prompts need more than the budget: all are alike.
         assert_eq!(expected(100, 50, 40, 16), [(1.0, 32.0)]);
         assert_eq!(expected(0, 50, 40, 16), [(1.0, 0.0)]);

@@ -14,6 +14,7 @@ mod explain;
 mod explanation;
 mod explicit;
 mod load;
+mod pace;
 mod plan;
 mod planner;
 mod policy;
@@ -33,16 +34,17 @@ pub use cluster::{
     Nearest, Place, Rates, Route,
 };
 pub use compare::{Baselined, baselines};
-pub use error::{ClusterError, InvalidPlan, PlanError, Shortfall};
+pub use error::{ClusterError, InvalidPlan, PlanError, Shortfall, TooSlow};
 pub use evaluate::Bottleneck;
 pub use explain::Explained;
 pub use explanation::{
-    DeviceShare, Explanation, KvLimit, LeftOut, Limit, ParetoPoint, Relaxation, explain, pareto,
+    DeviceShare, Explanation, KvLimit, LeftOut, Limit, OneMore, ParetoPoint, Relaxation, explain,
+    pareto,
 };
 pub use load::RowLoad;
 pub use plan::{Plan, PlanFields, PlannedStage, StageId};
 pub use planner::{Solution, plan, predict, solve};
-pub use policy::{KvTokens, MemoryShare, Objective, Placement, Policy, Sequences};
+pub use policy::{KvTokens, MemoryShare, Objective, Placement, Policy, Sequences, TimeLimits};
 pub use prediction::{Prediction, Proof, StagePrediction};
 pub use saved::{SavedPlan, diff};
 pub use transfers::{Endpoint, Foreseen, Traffic, Transfer, TransferKind};

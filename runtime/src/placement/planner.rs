@@ -11,10 +11,10 @@ use super::{
     cluster::Cluster,
     compare,
     cost::{self, Sizes, StageBytes},
-    error::PlanError,
+    error::{PlanError, TooSlow},
     evaluate::Stages,
     plan::{Plan, PlanFields, PlannedStage},
-    policy::{KvTokens, Objective, Policy, Sequences},
+    policy::{KvTokens, Objective, Policy, Sequences, TimeLimits},
     prediction::{Prediction, Proof},
     room::{fits_given, least_pages, most_pages, settle_pages, widened},
     search::{Answer, Cache, Found, Search, Wanted, microbatches},
@@ -92,13 +92,27 @@ pub(super) fn solve_on(setting: &Setting<'_>, min_devices: usize) -> Result<Solu
         KvTokens::Exactly(_) => choose(setting)?,
         KvTokens::AsManyAsFit => match choose(&setting.shared(0)) {
             Ok(choice) if choice.num_pages >= least_pages(setting) => choice,
-            Ok(_) | Err(PlanError::Infeasible(_)) => choose(&widened(setting))?,
+            Ok(_) | Err(PlanError::Infeasible(_) | PlanError::TooSlow(_)) => {
+                choose(&widened(setting))?
+            }
             Err(error) => return Err(error),
         },
     };
     let prediction = Prediction::new(setting, &choice.found, choice.proof);
     let fields = fields(setting, &choice);
     Ok(Solution { plan: Plan::try_from(fields)?, prediction })
+}
+
+/// Says what would be possible if nobody minded waiting.
+fn too_slow(setting: &Setting<'_>) -> PlanError {
+    let sequences = match setting.policy.sequences {
+        Sequences::UpTo(_) => Sequences::UpTo(1),
+        exactly @ Sequences::Exactly(_) => exactly,
+    };
+    let policy = Policy { time_limits: TimeLimits::default(), sequences, ..setting.policy.clone() };
+    let prediction = solve_on(&setting.with_policy(&policy), 1).map(|solution| solution.prediction);
+    let time_limits = setting.policy.time_limits;
+    prediction.map_or_else(|error| error, |it| PlanError::TooSlow(TooSlow::new(time_limits, &it)))
 }
 
 /// What was settled on.
@@ -118,8 +132,8 @@ fn given(setting: &Setting<'_>, stages: &Stages) -> Result<Choice, PlanError> {
         let num_pages = wanted.cache.pages(setting, found.num_sequences);
         fits_given(setting, &setting.sizes(num_pages, found.at_once()), stages)
     };
-    let found = best_sequences(setting, stages, &wanted, is_there);
-    let found = found.expect("a cache that fits has room for the least that runs at once");
+    let found =
+        best_sequences(setting, stages, &wanted, is_there).ok_or_else(|| too_slow(setting))?;
     let num_pages = fill(setting, &found, wanted.cache, most_pages);
     Ok(Choice { found, num_pages, proof: Proof::None })
 }
@@ -137,7 +151,7 @@ fn auto(setting: &Setting<'_>, min_devices: usize) -> Result<Choice, PlanError> 
         // None of those that were asked about fits, but the fewest sequences do.
         Err(_) => {
             let fewest = Wanted { most: wanted.least, ..wanted };
-            search.best(&fewest).expect("a cache that fits has a placement")
+            search.best(&fewest).map_err(|_| too_slow(setting))?
         }
     };
     let Answer { found, lower_bound_s, infeasible_s } = answer;
@@ -206,7 +220,8 @@ fn or_better_rule(setting: &Setting<'_>, wanted: &Wanted, mut answer: Answer) ->
             let may_cut = stages.iter().all(|(_, units)| setting.may_cut[units.end]);
             let fits =
                 fits_given(setting, &setting.sizes(num_pages, found.at_once()), &found.stages);
-            if may_cut && fits && found.per_token_s() < answer.found.per_token_s() {
+            let is_good = may_cut && fits && found.is_in_time(setting);
+            if is_good && found.per_token_s() < answer.found.per_token_s() {
                 answer = Answer { found, infeasible_s: None, ..answer };
             }
         }
@@ -264,7 +279,7 @@ pub(super) fn best_sequences(
             let is_better = |found: &Found| {
                 best.as_ref().is_none_or(|it| found.per_token_s() < it.per_token_s())
             };
-            if !is_better(&found) {
+            if !is_better(&found) || !found.is_in_time(setting) {
                 continue;
             }
             let least = ((rows - 1) * num_microbatches + 1).max(wanted.least);

@@ -1,6 +1,9 @@
 //! What is wanted of a placement.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use sluicegate_model::{
@@ -15,6 +18,7 @@ pub struct Policy {
     pub objective: Objective,
     /// Sequences at once. For [`Objective::Latency`] it is one, whatever stands here.
     pub sequences: Sequences,
+    pub time_limits: TimeLimits,
     /// Expected length of a prompt.
     pub prompt_tokens: usize,
     /// Expected length of an output.
@@ -53,6 +57,17 @@ impl Sequences {
             Self::UpTo(most) | Self::Exactly(most) => most,
         }
     }
+}
+
+/// How long a sequence may wait while as many others run as may.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TimeLimits {
+    /// From one token of a sequence to its next.
+    pub per_token: Option<Duration>,
+    /// From the moment that a request is admitted to its first token. Of no effect for
+    /// [`Objective::Latency`], which knows no prompts.
+    pub to_first_token: Option<Duration>,
 }
 
 /// How much of a device's memory a plan may take, in percent: others need some, too.
@@ -124,6 +139,7 @@ impl Default for Policy {
         Self {
             objective: Objective::default(),
             sequences: Sequences::UpTo(Self::MAX_SEQUENCES),
+            time_limits: TimeLimits::default(),
             prompt_tokens: 512,
             output_tokens: 512,
             chunk_tokens: 256,

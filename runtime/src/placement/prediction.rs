@@ -3,7 +3,9 @@
 use serde::Serialize;
 use sluicegate_model::{placed::DeviceId, units::UnitRange};
 
-use super::{evaluate::Bottleneck, policy::Objective, search::Found, setting::Setting, work::Hop};
+use super::{
+    evaluate::Bottleneck, pace, policy::Objective, search::Found, setting::Setting, work::Hop,
+};
 
 /// Figures of a placement under a policy.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -19,6 +21,9 @@ pub struct Prediction {
     pub rows: usize,
     /// One token of every sequence, in seconds: `max(M * bottleneck, round)`.
     pub cycle_s: f64,
+    /// From the moment that a request is admitted to its first token, in seconds, while all others run;
+    /// none for [`Objective::Latency`].
+    pub first_token_s: Option<f64>,
     /// One microbatch, all the way round.
     pub round_s: f64,
     /// The busiest device or link, for each microbatch.
@@ -76,6 +81,13 @@ impl Prediction {
             microbatches: found.num_microbatches,
             rows,
             cycle_s,
+            first_token_s: pace::first_token_s(
+                setting.profile,
+                setting.policy,
+                rows,
+                found.num_microbatches,
+                cycle_s,
+            ),
             round_s: costs.round_s,
             bottleneck_s: costs.bottleneck_s,
             bottleneck: costs.bottleneck,

@@ -50,7 +50,7 @@ fn plans_on_equal_devices_are_explained() {
         1  cuda:1  layers 2..5              1.5 GiB  1.5 GiB        0 B  20.0 GiB  2.60 ms  100.0 %
         2  cuda:2  layers 5..8              1.5 GiB  1.5 GiB        0 B  20.0 GiB  2.60 ms  100.0 %
         3  cuda:3  layers 8..10, norm+head  1.1 GiB  1.0 GiB    2.0 MiB  20.9 GiB  1.93 ms   74.6 %
-    761.6 tokens/s: 8 sequences at once in 4 microbatches of 2 rows, a token each every 10.50 ms; the pipeline is full with 4 microbatches
+    761.6 tokens/s: 8 sequences at once in 4 microbatches of 2 rows, a token each every 10.50 ms, the first one after 18.38 ms; the pipeline is full with 4 microbatches
     bottleneck: cuda:1, busy for 2.63 ms with each microbatch
     with cuda:0 a tenth faster: +2.1 % tokens/s
     with cuda:1 a tenth faster: +2.1 % tokens/s
@@ -65,7 +65,7 @@ fn plans_on_unequal_devices_are_explained() {
     insta::assert_snapshot!(explained("1x t4 + 1x h100, pcie4", &policy()), @r"
     stage  device  units                           weights       KV  workspace      free     time     busy
         0  cuda:1  embed, layers 0..10, norm+head  5.2 GiB  5.0 GiB    8.0 MiB  68.4 GiB  6.40 ms  100.0 %
-    1250.6 tokens/s: 8 sequences at once in 1 microbatch of 8 rows, a token each every 6.40 ms; the pipeline is full with 1 microbatch
+    1250.6 tokens/s: 8 sequences at once in 1 microbatch of 8 rows, a token each every 6.40 ms, the first one after 25.59 ms; the pipeline is full with 1 microbatch
     bottleneck: cuda:1, busy for 6.40 ms with each microbatch
     with cuda:1 a tenth faster: +9.8 % tokens/s
     with a head that costs nothing: +0.8 % tokens/s

@@ -54,6 +54,9 @@ pub(super) fn widened<'a>(setting: &Setting<'a>) -> Setting<'a> {
         let shared = setting.shared(percent_more);
         fits_any(&shared, &shared.sizes(num_pages, shared.least_at_once()))
     };
+    if fits(0) {
+        return setting.shared(0);
+    }
     let (mut too_little, mut enough) = (0, 100);
     while enough - too_little > 1 {
         let middle = u64::midpoint(too_little, enough);

@@ -13,7 +13,7 @@ use super::{
     cost::{self, AtOnce, Sizes},
     error::{DeviceList, PlanError},
     evaluate::{Costs, Stages},
-    explicit,
+    explicit, pace,
     plan::Plan,
     policy::{KvTokens, Objective, Placement, Policy, Sequences},
     search::microbatches,
@@ -138,6 +138,13 @@ impl<'a> Setting<'a> {
         if is_alone { speed.times(alone) } else { speed }
     }
 
+    /// The longest cycle that is allowed with any number of sequences between two, in so many
+    /// microbatches, in seconds.
+    pub(super) fn max_cycle_s(&self, sequences: [usize; 2], num_microbatches: usize) -> f64 {
+        let rows = sequences.map(|it| AtOnce::new(it, num_microbatches).rows);
+        pace::max_cycle_s(self.profile, self.policy, rows, num_microbatches)
+    }
+
     /// Costs stages for microbatches of so many rows.
     pub(super) fn costs(&self, rows: usize, stages: &Stages) -> Costs {
         Costs::of(self, &Work::expected(self.profile, self.policy, rows), stages)
@@ -161,6 +168,19 @@ impl<'a> Setting<'a> {
     /// The same task with all links alike.
     pub(super) fn with_links(&self, figures: LinkFigures) -> Self {
         Self { links: vec![figures; self.links.len()], ..self.clone() }
+    }
+
+    /// The same task with other wishes for sequences and times.
+    pub(super) fn with_policy<'b>(&self, policy: &'b Policy) -> Setting<'b>
+    where
+        'a: 'b,
+    {
+        Setting { policy, ..self.clone() }
+    }
+
+    /// The same task with given stages.
+    pub(super) fn with_stages(&self, stages: Vec<(DeviceId, UnitRange)>) -> Self {
+        Self { layout: Layout::Given(stages), ..self.clone() }
     }
 
     /// The same task for another model.

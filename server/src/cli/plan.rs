@@ -1,12 +1,12 @@
 //! The arguments of `sluicegate plan`.
 
-use std::{num::NonZero, path::PathBuf};
+use std::{num::NonZero, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use sluicegate_model::{placed::DeviceId, units::LayerRange};
 use sluicegate_runtime::{
     device::DeviceSelector,
-    placement::{KvTokens, MemoryShare, Objective, Placement, Policy, Sequences},
+    placement::{KvTokens, MemoryShare, Objective, Placement, Policy, Sequences, TimeLimits},
 };
 
 use super::count;
@@ -103,6 +103,13 @@ pub(crate) struct PolicyArgs {
     /// The most sequences at once, at least 1
     #[arg(long, value_name = "N", default_value = "1024", value_parser = count)]
     pub(crate) max_sequences: NonZero<usize>,
+    /// The longest time from one token of a sequence to its next, such as 50ms
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) max_time_per_token: Option<Duration>,
+    /// The longest time from the beginning of a prompt to the first token behind it, while as many other
+    /// sequences run as may, such as 1.5s
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) max_time_to_first_token: Option<Duration>,
     /// Expected tokens of a prompt, at least 1 [default: 512, less where the model's
     /// context is short]
     #[arg(long, value_name = "N", value_parser = count)]
@@ -166,6 +173,10 @@ impl PolicyArgs {
             sequences: self.batch.map_or(Sequences::UpTo(self.max_sequences.get()), |batch| {
                 Sequences::Exactly(batch.get())
             }),
+            time_limits: TimeLimits {
+                per_token: self.max_time_per_token,
+                to_first_token: self.max_time_to_first_token,
+            },
             memory_share: self.memory_share,
             prompt_tokens: prompt.map_or_else(|| usual(output), NonZero::get),
             output_tokens: output.map_or_else(|| usual(prompt), NonZero::get),
@@ -191,6 +202,18 @@ fn kv_bytes(text: &str) -> Result<usize, &'static str> {
         "32" => Ok(4),
         _ => Err("wanted 8, 16 or 32"),
     }
+}
+
+/// A time above 0, in seconds or milliseconds.
+fn time(text: &str) -> Result<Duration, &'static str> {
+    let wanted = "wanted a time above 0 such as 50ms or 1.5s";
+    let (number, unit_s) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1e-3),
+        None => (text.strip_suffix('s').ok_or(wanted)?, 1.0),
+    };
+    let number: f64 = number.parse().map_err(|_| wanted)?;
+    let time = Duration::try_from_secs_f64(number * unit_s).map_err(|_| wanted)?;
+    if time.is_zero() { Err(wanted) } else { Ok(time) }
 }
 
 /// The same share of every device.

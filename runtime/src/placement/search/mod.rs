@@ -58,6 +58,12 @@ impl Found {
         self.cycle_s / self.num_sequences as f64
     }
 
+    /// Whether nobody waits for longer than the policy allows.
+    pub(super) fn is_in_time(&self, setting: &Setting<'_>) -> bool {
+        let Self { num_sequences, num_microbatches, cycle_s, .. } = *self;
+        cycle_s <= setting.max_cycle_s([num_sequences; 2], num_microbatches) * (1.0 + SAME)
+    }
+
     pub(super) fn at_once(&self) -> AtOnce {
         AtOnce::new(self.num_sequences, self.num_microbatches)
     }
@@ -139,6 +145,11 @@ impl<'a> Search<'a> {
         Self { setting, spaces, sums: LeastSum::default() }
     }
 
+    /// Whether every set of devices is searched.
+    pub(super) fn is_exact(&self) -> bool {
+        self.spaces[0].is_complete(self.setting)
+    }
+
     /// Whether any placement fits into memory.
     pub(super) fn fits(&self, sizes: impl Fn() -> Sizes) -> bool {
         self.spaces.iter().any(|space| {
@@ -158,7 +169,7 @@ impl<'a> Search<'a> {
     pub(super) fn best(&mut self, wanted: &Wanted) -> Result<Answer, f64> {
         let mut best: Option<Found> = None;
         let mut lower_bound_s = f64::INFINITY;
-        let is_complete = self.spaces[0].is_complete(self.setting);
+        let is_complete = self.is_exact();
         let max_asked = match (wanted.least < wanted.most, is_complete) {
             (false, _) => usize::MAX,
             (true, true) => Self::MAX_ASKED,
@@ -219,7 +230,8 @@ fn ask(question: &Question<'_>, sums: &mut LeastSum, limit_s: f64) -> Option<Fou
     let num_sequences = *num_sequences;
     let num_microbatches = problem.num_microbatches;
     let cycles = num_sequences as f64;
-    let mut limit_s = limit_s * cycles;
+    let max_s = problem.setting.max_cycle_s([num_sequences; 2], num_microbatches);
+    let mut limit_s = (limit_s * cycles).min(max_s * (1.0 + SAME));
     let alone = question.alone().filter(|(_, cycle_s)| *cycle_s < limit_s);
     if let Some((_, cycle_s)) = &alone {
         limit_s = *cycle_s;

@@ -77,8 +77,15 @@ impl<'a> Queue<'a> {
                 return None;
             }
             let span = self.spans.swap_remove(idx);
+            let Span { first, last, num_microbatches, .. } = span;
+            if span.cycle_s > self.setting.max_cycle_s([first, last], num_microbatches) {
+                continue;
+            }
             // Of a narrow span the better bound rules out as much as that of each number in it.
             let is_narrow = (span.last - span.first) * NARROW <= span.last;
+            if span.is_refined && is_narrow && !self.is_possible(span, limit_s) {
+                continue;
+            }
             if span.first < span.last && (span.is_refined || !is_narrow) {
                 self.split(span);
             } else if span.is_refined {
@@ -96,6 +103,14 @@ impl<'a> Queue<'a> {
                 self.spans.push(Span { cycle_s, is_refined: true, ..span });
             }
         }
+    }
+
+    /// Whether the fewest sequences of a span could keep everything busy for so short a time that the
+    /// most of them would take less than `limit_s` for a token; in a large space the search finds out.
+    fn is_possible(&self, span: Span, limit_s: f64) -> bool {
+        let question = self.question(span);
+        let limit_s = limit_s * span.last as f64 / span.num_microbatches as f64;
+        question.fits_within(limit_s)
     }
 
     /// Halves a span; or takes its last number, where all of them cost the same and fit alike.
@@ -142,11 +157,16 @@ impl<'a> Queue<'a> {
 impl Question<'_> {
     /// Whether any placement may fit into memory; in a large space the search finds out.
     fn fits(&self) -> bool {
+        self.fits_within(f64::INFINITY)
+    }
+
+    /// The same with nothing busy for longer than a limit.
+    fn fits_within(&self, limit_s: f64) -> bool {
         let problem = &self.problem;
         if problem.space.nodes.len() > MAX_CHECKED {
             return true;
         }
-        let fits = |chain: &Chain| bottleneck::is_feasible(problem, chain, f64::INFINITY);
+        let fits = |chain: &Chain| bottleneck::is_feasible(problem, chain, limit_s);
         self.alone().is_some() || Chain::all(problem).iter().any(fits)
     }
 
