@@ -19,7 +19,8 @@ use crate::{
     cli::{GenerateArgs, ModelArgs, Streaming},
     counted::counted,
     error::CliError,
-    place, print, progress, prompts,
+    place::{self, Purpose},
+    print, progress, prompts,
     report::{Report, Run},
     request::{self, Wanted, WrittenPrompt},
 };
@@ -97,7 +98,7 @@ pub(crate) fn start(
     model: Model,
     request: &Request,
 ) -> Result<Engine, CliError> {
-    let plan = place::plan(&args.model, &model, request)?;
+    let plan = place::plan(&args.model, &model, request, Purpose::Trial)?;
     tracing::info!("{} placed:\n{plan}", model.name);
     let num_threads = threads(args, &plan)?;
     let mut builder = Engine::builder(model, plan).kv_type(args.model.kv_type);

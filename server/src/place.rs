@@ -25,11 +25,25 @@ use crate::{
     saved,
 };
 
+/// What a request is placed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To see what an engine gives that serves others, too: what is tried is what is served.
+    Trial,
+    /// It is all that there will be.
+    Workload,
+}
+
 /// Places a model for one request on the devices that the arguments name, or as a file says.
 ///
 /// # Errors
 /// If a device is not there, the layers are not the model's, or memory does not suffice.
-pub(crate) fn plan(args: &ModelArgs, model: &Model, request: &Request) -> Result<Plan, CliError> {
+pub(crate) fn plan(
+    args: &ModelArgs,
+    model: &Model,
+    request: &Request,
+    purpose: Purpose,
+) -> Result<Plan, CliError> {
     let profile = model.profile(args.kv_type);
     if let Some(path) = &args.plan {
         return saved_plan(path, &profile, args);
@@ -37,9 +51,11 @@ pub(crate) fn plan(args: &ModelArgs, model: &Model, request: &Request) -> Result
     let cluster = cluster::live(&args.into(), args.objective.into())?;
     let demand = Demand::of(request);
     let policy = demand.policy(args);
-    // What is tried is what is served: the stages are those of an engine on these devices, if the
-    // request fits there; the cache is only what the request needs.
-    if let Some(stages) = engine_stages(&profile, &cluster, &policy) {
+    // The stages are those of an engine on these devices, if the request fits there; the cache is only
+    // what the request needs.
+    if purpose == Purpose::Trial
+        && let Some(stages) = engine_stages(&profile, &cluster, &policy)
+    {
         let placement = Placement::Stages(stages);
         let policy = Policy { placement, ..policy.clone() };
         if let Ok(plan) = placement::plan(&profile, &cluster, &policy) {
@@ -182,7 +198,8 @@ fn explain(error: PlanError, args: &ModelArgs) -> CliError {
             hints.push("use more or larger devices");
             CliError::failed(anyhow!("{shortfall}; {}", hints.join(", or ")))
         }
-        error @ (PlanError::Profile { .. }
+        error @ (PlanError::TooSlow(_)
+        | PlanError::Profile { .. }
         | PlanError::KvGroup { .. }
         | PlanError::TooManyLayers { .. }
         | PlanError::Invalid(_)) => CliError::failed(error),

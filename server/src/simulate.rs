@@ -24,8 +24,9 @@ use crate::{
 /// [`CliError::Usage`] for whatever the arguments should say differently; a model that does not fit
 /// is a failure.
 pub(crate) fn run(args: &SimulateArgs) -> Result<(), CliError> {
-    let task = Task::of(&args.task, &args.policy)?;
+    let mut task = Task::of(&args.task, &args.policy)?;
     let requests = workload::read(&args.workload, task.profile.max_positions)?;
+    task.policy = workload::expected(&requests, &args.policy, task.policy);
     if let Some(file) = &args.output.timeline {
         file.create()?;
     }
@@ -44,11 +45,12 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<(), CliError> {
     };
     let run = simulate(&setup, &requests).context("the simulation broke a promise");
     let run = run.map_err(CliError::Failed)?;
-    let usage = Usage::of(&run.timeline, Window::Steady);
+    let usage = Usage::of(&run.timeline, Window::Steady)
+        .map(|usage| usage.less_recomputed(run.scheduler.recomputed_share()));
     if let Some(file) = &args.output.timeline {
         file.write(&run.timeline)?;
     }
-    let report = report::Report::new(&task, &solution.plan, &run, usage.as_ref());
+    let report = report::Report::new(&task, &solution, &run, usage.as_ref());
     let mut stdout = io::stdout().lock();
     if args.output.json {
         serde_json::to_writer_pretty(&mut stdout, &report).map_err(io::Error::from)?;

@@ -12,7 +12,8 @@ use sluicegate_runtime::{
 /// What a timeline says of the stages.
 #[derive(Debug, Serialize)]
 pub(crate) struct StagesUsed {
-    /// Of the steady window; null if it is empty.
+    /// The share of the steady window in which the bottleneck did what had not been done before; null
+    /// if the window is empty.
     fraction_of_ideal: Option<f64>,
     bottleneck: Option<String>,
     window_s: Option<[f64; 2]>,

@@ -35,18 +35,19 @@ fn a_workload_is_simulated_and_printed() {
     insta::assert_snapshot!(from_name, @r#"
     llama-3-8b.json: 2x RTX 4090
 
-    60 requests in 17.34 s: 3840 tokens, 221.4 tokens/s
+    60 requests in 17.37 s: 3840 tokens, 221.1 tokens/s
+    nobody waited, with at most 11 sequences at once; the plan's 1256.2 tokens/s are for 32 sequences, each followed by another
 
                                 p50         p95         p99
-    time to first token    38.93 ms    53.58 ms    62.49 ms
-    time per token         19.32 ms    20.82 ms    28.86 ms
-    whole request            1.27 s      1.32 s      1.32 s
+    time to first token    52.49 ms    60.12 ms    75.52 ms
+    time per token         19.33 ms    19.52 ms    27.52 ms
+    whole request            1.28 s      1.31 s      1.32 s
 
     stage  device  units                        busy    input    masks     host
-        0  cuda:0  embed, layers 0..17        93.0 %    0.0 %    0.0 %    7.0 %
-        1  cuda:1  layers 17..32, norm+head   95.1 %    4.9 %    0.0 %    0.0 %
-    95.1 % of the ideal from 0.16 s to 17.32 s; stage 1 is busiest
-    1692 microbatches; 0 preemptions, 0 prompt tokens shared
+        0  cuda:0  embed, layers 0..17        92.7 %    0.0 %    0.0 %    7.3 %
+        1  cuda:1  layers 17..32, norm+head   95.6 %    4.4 %    0.0 %    0.0 %
+    95.6 % of the ideal from 0.16 s to 17.33 s; stage 1 is busiest
+    1703 microbatches; 19140 tokens computed, 0 of them again after 0 preemptions; 0 prompt tokens shared
     "#);
 }
 
@@ -88,7 +89,8 @@ fn json_has_every_figure_and_comes_again() {
 fn a_single_request_is_not_several() {
     let table = printed(&simulate(&["--cluster", CLUSTER, "--workload", "prompt=5 output=1 n=1"]));
     assert!(table.contains("1 request in ") && table.contains(": 1 token, "), "{table}");
-    assert!(table.contains("\n1 microbatch; 0 preemptions, 0 prompt tokens shared"), "{table}");
+    assert!(table.contains("\n1 microbatch; 5 tokens computed, 0 of them again"), "{table}");
+    assert!(table.contains("after 0 preemptions; 0 prompt tokens shared"), "{table}");
 }
 
 #[test]

@@ -28,7 +28,8 @@ pub struct Usage {
     pub stages: Vec<StageUsage>,
     /// The lane that worked most, stages of one device taken together: a stage, or the link into it.
     pub bottleneck: Lane,
-    /// The share of the window in which the bottleneck worked: the ideal is 1.
+    /// The share of the window in which the bottleneck worked, at something that had not been done
+    /// before: the ideal is 1.
     pub fraction_of_ideal: f64,
 }
 
@@ -55,6 +56,12 @@ impl StageUsage {
 }
 
 impl Usage {
+    /// The same of a scheduler that had a share of the work done again.
+    #[must_use]
+    pub fn less_recomputed(self, share: f64) -> Self {
+        Self { fraction_of_ideal: self.fraction_of_ideal * (1.0 - share), ..self }
+    }
+
     /// Judges a window; none if a stage never worked, or the window is empty.
     pub fn of(timeline: &Timeline, window: Window) -> Option<Self> {
         let num_stages = timeline.devices.len();

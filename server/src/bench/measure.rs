@@ -110,11 +110,13 @@ impl Measured {
         self.token_us.extend(tokens.into_iter().map(micros));
     }
 
-    fn add_timeline(&mut self, timeline: Timeline, is_wanted: bool) {
+    /// Adds what every stage did, a share of it for the second time.
+    fn add_timeline(&mut self, timeline: Timeline, recomputed_share: f64, is_wanted: bool) {
         let waits = timeline.spans.iter().filter(|span| span.activity == Activity::AwaitMask);
         let waits = waits.map(|span| micros(Duration::from_secs_f64(span.seconds())));
         self.mask_exposed_us.extend(waits);
-        self.stages.push(timeline::Usage::of(&timeline, Window::Steady));
+        let usage = timeline::Usage::of(&timeline, Window::Steady);
+        self.stages.push(usage.map(|usage| usage.less_recomputed(recomputed_share)));
         self.timelines.extend(is_wanted.then_some(timeline));
     }
 }
@@ -189,7 +191,8 @@ fn measure(
     // That of the requests before.
     drop(engine.timeline());
     let mut measured = run(&engine, prompts, output_tokens, &constraint).map_err(explain)?;
-    measured.add_timeline(engine.timeline(), task.wants_timeline);
+    let recomputed_share = engine.metrics().scheduler.recomputed_share();
+    measured.add_timeline(engine.timeline(), recomputed_share, task.wants_timeline);
     Ok(Some(measured))
 }
 

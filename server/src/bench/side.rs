@@ -11,7 +11,7 @@ use crate::{
     cli::{Against, BenchArgs, ModelArgs},
     counted::counted,
     error::CliError,
-    place,
+    place::{self, Purpose},
 };
 
 /// One side: processes that run at the same time, mostly one.
@@ -157,7 +157,7 @@ fn plan(
         max_tokens: args.workload.output_tokens.get(),
         ..Request::new(prompt)
     };
-    place::plan(model_args, model, &request)
+    place::plan(model_args, model, &request, Purpose::Workload)
 }
 
 fn check_length(args: &BenchArgs, model: &Model) -> Result<(), CliError> {

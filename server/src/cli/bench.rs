@@ -17,8 +17,8 @@ Examples:
   device with two threads, and under a constraint:
     sluicegate bench --cpu-devices 2 --against ceiling,threads,constraint
 
-  One request over two stages against one stage, in one thread each:
-    sluicegate bench --cpu-devices 2 --against inline --concurrency 1
+  One request over two stages, where the planner would take one, against one stage in one thread:
+    sluicegate bench --layers cpu:0=0..15,cpu:1=15..30 --against inline --concurrency 1
 
 Each figure is the median of the runs, with the least and the most. The sides of a comparison take
 turns, each in a process of its own that loads, warms up and is gone before the next begins; a ratio

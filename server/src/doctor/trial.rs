@@ -23,7 +23,13 @@ use sluicegate_runtime::{
 };
 
 use super::{Report, machine::difference};
-use crate::{cli::ModelArgs, counted::counted, error::CliError, generate, place};
+use crate::{
+    cli::ModelArgs,
+    counted::counted,
+    error::CliError,
+    generate,
+    place::{self, Purpose},
+};
 
 const PROMPT: &str = "The quick brown fox jumps over the lazy dog.";
 const NUM_TOKENS: usize = 16;
@@ -59,7 +65,7 @@ pub(super) fn of_devices<W: Write>(
 pub(super) fn of_model<W: Write>(args: &ModelArgs, report: &mut Report<W>) -> Result<(), CliError> {
     let model = generate::open(args)?;
     let request = request(&model)?;
-    let plan = place::plan(args, &model, &request)?;
+    let plan = place::plan(args, &model, &request, Purpose::Trial)?;
     let before = held_by(&plan);
     let planned = planned_of(&plan);
     let name = model.name.clone();

@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 use sluicegate_runtime::{
-    placement::Plan,
+    placement::Solution,
     scheduler::SchedulerStats,
-    simulate::{EndReason, Run},
+    simulate::{EndReason, Full, Run},
     timeline::Usage,
 };
 
@@ -26,6 +26,11 @@ pub(super) struct Report<'a> {
     seconds: f64,
     output_tokens: usize,
     tokens_per_s: f64,
+    /// As many as the plan says, and while as many sequences run.
+    predicted_tokens_per_s: f64,
+    full: Full,
+    /// Sequences that the plan's figures are for.
+    sequences: usize,
     time_to_first_token_s: Option<Percentiles>,
     time_per_token_s: Option<Percentiles>,
     request_s: Option<Percentiles>,
@@ -43,7 +48,13 @@ struct Percentiles {
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn new(task: &'a Task, plan: &Plan, run: &Run, usage: Option<&Usage>) -> Self {
+    pub(super) fn new(
+        task: &'a Task,
+        solution: &Solution,
+        run: &Run,
+        usage: Option<&Usage>,
+    ) -> Self {
+        let Solution { plan, prediction } = solution;
         let finished = || run.ends.iter().filter(|end| end.reason == EndReason::Finished);
         let first = finished().filter_map(|end| Some(end.first_token_s? - end.arrival_s));
         let (seconds, output_tokens) = (run.seconds(), run.num_tokens());
@@ -54,12 +65,35 @@ impl<'a> Report<'a> {
             seconds,
             output_tokens,
             tokens_per_s: if seconds > 0.0 { output_tokens as f64 / seconds } else { 0.0 },
+            predicted_tokens_per_s: prediction.tokens_per_s(),
+            full: run.full,
+            sequences: plan.sequences,
             time_to_first_token_s: Percentiles::of(first.collect()),
             time_per_token_s: Percentiles::of(run.token_s.clone()),
             request_s: Percentiles::of(finished().map(|end| end.end_s - end.arrival_s).collect()),
             used: StagesUsed::new(plan, usage),
             microbatches: run.turns,
             scheduler: run.scheduler.clone(),
+        }
+    }
+}
+
+impl Report<'_> {
+    /// What was reached while the plan's sequences ran, and what the plan says of it.
+    fn against_plan(&self) -> String {
+        let Self { predicted_tokens_per_s: predicted, sequences, full, .. } = self;
+        let sequences = counted(*sequences, "sequence");
+        match full.tokens_per_s() {
+            Some(found) => format!(
+                "with {sequences} at once, while others waited: {found:.1} tokens/s, {:.1} % of the \
+                 {predicted:.1} that the plan says",
+                100.0 * found / predicted
+            ),
+            None => format!(
+                "nobody waited, with at most {} at once; the plan's {predicted:.1} tokens/s are for \
+                 {sequences}, each followed by another",
+                counted(full.most_rows, "sequence")
+            ),
         }
     }
 }
@@ -89,6 +123,7 @@ impl fmt::Display for Report<'_> {
             let were = if *refused == 1 { "was" } else { "were" };
             writeln!(f, "{refused} of them {were} refused: more pages than the plan's cache has")?;
         }
+        writeln!(f, "{}", self.against_plan())?;
         writeln!(f, "\n{:<19}  {:>10}  {:>10}  {:>10}", "", "p50", "p95", "p99")?;
         for (name, percentiles) in [
             ("time to first token", self.time_to_first_token_s),
@@ -101,11 +136,13 @@ impl fmt::Display for Report<'_> {
             }
         }
         write!(f, "\n{}", self.used)?;
-        let SchedulerStats { preemptions, shared_tokens, .. } = self.scheduler;
+        let SchedulerStats { preemptions, shared_tokens, computed_tokens, .. } = self.scheduler;
         writeln!(
             f,
-            "{}; {}, {} shared",
+            "{}; {} computed, {} of them again after {}; {} shared",
             counted_as(self.microbatches, "microbatch", "microbatches"),
+            counted(computed_tokens, "token"),
+            self.scheduler.recomputed_tokens,
             counted(preemptions, "preemption"),
             counted(shared_tokens, "prompt token")
         )

@@ -3,13 +3,16 @@
 mod file;
 mod words;
 
-use std::path::Path;
+use std::{num::NonZero, path::Path};
 
 use anyhow::{anyhow, bail};
 use sluicegate_model::units::TokenId;
-use sluicegate_runtime::simulate::{Search, SimulatedRequest};
+use sluicegate_runtime::{
+    placement::{Policy, Sequences},
+    simulate::{Search, SimulatedRequest},
+};
 
-use crate::{counted::counted, error::CliError};
+use crate::{cli::PolicyArgs, counted::counted, error::CliError};
 
 /// The most requests of a workload, and the most tokens of all of them.
 const MAX_REQUESTS: usize = 100_000;
@@ -44,6 +47,32 @@ pub(crate) fn read(
     let arrivals = arrivals.map_err(|error| CliError::usage_at("--workload", error))?;
     check_size(&arrivals).map_err(|error| CliError::usage_at("--workload", error))?;
     Ok((0..).zip(arrivals).map(|(index, arrival)| arrival.request(index)).collect())
+}
+
+/// The policy for these requests: where the arguments leave it open, their mean lengths, and no more
+/// sequences than there are.
+pub(crate) fn expected(requests: &[SimulatedRequest], args: &PolicyArgs, policy: Policy) -> Policy {
+    let all_rows: usize = requests.iter().map(num_rows).sum();
+    let mean = |length: fn(&SimulatedRequest) -> usize| {
+        let sum: usize = requests.iter().map(|it| length(it) * num_rows(it)).sum();
+        sum.div_ceil(all_rows.max(1))
+    };
+    let (prompt_tokens, output_tokens) = (mean(|it| it.prompt.len()), mean(|it| it.max_tokens));
+    Policy {
+        prompt_tokens: args.prompt_tokens.map_or(prompt_tokens, NonZero::get),
+        output_tokens: args.output_tokens.map_or(output_tokens, NonZero::get),
+        sequences: match policy.sequences {
+            Sequences::UpTo(most) => Sequences::UpTo(most.min(all_rows)),
+            exactly @ Sequences::Exactly(_) => exactly,
+        },
+        ..policy
+    }
+}
+
+fn num_rows(request: &SimulatedRequest) -> usize {
+    match request.search {
+        Search::Samples(rows) | Search::Beams(rows) => rows,
+    }
 }
 
 fn check_size(arrivals: &[Arrival]) -> anyhow::Result<()> {

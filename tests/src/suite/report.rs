@@ -15,17 +15,23 @@ pub struct Report<'a>(pub &'a [Outcome]);
 pub enum Part {
     Homogeneous,
     Uneven,
+    /// Every rule has the best number of sequences for itself and fills its memory.
+    OpenHomogeneous,
+    OpenUneven,
     All,
 }
 
 impl Part {
-    pub const ALL: [Self; 3] = [Self::Homogeneous, Self::Uneven, Self::All];
+    pub const ALL: [Self; 5] =
+        [Self::Homogeneous, Self::Uneven, Self::OpenHomogeneous, Self::OpenUneven, Self::All];
 
     /// Whether a case is in it.
     pub fn has(self, outcome: &Outcome) -> bool {
         match self {
-            Self::Homogeneous => outcome.case.is_homogeneous,
-            Self::Uneven => !outcome.case.is_homogeneous,
+            Self::Homogeneous => !outcome.case.is_open() && outcome.case.is_homogeneous,
+            Self::Uneven => !outcome.case.is_open() && !outcome.case.is_homogeneous,
+            Self::OpenHomogeneous => outcome.case.is_open() && outcome.case.is_homogeneous,
+            Self::OpenUneven => outcome.case.is_open() && !outcome.case.is_homogeneous,
             Self::All => true,
         }
     }
@@ -34,6 +40,8 @@ impl Part {
         match self {
             Self::Homogeneous => "homogeneous",
             Self::Uneven => "uneven",
+            Self::OpenHomogeneous => "open, homogeneous",
+            Self::OpenUneven => "open, uneven",
             Self::All => "all",
         }
     }
