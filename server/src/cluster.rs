@@ -106,10 +106,11 @@ pub(crate) fn live(selection: &Selection, objective: Objective) -> Result<Cluste
     Ok(if num_cpus > 0 { Cluster { unlisted: links, ..cluster } } else { cluster })
 }
 
-/// A logical CPU device: a core, or its part of one where there are fewer cores than devices.
+/// A logical CPU device.
 ///
-/// For throughput a device is a core, whatever the others do; a single sequence may have all cores
-/// if it stays on one device.
+/// For throughput a device is a core beside those that work for the other devices, and gets its part of
+/// what all of them do. A single sequence is on one device at a time: there it has a core, or its part
+/// of one where there are fewer cores than devices, and all cores if it stays on one device.
 fn cpu(
     index: u32,
     memory: Bytes,
@@ -117,14 +118,22 @@ fn cpu(
     (num_devices, objective): (usize, Objective),
 ) -> ClusterDevice {
     let num_cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let share = (num_cores as f64 / num_devices as f64).min(1.0);
+    let (num_cores, num_devices) = (num_cores as f64, num_devices as f64);
+    let of_core = (num_cores / num_devices).min(1.0);
+    // What all cores gain is measured, and what fewer of them do lies between.
+    let beside = |gain: f64| {
+        let busy = num_devices.min(num_cores);
+        let together = 1.0 + (gain - 1.0) * (busy - 1.0) / (num_cores - 1.0).max(1.0);
+        together / num_devices
+    };
+    let (reading, computing, alone) = match objective {
+        Objective::Throughput => (beside(speed.apart.reading), beside(speed.apart.computing), 1.0),
+        Objective::Latency => (of_core, of_core, (speed.all_threads / of_core).max(1.0)),
+    };
     ClusterDevice {
-        bytes_per_s: speed.bytes_per_s * share,
-        flops_per_s: Rates::uniform(speed.flops_per_s * share),
-        alone: match objective {
-            Objective::Throughput => 1.0,
-            Objective::Latency => (speed.all_threads / share).max(1.0),
-        },
+        bytes_per_s: speed.bytes_per_s * reading,
+        flops_per_s: Rates::uniform(speed.flops_per_s * computing),
+        alone,
         ..ClusterDevice::cpu(index, memory)
     }
 }
@@ -173,6 +182,8 @@ fn read(path: &Path) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use sluicegate_runtime::device::calibrate::Apart;
+
     use super::*;
     use crate::cli::parse_generate;
 
@@ -202,11 +213,21 @@ mod tests {
 
     #[test]
     fn logical_devices_share_the_cores() {
-        let speed = CpuSpeed { bytes_per_s: 8e9, flops_per_s: 4e10, all_threads: 1.5 };
+        let apart = Apart { reading: 1.0, computing: 1.0 };
+        let speed = CpuSpeed { bytes_per_s: 8e9, flops_per_s: 4e10, all_threads: 1.5, apart };
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let many = cpu(0, Bytes(1), speed, (4 * cores, Objective::Latency));
         assert!((many.bytes_per_s - 2e9).abs() < 1.0 && (many.alone - 6.0).abs() < 1e-9);
         let one = cpu(0, Bytes(1), speed, (1, Objective::Throughput));
         assert!((one.bytes_per_s - 8e9).abs() < 1.0 && (one.alone - 1.0).abs() < 1e-9);
+        // All cores read no more than one does: each of two devices gets half.
+        let two = cpu(0, Bytes(1), speed, (2, Objective::Throughput));
+        if cores == 2 {
+            assert!((two.bytes_per_s - 4e9).abs() < 1.0);
+        }
+        let scaling = Apart { reading: cores as f64, computing: cores as f64 };
+        let two =
+            cpu(0, Bytes(1), CpuSpeed { apart: scaling, ..speed }, (2, Objective::Throughput));
+        assert!((two.bytes_per_s - 8e9 * (cores as f64 / 2.0).min(1.0)).abs() < 1.0);
     }
 }
