@@ -4,8 +4,7 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use sluicegate_model::{
-    kv_pages::KvType, open::Model, placed::DeviceId, profile::ModelProfile, step::PAGE_TOKENS,
-    units::UnitRange,
+    open::Model, placed::DeviceId, profile::ModelProfile, step::PAGE_TOKENS, units::UnitRange,
 };
 use sluicegate_runtime::{
     Prompt, Request,
@@ -185,9 +184,10 @@ fn explain(error: PlanError, args: &ModelArgs) -> CliError {
             let mut hints = Vec::new();
             if shortfall.fitting_kv_tokens.is_some() {
                 hints.push("lower --max-tokens");
-                if args.kv_type == KvType::F32 {
-                    hints.push("halve the cache with --kv-type f16");
-                }
+            }
+            // No type of the cache has numbers of one byte.
+            if shortfall.fitting_kv_element_bytes == Some(2) {
+                hints.push("halve the cache with --kv-type f16");
             }
             if args.max_memory.is_some() {
                 hints.push("raise --max-memory");
@@ -248,7 +248,7 @@ mod tests {
             short: None,
             fitting_kv_tokens,
             fits_with_another: None,
-            fits_with_8_bit_kv: false,
+            fitting_kv_element_bytes: None,
         };
         let demand = Demand::of(&request(3, 2, Method::Greedy));
         assert_eq!(demand.fewer_at_once(&shortfall(Some(100))), Some(100));

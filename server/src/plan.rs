@@ -108,8 +108,13 @@ impl Task {
     pub(crate) fn solve(&self) -> Result<Solution, CliError> {
         let solved = placement::solve(&self.profile, &self.cluster, &self.policy);
         solved.map_err(|error| match error {
-            PlanError::Infeasible(shortfall) if self.policy.memory_share.is_some() => {
-                CliError::failed(anyhow!("{shortfall}; or raise --memory-share"))
+            PlanError::Infeasible(shortfall) => {
+                let smaller = shortfall
+                    .fitting_kv_element_bytes
+                    .map(|bytes| format!("; so would one with --kv-bits {}", 8 * bytes));
+                let more = self.policy.memory_share.map(|_| "; or raise --memory-share");
+                let (smaller, more) = (smaller.unwrap_or_default(), more.unwrap_or_default());
+                CliError::failed(anyhow!("{shortfall}{smaller}{more}"))
             }
             error => explain(error),
         })

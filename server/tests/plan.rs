@@ -211,3 +211,44 @@ fn bad_input_is_one_line_that_says_where() {
     let refused = sluicegate(&["plan", "--model", deep.to_str().unwrap(), "--cluster", "2x h100"]);
     check_refused(&refused, 2, &["deep.json", "num_hidden_layers"]);
 }
+
+#[test]
+fn a_shortfall_says_what_there_is_and_only_what_would_help() {
+    let refused = |arguments: &[&str]| {
+        let output = plan(arguments);
+        assert_eq!(output.status.code(), Some(1));
+        text(&output.stderr).to_owned()
+    };
+    let card = refused(&["--cluster", "1x rtx4090@1GiB"]);
+    assert!(
+        card.contains("found 0 B of 1.0 GiB on cuda:0 beside its reserve of 1.0 GiB"),
+        "{card}"
+    );
+    // The weights alone are too much: no cache helps.
+    assert!(!card.contains("--kv-bits") && !card.contains("--memory-share"), "{card}");
+    let half = ["--cluster", "1x rtx4090", "--kv-tokens", "100000"];
+    assert!(refused(&half).contains("; so would one with --kv-bits 8"), "{}", refused(&half));
+    let smallest = ["--cluster", "1x rtx4090", "--kv-tokens", "200000", "--kv-bits", "8"];
+    assert!(!refused(&smallest).contains("--kv-bits"), "{}", refused(&smallest));
+    let share = refused(&["--cluster", "1x rtx4090", "--memory-share", "0.5"]);
+    assert!(share.contains("of 24.0 GiB") && share.contains("or raise --memory-share"), "{share}");
+}
+
+#[test]
+fn nobody_waits_longer_than_is_allowed() {
+    let on =
+        |limits: &[&str]| plan(&[&["--cluster", "2x rtx4090, pcie4", "--json"], limits].concat());
+    let sequences = |limits: &[&str]| {
+        let json: Value = serde_json::from_str(&printed(&on(limits))).unwrap();
+        (json["sequences"].as_u64().unwrap(), json["cycle_seconds"].as_f64().unwrap())
+    };
+    let (all, _) = sequences(&[]);
+    let (few, cycle_s) = sequences(&["--max-time-per-token", "25ms"]);
+    assert!(few < all && cycle_s <= 0.025, "{few} of {all}, {cycle_s} s");
+    let (few, cycle_s) = sequences(&["--max-time-to-first-token", "0.1s"]);
+    assert!(few < all && cycle_s <= 0.1, "{few} of {all}, {cycle_s} s");
+    check_refused(&on(&["--max-time-per-token", "1ms"]), 1, &["no placement is fast enough"]);
+    check_refused(&on(&["--max-time-per-token", "fast"]), 2, &["--max-time-per-token", "50ms"]);
+    let latency = ["--objective", "latency", "--max-time-to-first-token", "1s"];
+    check_refused(&on(&latency), 2, &["--max-time-to-first-token", "latency"]);
+}

@@ -70,6 +70,7 @@ impl<'a> Costing<'a> {
             tied_embedding_bytes,
             hidden: size(outline.hidden),
             hidden_element_bytes: self.elements.hidden,
+            kv_element_bytes: self.elements.kv,
             vocab: size(outline.vocab),
             max_positions: outline.max_positions,
             compute: self.elements.compute,

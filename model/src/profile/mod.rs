@@ -52,12 +52,20 @@ pub struct ModelProfile {
     pub hidden: usize,
     /// Size of one activation, as it crosses a device border.
     pub hidden_element_bytes: usize,
+    /// Size of one number in the KV cache.
+    #[serde(default = "two")]
+    pub kv_element_bytes: usize,
     /// Width of the logits.
     pub vocab: usize,
     /// Longest context, in tokens.
     pub max_positions: usize,
     /// What the products are computed in: it chooses among a device's rates.
     pub compute: ComputeType,
+}
+
+/// What profiles meant that were written down without it.
+fn two() -> usize {
+    2
 }
 
 /// The element type of products and activations.

@@ -97,16 +97,25 @@ pub struct Shortfall {
     pub kv_tokens: usize,
     /// The largest workspace of a unit; each device needs its own.
     pub workspace_bytes: Bytes,
-    /// What the devices may hold, caps and reserves taken into account.
-    pub limits: Vec<(DeviceId, Bytes)>,
+    pub limits: Vec<DeviceLimit>,
     /// The least that is missing on one device, and on which.
     pub short: Option<(DeviceId, Bytes)>,
     /// The most KV tokens that would fit, where any do.
     pub fitting_kv_tokens: Option<usize>,
     /// The first device of which one more would do.
     pub fits_with_another: Option<DeviceId>,
-    /// Whether a cache of one byte for each element would do.
-    pub fits_with_8_bit_kv: bool,
+    /// The largest size of the cache's numbers, in bytes, that would do: 2 or 1, and less than now.
+    pub fitting_kv_element_bytes: Option<usize>,
+}
+
+/// What a plan may take of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceLimit {
+    pub device: DeviceId,
+    /// What its reserve, a cap and a share leave.
+    pub usable: Bytes,
+    pub memory: Bytes,
+    pub reserve: Bytes,
 }
 
 impl std::error::Error for Shortfall {}

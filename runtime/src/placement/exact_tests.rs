@@ -114,14 +114,12 @@ impl<'a> BruteForce<'a> {
     }
 
     fn is_in_time(&self, case: &Case, cycle_s: f64) -> bool {
-        let Policy { time_limits, prompt_tokens, output_tokens, .. } = self.setting.policy;
-        let max_positions = self.setting.profile.max_positions;
-        let (prompt, microbatches) =
-            ((*prompt_tokens).min(max_positions) as f64, case.num_microbatches as f64);
-        let output = (*output_tokens).min(max_positions.saturating_sub(*prompt_tokens)).max(1);
+        let Policy { time_limits, .. } = self.setting.policy;
+        let (prompt, output) = self.setting.policy.lengths(self.setting.profile.max_positions);
+        let (prompt, microbatches) = (prompt as f64, case.num_microbatches as f64);
         let rows = case.num_sequences.div_ceil(case.num_microbatches) as f64;
         let budget = self.setting.policy.chunk_tokens as f64;
-        let chunk = f64::max(budget - rows, rows * prompt / output as f64);
+        let chunk = f64::max(budget - rows, rows * prompt / output.max(1) as f64);
         let chunks = if prompt == 0.0 { 0.0 } else { (prompt / chunk).ceil() };
         let allowed = |limit: Option<Duration>, seconds: f64| {
             limit.is_none_or(|limit| seconds <= limit.as_secs_f64() * (1.0 + 1e-10))

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use sluicegate_model::units::{Bytes, LayerRange};
 
 use super::{
-    error::{DeviceList, Shortfall, TooSlow},
+    error::{DeviceLimit, DeviceList, Shortfall, TooSlow},
     evaluate::Bottleneck,
     explanation::{Explanation, LeftOut, Limit, OneMore, Relaxation},
     plan::{Plan, PlannedStage, StageId},
@@ -258,6 +258,11 @@ impl fmt::Display for TooSlow {
     }
 }
 
+/// `23.0 GiB of 24.0 GiB`; only the one where both are the same.
+fn usable_of(usable: Bytes, memory: Bytes) -> String {
+    if usable == memory { memory.to_string() } else { format!("{usable} of {memory}") }
+}
+
 impl fmt::Display for Shortfall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { weight_bytes, kv_bytes, kv_tokens, workspace_bytes, .. } = self;
@@ -267,11 +272,19 @@ impl fmt::Display for Shortfall {
              {kv_tokens} tokens and up to {workspace_bytes} of workspace per stage; found "
         )?;
         if self.limits.len() > 8 {
-            let sum = self.limits.iter().fold(0, |sum: u64, (_, it)| sum.saturating_add(it.0));
-            write!(f, "{} on {} devices", Bytes(sum), self.limits.len())?;
+            let sum = |bytes: fn(&DeviceLimit) -> Bytes| {
+                Bytes(self.limits.iter().fold(0, |sum: u64, it| sum.saturating_add(bytes(it).0)))
+            };
+            let limit = usable_of(sum(|it| it.usable), sum(|it| it.memory));
+            write!(f, "{limit} on {} devices", self.limits.len())?;
         } else {
-            for (idx, (device, limit)) in self.limits.iter().enumerate() {
+            for (idx, limit) in self.limits.iter().enumerate() {
+                let DeviceLimit { device, usable, memory, reserve } = *limit;
+                let limit = usable_of(usable, memory);
                 write!(f, "{}{limit} on {device}", if idx == 0 { "" } else { ", " })?;
+                if usable == Bytes(0) && reserve > Bytes(0) {
+                    write!(f, " beside its reserve of {reserve}")?;
+                }
             }
         }
         if let Some((device, missing)) = self.short {
@@ -282,9 +295,6 @@ impl fmt::Display for Shortfall {
         }
         if let Some(device) = self.fits_with_another {
             write!(f, "; one more device like {device} would do")?;
-        }
-        if self.fits_with_8_bit_kv {
-            write!(f, "; so would a KV cache of 8-bit numbers")?;
         }
         Ok(())
     }

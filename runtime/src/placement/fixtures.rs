@@ -35,6 +35,7 @@ pub(crate) fn model(weights: &[u64], kv: u64, tied_embedding_bytes: u64) -> Mode
         tied_embedding_bytes: Bytes(tied_embedding_bytes),
         hidden: 8,
         hidden_element_bytes: 4,
+        kv_element_bytes: 4,
         vocab: 100,
         max_positions: 1024,
         compute: ComputeType::F32,

@@ -44,9 +44,9 @@ impl Load {
     /// For [`Objective::Throughput`] the batch is refilled for ever, so each step of a row brings
     /// `prompt / output` prompt tokens; for [`Objective::Latency`] it decodes one sequence.
     pub(super) fn average(profile: &ModelProfile, policy: &Policy, rows: usize) -> Self {
-        let longest = policy.context(profile.max_positions) as f64;
-        let prompt = (policy.prompt_tokens as f64).min(longest);
-        let output = (longest - prompt).max(1.0);
+        let (prompt, output) = policy.lengths(profile.max_positions);
+        let (prompt, output) = (prompt as f64, (output as f64).max(1.0));
+        let longest = prompt + output;
         let rows = rows as f64;
         Self {
             rows,

@@ -34,7 +34,7 @@ pub use cluster::{
     Nearest, Place, Rates, Route,
 };
 pub use compare::{Baselined, baselines};
-pub use error::{ClusterError, InvalidPlan, PlanError, Shortfall, TooSlow};
+pub use error::{ClusterError, DeviceLimit, InvalidPlan, PlanError, Shortfall, TooSlow};
 pub use evaluate::Bottleneck;
 pub use explain::Explained;
 pub use explanation::{

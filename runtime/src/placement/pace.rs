@@ -48,6 +48,6 @@ pub(super) fn max_cycle_s(
 /// prompt with the fewest rows, or where the most rows raise it.
 fn num_chunks(profile: &ModelProfile, policy: &Policy, rows: [usize; 2]) -> f64 {
     let chunk = rows.map(|rows| Load::average(profile, policy, rows).chunk());
-    let prompt = policy.prompt_tokens.min(policy.context(profile.max_positions)) as f64;
-    if prompt == 0.0 { 0.0 } else { (prompt / chunk[0].max(chunk[1])).ceil() }
+    let (prompt, _) = policy.lengths(profile.max_positions);
+    if prompt == 0 { 0.0 } else { (prompt as f64 / chunk[0].max(chunk[1])).ceil() }
 }

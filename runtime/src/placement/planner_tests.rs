@@ -290,11 +290,11 @@ fn errors_say_what_is_wanted_and_found() {
         writeln!(text, "{}", plan(&profile, cluster, &policy).unwrap_err()).unwrap();
     }
     insta::assert_snapshot!(text, @r"
-    the model does not fit: wanted 350 B of weights, 293.0 KiB of KV cache for 100000 tokens and up to 0 B of workspace per stage; found 1000 B on cpu:0, 1000 B on cpu:1; missing at least 292.1 KiB on cpu:0; a KV cache of 448 tokens would fit; so would a KV cache of 8-bit numbers
+    the model does not fit: wanted 350 B of weights, 293.0 KiB of KV cache for 100000 tokens and up to 0 B of workspace per stage; found 1000 B on cpu:0, 1000 B on cpu:1; missing at least 292.1 KiB on cpu:0; a KV cache of 448 tokens would fit
     the model does not fit: wanted 350 B of weights, 48 B of KV cache for 16 tokens and up to 0 B of workspace per stage; found 150 B on cpu:0, 150 B on cpu:1; missing at least 116 B on cpu:0
     the model does not fit: wanted 350 B of weights, 48 B of KV cache for 16 tokens and up to 0 B of workspace per stage; found 150 B on cpu:0, 150 B on cpu:1; missing at least 116 B on cpu:0
     the model does not fit: wanted 350 B of weights, 48 B of KV cache for 16 tokens and up to 0 B of workspace per stage; found 150 B on cpu:0, 150 B on cpu:1; missing at least 82 B on cpu:0
-    the model does not fit: wanted 350 B of weights, 16777216.0 TiB of KV cache for 18446744073709551615 tokens and up to 0 B of workspace per stage; found 1000 B on cpu:0, 1000 B on cpu:1; a KV cache of 448 tokens would fit; so would a KV cache of 8-bit numbers
+    the model does not fit: wanted 350 B of weights, 16777216.0 TiB of KV cache for 18446744073709551615 tokens and up to 0 B of workspace per stage; found 1000 B on cpu:0, 1000 B on cpu:1; a KV cache of 448 tokens would fit
     kv tokens is 0; wanted at least 1
     sequences is 0; wanted at least 1
     chunk tokens is 0; wanted at least 1

@@ -162,6 +162,19 @@ impl Policy {
         self.prompt_tokens.saturating_add(self.output_tokens).clamp(1, max_positions.max(1))
     }
 
+    /// Expected lengths of prompt and output; shortened alike where the model's context does not hold
+    /// them.
+    pub fn lengths(&self, max_positions: usize) -> (usize, usize) {
+        let (prompt, output) = (self.prompt_tokens, self.output_tokens);
+        let (sum, context) = (prompt as u128 + output as u128, self.context(max_positions));
+        if sum <= context as u128 {
+            return (prompt, output);
+        }
+        let shortened = prompt as u128 * context as u128 / sum;
+        let prompt = usize::try_from(shortened).expect("a part of the context");
+        (prompt, context - prompt)
+    }
+
     /// The most KV tokens that [`KvTokens::AsManyAsFit`] asks for: what so many sequences can fill.
     pub fn kv_limit(&self, max_positions: usize) -> usize {
         self.sequences.most().saturating_mul(max_positions).max(1)
@@ -182,6 +195,21 @@ mod tests {
         check(Sequences::UpTo(32), 2048, 32 * 2048);
         check(Sequences::Exactly(1), 131_072, 131_072);
         check(Sequences::UpTo(usize::MAX), 131_072, usize::MAX);
+    }
+
+    #[test]
+    fn lengths_are_shortened_to_the_context() {
+        #[track_caller]
+        fn check(lengths: (usize, usize), max_positions: usize, want: (usize, usize)) {
+            let (prompt_tokens, output_tokens) = lengths;
+            let policy = Policy { prompt_tokens, output_tokens, ..Policy::default() };
+            assert_eq!(policy.lengths(max_positions), want);
+        }
+        check((512, 512), 1024, (512, 512));
+        check((512, 512), 512, (256, 256));
+        check((300, 100), 100, (75, 25));
+        check((0, 100), 50, (0, 50));
+        check((usize::MAX, usize::MAX), 64, (32, 32));
     }
 
     #[test]

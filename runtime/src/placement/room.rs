@@ -134,7 +134,7 @@ mod tests {
                 }
                 Err(PlanError::Infeasible(shortfall)) => {
                     assert!(percent <= 51, "{percent} %: {shortfall}");
-                    assert_eq!(shortfall.limits[0].1, Bytes(10 * u64::from(percent)));
+                    assert_eq!(shortfall.limits[0].usable, Bytes(10 * u64::from(percent)));
                 }
                 Err(error) => panic!("{error}"),
             }

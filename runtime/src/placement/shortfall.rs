@@ -9,7 +9,7 @@ use sluicegate_model::{
 
 use super::{
     cost::{self, Sizes},
-    error::Shortfall,
+    error::{DeviceLimit, Shortfall},
     evaluate::Stages,
     room::{fits_any as fits, held},
     setting::{Layout, Setting, Usable},
@@ -37,13 +37,16 @@ pub(super) fn explain(
         kv_bytes: cost::bytes(whole.kv),
         kv_tokens: num_pages.saturating_mul(PAGE_TOKENS),
         workspace_bytes: cost::bytes(whole.workspace),
-        limits: setting.devices.iter().map(|it| (it.id, it.cap)).collect(),
+        limits: limits(setting),
         short,
         fitting_kv_tokens: fitting_pages.map(|pages| pages.saturating_mul(PAGE_TOKENS)),
         fits_with_another: (setting.layout == Layout::Auto && is_small)
             .then(|| one_more(setting, &sizes))
             .flatten(),
-        fits_with_8_bit_kv: fits_with_8_bit_kv(setting, num_pages),
+        fitting_kv_element_bytes: [2, 1]
+            .into_iter()
+            .filter(|bytes| *bytes < setting.profile.kv_element_bytes)
+            .find(|bytes| fits_with_kv_of(setting, num_pages, *bytes)),
     }
 }
 
@@ -97,11 +100,22 @@ fn one_more(setting: &Setting<'_>, sizes: &Sizes) -> Option<DeviceId> {
     setting.devices.iter().find(would_do).map(|device| device.id)
 }
 
-/// Whether the cache would fit if it took one byte for each element.
-fn fits_with_8_bit_kv(setting: &Setting<'_>, num_pages: usize) -> bool {
+fn limits(setting: &Setting<'_>) -> Vec<DeviceLimit> {
+    let limit = |usable: &Usable| {
+        let mut devices = setting.cluster.devices.iter();
+        let device = devices.find(|device| device.id == usable.id)?;
+        let (memory, reserve) = (device.memory, device.reserve);
+        Some(DeviceLimit { device: usable.id, usable: usable.cap, memory, reserve })
+    };
+    setting.devices.iter().filter_map(limit).collect()
+}
+
+/// Whether the cache would fit if each of its numbers took so many bytes.
+fn fits_with_kv_of(setting: &Setting<'_>, num_pages: usize, element_bytes: usize) -> bool {
     let mut profile: ModelProfile = setting.profile.clone();
     for cache in profile.units.iter_mut().filter_map(|unit| unit.kv.as_mut()) {
-        cache.bytes_per_token.0 /= (setting.profile.hidden_element_bytes as u64).max(1);
+        let numbers = cache.bytes_per_token.0.div_ceil(setting.profile.kv_element_bytes as u64);
+        cache.bytes_per_token.0 = numbers.saturating_mul(element_bytes as u64);
     }
     let setting = setting.with_profile(&profile);
     fits(&setting, &setting.sizes(num_pages, setting.least_at_once()))
