@@ -17,6 +17,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::{
     engine::{Command, FailureSlot, GenerationError},
     request::RequestId,
+    sampler::Likely,
 };
 
 /// Which output of a request: the `index`-th of a prompt.
@@ -58,6 +59,9 @@ pub struct Output {
     pub text: String,
     /// Without the end token.
     pub token_ids: Vec<TokenId>,
+    /// The same with their log-probabilities; empty unless
+    /// [`Request::log_probabilities`](crate::Request::log_probabilities) asked for them.
+    pub tokens: Vec<Token>,
     pub finish_reason: FinishReason,
     /// Sum of the tokens' log-probabilities, an end token's included, each in the masked,
     /// renormalised distribution. A token that took the place of a vetoed one counts as that one.
@@ -65,12 +69,15 @@ pub struct Output {
 }
 
 /// A token of an output.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Token {
     pub id: TokenId,
     /// Natural logarithm of its probability in the masked, renormalised distribution; 0 where the
     /// constraint left no choice.
     pub log_probability: f64,
+    /// The likeliest tokens of that distribution, likeliest first, as many as the request asked for;
+    /// none where the constraint left no choice. Of a vetoed token's place those that it was among.
+    pub likeliest: Vec<Likely>,
 }
 
 /// Tokens that a request took.

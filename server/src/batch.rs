@@ -44,7 +44,7 @@ const AT_ONCE: usize = 64;
 /// [`CliError::Usage`] for lines that cannot run, before any of them has; [`CliError::Failed`] if the
 /// engine breaks off, or a line came to an error.
 pub(crate) fn run(args: &GenerateArgs, file: &Path) -> Result<(), CliError> {
-    request::check(&args.sampling)?;
+    request::check(args)?;
     let constraint = args.constraint.spec()?;
     let lines = lines::read(file)?;
     let num_lines = lines.len();
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &GenerateArgs, file: &Path) -> Result<(), CliError> {
     let mut num_errors = 0;
     answer_all(&engine, &tasks, |task, outcome| {
         num_errors += usize::from(outcome.is_err());
-        let written = answers.write(&task.id, &outcome, task.is_json());
+        let written = answers.write(&task.id, &outcome, task.is_json(), &engine.model().tokenizer);
         bar.inc(1);
         written
     })?;

@@ -37,7 +37,11 @@ pub(crate) fn run(args: &GenerateArgs, started: Instant) -> Result<(), CliError>
             anyhow!("wanted --batch-file, too, and no prompt"),
         ));
     }
-    request::check(&args.sampling)?;
+    request::check(args)?;
+    if args.output.logprobs.is_some() && !args.output.json {
+        let error = anyhow!("wanted --json, too, or --batch-file: the text has no place for it");
+        return Err(CliError::usage_at("--logprobs", error));
+    }
     let constraint = args.constraint.spec()?;
     args.constraint.warn_of_idle();
     let prompts = prompts::read(&args.prompts)?;
@@ -80,6 +84,7 @@ pub(crate) fn run(args: &GenerateArgs, started: Instant) -> Result<(), CliError>
                 constraint: &constraint,
                 load,
                 completion: &completion,
+                tokenizer: &engine.model().tokenizer,
                 ledger: engine.ledger().entries(),
                 masks: engine.ledger().masks(),
             };

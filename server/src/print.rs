@@ -122,6 +122,7 @@ mod tests {
             id: OutputId { prompt, index },
             text: text.to_owned(),
             token_ids: vec![1],
+            tokens: Vec::new(),
             finish_reason: FinishReason::EndToken,
             score: -1.25,
         }

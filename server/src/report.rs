@@ -7,13 +7,14 @@ use serde_json::Value;
 use sluicegate_constraint::Spec;
 use sluicegate_model::{
     placed::DeviceId,
+    tokenizer::{TokenBytes, Tokenizer},
     units::{Bytes, TokenId},
 };
 use sluicegate_runtime::{
     Completion, Output,
     device::{LedgerEntry, MaskCounts},
     placement::{Plan, PlannedStage},
-    stream::{FinishReason, Timings, Usage},
+    stream::{FinishReason, Timings, Token, Usage},
 };
 
 /// What `--json` prints.
@@ -50,10 +51,28 @@ pub(crate) struct StageReport {
 pub(crate) struct OutputReport<'a> {
     text: &'a str,
     token_ids: &'a [TokenId],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tokens: Vec<TokenReport>,
     finish_reason: FinishReason,
     score: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     parsed: Option<Value>,
+}
+
+/// A token, and the likeliest ones in its place.
+#[derive(Debug, Serialize)]
+struct TokenReport {
+    #[serde(flatten)]
+    token: LikelyReport,
+    likeliest: Vec<LikelyReport>,
+}
+
+/// A token's text is its own, and may be part of a character.
+#[derive(Debug, Serialize)]
+struct LikelyReport {
+    id: TokenId,
+    text: String,
+    log_probability: f64,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -75,18 +94,23 @@ pub(crate) struct Run<'a> {
     /// From the start of the process until the engine was ready.
     pub(crate) load: Duration,
     pub(crate) completion: &'a Completion,
+    pub(crate) tokenizer: &'a Tokenizer,
     pub(crate) ledger: Vec<LedgerEntry>,
     pub(crate) masks: MaskCounts,
 }
 
 impl<'a> Report<'a> {
     pub(crate) fn new(run: Run<'a>) -> Self {
-        let Run { model, plan, constraint, load, completion, ledger, masks } = run;
+        let Run { model, plan, constraint, load, completion, tokenizer, ledger, masks } = run;
         let is_json = matches!(constraint, Spec::Json { .. } | Spec::JsonObject);
         Self {
             model,
             plan: PlanReport::new(plan),
-            outputs: completion.outputs.iter().map(|it| OutputReport::new(it, is_json)).collect(),
+            outputs: completion
+                .outputs
+                .iter()
+                .map(|it| OutputReport::new(it, is_json, tokenizer))
+                .collect(),
             usage: completion.usage,
             timings: TimingsReport::new(load, completion.usage, &completion.timings),
             ledger,
@@ -117,16 +141,37 @@ impl StageReport {
 }
 
 impl<'a> OutputReport<'a> {
-    pub(crate) fn new(output: &'a Output, is_json: bool) -> Self {
+    pub(crate) fn new(output: &'a Output, is_json: bool, tokenizer: &Tokenizer) -> Self {
         // A text that was cut off at the longest length does not parse, and has no value.
         let parsed = is_json.then(|| serde_json::from_str(&output.text).ok()).flatten();
         Self {
             text: &output.text,
             token_ids: &output.token_ids,
+            tokens: output.tokens.iter().map(|token| TokenReport::new(token, tokenizer)).collect(),
             finish_reason: output.finish_reason,
             score: output.score,
             parsed,
         }
+    }
+}
+
+impl TokenReport {
+    fn new(token: &Token, tokenizer: &Tokenizer) -> Self {
+        let report = |id: TokenId, log_probability: f64| LikelyReport {
+            id,
+            text: text(tokenizer, id),
+            log_probability,
+        };
+        let likeliest = token.likeliest.iter().map(|it| report(it.id, it.log_probability));
+        Self { token: report(token.id, token.log_probability), likeliest: likeliest.collect() }
+    }
+}
+
+fn text(tokenizer: &Tokenizer, id: TokenId) -> String {
+    match tokenizer.token_bytes(id) {
+        TokenBytes::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        TokenBytes::Special(name) => name.clone(),
+        TokenBytes::Unused => String::new(),
     }
 }
 
@@ -153,10 +198,13 @@ fn per_second(num_tokens: usize, time: Duration) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use serde_json::json;
     use sluicegate_model::{config::KvGroup, units::UnitRange};
     use sluicegate_runtime::{
         placement::{PlanFields, TransferKind},
+        sampler::Likely,
         stream::{MaskExposed, OutputId},
     };
 
@@ -189,10 +237,12 @@ mod tests {
     }
 
     fn report(text: &str, constraint: &Spec) -> Value {
+        let likeliest = vec![Likely { id: 98, log_probability: -0.25 }];
         let output = Output {
             id: OutputId { prompt: 0, index: 0 },
             text: text.to_owned(),
             token_ids: vec![5, 6],
+            tokens: vec![Token { id: 97, log_probability: -0.5, likeliest }],
             finish_reason: FinishReason::EndToken,
             score: -1.5,
         };
@@ -229,6 +279,7 @@ mod tests {
             constraint,
             load: Duration::from_millis(20),
             completion: &completion,
+            tokenizer: &Tokenizer::letters(Path::new("letters"), 300, None, &[]).unwrap(),
             ledger: vec![entry],
             masks: MaskCounts { only: 2, dense: 1, forced_tokens: 1, ..MaskCounts::default() },
         };
@@ -246,7 +297,9 @@ mod tests {
                  "end_layer": 4, "weight_bytes": 100, "kv_bytes": 10},
             ]},
             "outputs": [{"text": "{\"a\": 1}", "token_ids": [5, 6], "finish_reason": "end_token",
-                         "score": -1.5, "parsed": {"a": 1}}],
+                         "score": -1.5, "parsed": {"a": 1}, "tokens": [
+                            {"id": 97, "text": "a", "log_probability": -0.5, "likeliest": [
+                                {"id": 98, "text": "b", "log_probability": -0.25}]}]}],
             "usage": {"prompt_tokens": 4, "completion_tokens": 3, "forced_tokens": 1,
                       "vetoed_tokens": 0},
             "timings": {"load_ms": 20.0, "prefill_tokens_per_s": 8.0,

@@ -22,16 +22,21 @@ const USUAL_TOKENS: usize = 256;
 /// Checks what the parser cannot: options that limit each other. Warns of those without effect.
 ///
 /// # Errors
-/// If more outputs are wanted than there are beams.
-pub(crate) fn check(args: &SamplingArgs) -> Result<(), CliError> {
-    for warning in idle(args) {
+/// If more outputs are wanted than there are beams, or what beams do not have.
+pub(crate) fn check(args: &GenerateArgs) -> Result<(), CliError> {
+    let sampling = &args.sampling;
+    for warning in idle(sampling) {
         tracing::warn!("{warning}");
     }
-    match args.beams {
-        Some(beams) if args.samples > beams => {
-            let found = args.samples;
+    match (sampling.beams, args.output.logprobs) {
+        (Some(beams), _) if sampling.samples > beams => {
+            let found = sampling.samples;
             let error = anyhow!("wanted at most the {beams} of --beams, found {found}");
             Err(CliError::usage_at("--samples", error))
+        }
+        (Some(_), Some(found @ 1..)) => {
+            let error = anyhow!("wanted 0 with --beams, found {found}");
+            Err(CliError::usage_at("--logprobs", error))
         }
         _ => Ok(()),
     }
@@ -104,6 +109,8 @@ pub(crate) fn build(
         max_tokens,
         min_tokens: least_tokens(length, max_tokens)?,
         ignore_eos: length.ignore_eos,
+        log_probabilities: args.output.logprobs.map(usize::from),
+        length_penalty: sampling.length_penalty.unwrap_or_default().into(),
         stop: length.stop.clone(),
         seed,
         priority: 0,
@@ -268,7 +275,7 @@ mod tests {
 
     #[test]
     fn there_are_no_more_outputs_than_beams() {
-        let check = |given: &[&str]| check(&parse_generate(given).sampling).is_ok();
+        let check = |given: &[&str]| check(&parse_generate(given)).is_ok();
         assert!(check(&["--samples", "3"]));
         assert!(check(&["--samples", "3", "--beams", "3"]));
         assert!(!check(&["--samples", "3", "--beams", "2"]));

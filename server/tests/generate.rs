@@ -95,6 +95,27 @@ fn json_has_the_promised_fields() {
 }
 
 #[test]
+fn log_probabilities_are_printed_with_the_likeliest_tokens() {
+    let output = generate(&["--json", "--logprobs", "3", "--max-tokens", "4", "Say hello."], "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let output = &report["outputs"][0];
+    let tokens = output["tokens"].as_array().unwrap();
+    let ids: Vec<&Value> = tokens.iter().map(|token| &token["id"]).collect();
+    assert_eq!(ids, output["token_ids"].as_array().unwrap().iter().collect::<Vec<_>>());
+    for token in tokens {
+        // Greedy: the token is the likeliest of the three.
+        let likeliest = token["likeliest"].as_array().unwrap();
+        assert_eq!((likeliest.len(), &likeliest[0]["id"]), (3, &token["id"]), "{token}");
+        let log = |token: &Value| token["log_probability"].as_f64().unwrap();
+        assert!(log(&likeliest[0]) >= log(&likeliest[1]) && log(token) <= 0.0, "{token}");
+        assert_eq!(log(&likeliest[0]).to_bits(), log(token).to_bits());
+    }
+    let words: String = tokens.iter().map(|token| token["text"].as_str().unwrap()).collect();
+    assert_eq!(output["text"], words);
+}
+
+#[test]
 fn a_timeline_of_the_run_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let drawing = folder.path().join("out.svg");
@@ -146,6 +167,10 @@ fn check(arguments: &[&str], code: i32, wanted: &[&str]) {
 
 #[test]
 fn wrong_arguments_say_what_is_wrong_and_where() {
+    check(&["--logprobs", "3", "a"], 2, &["--logprobs", "--json", "--batch-file"]);
+    check(&["--json", "--logprobs", "21", "a"], 2, &["--logprobs", "0..=20"]);
+    check(&["--json", "--logprobs", "1", "--beams", "2", "a"], 2, &["--logprobs", "--beams"]);
+    check(&["--length-penalty", "1", "a"], 2, &["--beams"]);
     check(&["--device", "gpu", "x"], 2, &["gpu", "auto"]);
     check(&["--device", "cpu:3", "x"], 2, &["cpu:3", "--cpu-devices"]);
     check(&["--device", "cuda", "x"], 2, &["CUDA", "--features cuda"]);
@@ -165,7 +190,7 @@ fn wrong_arguments_say_what_is_wrong_and_where() {
 
 #[test]
 fn a_model_that_does_not_fit_says_how_much_is_missing_and_where() {
-    let wanted = ["10.0 MiB on cpu:0", "missing at least", "--max-memory"];
+    let wanted = ["found 10.0 MiB of ", "missing at least", "--max-memory"];
     check(&["--max-memory", "cpu:0=10MiB", "x"], 1, &wanted);
 }
 

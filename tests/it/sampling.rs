@@ -159,7 +159,14 @@ fn a_row_without_a_finite_logit_fails_and_says_so() {
 }
 
 fn params(method: Method, penalties: Penalties) -> SamplingParams {
-    SamplingParams { method, penalties, min_tokens: 0, ignore_eos: false, eos: Vec::new() }
+    SamplingParams {
+        method,
+        penalties,
+        min_tokens: 0,
+        ignore_eos: false,
+        eos: Vec::new(),
+        num_likeliest: 0,
+    }
 }
 
 fn row(mask: MaskRule, counts: Vec<TokenCount>) -> RowSampling {

@@ -90,6 +90,7 @@ impl Bench {
             penalties: Penalties::default(),
             min_tokens: 0,
             ignore_eos: false,
+            num_likeliest: 0,
             eos: Vec::new(),
         };
         let draws = vec![RandomKey { seed: 0, prompt: 0, sample: 0, step: 0 }];

@@ -7,7 +7,7 @@ use super::payload::{Payload, PayloadSize};
 use crate::{
     pipeline::{MaskTimes, StageTimes},
     placement::TransferKind,
-    sampler::GroupChoices,
+    sampler::{Choice, GroupChoices},
     scheduler::MicrobatchId,
 };
 
@@ -30,11 +30,13 @@ impl Named for Sampled {
 impl Payload for Sampled {
     const KIND: TransferKind = TransferKind::Tokens;
 
-    /// Per choice its token, parent and log-probability. Raw are the logits, where they had to be
+    /// Per choice its token, parent and log-probability, and the likeliest tokens with theirs. Raw are the logits, where they had to be
     /// read out of a GPU's memory to be sampled.
     fn size(&self) -> PayloadSize {
         let choices = self.groups.iter().filter_map(|group| group.choices.as_ref().ok());
-        let bytes = 8 + choices.map(|choices| 8 + 16 * choices.len()).sum::<usize>();
+        let choice = |choice: &Choice| 16 + 12 * choice.likeliest.len();
+        let group = |choices: &Vec<Choice>| 8 + choices.iter().map(choice).sum::<usize>();
+        let bytes = 8 + choices.map(group).sum::<usize>();
         PayloadSize { bytes, raw_bytes: bytes.max(self.logit_bytes) }
     }
 

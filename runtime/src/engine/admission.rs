@@ -23,6 +23,9 @@ pub struct AdmittedRequest {
     pub(super) samples: usize,
     pub(super) max_tokens: usize,
     pub(super) stop: Vec<String>,
+    /// Whether outputs have their tokens with log-probabilities.
+    pub(super) keeps_tokens: bool,
+    pub(super) length_penalty: f64,
     pub(super) seed: u64,
     pub(super) priority: i32,
 }
@@ -31,12 +34,18 @@ impl AdmittedRequest {
     /// The job of one prompt.
     pub(super) fn job(&self, prompt: usize) -> Job {
         // Samples part after their first token, and can wait for each other.
-        let max_rows = match self.params.method {
-            Method::Beam { width } => width,
-            Method::Greedy | Method::Multinomial(_) => 1,
+        let (max_rows, samples) = match self.params.method {
+            Method::Beam { width } => (width, 1),
+            Method::Greedy | Method::Multinomial(_) => (1, self.samples),
         };
-        let (max_tokens, priority) = (self.max_tokens, self.priority);
-        Job { prompt: self.prompts[prompt].clone(), max_rows, max_tokens, priority, index: prompt }
+        Job {
+            prompt: self.prompts[prompt].clone(),
+            max_rows,
+            samples,
+            max_tokens: self.max_tokens,
+            priority: self.priority,
+            index: prompt,
+        }
     }
 }
 
@@ -83,6 +92,8 @@ pub(super) fn admit(
         samples: request.samples,
         max_tokens: request.max_tokens,
         stop: request.stop.into_iter().filter(|stop| !stop.is_empty()).collect(),
+        keeps_tokens: request.log_probabilities.is_some(),
+        length_penalty: request.length_penalty,
         seed: request.seed,
         priority: request.priority,
     };
@@ -167,6 +178,16 @@ fn check_params(request: &Request, model: &Model) -> Result<SamplingParams, Subm
     if !(-100.0..=100.0).contains(&penalties.presence) {
         return wrong("presence_penalty", &penalties.presence, "-100 to 100");
     }
+    if !(-10.0..=10.0).contains(&request.length_penalty) {
+        return wrong("length_penalty", &request.length_penalty, "-10 to 10");
+    }
+    match (request.log_probabilities, request.method) {
+        (Some(count @ 21..), _) => return wrong("log_probabilities", &count, "0 to 20"),
+        (Some(count @ 1..), Method::Beam { .. }) => {
+            return wrong("log_probabilities", &count, "0 for a beam search");
+        }
+        _ => {}
+    }
     let method = match request.method {
         Method::Multinomial(multinomial) => check_multinomial(multinomial)?,
         Method::Beam { width } => {
@@ -186,6 +207,7 @@ fn check_params(request: &Request, model: &Model) -> Result<SamplingParams, Subm
         min_tokens: request.min_tokens,
         ignore_eos: request.ignore_eos,
         eos: model.tokenizer.eos().to_vec(),
+        num_likeliest: request.log_probabilities.unwrap_or(0),
     })
 }
 

@@ -50,7 +50,7 @@ impl RunningGroup {
         admitted: Arc<AdmittedRequest>,
         tokenizer: &Tokenizer,
     ) -> Self {
-        let row = Row::new(tokenizer, &admitted.stop);
+        let row = Row::new(tokenizer, &admitted.stop, admitted.keeps_tokens);
         Self { request, prompt, admitted, is_waiting: true, rows: vec![row], finished: Vec::new() }
     }
 
@@ -76,20 +76,21 @@ impl RunningGroup {
         let Method::Beam { width } = self.admitted.params.method else {
             return Selected { choices, finished: Vec::new() };
         };
-        let finished: Vec<f64> = self.finished.iter().map(|(row, _)| row.score).collect();
-        let candidate = |choice: &Choice| Candidate {
-            parent: choice.parent,
-            token: choice.token,
-            score: self.rows[choice.parent].score + choice.log_probability,
+        let penalty = self.admitted.length_penalty;
+        let finished: Vec<f64> = self.finished.iter().map(|(row, _)| row.rank(penalty)).collect();
+        let candidate = |choice: &Choice| {
+            let Choice { parent, token, log_probability, .. } = *choice;
+            let row = &self.rows[parent];
+            Candidate { parent, token, score: row.rank_with(row.score + log_probability, penalty) }
         };
         let candidates: Vec<Candidate> = choices.iter().map(candidate).collect();
         let mut selected = Selected { choices: Vec::new(), finished: Vec::new() };
         for kept in beam::select(width, &finished, &candidates) {
             match kept {
                 Kept::Finished(index) => selected.finished.push(index),
-                Kept::Continued(Candidate { parent, token, score }) => {
-                    let log_probability = score - self.rows[parent].score;
-                    selected.choices.push(Choice { parent, token, log_probability });
+                Kept::Continued(Candidate { parent, token, .. }) => {
+                    let is_it = |it: &&Choice| (it.parent, it.token) == (parent, token);
+                    selected.choices.extend(choices.iter().find(is_it).cloned());
                 }
             }
         }
@@ -197,7 +198,8 @@ impl RunningGroup {
     /// The best finished beams become the outputs.
     fn rank_beams(&mut self, outcome: &mut StepOutcome) {
         let mut ranked = std::mem::take(&mut self.finished);
-        ranked.sort_by(|(a, _), (b, _)| b.score.total_cmp(&a.score));
+        let penalty = self.admitted.length_penalty;
+        ranked.sort_by(|(a, _), (b, _)| b.rank(penalty).total_cmp(&a.rank(penalty)));
         ranked.truncate(self.admitted.samples);
         for (index, (mut row, reason)) in ranked.into_iter().enumerate() {
             let tokens = row.take_unshown();
@@ -252,15 +254,19 @@ impl RunningGroup {
         let free = || Advanced { tokens: vec![choice.token], is_finished: false, is_vetoed: false };
         let Advanced { mut tokens, is_finished, is_vetoed } = advanced.unwrap_or_else(free);
         let mut row = self.rows[choice.parent].clone();
-        row.score += choice.log_probability;
+        row.add_score(choice.log_probability);
         let mut text = String::new();
         let mut finish = None;
         let num_tokens = tokens.len();
         for (token_idx, &id) in tokens.iter().enumerate() {
             // What must follow is certain.
-            let log_probability = if token_idx == 0 { choice.log_probability } else { 0.0 };
+            let (log_probability, likeliest) = match token_idx {
+                0 => (choice.log_probability, choice.likeliest.clone()),
+                _ => (0.0, Vec::new()),
+            };
             let is_finished = is_finished && token_idx + 1 == num_tokens;
-            let (piece, reason) = self.add(&mut row, Token { id, log_probability }, is_finished);
+            let token = Token { id, log_probability, likeliest };
+            let (piece, reason) = self.add(&mut row, token, is_finished);
             text.push_str(&piece);
             if reason.is_some() {
                 finish = reason;

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     masker::{Advanced, AdvancedRows, RowFailure},
     request::RequestId,
-    sampler::{Choice, Method, Penalties, SamplingParams},
+    sampler::{Choice, Likely, Method, Penalties, SamplingParams},
     scheduler::Child,
     stream::{FinishReason, Token},
     vocabulary,
@@ -56,6 +56,7 @@ fn changed(method: Method, samples: usize, change: &dyn Fn(&mut AdmittedRequest)
         min_tokens: 0,
         ignore_eos: false,
         eos: vec![EOS],
+        num_likeliest: 0,
     };
     let mut admitted = AdmittedRequest {
         prompts: vec![vec![0]],
@@ -64,6 +65,8 @@ fn changed(method: Method, samples: usize, change: &dyn Fn(&mut AdmittedRequest)
         samples,
         max_tokens: 100,
         stop: Vec::new(),
+        keeps_tokens: false,
+        length_penalty: 0.0,
         seed: 0,
         priority: 0,
     };
@@ -80,7 +83,7 @@ fn vetoed(instead: TokenId) -> Advanced {
 }
 
 fn choice(parent: usize, token: TokenId, log_probability: f64) -> Choice {
-    Choice { parent, token, log_probability }
+    Choice { parent, token, log_probability, likeliest: Vec::new() }
 }
 
 /// Takes a step in which the matchers answer so.
@@ -95,12 +98,42 @@ fn children(outcome: &StepOutcome) -> Vec<(usize, TokenId)> {
 }
 
 #[test]
+fn tokens_are_kept_with_the_likeliest_in_their_place() {
+    let mut group = changed(Method::Greedy, 1, &|admitted| admitted.keeps_tokens = true);
+    let likeliest = vec![Likely { id: 0, log_probability: -0.5 }];
+    let choice = Choice { likeliest: likeliest.clone(), ..choice(0, 0, -0.5) };
+    // The second token follows of itself.
+    let forced = Advanced { tokens: vec![0, 1], is_finished: true, is_vetoed: false };
+    let output = step(&mut group, &[choice], &[forced]).outputs.remove(0);
+    let want = [
+        Token { id: 0, log_probability: -0.5, likeliest },
+        Token { id: 1, log_probability: 0.0, likeliest: Vec::new() },
+    ];
+    assert_eq!(output.tokens, want);
+}
+
+#[test]
+fn beams_are_ranked_by_their_length_if_that_is_wanted() {
+    let best = |length_penalty: f64| {
+        let beams = Method::Beam { width: 2 };
+        let mut group = changed(beams, 1, &|admitted| admitted.length_penalty = length_penalty);
+        let ended = Advanced { is_finished: true, ..taken(0) };
+        step(&mut group, &[choice(0, 0, -1.0), choice(0, 1, -1.2)], &[ended, taken(1)]);
+        let ended = Advanced { is_finished: true, ..taken(2) };
+        step(&mut group, &[choice(0, 2, -0.3)], &[ended]).outputs.remove(0)
+    };
+    // -1 against -1.5; as a mean -1 against -0.75.
+    assert_eq!((best(0.0).text, best(1.0).text), ("a".to_owned(), "bc".to_owned()));
+    assert!((best(1.0).score + 1.5).abs() < 1e-9, "the score stays the sum");
+}
+
+#[test]
 fn a_vetoed_token_leaves_no_trace_but_its_count() {
     let mut group = group(Method::Greedy, 1);
     let outcome = step(&mut group, &[choice(0, 0, -1.0)], &[vetoed(1)]);
     assert_eq!(children(&outcome), [(0, 1)]);
     assert_eq!((outcome.num_tokens, outcome.num_vetoed, outcome.num_forced), (1, 1, 0));
-    let Token { id, log_probability } = outcome.texts[0].1.1[0];
+    let Token { id, log_probability, .. } = outcome.texts[0].1.1[0];
     assert_eq!((&outcome.texts[0].1.0[..], id, log_probability), ("b", 1, -1.0));
     let last = Advanced { is_finished: true, ..vetoed(2) };
     let mut outcome = step(&mut group, &[choice(0, 3, -1.0)], &[last]);

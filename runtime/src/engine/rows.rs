@@ -15,6 +15,10 @@ pub(super) struct Row {
     pub(super) index: usize,
     pub(super) token_ids: Vec<TokenId>,
     pub(super) score: f64,
+    /// Tokens that the score is of, an end token included.
+    num_scored: usize,
+    /// Its tokens with their log-probabilities, if those are wanted.
+    tokens: Option<Vec<Token>>,
     /// Tokens whose text has not been shown yet.
     unshown: Vec<Token>,
     decoder: StreamDecoder,
@@ -23,11 +27,13 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn new(tokenizer: &Tokenizer, stop: &[String]) -> Self {
+    pub(super) fn new(tokenizer: &Tokenizer, stop: &[String], keeps_tokens: bool) -> Self {
         Self {
             index: 0,
             token_ids: Vec::new(),
             score: 0.0,
+            num_scored: 0,
+            tokens: keeps_tokens.then(Vec::new),
             unshown: Vec::new(),
             decoder: tokenizer.stream(),
             stops: StopStrings::new(stop.to_vec()),
@@ -38,11 +44,30 @@ impl Row {
     /// Adds a token; returns the text that may be shown now, and whether a stop string came up.
     pub(super) fn push(&mut self, token: Token) -> (String, bool) {
         self.token_ids.push(token.id);
-        self.unshown.push(token);
         let piece = self.decoder.push(token.id).unwrap_or_default();
+        if let Some(tokens) = &mut self.tokens {
+            tokens.push(token.clone());
+        }
+        self.unshown.push(token);
         let outcome = self.stops.push(&piece);
         self.shown.push_str(&outcome.emit);
         (outcome.emit, outcome.stopped)
+    }
+
+    /// Adds the log-probability of a token, whether it is one of the text or ends it.
+    pub(super) fn add_score(&mut self, log_probability: f64) {
+        self.score += log_probability;
+        self.num_scored += 1;
+    }
+
+    /// What beams are ranked by.
+    pub(super) fn rank(&self, length_penalty: f64) -> f64 {
+        ranked(self.score, self.num_scored, length_penalty)
+    }
+
+    /// What it would be ranked by with a token that makes its score this one.
+    pub(super) fn rank_with(&self, score: f64, length_penalty: f64) -> f64 {
+        ranked(score, self.num_scored + 1, length_penalty)
     }
 
     /// Ends the text; returns what was held back.
@@ -60,6 +85,15 @@ impl Row {
     }
 
     pub(super) fn into_output(self, id: OutputId, finish_reason: FinishReason) -> Output {
-        Output { id, text: self.shown, token_ids: self.token_ids, finish_reason, score: self.score }
+        let Self { shown: text, token_ids, tokens, score, .. } = self;
+        Output { id, text, token_ids, tokens: tokens.unwrap_or_default(), finish_reason, score }
     }
+}
+
+fn ranked(score: f64, num_tokens: usize, length_penalty: f64) -> f64 {
+    // As it is, to the last bit, where nothing is asked for.
+    if length_penalty == 0.0 {
+        return score;
+    }
+    score / (num_tokens.max(1) as f64).powf(length_penalty)
 }

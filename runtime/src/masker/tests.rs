@@ -89,7 +89,12 @@ impl Bench {
 
 /// Each continues the first row.
 fn choices(bytes: &[u8]) -> Vec<Choice> {
-    let choice = |byte: &u8| Choice { parent: 0, token: (*byte).into(), log_probability: 0.0 };
+    let choice = |byte: &u8| Choice {
+        parent: 0,
+        token: (*byte).into(),
+        log_probability: 0.0,
+        likeliest: Vec::new(),
+    };
     bytes.iter().map(choice).collect()
 }
 

@@ -12,4 +12,4 @@ pub mod sample;
 pub use mask::{MaskBits, MaskError, MaskRow, MaskRule, Stamp};
 pub use order::{GroupSampling, RandomKey, RowSampling, TokenCount};
 pub use params::{Method, Multinomial, Penalties, SamplingParams};
-pub use sample::{Choice, GroupChoices, RowError, Sampler};
+pub use sample::{Choice, GroupChoices, Likely, RowError, Sampler};

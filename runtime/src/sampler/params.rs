@@ -69,4 +69,6 @@ pub struct SamplingParams {
     /// End tokens are never chosen, unless the mask allows nothing else.
     pub ignore_eos: bool,
     pub eos: Vec<TokenId>,
+    /// So many of the likeliest tokens are handed on with each choice; a beam search hands on none.
+    pub num_likeliest: usize,
 }

@@ -215,6 +215,7 @@ mod tests {
             eos: eos.to_vec(),
             min_tokens: 0,
             ignore_eos,
+            num_likeliest: 0,
         })
     }
 

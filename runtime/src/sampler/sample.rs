@@ -2,23 +2,36 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+use sluicegate_model::units::TokenId;
+
 use super::{
     draw::Narrowed,
     mask::{self, MaskError, MaskRow},
     order::{GroupSampling, RowSampling},
     params::{Method, SamplingParams},
-    row::Distribution,
+    row::{Allowed, Distribution},
 };
 use crate::scheduler::{GroupId, beam};
 
 /// A chosen token.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Choice {
     /// Index of the row that it continues, within its group.
     pub parent: usize,
     pub token: u32,
     /// Its log-probability in the masked, renormalised distribution, before temperature and the
     /// like.
+    pub log_probability: f64,
+    /// The likeliest tokens of the same distribution, likeliest first, if they are wanted.
+    pub likeliest: Vec<Likely>,
+}
+
+/// A token that was allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Likely {
+    pub id: TokenId,
+    /// Natural logarithm of its probability.
     pub log_probability: f64,
 }
 
@@ -81,10 +94,12 @@ impl Sampler {
             let distribution = self.distribution(order, row_idx, logits, masks)?;
             let no_token = || RowError::NoToken { group: order.group, row: row_idx };
             let drawn = draw_row(&distribution, &order.params, row).ok_or_else(no_token)?;
+            let likeliest = likeliest(&distribution, order.params.num_likeliest);
             choices.extend(drawn.into_iter().map(|(token, log_probability)| Choice {
                 parent: row_idx,
                 token,
                 log_probability,
+                likeliest: likeliest.clone(),
             }));
         }
         Ok(choices)
@@ -138,7 +153,19 @@ impl Sampler {
 fn choice(kept: beam::Kept, order: &GroupSampling) -> Option<Choice> {
     let beam::Kept::Continued(candidate) = kept else { return None };
     let log_probability = candidate.score - order.rows[candidate.parent].score;
-    Some(Choice { parent: candidate.parent, token: candidate.token, log_probability })
+    let beam::Candidate { parent, token, .. } = candidate;
+    Some(Choice { parent, token, log_probability, likeliest: Vec::new() })
+}
+
+fn likeliest(distribution: &Distribution<'_>, count: usize) -> Vec<Likely> {
+    if count == 0 {
+        return Vec::new();
+    }
+    let likely = |allowed: Allowed| Likely {
+        id: allowed.token,
+        log_probability: distribution.log_probability(allowed),
+    };
+    distribution.likeliest(count).into_iter().map(likely).collect()
 }
 
 /// One token per draw of the row, with its log-probability; none if nothing is allowed.

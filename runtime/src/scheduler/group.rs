@@ -31,6 +31,8 @@ pub struct Job {
     pub prompt: Vec<TokenId>,
     /// Rows at most that must step together: beams.
     pub max_rows: usize,
+    /// Rows that its first token makes of it, which need not step together: samples. None is as one.
+    pub samples: usize,
     /// Tokens that a row generates at most.
     pub max_tokens: usize,
     /// Jobs of a higher priority are admitted first, and preempted last.
@@ -84,6 +86,7 @@ pub(super) struct Group {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limits {
     pub(super) max_rows: usize,
+    pub(super) samples: usize,
     pub(super) max_tokens: usize,
 }
 
@@ -217,7 +220,9 @@ impl Group {
 
     /// How it is expected to go on, if each row gets `remaining` tokens more.
     pub(super) fn outlook(&self, remaining: usize, config: &SchedulerConfig) -> Outlook {
-        let rows = self.limits.max_rows.max(self.rows.len());
+        let Limits { max_rows, samples, .. } = self.limits;
+        let forked = if self.step == 0 { samples } else { 0 };
+        let rows = max_rows.max(forked).max(self.rows.len());
         let held = self.pages_held().into_iter().zip(self.pages_missing(config));
         let known = held.map(|(held, missing)| held + missing);
         let held = config.kv_groups.iter().zip(known).map(|(kv_group, known)| match kv_group {

@@ -77,7 +77,8 @@ impl Scheduler {
     pub fn submit(&mut self, job: Job) -> GroupId {
         let rank = self.new_rank(job.priority, self.turn + job.index as u64);
         let row = Row::new(job.prompt, self.memory.kv_groups().len());
-        let limits = Limits { max_rows: job.max_rows, max_tokens: job.max_tokens };
+        let Job { max_rows, samples, max_tokens, .. } = job;
+        let limits = Limits { max_rows, samples, max_tokens };
         self.groups.insert(rank.id, Group::new(rank, row, limits));
         self.waiting.insert(rank);
         rank.id

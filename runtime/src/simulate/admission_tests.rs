@@ -6,7 +6,7 @@ use sluicegate_model::config::KvGroup;
 use super::tests::{config, prompt, setup};
 use crate::{
     scheduler::SchedulerConfig,
-    simulate::{Run, SimulatedRequest, Uniform, simulate},
+    simulate::{Run, Search, SimulatedRequest, Uniform, simulate},
 };
 
 const NUM_REQUESTS: u32 = 384;
@@ -90,4 +90,17 @@ fn no_more_rows_run_at_once_than_are_planned() {
     assert_eq!(rows.max(), Some(3));
     // Every request had its turn.
     assert!(found.ends.iter().all(|end| end.outputs[0].len() == 32));
+}
+
+#[test]
+fn samples_count_before_their_prompt_makes_rows_of_them() {
+    let limited = SchedulerConfig { max_rows: 8, rows_per_microbatch: 8, ..scheduler(true) };
+    let request = |number| SimulatedRequest {
+        search: Search::Samples(4),
+        ..SimulatedRequest::new(prompt(number, PROMPT_TOKENS), 32)
+    };
+    let requests: Vec<SimulatedRequest> = (0..12).map(request).collect();
+    let found = run(limited, &requests);
+    assert_eq!(found.full.most_rows, 8);
+    assert!(found.ends.iter().all(|end| end.outputs.len() == 4));
 }

@@ -59,13 +59,14 @@ impl SimulatedRequest {
     }
 
     pub(super) fn job(&self) -> Job {
-        let max_rows = match self.search {
-            Search::Samples(_) => 1,
-            Search::Beams(width) => width,
+        let (max_rows, samples) = match self.search {
+            Search::Samples(samples) => (1, samples),
+            Search::Beams(width) => (width, 1),
         };
         Job {
             prompt: self.prompt.clone(),
             max_rows,
+            samples,
             max_tokens: self.max_tokens,
             priority: self.priority,
             index: 0,

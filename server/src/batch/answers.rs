@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use serde::Serialize;
 use serde_json::Value;
+use sluicegate_model::tokenizer::Tokenizer;
 use sluicegate_runtime::{Completion, stream::Usage};
 
 use super::Outcome;
@@ -75,10 +76,12 @@ impl Answers {
         id: &Value,
         outcome: &Outcome,
         is_json: bool,
+        tokenizer: &Tokenizer,
     ) -> Result<(), CliError> {
         let outcome = match outcome {
             Ok(Completion { outputs, usage, .. }) => {
-                let outputs = outputs.iter().map(|it| OutputReport::new(it, is_json)).collect();
+                let outputs =
+                    outputs.iter().map(|it| OutputReport::new(it, is_json, tokenizer)).collect();
                 OutcomeReport::Completed { outputs, usage: *usage }
             }
             Err(error) => OutcomeReport::Failed { error: error::chain(error) },
@@ -134,7 +137,8 @@ mod tests {
         std::fs::write(&output, "{\"id\":\"a\",\"outputs\":[]}\n{\"id\":7,\"outp").unwrap();
         let mut answers = Answers::open(&output, &input).unwrap();
         assert!(answers.has(&json!("a")) && !answers.has(&json!(7)));
-        answers.write(&json!(7), &Err(anyhow!("why")), false).unwrap();
+        let tokenizer = Tokenizer::letters(Path::new("letters"), 300, None, &[]).unwrap();
+        answers.write(&json!(7), &Err(anyhow!("why")), false, &tokenizer).unwrap();
         let text = std::fs::read_to_string(&output).unwrap();
         assert_eq!(text, "{\"id\":\"a\",\"outputs\":[]}\n{\"id\":7,\"error\":\"why\"}\n");
         assert!(Answers::open(&output, &input).unwrap().has(&json!(7)));

@@ -102,6 +102,10 @@ pub(crate) struct SamplingArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256),
         conflicts_with_all = ["temperature", "top_k", "top_p", "min_p"])]
     pub(crate) beams: Option<u16>,
+    /// Ranks beams by their score divided by this power of their tokens, -10 to 10: above 0 favours longer
+    /// texts, below 0 shorter ones [default: 0]
+    #[arg(long, value_name = "X", value_parser = length_penalty, requires = "beams")]
+    pub(crate) length_penalty: Option<f32>,
     /// Draws tokens at random, at least 0: below 1 likelier ones more often, above 1 less often; 0 is
     /// greedy [default for a random draw: 1]
     #[arg(long, value_name = "X", value_parser = not_negative)]
@@ -140,6 +144,10 @@ pub(crate) struct OutputArgs {
     /// Print one JSON object: model, plan, outputs, usage, timings and ledger
     #[arg(long, conflicts_with = "stream")]
     pub(crate) json: bool,
+    /// Add the natural logarithm of each token's probability, and the N likeliest tokens in its place, 0 to
+    /// 20, to what --json prints or --batch-file writes; with --beams 0
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=20))]
+    pub(crate) logprobs: Option<u8>,
     /// Print each prompt as the model gets it, its text and its tokens' ids, on stderr
     #[arg(long)]
     pub(crate) show_prompt: bool,
@@ -174,6 +182,10 @@ fn repetition(text: &str) -> Result<f32, &'static str> {
 
 fn penalty(text: &str) -> Result<f32, &'static str> {
     number(text).ok().filter(|it| (-100.0..=100.0).contains(it)).ok_or("wanted -100 to 100")
+}
+
+fn length_penalty(text: &str) -> Result<f32, &'static str> {
+    number(text).ok().filter(|it| (-10.0..=10.0).contains(it)).ok_or("wanted -10 to 10")
 }
 
 fn fraction(text: &str) -> Result<f32, &'static str> {
