@@ -122,7 +122,7 @@ impl<'a> BruteForce<'a> {
         let chunk = f64::max(budget - rows, rows * prompt / output.max(1) as f64);
         let chunks = if prompt == 0.0 { 0.0 } else { (prompt / chunk).ceil() };
         let allowed = |limit: Option<Duration>, seconds: f64| {
-            limit.is_none_or(|limit| seconds <= limit.as_secs_f64() * (1.0 + 1e-10))
+            limit.is_none_or(|limit| seconds <= limit.as_secs_f64() * (1.0 + 4e-10))
         };
         let is_latency = self.setting.policy.objective == Objective::Latency;
         allowed(time_limits.per_token, cycle_s)

@@ -99,6 +99,8 @@ pub struct KvLimit {
 
 /// Beyond so many devices the questions that need a search each are not asked.
 const MAX_ASKED: usize = 16;
+/// What is asked for the sake of an explanation need be no more exact than its figures are printed.
+const TOLERANCE: f64 = 0.0005;
 /// A gain below this is none.
 const NOTICEABLE: f64 = 0.005;
 
@@ -113,11 +115,12 @@ pub fn explain(
     solution: &Solution,
 ) -> Result<Explanation, PlanError> {
     let setting = Setting::new(profile, cluster, policy)?;
+    let roughly = setting.within(TOLERANCE);
     let asked = setting.devices.len() <= MAX_ASKED;
-    let relaxations = if asked { relaxations(&setting, solution) } else { Vec::new() };
+    let relaxations = if asked { relaxations(&roughly, solution) } else { Vec::new() };
     Ok(Explanation {
         devices: shares(&setting, solution),
-        left_out: left_out(&setting, solution, asked),
+        left_out: left_out(&roughly, solution, asked),
         relaxations,
         kv: kv_limit(&setting, solution),
         price_per_million_tokens: price(cluster, solution),

@@ -55,6 +55,8 @@ pub(super) struct Setting<'a> {
     /// there.
     pub(super) may_cut: Vec<bool>,
     pub(super) layout: Layout,
+    /// How much better a placement must be to be looked for, as a share.
+    pub(super) tolerance: f64,
 }
 
 impl<'a> Setting<'a> {
@@ -97,7 +99,8 @@ impl<'a> Setting<'a> {
         let devices: Vec<Usable> = cluster.devices.iter().filter(allowed).map(usable).collect();
         let links = links(cluster, &devices);
         let may_cut = may_cut(profile.num_layers, &policy.unparted);
-        Ok(Self { profile, cluster, policy, devices, links, may_cut, layout })
+        let tolerance = 0.0;
+        Ok(Self { profile, cluster, policy, devices, links, may_cut, layout, tolerance })
     }
 
     pub(super) fn num_units(&self) -> usize {
@@ -176,6 +179,11 @@ impl<'a> Setting<'a> {
         'a: 'b,
     {
         Setting { policy, ..self.clone() }
+    }
+
+    /// The same task where a placement need not be the best, but no more than a share worse.
+    pub(super) fn within(&self, tolerance: f64) -> Self {
+        Self { tolerance, ..self.clone() }
     }
 
     /// The same task with given stages.

@@ -61,7 +61,7 @@ impl Found {
     /// Whether nobody waits for longer than the policy allows.
     pub(super) fn is_in_time(&self, setting: &Setting<'_>) -> bool {
         let Self { num_sequences, num_microbatches, cycle_s, .. } = *self;
-        cycle_s <= setting.max_cycle_s([num_sequences; 2], num_microbatches) * (1.0 + SAME)
+        cycle_s <= setting.max_cycle_s([num_sequences; 2], num_microbatches) * (1.0 + 4.0 * SAME)
     }
 
     pub(super) fn at_once(&self) -> AtOnce {
@@ -175,12 +175,13 @@ impl<'a> Search<'a> {
             (true, true) => Self::MAX_ASKED,
             (true, false) => Self::MAX_ASKED_INEXACT,
         };
+        let better = (1.0 - SAME) * (1.0 - self.setting.tolerance);
         // One order is soon tried, and leaves less to be tried of the sets.
         for space in self.spaces.iter().rev() {
             let mut queue = Queue::new((self.setting, space), wanted);
             for num_asked in 0.. {
                 let limit_s = best.as_ref().map_or(wanted.limit_s, Found::per_token_s);
-                let Some(question) = queue.next_below(limit_s * (1.0 - SAME)) else { break };
+                let Some(question) = queue.next_below(limit_s * better) else { break };
                 if num_asked == max_asked {
                     lower_bound_s = lower_bound_s.min(question.bound_s);
                     break;
@@ -231,7 +232,8 @@ fn ask(question: &Question<'_>, sums: &mut LeastSum, limit_s: f64) -> Option<Fou
     let num_microbatches = problem.num_microbatches;
     let cycles = num_sequences as f64;
     let max_s = problem.setting.max_cycle_s([num_sequences; 2], num_microbatches);
-    let mut limit_s = (limit_s * cycles).min(max_s * (1.0 + SAME));
+    // Just as long as is allowed is not too long, whatever rounding makes of it.
+    let mut limit_s = (limit_s * cycles).min(max_s * (1.0 + 4.0 * SAME));
     let alone = question.alone().filter(|(_, cycle_s)| *cycle_s < limit_s);
     if let Some((_, cycle_s)) = &alone {
         limit_s = *cycle_s;

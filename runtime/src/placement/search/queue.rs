@@ -7,7 +7,7 @@
 use sluicegate_model::{placed::DeviceId, units::UnitRange};
 
 use super::{
-    Wanted, bottleneck,
+    SAME, Wanted, bottleneck,
     bound::Bound,
     microbatches,
     problem::{Chain, Problem},
@@ -78,7 +78,8 @@ impl<'a> Queue<'a> {
             }
             let span = self.spans.swap_remove(idx);
             let Span { first, last, num_microbatches, .. } = span;
-            if span.cycle_s > self.setting.max_cycle_s([first, last], num_microbatches) {
+            let max_s = self.setting.max_cycle_s([first, last], num_microbatches);
+            if span.cycle_s > max_s * (1.0 + 4.0 * SAME) {
                 continue;
             }
             // Of a narrow span the better bound rules out as much as that of each number in it.

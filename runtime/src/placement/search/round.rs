@@ -115,7 +115,8 @@ impl<'a> Round<'a> {
     /// allowed.
     fn balance(&mut self, chain: &Chain) {
         let mut low = 0.0;
-        while low < self.worth_s() {
+        // What lies between is not better by as much as makes a difference.
+        while low < self.worth_s() * (1.0 - SAME) {
             let middle = low + (self.worth_s() - low) / 2.0;
             if self.shortest_round(chain, middle) == Next::Done {
                 low = middle;
