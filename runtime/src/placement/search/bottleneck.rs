@@ -26,7 +26,9 @@ pub(super) fn is_feasible(problem: &Problem<'_>, chain: &Chain, limit_s: f64) ->
         return false;
     }
     let reach = Reach::new(problem, chain, limit_s);
-    let may_idle = problem.ways.are_uniform() && chain.back.is_none() && problem.min_devices <= 1;
+    // Without a limit no link is too slow.
+    let are_alike = problem.ways.are_uniform() || limit_s == f64::INFINITY;
+    let may_idle = are_alike && chain.back.is_none() && problem.min_devices <= 1;
     if !may_idle {
         return relay::is_feasible(problem, chain, reach);
     }
