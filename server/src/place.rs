@@ -199,6 +199,7 @@ fn explain(error: PlanError, args: &ModelArgs) -> CliError {
             CliError::failed(anyhow!("{shortfall}; {}", hints.join(", or ")))
         }
         error @ (PlanError::TooSlow(_)
+        | PlanError::NoTime
         | PlanError::Profile { .. }
         | PlanError::KvGroup { .. }
         | PlanError::TooManyLayers { .. }

@@ -138,6 +138,7 @@ pub(crate) fn explain(error: PlanError) -> CliError {
         PlanError::Infeasible(_)
         | PlanError::TooFewDevices { .. }
         | PlanError::TooSlow(_)
+        | PlanError::NoTime
         | PlanError::Profile { .. }
         | PlanError::KvGroup { .. }
         | PlanError::TooManyLayers { .. }

@@ -1,10 +1,10 @@
 //! Fetching a repository from the hub, into the cache that other tools share.
 //!
-//! Endpoint, token and cache are those of the hub's own variables. With `HF_HUB_OFFLINE` only the cache
-//! is looked at.
+//! The `hf-hub` crate honours the variables for endpoint, token and cache. `HF_HUB_OFFLINE` is
+//! honoured here: then only the cache is looked at.
 
 use std::{
-    env,
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
@@ -12,8 +12,9 @@ use std::{
 };
 
 use hf_hub::{
-    Cache, CacheRepo, Repo, RepoType,
-    api::sync::{Api, ApiBuilder, ApiError, ApiRepo},
+    HFClient, HFClientBuilder, HFClientSync, HFError, HFRepositorySync,
+    progress::{DownloadEvent, ProgressEvent, ProgressHandler},
+    repository::RepoTypeModel,
 };
 
 use super::{
@@ -22,58 +23,27 @@ use super::{
 };
 use crate::{error::SourceError, weights::indexed_files};
 
-/// How long the hub may take to list a repository that the cache has, and another one.
+/// How long the hub may take to answer where the cache could.
 const PATIENCE: Duration = Duration::from_secs(5);
-const LONG: Duration = Duration::from_mins(1);
-/// How often a download goes on that broke off.
-const RETRIES: usize = 5;
 
 /// Where to look for repositories.
-#[derive(Debug, Clone)]
-pub(super) struct Access {
-    /// None for the public hub.
-    pub(super) endpoint: Option<String>,
-    pub(super) token: Option<String>,
-    pub(super) cache: PathBuf,
+pub(super) struct Access<'a> {
+    /// Begins a client; several may be made.
+    pub(super) client: &'a dyn Fn() -> HFClientBuilder,
     pub(super) is_offline: bool,
-}
-
-impl Access {
-    /// As the environment describes it.
-    fn from_env() -> Self {
-        let set = |name| env::var(name).ok().filter(|value| !value.is_empty());
-        let cache =
-            set("HF_HUB_CACHE").map_or_else(Cache::from_env, |path| Cache::new(path.into()));
-        let is_offline = set("HF_HUB_OFFLINE").unwrap_or_default().to_ascii_uppercase();
-        Self {
-            endpoint: set("HF_ENDPOINT"),
-            token: set("HF_TOKEN").or_else(|| Cache::from_env().token()),
-            cache: cache.path().clone(),
-            is_offline: matches!(is_offline.as_str(), "1" | "ON" | "YES" | "TRUE"),
-        }
-    }
-
-    fn api(&self) -> Result<Api, ApiError> {
-        let builder = ApiBuilder::from_cache(Cache::new(self.cache.clone()))
-            .with_token(self.token.clone())
-            .with_retries(RETRIES)
-            .with_progress(false);
-        match &self.endpoint {
-            Some(endpoint) => builder.with_endpoint(endpoint.clone()).build(),
-            None => builder.build(),
-        }
-    }
 }
 
 /// The files of a repository, fetched with the access that the environment describes.
 pub(super) fn fetch(model: &HubModel, progress: &dyn Progress) -> Result<ModelFiles, SourceError> {
-    fetch_with(&Access::from_env(), model, progress)
+    let value = std::env::var("HF_HUB_OFFLINE").unwrap_or_default().to_ascii_uppercase();
+    let is_offline = matches!(value.as_str(), "1" | "ON" | "YES" | "TRUE");
+    fetch_with(&Access { client: &HFClientBuilder::new, is_offline }, model, progress)
 }
 
 /// Fetches what makes a model, or finds it in the cache where the hub is not to be asked, or does
 /// not answer.
 pub(super) fn fetch_with(
-    access: &Access,
+    access: &Access<'_>,
     model: &HubModel,
     progress: &dyn Progress,
 ) -> Result<ModelFiles, SourceError> {
@@ -82,23 +52,28 @@ pub(super) fn fetch_with(
 
 /// As [`fetch_with`], for as long as the hub is waited for where the cache has the model.
 pub(super) fn fetch_within(
-    access: &Access,
+    access: &Access<'_>,
     model: &HubModel,
     progress: &dyn Progress,
     patience: Duration,
 ) -> Result<ModelFiles, SourceError> {
-    let cached = cached(&access.cache, model);
+    let build = |client: HFClientBuilder| {
+        client.build().map_err(|error| hub_error(&model.repository, error))
+    };
+    let client = build((access.client)())?;
+    let cached = cached(client.cache_dir(), model);
     if access.is_offline {
         return cached;
     }
-    let api = access.api().map_err(|error| hub_error(&model.repository, error))?;
-    let patience = if cached.is_ok() { patience } else { LONG };
-    let listed = Listed::within(&api, &model.repository, patience);
-    let fetched = listed.and_then(|listed| {
-        Repository::new(&api, &access.cache, &model.repository, &listed).fetch(model, progress)
-    });
-    match (fetched, cached) {
-        (Err(SourceError::Unreachable { source, .. }), Ok(cached)) => {
+    let repository = Repository::new(client, &model.repository)?;
+    let Ok(cached) = cached else {
+        return repository.fetch(model, &repository.list()?, progress);
+    };
+    // What can be had without the hub is not waited for long.
+    let hasty = build((access.client)().retry_max_attempts(0))?;
+    let listed = Repository::new(hasty, &model.repository)?.list_within(patience);
+    match listed.and_then(|files| repository.fetch(model, &files, progress)) {
+        Err(SourceError::Unreachable { source, .. }) => {
             tracing::warn!(
                 "cannot reach the hub for {}, so that its files come from the cache ({}); \
                  HF_HUB_OFFLINE=1 does not ask",
@@ -107,7 +82,7 @@ pub(super) fn fetch_within(
             );
             Ok(cached)
         }
-        (fetched, _) => fetched,
+        fetched => fetched,
     }
 }
 
@@ -128,25 +103,24 @@ fn other_error(
 }
 
 /// Tells a hub that does not answer from one that refuses.
-fn hub_error(repository: &str, error: ApiError) -> SourceError {
-    let owned = repository.to_owned();
-    match error {
-        ApiError::TooManyRetries(error) => hub_error(repository, *error),
-        ApiError::RequestError(error) => match *error {
-            ureq::Error::StatusCode(status @ (401 | 403)) => {
-                SourceError::NoAccess { repository: owned, status }
-            }
-            ureq::Error::StatusCode(404) => SourceError::NoRepository { repository: owned },
-            error @ (ureq::Error::StatusCode(429 | 500..)
-            | ureq::Error::Io(_)
-            | ureq::Error::Timeout(_)
-            | ureq::Error::HostNotFound
-            | ureq::Error::ConnectionFailed) => {
-                SourceError::Unreachable { repository: owned, source: error.into() }
-            }
-            error => other_error(repository, error),
-        },
-        error => other_error(repository, error),
+fn hub_error(repository: &str, error: HFError) -> SourceError {
+    let repository = repository.to_owned();
+    let status = match &error {
+        HFError::Http { context }
+        | HFError::AuthRequired { context }
+        | HFError::Forbidden { context }
+        | HFError::RateLimited { context, .. }
+        | HFError::RepoNotFound { context: Some(context), .. } => Some(context.status.as_u16()),
+        _ => None,
+    };
+    match (&error, status) {
+        (_, Some(401)) => SourceError::NoAccess { repository, status: 401 },
+        (_, Some(403)) => SourceError::NoAccess { repository, status: 403 },
+        (HFError::RepoNotFound { .. }, _) => SourceError::NoRepository { repository },
+        (HFError::Request { .. }, _) | (_, Some(429 | 500..)) => {
+            SourceError::Unreachable { repository, source: error.into() }
+        }
+        _ => SourceError::Hub { repository, source: error.into() },
     }
 }
 
@@ -171,7 +145,7 @@ fn cached(cache: &Path, model: &HubModel) -> Result<ModelFiles, SourceError> {
     let commit = commit.map_err(|_| missing(CONFIG))?;
     let commit = commit.trim();
     // A commit is a name in the cache; nothing else is followed.
-    if !is_name(commit) {
+    if commit.is_empty() || !commit.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Err(missing(CONFIG));
     }
     let snapshot = folder.join("snapshots").join(commit);
@@ -218,80 +192,59 @@ fn files_in(folder: &Path) -> std::io::Result<Vec<String>> {
     Ok(files)
 }
 
-/// What the hub says of a repository.
-struct Listed {
-    /// Its latest commit.
-    commit: String,
-    /// The paths of all files.
-    files: Vec<String>,
+struct Repository {
+    inner: HFRepositorySync<RepoTypeModel>,
+    id: String,
 }
 
-impl Listed {
-    /// Asks the hub, for no longer than a time.
-    fn within(api: &Api, id: &str, patience: Duration) -> Result<Self, SourceError> {
+impl Repository {
+    fn new(client: HFClient, id: &str) -> Result<Self, SourceError> {
+        let client = HFClientSync::from_inner(client).map_err(|error| hub_error(id, error))?;
+        let (owner, name) = hf_hub::split_id(id);
+        Ok(Self { inner: client.model(owner, name), id: id.to_owned() })
+    }
+
+    /// The paths of all files.
+    fn list(&self) -> Result<Vec<String>, SourceError> {
+        let info = self.inner.info().send().map_err(|error| hub_error(&self.id, error))?;
+        let siblings = info.siblings.unwrap_or_default();
+        Ok(siblings
+            .into_iter()
+            .map(|sibling| sibling.rfilename)
+            .filter(|path| is_inside(path))
+            .collect())
+    }
+
+    /// As [`Repository::list`], given up after a time.
+    fn list_within(self, patience: Duration) -> Result<Vec<String>, SourceError> {
         let (sender, answer) = mpsc::channel();
-        let (repository, asked) = (api.model(id.to_owned()), id.to_owned());
+        let repository = self.id.clone();
         // Nobody waits for it any longer than for its answer.
         thread::spawn(move || {
-            let _ = sender.send(Self::of(&repository, &asked));
+            let _ = sender.send(self.list());
         });
         answer.recv_timeout(patience).unwrap_or_else(|_| {
             let source = format!("no answer within {patience:?}").into();
-            Err(SourceError::Unreachable { repository: id.to_owned(), source })
+            Err(SourceError::Unreachable { repository, source })
         })
     }
 
-    fn of(repository: &ApiRepo, id: &str) -> Result<Self, SourceError> {
-        let info = repository.info().map_err(|error| hub_error(id, error))?;
-        // It becomes a name in the cache.
-        if !is_name(&info.sha) {
-            let error = format!("wanted letters and digits as its commit, found {:?}", info.sha);
-            return Err(other_error(id, error));
-        }
-        let paths = info.siblings.into_iter().map(|sibling| sibling.rfilename);
-        Ok(Self { commit: info.sha, files: paths.filter(|path| is_inside(path)).collect() })
-    }
-}
-
-/// One commit of a repository.
-struct Repository<'a> {
-    api: &'a Api,
-    remote: ApiRepo,
-    cached: CacheRepo,
-    /// What the cache calls its latest commit.
-    main: CacheRepo,
-    listed: &'a Listed,
-    id: &'a str,
-}
-
-impl<'a> Repository<'a> {
-    fn new(api: &'a Api, cache: &Path, id: &'a str, listed: &'a Listed) -> Self {
-        let commit = listed.commit.clone();
-        let repo = || Repo::with_revision(id.to_owned(), RepoType::Model, commit.clone());
-        let cache = Cache::new(cache.to_owned());
-        Self {
-            api,
-            remote: api.repo(repo()),
-            cached: cache.repo(repo()),
-            main: cache.model(id.to_owned()),
-            listed,
-            id,
-        }
-    }
-
     /// Fetches the files of a model among those that there are.
-    fn fetch(&self, model: &HubModel, progress: &dyn Progress) -> Result<ModelFiles, SourceError> {
+    fn fetch(
+        &self,
+        model: &HubModel,
+        files: &[String],
+        progress: &dyn Progress,
+    ) -> Result<ModelFiles, SourceError> {
         let fetch_all = |files: &[String]| -> Result<Vec<PathBuf>, SourceError> {
-            files.iter().map(|file| self.file(file, progress)).collect()
+            files.iter().map(|file| self.download(file, progress)).collect()
         };
-        let nothing = || SourceError::NoWeights {
-            repository: self.id.to_owned(),
-            found: "no files".to_owned(),
-        };
-        let fetched = match Weights::choose(model, &self.listed.files)? {
+        let nothing =
+            || SourceError::NoWeights { repository: self.id.clone(), found: "no files".to_owned() };
+        match Weights::choose(model, files)? {
             Weights::Gguf(shards) => {
                 let first = fetch_all(&shards)?.into_iter().next();
-                first.map(ModelFiles::Gguf).ok_or_else(nothing)?
+                first.map(ModelFiles::Gguf).ok_or_else(nothing)
             }
             Weights::SafeTensors { mut small, weights } => {
                 let is_index = weights == INDEX;
@@ -299,55 +252,29 @@ impl<'a> Repository<'a> {
                 let paths = fetch_all(&small)?;
                 let directory = paths.last().and_then(|path| path.parent()).ok_or_else(nothing)?;
                 if is_index {
-                    fetch_all(&shards(self.id, directory)?)?;
+                    fetch_all(&shards(&self.id, directory)?)?;
                 }
-                ModelFiles::Directory(directory.to_owned())
+                Ok(ModelFiles::Directory(directory.to_owned()))
             }
-        };
-        // Whoever looks without the hub finds this commit.
-        let named = self.main.create_ref(&self.listed.commit);
-        named.map_err(|error| other_error(self.id, error))?;
-        Ok(fetched)
+        }
     }
 
-    /// One file in the cache, fetched if no commit has had it.
-    fn file(&self, file: &str, progress: &dyn Progress) -> Result<PathBuf, SourceError> {
-        let path = self.cached.pointer_path(&self.listed.commit).join(file);
-        if path.is_file() {
-            return Ok(path);
+    /// Fetches one file into the cache; returns its path there.
+    fn download(&self, file: &str, progress: &dyn Progress) -> Result<PathBuf, SourceError> {
+        let (sender, events) = mpsc::channel();
+        let result = thread::scope(|scope| {
+            let download = scope.spawn(move || {
+                let handler = Forward(sender);
+                self.inner.download_file().filename(file).progress(handler).send()
+            });
+            follow(file, &events, progress);
+            download.join()
+        });
+        match result {
+            Ok(downloaded) => downloaded.map_err(|error| hub_error(&self.id, error)),
+            Err(_) => Err(other_error(&self.id, format!("the download of {file} panicked"))),
         }
-        let hub_error = |error| match hub_error(self.id, error) {
-            SourceError::NoRepository { .. } => {
-                other_error(self.id, format!("the hub lists {file}, but does not have it"))
-            }
-            error => error,
-        };
-        let metadata = self.api.metadata(&self.remote.url(file)).map_err(hub_error)?;
-        if !is_name(metadata.etag()) || metadata.commit_hash() != self.listed.commit {
-            let error = format!("wanted {file} of commit {}", self.listed.commit);
-            return Err(other_error(self.id, error));
-        }
-        let blob = self.cached.blob_path(metadata.etag());
-        if blob.is_file() {
-            link(&blob, &path).map_err(|error| other_error(self.id, error))?;
-            return Ok(path);
-        }
-        let download = Download { file, progress, has_started: false };
-        self.remote.download_with_progress(file, download).map_err(hub_error)
     }
-}
-
-/// Makes a file of an earlier commit one of this.
-fn link(blob: &Path, path: &Path) -> std::io::Result<()> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    std::os::unix::fs::symlink(blob, path)
-}
-
-/// Letters, digits and dashes: a name in the cache, and no way out of it.
-fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 /// Whether a path of the hub's stays in the repository's folder.
@@ -356,27 +283,43 @@ fn is_inside(path: &str) -> bool {
     !path.contains(['\\', ':']) && path.split('/').all(is_name)
 }
 
-/// Tells a caller how far a download is.
-struct Download<'a> {
-    file: &'a str,
-    progress: &'a dyn Progress,
-    has_started: bool,
-}
+/// Hands events to the thread that may call the caller's [`Progress`].
+struct Forward(mpsc::Sender<DownloadEvent>);
 
-impl hf_hub::api::Progress for Download<'_> {
-    /// Begins again where a download goes on that broke off.
-    fn init(&mut self, size: usize, _file: &str) {
-        if !self.has_started {
-            self.progress.start(&format!("fetching {}", self.file), size as u64);
-            self.has_started = true;
+impl ProgressHandler for Forward {
+    fn on_progress(&self, event: &ProgressEvent) {
+        if let ProgressEvent::Download(event) = event {
+            // A receiver that is gone no longer wants to know.
+            let _ = self.0.send(event.clone());
         }
     }
+}
 
-    fn update(&mut self, size: usize) {
-        self.progress.advance(size as u64);
+fn follow(file: &str, events: &mpsc::Receiver<DownloadEvent>, progress: &dyn Progress) {
+    let mut seen: HashMap<String, u64> = HashMap::new();
+    let mut has_started = false;
+    let mut advance = |name: &str, completed: u64| {
+        let before = seen.insert(name.to_owned(), completed).unwrap_or(0);
+        progress.advance(completed.saturating_sub(before));
+    };
+    for event in events {
+        match event {
+            DownloadEvent::Start { total_bytes, .. } => {
+                progress.start(&format!("fetching {file}"), total_bytes);
+                has_started = true;
+            }
+            DownloadEvent::Progress { files } => {
+                for part in files {
+                    advance(&part.filename, part.bytes_completed);
+                }
+            }
+            DownloadEvent::AggregateProgress { bytes_completed, .. } => {
+                advance(file, bytes_completed);
+            }
+            DownloadEvent::Complete => {}
+        }
     }
-
-    fn finish(&mut self) {
-        self.progress.finish();
+    if has_started {
+        progress.finish();
     }
 }

@@ -83,15 +83,16 @@ impl CpuSpeed {
         let num_bytes = one.iter().map(|matrix| matrix.bytes().0 as f64).sum::<f64>();
         let num_flops = 2.0 * (SHAPE.0 * SHAPE.1 * MANY_TOKENS) as f64;
         let all_flops = num_flops * NUM_MATRICES as f64;
+        let num_apart = num_threads.get() as f64;
         let (bytes_per_s, flops_per_s) = (num_bytes / reading, num_flops / computing);
-        let gain = |gain: f64| gain.clamp(1.0, num_threads.get() as f64);
+        let gain = |gain: f64| gain.clamp(1.0, num_apart);
         let speed = Self {
             bytes_per_s,
             flops_per_s,
             all_threads: gain(reading / together),
             apart: Apart {
-                reading: gain(reading / reading_apart),
-                computing: gain(all_flops / computing_apart / flops_per_s),
+                reading: gain(num_apart * reading / reading_apart),
+                computing: gain(num_apart * all_flops / computing_apart / flops_per_s),
             },
         };
         Ok(Measured { speed, is_quiet })
@@ -116,7 +117,8 @@ impl CpuSpeed {
 struct Pass<'a> {
     matrices: &'a [Linear],
     num_tokens: usize,
-    /// Threads that share the matrices out among themselves, each for itself.
+    /// Threads that multiply all of them at the same time, each for itself, and each beginning with
+    /// another.
     num_threads: usize,
 }
 
@@ -129,18 +131,21 @@ impl Pass<'_> {
             multiply(self.matrices, &tokens)?;
             return Ok(started.elapsed().as_secs_f64());
         }
-        let share = self.matrices.len().div_ceil(self.num_threads);
         // The first of them waits for the others: starting a thread is no work.
-        let start = Barrier::new(self.matrices.chunks(share).len());
-        let work = |matrices: &[Linear]| {
+        let start = Barrier::new(self.num_threads);
+        let work = |thread: usize| {
+            let (behind, from) =
+                self.matrices.split_at(thread * self.matrices.len() / self.num_threads);
             start.wait();
             let started = Instant::now();
-            multiply(matrices, &tokens)?;
+            multiply(from, &tokens)?;
+            multiply(behind, &tokens)?;
             Ok(started.elapsed().as_secs_f64())
         };
         std::thread::scope(|scope| {
-            let chunks = self.matrices.chunks(share);
-            let threads: Vec<_> = chunks.map(|chunk| scope.spawn(move || work(chunk))).collect();
+            let work = &work;
+            let threads: Vec<_> =
+                (0..self.num_threads).map(|thread| scope.spawn(move || work(thread))).collect();
             threads.into_iter().try_fold(0.0, |longest: f64, thread| {
                 let seconds: candle_core::Result<f64> =
                     thread.join().expect("a product does not panic");

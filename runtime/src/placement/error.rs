@@ -52,6 +52,11 @@ pub enum PlanError {
     Infeasible(Box<Shortfall>),
     #[error(transparent)]
     TooSlow(TooSlow),
+    #[error(
+        "every placement takes longer than can be reckoned with; wanted devices and links of more \
+         likely speeds"
+    )]
+    NoTime,
     #[error("the plan does not hold together")]
     Invalid(#[from] InvalidPlan),
 }
@@ -120,13 +125,13 @@ pub struct DeviceLimit {
 
 impl std::error::Error for Shortfall {}
 
-/// Everybody would wait for longer than the policy allows: for how long at least.
+/// Everybody would wait for longer than the policy allows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TooSlow {
     pub wanted: TimeLimits,
     /// The fewest sequences that may run at once.
     pub sequences: usize,
-    /// Of the best placement for them, in seconds.
+    /// What the placement with the fewest seconds per token takes for them, in seconds.
     pub per_token_s: f64,
     pub first_token_s: Option<f64>,
 }

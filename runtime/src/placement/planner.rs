@@ -105,6 +105,10 @@ pub(super) fn solve_on(setting: &Setting<'_>, min_devices: usize) -> Result<Solu
 
 /// Says what would be possible if nobody minded waiting.
 fn too_slow(setting: &Setting<'_>) -> PlanError {
+    // Figures so extreme that no time is a number are no better without limits.
+    if setting.policy.time_limits == TimeLimits::default() {
+        return PlanError::NoTime;
+    }
     let sequences = match setting.policy.sequences {
         Sequences::UpTo(_) => Sequences::UpTo(1),
         exactly @ Sequences::Exactly(_) => exactly,

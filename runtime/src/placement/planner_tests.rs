@@ -365,3 +365,14 @@ fn the_largest_model_and_cluster_are_planned_in_time() {
     let found = plan(&profile, &cluster, &Policy::default()).unwrap();
     assert!(found.stages.len() > 20, "{}", found.stages.len());
 }
+
+#[test]
+fn speeds_beyond_any_time_are_refused() {
+    let mut cluster = Cluster::logical_cpus(2, Bytes(1 << 40));
+    for device in &mut cluster.devices {
+        device.bytes_per_s = 1e-305;
+    }
+    let profile = model(&[1 << 30; 6], 1, 0);
+    let error = plan(&profile, &cluster, &Policy::default()).unwrap_err();
+    assert!(matches!(error, PlanError::NoTime), "{error}");
+}

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use hf_hub::HFClientBuilder;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -24,7 +25,6 @@ use crate::{
 };
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
-const NEXT_COMMIT: &str = "89abcdef0123456789abcdef0123456701234567";
 
 /// Serves the files of one folder as the repository `some/model`.
 struct Hub {
@@ -32,7 +32,6 @@ struct Hub {
     token: String,
     files: TempDir,
     cache: TempDir,
-    commit: Arc<Mutex<&'static str>>,
     /// Method and path of each request, and whether it carried the token.
     requests: Arc<Mutex<Vec<String>>>,
 }
@@ -46,33 +45,20 @@ impl Hub {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let commit = Arc::new(Mutex::new(COMMIT));
         let (path, log) = (folder.path().to_owned(), Arc::clone(&requests));
-        let latest = Arc::clone(&commit);
         // Ends with the test process.
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (path, log) = (path.clone(), Arc::clone(&log));
-                let latest = Arc::clone(&latest);
-                thread::spawn(move || serve(&stream, &path, &log, &latest));
+                thread::spawn(move || serve(&stream, &path, &log));
             }
         });
         let token = "secret".to_owned();
-        let cache = tempfile::tempdir().unwrap();
-        Self { endpoint, token, files: folder, cache, commit, requests }
+        Self { endpoint, token, files: folder, cache: tempfile::tempdir().unwrap(), requests }
     }
 
     fn fetch(&self) -> Result<ModelFiles, SourceError> {
         self.fetch_as(false, "some/model", &Silent)
-    }
-
-    fn access(&self) -> Access {
-        Access {
-            endpoint: Some(self.endpoint.clone()),
-            token: Some(self.token.clone()),
-            cache: self.cache.path().to_owned(),
-            is_offline: false,
-        }
     }
 
     fn fetch_as(
@@ -81,8 +67,15 @@ impl Hub {
         name: &str,
         progress: &dyn Progress,
     ) -> Result<ModelFiles, SourceError> {
-        let model = HubModel::parse(name).unwrap();
-        fetch_with(&Access { is_offline, ..self.access() }, &model, progress)
+        let client = || {
+            HFClientBuilder::new()
+                .endpoint(&self.endpoint)
+                .token(&self.token)
+                .cache_dir(self.cache.path())
+                .retry_max_attempts(0)
+        };
+        let access = Access { client: &client, is_offline };
+        fetch_with(&access, &HubModel::parse(name).unwrap(), progress)
     }
 
     /// The same hub, which answers no longer.
@@ -94,17 +87,12 @@ impl Hub {
 
     fn fetched_names(&self) -> Vec<String> {
         let requests = self.requests.lock().unwrap();
-        let prefix = format!("GET /some/model/resolve/{}/", self.commit.lock().unwrap());
-        requests.iter().filter_map(|line| line.strip_prefix(&prefix)).map(str::to_owned).collect()
+        let prefix = "GET /some/model/resolve/main/";
+        requests.iter().filter_map(|line| line.strip_prefix(prefix)).map(str::to_owned).collect()
     }
 }
 
-fn serve(
-    stream: &TcpStream,
-    folder: &Path,
-    log: &Mutex<Vec<String>>,
-    commit: &Mutex<&'static str>,
-) {
+fn serve(stream: &TcpStream, folder: &Path, log: &Mutex<Vec<String>>) {
     let mut reader = BufReader::new(stream);
     loop {
         let mut request = String::new();
@@ -123,8 +111,7 @@ fn serve(
         let (method, target) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
         let target = target.split('?').next().unwrap_or("");
         log.lock().unwrap().push(format!("{method} {target}"));
-        let commit = *commit.lock().unwrap();
-        let (status, headers, body) = answer(target, folder, has_token, commit);
+        let (status, headers, body) = answer(target, folder, has_token);
         let mut reply =
             format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n", body.len())
                 .into_bytes();
@@ -138,16 +125,11 @@ fn serve(
     }
 }
 
-fn answer(
-    target: &str,
-    folder: &Path,
-    has_token: bool,
-    commit: &str,
-) -> (&'static str, String, Vec<u8>) {
+fn answer(target: &str, folder: &Path, has_token: bool) -> (&'static str, String, Vec<u8>) {
     if !has_token {
         return ("401 Unauthorized", String::new(), b"no token".to_vec());
     }
-    if target == "/api/models/some/model/revision/main" {
+    if target == "/api/models/some/model" {
         let mut names: Vec<String> = fs::read_dir(folder)
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -155,23 +137,19 @@ fn answer(
         names.push("sub/extra.safetensors".to_owned());
         let siblings: Vec<_> =
             names.iter().map(|name| serde_json::json!({"rfilename": name})).collect();
-        let info = serde_json::json!({"id": "some/model", "sha": commit, "siblings": siblings});
+        let info = serde_json::json!({"id": "some/model", "sha": COMMIT, "siblings": siblings});
         let headers = "Content-Type: application/json\r\n".to_owned();
         return ("200 OK", headers, info.to_string().into_bytes());
     }
-    let files = format!("/some/model/resolve/{commit}/");
-    let file: Option<PathBuf> = target.strip_prefix(&files).map(|name| folder.join(name));
+    let file: Option<PathBuf> =
+        target.strip_prefix("/some/model/resolve/main/").map(|name| folder.join(name));
     let Some(body) = file.and_then(|file| fs::read(file).ok()) else {
         let headers = "X-Error-Code: RepoNotFound\r\n".to_owned();
         return ("404 Not Found", headers, b"nothing here".to_vec());
     };
     let etag = format!("{:x}", Sha256::digest(&body));
-    let last = body.len() - 1;
-    let headers = format!(
-        "ETag: \"{etag}\"\r\nX-Repo-Commit: {commit}\r\nContent-Range: bytes 0-{last}/{}\r\n",
-        body.len()
-    );
-    ("206 Partial Content", headers, body)
+    let headers = format!("ETag: \"{etag}\"\r\nX-Repo-Commit: {COMMIT}\r\n");
+    ("200 OK", headers, body)
 }
 
 const INDEX: &str = r#"{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}"#;
@@ -225,24 +203,6 @@ fn only_what_makes_the_model_is_fetched_and_offline_finds_it_again() {
     let error = hub.fetch_as(true, "other/model", &Silent).unwrap_err();
     assert!(matches!(error, SourceError::Offline { .. }), "{error}");
     assert_eq!(hub.requests.lock().unwrap().len(), 0);
-}
-
-#[test]
-fn what_a_new_commit_did_not_change_is_not_fetched_again() {
-    let hub = Hub::new(&[("config.json", "{}"), ("tokenizer.json", "{\"a\": 1}")]);
-    fs::write(hub.files.path().join("model.safetensors"), "weights").unwrap();
-    let before = hub.fetch().unwrap();
-    *hub.commit.lock().unwrap() = NEXT_COMMIT;
-    fs::write(hub.files.path().join("config.json"), "{\"new\": 1}").unwrap();
-    let heard = Heard::default();
-    let after = hub.fetch_as(false, "some/model", &heard).unwrap();
-    assert_ne!(before, after);
-    assert_eq!(*heard.parts.lock().unwrap(), ["fetching config.json 10"]);
-    let ModelFiles::Directory(directory) = &after else { panic!("{after:?}") };
-    assert_eq!(fs::read_to_string(directory.join("config.json")).unwrap(), "{\"new\": 1}");
-    assert_eq!(fs::read_to_string(directory.join("model.safetensors")).unwrap(), "weights");
-    // Without the hub it is the latest that is found.
-    assert_eq!(hub.fetch_as(true, "some/model", &Silent).unwrap(), after);
 }
 
 #[test]
@@ -307,9 +267,11 @@ fn a_hub_that_does_not_answer_is_not_waited_for() {
     // Takes connections, and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let hub = Hub { endpoint: format!("http://{}", silent.local_addr().unwrap()), ..hub };
+    let client = || HFClientBuilder::new().endpoint(&hub.endpoint).cache_dir(hub.cache.path());
+    let access = Access { client: &client, is_offline: false };
     let (found, warnings) = heard(|| {
         let model = HubModel::parse("some/model").unwrap();
-        fetch_within(&hub.access(), &model, &Silent, Duration::from_millis(50)).unwrap()
+        fetch_within(&access, &model, &Silent, Duration::from_millis(50)).unwrap()
     });
     assert_eq!((found, warnings.len()), (files, 1));
 }
