@@ -132,7 +132,7 @@ impl Task {
     }
 }
 
-/// Whose turn it is, and which argument lies wrong.
+/// Maps a planning error to the argument that should be different, or to a failure.
 pub(crate) fn explain(error: PlanError) -> CliError {
     let place = match &error {
         PlanError::Infeasible(_)

@@ -181,8 +181,9 @@ fn an_engine_that_shuts_down_lets_requests_end_while_there_is_time() {
 
     let (engine, is_held) = held(&model, EngineLimits::default());
     let running = engine.submit(large(1)).unwrap();
+    let other = engine.clone();
     let release = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(20));
+        until(|| other.submit(large(2)).is_err_and(|it| matches!(it, SubmitError::ShutDown)));
         is_held.store(false, Ordering::Relaxed);
     });
     engine.shutdown(Duration::ZERO);

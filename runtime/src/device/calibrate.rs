@@ -131,7 +131,7 @@ impl Pass<'_> {
             multiply(self.matrices, &tokens)?;
             return Ok(started.elapsed().as_secs_f64());
         }
-        // The first of them waits for the others: starting a thread is no work.
+        // All begin together, so that starting them is not timed.
         let start = Barrier::new(self.num_threads);
         let work = |thread: usize| {
             let (behind, from) =

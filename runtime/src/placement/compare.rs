@@ -16,7 +16,7 @@ use super::{
     cost::{self, AtOnce, Sizes},
     evaluate::Stages,
     planner::{Solution, best_microbatches, best_sequences, solve_on},
-    policy::{KvTokens, Objective, Policy, Sequences},
+    policy::{KvTokens, Policy},
     room::{fits_given, least_pages, widened},
     search::{Cache, Found, Wanted},
     setting::Setting,
@@ -51,7 +51,7 @@ pub fn baselines(
     let within = within_shares(&setting, &sizes, solution);
     let of_task = (num_pages, num_sequences);
     let one = |baseline: Baseline| {
-        let baselined = if is_open(policy) {
+        let baselined = if policy.is_open() {
             cost_open(&within, &sizes, num_pages, baseline)
         } else {
             cost(&within, &sizes, of_task, baseline)
@@ -59,12 +59,6 @@ pub fn baselines(
         (baseline.name(), baselined)
     };
     Baseline::ALL.into_iter().map(one).collect()
-}
-
-fn is_open(policy: &Policy) -> bool {
-    let Policy { objective, sequences, kv_tokens, .. } = policy;
-    let open = (Objective::Throughput, KvTokens::AsManyAsFit);
-    (*objective, *kv_tokens) == open && matches!(sequences, Sequences::UpTo(_))
 }
 
 /// The better of a rule's placements for a cache as large as ours, and for weights alone, as some
@@ -76,38 +70,33 @@ fn cost_open(
     baseline: Baseline,
 ) -> Baselined {
     let weights = setting.sizes(0, AtOnce::ONE);
-    let wanted_tokens = least_pages(setting).min(our_pages) * PAGE_TOKENS;
-    let placed = [sizes, &weights].map(|sizes| baseline.stages(&input(setting, sizes)));
-    let mut best = Baselined::none(String::new());
-    for stages in placed {
-        let costed = match stages {
-            Ok(stages) => match solve_on(&setting.with_stages(stages.clone()), 1) {
-                Ok(Solution { plan, .. }) if plan.kv_tokens < wanted_tokens => {
-                    let reason = format!(
-                        "leaves room for a cache of {} tokens; wanted {wanted_tokens}",
-                        plan.kv_tokens
-                    );
-                    Baselined { stages, ..Baselined::none(reason) }
-                }
-                Ok(Solution { prediction, .. }) => Baselined {
-                    feasible: true,
-                    objective_value: Some(prediction.objective_value),
-                    stages,
-                    reason: None,
-                },
-                Err(error) => Baselined { stages, ..Baselined::none(error.to_string()) },
-            },
+    let least_tokens = least_pages(setting).min(our_pages) * PAGE_TOKENS;
+    let [with_cache, for_weights] =
+        [sizes, &weights].map(|sizes| match baseline.stages(&input(setting, sizes)) {
+            Ok(stages) => filled(setting, stages, least_tokens),
             Err(error) => Baselined::none(error.to_string()),
-        };
-        let is_faster = match (costed.objective_value, best.objective_value) {
-            (Some(new), Some(old)) => new < old,
-            (new, old) => new.is_some() || old.is_none(),
-        };
-        if is_faster {
-            best = costed;
+        });
+    let seconds = |it: &Baselined| it.objective_value.unwrap_or(f64::INFINITY);
+    if seconds(&with_cache) < seconds(&for_weights) { with_cache } else { for_weights }
+}
+
+/// Given stages with the best number of sequences for them, and all memory that is left as cache.
+fn filled(
+    setting: &Setting<'_>,
+    stages: Vec<(DeviceId, UnitRange)>,
+    least_tokens: usize,
+) -> Baselined {
+    let reason = match solve_on(&setting.with_stages(stages.clone()), 1) {
+        Ok(Solution { plan, prediction }) if plan.kv_tokens >= least_tokens => {
+            let objective_value = Some(prediction.objective_value);
+            return Baselined { feasible: true, objective_value, stages, reason: None };
         }
-    }
-    best
+        Ok(Solution { plan, .. }) => {
+            format!("leaves room for {} tokens of cache; wanted {least_tokens}", plan.kv_tokens)
+        }
+        Err(error) => error.to_string(),
+    };
+    Baselined { stages, ..Baselined::none(reason) }
 }
 
 impl Baselined {

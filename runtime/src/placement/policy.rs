@@ -175,6 +175,13 @@ impl Policy {
         (prompt, context - prompt)
     }
 
+    /// Whether the number of sequences and the size of the cache are left to whoever places.
+    pub fn is_open(&self) -> bool {
+        self.objective == Objective::Throughput
+            && self.kv_tokens == KvTokens::AsManyAsFit
+            && matches!(self.sequences, Sequences::UpTo(_))
+    }
+
     /// The most KV tokens that [`KvTokens::AsManyAsFit`] asks for: what so many sequences can fill.
     pub fn kv_limit(&self, max_positions: usize) -> usize {
         self.sequences.most().saturating_mul(max_positions).max(1)

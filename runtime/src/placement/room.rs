@@ -46,8 +46,8 @@ pub(super) fn least_pages(setting: &Setting<'_>) -> usize {
     cache.pages(setting, setting.least_at_once().sequences)
 }
 
-/// The task with the least of each device beyond its share that holds the model and what runs at once
-/// at least; with all, if even that does not.
+/// Widens the devices' shares just until the model and the least that must run at once fit; to all of
+/// their memory if they never do.
 pub(super) fn widened<'a>(setting: &Setting<'a>) -> Setting<'a> {
     let num_pages = least_pages(setting);
     let fits = |percent_more| {

@@ -208,8 +208,8 @@ impl<'a> Setting<'a> {
         }
     }
 
-    /// The same task with no more of each device than a plan may share with others, and so many per
-    /// cent of what it should leave them.
+    /// The same task with each device limited to its share, plus so many per cent of what the share
+    /// leaves to others.
     pub(super) fn shared(&self, percent_more: u64) -> Self {
         let mut shared = self.clone();
         for usable in &mut shared.devices {

@@ -9,7 +9,7 @@ use super::{
     full::Watch,
     host::Host,
     pipeline::{Message, Pipeline, World},
-    request::{Search, SimulatedRequest},
+    request::SimulatedRequest,
     run::Run,
     timing::Timing,
     waits::MaskWorkers,
@@ -283,11 +283,8 @@ fn load(row: &RowOrder) -> RowLoad {
 /// More turns than any schedule needs that gets anywhere: each token in a turn of its own, computed
 /// again and again a few dozen times.
 fn max_turns(requests: &[SimulatedRequest], num_faults: usize) -> u64 {
-    let tokens = requests.iter().map(|request| {
-        let rows = match request.search {
-            Search::Samples(rows) | Search::Beams(rows) => rows,
-        };
-        (request.prompt.len() + request.max_tokens) * rows
-    });
+    let tokens = requests
+        .iter()
+        .map(|request| (request.prompt.len() + request.max_tokens) * request.search.num_rows());
     (1_000 + 64 * tokens.sum::<usize>() * (1 + num_faults)) as u64
 }

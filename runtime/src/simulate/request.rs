@@ -34,6 +34,15 @@ pub enum Search {
     Beams(usize),
 }
 
+impl Search {
+    /// Rows of a prompt once it has its first token.
+    pub fn num_rows(self) -> usize {
+        match self {
+            Self::Samples(rows) | Self::Beams(rows) => rows,
+        }
+    }
+}
+
 /// One sampled token in `one_in` brings `tokens` forced ones with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forced {

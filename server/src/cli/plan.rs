@@ -111,11 +111,11 @@ pub(crate) struct PolicyArgs {
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) max_time_to_first_token: Option<Duration>,
     /// Expected tokens of a prompt, at least 1 [default: 512, less where the model's
-    /// context is short]
+    /// context is short; in simulate as the workload has it]
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) prompt_tokens: Option<NonZero<usize>>,
     /// Expected tokens of an output, at least 1 [default: 512, less where the model's
-    /// context is short]
+    /// context is short; in simulate as the workload has it]
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) output_tokens: Option<NonZero<usize>>,
     /// The most prompt tokens of a microbatch, at least 1, unless its rows need more

@@ -52,9 +52,9 @@ pub(crate) fn read(
 /// The policy for these requests: where the arguments leave it open, their mean lengths, and no more
 /// sequences than there are.
 pub(crate) fn expected(requests: &[SimulatedRequest], args: &PolicyArgs, policy: Policy) -> Policy {
-    let all_rows: usize = requests.iter().map(num_rows).sum();
+    let all_rows: usize = requests.iter().map(|it| it.search.num_rows()).sum();
     let mean = |length: fn(&SimulatedRequest) -> usize| {
-        let sum: usize = requests.iter().map(|it| length(it) * num_rows(it)).sum();
+        let sum: usize = requests.iter().map(|it| length(it) * it.search.num_rows()).sum();
         sum.div_ceil(all_rows.max(1))
     };
     let (prompt_tokens, output_tokens) = (mean(|it| it.prompt.len()), mean(|it| it.max_tokens));
@@ -66,12 +66,6 @@ pub(crate) fn expected(requests: &[SimulatedRequest], args: &PolicyArgs, policy:
             exactly @ Sequences::Exactly(_) => exactly,
         },
         ..policy
-    }
-}
-
-fn num_rows(request: &SimulatedRequest) -> usize {
-    match request.search {
-        Search::Samples(rows) | Search::Beams(rows) => rows,
     }
 }
 
@@ -90,7 +84,7 @@ impl Arrival {
     /// Checks what no reader may let through.
     fn check(self, max_positions: usize) -> anyhow::Result<Self> {
         let Self { arrival_s, prompt_tokens, output_tokens, shared_prefix_tokens, .. } = self;
-        let rows = self.num_rows();
+        let rows = self.search.num_rows();
         if !arrival_s.is_finite() || arrival_s < 0.0 {
             bail!("arrival_s is {arrival_s}; wanted 0 or a number above it");
         }
@@ -116,14 +110,8 @@ impl Arrival {
         Ok(self)
     }
 
-    fn num_rows(&self) -> usize {
-        match self.search {
-            Search::Samples(rows) | Search::Beams(rows) => rows,
-        }
-    }
-
     fn num_tokens(&self) -> usize {
-        self.prompt_tokens + self.output_tokens * self.num_rows()
+        self.prompt_tokens + self.output_tokens * self.search.num_rows()
     }
 
     /// The request of number `index`; behind what is shared its prompt is its own.

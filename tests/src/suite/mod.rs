@@ -15,9 +15,7 @@ use sluicegate_model::{
     placed::DeviceId,
     profile::{ModelProfile, Target},
 };
-use sluicegate_runtime::placement::{
-    Baselined, Cluster, KvTokens, Objective, Policy, Sequences, Solution, baselines, solve,
-};
+use sluicegate_runtime::placement::{Baselined, Cluster, Policy, Solution, baselines, solve};
 
 pub use report::{Part, Report, Summary};
 
@@ -80,13 +78,6 @@ impl Suite {
 }
 
 impl Case {
-    /// Whether the number of sequences and the size of the cache are left to whoever places.
-    pub fn is_open(&self) -> bool {
-        let Policy { objective, sequences, kv_tokens, .. } = &self.policy;
-        let open = (Objective::Throughput, KvTokens::AsManyAsFit);
-        (*objective, *kv_tokens) == open && matches!(sequences, Sequences::UpTo(_))
-    }
-
     fn run(self) -> Outcome {
         let cluster = self.cluster();
         let profile = self.profile(&cluster);

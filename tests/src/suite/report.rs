@@ -28,10 +28,10 @@ impl Part {
     /// Whether a case is in it.
     pub fn has(self, outcome: &Outcome) -> bool {
         match self {
-            Self::Homogeneous => !outcome.case.is_open() && outcome.case.is_homogeneous,
-            Self::Uneven => !outcome.case.is_open() && !outcome.case.is_homogeneous,
-            Self::OpenHomogeneous => outcome.case.is_open() && outcome.case.is_homogeneous,
-            Self::OpenUneven => outcome.case.is_open() && !outcome.case.is_homogeneous,
+            Self::Homogeneous => !outcome.case.policy.is_open() && outcome.case.is_homogeneous,
+            Self::Uneven => !outcome.case.policy.is_open() && !outcome.case.is_homogeneous,
+            Self::OpenHomogeneous => outcome.case.policy.is_open() && outcome.case.is_homogeneous,
+            Self::OpenUneven => outcome.case.policy.is_open() && !outcome.case.is_homogeneous,
             Self::All => true,
         }
     }

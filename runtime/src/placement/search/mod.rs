@@ -73,7 +73,7 @@ impl Found {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Answer {
     pub(super) found: Found,
-    /// No placement takes fewer seconds per token.
+    /// No placement takes fewer seconds per token, but by the setting's tolerance.
     pub(super) lower_bound_s: f64,
     /// With as many sequences and microbatches, no placement keeps everything busy for so short a
     /// time; none where it is not the busiest device or link that counts.
