@@ -74,8 +74,7 @@ fn start_logging() -> Result<(), CliError> {
     use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
     let filter = match std::env::var_os("RUST_LOG") {
-        // What the hub's client warns of comes again in our own errors.
-        None => EnvFilter::new("warn,hf_hub=off"),
+        None => EnvFilter::new("warn"),
         Some(_) => EnvFilter::builder()
             .with_default_directive(LevelFilter::WARN.into())
             .from_env()

@@ -1,156 +1,20 @@
-//! Fetching from a hub: a small server on the loopback device with the hub's layout.
+//! Fetching from a hub: what is fetched, what the cache serves, and what errors mean.
 
-use std::{
-    fs,
-    io::{BufRead, BufReader, Write},
-    net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex},
-    thread,
-    time::Duration,
-};
+use std::{fs, net::TcpListener, time::Duration};
 
-use hf_hub::HFClientBuilder;
-use sha2::{Digest, Sha256};
-use tempfile::TempDir;
-
-use super::{Heard, ModelFiles, Progress, Silent};
+use super::{Heard, ModelFiles, Silent};
 use crate::{
     error::SourceError,
     source::{
         HubModel,
-        hub::{Access, fetch_with, fetch_within},
+        hub::{
+            access::Access,
+            fetch_with, fetch_within,
+            stub::{Hub, Reply},
+        },
     },
     warnings::heard,
 };
-
-const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
-
-/// Serves the files of one folder as the repository `some/model`.
-struct Hub {
-    endpoint: String,
-    token: String,
-    files: TempDir,
-    cache: TempDir,
-    /// Method and path of each request, and whether it carried the token.
-    requests: Arc<Mutex<Vec<String>>>,
-}
-
-impl Hub {
-    fn new(files: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            fs::write(folder.path().join(name), text).unwrap();
-        }
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let (path, log) = (folder.path().to_owned(), Arc::clone(&requests));
-        // Ends with the test process.
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (path, log) = (path.clone(), Arc::clone(&log));
-                thread::spawn(move || serve(&stream, &path, &log));
-            }
-        });
-        let token = "secret".to_owned();
-        Self { endpoint, token, files: folder, cache: tempfile::tempdir().unwrap(), requests }
-    }
-
-    fn fetch(&self) -> Result<ModelFiles, SourceError> {
-        self.fetch_as(false, "some/model", &Silent)
-    }
-
-    fn fetch_as(
-        &self,
-        is_offline: bool,
-        name: &str,
-        progress: &dyn Progress,
-    ) -> Result<ModelFiles, SourceError> {
-        let client = || {
-            HFClientBuilder::new()
-                .endpoint(&self.endpoint)
-                .token(&self.token)
-                .cache_dir(self.cache.path())
-                .retry_max_attempts(0)
-        };
-        let access = Access { client: &client, is_offline };
-        fetch_with(&access, &HubModel::parse(name).unwrap(), progress)
-    }
-
-    /// The same hub, which answers no longer.
-    fn gone(mut self) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        self.endpoint = format!("http://{}", listener.local_addr().unwrap());
-        self
-    }
-
-    fn fetched_names(&self) -> Vec<String> {
-        let requests = self.requests.lock().unwrap();
-        let prefix = "GET /some/model/resolve/main/";
-        requests.iter().filter_map(|line| line.strip_prefix(prefix)).map(str::to_owned).collect()
-    }
-}
-
-fn serve(stream: &TcpStream, folder: &Path, log: &Mutex<Vec<String>>) {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut request = String::new();
-        if reader.read_line(&mut request).unwrap_or(0) == 0 {
-            return;
-        }
-        let mut has_token = false;
-        loop {
-            let mut header = String::new();
-            if reader.read_line(&mut header).unwrap_or(0) == 0 || header.trim().is_empty() {
-                break;
-            }
-            has_token |= header.trim().eq_ignore_ascii_case("authorization: Bearer secret");
-        }
-        let mut words = request.split_whitespace();
-        let (method, target) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
-        let target = target.split('?').next().unwrap_or("");
-        log.lock().unwrap().push(format!("{method} {target}"));
-        let (status, headers, body) = answer(target, folder, has_token);
-        let mut reply =
-            format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n", body.len())
-                .into_bytes();
-        if method != "HEAD" {
-            reply.extend_from_slice(&body);
-        }
-        let mut writer = stream;
-        if writer.write_all(&reply).is_err() {
-            return;
-        }
-    }
-}
-
-fn answer(target: &str, folder: &Path, has_token: bool) -> (&'static str, String, Vec<u8>) {
-    if !has_token {
-        return ("401 Unauthorized", String::new(), b"no token".to_vec());
-    }
-    if target == "/api/models/some/model" {
-        let mut names: Vec<String> = fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.push("sub/extra.safetensors".to_owned());
-        let siblings: Vec<_> =
-            names.iter().map(|name| serde_json::json!({"rfilename": name})).collect();
-        let info = serde_json::json!({"id": "some/model", "sha": COMMIT, "siblings": siblings});
-        let headers = "Content-Type: application/json\r\n".to_owned();
-        return ("200 OK", headers, info.to_string().into_bytes());
-    }
-    let file: Option<PathBuf> =
-        target.strip_prefix("/some/model/resolve/main/").map(|name| folder.join(name));
-    let Some(body) = file.and_then(|file| fs::read(file).ok()) else {
-        let headers = "X-Error-Code: RepoNotFound\r\n".to_owned();
-        return ("404 Not Found", headers, b"nothing here".to_vec());
-    };
-    let etag = format!("{:x}", Sha256::digest(&body));
-    let headers = format!("ETag: \"{etag}\"\r\nX-Repo-Commit: {COMMIT}\r\n");
-    ("200 OK", headers, body)
-}
 
 const INDEX: &str = r#"{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}"#;
 
@@ -187,13 +51,12 @@ fn only_what_makes_the_model_is_fetched_and_offline_finds_it_again() {
         ]
     );
     assert!(heard.parts.lock().unwrap().contains(&"fetching model-1.safetensors 3".to_owned()));
-    // A second run asks, but fetches nothing.
-    hub.requests.lock().unwrap().clear();
+    assert_eq!(heard.num_finished.into_inner(), 6);
+    // A second run asks what there is, but for no file.
     assert_eq!(hub.fetch().unwrap(), files);
-    assert_eq!(hub.fetched_names(), Vec::<String>::new());
-    hub.requests.lock().unwrap().clear();
+    assert_eq!(hub.asked().len(), 1);
     assert_eq!(hub.fetch_as(true, "some/model", &Silent).unwrap(), files);
-    assert_eq!(hub.requests.lock().unwrap().len(), 0);
+    assert_eq!(hub.asked().len(), 0);
     // What is missing is named, without a request.
     fs::remove_file(directory.join("model-2.safetensors")).unwrap();
     let error = hub.fetch_as(true, "some/model", &Silent).unwrap_err().to_string();
@@ -202,7 +65,43 @@ fn only_what_makes_the_model_is_fetched_and_offline_finds_it_again() {
     }
     let error = hub.fetch_as(true, "other/model", &Silent).unwrap_err();
     assert!(matches!(error, SourceError::Offline { .. }), "{error}");
-    assert_eq!(hub.requests.lock().unwrap().len(), 0);
+    assert_eq!(hub.asked().len(), 0);
+}
+
+#[test]
+fn what_a_new_commit_did_not_change_is_not_fetched_again() {
+    let hub = Hub::new(&[
+        ("config.json", "{}"),
+        ("tokenizer.json", "{\"a\": 1}"),
+        ("model.safetensors", "weights"),
+    ]);
+    let before = hub.fetch().unwrap();
+    hub.commit("89abcdef0123456789abcdef0123456701234567");
+    fs::write(hub.files.path().join("config.json"), "{\"new\": 1}").unwrap();
+    let heard = Heard::default();
+    hub.asked();
+    let after = hub.fetch_as(false, "some/model", &heard).unwrap();
+    assert_ne!(before, after);
+    assert_eq!(hub.fetched_names(), ["config.json"]);
+    assert_eq!(*heard.parts.lock().unwrap(), ["fetching config.json 10"]);
+    assert_eq!(fs::read_to_string(after.path().join("config.json")).unwrap(), "{\"new\": 1}");
+    assert_eq!(fs::read_to_string(after.path().join("model.safetensors")).unwrap(), "weights");
+    // Without the hub it is the latest that is found.
+    assert_eq!(hub.fetch_as(true, "some/model", &Silent).unwrap(), after);
+}
+
+#[test]
+fn the_cache_keeps_what_it_has_until_a_new_commit_is_whole() {
+    let hub = Hub::new(&[("config.json", "{}"), ("tokenizer.json", "{}")]);
+    fs::write(hub.files.path().join("model.safetensors"), "weights").unwrap();
+    let before = hub.fetch().unwrap();
+    hub.commit("89abcdef0123456789abcdef0123456701234567");
+    fs::write(hub.files.path().join("config.json"), "{\"new\": 1}").unwrap();
+    fs::write(hub.files.path().join("model.safetensors"), "other weights").unwrap();
+    hub.play(|asked| asked.is_body_of("model.safetensors").then(|| Reply::new(503, b"")));
+    let (found, warnings) = heard(|| hub.fetch().unwrap());
+    assert_eq!((&found, warnings.len()), (&before, 1));
+    assert_eq!(hub.fetch_as(true, "some/model", &Silent).unwrap(), before);
 }
 
 #[test]
@@ -247,7 +146,7 @@ fn the_cache_serves_while_the_hub_is_out_of_reach() {
     let hub = Hub::new(&[("model.gguf", "GGUF")]);
     let (files, warnings) = heard(|| hub.fetch().unwrap());
     assert_eq!(warnings, Vec::<String>::new());
-    let hub = hub.gone();
+    let hub = hub.moved(&TcpListener::bind("127.0.0.1:0").unwrap());
     let (found, warnings) = heard(|| hub.fetch().unwrap());
     assert_eq!(found, files);
     let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
@@ -266,12 +165,10 @@ fn a_hub_that_does_not_answer_is_not_waited_for() {
     let files = hub.fetch().unwrap();
     // Takes connections, and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let hub = Hub { endpoint: format!("http://{}", silent.local_addr().unwrap()), ..hub };
-    let client = || HFClientBuilder::new().endpoint(&hub.endpoint).cache_dir(hub.cache.path());
-    let access = Access { client: &client, is_offline: false };
+    let hub = hub.moved(&silent);
     let (found, warnings) = heard(|| {
         let model = HubModel::parse("some/model").unwrap();
-        fetch_within(&access, &model, &Silent, Duration::from_millis(50)).unwrap()
+        fetch_within(&hub.access(), &model, &Silent, Duration::from_millis(50)).unwrap()
     });
     assert_eq!((found, warnings.len()), (files, 1));
 }
@@ -283,6 +180,61 @@ fn a_hub_that_refuses_is_told_from_one_out_of_reach() {
     let error = hub.fetch().unwrap_err();
     assert!(matches!(error, SourceError::NoAccess { status: 401, .. }), "{error}");
     assert!(error.to_string().contains("HF_TOKEN"), "{error}");
+}
+
+/// What a status means: of the listing, and of a file.
+#[track_caller]
+fn check_status(
+    status: u16,
+    is_listing: fn(&SourceError) -> bool,
+    is_file: fn(&SourceError) -> bool,
+) {
+    let hub = Hub::new(&[("model.gguf", "GGUF")]);
+    for method in ["HEAD", "GET"] {
+        hub.play(move |asked| {
+            let is_file = asked.target.contains("/resolve/") && asked.method == method;
+            is_file.then(|| Reply::new(status, b""))
+        });
+        let error = hub.fetch().unwrap_err();
+        assert!(is_file(&error), "{status} of a file, {method}: {error:?}");
+        if let SourceError::Hub { source, .. } = error {
+            assert!(source.to_string().contains("model.gguf"), "{source}");
+        }
+    }
+    hub.play(move |_| Some(Reply::new(status, b"")));
+    let error = hub.fetch().unwrap_err();
+    assert!(is_listing(&error), "{status} of the listing: {error:?}");
+}
+
+#[test]
+fn a_status_tells_access_absence_outage_and_the_rest_apart() {
+    let is_no_access: fn(&SourceError) -> bool = |e| matches!(e, SourceError::NoAccess { .. });
+    let is_outage: fn(&SourceError) -> bool = |e| matches!(e, SourceError::Unreachable { .. });
+    let is_other: fn(&SourceError) -> bool = |e| matches!(e, SourceError::Hub { .. });
+    for status in [401, 403] {
+        check_status(status, is_no_access, is_no_access);
+    }
+    check_status(404, |error| matches!(error, SourceError::NoRepository { .. }), is_other);
+    for status in [429, 500, 503] {
+        check_status(status, is_outage, is_outage);
+    }
+    for status in [400, 204, 304] {
+        check_status(status, is_other, is_other);
+    }
+}
+
+#[test]
+fn settings_that_cannot_be_used_are_named_without_the_token() {
+    let hub = Hub::new(&[]);
+    let model = HubModel::parse("some/model").unwrap();
+    let reason = |access: Access| match fetch_with(&access, &model, &Silent).unwrap_err() {
+        SourceError::Hub { source, .. } => source.to_string(),
+        error => panic!("{error}"),
+    };
+    let error = reason(Access { endpoint: "hub.example".to_owned(), ..hub.access() });
+    assert!(error.contains("HF_ENDPOINT") && error.contains("`hub.example`"), "{error}");
+    let error = reason(Access { token: Some("se\ncret".to_owned()), ..hub.access() });
+    assert!(error.contains("HF_TOKEN") && !error.contains("cret"), "{error}");
 }
 
 #[test]
