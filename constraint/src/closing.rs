@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use crate::TokenId;
+use crate::engine::Engine;
 use crate::guard::{Effort, Finisher};
 use crate::search;
 use crate::vocab::Vocab;
@@ -30,34 +31,9 @@ pub(crate) struct Closing {
     num_before: usize,
     text: Vec<u8>,
     tokens: Vec<TokenId>,
-    /// Arrays and objects that are open, and whether a string is.
-    nesting: Nesting,
     /// Tokens that finish the output, the next one last. None while a finish surely fits.
     witness: Option<Vec<TokenId>>,
     num_vetoed: usize,
-}
-
-/// How a JSON text is nested where it ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Nesting {
-    depth: usize,
-    in_string: bool,
-    is_escaped: bool,
-}
-
-impl Nesting {
-    fn read(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            match byte {
-                _ if self.is_escaped => self.is_escaped = false,
-                b'\\' if self.in_string => self.is_escaped = true,
-                b'"' => self.in_string = !self.in_string,
-                b'[' | b'{' if !self.in_string => self.depth += 1,
-                b']' | b'}' if !self.in_string => self.depth = self.depth.saturating_sub(1),
-                _ => {}
-            }
-        }
-    }
 }
 
 impl Closing {
@@ -74,20 +50,22 @@ impl Closing {
             num_before: 0,
             text: Vec::new(),
             tokens: Vec::new(),
-            nesting: Nesting::default(),
             witness: Some(next_last(witness)),
             num_vetoed: 0,
         }
     }
 
     /// Takes `token` if, whatever the grammar then allows, a finish fits into what is left: one takes
-    /// at most as many tokens as it has bytes.
-    pub(crate) fn take_if_it_surely_fits(&mut self, vocab: &Vocab, token: TokenId) -> bool {
+    /// at most as many tokens as it has bytes. `depth` is of the containers that are open behind it.
+    pub(crate) fn take_if_it_surely_fits(
+        &mut self,
+        vocab: &Vocab,
+        token: TokenId,
+        depth: usize,
+    ) -> bool {
         let Some(level_bytes) = self.level_bytes else { return false };
-        let mut nesting = self.nesting;
-        nesting.read(vocab.token_bytes(token));
         let num_taken = self.num_before + self.tokens.len() + 1;
-        let fits = level_bytes * (nesting.depth + 1) <= self.max_tokens.saturating_sub(num_taken);
+        let fits = level_bytes * (depth + 1) <= self.max_tokens.saturating_sub(num_taken);
         if fits {
             self.take(token, None, vocab);
         }
@@ -108,7 +86,7 @@ impl Closing {
     /// the token taken; none if the output ends instead.
     pub(crate) fn advance(
         &mut self,
-        engine: &mut llguidance::Matcher,
+        engine: &mut Engine,
         vocab: &Vocab,
         token: TokenId,
     ) -> Option<TokenId> {
@@ -144,7 +122,7 @@ impl Closing {
     /// Finds a finish for the output with `token` behind it. None if there is none within reach.
     fn after(
         &self,
-        engine: &mut llguidance::Matcher,
+        engine: &mut Engine,
         vocab: &Vocab,
         token: TokenId,
         num_left: usize,
@@ -161,7 +139,7 @@ impl Closing {
     /// behind one more piece of a string.
     fn known_rest(
         &self,
-        (engine, vocab): (&mut llguidance::Matcher, &Vocab),
+        (engine, vocab): (&mut Engine, &Vocab),
         text: &[u8],
         start: Start,
     ) -> Option<Vec<TokenId>> {
@@ -181,7 +159,6 @@ impl Closing {
     fn take(&mut self, token: TokenId, witness: Option<Vec<TokenId>>, vocab: &Vocab) {
         let bytes = vocab.token_bytes(token);
         self.text.extend_from_slice(bytes);
-        self.nesting.read(bytes);
         self.tokens.push(token);
         self.witness = witness;
     }
@@ -192,8 +169,6 @@ impl Closing {
             self.text.truncate(self.text.len() - vocab.token_bytes(token).len());
             self.witness.iter_mut().for_each(|witness| witness.push(token));
         }
-        self.nesting = Nesting::default();
-        self.nesting.read(&self.text);
     }
 
     pub(crate) fn num_vetoed(&self) -> usize {
@@ -210,7 +185,7 @@ fn next_last(mut tokens: Vec<TokenId>) -> Vec<TokenId> {
 /// Finds the tokens of a first finish, of `max_tokens` at most.
 pub(crate) fn first_witness(
     finisher: Option<&Finisher>,
-    engine: &mut llguidance::Matcher,
+    engine: &mut Engine,
     vocab: &Vocab,
     max_tokens: usize,
 ) -> Option<Vec<TokenId>> {
@@ -227,7 +202,7 @@ struct Start {
 
 fn find(
     finisher: Option<&Finisher>,
-    (engine, vocab): (&mut llguidance::Matcher, &Vocab),
+    (engine, vocab): (&mut Engine, &Vocab),
     text: &[u8],
     effort: Effort,
     start: Start,
@@ -246,7 +221,7 @@ fn find(
 
 /// The tokens of a text, if grammar and budget take them and the output may end behind them.
 fn fitting(
-    engine: &mut llguidance::Matcher,
+    engine: &mut Engine,
     vocab: &Vocab,
     rest: &[u8],
     Start { token, num_left }: Start,
@@ -257,6 +232,6 @@ fn fitting(
     }
     let mut all: Vec<TokenId> = token.into_iter().chain(tokens.iter().copied()).collect();
     all.push(vocab.engine_end());
-    let is_allowed = engine.validate_tokens(&all).is_ok_and(|valid| valid == all.len());
+    let is_allowed = engine.num_allowed(&all).is_ok_and(|valid| valid == all.len());
     is_allowed.then_some(tokens)
 }

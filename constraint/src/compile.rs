@@ -1,73 +1,26 @@
 //! Compilation: a specification and a vocabulary become a template that matchers are copied from.
-//! Owns the limits; nothing that a caller sends may cost unbounded time or memory here.
+//! Nothing that a caller sends may cost unbounded time or memory here.
 
 use std::sync::Arc;
 
 use llguidance::ParserFactory;
 use llguidance::api::{GrammarInit, ParserLimits, TopLevelGrammar};
-use llguidance::earley::SlicedBiasComputer;
+use llguidance::earley::lexerspec::LexerSpec;
+use llguidance::earley::{Grammar, SlicedBiasComputer};
 use llguidance::panic_utils::catch_unwind;
 use serde_json::{Value, json};
 use toktrie::InferenceCapabilities;
 
 use crate::compiled::{Compiled, Values};
 use crate::error::{SpecError, VocabError, engine_message};
-use crate::json_schema::{Lowered, Schema};
+use crate::json_schema::{Coarse, Made, Schema};
+use crate::limits::Limits;
 use crate::rules::Rules;
 use crate::spec::{JsonOptions, Spec, Thinking};
 use crate::template::Template;
 use crate::thinking::Rule;
 use crate::vocab::Vocab;
 use crate::{formats, gbnf, grammar, json_schema, lark, spacing, tags};
-
-/// Bounds what a specification may cost.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Names, strings and structure of a schema together, in bytes.
-    pub max_schema_bytes: usize,
-    /// JSON nesting of a schema.
-    pub max_schema_depth: usize,
-    /// Schemas on the longest way down a schema, references followed. The engine recurses over
-    /// them: with dependencies optimised, 2 MiB of stack hold more than twice the default.
-    pub max_schema_levels: usize,
-    /// One regular expression, in bytes.
-    pub max_regex_bytes: usize,
-    /// Options of a choice, and values of an `enum`.
-    pub max_choices: usize,
-    /// Options of a choice together, in bytes.
-    pub max_choice_bytes: usize,
-    /// The text of a grammar, in bytes.
-    pub max_grammar_bytes: usize,
-    /// Lexer states of one matcher, at 1 to 2 kB each.
-    pub max_lexer_states: usize,
-    /// Symbols of one grammar; the engine numbers them in 16 bits.
-    pub max_grammar_symbols: usize,
-    /// Work to build the lexer; about 50,000 a millisecond.
-    pub lexer_fuel: u64,
-    /// Lexer work for one mask; about 14,000 a millisecond.
-    pub step_lexer_fuel: u64,
-    /// Parser items for one mask; about 20,000 a millisecond.
-    pub step_max_items: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_schema_bytes: 1 << 20,
-            max_schema_depth: 128,
-            max_schema_levels: 128,
-            max_regex_bytes: 64 << 10,
-            max_choices: 20_000,
-            max_choice_bytes: 512 << 10,
-            max_grammar_bytes: 128 << 10,
-            max_lexer_states: 50_000,
-            max_grammar_symbols: 60_000,
-            lexer_fuel: 1_000_000,
-            step_lexer_fuel: 200_000,
-            step_max_items: 50_000,
-        }
-    }
-}
 
 /// Compiles specifications for one vocabulary. Shared between threads.
 pub struct Compiler {
@@ -107,6 +60,7 @@ impl Compiler {
             step_max_items: limits.step_max_items,
             max_lexer_states: limits.max_lexer_states,
             max_grammar_size: limits.max_grammar_symbols,
+            max_items_in_row: limits.max_row_items,
             verbose_errors: false,
             ..ParserLimits::default()
         };
@@ -145,7 +99,7 @@ impl Compiler {
             Spec::Json { schema, options } => return self.json(schema, options),
             Spec::Lark(source) => {
                 let (lark, warnings) = lark::check(source, &self.vocab, &self.limits)?;
-                let built = self.build(TopLevelGrammar::from_lark(lark), lark::explain)?;
+                let built = self.build_text(TopLevelGrammar::from_lark(lark), lark::explain)?;
                 return Ok(built.warn(warnings));
             }
             Spec::Gbnf(source) => {
@@ -160,16 +114,17 @@ impl Compiler {
             Spec::After { thinking, then } => return self.after(thinking, then),
             Spec::Format(format) => {
                 let grammar = TopLevelGrammar::from_regex(formats::regex(*format));
-                return Ok(self.build(grammar, too_complex)?.at_most(formats::FINISH_BYTES));
+                return Ok(self.build_text(grammar, too_complex)?.at_most(formats::FINISH_BYTES));
             }
             Spec::Regex(pattern) => grammar::regex(pattern, &self.limits)?,
             Spec::Choice(options) => {
-                let built = self.build(grammar::choice(options, &self.limits)?, too_complex)?;
+                let built =
+                    self.build_text(grammar::choice(options, &self.limits)?, too_complex)?;
                 let longest = options.iter().map(String::len).max();
                 return Ok(built.at_most(longest.unwrap_or(0)));
             }
         };
-        self.build(grammar, too_complex)
+        self.build_text(grammar, too_complex)
     }
 
     /// Restates a schema ever more coarsely until the engine takes it; a guard does the rest.
@@ -188,31 +143,22 @@ impl Compiler {
 
     fn json_grammar(&self, schema: &Value, options: &JsonOptions) -> Result<Compiled, SpecError> {
         let schema = Schema::read(schema, options, &self.limits)?;
-        let mut coarse = schema.coarse();
-        let mut refused: Option<(Value, String)> = None;
+        let mut coarse = Coarse::default();
         loop {
-            let Lowered { schema: lowered, left, warnings } = schema.lower(options, coarse);
-            let message = match refused.take() {
-                // It came out the same as before, and would be refused again.
-                Some((known, message)) if known == lowered => message,
-                _ => match self.build_schema(&lowered) {
-                    Ok(compiled) => {
-                        let known = schema.document.warnings.iter().cloned();
-                        let compiled = compiled.warn(known.chain(warnings).collect());
-                        return Ok(compiled.of_values(Values::new(schema, options, left)?));
-                    }
-                    Err(SpecError::TooComplex { message }) => message,
-                    Err(error) => return Err(error),
-                },
-            };
-            coarse = json_schema::coarser(&message, coarse)
-                .ok_or_else(|| SpecError::TooComplex { message: message.clone() })?;
-            refused = Some((lowered, message));
+            let Made { grammar, left, warnings } = schema.grammar(options, coarse);
+            let grammar = grammar.map_err(SpecError::unsatisfiable)?;
+            match self.build(|_| grammar.build(), json_schema::explain) {
+                Ok(compiled) => {
+                    let known = schema.document.warnings.iter().cloned();
+                    let compiled = compiled.warn(known.chain(warnings).collect());
+                    return Ok(compiled.of_values(Values::new(schema, options, left)?));
+                }
+                Err(error @ SpecError::TooComplex { .. }) => {
+                    coarse = coarse.next().ok_or(error)?;
+                }
+                Err(error) => return Err(error),
+            }
         }
-    }
-
-    fn build_schema(&self, lowered: &Value) -> Result<Compiled, SpecError> {
-        self.build(TopLevelGrammar::from_json_schema(lowered.clone()), json_schema::explain)
     }
 
     /// Compiles a thinking section and what follows.
@@ -227,20 +173,17 @@ impl Compiler {
 
     fn rules(&self, rules: Rules) -> Result<Compiled, SpecError> {
         let (grammar, warnings) = rules.compile(&self.limits)?;
-        Ok(self.build(grammar, json_schema::explain)?.warn(warnings))
+        Ok(self.build_text(grammar, json_schema::explain)?.warn(warnings))
     }
 
     /// Builds the template; `explain` makes an error of the engine's message.
     fn build(
         &self,
-        grammar: TopLevelGrammar,
+        grammar: impl FnOnce(&ParserLimits) -> anyhow::Result<(Grammar, LexerSpec)>,
         explain: impl FnOnce(String) -> SpecError,
     ) -> Result<Compiled, SpecError> {
         let built = catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let (env, limits) = (self.vocab.env().clone(), self.factory.limits().clone());
-            let (grammar, mut lexer) =
-                GrammarInit::Serialized(grammar).to_internal(Some(env), limits)?;
-            spacing::place(&mut lexer);
+            let (grammar, lexer) = grammar(self.factory.limits())?;
             let grammar = GrammarInit::Internal(grammar, lexer);
             let mut parser = self.factory.create_parser_from_init_default(grammar)?;
             let warnings = parser.grammar_warnings();
@@ -250,6 +193,22 @@ impl Compiler {
             built.map_err(|error| explain(engine_message(&format!("{error:#}"))))?;
         let template = Some(Arc::new(Template::new(parser)?));
         Ok(Compiled::new(Arc::clone(&self.vocab), template, warnings))
+    }
+
+    /// As [`Compiler::build`], of a grammar in one of the engine's notations.
+    fn build_text(
+        &self,
+        grammar: TopLevelGrammar,
+        explain: impl FnOnce(String) -> SpecError,
+    ) -> Result<Compiled, SpecError> {
+        let read = |limits: &ParserLimits| {
+            let (env, limits) = (self.vocab.env().clone(), limits.clone());
+            let (grammar, mut lexer) =
+                GrammarInit::Serialized(grammar).to_internal(Some(env), limits)?;
+            spacing::place(&mut lexer);
+            Ok((grammar, lexer))
+        };
+        self.build(read, explain)
     }
 }
 

@@ -4,10 +4,11 @@ use std::sync::{Arc, OnceLock};
 
 use crate::TokenId;
 use crate::closing::{self, Closing};
+use crate::engine::Engine;
 use crate::error::SpecError;
 use crate::guard::{Finisher, Judge};
 use crate::json_schema::{Left, Schema};
-use crate::matcher::{Engine, Matcher};
+use crate::matcher::Matcher;
 use crate::spec::JsonOptions;
 use crate::template::Template;
 use crate::thinking::{Rule, Section};
@@ -46,9 +47,8 @@ impl Values {
         options: &JsonOptions,
         left: Vec<Left>,
     ) -> Result<Self, SpecError> {
-        let Schema { source, draft, document, .. } = schema;
-        let judge = if left.is_empty() { None } else { Some(Judge::new(&source, draft, options)?) };
-        Ok(Self { finisher: Arc::new(Finisher::new(document, judge)), left })
+        let judge = if left.is_empty() { None } else { Some(Judge::new(&schema, options)?) };
+        Ok(Self { finisher: Arc::new(Finisher::new(schema.document, judge)), left })
     }
 }
 
@@ -168,7 +168,7 @@ impl Compiled {
         self.of_engine(self.engine(copy), closing).after(section)
     }
 
-    fn of_engine(&self, engine: Engine, closing: Option<Closing>) -> Matcher {
+    fn of_engine(&self, engine: Option<Engine>, closing: Option<Closing>) -> Matcher {
         let matcher = Matcher::new(Arc::clone(&self.vocab), engine, closing);
         if self.values.is_some() { matcher.of_value() } else { matcher }
     }
@@ -189,11 +189,9 @@ impl Compiled {
         Ok(self.of_engine(self.engine(copy), Some(closing)).after(section))
     }
 
-    fn engine(&self, copy: impl FnOnce(&Template) -> llguidance::Matcher) -> Engine {
-        match &self.template {
-            None => Engine::Free,
-            Some(template) => Engine::Grammar(Box::new(copy(template).into_cancellable())),
-        }
+    fn engine(&self, copy: impl FnOnce(&Template) -> llguidance::Matcher) -> Option<Engine> {
+        let template = self.template.as_ref()?;
+        Some(Engine::new(Arc::clone(template), copy(template)))
     }
 
     /// Whether the grammar allows more than the specification, so that outputs are guarded.
@@ -220,9 +218,7 @@ impl Compiled {
     }
 
     fn search(&self, max_tokens: usize) -> Option<Vec<TokenId>> {
-        let Engine::Grammar(mut engine) = self.engine(Template::copy) else {
-            return Some(Vec::new());
-        };
+        let Some(mut engine) = self.engine(Template::copy) else { return Some(Vec::new()) };
         let finisher = self.values.as_ref().map(|values| &*values.finisher);
         closing::first_witness(finisher, &mut engine, &self.vocab, max_tokens)
     }

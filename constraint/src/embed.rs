@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use crate::compile::Limits;
 use crate::error::SpecError;
-use crate::json_schema::Schema;
+use crate::json_schema::{Coarse, Schema};
+use crate::limits::Limits;
 use crate::spec::JsonOptions;
 
 /// Returns the engine's form of a schema, with its options. What it means must be all in the
@@ -19,11 +19,12 @@ pub(crate) fn embed(
 ) -> Result<Value, SpecError> {
     let options = JsonOptions::default();
     let schema = Schema::read(schema, &options, limits)?;
-    let lowered = schema.lower(&options, schema.coarse());
-    if let Some(left) = lowered.left.into_iter().next() {
+    let made = schema.grammar(&options, Coarse::default());
+    made.grammar.map_err(SpecError::unsatisfiable)?;
+    if let Some(left) = made.left.into_iter().next() {
         let message = "a schema inside other text must be all in the grammar";
         return Err(SpecError::unsupported(left.keyword, Some(&left.at), message));
     }
-    warnings.extend(schema.document.warnings.iter().cloned().chain(lowered.warnings));
-    Ok(lowered.schema)
+    warnings.extend(schema.document.warnings.iter().cloned().chain(made.warnings));
+    Ok(schema.embedded())
 }

@@ -130,6 +130,9 @@ pub(crate) fn json_format(name: &str) -> Option<&'static str> {
         "hostname" => &HOSTNAME,
         "email" => &EMAIL,
         "uri" => &URI,
+        "uri-template" => &URI_TEMPLATE,
+        "idn-hostname" => &IDN_HOSTNAME,
+        "idn-email" => &IDN_EMAIL,
         _ => return None,
     })
 }
@@ -269,6 +272,33 @@ static URI: LazyLock<String> = LazyLock::new(|| {
     let path = format!("(?://{authority}(?:/{pchar}*)*|/(?:{rest})?|(?:{rest})?)");
     let tail = format!("(?:[{safe}:@/?]|{hex})*");
     format!(r"[A-Za-z][A-Za-z0-9+.-]*:{path}(?:\?{tail})?(?:#{tail})?")
+});
+
+/// RFC 6570, section 2: a URI template of any level.
+static URI_TEMPLATE: LazyLock<String> = LazyLock::new(|| {
+    let hex = "%[0-9A-Fa-f]{2}";
+    let literal = r"[!#$&(-;=?-\[\]_a-z~\x{A0}-\x{D7FF}\x{F900}-\x{FDCF}\x{FDF0}-\x{FFEF}]";
+    let name = format!("(?:[A-Za-z0-9_]|{hex})");
+    let variable = format!(r"{name}(?:\.?{name})*(?:\*|:[1-9][0-9]{{0,3}})?");
+    let expression = format!(r"\{{[+#./;?&=,!@|]?{variable}(?:,{variable})*\}}");
+    format!("(?:{literal}|{hex}|{expression})*")
+});
+
+/// A label in any script: letters, with digits and single hyphens inside.
+///
+/// RFC 5892 lets more pass, such as marks and a middle dot, each in its own surroundings, which no
+/// regex can say; nor can it count what a label becomes in the ASCII form, so labels are short.
+const IDN_LABEL: &str = r"[\p{L}0-9](?:-?[\p{L}0-9]){0,20}";
+
+/// RFC 5890, section 2.3.2.3.
+static IDN_HOSTNAME: LazyLock<String> =
+    LazyLock::new(|| format!(r"(?:{}|{IDN_LABEL}(?:\.{IDN_LABEL}){{0,3}})", *HOSTNAME));
+
+/// RFC 6531, section 3.3: as [`EMAIL`], with letters of any script in both parts.
+static IDN_EMAIL: LazyLock<String> = LazyLock::new(|| {
+    let atom = r"[\p{L}0-9!#$%&'*+/=?^_`{|}~-]";
+    let local = format!(r"{atom}{{1,10}}(?:\.{atom}{{1,10}})?");
+    format!("(?:{}|{local}@{IDN_LABEL}(?:\\.{IDN_LABEL}){{0,3}})", *EMAIL)
 });
 
 #[cfg(test)]

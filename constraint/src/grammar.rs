@@ -8,8 +8,8 @@ use llguidance::api::TopLevelGrammar;
 use llguidance::derivre::RegexBuilder;
 use llguidance::regex_to_lark;
 
-use crate::compile::Limits;
 use crate::error::{SpecError, engine_message};
+use crate::limits::Limits;
 
 /// Makes the grammar of a regular expression, anchored at both ends.
 pub(crate) fn regex(pattern: &str, limits: &Limits) -> Result<TopLevelGrammar, SpecError> {

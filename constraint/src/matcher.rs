@@ -3,20 +3,17 @@
 
 mod cancel;
 mod forced;
-mod numbers;
 mod prefix;
 
 pub use cancel::CancelHandle;
 
 use std::sync::Arc;
 
-use llguidance::panic_utils::catch_unwind;
-use numbers::Numbers;
-pub(crate) use numbers::is_long;
-
 use crate::TokenId;
 use crate::closing::Closing;
-use crate::error::{MatchError, engine_message};
+use crate::engine::{Engine, EngineError};
+use crate::error::MatchError;
+use crate::json_text::JsonText;
 use crate::mask::Mask;
 use crate::thinking::Section;
 use crate::vocab::Vocab;
@@ -37,14 +34,6 @@ pub enum Event {
     Closed,
 }
 
-/// What decides about tokens.
-pub(crate) enum Engine {
-    /// Everything that exists is allowed.
-    Free,
-    /// A grammar decides. End tokens never reach it: they are ours.
-    Grammar(Box<llguidance::Matcher>),
-}
-
 #[derive(Clone)]
 enum Phase {
     Running,
@@ -63,25 +52,28 @@ pub struct Matcher {
     vocab: Arc<Vocab>,
     /// What comes before the engine's text.
     section: Option<Section>,
-    engine: Engine,
+    /// What decides about tokens; none where all that exist are allowed. End tokens never reach it:
+    /// they are ours.
+    engine: Option<Box<Engine>>,
     phase: Phase,
     num_tokens: usize,
     /// Present where the output has a guard or a budget.
     closing: Option<Box<Closing>>,
     /// Present where the output is a JSON value.
-    numbers: Option<Box<Numbers>>,
+    text: Option<Box<JsonText>>,
 }
 
 impl Matcher {
-    pub(crate) fn new(vocab: Arc<Vocab>, engine: Engine, closing: Option<Closing>) -> Self {
+    pub(crate) fn new(vocab: Arc<Vocab>, engine: Option<Engine>, closing: Option<Closing>) -> Self {
+        let engine = engine.map(Box::new);
         let closing = closing.map(Box::new);
         let phase = Phase::Running;
-        Self { vocab, section: None, engine, phase, num_tokens: 0, closing, numbers: None }
+        Self { vocab, section: None, engine, phase, num_tokens: 0, closing, text: None }
     }
 
     /// Says that the output is a JSON value, before any token.
     pub(crate) fn of_value(self) -> Self {
-        Self { numbers: Some(Box::default()), ..self }
+        Self { text: Some(Box::default()), ..self }
     }
 
     /// Puts a section in front, before any token.
@@ -114,26 +106,22 @@ impl Matcher {
             let mask = section.mask(&self.vocab);
             return mask.ok_or_else(|| self.fail(MatchError::DeadEnd { num_tokens }));
         }
-        let mask = match &mut self.engine {
-            Engine::Free => Ok(Mask::from_raw(self.vocab.allow_all(), &self.vocab)),
-            Engine::Grammar(engine) => match engine.compute_mask() {
-                Ok(set) => Ok(Mask::from_raw(set.as_slice(), &self.vocab)),
-                Err(error) => Err(engine_message(&error.to_string())),
-            },
+        let Some(engine) = &mut self.engine else {
+            let mask = Mask::from_raw(self.vocab.allow_all(), &self.vocab);
+            return mask.ok_or_else(|| self.fail(MatchError::DeadEnd { num_tokens }));
         };
-        match mask {
-            Ok(Some(mask)) => {
-                let mask = match &self.numbers {
-                    Some(numbers) => numbers.trim(mask, &self.vocab),
+        let set = engine.mask().and_then(|set| {
+            Mask::from_raw(set.as_slice(), &self.vocab).ok_or(EngineError::DeadEnd)
+        });
+        match set {
+            Ok(mask) => {
+                let mask = match &self.text {
+                    Some(text) => text.trim(mask, &self.vocab),
                     None => mask,
                 };
                 self.without_early_end(mask)
             }
-            Ok(None) => Err(self.fail(MatchError::DeadEnd { num_tokens })),
-            Err(message) if message.starts_with("NoExtension") => {
-                Err(self.fail(MatchError::DeadEnd { num_tokens }))
-            }
-            Err(message) => Err(self.fail(MatchError::Engine { num_tokens, message })),
+            Err(error) => Err(self.fail_of(error, TokenId::MAX)),
         }
     }
 
@@ -185,7 +173,7 @@ impl Matcher {
         if !open || !self.vocab.contains(token) || self.vocab.is_eos(token) {
             return Err(self.fail(MatchError::NotAllowed { token, num_tokens }));
         }
-        if self.is_too_large(token)? {
+        if self.is_unreadable(token)? {
             return Err(self.fail(MatchError::NotAllowed { token, num_tokens }));
         }
         let taken = match self.find_finish(token)? {
@@ -200,18 +188,16 @@ impl Matcher {
             }
             Taken::Token(taken) => taken,
         };
-        let complete = match &mut self.engine {
-            Engine::Free => Ok(Some(false)),
-            Engine::Grammar(engine) => consume(engine, taken),
-        };
-        let finished = match complete {
-            Ok(Some(complete)) => complete,
-            Ok(None) => return Err(self.fail(MatchError::NotAllowed { token, num_tokens })),
-            Err(message) => return Err(self.fail(MatchError::Engine { num_tokens, message })),
-        };
+        let mut finished = false;
+        if let Some(engine) = &mut self.engine {
+            if let Err(error) = engine.take(taken) {
+                return Err(self.fail_of(error, token));
+            }
+            finished = engine.is_complete();
+        }
         self.num_tokens += 1;
-        if let Some(numbers) = &mut self.numbers {
-            numbers.take(self.vocab.token_bytes(taken));
+        if let Some(text) = &mut self.text {
+            text.take(self.vocab.token_bytes(taken));
         }
         if finished {
             self.phase = Phase::Complete;
@@ -223,10 +209,10 @@ impl Matcher {
         })
     }
 
-    /// Whether the token makes a number too large, though it need not.
-    fn is_too_large(&mut self, token: TokenId) -> Result<bool, MatchError> {
-        let Some(numbers) = &self.numbers else { return Ok(false) };
-        if numbers.allow(self.vocab.token_bytes(token)) {
+    /// Whether the token makes a number too large or repeats a name, though it need not.
+    fn is_unreadable(&mut self, token: TokenId) -> Result<bool, MatchError> {
+        let Some(text) = &self.text else { return Ok(false) };
+        if text.allow(self.vocab.token_bytes(token)) {
             return Ok(false);
         }
         self.mask().map(|mask| !mask.allows(token))
@@ -235,20 +221,19 @@ impl Matcher {
     /// Decides which token is taken: the given one if a valid finish is found behind it, else the
     /// one that leads to the known finish.
     fn find_finish(&mut self, token: TokenId) -> Result<Taken, MatchError> {
-        let (Some(closing), Engine::Grammar(engine)) = (&mut self.closing, &mut self.engine) else {
+        let (Some(closing), Some(engine)) = (&mut self.closing, &mut self.engine) else {
             return Ok(Taken::Token(token));
         };
         let num_tokens = self.num_tokens;
-        if closing.take_if_it_surely_fits(&self.vocab, token) {
+        let bytes = self.vocab.token_bytes(token);
+        let depth = self.text.as_ref().map_or(0, |text| text.depth_behind(bytes));
+        if closing.take_if_it_surely_fits(&self.vocab, token, depth) {
             return Ok(Taken::Token(token));
         }
-        match engine.validate_tokens(&[token]) {
+        match engine.num_allowed(&[token]) {
             Ok(0) => return Err(self.fail(MatchError::NotAllowed { token, num_tokens })),
             Ok(_) => {}
-            Err(error) => {
-                let message = engine_message(&error.to_string());
-                return Err(self.fail(MatchError::Engine { num_tokens, message }));
-            }
+            Err(error) => return Err(self.fail_of(error, token)),
         }
         let taken = closing.advance(engine, &self.vocab, token);
         Ok(taken.map_or(Taken::End, Taken::Token))
@@ -266,20 +251,13 @@ impl Matcher {
     /// different threads would wait for each other: keep them on one.
     #[must_use]
     pub fn fork(&self) -> Self {
-        let copy = match &self.engine {
-            Engine::Free => Ok(Engine::Free),
-            Engine::Grammar(engine) => {
-                catch_unwind(std::panic::AssertUnwindSafe(|| Ok(engine.as_ref().clone())))
-                    .map(|engine| Engine::Grammar(Box::new(engine)))
-                    .map_err(|error| engine_message(&error.to_string()))
-            }
-        };
         let num_tokens = self.num_tokens;
-        let (engine, phase) = match copy {
-            Ok(engine) => (engine, self.phase.clone()),
-            Err(message) => {
-                (Engine::Free, Phase::Failed(MatchError::Engine { num_tokens, message }))
+        let (engine, phase) = match self.engine.as_ref().map(|engine| engine.fork()).transpose() {
+            Ok(engine) => (engine.map(Box::new), self.phase.clone()),
+            Err(EngineError::Failed(message)) => {
+                (None, Phase::Failed(MatchError::Engine { num_tokens, message }))
             }
+            Err(_) => (None, Phase::Failed(MatchError::DeadEnd { num_tokens })),
         };
         Self {
             vocab: Arc::clone(&self.vocab),
@@ -288,7 +266,7 @@ impl Matcher {
             phase,
             num_tokens,
             closing: self.closing.clone(),
-            numbers: self.numbers.clone(),
+            text: self.text.clone(),
         }
     }
 
@@ -312,21 +290,17 @@ impl Matcher {
         let is_ended = matches!(self.phase, Phase::Ended);
         let seen = after_section - usize::from(is_ended);
         let mut complete = false;
-        if let Engine::Grammar(engine) = &mut self.engine {
+        if let Some(engine) = &mut self.engine {
             if let Err(error) = engine.rollback(seen) {
-                let message = engine_message(&error.to_string());
-                let num_tokens = self.num_tokens;
-                return Err(self.fail(MatchError::Engine { num_tokens, message }));
+                return Err(self.fail_of(error, TokenId::MAX));
             }
-            // The engine keeps its last mask by place alone, and another way may lead to that place.
-            engine.invalidate_bias_cache();
-            complete = engine.is_stopped();
+            complete = engine.is_complete();
         }
         if let Some(closing) = &mut self.closing {
             closing.rollback(seen, &self.vocab);
         }
-        if let Some(numbers) = &mut self.numbers {
-            numbers.rollback(seen);
+        if let Some(text) = &mut self.text {
+            text.rollback(seen);
         }
         if let Some(section) = &mut self.section {
             section.rollback(num_tokens - after_section);
@@ -344,18 +318,14 @@ impl Matcher {
             Phase::Running if self.in_section() => return false,
             Phase::Running => {}
         }
-        let answer = match &mut self.engine {
-            Engine::Free => return true,
-            Engine::Grammar(engine) => engine.is_accepting(),
-        };
-        let answer = answer.map(|accepts| {
-            accepts && self.closing.as_ref().is_none_or(|closing| closing.may_end())
-        });
-        answer.unwrap_or_else(|error| {
-            let message = engine_message(&error.to_string());
-            self.fail(MatchError::Engine { num_tokens: self.num_tokens, message });
-            false
-        })
+        let Some(engine) = &mut self.engine else { return true };
+        match engine.is_accepting() {
+            Ok(accepts) => accepts && self.closing.as_ref().is_none_or(|closing| closing.may_end()),
+            Err(error) => {
+                self.fail_of(error, TokenId::MAX);
+                false
+            }
+        }
     }
 
     /// Says whether the output is complete: [`Event::Finished`] was returned and not taken back.
@@ -371,6 +341,16 @@ impl Matcher {
     /// Returns the vocabulary whose tokens it takes.
     pub fn vocab(&self) -> &Arc<Vocab> {
         &self.vocab
+    }
+
+    /// As [`Matcher::fail`], for what the engine said when asked about `token`.
+    fn fail_of(&mut self, error: EngineError, token: TokenId) -> MatchError {
+        let num_tokens = self.num_tokens;
+        self.fail(match error {
+            EngineError::Refused => MatchError::NotAllowed { token, num_tokens },
+            EngineError::DeadEnd => MatchError::DeadEnd { num_tokens },
+            EngineError::Failed(message) => MatchError::Engine { num_tokens, message },
+        })
     }
 
     /// Makes this matcher fail for good, and returns the error for its caller.
@@ -403,20 +383,6 @@ enum Taken {
     End,
 }
 
-/// Feeds one token: `Some(complete)` if it was allowed. The error is the engine's message.
-fn consume(engine: &mut llguidance::Matcher, token: TokenId) -> Result<Option<bool>, String> {
-    match engine.consume_token(token) {
-        Ok(()) => Ok(Some(engine.is_stopped())),
-        // A refused token and a failed engine differ in their message only; asking first would take
-        // as long again.
-        Err(error) if error.to_string().contains(REFUSED) => Ok(None),
-        Err(error) => Err(engine_message(&error.to_string())),
-    }
-}
-
-/// Part of the engine's message for a token that the grammar does not allow.
-const REFUSED: &str = "doesn't satisfy the grammar";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -433,8 +399,7 @@ mod tests {
         let mut matcher = compiled.matcher();
         matcher.advance(97).unwrap();
         let mut fork = matcher.fork();
-        let Engine::Grammar(engine) = &mut matcher.engine else { panic!("no grammar") };
-        engine.test_trigger_lexer_error().unwrap_err();
+        matcher.engine.as_mut().unwrap().break_lexer();
         for matcher in [&mut matcher, &mut fork] {
             let mut late = matcher.fork();
             let error = matcher.mask().unwrap_err();
@@ -459,8 +424,7 @@ mod tests {
         let compiled = compiler.compile(&Spec::Regex("[a-z]+".to_string())).unwrap();
         let (mut victim, mut sharing) = (compiled.matcher_on(0), compiled.matcher_on(0));
         let mut elsewhere = compiled.matcher_on(1);
-        let Engine::Grammar(engine) = &mut victim.engine else { panic!("no grammar") };
-        engine.test_trigger_lexer_error().unwrap_err();
+        victim.engine.as_mut().unwrap().break_lexer();
         assert!(matches!(sharing.advance(97), Err(MatchError::Engine { .. })));
         for matcher in [&mut elsewhere, &mut compiled.matcher_on(0), &mut compiled.matcher_on(1)] {
             assert_eq!(matcher.advance(97).unwrap(), Event::Running);

@@ -1,6 +1,7 @@
 //! Finishes an output that nothing but a grammar describes: tries what mostly closes things first.
 
 use crate::TokenId;
+use crate::engine::Engine;
 use crate::mask::Mask;
 use crate::vocab::Vocab;
 
@@ -15,38 +16,33 @@ const LIKELY: &[u8] = b"\"}])>;.\n' ,:0a1=-/<({[A_";
 
 /// A place in the search.
 struct Place {
-    engine: llguidance::Matcher,
+    engine: Engine,
     /// Tokens that may be tried here, the next one last.
     untried: Vec<TokenId>,
 }
 
 /// Finds tokens after which the output may end, at most `num_left`.
 pub(crate) fn finish(
-    engine: &llguidance::Matcher,
+    engine: &Engine,
     vocab: &Vocab,
     token: Option<TokenId>,
     num_left: usize,
 ) -> Option<Vec<TokenId>> {
-    let mut start = engine.clone();
+    let mut start = engine.fork().ok()?;
     if let Some(token) = token {
-        start.consume_token(token).ok()?;
+        start.take(token).ok()?;
     }
     let mut fuel = MAX_MASKS;
     LENGTHS.iter().find_map(|length| within(&start, vocab, num_left.min(*length), &mut fuel))
 }
 
 /// Searches depth first.
-fn within(
-    start: &llguidance::Matcher,
-    vocab: &Vocab,
-    length: usize,
-    fuel: &mut usize,
-) -> Option<Vec<TokenId>> {
+fn within(start: &Engine, vocab: &Vocab, length: usize, fuel: &mut usize) -> Option<Vec<TokenId>> {
     let mut path: Vec<TokenId> = Vec::new();
     let mut places: Vec<Place> = Vec::new();
-    let mut engine = start.clone();
+    let mut engine = start.fork().ok()?;
     loop {
-        if engine.is_stopped() && !engine.is_error() || engine.is_accepting().unwrap_or(false) {
+        if engine.is_complete() || engine.is_accepting().unwrap_or(false) {
             return Some(path);
         }
         let untried =
@@ -55,8 +51,8 @@ fn within(
         engine = loop {
             let place = places.last_mut()?;
             if let Some(token) = place.untried.pop() {
-                let mut next = place.engine.clone();
-                if next.consume_token(token).is_ok() {
+                let mut next = place.engine.fork().ok()?;
+                if next.take(token).is_ok() {
                     path.push(token);
                     break next;
                 }
@@ -69,12 +65,12 @@ fn within(
 }
 
 /// The tokens to try in a state, the likeliest last.
-fn tried(engine: &mut llguidance::Matcher, vocab: &Vocab, fuel: &mut usize) -> Vec<TokenId> {
+fn tried(engine: &mut Engine, vocab: &Vocab, fuel: &mut usize) -> Vec<TokenId> {
     if *fuel == 0 {
         return Vec::new();
     }
     *fuel -= 1;
-    let mask = engine.compute_mask().ok().and_then(|set| Mask::from_raw(set.as_slice(), vocab));
+    let mask = engine.mask().ok().and_then(|set| Mask::from_raw(set.as_slice(), vocab));
     let Some(mask) = mask else { return Vec::new() };
     let singles = vocab.single_bytes();
     let likely = LIKELY.iter().filter_map(|byte| singles[usize::from(*byte)]);

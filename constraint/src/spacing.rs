@@ -8,6 +8,8 @@
 use llguidance::derivre::RegexAst;
 use llguidance::earley::lexerspec::{LexemeClass, LexemeIdx, LexerSpec};
 
+use crate::spec::Whitespace;
+
 /// A comma between values: with nothing behind it, one space, or a line break with up to 16 spaces.
 ///
 /// Small models have seen compact, spaced and indented JSON and do badly when held to another style
@@ -25,7 +27,38 @@ const BRACKETS: [(&str, &str); 4] = [
     ("]", r"([ ]|\n[ ]{0,16})?\]"),
 ];
 
-/// Lets whitespace stand inside the brackets of every JSON grammar with such separators.
+/// How the lexemes between values are written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spacing(pub(crate) Whitespace);
+
+impl Spacing {
+    /// A comma and a colon, as regexes.
+    pub(crate) fn separators(self) -> [&'static str; 2] {
+        match self.0 {
+            Whitespace::Bounded => [ITEM_SEPARATOR, KEY_SEPARATOR],
+            Whitespace::Compact | Whitespace::Flexible => [",", ":"],
+        }
+    }
+
+    /// Opening and then closing brackets, curly ones first, as regexes.
+    pub(crate) fn brackets(self) -> [&'static str; 4] {
+        match self.0 {
+            Whitespace::Bounded => BRACKETS.map(|(_, spaced)| spaced),
+            Whitespace::Compact | Whitespace::Flexible => [r"\{", r"\[", r"\}", r"\]"],
+        }
+    }
+
+    /// What may stand between any two lexemes.
+    pub(crate) fn skipped(self) -> RegexAst {
+        match self.0 {
+            Whitespace::Bounded | Whitespace::Compact => RegexAst::NoMatch,
+            Whitespace::Flexible => RegexAst::Regex(r"[\x20\x0A\x0D\x09]+".to_owned()),
+        }
+    }
+}
+
+/// Lets whitespace stand inside the brackets of every JSON grammar of the engine's own with such
+/// separators.
 pub(crate) fn place(lexer: &mut LexerSpec) {
     let last_class = lexer.current_class;
     for class in 0..lexer.skip_by_class.len() {

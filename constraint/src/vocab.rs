@@ -9,7 +9,7 @@ use toktrie::{TokEnv, TokRxInfo, TokTrie, TokenizerEnv};
 use crate::TokenId;
 use crate::error::{VocabError, engine_message};
 use crate::mask::{has_bit, set_bit};
-use crate::matcher::is_long;
+use crate::token_kinds::{has_quotes, is_long};
 
 /// The trie keeps a token id in 24 bits, of which the last value means "none".
 const MAX_TOKENS: usize = (1 << 24) - 1;
@@ -65,6 +65,8 @@ pub struct Vocab {
     single_bytes: Box<[Option<TokenId>; 256]>,
     /// Tokens of many digits.
     long_numbers: Box<[TokenId]>,
+    /// Tokens with a quote, with two at least, and with three at least.
+    quoting: [Box<[TokenId]>; 3],
 }
 
 impl Vocab {
@@ -116,6 +118,10 @@ impl Vocab {
         let num_valid = valid.iter().map(|word| word.count_ones() as usize).sum();
         let long = (0u32..).zip(&words).filter(|(_, word)| is_long(word));
         let long_numbers = long.map(|(id, _)| id).collect();
+        let quoting = [1, 2, 3].map(|least| {
+            let quoting = (0u32..).zip(&words).filter(|(_, word)| has_quotes(word, least));
+            quoting.map(|(id, _)| id).collect()
+        });
         Ok(Self {
             env,
             num_tokens,
@@ -127,6 +133,7 @@ impl Vocab {
             eos_words,
             single_bytes,
             long_numbers,
+            quoting,
         })
     }
 
@@ -213,6 +220,17 @@ impl Vocab {
     /// Returns the token of each single byte, where there is one.
     pub(crate) fn single_bytes(&self) -> &[Option<TokenId>; 256] {
         &self.single_bytes
+    }
+
+    /// Returns the tokens that hold a quote.
+    pub(crate) fn quoting(&self) -> &[TokenId] {
+        &self.quoting[0]
+    }
+
+    /// Returns the tokens that may hold a whole name with its quotes; `is_inside` a string they end
+    /// that first.
+    pub(crate) fn whole_names(&self, is_inside: bool) -> &[TokenId] {
+        &self.quoting[1 + usize::from(is_inside)]
     }
 
     /// Returns the tokens that hold so many digits that they may make any number too large.

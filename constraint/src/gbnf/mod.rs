@@ -7,9 +7,9 @@ mod scan;
 
 use std::collections::HashMap;
 
-use crate::compile::Limits;
 use crate::error::SpecError;
 use crate::grammar::check_limit;
+use crate::limits::Limits;
 use crate::place::Place;
 use crate::rules::{Node, NodeId, RuleId, Rules};
 use crate::token_lists::TokenLists;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::partial::{ArrayTail, ObjectTail, Partial};
 use super::solver::Solver;
 use super::verdict::Verdict;
-use crate::json_schema::document::{Body, Document, Keywords, NodeId, Types};
+use crate::json_schema::document::{Body, Condition, Document, Group, Keywords, NodeId, Types};
 
 /// Schemas that one value may have to satisfy.
 const MAX_SCHEMAS: usize = 400;
@@ -80,41 +80,66 @@ impl<'a> Solver<'a, '_> {
             Body::Never => return None,
             Body::Keywords(keywords) => &**keywords,
         };
-        // The engine sees a reference and lists in the schema's order; for a search the own keywords
-        // come first, and only the order of properties differs.
-        facts.own.push(keywords);
-        for child in keywords.reference.iter().chain(&keywords.dynamic).chain(&keywords.all) {
-            self.gather(facts, *child, partial)?;
-        }
-        if !keywords.any.is_empty() {
-            let chosen = self.option(&keywords.any, partial)?;
-            self.gather(facts, chosen, partial)?;
-        }
-        if !keywords.one.is_empty() {
-            let chosen = self.option(&keywords.one, partial)?;
-            facts.excluded.extend(keywords.one.iter().filter(|id| **id != chosen));
-            self.gather(facts, chosen, partial)?;
-        }
-        facts.excluded.extend(keywords.not);
-        if let Some(condition) = keywords.condition {
-            let so_far = so_far(partial);
-            let is_so =
-                so_far.map_or(Verdict::Unknown, |it| self.opinion().of(condition.test, &it));
-            let may = self.opinion().may_hold(condition.test, partial);
-            let picked = if may { self.choices.pick(2, &self.place) } else { 1 };
-            let holds = may && (picked == 0) != (is_so == Verdict::No);
-            let branch = if holds {
-                self.gather(facts, condition.test, partial)?;
-                condition.then
-            } else {
-                facts.excluded.push(condition.test);
-                condition.otherwise
-            };
-            if let Some(branch) = branch {
-                self.gather(facts, branch, partial)?;
+        let mut is_own_met = false;
+        for group in &keywords.order {
+            match group {
+                Group::Own | Group::Literals if is_own_met => {}
+                Group::Own | Group::Literals => {
+                    is_own_met = true;
+                    facts.own.push(keywords);
+                    facts.excluded.extend(keywords.not);
+                }
+                Group::All => self.gather_all(facts, &keywords.all, partial)?,
+                Group::Reference => {
+                    let targets = keywords.reference.iter().chain(&keywords.dynamic);
+                    let targets: Vec<NodeId> = targets.copied().collect();
+                    self.gather_all(facts, &targets, partial)?;
+                }
+                Group::Any => {
+                    let chosen = self.option(&keywords.any, partial)?;
+                    self.gather(facts, chosen, partial)?;
+                }
+                Group::One => {
+                    let chosen = self.option(&keywords.one, partial)?;
+                    facts.excluded.extend(keywords.one.iter().filter(|id| **id != chosen));
+                    self.gather(facts, chosen, partial)?;
+                }
+                Group::Condition => self.branch(facts, keywords.condition, partial)?,
             }
         }
         Some(())
+    }
+
+    fn gather_all(
+        &mut self,
+        facts: &mut Facts<'a>,
+        ids: &[NodeId],
+        partial: &Partial,
+    ) -> Option<()> {
+        ids.iter().try_for_each(|id| self.gather(facts, *id, partial))
+    }
+
+    /// Chooses whether a condition holds.
+    fn branch(
+        &mut self,
+        facts: &mut Facts<'a>,
+        condition: Option<Condition>,
+        partial: &Partial,
+    ) -> Option<()> {
+        let Some(condition) = condition else { return Some(()) };
+        let so_far = so_far(partial);
+        let is_so = so_far.map_or(Verdict::Unknown, |it| self.opinion().of(condition.test, &it));
+        let may = self.opinion().may_hold(condition.test, partial);
+        let picked = if may { self.choices.pick(2, &self.place) } else { 1 };
+        let holds = may && (picked == 0) != (is_so == Verdict::No);
+        let branch = if holds {
+            self.gather(facts, condition.test, partial)?;
+            condition.then
+        } else {
+            facts.excluded.push(condition.test);
+            condition.otherwise
+        };
+        branch.map_or(Some(()), |branch| self.gather(facts, branch, partial))
     }
 
     /// Chooses one of several schemas that may hold for a value that begins like this.

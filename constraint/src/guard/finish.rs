@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::partial::{ArrayTail, ObjectTail, Partial, PartialText};
-use crate::json_schema::is_same;
+use crate::json_schema::{is_same, spelled};
 
 /// The bytes that finish `partial` as `value`; none if it is the beginning of something else.
 pub(super) fn as_value(partial: &Partial, value: &Value) -> Option<Vec<u8>> {
@@ -26,7 +26,7 @@ fn write_rest(partial: &Partial, value: &Value, out: &mut Vec<u8>) -> bool {
             )
         }
         (Partial::Number(text), Value::Number(number)) => {
-            let whole = number.to_string();
+            let whole = spelled(number);
             let known = serde_json::from_str(text).is_ok_and(|it: Value| is_same(&it, value));
             let rest = whole.strip_prefix(text.as_str());
             out.extend_from_slice(rest.unwrap_or_default().as_bytes());
@@ -149,23 +149,27 @@ pub(super) fn rest_of_text(open: &PartialText, text: &str) -> Option<Vec<u8>> {
     if !open.pending.is_empty() {
         // What is pending is the beginning of one character, escaped or not.
         let first = rest.chars().next()?;
-        let spelled = spellings(first).into_iter().find(|it| it.starts_with(&open.pending))?;
-        out.extend_from_slice(&spelled[open.pending.len()..]);
+        out.extend(rest_of_spelling(&open.pending, first)?);
         unwritten = &rest[first.len_utf8()..];
     }
     escape(unwritten, &mut out);
     Some(out)
 }
 
-/// The ways in which a character may be written in a string.
-pub(super) fn spellings(c: char) -> Vec<Vec<u8>> {
+/// What is missing of a character of which these bytes are written; none if they begin another.
+pub(super) fn rest_of_spelling(begun: &[u8], c: char) -> Option<Vec<u8>> {
     let mut plain = Vec::new();
     escape(c.encode_utf8(&mut [0; 4]), &mut plain);
-    let mut all = vec![plain];
     let mut units = [0; 2];
-    let escaped = c.encode_utf16(&mut units).iter();
-    all.push(escaped.flat_map(|unit| format!("\\u{unit:04x}").into_bytes()).collect());
-    all
+    let units = c.encode_utf16(&mut units).iter();
+    let numbered = units.flat_map(|unit| format!("\\u{unit:04x}").into_bytes()).collect();
+    let slash = if c == '/' { b"\\/".to_vec() } else { Vec::new() };
+    // Digits may be written in capitals.
+    let begins = |spelled: &Vec<u8>| {
+        spelled.len() >= begun.len() && spelled[..begun.len()].eq_ignore_ascii_case(begun)
+    };
+    let spelled = [plain, slash, numbered].into_iter().find(begins)?;
+    Some(spelled[begun.len()..].to_vec())
 }
 
 /// Writes a value as short as JSON goes.
@@ -194,6 +198,7 @@ pub(super) fn write(value: &Value, out: &mut Vec<u8>) {
             }
             out.push(b'}');
         }
+        Value::Number(number) => out.extend_from_slice(spelled(number).as_bytes()),
         scalar => out.extend_from_slice(scalar.to_string().as_bytes()),
     }
 }

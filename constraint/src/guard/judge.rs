@@ -1,10 +1,11 @@
 //! The validator that has the last word on a whole value.
 
 use jsonschema::{PatternOptions, Registry, Validator};
-use referencing::{Draft, ResourceRef};
+use referencing::ResourceRef;
 use serde_json::Value;
 
 use crate::error::SpecError;
+use crate::json_schema::Schema;
 use crate::spec::JsonOptions;
 
 /// Steps back that a pattern may take for one string.
@@ -18,15 +19,12 @@ const MAX_ERRORS: usize = 8;
 pub(crate) struct Judge(Validator);
 
 impl Judge {
-    /// Compiles the schema.
+    /// Compiles a schema that was read.
     ///
     /// # Errors
-    /// The schema does not keep to its draft, or a pattern is none.
-    pub(crate) fn new(
-        schema: &Value,
-        draft: Draft,
-        options: &JsonOptions,
-    ) -> Result<Self, SpecError> {
+    /// A pattern is too large, or the validator refuses the schema for a reason of its own.
+    pub(crate) fn new(schema: &Schema, options: &JsonOptions) -> Result<Self, SpecError> {
+        let (schema, draft) = schema.for_validator();
         let remotes = options
             .remotes
             .iter()
@@ -43,7 +41,7 @@ impl Judge {
             .with_registry(&registry)
             .with_pattern_options(patterns)
             .should_validate_formats(true)
-            .build(schema);
+            .build(&schema);
         validator.map(Self).map_err(|error| {
             let at = error.instance_path().to_string();
             wrong(Some(at), error.to_string())

@@ -12,7 +12,6 @@ mod judge;
 mod number;
 mod object;
 mod partial;
-mod patterns;
 mod solver;
 mod text;
 mod verdict;
@@ -22,12 +21,11 @@ use std::sync::{Mutex, PoisonError};
 use choices::Attempts;
 pub(crate) use judge::Judge;
 use partial::Partial;
-use patterns::Patterns;
 use solver::Solver;
 use verdict::Opinion;
 
 use crate::json_schema::document::Document;
-use crate::json_schema::level_bytes;
+use crate::json_schema::{Patterns, level_bytes};
 
 /// Attempts that may each take their full share of a search's fuel.
 const SHARES: usize = 6;

@@ -10,6 +10,7 @@ use super::partial::{ObjectTail, Partial, PartialText};
 use super::solver::Solver;
 use super::verdict::Verdict;
 use crate::json_schema::document::{NodeId, ObjectRules};
+use crate::json_schema::{Ask, in_order};
 
 /// Properties that are added.
 const MAX_ADDED: usize = 2_000;
@@ -256,8 +257,8 @@ impl<'a> Solver<'a, '_> {
         salt: usize,
     ) -> Option<String> {
         if let Some(pattern) = pattern.filter(|_| open.pending.is_empty()) {
-            let ask = super::patterns::Ask { patterns: vec![pattern], ..Default::default() };
-            let rest = self.patterns.continuation(ask, &open.text, salt, &mut self.fuel)?;
+            let ask = Ask { patterns: vec![pattern], ..Default::default() };
+            let rest = self.patterns.continuation(&ask, &open.text, salt, &mut self.fuel)?;
             return Some(format!("{}{rest}", open.text));
         }
         let out = std::mem::take(&mut self.out);
@@ -283,15 +284,8 @@ struct Order<'f>(HashMap<&'f str, usize>);
 
 impl<'f> Order<'f> {
     fn new(facts: &Facts<'f>, fuel: &mut usize) -> Self {
-        let mut places = HashMap::new();
-        for keywords in &facts.own {
-            let object = &keywords.object;
-            let listed = object.properties.iter().map(|(name, _)| name);
-            for name in listed.chain(&object.required) {
-                let place = places.len();
-                places.entry(name.as_str()).or_insert(place);
-            }
-        }
+        let names = in_order(facts.own.iter().map(|keywords| &keywords.object));
+        let places: HashMap<&str, usize> = names.into_iter().zip(0..).collect();
         *fuel = fuel.saturating_sub(places.len() / NAMES_PER_FUEL);
         Self(places)
     }

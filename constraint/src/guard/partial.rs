@@ -382,18 +382,36 @@ fn escape(raw: &[u8]) -> Result<Option<(char, usize)>, NotJson> {
 }
 
 fn unicode(raw: &[u8]) -> Result<Option<(char, usize)>, NotJson> {
-    let unit = |raw: &[u8]| -> Result<Option<u32>, NotJson> {
-        let Some(digits) = raw.get(2..6) else { return Ok(None) };
-        let digits = std::str::from_utf8(digits).map_err(|_| NotJson::Syntax)?;
-        u32::from_str_radix(digits, 16).map(Some).map_err(|_| NotJson::Syntax)
-    };
     let Some(high) = unit(raw)? else { return Ok(None) };
-    if let Some(c) = char::from_u32(high) {
-        return Ok(Some((c, 6)));
+    match high {
+        0xD800..=0xDBFF => {}
+        _ => return char::from_u32(high).map(|c| Some((c, 6))).ok_or(NotJson::Syntax),
     }
-    let Some(low) = raw.get(6..).map_or(Ok(None), unit)? else { return Ok(None) };
-    let scalar = (high.wrapping_sub(0xD800) << 10) + low.wrapping_sub(0xDC00) + 0x1_0000;
+    let Some(low) = unit(&raw[6..])? else { return Ok(None) };
+    if !(0xDC00..=0xDFFF).contains(&low) {
+        return Err(NotJson::Syntax);
+    }
+    let scalar = 0x1_0000 + ((high - 0xD800) << 10) + (low - 0xDC00);
     char::from_u32(scalar).map(|c| Some((c, 12))).ok_or(NotJson::Syntax)
+}
+
+/// The number of an escape that the text begins with; none if it is not complete.
+fn unit(raw: &[u8]) -> Result<Option<u32>, NotJson> {
+    let start = &raw[..raw.len().min(2)];
+    if !b"\\u".starts_with(start) {
+        return Err(NotJson::Syntax);
+    }
+    let digits = raw.get(2..).unwrap_or_default();
+    let digits = &digits[..digits.len().min(4)];
+    if !digits.iter().all(u8::is_ascii_hexdigit) {
+        return Err(NotJson::Syntax);
+    }
+    let number = std::str::from_utf8(digits).map_err(|_| NotJson::Syntax)?;
+    if digits.len() < 4 {
+        Ok(None)
+    } else {
+        u32::from_str_radix(number, 16).map(Some).map_err(|_| NotJson::Syntax)
+    }
 }
 
 #[cfg(test)]
@@ -417,8 +435,29 @@ mod tests {
         for text in ["}", "[1,]", "{,", r#"{"a" 1"#, "nul!", "[1 2", "{1", "1 2", r#""\x"#, "[}"] {
             assert_eq!(read(text.as_bytes()), Err(NotJson::Syntax), "{text}");
         }
+        // Half a pair of surrogates is no character.
+        for text in [r#""\ud800\u0041"#, r#""\ud800a"#, r#""\udc00"#, r#""\u00g"#, r#""\ud800\n"#] {
+            assert_eq!(read(text.as_bytes()), Err(NotJson::Syntax), "{text}");
+        }
         assert_eq!(read(br#"{"a":1,"a":"#), Err(NotJson::Duplicate));
         assert_eq!(read("[".repeat(100_000).as_bytes()), Err(NotJson::Depth));
+    }
+
+    #[test]
+    fn escapes_are_read_as_far_as_they_go() {
+        let open = |text: &str| match read(text.as_bytes()) {
+            Ok(Partial::Text(open)) => (open.text, String::from_utf8(open.pending).unwrap()),
+            other => panic!("{text}: {other:?}"),
+        };
+        for (text, want) in [
+            (r#""\ud83d\ude00\/"#, ("😀/", "")),
+            (r#""é\u00E9\u"#, ("éé", r"\u")),
+            (r#""\ud83d"#, ("", r"\ud83d")),
+            (r#""\ud83d\ud"#, ("", r"\ud83d\ud")),
+        ] {
+            let (text_want, pending) = want;
+            assert_eq!(open(text), (text_want.to_owned(), pending.to_owned()), "{text}");
+        }
     }
 
     #[test]

@@ -6,10 +6,9 @@ use super::choices::{Choices, MAX_ALTERNATIVES};
 use super::facts::Facts;
 use super::finish;
 use super::partial::Partial;
-use super::patterns::Patterns;
 use super::verdict::{Opinion, Verdict, kind};
 use crate::json_schema::document::{Document, NodeId, Types};
-use crate::json_schema::is_same;
+use crate::json_schema::{Patterns, is_same};
 
 /// Nesting of a value that is built.
 const MAX_DEPTH: usize = 48;

@@ -3,12 +3,11 @@
 use serde_json::Value;
 
 use super::facts::Facts;
-use super::finish::{escape, spellings};
+use super::finish::{escape, rest_of_spelling};
 use super::partial::{Partial, PartialText};
-use super::patterns::Ask;
 use super::solver::Solver;
 use crate::json_schema::document::{Body, NodeId, StringRules};
-use crate::json_schema::{format_hint, format_regex};
+use crate::json_schema::{Ask, format_hint, format_regex};
 
 impl<'a> Solver<'a, '_> {
     /// Builds a string and writes the rest of it, with its closing quote.
@@ -78,17 +77,17 @@ impl<'a> Solver<'a, '_> {
         if open.pending.is_empty() {
             return Some((open.text.clone(), Vec::new()));
         }
-        let is_escape = open.pending[0] == b'\\';
-        let named = ['\n', '"', '\\', '\t', '\r', '\u{c}', '\u{8}', 'é', 'a', 'A', ' '];
-        let candidates: Vec<char> =
-            if is_escape { named.to_vec() } else { characters(&open.pending) };
+        let candidates = if open.pending[0] == b'\\' {
+            escaped(&open.pending)
+        } else {
+            characters(&open.pending)
+        };
         for c in candidates {
-            let spelled = spellings(c).into_iter().find(|it| it.starts_with(&open.pending));
-            let Some(spelled) = spelled else { continue };
+            let Some(missing) = rest_of_spelling(&open.pending, c) else { continue };
             let mut text = open.text.clone();
             text.push(c);
             if self.patterns.may_begin(ask.clone(), &text) {
-                return Some((text, spelled[open.pending.len()..].to_vec()));
+                return Some((text, missing));
             }
         }
         None
@@ -99,7 +98,7 @@ impl<'a> Solver<'a, '_> {
         let is_free =
             ask.patterns.is_empty() && ask.formats.is_empty() && ask.not_patterns.is_empty();
         if !is_free {
-            let known = self.patterns.continuation(ask.clone(), begun, variant, &mut self.fuel);
+            let known = self.patterns.continuation(ask, begun, variant, &mut self.fuel);
             if known.is_some() || ask.formats.is_empty() {
                 return known;
             }
@@ -126,6 +125,31 @@ fn letters(mut n: usize) -> String {
     word
 }
 
+/// Characters whose escape begins with these bytes.
+fn escaped(begun: &[u8]) -> Vec<char> {
+    const NAMED: [char; 8] = ['\n', '"', '\\', '/', '\t', '\r', '\u{c}', '\u{8}'];
+    // Digits that are missing are zeros, but for the last one.
+    let text = String::from_utf8_lossy(begun);
+    let digit = |text: &str, last: usize| {
+        let missing = 6_usize.saturating_sub(text.len());
+        let start = format!("{text}{}", &"\\u0000"[6 - missing..]);
+        let last = if missing > 0 && missing < 5 { last } else { 0 };
+        let number = u32::from_str_radix(start.get(2..6)?, 16).ok()?;
+        Some(number + u32::try_from(last).ok()?)
+    };
+    let numbered = |last: usize| {
+        let (high, low) = text.split_at(text.len().min(6));
+        let high = digit(high, if low.is_empty() { last } else { 0 })?;
+        if !(0xD800..0xDC00).contains(&high) {
+            return char::from_u32(high);
+        }
+        let low = if low.len() < 3 { "\\udc" } else { low };
+        let low = digit(low, 0)?.max(0xDC00);
+        char::from_u32(0x1_0000 + ((high - 0xD800) << 10) + (low - 0xDC00))
+    };
+    NAMED.into_iter().chain((0..16).filter_map(numbered)).collect()
+}
+
 /// Characters whose UTF-8 begins with these bytes.
 fn characters(begun: &[u8]) -> Vec<char> {
     let missing = match begun[0] {
@@ -144,4 +168,22 @@ fn characters(begun: &[u8]) -> Vec<char> {
     }
     found.dedup();
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_beginning_of_an_escape_can_be_completed() {
+        for whole in
+            [r"\u00e9", r"\u00E9", r"\ud83d\ude00", r"\n", r"\/", r"\u001f", r"\uDBFF\uDFFF"]
+        {
+            for len in 1..whole.len() {
+                let begun = &whole.as_bytes()[..len];
+                let found = escaped(begun).into_iter().find_map(|c| rest_of_spelling(begun, c));
+                assert!(found.is_some(), "{}", &whole[..len]);
+            }
+        }
+    }
 }

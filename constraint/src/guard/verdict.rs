@@ -5,12 +5,11 @@
 use serde_json::{Map, Value};
 
 use super::partial::{ArrayTail, ObjectTail, Partial};
-use super::patterns::{Ask, Patterns};
 use crate::json_schema::document::{
     ArrayRules, Body, Contains, Document, Keywords, NodeId, NumberRules, ObjectRules, StringRules,
     Types,
 };
-use crate::json_schema::{format_regex, is_same};
+use crate::json_schema::{Ask, Patterns, format_regex, is_same};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {

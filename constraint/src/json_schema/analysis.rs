@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use super::document::{Body, Document, Keywords, NodeId, Types};
 use super::levels::{self, Start};
-use super::widths::Widths;
 use crate::error::SpecError;
 
 /// Says for each schema whether some finite value may satisfy it, judged by required parts only:
@@ -102,55 +101,9 @@ pub(super) fn check_cycles(document: &Document) -> Result<(), SpecError> {
     Ok(())
 }
 
-/// How much of a document the engine and the validator can take.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Size {
-    /// Schemas on the longest way down.
-    pub(super) levels: usize,
-    /// Whether the engine can put the properties of each object together.
-    pub(super) fits_engine: bool,
-    /// Whether it can count them too.
-    pub(super) can_count: bool,
-    /// Whether few patterns have to hold of one string together.
-    pub(super) joins_few: bool,
-}
-
-/// Patterns and formats of one string: to intersect them takes the engine time that its fuel does
-/// not count.
-const MAX_JOINED: usize = 6;
-/// Patterns of the property names of one object: the engine compares each two.
-const MAX_COMPARED: usize = 200;
-/// Schemas of one value that are looked at for them.
-const MAX_VISITED: usize = 200;
-
-pub(super) fn size(document: &Document) -> Size {
-    Size {
-        levels: levels::bound(&starts(document)),
-        fits_engine: widths(document, false).check().is_ok(),
-        can_count: widths(document, true).check().is_ok(),
-        joins_few: document.ids().all(|id| joins_few(document, id)),
-    }
-}
-
-/// Whether few patterns of property names have to be told apart.
-pub(super) fn compares_few(document: &Document) -> bool {
-    document.ids().all(|id| {
-        let patterns = document.keywords(id).map(|it| it.object.patterns.len());
-        patterns.is_none_or(|num_patterns| num_patterns <= MAX_COMPARED)
-    })
-}
-
-fn joins_few(document: &Document, id: NodeId) -> bool {
-    let mut todo = vec![id];
-    let mut num_joined = 0;
-    for _ in 0..MAX_VISITED {
-        let Some(id) = todo.pop() else { break };
-        let Some(keywords) = document.keywords(id) else { continue };
-        let string = &keywords.string;
-        num_joined += usize::from(string.pattern.is_some()) + usize::from(string.format.is_some());
-        todo.extend(keywords.all.iter().chain(&keywords.reference).take(MAX_VISITED));
-    }
-    num_joined <= MAX_JOINED
+/// Schemas on the longest way down a document.
+pub(super) fn levels(document: &Document) -> usize {
+    levels::bound(&starts(document))
 }
 
 /// The root and the targets of references, as the engine may recurse from them.
@@ -177,21 +130,4 @@ fn starts(document: &Document) -> Vec<Start> {
         start
     };
     roots.iter().map(start).collect()
-}
-
-fn widths(document: &Document, is_counted: bool) -> Widths {
-    let mut widths = Widths::default();
-    for id in document.ids() {
-        widths.push();
-        let Some(keywords) = document.keywords(id) else { continue };
-        let width = widths.at(id.index());
-        width.num_names = keywords.object.properties.len() + keywords.object.required.len();
-        width.all = keywords.all.iter().chain(&keywords.reference).map(|id| id.index()).collect();
-        let object = &keywords.object;
-        let counts = object.min_properties > 0 || object.max_properties.is_some();
-        width.is_bounded = is_counted && counts;
-        width.any = keywords.any.iter().map(|id| id.index()).collect();
-        width.one = keywords.one.iter().map(|id| id.index()).collect();
-    }
-    widths
 }

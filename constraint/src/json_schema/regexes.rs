@@ -1,16 +1,13 @@
 //! Regular expressions of schemas (ECMA-262, matching anywhere) in the engine's words.
 
-use std::fmt::Write;
-
 use jsonschema_regex::to_rust_regex;
-use llguidance::derivre::RegexBuilder;
+use llguidance::derivre::{RegexAst, RegexBuilder};
 use llguidance::regex_to_lark;
-use serde_json::Value;
 
-use super::document::{Keywords, StringRules, Types};
+use super::ecma;
 
 /// Restates a pattern so that the engine takes it; none if it cannot, as with look-behind.
-pub(super) fn for_engine(pattern: &str) -> Option<String> {
+fn for_engine(pattern: &str) -> Option<String> {
     if pattern.contains("<stop>") {
         // The engine reads a group of this name as a look-ahead.
         return None;
@@ -19,19 +16,56 @@ pub(super) fn for_engine(pattern: &str) -> Option<String> {
     is_known(&pattern).then_some(pattern)
 }
 
+/// A pattern as the engine takes it, if it does.
+pub(super) fn restated(pattern: &str) -> String {
+    for_engine(pattern).unwrap_or_else(|| pattern.to_owned())
+}
+
 /// What a text must and must not match so that a pattern matches it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Parts {
     pub(crate) must: Vec<String>,
     pub(crate) must_not: Vec<String>,
+    /// Whether the pattern may say more: it looks around somewhere inside.
+    pub(crate) is_relaxed: bool,
 }
 
-/// Takes a pattern apart: look-aheads at its start hold where it starts. None if the engine cannot
-/// take a part.
+/// Parts of a pattern that a grammar takes: the states of their intersection multiply.
+const MAX_PARTS: usize = 2;
+
+impl Parts {
+    /// The part that says most, for a grammar, if not all do.
+    pub(super) fn for_grammar(mut self) -> Self {
+        if self.must.len() + self.must_not.len() > MAX_PARTS {
+            self.must.drain(..self.must.len() - 1);
+            self.must_not.clear();
+            self.is_relaxed = true;
+        }
+        self
+    }
+
+    /// The texts that match.
+    pub(super) fn ast(&self) -> RegexAst {
+        let search = |pattern: &String| RegexAst::SearchRegex(regex_to_lark(pattern, "dw"));
+        let not = |pattern| RegexAst::Not(Box::new(search(pattern)));
+        RegexAst::And(self.must.iter().map(search).chain(self.must_not.iter().map(not)).collect())
+    }
+}
+
+/// Takes a pattern apart: look-aheads at its start hold where it starts; what looks around elsewhere
+/// is left out. None if the engine cannot take a part.
 pub(crate) fn parts(pattern: &str) -> Option<Parts> {
     if let Some(pattern) = for_engine(pattern) {
-        return Some(Parts { must: vec![pattern], must_not: Vec::new() });
+        return Some(Parts { must: vec![pattern], ..Parts::default() });
     }
+    led(pattern).or_else(|| {
+        let must = vec![for_engine(&ecma::relaxed(pattern)?)?];
+        Some(Parts { must, is_relaxed: true, ..Parts::default() })
+    })
+}
+
+/// Takes a pattern apart that looks ahead at its start only.
+fn led(pattern: &str) -> Option<Parts> {
     let mut rest = pattern.strip_prefix('^')?;
     if split(rest, '|')?.len() > 1 {
         return None;
@@ -85,51 +119,6 @@ fn split(pattern: &str, at: char) -> Option<Vec<&str>> {
     Some(parts)
 }
 
-/// A pattern that matches these texts only; there is at least one.
-pub(super) fn literals<'a>(texts: impl Iterator<Item = &'a str>) -> String {
-    let mut pattern = String::from("^(?:");
-    for (idx, text) in texts.enumerate() {
-        if idx > 0 {
-            pattern.push('|');
-        }
-        push_literal(&mut pattern, text);
-    }
-    pattern + ")$"
-}
-
-fn push_literal(pattern: &mut String, text: &str) {
-    for c in text.chars() {
-        if c.is_ascii_alphanumeric() || c == '_' || !c.is_ascii() {
-            pattern.push(c);
-        } else {
-            write!(pattern, "\\x{{{:x}}}", u32::from(c)).expect("a string takes all writes");
-        }
-    }
-}
-
-/// The pattern that names must match, where a schema of names says that much and no more.
-pub(super) fn of_names(names: &Keywords) -> Option<String> {
-    if !names.types.unwrap_or(Types::ALL).has(Types::STRING) {
-        return None;
-    }
-    let StringRules { min_length, max_length, pattern, format } = &names.string;
-    let has_length = *min_length > 0 || max_length.is_some();
-    let has_others = names.in_place().next().is_some() || format.is_some();
-    match (&names.literals, pattern, has_length) {
-        _ if has_others => None,
-        (Some(literals), None, false) => {
-            let mut texts = literals.iter().filter_map(Value::as_str).peekable();
-            texts.peek().is_some().then(|| self::literals(texts))
-        }
-        (None, Some(pattern), false) => for_engine(pattern),
-        (None, None, true) => {
-            let most = max_length.map_or(String::new(), |max| max.to_string());
-            Some(format!("^(?s:.{{{min_length},{most}}})$"))
-        }
-        _ => None,
-    }
-}
-
 /// The expression of a format, if there is one; it matches whole texts.
 pub(crate) fn format_regex(name: &str) -> Option<&'static str> {
     crate::formats::json_format(name)
@@ -148,10 +137,8 @@ pub(super) enum Format {
 /// An expression for some texts of a format that has no exact one.
 pub(crate) fn format_hint(name: &str) -> Option<&'static str> {
     match name {
-        "idn-email" => format_regex("email"),
-        "idn-hostname" => format_regex("hostname"),
         "iri" => format_regex("uri"),
-        "uri-reference" | "iri-reference" | "uri-template" => Some("[a-zA-Z0-9_./?=&%-]*"),
+        "uri-reference" | "iri-reference" => Some("[a-zA-Z0-9_./?=&%-]*"),
         "regex" => Some("[a-zA-Z0-9_]*"),
         "json-pointer" => Some("(/([^~/]|~[01])*)*"),
         "relative-json-pointer" => Some("(0|[1-9][0-9]*)(#|(/([^~/]|~[01])*)*)"),
@@ -161,17 +148,8 @@ pub(crate) fn format_hint(name: &str) -> Option<&'static str> {
 
 /// Looks a format up.
 pub(super) fn format(name: &str) -> Format {
-    const JUDGED: [&str; 9] = [
-        "idn-email",
-        "idn-hostname",
-        "uri-reference",
-        "iri",
-        "iri-reference",
-        "uri-template",
-        "json-pointer",
-        "relative-json-pointer",
-        "regex",
-    ];
+    const JUDGED: [&str; 6] =
+        ["uri-reference", "iri", "iri-reference", "json-pointer", "relative-json-pointer", "regex"];
     match format_regex(name) {
         Some(regex) => Format::Regex(regex),
         None if JUDGED.contains(&name) => Format::Judged,

@@ -1,11 +1,11 @@
 //! How much text an open value may still need, at most, in the shortest finish.
 
 use super::document::{ArrayRules, Body, Document, Group, Keywords, NodeId, ObjectRules, Types};
-use super::numbers;
+use super::numbers::Decimal;
 use crate::formats::FINISH_BYTES;
 
-/// Bytes of a number, whatever its bounds: those that the engine takes are below 2^53.
-const NUMBER: usize = 64;
+/// Bytes of a number, whatever its bounds, as far as they are written out.
+const NUMBER: usize = 72;
 /// Quotes, brackets, separators and a character that is begun.
 const FRAME: usize = 8;
 /// Beyond this a bound is of no use.
@@ -76,7 +76,7 @@ fn own(keywords: &Keywords, fresh: &[Option<usize>], part: Part) -> Option<usize
     let mut most = FRAME;
     if types.has(Types::NUMBER) {
         let bounds = [&keywords.number.minimum, &keywords.number.maximum];
-        if !bounds.into_iter().flatten().all(|bound| numbers::is_exact(&bound.value)) {
+        if !bounds.into_iter().flatten().all(|bound| Decimal::new(&bound.value).is_writable()) {
             return None;
         }
         most = most.max(NUMBER);
@@ -151,12 +151,12 @@ mod tests {
 
     use super::super::document;
     use super::*;
-    use crate::compile::Limits;
+    use crate::limits::Limits;
     use crate::spec::JsonOptions;
 
     fn bound(schema: &Value) -> Option<usize> {
         let read = document::read(schema, &JsonOptions::default(), &Limits::default()).unwrap();
-        level_bytes(&read.document)
+        level_bytes(&read.1)
     }
 
     #[test]

@@ -12,10 +12,10 @@ mod scan;
 
 use std::fmt::Write;
 
-use crate::compile::Limits;
 use crate::embed::embed;
 use crate::error::SpecError;
 use crate::grammar::{MAX_UNICODE_CLASSES, Use, check_limit, check_regex};
+use crate::limits::Limits;
 use crate::place::Place;
 use crate::token_lists::TokenLists;
 use crate::vocab::Vocab;

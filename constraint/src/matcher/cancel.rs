@@ -2,7 +2,7 @@
 
 use llguidance::CancellationHandle;
 
-use super::{Engine, Matcher, Phase};
+use super::{Matcher, Phase};
 use crate::error::MatchError;
 
 /// Ends the work of one matcher, from any thread: what it is doing stops soon, and it fails with
@@ -22,15 +22,12 @@ impl CancelHandle {
 impl Matcher {
     /// Returns what ends this matcher's work. Free text has no work worth ending.
     pub fn cancel_handle(&self) -> CancelHandle {
-        CancelHandle(match &self.engine {
-            Engine::Free => None,
-            Engine::Grammar(engine) => engine.cancellation_handle(),
-        })
+        CancelHandle(self.engine.as_ref().and_then(|engine| engine.cancellation()))
     }
 
     /// Returns the error of a matcher that was asked to stop before it failed.
     pub(super) fn cancelled(&self) -> Option<MatchError> {
-        let Engine::Grammar(engine) = &self.engine else { return None };
+        let engine = self.engine.as_ref()?;
         let is_new = !matches!(self.phase, Phase::Failed(_));
         (is_new && engine.is_cancelled())
             .then_some(MatchError::Cancelled { num_tokens: self.num_tokens })

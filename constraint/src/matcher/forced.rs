@@ -1,6 +1,6 @@
 //! Tokens that need no sampling.
 
-use super::{Engine, Matcher, Phase};
+use super::{Matcher, Phase};
 use crate::TokenId;
 
 impl Matcher {
@@ -14,10 +14,8 @@ impl Matcher {
         if !matches!(self.phase, Phase::Running) {
             return Vec::new();
         }
-        let mut tokens = match &mut self.engine {
-            Engine::Free => return Vec::new(),
-            Engine::Grammar(engine) => engine.compute_ff_tokens(),
-        };
+        let Some(engine) = &mut self.engine else { return Vec::new() };
+        let mut tokens = engine.forced();
         let is_text = |token: &TokenId| self.vocab.contains(*token) && !self.vocab.is_eos(*token);
         let num_text = tokens.iter().take_while(|token| is_text(token)).count();
         tokens.truncate(num_text);

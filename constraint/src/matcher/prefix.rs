@@ -1,8 +1,8 @@
 //! How much of a draft would be taken.
 
-use super::{Engine, Event, Matcher, Phase};
+use super::{Event, Matcher, Phase};
 use crate::TokenId;
-use crate::error::{MatchError, engine_message};
+use crate::error::MatchError;
 use crate::thinking::Section;
 
 impl Matcher {
@@ -58,14 +58,11 @@ impl Matcher {
         if !self.vocab.contains(token) {
             return Ok(false);
         }
-        if self.is_too_large(token)? {
+        if self.is_unreadable(token)? {
             return Ok(false);
         }
-        let Engine::Grammar(engine) = &mut self.engine else { return Ok(true) };
-        let num_tokens = self.num_tokens;
-        engine.validate_tokens(&[token]).map(|num_valid| num_valid == 1).map_err(|error| {
-            let message = engine_message(&error.to_string());
-            self.fail(MatchError::Engine { num_tokens, message })
-        })
+        let Some(engine) = &mut self.engine else { return Ok(true) };
+        let answer = engine.num_allowed(&[token]);
+        answer.map(|num_allowed| num_allowed == 1).map_err(|error| self.fail_of(error, token))
     }
 }

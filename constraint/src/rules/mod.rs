@@ -17,9 +17,9 @@ mod texts;
 use llguidance::api::TopLevelGrammar;
 use serde_json::Value;
 
-use crate::compile::Limits;
 use crate::error::SpecError;
 use crate::grammar::check_limit;
+use crate::limits::Limits;
 
 /// A node's place in the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

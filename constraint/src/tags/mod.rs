@@ -12,11 +12,11 @@ mod tokens;
 use serde_json::{Value, json};
 
 use crate::TokenId;
-use crate::compile::Limits;
 use crate::embed::embed;
 use crate::error::SpecError;
 use crate::gbnf;
 use crate::grammar::{Use, check_limit, check_regex};
+use crate::limits::Limits;
 use crate::rules::{Node, NodeId, Rules};
 use crate::spec::Thinking;
 use crate::token_lists::TokenLists;

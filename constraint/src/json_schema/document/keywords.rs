@@ -3,6 +3,7 @@
 use referencing::Draft;
 use serde_json::Value;
 
+use super::super::numbers::Decimal;
 use super::Bound;
 use super::syntax::Place;
 use crate::error::SpecError;
@@ -66,16 +67,15 @@ pub(super) fn add_literals(literals: &mut Option<Vec<Value>>, more: Vec<Value>) 
     });
 }
 
-/// Draft 4 makes a bound exclusive by a boolean; later drafts have two bounds, of which the tighter
-/// one counts.
+/// Draft 4 makes a bound exclusive by a boolean, which means nothing else in later drafts; those have
+/// two bounds, of which the tighter one counts.
 pub(super) fn bound(
     place: Place<'_, '_>,
     inclusive: &str,
     exclusive: &str,
-    draft: Draft,
 ) -> Result<Option<Bound>, SpecError> {
     let loose = place.number(inclusive)?;
-    if draft == Draft::Draft4 {
+    if place.get(exclusive).is_some_and(Value::is_boolean) {
         let is_exclusive = place.flag(exclusive)?;
         return Ok(loose.map(|value| Bound { value, is_exclusive }));
     }
@@ -83,7 +83,7 @@ pub(super) fn bound(
     let is_lower = inclusive == "minimum";
     Ok(match (loose, strict) {
         (Some(loose), Some(strict)) => {
-            let (a, b) = (loose.as_f64(), strict.as_f64());
+            let (a, b) = (Decimal::new(&loose), Decimal::new(&strict));
             let is_strict = if is_lower { b >= a } else { b <= a };
             let value = if is_strict { strict } else { loose };
             Some(Bound { value, is_exclusive: is_strict })

@@ -6,10 +6,12 @@ mod keywords;
 mod read;
 mod resolve;
 mod syntax;
+mod write;
 
 use serde_json::{Number, Value};
 
-pub(crate) use read::{Source, read};
+pub(crate) use read::read;
+pub(crate) use resolve::Source;
 
 /// A node's place in its document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -155,6 +157,7 @@ impl Types {
     pub(crate) const STRING: Self = Self(16);
     pub(crate) const ARRAY: Self = Self(32);
     pub(crate) const OBJECT: Self = Self(64);
+    pub(crate) const CONTAINERS: Self = Self(32 | 64);
     pub(crate) const NONE: Self = Self(0);
     pub(crate) const ALL: Self = Self(127);
 
@@ -205,16 +208,8 @@ impl Types {
         self.0 & other.0 != 0
     }
 
-    /// The names for these types, if there are such: none for fractions alone.
-    pub(crate) fn names(self) -> Option<Vec<&'static str>> {
-        let is_number = self.0 & Self::NUMBER.0;
-        if is_number == Self::FRACTION.0 {
-            return None;
-        }
-        let is_named = |(name, types): &&(&str, Self)| {
-            types.0 & !self.0 == 0 && !(*name == "integer" && is_number == Self::NUMBER.0)
-        };
-        Some(Self::NAMED.iter().filter(is_named).map(|(name, _)| *name).collect())
+    pub(crate) fn has_all(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
     }
 }
 

@@ -5,17 +5,18 @@ use std::collections::HashMap;
 use referencing::{Draft, Resolver};
 use serde_json::Value;
 
+use super::super::ecma;
 use super::super::pointer::escape;
 use super::keywords::{ANNOTATIONS, add_literals, bound, is_own, needed};
-use super::resolve::{ROOT, Rooted, registry, rooted};
+use super::resolve::{ROOT, Source, registry, rooted};
 use super::syntax::Place;
 use super::{
     ArrayRules, Body, Condition, Contains, Document, Group, Keywords, Node, NodeId, NumberRules,
     ObjectRules, StringRules,
 };
-use crate::compile::Limits;
 use crate::error::SpecError;
 use crate::grammar::check_limit;
+use crate::limits::Limits;
 use crate::spec::JsonOptions;
 
 /// Several analyses take time in the number of schemas, some times a small factor.
@@ -31,24 +32,15 @@ pub(crate) fn read(
     schema: &Value,
     options: &JsonOptions,
     limits: &Limits,
-) -> Result<Source, SpecError> {
+) -> Result<(Source, Document), SpecError> {
     let mut warnings = Vec::new();
-    let rooted = rooted(schema, options, &mut warnings);
-    let document = read_rooted(&rooted, options, limits, warnings)?;
-    let Rooted { schema, draft } = rooted;
-    Ok(Source { schema, draft, document })
-}
-
-/// A schema that was read, and what was read of it.
-pub(crate) struct Source {
-    /// Without a `$schema` that nobody knows.
-    pub(crate) schema: Value,
-    pub(crate) draft: Draft,
-    pub(crate) document: Document,
+    let source = rooted(schema, options, &mut warnings);
+    let document = read_rooted(&source, options, limits, warnings)?;
+    Ok((source, document))
 }
 
 fn read_rooted(
-    rooted: &Rooted,
+    rooted: &Source,
     options: &JsonOptions,
     limits: &Limits,
     warnings: Vec<String>,
@@ -234,8 +226,8 @@ impl<'a> Reader<'a> {
     ) -> Result<(), SpecError> {
         keywords.types = place.types()?;
         keywords.number = NumberRules {
-            minimum: bound(place, "minimum", "exclusiveMinimum", source.draft)?,
-            maximum: bound(place, "maximum", "exclusiveMaximum", source.draft)?,
+            minimum: bound(place, "minimum", "exclusiveMinimum")?,
+            maximum: bound(place, "maximum", "exclusiveMaximum")?,
             multiple_of: place.number("multipleOf")?,
         };
         if keywords.number.multiple_of.as_ref().and_then(serde_json::Number::as_f64) <= Some(0.0)
@@ -246,15 +238,28 @@ impl<'a> Reader<'a> {
         keywords.string = StringRules {
             min_length: place.count("minLength")?.unwrap_or(0),
             max_length: place.count("maxLength")?,
-            pattern: place.text("pattern")?.map(str::to_owned),
+            pattern: match place.text("pattern")? {
+                Some(pattern) => Some(self.pattern(place, "pattern", pattern)?),
+                None => None,
+            },
             format: place.text("format")?.map(str::to_owned),
         };
-        if let Some(pattern) = &keywords.string.pattern {
-            check_limit("bytes of a regex", pattern.len(), self.limits.max_regex_bytes)?;
-        }
         keywords.array = self.array(source, place)?;
         keywords.object = self.object(source, place)?;
         Ok(())
+    }
+
+    fn pattern(
+        &self,
+        place: Place<'a, '_>,
+        keyword: &str,
+        pattern: &str,
+    ) -> Result<String, SpecError> {
+        check_limit("bytes of a regex", pattern.len(), self.limits.max_regex_bytes)?;
+        ecma::normalised(pattern).map_err(|message| SpecError::Schema {
+            at: Some(format!("{}/{keyword}", place.at)),
+            message: format!("{pattern:?}: {message}"),
+        })
     }
 
     fn array(&mut self, source: &Spot<'a>, place: Place<'a, '_>) -> Result<ArrayRules, SpecError> {
@@ -309,9 +314,14 @@ impl<'a> Reader<'a> {
             }
         }
         let names = self.child(source, "propertyNames")?;
+        let mut patterns = self.named(source, place, "patternProperties")?;
+        for (pattern, _) in &mut patterns {
+            *pattern =
+                self.pattern(place, &format!("patternProperties/{}", escape(pattern)), pattern)?;
+        }
         Ok(ObjectRules {
             properties: self.named(source, place, "properties")?,
-            patterns: self.named(source, place, "patternProperties")?,
+            patterns,
             additional: self.child(source, "additionalProperties")?,
             required: place.names("required")?,
             min_properties: place.count("minProperties")?.unwrap_or(0),

@@ -10,14 +10,16 @@ use crate::spec::JsonOptions;
 /// The URI of a schema that names none.
 pub(crate) const ROOT: &str = "json-schema:///";
 
-/// The schema, with the draft it is read by.
-pub(super) struct Rooted {
-    pub(super) schema: Value,
-    pub(super) draft: Draft,
+/// A schema as it is given, with the draft it is read by.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// Without a `$schema` that nobody knows.
+    pub(crate) schema: Value,
+    pub(crate) draft: Draft,
 }
 
 /// Finds the draft; a `$schema` that nobody knows is dropped, with a warning.
-pub(super) fn rooted(schema: &Value, options: &JsonOptions, warnings: &mut Vec<String>) -> Rooted {
+pub(super) fn rooted(schema: &Value, options: &JsonOptions, warnings: &mut Vec<String>) -> Source {
     let mut schema = schema.clone();
     let named = schema.get("$schema").and_then(Value::as_str).map(str::to_owned);
     let mut draft = Draft::default();
@@ -31,8 +33,6 @@ pub(super) fn rooted(schema: &Value, options: &JsonOptions, warnings: &mut Vec<S
                 warnings.push(format!("`$schema` {named:?} is unknown; read as draft 2020-12"));
             }
         }
-    } else if has_boolean_bound(&schema) {
-        draft = Draft::Draft4;
     }
     let keyword = draft.id_keyword();
     let id = schema.get(keyword).and_then(Value::as_str);
@@ -42,36 +42,16 @@ pub(super) fn rooted(schema: &Value, options: &JsonOptions, warnings: &mut Vec<S
         object.shift_remove(keyword);
         warnings.push(format!("`{keyword}` is ignored at the root: it is no URI"));
     }
-    Rooted { schema, draft }
+    Source { schema, draft }
 }
 
 fn root() -> Uri<String> {
     referencing::uri::from_str(ROOT).expect("it is one")
 }
 
-/// Whether a bound is exclusive by a boolean beside it, as only draft 4 has it.
-fn has_boolean_bound(schema: &Value) -> bool {
-    let mut todo = vec![schema];
-    while let Some(value) = todo.pop() {
-        match value {
-            Value::Object(object) => {
-                let is_boolean = |name| object.get(name).is_some_and(Value::is_boolean);
-                let has_bound = object.contains_key("minimum") || object.contains_key("maximum");
-                if has_bound && (is_boolean("exclusiveMinimum") || is_boolean("exclusiveMaximum")) {
-                    return true;
-                }
-                todo.extend(object.values());
-            }
-            Value::Array(items) => todo.extend(items),
-            _ => {}
-        }
-    }
-    false
-}
-
 /// Makes the registry and the URI that the schema is found at.
 pub(super) fn registry<'a>(
-    rooted: &'a Rooted,
+    rooted: &'a Source,
     options: &'a JsonOptions,
 ) -> Result<(Registry<'a>, Uri<String>), SpecError> {
     let wrong = |error: &referencing::Error| SpecError::Schema {
@@ -79,7 +59,9 @@ pub(super) fn registry<'a>(
         message: error.to_string(),
     };
     let id = rooted.schema.get(rooted.draft.id_keyword());
-    let uri = id.and_then(Value::as_str).map_or(ROOT, |id| id.trim_end_matches('#'));
+    // In old drafts a fragment names the place, not the document.
+    let uri = id.and_then(Value::as_str).and_then(|id| id.split('#').next());
+    let uri = uri.filter(|uri| !uri.is_empty()).unwrap_or(ROOT);
     let uri =
         referencing::uri::resolve_against(&root().borrow(), uri).map_err(|error| wrong(&error))?;
     let remotes = options.remotes.iter().map(|(uri, schema)| (uri.as_str(), schema));

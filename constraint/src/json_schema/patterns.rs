@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use llguidance::derivre::{Regex, RegexAst, RegexBuilder, StateID};
-use llguidance::regex_to_lark;
+use fancy_regex::RegexBuilder;
+use jsonschema_regex::to_rust_regex;
+use llguidance::derivre::{self, Regex, RegexAst, StateID};
 
-use crate::json_schema::{format_hint, format_regex, parts};
+use super::regexes::{format_hint, format_regex, parts};
 
 /// Work to build one expression.
 const FUEL: u64 = 50_000;
@@ -15,12 +16,22 @@ const MAX_JOINED: usize = 8;
 const STATE_FUEL: usize = 4;
 /// Texts that wait in a search for another than the shortest.
 const MAX_WAITING: usize = 64;
+/// Texts that are found and then turn out wrong, since the pattern looks around.
+const MAX_WRONG: usize = 8;
+/// What is tried in front of such a text.
+const BETWEEN: [&str; 5] = ["", " ", "a", "-", "0"];
 /// Bytes of a text that is searched for.
 const MAX_BYTES: usize = 2_000;
+/// Steps back that a pattern may take for one text.
+const BACKTRACKING: usize = 20_000;
 
 /// Compiled expressions by what they ask of a string.
 #[derive(Default)]
-pub(crate) struct Patterns(HashMap<Ask, Option<Regex>>);
+pub(crate) struct Patterns {
+    known: HashMap<Ask, Option<Regex>>,
+    /// Patterns that look around, which need a reader that goes back.
+    looking: HashMap<String, Option<fancy_regex::Regex>>,
+}
 
 /// What a string has to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -37,7 +48,24 @@ impl Patterns {
     /// Whether a pattern matches in a text; none if that is not known.
     pub(crate) fn matches(&mut self, pattern: &str, text: &str) -> Option<bool> {
         let ask = Ask { patterns: vec![pattern.to_owned()], ..Ask::default() };
-        Some(self.regex(ask)?.is_match(text))
+        let matches = self.regex(ask)?.is_match(text);
+        if matches { self.looks_right(pattern, text) } else { Some(false) }
+    }
+
+    /// Whether a pattern holds for a text that it matches without what looks around.
+    fn looks_right(&mut self, pattern: &str, text: &str) -> Option<bool> {
+        self.looking(pattern).map_or(Some(true), |looking| looking.is_match(text).ok())
+    }
+
+    fn looking(&mut self, pattern: &str) -> Option<&fancy_regex::Regex> {
+        if !self.looking.contains_key(pattern) {
+            let looking = parts(pattern).filter(|parts| parts.is_relaxed).and_then(|_| {
+                let pattern = to_rust_regex(pattern).ok()?;
+                RegexBuilder::new(&pattern).backtrack_limit(BACKTRACKING).build().ok()
+            });
+            self.looking.insert(pattern.to_owned(), looking);
+        }
+        self.looking.get(pattern)?.as_ref()
     }
 
     /// Whether a text is of a format; none if that is not known.
@@ -58,19 +86,35 @@ impl Patterns {
     /// what it visits.
     pub(crate) fn continuation(
         &mut self,
-        ask: Ask,
+        ask: &Ask,
         text: &str,
         salt: usize,
         fuel: &mut usize,
     ) -> Option<String> {
-        let regex = self.regex(ask)?;
-        let start = regex.initial_state();
-        let state = regex.transition_bytes(start, text.as_bytes());
-        shortest(regex, state, salt, fuel)
+        let mut num_found = 0;
+        // Where a pattern looks around, it often looks for what is no letter.
+        let looks = ask.patterns.iter().any(|it| self.looking(it).is_some());
+        for between in BETWEEN.iter().take(if looks { BETWEEN.len() } else { 1 }) {
+            let begun = format!("{text}{between}");
+            for nth in 0..=salt + MAX_WRONG {
+                let regex = self.regex(ask.clone())?;
+                let start = regex.initial_state();
+                let state = regex.transition_bytes(start, begun.as_bytes());
+                let Some(rest) = shortest(regex, state, nth, fuel) else { break };
+                let whole = format!("{begun}{rest}");
+                if ask.patterns.iter().all(|it| self.looks_right(it, &whole) != Some(false)) {
+                    if num_found == salt {
+                        return Some(format!("{between}{rest}"));
+                    }
+                    num_found += 1;
+                }
+            }
+        }
+        None
     }
 
     fn regex(&mut self, ask: Ask) -> Option<&mut Regex> {
-        let compiled = self.0.entry(ask).or_insert_with_key(compile);
+        let compiled = self.known.entry(ask).or_insert_with_key(compile);
         compiled.as_mut()
     }
 }
@@ -91,19 +135,14 @@ fn compile(ask: &Ask) -> Option<Regex> {
     }
     let most = ask.max_length.map_or(String::new(), |most| most.to_string());
     all.push(RegexAst::Regex(format!("(?s:.{{{},{most}}})", ask.min_length)));
-    let mut builder = RegexBuilder::new();
+    let mut builder = derivre::RegexBuilder::new();
     let expression = builder.mk(&RegexAst::And(all)).ok()?;
     builder.into_regex_limited(expression, FUEL).ok()
 }
 
 /// The texts that a pattern matches.
 fn matching(pattern: &str) -> Option<RegexAst> {
-    let search = |pattern: &String| RegexAst::SearchRegex(regex_to_lark(pattern, "dw"));
-    let parts = parts(pattern)?;
-    let not = |pattern| RegexAst::Not(Box::new(search(pattern)));
-    Some(RegexAst::And(
-        parts.must.iter().map(search).chain(parts.must_not.iter().map(not)).collect(),
-    ))
+    Some(parts(pattern)?.ast())
 }
 
 /// The bytes that are tried, in this order.
@@ -156,21 +195,21 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(ask: Ask, text: &str, want: Option<&str>) {
+    fn check(ask: &Ask, text: &str, want: Option<&str>) {
         assert_eq!(Patterns::default().continuation(ask, text, 0, &mut 100_000).as_deref(), want);
     }
 
     #[test]
     fn continuations_are_the_shortest() {
         let pattern = |it: &str| Ask { patterns: vec![it.to_owned()], ..Ask::default() };
-        check(pattern("^ab+c$"), "ab", Some("c"));
-        check(pattern("^ab+c$"), "b", None);
-        check(pattern("x"), "", Some("x"));
-        check(pattern("x"), "x", Some(""));
-        check(pattern("^[0-9]{3}-[0-9]{4}$"), "12", Some("0-0000"));
-        check(Ask { min_length: 3, ..pattern("^[é]*$") }, "é", Some("éé"));
-        check(Ask { not_patterns: vec!["^a".into()], ..pattern("^[ab]c$") }, "", Some("bc"));
-        check(Ask { min_length: 500, ..Ask::default() }, "", Some(&"a".repeat(500)));
+        check(&pattern("^ab+c$"), "ab", Some("c"));
+        check(&pattern("^ab+c$"), "b", None);
+        check(&pattern("x"), "", Some("x"));
+        check(&pattern("x"), "x", Some(""));
+        check(&pattern("^[0-9]{3}-[0-9]{4}$"), "12", Some("0-0000"));
+        check(&Ask { min_length: 3, ..pattern("^[é]*$") }, "é", Some("éé"));
+        check(&Ask { not_patterns: vec!["^a".into()], ..pattern("^[ab]c$") }, "", Some("bc"));
+        check(&Ask { min_length: 500, ..Ask::default() }, "", Some(&"a".repeat(500)));
     }
 
     #[test]
@@ -202,7 +241,7 @@ mod tests {
         let ask = Ask { patterns: vec!["^[ab]$".into()], ..Ask::default() };
         let mut patterns = Patterns::default();
         let all: Vec<_> =
-            (0..3).map(|salt| patterns.continuation(ask.clone(), "", salt, &mut 10_000)).collect();
+            (0..3).map(|salt| patterns.continuation(&ask, "", salt, &mut 10_000)).collect();
         assert_eq!(all, [Some("a".to_owned()), Some("b".to_owned()), None]);
     }
 }

@@ -1,0 +1,249 @@
+//! Regular expressions of schemas as they are written (ECMA-262), in a form that Rust's readers of
+//! such expressions take.
+
+use std::fmt::Write;
+
+use jsonschema_regex::to_rust_regex;
+
+/// A class that holds everything, and one that holds nothing.
+const ANY: &str = r"[\s\S]";
+const NONE: &str = r"[^\s\S]";
+
+/// Restates what Rust's readers do not know: escapes of UTF-16 units, `\0`, `\cX`, `[\b]`, `[^]` and
+/// `[]`.
+///
+/// # Errors
+/// It is no regular expression; the message says why.
+pub(super) fn normalised(pattern: &str) -> Result<String, String> {
+    let mut reader = Reader { rest: pattern, out: String::with_capacity(pattern.len()) };
+    let mut in_class = false;
+    while let Some(c) = reader.next() {
+        match c {
+            '\\' => reader.escape(in_class)?,
+            '[' if !in_class && reader.skip("^]") => reader.out.push_str(ANY),
+            '[' if !in_class && reader.skip("]") => reader.out.push_str(NONE),
+            '[' if in_class => reader.out.push_str("\\["),
+            '[' => {
+                in_class = true;
+                reader.out.push('[');
+            }
+            ']' => {
+                in_class = false;
+                reader.out.push(']');
+            }
+            c => reader.out.push(c),
+        }
+    }
+    check(&reader.out)?;
+    Ok(reader.out)
+}
+
+/// Says whether some reader takes it.
+fn check(pattern: &str) -> Result<(), String> {
+    let rust = to_rust_regex(pattern).map_err(|()| "it is no regular expression".to_owned())?;
+    if regex_syntax::Parser::new().parse(&rust).is_ok() {
+        return Ok(());
+    }
+    match fancy_regex::Regex::new(&rust) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("it is no regular expression: {error}")),
+    }
+}
+
+struct Reader<'a> {
+    rest: &'a str,
+    out: String,
+}
+
+impl Reader<'_> {
+    fn next(&mut self) -> Option<char> {
+        let c = self.rest.chars().next()?;
+        self.rest = &self.rest[c.len_utf8()..];
+        Some(c)
+    }
+
+    fn skip(&mut self, text: &str) -> bool {
+        let rest = self.rest.strip_prefix(text);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
+    }
+
+    fn escape(&mut self, in_class: bool) -> Result<(), String> {
+        let Some(c) = self.next() else { return Err("it ends in a lone backslash".to_owned()) };
+        let is_digit = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
+        match c {
+            'u' => match self.number() {
+                // Half a pair of surrogates is in no text.
+                Some(number) => match char::from_u32(number) {
+                    Some(c) => self.push(c),
+                    None => self.out.push_str(NONE),
+                },
+                // Without the flag for Unicode, as a letter.
+                None => self.out.push('u'),
+            },
+            '0' if !is_digit(self.rest) => self.push('\0'),
+            'b' if in_class => self.push('\u{8}'),
+            'c' => {
+                let letter = self.rest.bytes().next().filter(u8::is_ascii_alphabetic);
+                match letter {
+                    Some(letter) => {
+                        self.rest = &self.rest[1..];
+                        self.push(char::from(letter % 32));
+                    }
+                    None => self.out.push_str(r"\\c"),
+                }
+            }
+            c => {
+                self.out.push('\\');
+                self.out.push(c);
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of an escape behind its `u`, of a pair of surrogates that of the character; none if
+    /// it is no such escape.
+    fn number(&mut self) -> Option<u32> {
+        if let Some((digits, rest)) = self.rest.strip_prefix('{').and_then(|it| it.split_once('}'))
+        {
+            let number = u32::from_str_radix(digits, 16).ok()?;
+            self.rest = rest;
+            return Some(number);
+        }
+        let high = unit(self.rest)?;
+        self.rest = &self.rest[4..];
+        let low = self.rest.strip_prefix("\\u").and_then(unit);
+        if let ((0xD800..=0xDBFF), Some(low @ 0xDC00..=0xDFFF)) = (high, low) {
+            self.rest = &self.rest[6..];
+            return Some(0x1_0000 + ((high - 0xD800) << 10) + (low - 0xDC00));
+        }
+        Some(high)
+    }
+
+    fn push(&mut self, c: char) {
+        if c.is_ascii_alphanumeric() || !c.is_ascii() {
+            self.out.push(c);
+        } else {
+            write!(self.out, "\\x{:02x}", u32::from(c)).expect("a string takes all writes");
+        }
+    }
+}
+
+fn unit(text: &str) -> Option<u32> {
+    let digits = text.get(..4).filter(|it| it.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+    u32::from_str_radix(digits, 16).ok()
+}
+
+/// Restates an expression without what looks around, and without references back: it matches what
+/// the expression matches, and more. None if it holds neither.
+pub(super) fn relaxed(pattern: &str) -> Option<String> {
+    let mut out = String::with_capacity(pattern.len());
+    let mut rest = pattern;
+    let (mut in_class, mut has_changed) = (false, false);
+    while let Some(c) = rest.chars().next() {
+        let looks = ["(?=", "(?!", "(?<=", "(?<!"];
+        if !in_class && looks.iter().any(|look| rest.starts_with(look)) {
+            rest = behind_quantifier(behind_group(rest)?);
+            has_changed = true;
+            continue;
+        }
+        if let Some(letter) = rest.strip_prefix('\\').and_then(|it| it.chars().next()) {
+            let len = 1 + letter.len_utf8();
+            match letter {
+                'b' | 'B' if !in_class => has_changed = true,
+                '1'..='9' if !in_class => {
+                    let digits = rest[1..].bytes().take_while(u8::is_ascii_digit).count();
+                    rest = &rest[1 + digits..];
+                    has_changed = true;
+                    out.push_str("(?:[\\s\\S]*)");
+                    continue;
+                }
+                'k' if !in_class && rest[2..].starts_with('<') => {
+                    rest = rest.split_once('>')?.1;
+                    has_changed = true;
+                    out.push_str("(?:[\\s\\S]*)");
+                    continue;
+                }
+                _ => out.push_str(&rest[..len]),
+            }
+            rest = &rest[len..];
+            continue;
+        }
+        in_class = (in_class || c == '[') && c != ']';
+        out.push(c);
+        rest = &rest[c.len_utf8()..];
+    }
+    has_changed.then_some(out)
+}
+
+/// What comes behind the group that a text begins with.
+fn behind_group(text: &str) -> Option<&str> {
+    let (mut depth, mut in_class) = (0_usize, false);
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\\' => drop(chars.next()),
+            '[' => in_class = true,
+            ']' => in_class = false,
+            _ if in_class => {}
+            '(' => depth += 1,
+            ')' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(&text[at + 1..]);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+fn behind_quantifier(text: &str) -> &str {
+    let rest = match text.chars().next() {
+        Some('*' | '+' | '?') => &text[1..],
+        Some('{') => text.split_once('}').map_or(text, |(_, rest)| rest),
+        _ => return text,
+    };
+    rest.strip_prefix('?').unwrap_or(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_of_ecma_script_are_restated() {
+        for (pattern, want) in [
+            (r"^\ud83d\ude00$", "^😀$"),
+            (r"^[\ud83d\ude00-\ud83d\ude4f]{1,3}$", "^[😀-🙏]{1,3}$"),
+            (r"^\u{1F600}\u00e9$", "^😀é$"),
+            (r"^[^]$", r"^[\s\S]$"),
+            (r"a|[]", r"a|[^\s\S]"),
+            (r"\0\cA\u0001[\b]", r"\x00\x01\x01[\x08]"),
+            (r"[[a]\.\[", r"[\[a]\.\["),
+            (r"\ud83d", r"[^\s\S]"),
+            (r"(?<=a)b", "(?<=a)b"),
+        ] {
+            assert_eq!(normalised(pattern).as_deref(), Ok(want), "{pattern}");
+        }
+        for pattern in ["(", "a\\", "[z-a]", "(?<=a"] {
+            assert!(normalised(pattern).is_err(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn what_looks_around_is_left_out() {
+        for (pattern, want) in [
+            (r"\bcat\b", Some("cat")),
+            (r"(?<!x)y$", Some("y$")),
+            (r"^a(?=b)b$", Some("^ab$")),
+            (r"^(?:(?!foo).)*$", Some("^(?:.)*$")),
+            (r"(a)\1(?:(?=(b))?c)", Some(r"(a)(?:[\s\S]*)(?:c)")),
+            (r"(?<n>a)\k<n>[\b\1]", Some(r"(?<n>a)(?:[\s\S]*)[\b\1]")),
+            ("abc", None),
+        ] {
+            assert_eq!(relaxed(pattern).as_deref(), want, "{pattern}");
+        }
+    }
+}

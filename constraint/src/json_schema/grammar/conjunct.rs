@@ -1,0 +1,173 @@
+//! Schemas that hold for one value, taken apart into ways in which they can hold together.
+
+use super::super::disjoint;
+use super::super::document::{Body, Group, Keywords, NodeId, Types};
+use super::Maker;
+
+/// Ways of one value that are told apart.
+const MAX_WAYS: usize = 256;
+/// Schemas that one way may join.
+const MAX_JOINED: usize = 400;
+
+/// Schemas without choices that all hold for one value, in the order in which they are met.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Conjunct<'a> {
+    pub(super) all: Vec<(NodeId, &'a Keywords)>,
+    seen: Vec<NodeId>,
+}
+
+impl Conjunct<'_> {
+    /// The types that every schema allows, `not` aside.
+    pub(super) fn types(&self) -> Types {
+        let types = self.all.iter().filter_map(|(_, keywords)| keywords.types);
+        types.fold(Types::ALL, Types::intersection)
+    }
+}
+
+impl<'a> Maker<'a> {
+    /// The ways in which all these schemas can hold; none if they cannot.
+    pub(super) fn ways(&mut self, ids: &[NodeId]) -> Vec<Conjunct<'a>> {
+        let mut ways = vec![Conjunct::default()];
+        for id in ids {
+            ways = self.joined(ways, *id);
+        }
+        ways
+    }
+
+    fn joined(&mut self, mut ways: Vec<Conjunct<'a>>, id: NodeId) -> Vec<Conjunct<'a>> {
+        let document = self.document;
+        if !self.finite[id.index()] {
+            return Vec::new();
+        }
+        let keywords = match &document.node(id).body {
+            Body::Always => return ways,
+            Body::Never => return Vec::new(),
+            Body::Keywords(keywords) => &**keywords,
+        };
+        let (mut known, mut others): (Vec<_>, Vec<_>) =
+            ways.drain(..).partition(|way| way.seen.contains(&id));
+        if others.iter().any(|way| way.seen.len() >= MAX_JOINED) {
+            self.leave(id, "allOf");
+            known.append(&mut others);
+            return known;
+        }
+        for way in &mut others {
+            way.seen.push(id);
+        }
+        let mut is_own_met = false;
+        for group in &keywords.order {
+            others = match group {
+                Group::Own | Group::Literals if is_own_met => others,
+                Group::Own | Group::Literals => {
+                    is_own_met = true;
+                    for way in &mut others {
+                        way.all.push((id, keywords));
+                    }
+                    others.retain(|way| !way.types().is_empty());
+                    others
+                }
+                _ if self.coarse.alone && keywords.order.len() > 1 => {
+                    self.leave(id, name(*group));
+                    others
+                }
+                Group::All => {
+                    keywords.all.iter().fold(others, |ways, child| self.joined(ways, *child))
+                }
+                Group::Reference => {
+                    if keywords.dynamic.is_some() {
+                        self.leave(id, "$dynamicRef");
+                    }
+                    keywords.reference.iter().fold(others, |ways, child| self.joined(ways, *child))
+                }
+                Group::Any => self.with_each(others, id, *group, &each(&keywords.any)),
+                Group::One => {
+                    self.check_disjoint(id, keywords);
+                    self.with_each(others, id, *group, &each(&keywords.one))
+                }
+                Group::Condition => match self.branches(id, keywords) {
+                    Some(branches) => self.with_each(others, id, *group, &branches),
+                    None => others,
+                },
+            };
+        }
+        known.append(&mut others);
+        known
+    }
+
+    /// Joins each way with each option, a list of schemas.
+    fn with_each(
+        &mut self,
+        ways: Vec<Conjunct<'a>>,
+        id: NodeId,
+        group: Group,
+        options: &[Vec<NodeId>],
+    ) -> Vec<Conjunct<'a>> {
+        if ways.len() * options.len() > MAX_WAYS {
+            self.leave(id, name(group));
+            return ways;
+        }
+        let mut joined = Vec::new();
+        for option in options {
+            joined
+                .extend(option.iter().fold(ways.clone(), |ways, child| self.joined(ways, *child)));
+        }
+        if joined.len() > MAX_WAYS {
+            self.leave(id, name(group));
+            return ways;
+        }
+        joined
+    }
+
+    /// The options of a schema that is a choice and nothing else.
+    pub(super) fn only_choice(&mut self, id: NodeId) -> Option<Vec<Vec<NodeId>>> {
+        let document = self.document;
+        let keywords = document.keywords(id)?;
+        if !self.finite[id.index()] {
+            return None;
+        }
+        match keywords.order[..] {
+            [Group::Any] => Some(each(&keywords.any)),
+            [Group::One] => {
+                self.check_disjoint(id, keywords);
+                Some(each(&keywords.one))
+            }
+            _ => None,
+        }
+    }
+
+    fn check_disjoint(&mut self, id: NodeId, keywords: &Keywords) {
+        if !disjoint::are_disjoint(self.document, &keywords.one) {
+            self.leave(id, "oneOf");
+        }
+    }
+
+    /// What holds if a condition does, and if it does not. That the test decides is left to the
+    /// guard.
+    fn branches(&mut self, id: NodeId, keywords: &Keywords) -> Option<Vec<Vec<NodeId>>> {
+        let condition = keywords.condition?;
+        if condition.then.is_none() && condition.otherwise.is_none() {
+            return None;
+        }
+        self.leave(id, "if");
+        let otherwise = condition.otherwise?;
+        let mut then = vec![condition.test];
+        then.extend(condition.then);
+        Some(vec![then, vec![otherwise]])
+    }
+}
+
+fn each(options: &[NodeId]) -> Vec<Vec<NodeId>> {
+    options.iter().map(|option| vec![*option]).collect()
+}
+
+fn name(group: Group) -> &'static str {
+    match group {
+        Group::Own => "type",
+        Group::Literals => "enum",
+        Group::All => "allOf",
+        Group::Any => "anyOf",
+        Group::One => "oneOf",
+        Group::Reference => "$ref",
+        Group::Condition => "if",
+    }
+}

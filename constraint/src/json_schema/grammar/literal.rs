@@ -1,0 +1,173 @@
+//! Values that are listed one by one.
+
+use llguidance::derivre::RegexAst;
+use serde_json::Value;
+
+use super::super::document::{ArrayRules, NumberRules, ObjectRules, Types};
+use super::super::is_same;
+use super::super::numbers::{self, Decimal, Multiple};
+use super::conjunct::Conjunct;
+use super::parts::PartId;
+use super::{Maker, Value as Made, text};
+
+/// Comparisons of literals that one value may cost.
+const MAX_COMPARED: usize = 1_000_000;
+
+impl<'a> Maker<'a> {
+    /// The literals that every schema of a way lists, if any lists some.
+    pub(super) fn literals_of(&mut self, way: &Conjunct<'a>) -> Option<Vec<&'a Value>> {
+        let types = self.types(way);
+        let mut lists = way.all.iter().filter_map(|(id, it)| Some((*id, it.literals.as_ref()?)));
+        let (_, first) = lists.next()?;
+        let mut found: Vec<&Value> = first.iter().filter(|it| types.has(Types::of(it))).collect();
+        let mut cost = 0;
+        for (id, list) in lists {
+            cost += found.len() * list.len();
+            if cost > MAX_COMPARED {
+                self.leave(id, "enum");
+                continue;
+            }
+            found.retain(|value| list.iter().any(|it| is_same(it, value)));
+        }
+        Some(found)
+    }
+
+    /// Adds what a way's literals are written as.
+    pub(super) fn literals(&mut self, way: &Conjunct<'a>, literals: &[&'a Value], made: &mut Made) {
+        let mut strings = Vec::new();
+        let num_before = made.len();
+        for value in literals {
+            match value {
+                Value::Null | Value::Bool(_) => {
+                    made.scalars.push(RegexAst::Literal(value.to_string()));
+                }
+                Value::String(text) => strings.push(text.clone()),
+                Value::Number(number) => {
+                    let is_within = |rules: &NumberRules| numbers::allows(rules, number);
+                    if way.all.iter().all(|(_, keywords)| is_within(&keywords.number)) {
+                        let texts = numbers::spellings(number);
+                        made.scalars.extend(texts.into_iter().map(RegexAst::Literal));
+                    }
+                }
+                Value::Array(_) => {
+                    for (id, keywords) in &way.all {
+                        if keywords.array != ArrayRules::default() {
+                            self.leave(*id, "enum");
+                        }
+                    }
+                    made.parts.push(self.literal(value));
+                }
+                Value::Object(_) => {
+                    for (id, keywords) in &way.all {
+                        if keywords.object != ObjectRules::default() {
+                            self.leave(*id, "enum");
+                        }
+                    }
+                    made.parts.push(self.literal(value));
+                }
+            }
+        }
+        if !strings.is_empty() {
+            made.scalars.extend(self.strings(way, Some(strings)));
+        }
+        if made.len() == num_before {
+            self.fail("none of the listed values is allowed by the other keywords");
+        }
+    }
+
+    /// A listed value. Recurses as deep as a schema may be nested.
+    fn literal(&mut self, value: &Value) -> PartId {
+        let marks = self.grammar.marks;
+        let mut row = Vec::new();
+        match value {
+            Value::Array(items) => {
+                row.push(marks.bracket);
+                for (idx, item) in items.iter().enumerate() {
+                    row.extend((idx > 0).then_some(marks.comma));
+                    row.push(self.literal(item));
+                }
+                row.push(marks.end_bracket);
+            }
+            Value::Object(members) => {
+                row.push(marks.brace);
+                for (idx, (name, member)) in members.iter().enumerate() {
+                    row.extend((idx > 0).then_some(marks.comma));
+                    row.push(self.grammar.literal(&text::name(name)));
+                    row.push(marks.colon);
+                    row.push(self.literal(member));
+                }
+                row.push(marks.end_brace);
+            }
+            Value::Number(number) => {
+                let texts = numbers::spellings(number).into_iter().map(RegexAst::Literal);
+                return self.grammar.lexeme(RegexAst::Or(texts.collect()));
+            }
+            Value::String(text) => {
+                return self.grammar.lexeme(text::quoted(RegexAst::Literal(text.clone())));
+            }
+            scalar => return self.grammar.literal(&scalar.to_string()),
+        }
+        self.grammar.seq(row)
+    }
+
+    /// The numbers that hold in a way, of these types; none if there is none.
+    pub(super) fn numbers(&mut self, way: &Conjunct<'a>, types: Types) -> Option<RegexAst> {
+        let mut least: Option<(Decimal, bool)> = None;
+        let mut most: Option<(Decimal, bool)> = None;
+        let mut multiple_of: Option<Multiple> = None;
+        for (id, keywords) in &way.all {
+            let rules = &keywords.number;
+            for (bound, tightest, keyword) in
+                [(&rules.minimum, &mut least, "minimum"), (&rules.maximum, &mut most, "maximum")]
+            {
+                let Some(bound) = bound else { continue };
+                let value = Decimal::new(&bound.value);
+                if !value.is_writable() {
+                    self.leave(*id, keyword);
+                    continue;
+                }
+                let is_tighter = tightest.as_ref().is_none_or(|(known, is_within)| {
+                    let order =
+                        if keyword == "minimum" { value.cmp(known) } else { known.cmp(&value) };
+                    order.is_gt() || order.is_eq() && *is_within
+                });
+                if is_tighter {
+                    *tightest = Some((value, !bound.is_exclusive));
+                }
+            }
+            if let Some(multiple) = &rules.multiple_of {
+                let both = Multiple::new(multiple).and_then(|it| it.and(multiple_of));
+                match both.filter(|_| !self.coarse.strings) {
+                    Some(both) => multiple_of = Some(both),
+                    None => self.leave(*id, "multipleOf"),
+                }
+            }
+        }
+        let (least, most) = (least.as_ref().map(bound), most.as_ref().map(bound));
+        let within = if types.has(Types::FRACTION) {
+            numbers::decimals(least, most)
+        } else {
+            numbers::integers(least, most)
+        };
+        let Some(within) = within else {
+            self.fail("no number is within the bounds");
+            return None;
+        };
+        let mut all = vec![within];
+        if !types.has(Types::INTEGER) {
+            all.push(numbers::fractions());
+        }
+        if let Some(multiple) = multiple_of {
+            if !multiple.is_within(least, most) {
+                self.fail("no multiple of `multipleOf` is within the bounds");
+                return None;
+            }
+            all.push(multiple.texts());
+        }
+        Some(if all.len() == 1 { all.remove(0) } else { RegexAst::And(all) })
+    }
+}
+
+fn bound((value, is_within): &(Decimal, bool)) -> numbers::Bound<'_> {
+    (value, *is_within)
+}

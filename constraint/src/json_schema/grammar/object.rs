@@ -1,0 +1,381 @@
+//! Objects: listed properties in order, then others; or all in any order, where a guard sees to it
+//! that none is missing.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use llguidance::derivre::{Regex, RegexAst};
+
+use super::super::document::{Document, NodeId, ObjectRules};
+use super::super::regexes;
+use super::Maker;
+use super::conjunct::Conjunct;
+use super::parts::PartId;
+use super::text;
+
+/// Patterns of names that are told apart: there is one kind of name for each set of them.
+const MAX_PATTERNS: usize = 4;
+/// Parts of an object whose properties are counted.
+const MAX_COUNTED: usize = 3_000;
+
+/// What one schema says of properties by their names.
+#[derive(Default)]
+struct Side<'a> {
+    listed: HashMap<&'a str, Option<NodeId>>,
+    patterns: Vec<(&'a str, Option<NodeId>)>,
+    additional: Option<NodeId>,
+}
+
+/// All that holds for an object.
+struct Sides<'a> {
+    all: Vec<Side<'a>>,
+    /// Each pattern, with its expression if the engine takes it.
+    patterns: Vec<(&'a str, Option<RegexAst>)>,
+    /// What names must be, and the same to match names with.
+    names: Option<RegexAst>,
+    matcher: Option<Regex>,
+}
+
+/// A property, or properties of one kind.
+struct Member {
+    part: PartId,
+    is_required: bool,
+}
+
+/// How many properties there may be.
+#[derive(Clone, Copy)]
+struct Counts {
+    min: usize,
+    max: Option<usize>,
+}
+
+impl<'a> Maker<'a> {
+    pub(super) fn object(&mut self, way: &Conjunct<'a>) -> PartId {
+        let mut sides = self.sides(way);
+        let rules = || way.all.iter().map(|(id, keywords)| (*id, &keywords.object));
+        for (id, rules) in rules() {
+            if !rules.needs.is_empty() {
+                self.leave(id, "dependentRequired");
+            }
+            if !rules.dependent.is_empty() {
+                self.leave(id, "dependentSchemas");
+            }
+        }
+        let required: HashSet<&str> =
+            rules().flat_map(|(_, rules)| &rules.required).map(String::as_str).collect();
+        let names = names_in_order(way);
+        let min = rules().map(|(_, rules)| rules.min_properties).max().unwrap_or(0);
+        let max = rules().filter_map(|(_, rules)| rules.max_properties).min();
+        let mut counts = Counts { min, max };
+        let mut values = Vec::with_capacity(names.len());
+        for name in &names {
+            let value = self.property(&mut sides, name);
+            if value == self.grammar.marks.never && required.contains(name) {
+                return self.fail(&format!("property {name:?} is required and has no value"));
+            }
+            values.push(value);
+        }
+        let others = self.others(way, &sides, &names);
+        if self.is_relaxed {
+            if let Some((id, rules)) = rules().find(|(_, rules)| says_names(rules)) {
+                self.leave(id, if rules.required.is_empty() { "properties" } else { "required" });
+            }
+            let listed = self.by_value(&names, &values);
+            let any = self.grammar.alt(listed.into_iter().chain(others).collect());
+            return self.braces(Vec::new(), any, counts);
+        }
+        let marks = self.grammar.marks;
+        let mut members = Vec::with_capacity(names.len());
+        for (name, value) in names.iter().zip(values).filter(|(_, value)| *value != marks.never) {
+            let written = self.grammar.literal(&text::name(name));
+            let part = self.grammar.seq(vec![written, marks.colon, value]);
+            members.push(Member { part, is_required: required.contains(name) });
+        }
+        let num_required = members.iter().filter(|member| member.is_required).count();
+        if counts.max.is_some_and(|max| num_required > max) {
+            let max = counts.max.unwrap_or(0);
+            return self.fail(&format!(
+                "{num_required} properties are required, but maxProperties is {max}"
+            ));
+        }
+        counts.min = if counts.min <= num_required { 0 } else { counts.min };
+        let most = counts.max.unwrap_or(0).max(counts.min);
+        if (counts.min > 0 || counts.max.is_some()) && members.len() * most > MAX_COUNTED {
+            for (id, rules) in rules() {
+                if rules.min_properties > 0 {
+                    self.leave(id, "minProperties");
+                }
+                if rules.max_properties.is_some() {
+                    self.leave(id, "maxProperties");
+                }
+            }
+            counts = Counts { min: 0, max: None };
+        }
+        let others = self.grammar.alt(others);
+        self.braces(members, others, counts)
+    }
+
+    /// What each schema of a way says of properties.
+    fn sides(&mut self, way: &Conjunct<'a>) -> Sides<'a> {
+        let mut all = Vec::new();
+        let mut names = Vec::new();
+        for (id, keywords) in &way.all {
+            let rules: &'a ObjectRules = &keywords.object;
+            let named = |(name, schema): &'a (String, NodeId)| (name.as_str(), Some(*schema));
+            all.push(Side {
+                listed: rules.properties.iter().map(named).collect(),
+                patterns: rules.patterns.iter().map(named).collect(),
+                additional: rules.additional,
+            });
+            if let Some(unevaluated) = rules.unevaluated.filter(|it| !self.document.is_always(*it))
+            {
+                self.leave(*id, "unevaluatedProperties");
+                if !self.is_relaxed {
+                    all.extend(evaluated(self.document, *id, unevaluated));
+                }
+            }
+            if let Some(schema) = rules.names.filter(|it| !self.document.is_always(*it)) {
+                let said = self.names(schema);
+                if said.is_none() {
+                    self.leave(*id, "propertyNames");
+                }
+                names.extend(said);
+            }
+        }
+        let mut patterns: Vec<(&str, Option<RegexAst>)> = Vec::new();
+        for (pattern, _) in all.iter().flat_map(|side| &side.patterns) {
+            if !patterns.iter().any(|(known, _)| known == pattern) {
+                let parts = regexes::parts(pattern).map(regexes::Parts::for_grammar);
+                let parts = parts.filter(|parts| !parts.is_relaxed);
+                patterns.push((pattern, parts.map(|parts| parts.ast())));
+            }
+        }
+        let names = if names.is_empty() { None } else { Some(RegexAst::And(names)) };
+        let matcher = names.as_ref().and_then(text::matcher);
+        Sides { all, patterns, names, matcher }
+    }
+
+    /// The value of a property of this name.
+    fn property(&mut self, sides: &mut Sides<'a>, name: &str) -> PartId {
+        if sides.matcher.as_mut().is_some_and(|names| !names.is_match(name)) {
+            return self.fail(&format!("`propertyNames` rules the name {name:?} out"));
+        }
+        let patterns = sides.patterns.iter().map(|(pattern, _)| *pattern);
+        let matching: Vec<&str> =
+            patterns.filter(|pattern| self.patterns.matches(pattern, name) == Some(true)).collect();
+        let unknown = sides.patterns.iter().any(|(_, text)| text.is_none());
+        let mut ids = Vec::new();
+        for side in &sides.all {
+            let listed = side.listed.get(name);
+            let by_pattern = side.patterns.iter().filter(|(pattern, _)| matching.contains(pattern));
+            let mut is_known = listed.is_some() || unknown && !side.patterns.is_empty();
+            ids.extend(listed.copied().flatten());
+            for (_, schema) in by_pattern {
+                is_known = true;
+                ids.extend(*schema);
+            }
+            if !is_known {
+                ids.extend(side.additional);
+            }
+        }
+        self.value(ids)
+    }
+
+    /// Properties that are not listed, one part for each kind.
+    fn others(&mut self, way: &Conjunct<'a>, sides: &Sides<'a>, names: &[&str]) -> Vec<PartId> {
+        let taken: Vec<String> = names.iter().map(|name| text::name(name)).collect();
+        let known: Option<Vec<&RegexAst>> =
+            sides.patterns.iter().map(|(_, text)| text.as_ref()).collect();
+        let known = known.filter(|known| known.len() <= MAX_PATTERNS);
+        let Some(known) = known else {
+            for (id, keywords) in &way.all {
+                if !keywords.object.patterns.is_empty() {
+                    self.leave(*id, "patternProperties");
+                }
+            }
+            // Which names match is not known, so any of them may hold anything.
+            let value = self.value(Vec::new());
+            return vec![self.other(sides.names.clone(), &taken, value)];
+        };
+        let mut others = Vec::new();
+        for set in 0..1_usize << known.len() {
+            let is_in = |idx: usize| set & 1 << idx != 0;
+            let mut ids = Vec::new();
+            for side in &sides.all {
+                let of_set = |pattern: &&str| {
+                    sides.patterns.iter().position(|(it, _)| it == pattern).is_some_and(is_in)
+                };
+                let matching: Vec<Option<NodeId>> = side
+                    .patterns
+                    .iter()
+                    .filter(|(pattern, _)| of_set(pattern))
+                    .map(|(_, schema)| *schema)
+                    .collect();
+                let additional = side.additional.filter(|_| matching.is_empty());
+                ids.extend(matching.into_iter().flatten().chain(additional));
+            }
+            let mut all: Vec<RegexAst> = Vec::new();
+            for (idx, text) in known.iter().enumerate() {
+                let text = (*text).clone();
+                all.push(if is_in(idx) { text } else { RegexAst::Not(Box::new(text)) });
+            }
+            all.extend(sides.names.clone());
+            let text = if all.is_empty() { None } else { Some(RegexAst::And(all)) };
+            if text.as_ref().is_some_and(text::is_empty) {
+                continue;
+            }
+            let value = self.value(ids);
+            if value != self.grammar.marks.never {
+                others.push(self.other(text, &taken, value));
+            }
+        }
+        others
+    }
+
+    fn other(&mut self, text: Option<RegexAst>, taken: &[String], value: PartId) -> PartId {
+        let name = self.grammar.lexeme(text::other_names(text, taken));
+        self.grammar.seq(vec![name, self.grammar.marks.colon, value])
+    }
+
+    /// Listed properties as one part for each value that they have.
+    fn by_value(&mut self, names: &[&str], values: &[PartId]) -> Vec<PartId> {
+        let mut kinds: Vec<(PartId, Vec<RegexAst>)> = Vec::new();
+        for (name, value) in names.iter().zip(values) {
+            let name = RegexAst::Literal(text::name(name));
+            match kinds.iter_mut().find(|(known, _)| known == value) {
+                Some((_, names)) => names.push(name),
+                None => kinds.push((*value, vec![name])),
+            }
+        }
+        let mut parts = Vec::with_capacity(kinds.len());
+        for (value, names) in kinds {
+            let names = self.grammar.lexeme(RegexAst::Or(names));
+            parts.push(self.grammar.seq(vec![names, self.grammar.marks.colon, value]));
+        }
+        parts
+    }
+
+    /// Members in order, then any number of others.
+    fn braces(&mut self, members: Vec<Member>, others: PartId, counts: Counts) -> PartId {
+        let mut chain = Chain { maker: self, members, others, counts, known: HashMap::new() };
+        let inside = chain.first();
+        let marks = self.grammar.marks;
+        self.grammar.seq(vec![marks.brace, inside, marks.end_brace])
+    }
+}
+
+/// Lays members in a row, with commas between.
+struct Chain<'m, 'a> {
+    maker: &'m mut Maker<'a>,
+    members: Vec<Member>,
+    others: PartId,
+    counts: Counts,
+    /// What comes from a member on, with so many before: the next member, or what is behind one.
+    known: HashMap<(usize, usize), PartId>,
+}
+
+impl Chain<'_, '_> {
+    /// All members: from the last to the first, so that nothing recurses.
+    fn first(&mut self) -> PartId {
+        let is_counted = self.counts.min > 0 || self.counts.max.is_some();
+        let most = self.counts.max.unwrap_or(0).max(self.counts.min);
+        for idx in (0..=self.members.len()).rev() {
+            for count in 0..=if is_counted { most.min(idx) } else { 0 } {
+                let next = self.next(idx, count);
+                self.known.insert((idx, count), next);
+            }
+        }
+        let next = self.known[&(0, 0)];
+        self.or_end(next, 0, 0)
+    }
+
+    /// A member from `idx` on, and what comes behind it.
+    fn next(&mut self, idx: usize, count: usize) -> PartId {
+        let is_full = self.counts.max.is_some_and(|max| count >= max);
+        let Some(member) = self.members.get(idx) else {
+            return if is_full { self.maker.grammar.marks.never } else { self.rest(count) };
+        };
+        let (part, is_required) = (member.part, member.is_required);
+        let mut options = Vec::new();
+        if !is_full {
+            let behind = self.behind(idx + 1, self.counted(count));
+            options.push(self.maker.grammar.seq(vec![part, behind]));
+        }
+        if !is_required {
+            options.push(self.known[&(idx + 1, count)]);
+        }
+        self.maker.grammar.alt(options)
+    }
+
+    /// The number of members with one more, as far as it is counted.
+    fn counted(&self, count: usize) -> usize {
+        match self.counts {
+            Counts { min: 0, max: None } => 0,
+            Counts { max: Some(_), .. } => count + 1,
+            Counts { min, max: None } => (count + 1).min(min),
+        }
+    }
+
+    /// What comes behind a member: a comma and the next, or the end.
+    fn behind(&mut self, idx: usize, count: usize) -> PartId {
+        let next = self.known[&(idx, count)];
+        let comma = self.maker.grammar.marks.comma;
+        let more = self.maker.grammar.seq(vec![comma, next]);
+        self.or_end(more, idx, count)
+    }
+
+    fn or_end(&mut self, more: PartId, idx: usize, count: usize) -> PartId {
+        let is_needed = self.members[idx..].iter().any(|member| member.is_required);
+        if is_needed || count < self.counts.min { more } else { self.maker.grammar.optional(more) }
+    }
+
+    /// Others, at least one.
+    fn rest(&mut self, count: usize) -> PartId {
+        let min = self.counts.min.saturating_sub(count + 1);
+        let max = self.counts.max.map(|max| max - count - 1);
+        let comma = self.maker.grammar.marks.comma;
+        let more = self.maker.grammar.seq(vec![comma, self.others]);
+        if more == self.maker.grammar.marks.never {
+            return more;
+        }
+        let more = self.maker.grammar.repeat(more, min, max);
+        self.maker.grammar.seq(vec![self.others, more])
+    }
+}
+
+fn says_names(rules: &ObjectRules) -> bool {
+    !rules.properties.is_empty() || !rules.required.is_empty()
+}
+
+/// Listed names in the order in which they are met, then those that are only required.
+pub(crate) fn in_order<'k>(all: impl Iterator<Item = &'k ObjectRules> + Clone) -> Vec<&'k str> {
+    let listed = all.clone().flat_map(|rules| &rules.properties).map(|(name, _)| name);
+    let required = all.flat_map(|rules| &rules.required);
+    let mut seen = HashSet::new();
+    listed.chain(required).map(String::as_str).filter(|name| seen.insert(*name)).collect()
+}
+
+fn names_in_order<'a>(way: &Conjunct<'a>) -> Vec<&'a str> {
+    let rules: Vec<&'a ObjectRules> =
+        way.all.iter().map(|(_, keywords)| &keywords.object).collect();
+    in_order(rules.iter().copied())
+}
+
+/// Rules names out that no schema for the value knows. Which of these schemas hold, and so whose
+/// names count, is left to the guard. None if some schema may evaluate any name.
+fn evaluated(document: &Document, id: NodeId, unevaluated: NodeId) -> Option<Side<'_>> {
+    let mut side = Side { additional: Some(unevaluated), ..Side::default() };
+    let mut seen = HashSet::from([id]);
+    let mut todo = VecDeque::from([id]);
+    while let Some(next) = todo.pop_front() {
+        let Some(keywords) = document.keywords(next) else { continue };
+        let object = &keywords.object;
+        let is_open = object.additional.is_some() || next != id && object.unevaluated.is_some();
+        if is_open || keywords.dynamic.is_some() {
+            return None;
+        }
+        side.listed.extend(object.properties.iter().map(|(name, _)| (name.as_str(), None)));
+        side.patterns.extend(object.patterns.iter().map(|(pattern, _)| (pattern.as_str(), None)));
+        todo.extend(keywords.in_place().filter(|child| seen.insert(*child)));
+    }
+    Some(side)
+}

@@ -1,0 +1,330 @@
+//! A grammar of JSON texts as plain data, and how the engine's own is made of it.
+
+use std::collections::HashMap;
+
+use llguidance::api::SkipSpec;
+use llguidance::derivre::RegexAst;
+use llguidance::earley::lexerspec::{LexemeIdx, LexerSpec};
+use llguidance::earley::{Grammar as EngineGrammar, SymIdx, SymbolProps};
+
+use crate::spacing::Spacing;
+
+/// A part's place in its grammar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct PartId(u32);
+
+/// What a text may be.
+#[derive(Clone, Debug)]
+enum Part {
+    /// One lexeme.
+    Lexeme(RegexAst),
+    /// All of these in order.
+    Seq(Vec<PartId>),
+    /// One of these; of none, nothing.
+    Alt(Vec<PartId>),
+}
+
+/// A grammar: parts that refer to each other.
+#[derive(Debug)]
+pub(crate) struct Grammar {
+    parts: Vec<Part>,
+    root: PartId,
+    spacing: Spacing,
+    literals: HashMap<String, PartId>,
+    /// Repetitions that were made: the part, and the most and least times.
+    repeated: HashMap<(PartId, usize, bool), PartId>,
+    pub(super) marks: Marks,
+}
+
+/// The lexemes between values.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Marks {
+    pub(super) comma: PartId,
+    pub(super) colon: PartId,
+    pub(super) brace: PartId,
+    pub(super) end_brace: PartId,
+    pub(super) bracket: PartId,
+    pub(super) end_bracket: PartId,
+    pub(super) empty: PartId,
+    pub(super) never: PartId,
+}
+
+/// Repetitions are put together of so many parts at a time, so that their number is logarithmic.
+const FACTOR: usize = 4;
+
+impl Grammar {
+    /// Makes a grammar without a root.
+    pub(super) fn new(spacing: Spacing) -> Self {
+        let none = PartId(0);
+        let marks = Marks {
+            comma: none,
+            colon: none,
+            brace: none,
+            end_brace: none,
+            bracket: none,
+            end_bracket: none,
+            empty: none,
+            never: none,
+        };
+        let mut grammar = Self {
+            parts: Vec::new(),
+            root: none,
+            spacing,
+            literals: HashMap::new(),
+            repeated: HashMap::new(),
+            marks,
+        };
+        let mut mark = |regex: &str| grammar.add(Part::Lexeme(RegexAst::Regex(regex.to_owned())));
+        let [comma, colon] = spacing.separators().map(&mut mark);
+        let [brace, bracket, end_brace, end_bracket] = spacing.brackets().map(&mut mark);
+        let empty = grammar.add(Part::Seq(Vec::new()));
+        let never = grammar.add(Part::Alt(Vec::new()));
+        grammar.marks =
+            Marks { comma, colon, brace, end_brace, bracket, end_bracket, empty, never };
+        grammar
+    }
+
+    fn add(&mut self, part: Part) -> PartId {
+        let id = u32::try_from(self.parts.len()).expect("a schema has at most a million parts");
+        self.parts.push(part);
+        PartId(id)
+    }
+
+    pub(super) fn set_root(&mut self, root: PartId) {
+        self.root = root;
+    }
+
+    /// Adds a part that no text satisfies until it is defined.
+    pub(super) fn declare(&mut self) -> PartId {
+        self.add(Part::Alt(Vec::new()))
+    }
+
+    /// Sets what a declared part says.
+    pub(super) fn define(&mut self, declared: PartId, part: PartId) {
+        self.parts[declared.0 as usize] = Part::Alt(vec![part]);
+    }
+
+    pub(super) fn lexeme(&mut self, text: RegexAst) -> PartId {
+        self.add(Part::Lexeme(text))
+    }
+
+    /// Adds this text as one lexeme.
+    pub(super) fn literal(&mut self, text: &str) -> PartId {
+        if let Some(known) = self.literals.get(text) {
+            return *known;
+        }
+        let id = self.add(Part::Lexeme(RegexAst::Literal(text.to_owned())));
+        self.literals.insert(text.to_owned(), id);
+        id
+    }
+
+    pub(super) fn seq(&mut self, mut items: Vec<PartId>) -> PartId {
+        items.retain(|item| *item != self.marks.empty);
+        match items[..] {
+            [only] => only,
+            [] => self.marks.empty,
+            _ if items.contains(&self.marks.never) => self.marks.never,
+            _ => self.add(Part::Seq(items)),
+        }
+    }
+
+    pub(super) fn alt(&mut self, mut options: Vec<PartId>) -> PartId {
+        options.retain(|option| *option != self.marks.never);
+        match options[..] {
+            [only] => only,
+            [] => self.marks.never,
+            _ => self.add(Part::Alt(options)),
+        }
+    }
+
+    pub(super) fn optional(&mut self, part: PartId) -> PartId {
+        self.alt(vec![part, self.marks.empty])
+    }
+
+    /// Adds this part at least and at most so many times.
+    pub(super) fn repeat(&mut self, part: PartId, min: usize, max: Option<usize>) -> PartId {
+        let needed = self.exactly(part, min);
+        let more = match max {
+            Some(max) => self.at_most(part, max.saturating_sub(min)),
+            None => self.any_number(part),
+        };
+        self.seq(vec![needed, more])
+    }
+
+    /// To the left, as the engine's parser wants it.
+    fn any_number(&mut self, part: PartId) -> PartId {
+        if let Some(known) = self.repeated.get(&(part, usize::MAX, false)) {
+            return *known;
+        }
+        let all = self.declare();
+        let longer = self.seq(vec![all, part]);
+        self.parts[all.0 as usize] = Part::Alt(vec![self.marks.empty, longer]);
+        self.repeated.insert((part, usize::MAX, false), all);
+        all
+    }
+
+    fn exactly(&mut self, part: PartId, times: usize) -> PartId {
+        if times <= 2 * FACTOR {
+            return self.seq(vec![part; times]);
+        }
+        if let Some(known) = self.repeated.get(&(part, times, true)) {
+            return *known;
+        }
+        let group = self.seq(vec![part; FACTOR]);
+        let mut items = vec![part; times % FACTOR];
+        items.push(self.exactly(group, times / FACTOR));
+        let all = self.seq(items);
+        self.repeated.insert((part, times, true), all);
+        all
+    }
+
+    fn at_most(&mut self, part: PartId, times: usize) -> PartId {
+        if times == 0 {
+            return self.marks.empty;
+        }
+        if let Some(known) = self.repeated.get(&(part, times, false)) {
+            return *known;
+        }
+        let all = if times < 3 * FACTOR {
+            let options = (0..=times).map(|count| self.exactly(part, count)).collect();
+            self.alt(options)
+        } else {
+            // So many groups and what is left, or fewer groups and less than one.
+            let group = self.seq(vec![part; FACTOR]);
+            let full = self.exactly(group, times / FACTOR);
+            let left = self.at_most(part, times % FACTOR);
+            let fewer = self.at_most(group, times / FACTOR - 1);
+            let less = self.at_most(part, FACTOR - 1);
+            let longest = self.seq(vec![full, left]);
+            let shorter = self.seq(vec![fewer, less]);
+            self.alt(vec![longest, shorter])
+        };
+        self.repeated.insert((part, times, false), all);
+        all
+    }
+
+    /// Says for each part whether some text satisfies it.
+    fn productive(&self) -> Vec<bool> {
+        // The least fixed point; parts mostly come behind what they are made of.
+        let mut productive = vec![false; self.parts.len()];
+        let mut has_changed = true;
+        while has_changed {
+            has_changed = false;
+            for (idx, part) in self.parts.iter().enumerate() {
+                let is = |id: &PartId| productive[id.0 as usize];
+                let now = match part {
+                    Part::Lexeme(_) => true,
+                    Part::Seq(items) => items.iter().all(is),
+                    Part::Alt(options) => options.iter().any(is),
+                };
+                has_changed |= now != productive[idx];
+                productive[idx] = now;
+            }
+        }
+        productive
+    }
+
+    /// The parts from the root down that no text satisfies, each because of the next; none if some
+    /// text satisfies the root.
+    pub(super) fn dead_ends(&self) -> Vec<PartId> {
+        let productive = self.productive();
+        let is_dead = |id: &&PartId| !productive[id.0 as usize];
+        let mut found = Vec::new();
+        let mut next = Some(self.root).filter(|root| is_dead(&root));
+        while let Some(id) = next.filter(|id| !found.contains(id)) {
+            found.push(id);
+            next = match &self.parts[id.0 as usize] {
+                Part::Lexeme(_) => None,
+                Part::Seq(parts) | Part::Alt(parts) => parts.iter().find(is_dead).copied(),
+            };
+        }
+        found
+    }
+
+    /// Makes the engine's grammar and lexer. Some text must satisfy the root.
+    pub(crate) fn build(&self) -> anyhow::Result<(EngineGrammar, LexerSpec)> {
+        let productive = self.productive();
+        let mut lexer = LexerSpec::new()?;
+        let class = lexer.setup_lexeme_class_with_skip(SkipSpec::once(self.spacing.skipped()))?;
+        let mut build = Build {
+            source: self,
+            productive: &productive,
+            grammar: EngineGrammar::new(None),
+            lexer,
+            props: SymbolProps { grammar_id: class, ..SymbolProps::default() },
+            symbols: vec![None; self.parts.len()],
+            lexemes: HashMap::new(),
+            todo: Vec::new(),
+        };
+        let start = SymbolProps { is_start: true, ..build.props.clone() };
+        let start = build.grammar.fresh_symbol_ext("start", start);
+        let root = build.symbol(self.root)?;
+        build.grammar.add_rule(start, vec![root])?;
+        while let Some((id, symbol)) = build.todo.pop() {
+            build.rules(id, symbol)?;
+        }
+        Ok((build.grammar, build.lexer))
+    }
+}
+
+struct Build<'a> {
+    source: &'a Grammar,
+    productive: &'a [bool],
+    grammar: EngineGrammar,
+    lexer: LexerSpec,
+    props: SymbolProps,
+    symbols: Vec<Option<SymIdx>>,
+    lexemes: HashMap<LexemeIdx, SymIdx>,
+    todo: Vec<(PartId, SymIdx)>,
+}
+
+impl Build<'_> {
+    /// The engine's symbol of a part; its rules are made later.
+    fn symbol(&mut self, id: PartId) -> anyhow::Result<SymIdx> {
+        let idx = id.0 as usize;
+        if let Some(known) = self.symbols[idx] {
+            return Ok(known);
+        }
+        let symbol = if let Part::Lexeme(text) = &self.source.parts[idx] {
+            let (name, text) = (String::new(), text.clone());
+            let lexeme = self.lexer.add_greedy_lexeme(name, text, false, None, usize::MAX)?;
+            if let Some(known) = self.lexemes.get(&lexeme) {
+                *known
+            } else {
+                let symbol = self.grammar.fresh_symbol_ext("lexeme", self.props.clone());
+                self.grammar.make_terminal(symbol, lexeme, &self.lexer)?;
+                self.lexemes.insert(lexeme, symbol);
+                symbol
+            }
+        } else {
+            let symbol = self.grammar.fresh_symbol_ext("part", self.props.clone());
+            self.todo.push((id, symbol));
+            symbol
+        };
+        self.symbols[idx] = Some(symbol);
+        Ok(symbol)
+    }
+
+    fn rules(&mut self, id: PartId, symbol: SymIdx) -> anyhow::Result<()> {
+        let source = self.source;
+        match &source.parts[id.0 as usize] {
+            Part::Lexeme(_) => {}
+            Part::Seq(items) => {
+                let items =
+                    items.iter().map(|item| self.symbol(*item)).collect::<Result<_, _>>()?;
+                self.grammar.add_rule(symbol, items)?;
+            }
+            Part::Alt(options) => {
+                for option in options.iter().filter(|id| self.productive[id.0 as usize]) {
+                    let rule = if *option == source.marks.empty {
+                        Vec::new()
+                    } else {
+                        vec![self.symbol(*option)?]
+                    };
+                    self.grammar.add_rule(symbol, rule)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,227 @@
+//! Strings: what their characters must be, and how JSON spells them.
+
+use std::fmt::Write;
+
+use llguidance::derivre::{JsonQuoteOptions, Regex, RegexAst, RegexBuilder};
+
+use super::super::document::{NodeId, StringRules, Types};
+use super::super::regexes;
+use super::Maker;
+use super::conjunct::Conjunct;
+
+/// Patterns and formats of one string: to intersect them takes the engine time that its fuel does
+/// not count.
+const MAX_JOINED: usize = 6;
+/// Work to find out whether an expression matches anything.
+const FUEL: u64 = 3_000;
+
+/// A character of a string that says nothing of its text: plain, or in any escape of JSON's. A pair
+/// of surrogates is one character; half a pair is none.
+const CHARACTER: &str = concat!(
+    r#"[^"\\\x00-\x1F]|\\["\\/bfnrt]"#,
+    r"|\\u(?:[0-9a-ce-fA-CE-F][0-9a-fA-F]{3}",
+    r"|[dD][0-7][0-9a-fA-F]{2}",
+    r"|[dD][89aAbB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+);
+/// A name in its one spelling, so that none can be written in a second way to pass as another.
+const NAME: &str = r#""(?:[^"\\\x00-\x1F\x7F]|\\["\\bfnrt]|\\u00(?:0[0-7bef]|1[0-9a-f]|7f))*""#;
+/// Escapes where a pattern decides. Control characters may have a number.
+const ESCAPES: &str = "nrbtf\\\"u";
+
+/// Texts, decoded.
+enum Texts {
+    None,
+    Any,
+    Of(RegexAst),
+}
+
+impl<'a> Maker<'a> {
+    /// The strings that hold in a way, quoted; none if there is none. `literals` are all that they
+    /// may be, if there are such.
+    pub(super) fn strings(
+        &mut self,
+        way: &Conjunct<'a>,
+        literals: Option<Vec<String>>,
+    ) -> Option<RegexAst> {
+        let (least, most) = lengths(way);
+        let mut text = match self.texts(way, literals) {
+            Texts::None => return None,
+            Texts::Of(text) => text,
+            // The characters are free, and so is their spelling.
+            Texts::Any => {
+                let most = most.map_or(u32::MAX, |most| u32::try_from(most).unwrap_or(u32::MAX));
+                let least = u32::try_from(least).unwrap_or(u32::MAX);
+                let character = Box::new(RegexAst::Regex(CHARACTER.to_owned()));
+                let quote = || RegexAst::Literal("\"".to_owned());
+                let inside = RegexAst::Repeat(character, least, most);
+                return Some(RegexAst::Concat(vec![quote(), inside, quote()]));
+            }
+        };
+        if least > 0 || most.is_some() {
+            let most = most.map_or(String::new(), |most| most.to_string());
+            let length = RegexAst::Regex(format!("(?s:.{{{least},{most}}})"));
+            text = RegexAst::And(vec![text, length]);
+        }
+        if is_empty(&text) {
+            self.fail("no string has the length, pattern and format that are wanted");
+            return None;
+        }
+        Some(quoted(text))
+    }
+
+    /// The decoded texts that hold in a way, their length aside.
+    fn texts(&mut self, way: &Conjunct<'a>, literals: Option<Vec<String>>) -> Texts {
+        let mut all = Vec::new();
+        if let Some(literals) = literals {
+            let literals = literals.into_iter().map(RegexAst::Literal).collect();
+            all.push(RegexAst::Or(literals));
+        }
+        let (least, most) = lengths(way);
+        if most.is_some_and(|most| least > most) {
+            let most = most.unwrap_or(0);
+            self.fail(&format!("minLength ({least}) is greater than maxLength ({most})"));
+            return Texts::None;
+        }
+        for (id, keywords) in &way.all {
+            let StringRules { pattern, format, min_length, max_length } = &keywords.string;
+            if self.coarse.strings {
+                let has_length = *min_length > 0 || max_length.is_some();
+                for (is_said, keyword) in [
+                    (has_length, "minLength"),
+                    (pattern.is_some(), "pattern"),
+                    (format.is_some(), "format"),
+                ] {
+                    if is_said {
+                        self.leave(*id, keyword);
+                    }
+                }
+                continue;
+            }
+            if let Some(pattern) = pattern {
+                let parts = regexes::parts(pattern).map(regexes::Parts::for_grammar);
+                match parts.filter(|_| all.len() < MAX_JOINED) {
+                    Some(parts) => {
+                        all.push(parts.ast());
+                        if parts.is_relaxed {
+                            self.leave(*id, "pattern");
+                        }
+                    }
+                    None => self.leave(*id, "pattern"),
+                }
+            }
+            if let Some(format) = format {
+                match regexes::format(format) {
+                    regexes::Format::Regex(regex) if all.len() < MAX_JOINED => {
+                        all.push(RegexAst::Regex(format!("(?:{regex})")));
+                    }
+                    regexes::Format::Regex(_) | regexes::Format::Judged => {
+                        self.leave(*id, "format");
+                    }
+                    regexes::Format::Unknown => self.warn_of_format(*id, format),
+                }
+            }
+        }
+        match all.len() {
+            0 => Texts::Any,
+            1 => Texts::Of(all.remove(0)),
+            _ => Texts::Of(RegexAst::And(all)),
+        }
+    }
+
+    /// A format that nobody knows is an annotation, as the specification says.
+    fn warn_of_format(&mut self, id: NodeId, format: &str) {
+        let at = &self.document.node(id).at;
+        let place = if at.is_empty() { "the schema's root" } else { at };
+        let warning = format!("format {format:?} is not enforced at {place}");
+        if !self.warnings.contains(&warning) && self.warnings.len() < 50 {
+            self.warnings.push(warning);
+        }
+    }
+
+    /// The texts that a schema of names allows; none if it allows any.
+    pub(super) fn names(&mut self, id: NodeId) -> Option<RegexAst> {
+        let mut options = Vec::new();
+        for way in self.ways(&[id]) {
+            if !self.types(&way).has(Types::STRING) {
+                continue;
+            }
+            let literals = self.literals_of(&way).map(|literals| {
+                literals.iter().filter_map(|it| it.as_str().map(str::to_owned)).collect()
+            });
+            let (least, most) = lengths(&way);
+            let mut all = match self.texts(&way, literals) {
+                Texts::None => continue,
+                Texts::Any => Vec::new(),
+                Texts::Of(text) => vec![text],
+            };
+            if least > 0 || most.is_some() {
+                let most = most.map_or(String::new(), |most| most.to_string());
+                all.push(RegexAst::Regex(format!("(?s:.{{{least},{most}}})")));
+            }
+            if all.is_empty() {
+                return None;
+            }
+            options.push(RegexAst::And(all));
+        }
+        Some(RegexAst::Or(options))
+    }
+}
+
+fn lengths(way: &Conjunct<'_>) -> (usize, Option<usize>) {
+    let rules = way.all.iter().map(|(_, keywords)| &keywords.string);
+    let least = rules.clone().map(|rules| rules.min_length).max().unwrap_or(0);
+    (least, rules.filter_map(|rules| rules.max_length).min())
+}
+
+/// A decoded expression to match texts with; none if it is too large.
+pub(super) fn matcher(text: &RegexAst) -> Option<Regex> {
+    let mut builder = RegexBuilder::new();
+    let expression = builder.mk(text).ok()?;
+    builder.into_regex_limited(expression, FUEL).ok()
+}
+
+/// Whether an expression surely matches nothing.
+pub(super) fn is_empty(text: &RegexAst) -> bool {
+    let mut builder = RegexBuilder::new();
+    let Ok(expression) = builder.mk(text) else { return false };
+    !builder.exprset().is_positive(expression)
+        && builder.into_regex_limited(expression, FUEL).is_ok_and(|mut it| it.always_empty())
+}
+
+pub(super) fn quoted(text: RegexAst) -> RegexAst {
+    let options = JsonQuoteOptions { allowed_escapes: ESCAPES.to_owned(), raw_mode: false };
+    RegexAst::JsonQuote(Box::new(text), options)
+}
+
+/// A name as it is written.
+pub(super) fn name(name: &str) -> String {
+    let mut written = String::from("\"");
+    for c in name.chars() {
+        match c {
+            '"' => written.push_str("\\\""),
+            '\\' => written.push_str("\\\\"),
+            '\n' => written.push_str("\\n"),
+            '\r' => written.push_str("\\r"),
+            '\t' => written.push_str("\\t"),
+            '\u{8}' => written.push_str("\\b"),
+            '\u{c}' => written.push_str("\\f"),
+            c if c < ' ' || c == '\u{7f}' => {
+                write!(written, "\\u{:04x}", u32::from(c)).expect("a string takes all writes");
+            }
+            c => written.push(c),
+        }
+    }
+    written + "\""
+}
+
+/// Names that match a decoded expression, any if there is none, in their one spelling; `taken` are
+/// written otherwise.
+pub(super) fn other_names(text: Option<RegexAst>, taken: &[String]) -> RegexAst {
+    let mut all = vec![RegexAst::Regex(NAME.to_owned())];
+    all.extend(text.map(quoted));
+    if !taken.is_empty() {
+        let taken = taken.iter().cloned().map(RegexAst::Literal).collect();
+        all.push(RegexAst::Not(Box::new(RegexAst::Or(taken))));
+    }
+    if all.len() == 1 { all.remove(0) } else { RegexAst::And(all) }
+}

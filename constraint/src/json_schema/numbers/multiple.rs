@@ -1,0 +1,82 @@
+//! `multipleOf`: what the engine computes with, whole numbers of 32 bits at a decimal scale.
+
+use llguidance::derivre::RegexAst;
+use serde_json::Number;
+
+use super::{Bound, Decimal};
+
+/// Digits behind the point.
+const MAX_DECIMALS: usize = 4;
+/// The largest number, at its scale.
+const MAX_DIGITS: u32 = 65_535;
+/// The most states that a multiple of several numbers may take.
+const MAX_COMMON: u64 = 10_000_000;
+
+/// A number whose multiples are meant: so many ten-to-the-power parts.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Multiple {
+    digits: u32,
+    decimals: u32,
+}
+
+impl Multiple {
+    /// None if the engine cannot compute with it.
+    pub(in super::super) fn new(number: &Number) -> Option<Self> {
+        let decimal = Decimal::new(number);
+        if !decimal.is_writable() {
+            return None;
+        }
+        let text = decimal.plain();
+        let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+        if fraction.len() > MAX_DECIMALS {
+            return None;
+        }
+        let digits = format!("{whole}{fraction}").parse().ok()?;
+        let decimals = u32::try_from(fraction.len()).ok()?;
+        (1..=MAX_DIGITS).contains(&digits).then_some(Self { digits, decimals })
+    }
+
+    /// The number whose multiples are those of both; none if it is too large.
+    pub(in super::super) fn and(self, other: Option<Self>) -> Option<Self> {
+        let Some(other) = other else { return Some(self) };
+        let decimals = self.decimals.max(other.decimals);
+        let scaled = |it: Self| u64::from(it.digits) * 10_u64.pow(decimals - it.decimals);
+        let (a, b) = (scaled(self), scaled(other));
+        let common = a / greatest_divisor(a, b) * b;
+        let digits = u32::try_from(common).ok().filter(|_| common <= MAX_COMMON)?;
+        Some(Self { digits, decimals })
+    }
+
+    /// The multiples. None is written with an exponent.
+    pub(in super::super) fn texts(self) -> RegexAst {
+        let sign = RegexAst::Regex("-?".to_owned());
+        RegexAst::Concat(vec![sign, RegexAst::MultipleOf(self.digits, self.decimals)])
+    }
+
+    /// Whether some multiple is within bounds; true if that is not plain.
+    pub(in super::super) fn is_within(
+        self,
+        least: Option<Bound<'_>>,
+        most: Option<Bound<'_>>,
+    ) -> bool {
+        let (Some((least, with_least)), Some((most, with_most))) = (least, most) else {
+            return true;
+        };
+        let scale = usize::try_from(self.decimals).unwrap_or(0);
+        let Some(least) = least.scaled(scale) else { return true };
+        let Some(most) = most.scaled(scale) else { return true };
+        let step = i128::from(self.digits);
+        // The first multiple at or above the lower bound.
+        let whole = least.floor.div_euclid(step) * step;
+        let is_first = whole == least.floor && least.is_whole && with_least;
+        let first = if is_first { whole } else { whole + step };
+        first < most.floor || first == most.floor && (!most.is_whole || with_most)
+    }
+}
+
+fn greatest_divisor(mut a: u64, mut b: u64) -> u64 {
+    while b > 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}

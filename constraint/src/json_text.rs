@@ -1,0 +1,388 @@
+//! Follows a JSON text byte by byte: where it is in containers, strings and numbers.
+//!
+//! Keeps what no grammar keeps. JSON bounds no number; but many readers refuse a number beyond 64-bit
+//! floats, or read it as infinite: here a number stays finite as such a float, and an exponent has
+//! three digits at most. And no name is written twice in one object.
+
+use std::sync::Arc;
+
+use crate::TokenId;
+use crate::mask::Mask;
+use crate::vocab::Vocab;
+
+const MAX_EXPONENT_DIGITS: u8 = 3;
+/// Significant digits that are compared with those of the largest float.
+const MAX_LEAD_DIGITS: u8 = 17;
+/// The largest float in that many digits, and where its decimal point is behind the first of them.
+const MAX_LEAD: u64 = 17_976_931_348_623_157;
+const MAX_MAGNITUDE: i32 = 309;
+/// What follows a number that is no larger than this can be too large only if its token is long.
+const SAFE_MAGNITUDE: i32 = 200;
+/// Names that are remembered of one object; more may repeat.
+const MAX_NAMES: usize = 1_000;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Kind {
+    #[default]
+    Outside,
+    Text,
+    Escape,
+    Whole,
+    Fraction,
+    Exponent,
+}
+
+/// The number that is being written.
+#[derive(Clone, Copy, Debug, Default)]
+struct Number {
+    /// Digits of `lead`, and of the exponent.
+    num_lead: u8,
+    num_exponent: u8,
+    is_small: bool,
+    exponent: i16,
+    /// Digits between the first one that is not zero and the decimal point; below zero where zeros
+    /// follow the point.
+    magnitude: i32,
+    /// The first digits that are not leading zeros.
+    lead: u64,
+}
+
+/// An array or object that is open. Shared by all places behind it.
+#[derive(Debug)]
+struct Container {
+    around: Option<Arc<Container>>,
+    /// None for an array.
+    names: Option<Names>,
+}
+
+/// The names of an object, as they are written.
+#[derive(Clone, Debug, Default)]
+struct Names {
+    /// Whether the next string is one.
+    is_next: bool,
+    count: usize,
+    last: Option<Arc<Name>>,
+}
+
+#[derive(Debug)]
+struct Name {
+    text: Box<[u8]>,
+    before: Option<Arc<Name>>,
+}
+
+impl Names {
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::successors(self.last.as_deref(), |name| name.before.as_deref())
+            .map(|name| &*name.text)
+    }
+}
+
+/// Where a text is.
+#[derive(Clone, Debug, Default)]
+struct Place {
+    kind: Kind,
+    number: Number,
+    container: Option<Arc<Container>>,
+    depth: usize,
+    /// What is written of a name.
+    name: Option<Vec<u8>>,
+}
+
+impl Place {
+    /// Reads on; false once a number is too large or a name is there twice.
+    fn read(&mut self, bytes: &[u8]) -> bool {
+        let mut is_allowed = true;
+        for byte in bytes {
+            is_allowed &= self.next(*byte) && self.is_within();
+        }
+        is_allowed
+    }
+
+    /// Reads a byte; false if it ends a name that is there already.
+    fn next(&mut self, byte: u8) -> bool {
+        let mut is_new = true;
+        self.kind = match (self.kind, byte) {
+            (Kind::Text, b'\\') => {
+                self.name.iter_mut().for_each(|name| name.push(byte));
+                Kind::Escape
+            }
+            (Kind::Text, b'"') => {
+                is_new = self.end_name();
+                Kind::Outside
+            }
+            (Kind::Text | Kind::Escape, _) => {
+                self.name.iter_mut().for_each(|name| name.push(byte));
+                Kind::Text
+            }
+            (_, b'"') => {
+                let names = self.container.as_ref().and_then(|it| it.names.as_ref());
+                self.name = names.is_some_and(|names| names.is_next).then(Vec::new);
+                Kind::Text
+            }
+            (Kind::Whole, b'.') => Kind::Fraction,
+            (Kind::Whole | Kind::Fraction, b'e' | b'E') | (Kind::Exponent, b'+') => Kind::Exponent,
+            (Kind::Exponent, b'-') => {
+                self.number.is_small = true;
+                Kind::Exponent
+            }
+            (Kind::Outside, b'-' | b'0'..=b'9') => {
+                self.number = Number::default();
+                self.number.digit(Kind::Whole, byte);
+                Kind::Whole
+            }
+            (kind, b'0'..=b'9') => {
+                self.number.digit(kind, byte);
+                kind
+            }
+            (_, byte) => {
+                self.structure(byte);
+                Kind::Outside
+            }
+        };
+        is_new
+    }
+
+    fn structure(&mut self, byte: u8) {
+        match byte {
+            b'{' | b'[' => {
+                let names = (byte == b'{').then(|| Names { is_next: true, ..Names::default() });
+                let around = self.container.take();
+                self.container = Some(Arc::new(Container { around, names }));
+                self.depth += 1;
+            }
+            b'}' | b']' => {
+                self.container = self.container.take().and_then(|it| it.around.clone());
+                self.depth = self.depth.saturating_sub(1);
+            }
+            b',' => self.change_names(|names| names.is_next = true),
+            _ => {}
+        }
+    }
+
+    fn change_names(&mut self, change: impl FnOnce(&mut Names)) {
+        let Some(Container { around, names: Some(names) }) = self.container.as_deref() else {
+            return;
+        };
+        let mut names = names.clone();
+        change(&mut names);
+        let around = around.clone();
+        self.container = Some(Arc::new(Container { around, names: Some(names) }));
+    }
+
+    /// Ends a string; false if it is a name that is there already.
+    fn end_name(&mut self) -> bool {
+        let Some(text) = self.name.take() else { return true };
+        let names = self.container.as_ref().and_then(|it| it.names.as_ref());
+        let is_new = names.is_none_or(|names| names.iter().all(|name| name != text));
+        self.change_names(|names| {
+            names.is_next = false;
+            if names.count < MAX_NAMES {
+                names.count += 1;
+                let before = names.last.take();
+                names.last = Some(Arc::new(Name { text: text.into(), before }));
+            }
+        });
+        is_new
+    }
+
+    fn is_within(&self) -> bool {
+        !self.is_in_number() || self.number.is_within()
+    }
+
+    fn is_in_number(&self) -> bool {
+        matches!(self.kind, Kind::Whole | Kind::Fraction | Kind::Exponent)
+    }
+
+    /// Whether short tokens may make a number too large here.
+    fn is_near(&self) -> bool {
+        match self.kind {
+            Kind::Whole | Kind::Fraction => self.number.magnitude > SAFE_MAGNITUDE,
+            Kind::Exponent => true,
+            Kind::Outside | Kind::Text | Kind::Escape => false,
+        }
+    }
+
+    /// The names of the object that the text is in, if there are some.
+    fn names(&self) -> Option<&Names> {
+        let names = self.container.as_ref()?.names.as_ref()?;
+        (names.count > 0).then_some(names)
+    }
+}
+
+impl Number {
+    fn digit(&mut self, kind: Kind, byte: u8) {
+        if byte == b'-' {
+            return;
+        }
+        let digit = byte - b'0';
+        if kind == Kind::Exponent {
+            self.num_exponent = self.num_exponent.saturating_add(1);
+            self.exponent = self.exponent.saturating_mul(10).saturating_add(digit.into());
+            return;
+        }
+        let is_leading_zero = self.num_lead == 0 && digit == 0;
+        match kind {
+            Kind::Whole if !is_leading_zero => self.magnitude += 1,
+            Kind::Fraction if is_leading_zero => self.magnitude -= 1,
+            _ => {}
+        }
+        if !is_leading_zero && self.num_lead < MAX_LEAD_DIGITS {
+            self.num_lead += 1;
+            self.lead = self.lead * 10 + u64::from(digit);
+        }
+    }
+
+    fn is_within(&self) -> bool {
+        let exponent = if self.is_small { -self.exponent } else { self.exponent };
+        let magnitude = self.magnitude + i32::from(exponent);
+        let padding = u32::from(MAX_LEAD_DIGITS - self.num_lead);
+        let is_finite = self.num_lead == 0
+            || magnitude < MAX_MAGNITUDE
+            || magnitude == MAX_MAGNITUDE && self.lead * 10u64.pow(padding) <= MAX_LEAD;
+        is_finite && self.num_exponent <= MAX_EXPONENT_DIGITS
+    }
+}
+
+/// Follows one text, token by token.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct JsonText {
+    /// Where the text is behind each token.
+    places: Vec<Place>,
+}
+
+impl JsonText {
+    fn place(&self) -> Place {
+        self.places.last().cloned().unwrap_or_default()
+    }
+
+    /// Containers that are open behind the text and these bytes.
+    pub(crate) fn depth_behind(&self, bytes: &[u8]) -> usize {
+        let mut place = self.place();
+        place.read(bytes);
+        place.depth
+    }
+
+    /// Whether numbers stay small enough, and names new, with these bytes behind the text.
+    pub(crate) fn allow(&self, bytes: &[u8]) -> bool {
+        self.place().read(bytes)
+    }
+
+    pub(crate) fn take(&mut self, bytes: &[u8]) {
+        let mut place = self.place();
+        // A finish that was known before may have been taken.
+        place.read(bytes);
+        self.places.push(place);
+    }
+
+    pub(crate) fn rollback(&mut self, num_tokens: usize) {
+        self.places.truncate(self.places.len() - num_tokens);
+    }
+
+    /// Takes out of a mask what would make a number too large or repeat a name. If nothing else is
+    /// allowed, as where a number must still become a multiple, all stays.
+    pub(crate) fn trim(&self, mask: Mask, vocab: &Vocab) -> Mask {
+        let first = Place::default();
+        let place = self.places.last().unwrap_or(&first);
+        let is_beyond = |token: &TokenId| !self.allow(vocab.token_bytes(*token));
+        let mut denied: Vec<TokenId> = if place.is_near() {
+            mask.iter().filter(is_beyond).collect()
+        } else {
+            let long = vocab.long_numbers().iter().copied();
+            long.filter(|token| mask.allows(*token)).filter(is_beyond).collect()
+        };
+        if let Some(names) = place.names() {
+            match (&place.name, place.kind) {
+                (Some(begun), _) => denied.extend(ending_a_name(names, begun, &mask, vocab)),
+                (None, kind) => {
+                    let is_inside = matches!(kind, Kind::Text | Kind::Escape);
+                    let whole = vocab.whole_names(is_inside).iter().copied();
+                    denied.extend(whole.filter(|token| mask.allows(*token)).filter(is_beyond));
+                }
+            }
+        }
+        if denied.is_empty() {
+            return mask;
+        }
+        let mut trimmed = mask.clone();
+        if trimmed.deny(&denied) { trimmed } else { mask }
+    }
+}
+
+/// Tokens that would end a name that is begun as one that is there.
+fn ending_a_name(names: &Names, begun: &[u8], mask: &Mask, vocab: &Vocab) -> Vec<TokenId> {
+    let rests = names.iter().filter_map(|name| name.strip_prefix(begun));
+    let ends = |rest: &[u8]| {
+        let end = [rest, b"\""].concat();
+        let tokens = vocab.quoting().iter().copied();
+        tokens.filter(move |token| vocab.token_bytes(*token).starts_with(&end))
+    };
+    rests.flat_map(ends).filter(|token| mask.allows(*token)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, want: bool) {
+        let mut place = Place::default();
+        assert_eq!(place.read(text.as_bytes()), want, "{text}");
+    }
+
+    #[test]
+    fn numbers_are_within_floats() {
+        let ones = "1".repeat(309);
+        for text in [
+            "[-1.5e+300,\"1e9999\\\"1e9999\",1E-999]",
+            "1.7976931348623157e308",
+            "-179769313486231570e291",
+            "0.00001e313",
+            "[1e308, 1e308]",
+            "0e999",
+            "0.0e999",
+            &ones[1..],
+            &ones,
+            "true",
+            "1e",
+            "1e+",
+        ] {
+            check(text, true);
+            let value = serde_json::from_str::<serde_json::Value>(text);
+            let is_broken = |error: &serde_json::Error| error.is_eof();
+            assert!(value.as_ref().err().is_none_or(is_broken), "{text}: {value:?}");
+        }
+        let twos = "2".repeat(309);
+        for text in [
+            "1e309",
+            "[1,2,1e309",
+            "1.7976931348623158e308",
+            "0.00001e314",
+            "20e307",
+            "1e0001",
+            "1e-1000",
+            &twos,
+            &format!("{ones}1"),
+            &format!("{}.5e1", &ones[1..].replace('1', "9")),
+        ] {
+            check(text, false);
+        }
+    }
+
+    #[test]
+    fn a_name_is_not_written_twice_in_one_object() {
+        for (text, want) in [
+            (r#"{"a":1,"b":{"a":[{"a":2},{"a":3}]},"c":"a""#, true),
+            (r#"{"a":1,"a""#, false),
+            (r#"{"a":1,"aa""#, true),
+            (r#"{"a":{"b":1,"b""#, false),
+            (r#"[{"a":1},{"a":1,"\"":2,"\"""#, false),
+            (r#"{"x":"a","a":["x","x"]}"#, true),
+        ] {
+            check(text, want);
+        }
+        let many: Vec<String> = (0..=MAX_NAMES).map(|idx| format!("\"{idx}\":0,")).collect();
+        let last = many.last().unwrap();
+        check(&format!("{{{}{last}", many.concat()), true);
+        check(&format!("{{{}{}", many.concat(), many[0]), false);
+    }
+}
