@@ -193,6 +193,15 @@ pub(crate) fn first_witness(
     find(finisher, (engine, vocab), &[], FIRST_EFFORT, start)
 }
 
+/// As [`first_witness`], with little effort.
+pub(crate) fn quick_witness(
+    finisher: Option<&Finisher>,
+    engine: &mut Engine,
+    vocab: &Vocab,
+) -> Option<Vec<TokenId>> {
+    find(finisher, (engine, vocab), &[], EFFORT, Start { token: None, num_left: usize::MAX })
+}
+
 #[derive(Clone, Copy)]
 struct Start {
     /// The token that comes before the finish.
@@ -230,8 +239,6 @@ fn fitting(
     if tokens.len() > num_left {
         return None;
     }
-    let mut all: Vec<TokenId> = token.into_iter().chain(tokens.iter().copied()).collect();
-    all.push(vocab.engine_end());
-    let is_allowed = engine.num_allowed(&all).is_ok_and(|valid| valid == all.len());
-    is_allowed.then_some(tokens)
+    let all: Vec<TokenId> = token.into_iter().chain(tokens.iter().copied()).collect();
+    engine.may_end_behind(&all, vocab.engine_end()).then_some(tokens)
 }

@@ -13,7 +13,7 @@ use toktrie::InferenceCapabilities;
 
 use crate::compiled::{Compiled, Values};
 use crate::error::{SpecError, VocabError, engine_message};
-use crate::json_schema::{Coarse, Made, Schema};
+use crate::json_schema::{Coarse, Made, NoGrammar, Schema};
 use crate::limits::Limits;
 use crate::rules::Rules;
 use crate::spec::{JsonOptions, Spec, Thinking};
@@ -80,9 +80,26 @@ impl Compiler {
     pub fn compile(&self, spec: &Spec) -> Result<Compiled, SpecError> {
         let compiled = self.compile_grammar(spec)?;
         if compiled.is_guarded() {
-            compiled.first_witness()?;
+            compiled.first_witness().map_err(|error| self.explain(spec, error))?;
         }
         Ok(compiled)
+    }
+
+    /// Adds the keywords that are in the way to a [`SpecError::NoWitness`] of `spec`, found by
+    /// leaving out one after the other; other errors are as they are.
+    pub fn explain(&self, spec: &Spec, error: SpecError) -> SpecError {
+        match (spec, error) {
+            (Spec::Json { schema, options }, SpecError::NoWitness { attempts, .. }) => {
+                let mut is_empty = |schema: &Value| match self.json_grammar(schema, options) {
+                    Ok(compiled) => compiled.seems_empty(),
+                    Err(error) => matches!(error, SpecError::Unsatisfiable { .. }),
+                };
+                let core = json_schema::core(schema, &mut is_empty);
+                SpecError::NoWitness { attempts, core }
+            }
+            (Spec::After { then, .. }, error) => self.explain(then, error),
+            (_, error) => error,
+        }
     }
 
     /// As [`Compiler::compile`], but does not look for a first valid output: the first matcher does.
@@ -146,8 +163,15 @@ impl Compiler {
         let mut coarse = Coarse::default();
         loop {
             let Made { grammar, left, warnings } = schema.grammar(options, coarse);
-            let grammar = grammar.map_err(SpecError::unsatisfiable)?;
-            match self.build(|_| grammar.build(), json_schema::explain) {
+            let built = match grammar {
+                Ok(grammar) => self.build(|_| grammar.build(), json_schema::explain),
+                Err(NoGrammar::Empty(reason)) => return Err(SpecError::unsatisfiable(reason)),
+                Err(NoGrammar::TooLarge) => {
+                    let message = "the schema's grammar would have too many parts".to_owned();
+                    Err(SpecError::TooComplex { message })
+                }
+            };
+            match built {
                 Ok(compiled) => {
                     let known = schema.document.warnings.iter().cloned();
                     let compiled = compiled.warn(known.chain(warnings).collect());

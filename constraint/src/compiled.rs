@@ -214,7 +214,14 @@ impl Compiled {
     pub fn first_witness(&self) -> Result<&[TokenId], SpecError> {
         let found = self.witness.get_or_init(|| self.search(usize::MAX));
         let attempts = closing::FIRST_EFFORT.attempts;
-        found.as_deref().ok_or(SpecError::NoWitness { attempts })
+        found.as_deref().ok_or(SpecError::NoWitness { attempts, core: Vec::new() })
+    }
+
+    /// Whether little effort finds no valid output.
+    pub(crate) fn seems_empty(&self) -> bool {
+        let Some(mut engine) = self.engine(Template::copy) else { return false };
+        let finisher = self.values.as_ref().map(|values| &*values.finisher);
+        closing::quick_witness(finisher, &mut engine, &self.vocab).is_none()
     }
 
     fn search(&self, max_tokens: usize) -> Option<Vec<TokenId>> {

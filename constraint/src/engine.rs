@@ -2,7 +2,7 @@
 //! sequence a fresh lexer where the old one is full.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use llguidance::panic_utils::catch_unwind;
 use llguidance::{CancellationHandle, Matcher};
@@ -11,6 +11,9 @@ use toktrie::SimpleVob;
 use crate::TokenId;
 use crate::error::engine_message;
 use crate::template::Template;
+
+/// Tokens that the engine is asked about at once.
+const MAX_ASKED: usize = 500;
 
 /// Why the engine does not go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,9 +36,13 @@ impl EngineError {
         if message.starts_with("NoExtension") { Self::DeadEnd } else { Self::Failed(message) }
     }
 
-    /// Whether the lexer has no room for more states. They are a cache, so another one has.
+    /// Whether the lexer is of no more use: its states, which are a cache, have no room, or another
+    /// sequence that shares it has spent the fuel of a step.
     fn is_full(&self) -> bool {
-        matches!(self, Self::Failed(message) if message.contains("too many states"))
+        let is = |message: &str| {
+            message.contains("too many states") || message.contains("too many expressions")
+        };
+        matches!(self, Self::Failed(message) if is(message))
     }
 }
 
@@ -44,15 +51,54 @@ pub(crate) struct Engine {
     inner: Matcher,
     template: Arc<Template>,
     taken: Vec<TokenId>,
-    /// Of the first parser, which callers may hold.
-    cancellation: Option<CancellationHandle>,
+    cancellation: Cancellation,
+}
+
+/// Ends an engine's work from another thread, whichever parser it has by then.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cancellation(Arc<Mutex<Asked>>);
+
+#[derive(Debug, Default)]
+struct Asked {
+    is_cancelled: bool,
+    handle: Option<CancellationHandle>,
+}
+
+impl Cancellation {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Asked> {
+        // A flag and a handle are whole whatever happened to their last user.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for an end, for good.
+    pub(crate) fn cancel(&self) {
+        let mut asked = self.lock();
+        asked.is_cancelled = true;
+        if let Some(handle) = &asked.handle {
+            handle.cancel();
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.lock().is_cancelled
+    }
+
+    /// From now on ends the work of this parser.
+    fn follow(&self, inner: &Matcher) {
+        let mut asked = self.lock();
+        asked.handle = inner.cancellation_handle();
+        if let (true, Some(handle)) = (asked.is_cancelled, &asked.handle) {
+            handle.cancel();
+        }
+    }
 }
 
 impl Engine {
     /// Puts `inner`, a copy of `template`, at the start of a sequence.
     pub(crate) fn new(template: Arc<Template>, inner: Matcher) -> Self {
         let inner = inner.into_cancellable();
-        let cancellation = inner.cancellation_handle();
+        let cancellation = Cancellation::default();
+        cancellation.follow(&inner);
         Self { inner, template, taken: Vec::new(), cancellation }
     }
 
@@ -74,7 +120,8 @@ impl Engine {
     }
 
     fn renew(&mut self) -> Result<(), EngineError> {
-        let mut fresh = self.template.copy();
+        let mut fresh = self.template.copy().into_cancellable();
+        self.cancellation.follow(&fresh);
         let taken = fresh.consume_tokens(&self.taken);
         taken.map_err(|error| EngineError::new(&error.to_string()))?;
         self.inner = fresh;
@@ -96,6 +143,18 @@ impl Engine {
     /// How many of these tokens could be taken, in order.
     pub(crate) fn num_allowed(&mut self, tokens: &[TokenId]) -> Result<usize, EngineError> {
         self.ask(|inner| inner.validate_tokens(tokens))
+    }
+
+    /// Whether the text may end behind these tokens.
+    pub(crate) fn may_end_behind(&mut self, tokens: &[TokenId], end: TokenId) -> bool {
+        if tokens.len() <= MAX_ASKED {
+            let all = [tokens, &[end]].concat();
+            return self.num_allowed(&all).is_ok_and(|valid| valid == all.len());
+        }
+        // One question has the fuel of one step.
+        let Ok(mut copy) = self.fork() else { return false };
+        tokens.iter().all(|token| copy.take(*token).is_ok())
+            && (copy.is_complete() || copy.is_accepting().unwrap_or(false))
     }
 
     /// Whether the text may end here.
@@ -126,20 +185,22 @@ impl Engine {
     pub(crate) fn fork(&self) -> Result<Self, EngineError> {
         let copy = catch_unwind(AssertUnwindSafe(|| Ok(self.inner.clone())));
         let inner = copy.map_err(|error| EngineError::new(&error.to_string()))?;
+        let cancellation = Cancellation::default();
+        cancellation.follow(&inner);
         Ok(Self {
-            cancellation: inner.cancellation_handle(),
+            cancellation,
             inner,
             template: Arc::clone(&self.template),
             taken: self.taken.clone(),
         })
     }
 
-    pub(crate) fn cancellation(&self) -> Option<CancellationHandle> {
+    pub(crate) fn cancellation(&self) -> Cancellation {
         self.cancellation.clone()
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancellation.as_ref().is_some_and(CancellationHandle::is_cancelled)
+        self.cancellation.is_cancelled()
     }
 
     #[cfg(test)]

@@ -77,10 +77,15 @@ pub enum SpecError {
         message: String,
     },
     /// No valid output was found within the limits, nor that there is none.
-    #[error("no valid output was found in {attempts} attempts, so none can be promised")]
+    #[error(
+        "no valid output was found in {attempts} attempts, so none can be promised{}",
+        Core(.core)
+    )]
     NoWitness {
         /// How often it was tried.
         attempts: usize,
+        /// JSON pointers to keywords that are in the way together; empty if not known.
+        core: Vec<String>,
     },
     /// The shortest output that was found takes more tokens than there may be.
     #[error(

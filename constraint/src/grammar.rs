@@ -7,6 +7,7 @@ use std::fmt::Write;
 use llguidance::api::TopLevelGrammar;
 use llguidance::derivre::RegexBuilder;
 use llguidance::regex_to_lark;
+use regex_syntax::hir::HirKind;
 
 use crate::error::{SpecError, engine_message};
 use crate::limits::Limits;
@@ -72,6 +73,7 @@ pub(crate) fn check_regex(pattern: &str, limits: &Limits, mode: Use) -> Result<u
         let message = "the engine reads a group named `stop` as a look-ahead";
         return Err(SpecError::unsupported("(?P<stop>…)", None, message));
     }
+    check_repeats(pattern)?;
     // In a schema `\d` and `\w` are ASCII.
     let pattern = regex_to_lark(pattern, if mode == Use::Search { "dw" } else { "" });
     let num_classes = num_unicode_classes(&pattern);
@@ -84,6 +86,47 @@ pub(crate) fn check_regex(pattern: &str, limits: &Limits, mode: Use) -> Result<u
     parsed
         .map(|_| num_classes)
         .map_err(|error| SpecError::Regex { message: engine_message(&error.to_string()) })
+}
+
+/// Times that one part of a regex may be repeated by counted repetitions around each other. The
+/// engine's expressions for such are quadratic in the times.
+const MAX_NESTED_REPEATS: u64 = 10_000;
+
+/// The most times that a part is repeated by counted repetitions, at least two, around each other.
+pub(crate) fn nested_repeats(pattern: &str) -> u64 {
+    let Ok(parsed) = regex_syntax::Parser::new().parse(pattern) else { return 0 };
+    let mut most = 0;
+    let mut todo = vec![(&parsed, 1_u64, 0)];
+    while let Some((hir, times, depth)) = todo.pop() {
+        let (inner, times, depth) = match hir.kind() {
+            HirKind::Repetition(repetition) => {
+                let max = repetition.max.unwrap_or(0);
+                let is_counted = max > 1;
+                let times = if is_counted { times.saturating_mul(max.into()) } else { times };
+                (vec![&*repetition.sub], times, depth + usize::from(is_counted))
+            }
+            HirKind::Capture(capture) => (vec![&*capture.sub], times, depth),
+            HirKind::Concat(parts) | HirKind::Alternation(parts) => {
+                (parts.iter().collect(), times, depth)
+            }
+            _ => continue,
+        };
+        if depth > 1 {
+            most = most.max(times);
+        }
+        todo.extend(inner.into_iter().map(|inner| (inner, times, depth)));
+    }
+    most
+}
+
+/// Refuses counted repetitions inside such that the engine could not follow.
+pub(crate) fn check_repeats(pattern: &str) -> Result<(), SpecError> {
+    let limit = "times that repetitions around each other repeat a part of a regex";
+    let found = nested_repeats(pattern);
+    if found <= MAX_NESTED_REPEATS {
+        return Ok(());
+    }
+    Err(SpecError::TooLarge { limit, found, max: MAX_NESTED_REPEATS })
 }
 
 /// Refuses a count beyond its limit.
@@ -124,6 +167,19 @@ pub(crate) fn push_literal(pattern: &mut String, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn repetitions_inside_each_other_are_counted() {
+        for (pattern, want) in [
+            ("(x{0,1000}){0,1000}", 1_000_000),
+            ("(?:a(b{3}|c{0,7}d)){2,5}", 35),
+            ("(x{0,1000})*", 0),
+            ("(x*){0,1000}", 0),
+            ("x{0,1000}y{9}", 0),
+        ] {
+            assert_eq!(nested_repeats(pattern), want, "{pattern}");
+        }
+    }
 
     #[test]
     fn unicode_classes_are_counted_where_they_are_escapes() {

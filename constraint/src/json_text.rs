@@ -55,6 +55,16 @@ struct Container {
     names: Option<Names>,
 }
 
+impl Drop for Container {
+    /// One after the other: there may be more around each other than a stack holds.
+    fn drop(&mut self) {
+        let mut around = self.around.take();
+        while let Some(container) = around {
+            around = Arc::try_unwrap(container).ok().and_then(|mut it| it.around.take());
+        }
+    }
+}
+
 /// The names of an object, as they are written.
 #[derive(Clone, Debug, Default)]
 struct Names {
@@ -255,6 +265,12 @@ impl JsonText {
         self.places.last().cloned().unwrap_or_default()
     }
 
+    /// Whether these bytes change nothing: they go on with a string that is a value.
+    fn goes_on(&self, bytes: &[u8]) -> bool {
+        let is_value = |place: &Place| place.kind == Kind::Text && place.name.is_none();
+        self.places.last().is_some_and(is_value) && !bytes.iter().any(|it| b"\"\\".contains(it))
+    }
+
     /// Containers that are open behind the text and these bytes.
     pub(crate) fn depth_behind(&self, bytes: &[u8]) -> usize {
         let mut place = self.place();
@@ -264,13 +280,15 @@ impl JsonText {
 
     /// Whether numbers stay small enough, and names new, with these bytes behind the text.
     pub(crate) fn allow(&self, bytes: &[u8]) -> bool {
-        self.place().read(bytes)
+        self.goes_on(bytes) || self.place().read(bytes)
     }
 
     pub(crate) fn take(&mut self, bytes: &[u8]) {
         let mut place = self.place();
-        // A finish that was known before may have been taken.
-        place.read(bytes);
+        if !self.goes_on(bytes) {
+            // A finish that was known before may have been taken.
+            place.read(bytes);
+        }
         self.places.push(place);
     }
 
@@ -284,20 +302,20 @@ impl JsonText {
         let first = Place::default();
         let place = self.places.last().unwrap_or(&first);
         let is_beyond = |token: &TokenId| !self.allow(vocab.token_bytes(*token));
+        let is_inside = matches!(place.kind, Kind::Text | Kind::Escape);
         let mut denied: Vec<TokenId> = if place.is_near() {
             mask.iter().filter(is_beyond).collect()
         } else {
-            let long = vocab.long_numbers().iter().copied();
+            // Inside a string only what ends it can go on with a number.
+            let long = vocab.long_numbers(is_inside).iter().copied();
             long.filter(|token| mask.allows(*token)).filter(is_beyond).collect()
         };
         if let Some(names) = place.names() {
-            match (&place.name, place.kind) {
-                (Some(begun), _) => denied.extend(ending_a_name(names, begun, &mask, vocab)),
-                (None, kind) => {
-                    let is_inside = matches!(kind, Kind::Text | Kind::Escape);
-                    let whole = vocab.whole_names(is_inside).iter().copied();
-                    denied.extend(whole.filter(|token| mask.allows(*token)).filter(is_beyond));
-                }
+            if let Some(begun) = &place.name {
+                denied.extend(ending_a_name(names, begun, &mask, vocab));
+            } else {
+                let whole = vocab.whole_names(is_inside).iter().copied();
+                denied.extend(whole.filter(|token| mask.allows(*token)).filter(is_beyond));
             }
         }
         if denied.is_empty() {
@@ -311,11 +329,7 @@ impl JsonText {
 /// Tokens that would end a name that is begun as one that is there.
 fn ending_a_name(names: &Names, begun: &[u8], mask: &Mask, vocab: &Vocab) -> Vec<TokenId> {
     let rests = names.iter().filter_map(|name| name.strip_prefix(begun));
-    let ends = |rest: &[u8]| {
-        let end = [rest, b"\""].concat();
-        let tokens = vocab.quoting().iter().copied();
-        tokens.filter(move |token| vocab.token_bytes(*token).starts_with(&end))
-    };
+    let ends = |rest: &[u8]| vocab.quoting_from(&[rest, b"\""].concat()).iter().copied();
     rests.flat_map(ends).filter(|token| mask.allows(*token)).collect()
 }
 

@@ -67,7 +67,8 @@ impl Template {
         let worker = &self.workers[worker % MAX_WORKERS];
         let mut place = lock(&worker.parser);
         let measured = place.as_ref().and_then(|parser| lexer_bytes(parser));
-        // A panic while the lexer was in use leaves it as it was: nobody may go on with that.
+        // A panic while the lexer was in use leaves it as it was, and one that is full stays so: nobody
+        // may go on with that.
         if measured.is_none() {
             *place = None;
         }
@@ -87,9 +88,10 @@ impl Template {
     }
 }
 
-/// What the engine says its lexer takes; none once a panic has struck there.
+/// What the engine says its lexer takes; none once a panic has struck there, or it is full.
 fn lexer_bytes(parser: &TokenParser) -> Option<usize> {
-    catch_unwind(AssertUnwindSafe(|| Ok(parser.parser.lexer_stats().num_bytes))).ok()
+    let stats = catch_unwind(AssertUnwindSafe(|| Ok(parser.parser.lexer_stats()))).ok()?;
+    (!stats.error).then_some(stats.num_bytes)
 }
 
 /// Copying only reads, so a poisoned lock guards a whole engine.

@@ -23,7 +23,7 @@ pub(crate) fn is_long(bytes: &[u8]) -> bool {
 
 /// Whether a token holds at least so many quotes.
 pub(crate) fn has_quotes(bytes: &[u8], least: usize) -> bool {
-    bytes.iter().filter(|byte| **byte == b'"').nth(least - 1).is_some()
+    least == 0 || bytes.iter().filter(|byte| **byte == b'"').nth(least - 1).is_some()
 }
 
 #[cfg(test)]

@@ -63,10 +63,12 @@ pub struct Vocab {
     eos_words: Box<[u32]>,
     /// The token of each single byte, where there is one.
     single_bytes: Box<[Option<TokenId>; 256]>,
-    /// Tokens of many digits.
-    long_numbers: Box<[TokenId]>,
-    /// Tokens with a quote, with two at least, and with three at least.
-    quoting: [Box<[TokenId]>; 3],
+    /// Tokens of many digits, and those of them with a quote.
+    long_numbers: [Box<[TokenId]>; 2],
+    /// Tokens with a quote, by what they write.
+    quoting: Box<[TokenId]>,
+    /// Tokens with two quotes at least, and with three.
+    whole_names: [Box<[TokenId]>; 2],
 }
 
 impl Vocab {
@@ -116,12 +118,17 @@ impl Vocab {
         let trie = build_trie(&words, ends)?;
         let env = Arc::new(Env { trie, encode });
         let num_valid = valid.iter().map(|word| word.count_ones() as usize).sum();
-        let long = (0u32..).zip(&words).filter(|(_, word)| is_long(word));
-        let long_numbers = long.map(|(id, _)| id).collect();
-        let quoting = [1, 2, 3].map(|least| {
-            let quoting = (0u32..).zip(&words).filter(|(_, word)| has_quotes(word, least));
-            quoting.map(|(id, _)| id).collect()
+        let long_numbers = [0, 1].map(|least| {
+            let long = (0u32..).zip(&words).filter(|(_, word)| is_long(word));
+            long.filter(|(_, word)| has_quotes(word, least)).map(|(id, _)| id).collect()
         });
+        let with_quotes = |least| -> Box<[TokenId]> {
+            let found = (0u32..).zip(&words).filter(|(_, word)| has_quotes(word, least));
+            found.map(|(id, _)| id).collect()
+        };
+        let mut quoting = with_quotes(1);
+        quoting.sort_by_key(|id| &words[*id as usize]);
+        let whole_names = [2, 3].map(with_quotes);
         Ok(Self {
             env,
             num_tokens,
@@ -134,6 +141,7 @@ impl Vocab {
             single_bytes,
             long_numbers,
             quoting,
+            whole_names,
         })
     }
 
@@ -222,20 +230,24 @@ impl Vocab {
         &self.single_bytes
     }
 
-    /// Returns the tokens that hold a quote.
-    pub(crate) fn quoting(&self) -> &[TokenId] {
-        &self.quoting[0]
+    /// Returns the tokens that begin with these bytes, among which there is a quote.
+    pub(crate) fn quoting_from(&self, start: &[u8]) -> &[TokenId] {
+        let first = self.quoting.partition_point(|token| self.token_bytes(*token) < start);
+        let rest = &self.quoting[first..];
+        let len = rest.partition_point(|token| self.token_bytes(*token).starts_with(start));
+        &rest[..len]
     }
 
     /// Returns the tokens that may hold a whole name with its quotes; `is_inside` a string they end
     /// that first.
     pub(crate) fn whole_names(&self, is_inside: bool) -> &[TokenId] {
-        &self.quoting[1 + usize::from(is_inside)]
+        &self.whole_names[usize::from(is_inside)]
     }
 
-    /// Returns the tokens that hold so many digits that they may make any number too large.
-    pub(crate) fn long_numbers(&self) -> &[TokenId] {
-        &self.long_numbers
+    /// Returns the tokens that hold so many digits that they may make any number too large;
+    /// `is_inside` a string they end that first.
+    pub(crate) fn long_numbers(&self, is_inside: bool) -> &[TokenId] {
+        &self.long_numbers[usize::from(is_inside)]
     }
 
     /// Returns the engine's view of the vocabulary.

@@ -42,11 +42,13 @@ pub(crate) fn check(args: &SchemaCheckArgs) -> Result<(), CliError> {
     let compiler = Compiler::new(vocab).context("--model").map_err(CliError::Failed)?;
     let options = JsonOptions { remotes: Arc::new(remotes), ..args.json_form.options() };
     let started = Instant::now();
-    let compiled = compiler.compile_grammar(&Spec::Json { schema, options });
+    let spec = Spec::Json { schema, options };
+    let compiled = compiler.compile_grammar(&spec);
     let compile = started.elapsed();
     let wrong = |error| CliError::usage_at(&schema_place(&args.schema), error);
     let compiled = compiled.map_err(wrong)?;
-    let witness = Witness::find(&compiled).map_err(wrong)?;
+    let witness = Witness::find(&compiled);
+    let witness = witness.map_err(|error| wrong(compiler.explain(&spec, error)))?;
     let report = CheckReport {
         model: &args.model,
         schema: SchemaReport::new(&compiled, compile, &witness),

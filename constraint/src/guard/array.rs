@@ -31,9 +31,13 @@ impl<'a> Solver<'a, '_> {
         };
         let mut needs_comma = matches!(tail, ArrayTail::Item);
         let mut must_add = false;
+        let mut lacking = Lacking::new(facts);
+        for item in &items {
+            self.count(facts, &mut lacking, item);
+        }
         match &tail {
             ArrayTail::In(open) => {
-                self.item(facts, &mut items, open, salt)?;
+                self.item(facts, (&mut items, &mut lacking), open, salt)?;
                 needs_comma = true;
             }
             ArrayTail::Comma => must_add = true,
@@ -45,7 +49,7 @@ impl<'a> Solver<'a, '_> {
         let wanted: usize =
             facts.own.iter().filter_map(|keywords| keywords.array.contains).map(|it| it.min).sum();
         let most = items.len() + min + wanted + 1;
-        while must_add || items.len() < min || self.lacks(facts, &items).is_some() {
+        while must_add || items.len() < min || lacking.first(facts).is_some() {
             if items.len() >= most.min(MAX_ITEMS) {
                 return None;
             }
@@ -54,7 +58,7 @@ impl<'a> Solver<'a, '_> {
                 self.out.push(b',');
             }
             needs_comma = true;
-            self.item(facts, &mut items, &Partial::Nothing, 0)?;
+            self.item(facts, (&mut items, &mut lacking), &Partial::Nothing, 0)?;
         }
         self.out.push(b']');
         Some(Value::Array(items))
@@ -64,16 +68,16 @@ impl<'a> Solver<'a, '_> {
     fn item(
         &mut self,
         facts: &Facts<'a>,
-        items: &mut Vec<Value>,
+        (items, lacking): (&mut Vec<Value>, &mut Lacking),
         open: &Partial,
         salt: usize,
     ) -> Option<()> {
         let idx = items.len();
         let mut ids = schemas_of(facts, idx);
         let name = idx.to_string();
-        let lacking = self.lacks(facts, items);
+        let wanted = lacking.first(facts);
         let is_last_chance = facts.own.iter().all(|it| it.array.min_items <= idx);
-        if let Some(contains) = lacking {
+        if let Some(contains) = wanted {
             let is_fresh = matches!(open, Partial::Nothing);
             let may = self.opinion().may_hold(contains.schema, open);
             let picked = if may { self.choices.pick(2, &self.place) } else { 1 };
@@ -89,8 +93,11 @@ impl<'a> Solver<'a, '_> {
         for offsets in [ahead, 0..MAX_SALTS + 1] {
             for offset in offsets {
                 let Some(value) = self.part(&name, &ids, open, salt + offset) else { break };
-                self.fuel = self.fuel.saturating_sub(items.len() / ITEMS_PER_FUEL);
+                if is_unique {
+                    self.fuel = self.fuel.saturating_sub(items.len() / ITEMS_PER_FUEL);
+                }
                 if !is_unique || !items.iter().any(|it| is_same(it, &value)) {
+                    self.count(facts, lacking, &value);
                     items.push(value);
                     return Some(());
                 }
@@ -101,13 +108,33 @@ impl<'a> Solver<'a, '_> {
         None
     }
 
-    /// What some more items have to satisfy.
-    fn lacks(&mut self, facts: &Facts<'a>, items: &[Value]) -> Option<Contains> {
-        facts.own.iter().filter_map(|keywords| keywords.array.contains).find(|contains| {
-            let fits = |item: &&Value| self.opinion().of(contains.schema, item) == Verdict::Yes;
-            items.iter().filter(fits).count() < contains.min
-        })
+    /// Counts an item for each `contains` that it satisfies.
+    fn count(&mut self, facts: &Facts<'a>, lacking: &mut Lacking, item: &Value) {
+        for (contains, count) in all_contains(facts).zip(&mut lacking.counts) {
+            *count += usize::from(self.opinion().of(contains.schema, item) == Verdict::Yes);
+        }
     }
+}
+
+/// How many items satisfy each `contains`.
+struct Lacking {
+    counts: Vec<usize>,
+}
+
+impl Lacking {
+    fn new(facts: &Facts<'_>) -> Self {
+        Self { counts: vec![0; all_contains(facts).count()] }
+    }
+
+    /// What some more items have to satisfy.
+    fn first(&self, facts: &Facts<'_>) -> Option<Contains> {
+        let mut lacking = all_contains(facts).zip(&self.counts);
+        lacking.find(|(contains, count)| **count < contains.min).map(|(contains, _)| contains)
+    }
+}
+
+fn all_contains(facts: &Facts<'_>) -> impl Iterator<Item = Contains> {
+    facts.own.iter().filter_map(|keywords| keywords.array.contains)
 }
 
 /// The schemas for the item at an index.

@@ -28,7 +28,7 @@ use crate::json_schema::document::Document;
 use crate::json_schema::{Patterns, level_bytes};
 
 /// Attempts that may each take their full share of a search's fuel.
-const SHARES: usize = 6;
+const SHARES: usize = 4;
 
 /// How much a search may cost.
 #[derive(Clone, Copy, Debug)]

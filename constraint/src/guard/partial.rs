@@ -72,7 +72,7 @@ enum ObjectState {
 }
 
 /// Nesting that is followed: the validator recurses over it, and readers of JSON commonly stop at 128.
-const MAX_DEPTH: usize = 120;
+const MAX_DEPTH: usize = 128;
 
 /// Why a text is no beginning of a JSON value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

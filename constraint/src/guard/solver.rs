@@ -11,7 +11,7 @@ use crate::json_schema::document::{Document, NodeId, Types};
 use crate::json_schema::{Patterns, is_same};
 
 /// Nesting of a value that is built.
-const MAX_DEPTH: usize = 48;
+const MAX_DEPTH: usize = 128;
 /// Ways in which the choices inside one value are made before it is given up.
 const MAX_STEPS_BACK: usize = 6;
 /// Literals that are compared in the time of a schema.

@@ -8,6 +8,8 @@ use super::document::{Body, Document, Keywords, NodeId, Types};
 const FUEL: usize = 100_000;
 /// Pairs of literals that are compared in the time of two schemas.
 const LITERALS_PER_FUEL: usize = 64;
+/// Names that are looked at in the time of two schemas.
+const NAMES_PER_FUEL: usize = 64;
 /// References and properties that are followed.
 const MAX_DEPTH: usize = 6;
 
@@ -94,6 +96,13 @@ impl<'a> Question<'a> {
     fn objects_differ(&mut self, a: &[&'a Keywords], b: &[&'a Keywords], depth: usize) -> bool {
         let required = a.iter().chain(b).flat_map(|it| &it.object.required);
         let required: Vec<&String> = required.collect();
+        let listed = a.iter().chain(b).map(|it| it.object.properties.len()).sum::<usize>();
+        let cost = required.len() * (1 + listed / NAMES_PER_FUEL);
+        if cost > self.fuel {
+            self.fuel = 0;
+            return false;
+        }
+        self.fuel -= cost;
         required.into_iter().any(|name| {
             let (for_a, for_b) = (schemas_of(a, name), schemas_of(b, name));
             let is_never = |all: &[NodeId]| all.iter().any(|it| self.document.is_never(*it));
@@ -131,7 +140,11 @@ fn common_types(a: &[&Keywords], b: &[&Keywords]) -> Types {
 /// Equality as the specification has it: 1 and 1.0 are the same.
 pub(crate) fn is_same(a: &Value, b: &Value) -> bool {
     match (a, b) {
-        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
+        // Whole numbers of 64 bits are compared as such, others as floats.
+        (Value::Number(a), Value::Number(b)) if a.is_f64() || b.is_f64() => {
+            a.as_f64() == b.as_f64()
+        }
+        (Value::Number(a), Value::Number(b)) => a == b,
         (Value::Array(a), Value::Array(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b))
         }

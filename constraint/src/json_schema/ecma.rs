@@ -15,7 +15,8 @@ const NONE: &str = r"[^\s\S]";
 /// # Errors
 /// It is no regular expression; the message says why.
 pub(super) fn normalised(pattern: &str) -> Result<String, String> {
-    let mut reader = Reader { rest: pattern, out: String::with_capacity(pattern.len()) };
+    let mut reader =
+        Reader { rest: pattern, out: String::with_capacity(pattern.len()), in_count: false };
     let mut in_class = false;
     while let Some(c) = reader.next() {
         match c {
@@ -23,6 +24,10 @@ pub(super) fn normalised(pattern: &str) -> Result<String, String> {
             '[' if !in_class && reader.skip("^]") => reader.out.push_str(ANY),
             '[' if !in_class && reader.skip("]") => reader.out.push_str(NONE),
             '[' if in_class => reader.out.push_str("\\["),
+            // Beside a class it is itself.
+            '-' if in_class && reader.is_beside_class() => reader.out.push_str("\\-"),
+            '{' if !in_class && !is_counted(reader.rest) => reader.out.push_str("\\{"),
+            '}' if !in_class && !reader.in_count => reader.out.push_str("\\}"),
             '[' => {
                 in_class = true;
                 reader.out.push('[');
@@ -31,7 +36,10 @@ pub(super) fn normalised(pattern: &str) -> Result<String, String> {
                 in_class = false;
                 reader.out.push(']');
             }
-            c => reader.out.push(c),
+            c => {
+                reader.in_count = !in_class && (c == '{' || reader.in_count && c != '}');
+                reader.out.push(c);
+            }
         }
     }
     check(&reader.out)?;
@@ -40,7 +48,8 @@ pub(super) fn normalised(pattern: &str) -> Result<String, String> {
 
 /// Says whether some reader takes it.
 fn check(pattern: &str) -> Result<(), String> {
-    let rust = to_rust_regex(pattern).map_err(|()| "it is no regular expression".to_owned())?;
+    let rust = to_rust_regex(pattern)
+        .map_err(|()| "no regular expression, or one of a kind that is not supported".to_owned())?;
     if regex_syntax::Parser::new().parse(&rust).is_ok() {
         return Ok(());
     }
@@ -53,6 +62,16 @@ fn check(pattern: &str) -> Result<(), String> {
 struct Reader<'a> {
     rest: &'a str,
     out: String,
+    /// Whether the text is in the braces of a quantifier.
+    in_count: bool,
+}
+
+/// Whether a text goes on as a quantifier behind its opening brace.
+fn is_counted(rest: &str) -> bool {
+    let Some((count, _)) = rest.split_once('}') else { return false };
+    let (least, most) = count.split_once(',').unwrap_or((count, ""));
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    !least.is_empty() && is_number(least) && is_number(most)
 }
 
 impl Reader<'_> {
@@ -60,6 +79,17 @@ impl Reader<'_> {
         let c = self.rest.chars().next()?;
         self.rest = &self.rest[c.len_utf8()..];
         Some(c)
+    }
+
+    /// Whether an escape for a class stands before or behind.
+    fn is_beside_class(&self) -> bool {
+        let is_class = |letter: Option<char>| letter.is_some_and(|it| "dDwWsS".contains(it));
+        let mut before = self.out.chars().rev();
+        let letter = before.next();
+        let is_behind =
+            is_class(letter) && before.next() == Some('\\') && before.next() != Some('\\');
+        let behind = self.rest.strip_prefix('\\').and_then(|rest| rest.chars().next());
+        is_behind || is_class(behind)
     }
 
     fn skip(&mut self, text: &str) -> bool {
@@ -93,6 +123,16 @@ impl Reader<'_> {
                     None => self.out.push_str(r"\\c"),
                 }
             }
+            'p' | 'P' if self.rest.starts_with('{') => {
+                let end = self.rest.find('}').map_or(self.rest.len(), |end| end + 1);
+                let (name, rest) = self.rest.split_at(end);
+                self.rest = rest;
+                self.out.push('\\');
+                self.out.push(c);
+                self.out.push_str(name);
+            }
+            // In Rust the bounds of words.
+            '<' | '>' => self.out.push(c),
             c => {
                 self.out.push('\\');
                 self.out.push(c);
@@ -224,6 +264,11 @@ mod tests {
             (r"[[a]\.\[", r"[\[a]\.\["),
             (r"\ud83d", r"[^\s\S]"),
             (r"(?<=a)b", "(?<=a)b"),
+            (r"^[\w-\.]+[a-\d]$", r"^[\w\-\.]+[a\-\d]$"),
+            (r"^{.*}$", r"^\{.*\}$"),
+            (r"a{2}b{1,}c{,3}", r"a{2}b{1,}c\{,3\}"),
+            (r"\<b\>", "<b>"),
+            (r"^\p{Lu}[\P{L}]$", r"^\p{Lu}[\P{L}]$"),
         ] {
             assert_eq!(normalised(pattern).as_deref(), Ok(want), "{pattern}");
         }

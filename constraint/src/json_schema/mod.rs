@@ -28,8 +28,8 @@ use crate::spacing::{ITEM_SEPARATOR, KEY_SEPARATOR, Spacing};
 use crate::spec::{Extras, JsonOptions};
 pub(crate) use conflict::core;
 pub(crate) use disjoint::is_same;
-use document::{Document, Source};
-pub(crate) use grammar::{Coarse, Left, Made, in_order};
+use document::{Bound, Document, Reader, Source};
+pub(crate) use grammar::{Coarse, Left, Made, NoGrammar, in_order};
 pub(crate) use numbers::spelled;
 pub(crate) use patterns::{Ask, Patterns};
 pub(crate) use regexes::{format_hint, format_regex};
@@ -38,6 +38,18 @@ pub(crate) use tails::level_bytes;
 /// Escapes in strings of schemas inside other grammars. Without `\u`, each text has one spelling, so
 /// that a property name cannot be written in a second way to pass as an additional property.
 const ESCAPES: &str = "nrbtf\\\"";
+
+/// Whole numbers below this are floats too.
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+
+fn has_inexact(literal: &Value) -> bool {
+    match literal {
+        Value::Number(number) => number.as_f64().is_none_or(|it| it.abs() >= MAX_EXACT),
+        Value::Array(items) => items.iter().any(has_inexact),
+        Value::Object(members) => members.values().any(has_inexact),
+        _ => false,
+    }
+}
 
 /// A schema that was read.
 #[derive(Debug)]
@@ -80,7 +92,28 @@ impl Schema {
         if self.document.is_dynamic {
             return (self.source.schema.clone(), self.source.draft);
         }
-        (self.document.to_schema(&str::to_owned), Draft::Draft202012)
+        (self.document.to_schema(Reader::Validator), Draft::Draft202012)
+    }
+
+    /// A keyword that our grammar says and the engine's own reading of schemas does not.
+    pub(crate) fn beyond_engine(&self) -> Option<Left> {
+        self.document.ids().find_map(|id| {
+            let keywords = self.document.keywords(id)?;
+            let bounds = [&keywords.number.minimum, &keywords.number.maximum];
+            // It computes in floats.
+            let is_exact =
+                |bound: &Bound| bound.value.as_f64().is_some_and(|it| it.abs() < MAX_EXACT);
+            let keyword = if keywords.object.names.is_some_and(|it| !self.document.is_always(it)) {
+                "propertyNames"
+            } else if !bounds.into_iter().flatten().all(is_exact) {
+                "minimum"
+            } else if keywords.literals.iter().flatten().any(has_inexact) {
+                "enum"
+            } else {
+                return None;
+            };
+            Some(Left { at: self.document.node(id).at.clone(), keyword })
+        })
     }
 
     /// Makes its grammar.
@@ -98,9 +131,8 @@ impl Schema {
             "json_allowed_escapes": ESCAPES,
             // What is not apart was refused before.
             "coerce_one_of": true,
-            "lenient": true,
         });
-        let mut schema = self.document.to_schema(&regexes::restated);
+        let mut schema = self.document.to_schema(Reader::Engine);
         schema["x-guidance"] = options;
         schema
     }

@@ -6,7 +6,7 @@ mod ranges;
 
 pub(super) use decimal::Decimal;
 pub(super) use multiple::Multiple;
-pub(super) use ranges::{Bound, decimals, fractions, integers};
+pub(super) use ranges::{Bound, COMMON, decimals, fractions, integers};
 use serde_json::Number;
 
 use super::document::NumberRules;
@@ -27,8 +27,8 @@ pub(super) fn spellings(number: &Number) -> Vec<String> {
     all
 }
 
-/// Whether a number is within bounds and a multiple, the latter as far as floats tell.
-pub(super) fn allows(rules: &NumberRules, number: &Number) -> bool {
+/// Whether a number is within bounds and a multiple; none if that cannot be computed.
+pub(super) fn allows(rules: &NumberRules, number: &Number) -> Option<bool> {
     let value = Decimal::new(number);
     let above = rules.minimum.as_ref().is_none_or(|bound| {
         let order = value.cmp(&Decimal::new(&bound.value));
@@ -38,12 +38,11 @@ pub(super) fn allows(rules: &NumberRules, number: &Number) -> bool {
         let order = value.cmp(&Decimal::new(&bound.value));
         order.is_lt() || order.is_eq() && !bound.is_exclusive
     });
-    let multiple = rules.multiple_of.as_ref().and_then(Number::as_f64);
-    let is_multiple = multiple.is_none_or(|multiple| {
-        let ratio = number.as_f64().unwrap_or(0.0) / multiple;
-        (ratio - ratio.round()).abs() <= 1e-9 * ratio.abs().max(1.0)
-    });
-    above && below && is_multiple
+    if !above || !below {
+        return Some(false);
+    }
+    let multiple = rules.multiple_of.as_ref();
+    multiple.map_or(Some(true), |multiple| value.is_multiple_of(&Decimal::new(multiple)))
 }
 
 #[cfg(test)]

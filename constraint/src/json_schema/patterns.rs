@@ -17,7 +17,7 @@ const STATE_FUEL: usize = 4;
 /// Texts that wait in a search for another than the shortest.
 const MAX_WAITING: usize = 64;
 /// Texts that are found and then turn out wrong, since the pattern looks around.
-const MAX_WRONG: usize = 8;
+const MAX_WRONG: usize = 2;
 /// What is tried in front of such a text.
 const BETWEEN: [&str; 5] = ["", " ", "a", "-", "0"];
 /// Bytes of a text that is searched for.
@@ -100,7 +100,7 @@ impl Patterns {
                 let regex = self.regex(ask.clone())?;
                 let start = regex.initial_state();
                 let state = regex.transition_bytes(start, begun.as_bytes());
-                let Some(rest) = shortest(regex, state, nth, fuel) else { break };
+                let Some(rest) = shortest_from(regex, state, nth, fuel) else { break };
                 let whole = format!("{begun}{rest}");
                 if ask.patterns.iter().all(|it| self.looks_right(it, &whole) != Some(false)) {
                     if num_found == salt {
@@ -152,8 +152,19 @@ fn bytes() -> impl Iterator<Item = u8> {
     first.chain((b' '..=b'~').filter(plain)).chain([b'"', b'\\', b'\n', b'\t', b'\r'])
 }
 
+/// Finds the `salt`-th shortest text that matches.
+pub(super) fn shortest(regex: &mut Regex, salt: usize, fuel: &mut usize) -> Option<String> {
+    let start = regex.initial_state();
+    shortest_from(regex, start, salt, fuel)
+}
+
 /// Searches breadth first; texts in characters beyond ASCII are tried last.
-fn shortest(regex: &mut Regex, start: StateID, salt: usize, fuel: &mut usize) -> Option<String> {
+fn shortest_from(
+    regex: &mut Regex,
+    start: StateID,
+    salt: usize,
+    fuel: &mut usize,
+) -> Option<String> {
     let mut seen = HashSet::from([start]);
     let mut todo = VecDeque::from([(start, Vec::new())]);
     let mut num_found = 0;

@@ -3,8 +3,10 @@
 use jsonschema_regex::to_rust_regex;
 use llguidance::derivre::{RegexAst, RegexBuilder};
 use llguidance::regex_to_lark;
+use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Look, Repetition};
 
 use super::ecma;
+use crate::grammar::check_repeats;
 
 /// Restates a pattern so that the engine takes it; none if it cannot, as with look-behind.
 fn for_engine(pattern: &str) -> Option<String> {
@@ -12,8 +14,62 @@ fn for_engine(pattern: &str) -> Option<String> {
         // The engine reads a group of this name as a look-ahead.
         return None;
     }
-    let pattern = to_rust_regex(pattern).ok()?.into_owned();
-    is_known(&pattern).then_some(pattern)
+    let pattern = without_nul(to_rust_regex(pattern).ok()?.into_owned());
+    (check_repeats(&pattern).is_ok() && is_known(&pattern)).then_some(pattern)
+}
+
+/// Leaves the character 0 out of an expression with a class that holds all control characters, but
+/// not the quote or the backslash: the engine would spell the latter two as if the class held them.
+fn without_nul(pattern: String) -> String {
+    let Ok(parsed) = regex_syntax::Parser::new().parse(&pattern) else { return pattern };
+    let (kept, is_misread) = stripped(&parsed);
+    if is_misread { kept.to_string() } else { pattern }
+}
+
+/// An expression without the character 0, and whether the engine would misread one of its classes.
+fn stripped(hir: &Hir) -> (Hir, bool) {
+    let all = |parts: &[Hir]| -> (Vec<Hir>, bool) {
+        let parts: Vec<(Hir, bool)> = parts.iter().map(stripped).collect();
+        let is_misread = parts.iter().any(|(_, is)| *is);
+        (parts.into_iter().map(|(part, _)| part).collect(), is_misread)
+    };
+    match hir.kind() {
+        HirKind::Class(Class::Unicode(class)) => {
+            let holds = |c: char| class.iter().any(|it| (it.start()..=it.end()).contains(&c));
+            let is_full = ('\0'..' ').all(|c| c == '\n' || holds(c));
+            let mut kept = class.clone();
+            kept.difference(&ClassUnicode::new([ClassUnicodeRange::new('\0', '\0')]));
+            let is_misread = is_full && !(holds('"') && holds('\\'));
+            (Hir::class(Class::Unicode(kept)), is_misread)
+        }
+        HirKind::Literal(text) if text.0.contains(&0) => (Hir::fail(), false),
+        HirKind::Repetition(repetition) => {
+            let (sub, is_misread) = stripped(&repetition.sub);
+            (Hir::repetition(Repetition { sub: Box::new(sub), ..repetition.clone() }), is_misread)
+        }
+        HirKind::Capture(capture) => stripped(&capture.sub),
+        HirKind::Concat(parts) => {
+            let (parts, is_misread) = all(parts);
+            (Hir::concat(parts), is_misread)
+        }
+        HirKind::Alternation(parts) => {
+            let (parts, is_misread) = all(parts);
+            (Hir::alternation(parts), is_misread)
+        }
+        _ => (hir.clone(), false),
+    }
+}
+
+/// Whether a pattern matches texts up to some length only.
+pub(super) fn is_bounded(pattern: &str) -> bool {
+    let rust = to_rust_regex(pattern).ok();
+    let parsed = rust.and_then(|rust| regex_syntax::Parser::new().parse(&rust).ok());
+    parsed.is_some_and(|parsed| {
+        let properties = parsed.properties();
+        properties.maximum_len().is_some()
+            && properties.look_set_prefix().contains(Look::Start)
+            && properties.look_set_suffix().contains(Look::End)
+    })
 }
 
 /// A pattern as the engine takes it, if it does.
@@ -48,7 +104,13 @@ impl Parts {
     pub(super) fn ast(&self) -> RegexAst {
         let search = |pattern: &String| RegexAst::SearchRegex(regex_to_lark(pattern, "dw"));
         let not = |pattern| RegexAst::Not(Box::new(search(pattern)));
-        RegexAst::And(self.must.iter().map(search).chain(self.must_not.iter().map(not)).collect())
+        let mut all: Vec<RegexAst> = self.must.iter().map(search).collect();
+        if !self.must_not.is_empty() {
+            all.extend(self.must_not.iter().map(not));
+            // Of which these know nothing.
+            all.push(RegexAst::Regex(r"[\x01-\x{10FFFF}]*".to_owned()));
+        }
+        RegexAst::And(all)
     }
 }
 

@@ -1,14 +1,13 @@
 //! Ending a matcher's work from another thread.
 
-use llguidance::CancellationHandle;
-
 use super::{Matcher, Phase};
+use crate::engine::Cancellation;
 use crate::error::MatchError;
 
 /// Ends the work of one matcher, from any thread: what it is doing stops soon, and it fails with
 /// [`MatchError::Cancelled`]. Forks made before go on.
 #[derive(Clone, Debug, Default)]
-pub struct CancelHandle(Option<CancellationHandle>);
+pub struct CancelHandle(Option<Cancellation>);
 
 impl CancelHandle {
     /// Asks the matcher to stop, for good. Does not wait until it has.
@@ -22,7 +21,7 @@ impl CancelHandle {
 impl Matcher {
     /// Returns what ends this matcher's work. Free text has no work worth ending.
     pub fn cancel_handle(&self) -> CancelHandle {
-        CancelHandle(self.engine.as_ref().and_then(|engine| engine.cancellation()))
+        CancelHandle(self.engine.as_ref().map(|engine| engine.cancellation()))
     }
 
     /// Returns the error of a matcher that was asked to stop before it failed.

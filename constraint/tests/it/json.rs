@@ -66,6 +66,41 @@ fn json_table() {
 #[test]
 fn what_the_grammar_joins_and_counts() {
     let rows: Vec<(Value, &[&str], &[&str])> = vec![
+        // Both schemas order the properties of `x` and `y`, each otherwise.
+        (
+            json!({"type": "object", "required": ["x", "y"], "allOf": [
+                {"properties": {"x": {"$ref": "#/$defs/a"}, "y": {"$ref": "#/$defs/b"}}},
+                {"properties": {"x": {"$ref": "#/$defs/b"}, "y": {"$ref": "#/$defs/a"}}}],
+                "$defs": {"a": {"type": "object", "properties": {"p": {"type": "null"}}, "required": ["p"]},
+                          "b": {"type": "object", "properties": {"q": {"type": "null"}}, "required": ["q"]}}}),
+            &["{\"x\":{\"p\":null,\"q\":null},\"y\":{\"q\":null,\"p\":null}}"],
+            &["{\"x\":{\"p\":null},\"y\":{\"q\":null,\"p\":null}}"],
+        ),
+        // Names that are all taken, and a maximum that cannot bind.
+        (
+            json!({"type": "object", "patternProperties": {"^(a|ab)$": {}}, "minProperties": 2,
+                   "additionalProperties": false}),
+            &["{\"ab\":1,\"a\":2}"],
+            &["{\"ab\":1}", "{\"ab\":1,\"ab\":2}"],
+        ),
+        (
+            json!({"type": "object", "propertyNames": {"pattern": "a.*b.*c.*d.*e.*f", "minLength": 40,
+                   "maxLength": 60}, "properties": {"zz": {}}}),
+            &["{}"],
+            &["{\"zz\":1}"],
+        ),
+        (json!({"enum": [1, 2], "const": 1.0}), &["1"], &["2"]),
+        (
+            json!({"type": "integer", "enum": [1_000_000_001, 2], "multipleOf": 2}),
+            &["2"],
+            &["1000000001"],
+        ),
+        (
+            json!({"$schema": "http://json-schema.org/draft-07/schema#", "": [false],
+                   "items": {"type": "integer"}}),
+            &["[1]"],
+            &["[\"x\"]"],
+        ),
         (
             json!({"type": "object", "maxProperties": 2, "minProperties": 1,
                    "properties": {"a": {}, "b": {}}}),
@@ -102,6 +137,42 @@ fn what_the_grammar_joins_and_counts() {
     ];
     for (schema, good, bad) in rows {
         check_all(&json(schema), good, bad);
+    }
+}
+
+#[test]
+fn patterns_are_of_what_is_decoded() {
+    let rows: Vec<(Value, &[&str], &[&str])> = vec![
+        (json!({"pattern": "^[^\"]*$"}), &["\"a\\\\b\"", "\"é\""], &["\"a\\\"b\""]),
+        (json!({"pattern": "^[^\\\\]*$"}), &["\"a\\\"b\""], &["\"a\\\\b\""]),
+        (json!({"pattern": "^(?![^\"]*$)"}), &["\"a\\\"b\""], &["\"ab\"", "\"\\u0000\""]),
+        (
+            json!({"type": "object", "patternProperties": {"^[^\"]*$": {"type": "integer"}},
+                   "additionalProperties": false}),
+            &["{\"a\":1}"],
+            &["{\"a\\\"b\":1}"],
+        ),
+        (json!({"type": "string", "pattern": "^[\\w-\\.]+$"}), &["\"a-b.c\""], &["\"a b\""]),
+        (json!({"type": "string", "pattern": "\\<b\\>"}), &["\"<b>\""], &["\"b\""]),
+    ];
+    for (schema, good, bad) in rows {
+        check_all(&json(schema), good, bad);
+    }
+}
+
+#[test]
+fn what_has_no_value_is_refused() {
+    for (schema, want) in [
+        (json!({"type": "object", "minProperties": 3, "maxProperties": 1}), "minProperties (3)"),
+        (json!({"type": "string", "minLength": 3, "maxLength": 1}), "minLength (3)"),
+        (json!({"type": "integer", "multipleOf": 0.3, "minimum": 1, "maximum": 2}), "multipleOf"),
+        (
+            json!({"type": "number", "not": {"type": "integer"}, "minimum": 1, "maximum": 1}),
+            "fraction",
+        ),
+    ] {
+        let error = error(schema.clone());
+        assert!(error.to_string().contains(want), "{schema}: {error}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where its set-up fails")]
 
+mod admitted;
 mod bounds;
 mod cache;
 mod coded;
@@ -11,6 +12,7 @@ mod gbnf_random;
 mod hostile;
 mod hostile_specs;
 mod json;
+mod keywords;
 mod lark;
 mod matcher;
 mod prefixes;

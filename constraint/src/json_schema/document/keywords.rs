@@ -3,6 +3,7 @@
 use referencing::Draft;
 use serde_json::Value;
 
+use super::super::is_same;
 use super::super::numbers::Decimal;
 use super::Bound;
 use super::syntax::Place;
@@ -63,7 +64,10 @@ pub(super) fn is_own(name: &str, draft: Draft) -> bool {
 pub(super) fn add_literals(literals: &mut Option<Vec<Value>>, more: Vec<Value>) {
     *literals = Some(match literals.take() {
         None => more,
-        Some(known) => known.into_iter().filter(|value| more.contains(value)).collect(),
+        Some(known) => {
+            let is_listed = |value: &Value| more.iter().any(|it| is_same(it, value));
+            known.into_iter().filter(is_listed).collect()
+        }
     });
 }
 

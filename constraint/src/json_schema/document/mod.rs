@@ -12,6 +12,7 @@ use serde_json::{Number, Value};
 
 pub(crate) use read::read;
 pub(crate) use resolve::Source;
+pub(crate) use write::Reader;
 
 /// A node's place in its document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -143,7 +144,7 @@ pub(crate) struct Condition {
 }
 
 /// A set of types; an integer is a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Types(u8);
 
 impl Types {

@@ -265,9 +265,9 @@ impl<'a> Reader<'a> {
     fn array(&mut self, source: &Spot<'a>, place: Place<'a, '_>) -> Result<ArrayRules, SpecError> {
         let is_list = place.get("items").is_some_and(Value::is_array);
         let (first, rest) = match source.draft {
-            _ if is_list => ("items", "additionalItems"),
-            Draft::Draft202012 => ("prefixItems", "items"),
-            _ => ("", "items"),
+            _ if is_list => (Some("items"), "additionalItems"),
+            Draft::Draft202012 => (Some("prefixItems"), "items"),
+            _ => (None, "items"),
         };
         let min = place.count("minContains")?;
         let max = place.count("maxContains")?;
@@ -278,9 +278,12 @@ impl<'a> Reader<'a> {
             min: min.filter(|_| counts).unwrap_or(1),
             max: max.filter(|_| counts),
         });
-        let first_values = place.list(first)?;
+        let first = match first {
+            Some(keyword) => self.children(source, keyword, place.list(keyword)?)?,
+            None => Vec::new(),
+        };
         Ok(ArrayRules {
-            first: self.children(source, first, first_values)?,
+            first,
             rest: self.child(source, rest)?,
             min_items: place.count("minItems")?.unwrap_or(0),
             max_items: place.count("maxItems")?,

@@ -5,17 +5,27 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Number, Value, json};
 
+use super::super::regexes;
 use super::{
     ArrayRules, Body, Bound, Document, Keywords, Node, NodeId, NumberRules, ObjectRules,
     StringRules, Types,
 };
 
+/// Who reads the schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// Judges values by the specification.
+    Validator,
+    /// Makes a grammar: knows Rust's patterns, no formats of ours, and no `not`.
+    Engine,
+}
+
 impl Document {
-    /// Writes the schema; `pattern` restates its regular expressions.
-    pub(crate) fn to_schema(&self, pattern: &dyn Fn(&str) -> String) -> Value {
+    /// Writes the schema for a reader, who then reads what was read here.
+    pub(crate) fn to_schema(&self, reader: Reader) -> Value {
         let referred = self.ids().filter_map(|id| self.keywords(id)?.reference);
         let targets: BTreeSet<NodeId> = referred.collect();
-        let writer = Writer { document: self, pattern, targets: &targets };
+        let writer = Writer { document: self, reader, targets: &targets };
         let definition = |id: &NodeId| (id.index().to_string(), writer.whole(*id));
         let definitions: Map<String, Value> = targets.iter().map(definition).collect();
         let mut root = writer.whole(Self::ROOT);
@@ -29,7 +39,7 @@ impl Document {
 
 struct Writer<'a> {
     document: &'a Document,
-    pattern: &'a dyn Fn(&str) -> String,
+    reader: Reader,
     /// What references lead to: written once.
     targets: &'a BTreeSet<NodeId>,
 }
@@ -62,12 +72,12 @@ impl Writer<'_> {
             }
         };
         let one = |id: Option<NodeId>| id.map(|id| self.schema(id));
-        add("type", keywords.types.map(types));
+        add("type", self.types(keywords));
         add("enum", keywords.literals.clone().map(Value::Array));
-        add("allOf", self.schemas(&keywords.all));
+        add("allOf", self.all(keywords));
         add("anyOf", self.schemas(&keywords.any));
         add("oneOf", self.schemas(&keywords.one));
-        add("not", one(keywords.not));
+        add("not", one(keywords.not.filter(|_| self.reader == Reader::Validator)));
         add("$ref", keywords.reference.map(|id| json!(place(id))));
         if let Some(condition) = keywords.condition {
             add("if", one(Some(condition.test)));
@@ -81,11 +91,52 @@ impl Writer<'_> {
         let StringRules { min_length, max_length, pattern, format } = &keywords.string;
         add("minLength", above_zero(*min_length));
         add("maxLength", max_length.map(|max| json!(max)));
-        add("pattern", pattern.as_ref().map(|it| json!((self.pattern)(it))));
-        add("format", format.as_ref().map(|it| json!(it)));
+        add("pattern", pattern.as_ref().map(|it| json!(self.pattern(it))));
+        let format = format.as_ref().filter(|_| self.reader == Reader::Validator);
+        add("format", format.map(|it| json!(it)));
         self.array(&keywords.array, &mut add);
         self.object(&keywords.object, &mut add);
         out
+    }
+
+    fn pattern(&self, pattern: &str) -> String {
+        match self.reader {
+            Reader::Validator => pattern.to_owned(),
+            Reader::Engine => regexes::restated(pattern),
+        }
+    }
+
+    /// The types; for the engine without those that `not` rules out.
+    fn types(&self, keywords: &Keywords) -> Option<Value> {
+        let not = keywords.not.filter(|_| self.reader == Reader::Engine);
+        let excluded = not.map(|not| match self.document.keywords(not) {
+            Some(excluded) => excluded.types.unwrap_or(Types::NONE),
+            None if self.document.is_always(not) => Types::ALL,
+            None => Types::NONE,
+        });
+        let named = keywords.types.unwrap_or(Types::ALL);
+        match excluded {
+            None => keywords.types.map(types),
+            Some(excluded) => Some(types(named.intersection(excluded.complement()))),
+        }
+    }
+
+    /// What must hold besides: `allOf`, and what one object cannot say twice.
+    fn all(&self, keywords: &Keywords) -> Option<Value> {
+        let mut all: Vec<Value> = keywords.all.iter().map(|id| self.schema(*id)).collect();
+        let format = keywords.string.format.as_ref().filter(|_| self.reader == Reader::Engine);
+        if let Some(regex) = format.and_then(|format| regexes::format_regex(format)) {
+            all.push(json!({ "pattern": format!("^(?:{regex})$") }));
+        }
+        let mut seen = BTreeSet::new();
+        for (pattern, schema) in &keywords.object.patterns {
+            // Two spellings of one pattern.
+            if !seen.insert(pattern) {
+                let schema = self.schema(*schema);
+                all.push(json!({ "patternProperties": { (self.pattern(pattern)): schema } }));
+            }
+        }
+        (!all.is_empty()).then_some(Value::Array(all))
     }
 
     fn array(&self, rules: &ArrayRules, add: &mut dyn FnMut(&str, Option<Value>)) {
@@ -104,11 +155,11 @@ impl Writer<'_> {
 
     fn object(&self, rules: &ObjectRules, add: &mut dyn FnMut(&str, Option<Value>)) {
         let named = |all: &[(String, NodeId)], by_pattern: bool| {
-            let name = |name: &String| {
-                if by_pattern { (self.pattern)(name) } else { name.clone() }
-            };
-            let all = all.iter().map(|(key, id)| (name(key), self.schema(*id)));
-            let all: Map<String, Value> = all.collect();
+            let name = |name: &String| if by_pattern { self.pattern(name) } else { name.clone() };
+            // Of two spellings of one pattern the first stands here.
+            let all = all.iter().rev().map(|(key, id)| (name(key), self.schema(*id)));
+            let mut all: Map<String, Value> = all.collect();
+            all = all.into_iter().rev().collect();
             (!all.is_empty()).then_some(Value::Object(all))
         };
         let one = |id: Option<NodeId>| id.map(|id| self.schema(id));

@@ -36,8 +36,18 @@ impl<'a> Maker<'a> {
                 max.unwrap_or(0)
             ));
         }
-        let num_first = num_first.min(max.unwrap_or(usize::MAX)).min(MAX_FIRST);
-        let rest = self.item(way, num_first);
+        let num_first = num_first.min(max.unwrap_or(usize::MAX));
+        let rest = if num_first > MAX_FIRST {
+            for (id, keywords) in &way.all {
+                if !keywords.array.first.is_empty() {
+                    self.leave(*id, "prefixItems");
+                }
+            }
+            self.value(Vec::new())
+        } else {
+            self.item(way, num_first)
+        };
+        let num_first = num_first.min(MAX_FIRST);
         let mut items =
             self.rest(rest, min.saturating_sub(num_first), max.map(|it| it - num_first));
         for idx in (0..num_first).rev() {

@@ -6,6 +6,8 @@ use super::Maker;
 
 /// Ways of one value that are told apart.
 const MAX_WAYS: usize = 256;
+/// Schemas that are joined to ways, altogether.
+const MAX_WORK: usize = 300_000;
 /// Schemas that one way may join.
 const MAX_JOINED: usize = 400;
 
@@ -44,6 +46,7 @@ impl<'a> Maker<'a> {
             Body::Never => return Vec::new(),
             Body::Keywords(keywords) => &**keywords,
         };
+        self.work += ways.len();
         let (mut known, mut others): (Vec<_>, Vec<_>) =
             ways.drain(..).partition(|way| way.seen.contains(&id));
         if others.iter().any(|way| way.seen.len() >= MAX_JOINED) {
@@ -102,20 +105,24 @@ impl<'a> Maker<'a> {
         group: Group,
         options: &[Vec<NodeId>],
     ) -> Vec<Conjunct<'a>> {
-        if ways.len() * options.len() > MAX_WAYS {
-            self.leave(id, name(group));
-            return ways;
-        }
         let mut joined = Vec::new();
+        let mut is_hard = self.hard.contains(&(id, name(group)));
         for option in options {
+            is_hard |= joined.len() > MAX_WAYS || self.work > MAX_WORK;
+            if is_hard {
+                break;
+            }
             joined
                 .extend(option.iter().fold(ways.clone(), |ways, child| self.joined(ways, *child)));
         }
-        if joined.len() > MAX_WAYS {
-            self.leave(id, name(group));
-            return ways;
+        if !is_hard && joined.len() <= MAX_WAYS {
+            return joined;
         }
-        joined
+        if ways.len() == 1 {
+            self.hard.insert((id, name(group)));
+        }
+        self.leave(id, name(group));
+        ways
     }
 
     /// The options of a schema that is a choice and nothing else.
@@ -136,7 +143,9 @@ impl<'a> Maker<'a> {
     }
 
     fn check_disjoint(&mut self, id: NodeId, keywords: &Keywords) {
-        if !disjoint::are_disjoint(self.document, &keywords.one) {
+        let (document, one) = (self.document, &keywords.one);
+        let known = self.disjoint.entry(id);
+        if !*known.or_insert_with(|| disjoint::are_disjoint(document, one)) {
             self.leave(id, "oneOf");
         }
     }

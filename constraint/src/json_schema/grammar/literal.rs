@@ -3,7 +3,7 @@
 use llguidance::derivre::RegexAst;
 use serde_json::Value;
 
-use super::super::document::{ArrayRules, NumberRules, ObjectRules, Types};
+use super::super::document::{ArrayRules, ObjectRules, Types};
 use super::super::is_same;
 use super::super::numbers::{self, Decimal, Multiple};
 use super::conjunct::Conjunct;
@@ -43,8 +43,15 @@ impl<'a> Maker<'a> {
                 }
                 Value::String(text) => strings.push(text.clone()),
                 Value::Number(number) => {
-                    let is_within = |rules: &NumberRules| numbers::allows(rules, number);
-                    if way.all.iter().all(|(_, keywords)| is_within(&keywords.number)) {
+                    let mut is_within = true;
+                    for (id, keywords) in &way.all {
+                        let known = numbers::allows(&keywords.number, number);
+                        if known.is_none() {
+                            self.leave(*id, "multipleOf");
+                        }
+                        is_within &= known.unwrap_or(true);
+                    }
+                    if is_within {
                         let texts = numbers::spellings(number);
                         made.scalars.extend(texts.into_iter().map(RegexAst::Literal));
                     }
@@ -158,13 +165,19 @@ impl<'a> Maker<'a> {
             all.push(numbers::fractions());
         }
         if let Some(multiple) = multiple_of {
+            let multiple = if types.has(Types::FRACTION) { multiple } else { multiple.whole() };
             if !multiple.is_within(least, most) {
                 self.fail("no multiple of `multipleOf` is within the bounds");
                 return None;
             }
             all.push(multiple.texts());
         }
-        Some(if all.len() == 1 { all.remove(0) } else { RegexAst::And(all) })
+        let text = if all.len() == 1 { all.remove(0) } else { RegexAst::And(all) };
+        if !types.has(Types::INTEGER) && text::is_empty(&text) != Some(false) {
+            self.fail("no number with a fraction is within the bounds");
+            return None;
+        }
+        Some(text)
     }
 }
 

@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 
 use llguidance::derivre::RegexAst;
 
-use super::document::{Body, Document, Group, Keywords, NodeId, Types};
+use super::document::{ArrayRules, Body, Document, Group, Keywords, NodeId, ObjectRules, Types};
 use super::patterns::Patterns;
 use crate::spacing::Spacing;
 use crate::spec::PropertyOrder;
@@ -27,15 +27,25 @@ use parts::PartId;
 /// value only the first counts.
 const VALUES_PER_SCHEMA: usize = 2;
 const MIN_VALUES: usize = 300;
+/// Parts of a grammar; the engine takes fewer symbols.
+const MAX_PARTS: usize = 100_000;
 
 /// A grammar, and what it does not say.
 #[derive(Debug)]
 pub(crate) struct Made {
-    /// The grammar, or why no text satisfies it.
-    pub(crate) grammar: Result<Grammar, String>,
+    pub(crate) grammar: Result<Grammar, NoGrammar>,
     /// What it leaves to a guard.
     pub(crate) left: Vec<Left>,
     pub(crate) warnings: Vec<String>,
+}
+
+/// Why there is no grammar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoGrammar {
+    /// No text would satisfy it, for this reason.
+    Empty(String),
+    /// It would have too many parts.
+    TooLarge,
 }
 
 /// A keyword that the grammar does not express.
@@ -104,6 +114,9 @@ pub(crate) fn make(
         max_values: MIN_VALUES.max(VALUES_PER_SCHEMA * document.len()),
         grammar: Grammar::new(spacing),
         patterns: Patterns::default(),
+        work: 0,
+        hard: HashSet::new(),
+        disjoint: HashMap::new(),
         known: HashMap::new(),
         todo: Vec::new(),
         reasons: HashMap::new(),
@@ -132,6 +145,12 @@ struct Maker<'a> {
     max_values: usize,
     grammar: Grammar,
     patterns: Patterns,
+    /// Schemas that were joined.
+    work: usize,
+    /// Choices that have too many ways by themselves.
+    hard: HashSet<(NodeId, &'static str)>,
+    /// Whether the options of a `oneOf` exclude each other.
+    disjoint: HashMap<NodeId, bool>,
     /// The part for each list of schemas that hold together.
     known: HashMap<Vec<NodeId>, PartId>,
     todo: Vec<(Vec<NodeId>, PartId)>,
@@ -148,6 +167,8 @@ struct Maker<'a> {
 struct Value {
     scalars: Vec<RegexAst>,
     parts: Vec<PartId>,
+    /// What was made parts of, since ways may differ in other things: schemas for a kind.
+    made: HashSet<(Types, Vec<NodeId>)>,
 }
 
 impl Value {
@@ -165,6 +186,10 @@ impl<'a> Maker<'a> {
         };
         self.grammar.set_root(root);
         while let Some((ids, part)) = self.todo.pop() {
+            if self.is_too_large() {
+                let grammar = Err(NoGrammar::TooLarge);
+                return Made { grammar, left: self.left, warnings: self.warnings };
+            }
             let body = self.body(&ids);
             if body == self.grammar.marks.never {
                 self.reasons.insert(part, self.failed.take().unwrap_or_default());
@@ -173,7 +198,9 @@ impl<'a> Maker<'a> {
             self.grammar.define(part, body);
         }
         let dead = self.grammar.dead_ends();
-        let grammar = if dead.is_empty() { Ok(self.grammar) } else { Err(self.reason(&dead)) };
+        let reason = || NoGrammar::Empty(self.reason(&dead));
+        let grammar = if dead.is_empty() { Ok(()) } else { Err(reason()) };
+        let grammar = grammar.map(|()| self.grammar);
         Made { grammar, left: self.left, warnings: self.warnings }
     }
 
@@ -182,6 +209,10 @@ impl<'a> Maker<'a> {
         let mut known = dead.iter().filter_map(|part| self.reasons.get(part));
         let reason = known.rfind(|reason| !reason.is_empty());
         reason.map_or("the schemas for one value contradict each other".to_owned(), String::clone)
+    }
+
+    fn is_too_large(&self) -> bool {
+        self.grammar.len() > MAX_PARTS
     }
 
     /// Notes that a keyword is left to the guard.
@@ -220,9 +251,11 @@ impl<'a> Maker<'a> {
                 self.leave(id, "allOf");
             }
         }
-        // Their order is that of properties, where it matters at all.
         let mut key = ids.clone();
-        key.sort_unstable();
+        // Their order is that of properties, where there is one; but there may be many orders.
+        if self.is_relaxed || self.known.len() >= MIN_VALUES {
+            key.sort_unstable();
+        }
         if let Some(known) = self.known.get(&key) {
             return *known;
         }
@@ -266,12 +299,15 @@ impl<'a> Maker<'a> {
             }
         }
         if value.len() == 0 {
-            return self.fail("the types that are wanted exclude each other");
+            if self.failed.is_none() {
+                self.fail("the types that are wanted exclude each other");
+            }
+            return self.grammar.marks.never;
         }
         self.either(value)
     }
 
-    fn either(&mut self, Value { mut scalars, parts }: Value) -> PartId {
+    fn either(&mut self, Value { mut scalars, parts, .. }: Value) -> PartId {
         let mut options = Vec::new();
         if !scalars.is_empty() {
             let text = if scalars.len() == 1 { scalars.remove(0) } else { RegexAst::Or(scalars) };
@@ -308,7 +344,12 @@ impl<'a> Maker<'a> {
             (Types::ARRAY, Self::array as fn(&mut Self, &Conjunct<'a>) -> PartId),
             (Types::OBJECT, Self::object),
         ] {
-            if types.has(kind) {
+            let speaks = |(_, keywords): &&(NodeId, &Keywords)| match kind {
+                Types::ARRAY => keywords.array != ArrayRules::default(),
+                _ => keywords.object != ObjectRules::default(),
+            };
+            let speaking = way.all.iter().filter(speaks).map(|(id, _)| *id).collect();
+            if types.has(kind) && !self.is_too_large() && value.made.insert((kind, speaking)) {
                 let part = make(self, way);
                 value.parts.extend(Some(part).filter(|part| *part != self.grammar.marks.never));
             }

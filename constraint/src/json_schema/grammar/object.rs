@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use llguidance::derivre::{Regex, RegexAst};
 
 use super::super::document::{Document, NodeId, ObjectRules};
-use super::super::regexes;
+use super::super::{patterns, regexes};
 use super::Maker;
 use super::conjunct::Conjunct;
 use super::parts::PartId;
@@ -16,6 +16,11 @@ use super::text;
 const MAX_PATTERNS: usize = 4;
 /// Parts of an object whose properties are counted.
 const MAX_COUNTED: usize = 3_000;
+/// Names times patterns that are compared.
+const MAX_MATCHED: usize = 100_000;
+/// So many names of a kind are few, and what it may cost to find as many.
+const FEW_NAMES: usize = 40;
+const NAMES_FUEL: usize = 20_000;
 
 /// What one schema says of properties by their names.
 #[derive(Default)]
@@ -65,10 +70,18 @@ impl<'a> Maker<'a> {
         let names = names_in_order(way);
         let min = rules().map(|(_, rules)| rules.min_properties).max().unwrap_or(0);
         let max = rules().filter_map(|(_, rules)| rules.max_properties).min();
+        if let Some(max) = max.filter(|max| min > *max) {
+            return self
+                .fail(&format!("minProperties ({min}) is greater than maxProperties ({max})"));
+        }
         let mut counts = Counts { min, max };
+        if sides.patterns.len() * names.len() > MAX_MATCHED {
+            self.leave_patterns(way);
+            sides.patterns.iter_mut().for_each(|(_, text)| *text = None);
+        }
         let mut values = Vec::with_capacity(names.len());
         for name in &names {
-            let value = self.property(&mut sides, name);
+            let value = self.property(way, &mut sides, name);
             if value == self.grammar.marks.never && required.contains(name) {
                 return self.fail(&format!("property {name:?} is required and has no value"));
             }
@@ -98,20 +111,29 @@ impl<'a> Maker<'a> {
             ));
         }
         counts.min = if counts.min <= num_required { 0 } else { counts.min };
-        let most = counts.max.unwrap_or(0).max(counts.min);
-        if (counts.min > 0 || counts.max.is_some()) && members.len() * most > MAX_COUNTED {
-            for (id, rules) in rules() {
-                if rules.min_properties > 0 {
-                    self.leave(id, "minProperties");
-                }
-                if rules.max_properties.is_some() {
-                    self.leave(id, "maxProperties");
-                }
-            }
-            counts = Counts { min: 0, max: None };
+        if others.is_empty() && counts.max.is_some_and(|max| max >= members.len()) {
+            counts.max = None;
         }
+        let counts = self.counted(way, counts, members.len());
         let others = self.grammar.alt(others);
         self.braces(members, others, counts)
+    }
+
+    /// The counts, unless they take too many parts.
+    fn counted(&mut self, way: &Conjunct<'a>, counts: Counts, num_members: usize) -> Counts {
+        let most = counts.max.unwrap_or(0).max(counts.min).min(num_members);
+        if counts.min == 0 && counts.max.is_none() || num_members * most <= MAX_COUNTED {
+            return counts;
+        }
+        for (id, keywords) in &way.all {
+            if keywords.object.min_properties > 0 {
+                self.leave(*id, "minProperties");
+            }
+            if keywords.object.max_properties.is_some() {
+                self.leave(*id, "maxProperties");
+            }
+        }
+        Counts { min: 0, max: None }
     }
 
     /// What each schema of a way says of properties.
@@ -144,25 +166,37 @@ impl<'a> Maker<'a> {
         let mut patterns: Vec<(&str, Option<RegexAst>)> = Vec::new();
         for (pattern, _) in all.iter().flat_map(|side| &side.patterns) {
             if !patterns.iter().any(|(known, _)| known == pattern) {
-                let parts = regexes::parts(pattern).map(regexes::Parts::for_grammar);
+                let parts = regexes::parts(pattern).filter(|_| !self.coarse.strings);
+                let parts = parts.map(regexes::Parts::for_grammar);
                 let parts = parts.filter(|parts| !parts.is_relaxed);
                 patterns.push((pattern, parts.map(|parts| parts.ast())));
             }
         }
         let names = if names.is_empty() { None } else { Some(RegexAst::And(names)) };
         let matcher = names.as_ref().and_then(text::matcher);
+        if names.is_some() && matcher.is_none() {
+            self.leave_names(way);
+        }
         Sides { all, patterns, names, matcher }
     }
 
     /// The value of a property of this name.
-    fn property(&mut self, sides: &mut Sides<'a>, name: &str) -> PartId {
+    fn property(&mut self, way: &Conjunct<'a>, sides: &mut Sides<'a>, name: &str) -> PartId {
         if sides.matcher.as_mut().is_some_and(|names| !names.is_match(name)) {
             return self.fail(&format!("`propertyNames` rules the name {name:?} out"));
         }
-        let patterns = sides.patterns.iter().map(|(pattern, _)| *pattern);
-        let matching: Vec<&str> =
-            patterns.filter(|pattern| self.patterns.matches(pattern, name) == Some(true)).collect();
-        let unknown = sides.patterns.iter().any(|(_, text)| text.is_none());
+        let mut matching: Vec<&str> = Vec::new();
+        let mut unknown = sides.patterns.iter().any(|(_, text)| text.is_none());
+        for (pattern, _) in sides.patterns.iter().filter(|_| !unknown).collect::<Vec<_>>() {
+            match self.patterns.matches(pattern, name) {
+                Some(true) => matching.push(pattern),
+                Some(false) => {}
+                None => unknown = true,
+            }
+        }
+        if unknown {
+            self.leave_patterns(way);
+        }
         let mut ids = Vec::new();
         for side in &sides.all {
             let listed = side.listed.get(name);
@@ -187,11 +221,7 @@ impl<'a> Maker<'a> {
             sides.patterns.iter().map(|(_, text)| text.as_ref()).collect();
         let known = known.filter(|known| known.len() <= MAX_PATTERNS);
         let Some(known) = known else {
-            for (id, keywords) in &way.all {
-                if !keywords.object.patterns.is_empty() {
-                    self.leave(*id, "patternProperties");
-                }
-            }
+            self.leave_patterns(way);
             // Which names match is not known, so any of them may hold anything.
             let value = self.value(Vec::new());
             return vec![self.other(sides.names.clone(), &taken, value)];
@@ -220,15 +250,40 @@ impl<'a> Maker<'a> {
             }
             all.extend(sides.names.clone());
             let text = if all.is_empty() { None } else { Some(RegexAst::And(all)) };
-            if text.as_ref().is_some_and(text::is_empty) {
+            if text.as_ref().is_some_and(|text| text::is_empty(text) == Some(true)) {
                 continue;
             }
             let value = self.value(ids);
-            if value != self.grammar.marks.never {
-                others.push(self.other(text, &taken, value));
+            if value == self.grammar.marks.never {
+                continue;
             }
+            // Where there are few names they may all be taken, which only the guard foresees.
+            let mut in_set = sides.patterns.iter().enumerate().filter(|(idx, _)| is_in(*idx));
+            let is_bounded =
+                sides.names.is_some() || in_set.any(|(_, (it, _))| regexes::is_bounded(it));
+            if is_bounded && text.as_ref().is_some_and(has_few) {
+                self.leave_patterns(way);
+                self.leave_names(way);
+            }
+            others.push(self.other(text, &taken, value));
         }
         others
+    }
+
+    fn leave_patterns(&mut self, way: &Conjunct<'a>) {
+        for (id, keywords) in &way.all {
+            if !keywords.object.patterns.is_empty() {
+                self.leave(*id, "patternProperties");
+            }
+        }
+    }
+
+    fn leave_names(&mut self, way: &Conjunct<'a>) {
+        for (id, keywords) in &way.all {
+            if keywords.object.names.is_some() {
+                self.leave(*id, "propertyNames");
+            }
+        }
     }
 
     fn other(&mut self, text: Option<RegexAst>, taken: &[String], value: PartId) -> PartId {
@@ -340,6 +395,13 @@ impl Chain<'_, '_> {
         let more = self.maker.grammar.repeat(more, min, max);
         self.maker.grammar.seq(vec![self.others, more])
     }
+}
+
+/// Whether few texts match; true if that takes too long to find out.
+fn has_few(text: &RegexAst) -> bool {
+    let Some(mut regex) = text::matcher(text) else { return true };
+    let mut fuel = NAMES_FUEL;
+    patterns::shortest(&mut regex, FEW_NAMES, &mut fuel).is_none()
 }
 
 fn says_names(rules: &ObjectRules) -> bool {

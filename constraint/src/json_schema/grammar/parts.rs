@@ -1,13 +1,17 @@
 //! A grammar of JSON texts as plain data, and how the engine's own is made of it.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use llguidance::api::SkipSpec;
-use llguidance::derivre::RegexAst;
+use llguidance::derivre::{ExprRef, RegexAst, RegexBuilder};
 use llguidance::earley::lexerspec::{LexemeIdx, LexerSpec};
 use llguidance::earley::{Grammar as EngineGrammar, SymIdx, SymbolProps};
 
+use super::super::numbers;
+use super::text;
 use crate::spacing::Spacing;
+use crate::spec::Whitespace;
 
 /// A part's place in its grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,6 +94,10 @@ impl Grammar {
         PartId(id)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.parts.len()
+    }
+
     pub(super) fn set_root(&mut self, root: PartId) {
         self.root = root;
     }
@@ -143,6 +151,7 @@ impl Grammar {
 
     /// Adds this part at least and at most so many times.
     pub(super) fn repeat(&mut self, part: PartId, min: usize, max: Option<usize>) -> PartId {
+        debug_assert!(max.is_none_or(|max| min <= max), "callers refuse this");
         let needed = self.exactly(part, min);
         let more = match max {
             Some(max) => self.at_most(part, max.saturating_sub(min)),
@@ -244,7 +253,9 @@ impl Grammar {
     /// Makes the engine's grammar and lexer. Some text must satisfy the root.
     pub(crate) fn build(&self) -> anyhow::Result<(EngineGrammar, LexerSpec)> {
         let productive = self.productive();
+        let base = &*BASE;
         let mut lexer = LexerSpec::new()?;
+        lexer.regex_builder = base.builder.clone();
         let class = lexer.setup_lexeme_class_with_skip(SkipSpec::once(self.spacing.skipped()))?;
         let mut build = Build {
             source: self,
@@ -254,6 +265,7 @@ impl Grammar {
             props: SymbolProps { grammar_id: class, ..SymbolProps::default() },
             symbols: vec![None; self.parts.len()],
             lexemes: HashMap::new(),
+            regexes: base.regexes.clone(),
             todo: Vec::new(),
         };
         let start = SymbolProps { is_start: true, ..build.props.clone() };
@@ -267,6 +279,23 @@ impl Grammar {
     }
 }
 
+/// Expressions that most grammars hold, parsed once: that takes longer than all the rest of a build.
+struct Base {
+    builder: RegexBuilder,
+    regexes: HashMap<String, ExprRef>,
+}
+
+static BASE: LazyLock<Base> = LazyLock::new(|| {
+    let mut base = Base { builder: RegexBuilder::new(), regexes: HashMap::new() };
+    let spacings = [Whitespace::Bounded, Whitespace::Compact].map(Spacing);
+    let marks = spacings.iter().flat_map(|it| it.separators().into_iter().chain(it.brackets()));
+    for regex in text::COMMON.into_iter().chain(numbers::COMMON).chain(marks) {
+        let parsed = base.builder.mk_regex(regex).expect("our own expressions are valid");
+        base.regexes.insert(regex.to_owned(), parsed);
+    }
+    base
+});
+
 struct Build<'a> {
     source: &'a Grammar,
     productive: &'a [bool],
@@ -275,6 +304,7 @@ struct Build<'a> {
     props: SymbolProps,
     symbols: Vec<Option<SymIdx>>,
     lexemes: HashMap<LexemeIdx, SymIdx>,
+    regexes: HashMap<String, ExprRef>,
     todo: Vec<(PartId, SymIdx)>,
 }
 
@@ -286,7 +316,8 @@ impl Build<'_> {
             return Ok(known);
         }
         let symbol = if let Part::Lexeme(text) = &self.source.parts[idx] {
-            let (name, text) = (String::new(), text.clone());
+            let text = self.parsed(text)?;
+            let name = String::new();
             let lexeme = self.lexer.add_greedy_lexeme(name, text, false, None, usize::MAX)?;
             if let Some(known) = self.lexemes.get(&lexeme) {
                 *known
@@ -303,6 +334,34 @@ impl Build<'_> {
         };
         self.symbols[idx] = Some(symbol);
         Ok(symbol)
+    }
+
+    /// Replaces expressions by what the lexer knows them as: many lexemes are made of the same.
+    fn parsed(&mut self, text: &RegexAst) -> anyhow::Result<RegexAst> {
+        let mut all = |texts: &[RegexAst]| -> anyhow::Result<Vec<RegexAst>> {
+            texts.iter().map(|text| self.parsed(text)).collect()
+        };
+        Ok(match text {
+            RegexAst::Regex(regex) => {
+                if let Some(known) = self.regexes.get(regex) {
+                    return Ok(RegexAst::ExprRef(*known));
+                }
+                let parsed = self.lexer.regex_builder.mk_regex(regex)?;
+                self.regexes.insert(regex.clone(), parsed);
+                RegexAst::ExprRef(parsed)
+            }
+            RegexAst::And(texts) => RegexAst::And(all(texts)?),
+            RegexAst::Or(texts) => RegexAst::Or(all(texts)?),
+            RegexAst::Concat(texts) => RegexAst::Concat(all(texts)?),
+            RegexAst::Not(text) => RegexAst::Not(Box::new(self.parsed(text)?)),
+            RegexAst::Repeat(text, min, max) => {
+                RegexAst::Repeat(Box::new(self.parsed(text)?), *min, *max)
+            }
+            RegexAst::JsonQuote(text, options) => {
+                RegexAst::JsonQuote(Box::new(self.parsed(text)?), options.clone())
+            }
+            other => other.clone(),
+        })
     }
 
     fn rules(&mut self, id: PartId, symbol: SymIdx) -> anyhow::Result<()> {

@@ -13,7 +13,7 @@ use super::conjunct::Conjunct;
 /// not count.
 const MAX_JOINED: usize = 6;
 /// Work to find out whether an expression matches anything.
-const FUEL: u64 = 3_000;
+const FUEL: u64 = 10_000;
 
 /// A character of a string that says nothing of its text: plain, or in any escape of JSON's. A pair
 /// of surrogates is one character; half a pair is none.
@@ -23,8 +23,11 @@ const CHARACTER: &str = concat!(
     r"|[dD][0-7][0-9a-fA-F]{2}",
     r"|[dD][89aAbB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
 );
-/// A name in its one spelling, so that none can be written in a second way to pass as another.
-const NAME: &str = r#""(?:[^"\\\x00-\x1F\x7F]|\\["\\bfnrt]|\\u00(?:0[0-7bef]|1[0-9a-f]|7f))*""#;
+/// A name in its one spelling, so that none can be written in a second way to pass as another; without
+/// the character 0, of which patterns of names know nothing.
+const NAME: &str = r#""(?:[^"\\\x00-\x1F\x7F]|\\["\\bfnrt]|\\u00(?:0[1-7bef]|1[0-9a-f]|7f))*""#;
+/// Expressions of many grammars.
+pub(super) const COMMON: [&str; 2] = [CHARACTER, NAME];
 /// Escapes where a pattern decides. Control characters may have a number.
 const ESCAPES: &str = "nrbtf\\\"u";
 
@@ -43,7 +46,7 @@ impl<'a> Maker<'a> {
         way: &Conjunct<'a>,
         literals: Option<Vec<String>>,
     ) -> Option<RegexAst> {
-        let (least, most) = lengths(way);
+        let (least, most) = self.lengths(way);
         let mut text = match self.texts(way, literals) {
             Texts::None => return None,
             Texts::Of(text) => text,
@@ -62,9 +65,18 @@ impl<'a> Maker<'a> {
             let length = RegexAst::Regex(format!("(?s:.{{{least},{most}}})"));
             text = RegexAst::And(vec![text, length]);
         }
-        if is_empty(&text) {
-            self.fail("no string has the length, pattern and format that are wanted");
-            return None;
+        match is_empty(&text) {
+            Some(false) => {}
+            Some(true) => {
+                self.fail("no string has the length, pattern and format that are wanted");
+                return None;
+            }
+            // Then only a guard knows that a string can be finished.
+            None => {
+                for (id, _) in &way.all {
+                    self.leave(*id, "pattern");
+                }
+            }
         }
         Some(quoted(text))
     }
@@ -76,7 +88,7 @@ impl<'a> Maker<'a> {
             let literals = literals.into_iter().map(RegexAst::Literal).collect();
             all.push(RegexAst::Or(literals));
         }
-        let (least, most) = lengths(way);
+        let (least, most) = self.lengths(way);
         if most.is_some_and(|most| least > most) {
             let most = most.unwrap_or(0);
             self.fail(&format!("minLength ({least}) is greater than maxLength ({most})"));
@@ -128,6 +140,15 @@ impl<'a> Maker<'a> {
         }
     }
 
+    fn lengths(&self, way: &Conjunct<'_>) -> (usize, Option<usize>) {
+        if self.coarse.strings {
+            return (0, None);
+        }
+        let rules = way.all.iter().map(|(_, keywords)| &keywords.string);
+        let least = rules.clone().map(|rules| rules.min_length).max().unwrap_or(0);
+        (least, rules.filter_map(|rules| rules.max_length).min())
+    }
+
     /// A format that nobody knows is an annotation, as the specification says.
     fn warn_of_format(&mut self, id: NodeId, format: &str) {
         let at = &self.document.node(id).at;
@@ -148,7 +169,7 @@ impl<'a> Maker<'a> {
             let literals = self.literals_of(&way).map(|literals| {
                 literals.iter().filter_map(|it| it.as_str().map(str::to_owned)).collect()
             });
-            let (least, most) = lengths(&way);
+            let (least, most) = self.lengths(&way);
             let mut all = match self.texts(&way, literals) {
                 Texts::None => continue,
                 Texts::Any => Vec::new(),
@@ -167,12 +188,6 @@ impl<'a> Maker<'a> {
     }
 }
 
-fn lengths(way: &Conjunct<'_>) -> (usize, Option<usize>) {
-    let rules = way.all.iter().map(|(_, keywords)| &keywords.string);
-    let least = rules.clone().map(|rules| rules.min_length).max().unwrap_or(0);
-    (least, rules.filter_map(|rules| rules.max_length).min())
-}
-
 /// A decoded expression to match texts with; none if it is too large.
 pub(super) fn matcher(text: &RegexAst) -> Option<Regex> {
     let mut builder = RegexBuilder::new();
@@ -180,12 +195,15 @@ pub(super) fn matcher(text: &RegexAst) -> Option<Regex> {
     builder.into_regex_limited(expression, FUEL).ok()
 }
 
-/// Whether an expression surely matches nothing.
-pub(super) fn is_empty(text: &RegexAst) -> bool {
+/// Whether an expression matches nothing; none if that takes too long to find out.
+pub(super) fn is_empty(text: &RegexAst) -> Option<bool> {
     let mut builder = RegexBuilder::new();
-    let Ok(expression) = builder.mk(text) else { return false };
-    !builder.exprset().is_positive(expression)
-        && builder.into_regex_limited(expression, FUEL).is_ok_and(|mut it| it.always_empty())
+    let expression = builder.mk(text).ok()?;
+    if builder.exprset().is_positive(expression) {
+        return Some(false);
+    }
+    let regex = builder.into_regex_limited(expression, FUEL).ok();
+    regex.map(|mut regex| regex.always_empty())
 }
 
 pub(super) fn quoted(text: RegexAst) -> RegexAst {

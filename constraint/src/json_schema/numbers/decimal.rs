@@ -103,6 +103,13 @@ impl Decimal {
         Some(Scaled { floor, is_whole })
     }
 
+    /// Whether the number is a multiple of another; none if 128 bits do not hold both.
+    pub(super) fn is_multiple_of(&self, other: &Self) -> Option<bool> {
+        let decimals = self.split().1.len().max(other.split().1.len());
+        let (value, step) = (self.scaled(decimals)?.floor, other.scaled(decimals)?.floor);
+        (step != 0).then(|| value % step == 0)
+    }
+
     pub(in super::super) fn is_whole(&self) -> bool {
         let num_before = usize::try_from(self.exponent).unwrap_or(0);
         self.digits.len() <= num_before

@@ -47,6 +47,14 @@ impl Multiple {
         Some(Self { digits, decimals })
     }
 
+    /// The number whose multiples are the whole ones among its multiples.
+    pub(in super::super) fn whole(self) -> Self {
+        let scale = 10_u64.pow(self.decimals);
+        let digits = u64::from(self.digits);
+        let common = digits / greatest_divisor(digits, scale);
+        u32::try_from(common).map_or(self, |digits| Self { digits, decimals: 0 })
+    }
+
     /// The multiples. None is written with an exponent.
     pub(in super::super) fn texts(self) -> RegexAst {
         let sign = RegexAst::Regex("-?".to_owned());

@@ -8,6 +8,10 @@ use super::Decimal;
 /// A bound, and whether the number itself is within.
 pub(in super::super) type Bound<'b> = (&'b Decimal, bool);
 
+const INTEGER: &str = "-?(0|[1-9][0-9]*)";
+const NUMBER: &str = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?";
+/// Expressions of many grammars.
+pub(in super::super) const COMMON: [&str; 2] = [INTEGER, NUMBER];
 /// The largest size of an exponent. What is below the least float would be read as zero.
 const MAX_EXPONENT: i32 = 307;
 
@@ -19,7 +23,7 @@ pub(in super::super) fn integers(
     let least = least.map(|(bound, is_within)| whole_from(bound, is_within));
     let most = most.map(|(bound, is_within)| whole_from(&bound.negated(), is_within).negated());
     if least.is_none() && most.is_none() {
-        return Some(regex("-?(0|[1-9][0-9]*)"));
+        return Some(regex(INTEGER));
     }
     if let (Some(least), Some(most)) = (&least, &most)
         && least > most
@@ -91,7 +95,7 @@ pub(in super::super) fn decimals(
     let at_most =
         most.map(|(bound, is_within)| regex(&not_below(&bound.negated(), is_within, ("-", ""))));
     match (at_least, at_most) {
-        (None, None) => Some(regex(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")),
+        (None, None) => Some(regex(NUMBER)),
         (Some(one), None) | (None, Some(one)) => Some(one),
         (Some(one), Some(other)) => Some(RegexAst::And(vec![one, other])),
     }
@@ -99,7 +103,9 @@ pub(in super::super) fn decimals(
 
 /// Numbers with a fraction that is not zero.
 pub(in super::super) fn fractions() -> RegexAst {
-    regex(r"-?(0|[1-9][0-9]*)\.[0-9]*[1-9][0-9]*")
+    let plain = r"(0|[1-9][0-9]*)\.[0-9]*[1-9][0-9]*";
+    let small = r"[1-9](\.[0-9]+)?[eE]-0?[1-9][0-9]{0,2}";
+    regex(&format!("-?({plain}|{small})"))
 }
 
 /// Numbers not below a bound, where positive and negative ones have these signs.
