@@ -203,18 +203,21 @@ impl Compiler {
     /// Builds the template; `explain` makes an error of the engine's message.
     fn build(
         &self,
-        grammar: impl FnOnce(&ParserLimits) -> anyhow::Result<(Grammar, LexerSpec)>,
+        grammar: impl FnOnce(&ParserLimits) -> Result<(Grammar, LexerSpec), String>,
         explain: impl FnOnce(String) -> SpecError,
     ) -> Result<Compiled, SpecError> {
         let built = catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let (grammar, lexer) = grammar(self.factory.limits())?;
+            let (grammar, lexer) = match grammar(self.factory.limits()) {
+                Ok(grammar) => grammar,
+                Err(message) => return Ok(Err(message)),
+            };
             let grammar = GrammarInit::Internal(grammar, lexer);
             let mut parser = self.factory.create_parser_from_init_default(grammar)?;
             let warnings = parser.grammar_warnings();
-            Ok((parser, warnings))
+            Ok(Ok((parser, warnings)))
         }));
-        let (parser, warnings) =
-            built.map_err(|error| explain(engine_message(&format!("{error:#}"))))?;
+        let built = built.unwrap_or_else(|error| Err(format!("{error:#}")));
+        let (parser, warnings) = built.map_err(|message| explain(engine_message(&message)))?;
         let template = Some(Arc::new(Template::new(parser)?));
         Ok(Compiled::new(Arc::clone(&self.vocab), template, warnings))
     }
@@ -227,8 +230,8 @@ impl Compiler {
     ) -> Result<Compiled, SpecError> {
         let read = |limits: &ParserLimits| {
             let (env, limits) = (self.vocab.env().clone(), limits.clone());
-            let (grammar, mut lexer) =
-                GrammarInit::Serialized(grammar).to_internal(Some(env), limits)?;
+            let read = GrammarInit::Serialized(grammar).to_internal(Some(env), limits);
+            let (grammar, mut lexer) = read.map_err(|error| format!("{error:#}"))?;
             spacing::place(&mut lexer);
             Ok((grammar, lexer))
         };

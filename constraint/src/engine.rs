@@ -103,9 +103,9 @@ impl Engine {
     }
 
     /// Asks the engine; once more with a fresh lexer if the old one is full.
-    fn ask<T>(
+    fn ask<T, E: std::fmt::Display>(
         &mut self,
-        question: impl Fn(&mut Matcher) -> anyhow::Result<T>,
+        question: impl Fn(&mut Matcher) -> Result<T, E>,
     ) -> Result<T, EngineError> {
         let ask = |inner: &mut Matcher| {
             question(inner).map_err(|error| EngineError::new(&error.to_string()))

@@ -4,6 +4,8 @@
 //! cannot be said is left out and noted; then a guard has to judge finished values.
 
 mod array;
+mod build;
+mod chain;
 mod conjunct;
 mod literal;
 mod object;

@@ -111,15 +111,18 @@ mod tests {
 
     #[track_caller]
     fn check_cache(variables: &[(&str, &str)], wanted: &str) {
-        assert_eq!(access(variables, Some("/home/me")).unwrap().cache, Path::new(wanted));
+        assert_eq!(access(variables, Some("/people/me")).unwrap().cache, Path::new(wanted));
     }
 
     #[test]
     fn the_nearest_variable_tells_where_the_cache_is() {
-        check_cache(&[], "/home/me/.cache/huggingface/hub");
-        check_cache(&[("HF_HOME", "  "), ("HF_HUB_CACHE", "")], "/home/me/.cache/huggingface/hub");
+        check_cache(&[], "/people/me/.cache/huggingface/hub");
+        check_cache(
+            &[("HF_HOME", "  "), ("HF_HUB_CACHE", "")],
+            "/people/me/.cache/huggingface/hub",
+        );
         check_cache(&[("XDG_CACHE_HOME", "/x")], "/x/huggingface/hub");
-        check_cache(&[("XDG_CACHE_HOME", "/x"), ("HF_HOME", "~/hf")], "/home/me/hf/hub");
+        check_cache(&[("XDG_CACHE_HOME", "/x"), ("HF_HOME", "~/hf")], "/people/me/hf/hub");
         check_cache(&[("HF_HOME", "/hf"), ("HF_HUB_CACHE", " /c\n")], "/c");
         let error = access(&[], None).err().unwrap().to_string();
         assert!(error.contains("HF_HUB_CACHE: wanted") && error.contains("home"), "{error}");
@@ -149,7 +152,7 @@ mod tests {
 
     #[test]
     fn the_hub_is_the_public_one_unless_another_is_named() {
-        let of = |variables: &[(&str, &str)]| access(variables, Some("/home/me")).unwrap();
+        let of = |variables: &[(&str, &str)]| access(variables, Some("/people/me")).unwrap();
         assert_eq!(of(&[("HF_ENDPOINT", " ")]).endpoint, "https://huggingface.co");
         assert_eq!(of(&[("HF_ENDPOINT", " http://hub/a/\n")]).endpoint, "http://hub/a");
         for (value, wanted) in [("1", true), ("true", true), (" Yes ", true), ("0", false)] {

@@ -1,0 +1,164 @@
+//! How the engine's grammar and lexer are made of the parts.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use llguidance::api::SkipSpec;
+use llguidance::derivre::{ExprRef, RegexAst, RegexBuilder};
+use llguidance::earley::lexerspec::{LexemeIdx, LexerSpec};
+use llguidance::earley::{Grammar as EngineGrammar, SymIdx, SymbolProps};
+
+use super::super::numbers;
+use super::parts::{Grammar, Part, PartId};
+use super::text;
+use crate::spacing::Spacing;
+use crate::spec::Whitespace;
+
+impl Grammar {
+    /// Makes the engine's grammar and lexer. Some text must satisfy the root.
+    ///
+    /// # Errors
+    /// What the engine says of a part that it does not take.
+    pub(crate) fn build(&self) -> Result<(EngineGrammar, LexerSpec), String> {
+        let productive = self.productive();
+        let base = &*BASE;
+        let mut lexer = LexerSpec::new().map_err(said)?;
+        lexer.regex_builder = base.builder.clone();
+        let class = lexer.setup_lexeme_class_with_skip(SkipSpec::once(self.spacing.skipped()));
+        let class = class.map_err(said)?;
+        let mut build = Build {
+            source: self,
+            productive: &productive,
+            grammar: EngineGrammar::new(None),
+            lexer,
+            props: SymbolProps { grammar_id: class, ..SymbolProps::default() },
+            symbols: vec![None; self.parts.len()],
+            lexemes: HashMap::new(),
+            regexes: base.regexes.clone(),
+            todo: Vec::new(),
+        };
+        let start = SymbolProps { is_start: true, ..build.props.clone() };
+        let start = build.grammar.fresh_symbol_ext("start", start);
+        let root = build.symbol(self.root)?;
+        build.grammar.add_rule(start, vec![root]).map_err(said)?;
+        while let Some((id, symbol)) = build.todo.pop() {
+            build.rules(id, symbol)?;
+        }
+        Ok((build.grammar, build.lexer))
+    }
+}
+
+/// Expressions that most grammars hold, parsed once: that takes longer than all the rest of a build.
+struct Base {
+    builder: RegexBuilder,
+    regexes: HashMap<String, ExprRef>,
+}
+
+static BASE: LazyLock<Base> = LazyLock::new(|| {
+    let mut base = Base { builder: RegexBuilder::new(), regexes: HashMap::new() };
+    let spacings = [Whitespace::Bounded, Whitespace::Compact].map(Spacing);
+    let marks = spacings.iter().flat_map(|it| it.separators().into_iter().chain(it.brackets()));
+    for regex in text::COMMON.into_iter().chain(numbers::COMMON).chain(marks) {
+        let parsed = base.builder.mk_regex(regex).expect("our own expressions are valid");
+        base.regexes.insert(regex.to_owned(), parsed);
+    }
+    base
+});
+
+/// What the engine said.
+fn said(error: impl std::fmt::Display) -> String {
+    format!("{error:#}")
+}
+
+struct Build<'a> {
+    source: &'a Grammar,
+    productive: &'a [bool],
+    grammar: EngineGrammar,
+    lexer: LexerSpec,
+    props: SymbolProps,
+    symbols: Vec<Option<SymIdx>>,
+    lexemes: HashMap<LexemeIdx, SymIdx>,
+    regexes: HashMap<String, ExprRef>,
+    todo: Vec<(PartId, SymIdx)>,
+}
+
+impl Build<'_> {
+    /// The engine's symbol of a part; its rules are made later.
+    fn symbol(&mut self, id: PartId) -> Result<SymIdx, String> {
+        let idx = id.0 as usize;
+        if let Some(known) = self.symbols[idx] {
+            return Ok(known);
+        }
+        let symbol = if let Part::Lexeme(text) = &self.source.parts[idx] {
+            let text = self.parsed(text)?;
+            let name = String::new();
+            let lexeme = self.lexer.add_greedy_lexeme(name, text, false, None, usize::MAX);
+            let lexeme = lexeme.map_err(said)?;
+            if let Some(known) = self.lexemes.get(&lexeme) {
+                *known
+            } else {
+                let symbol = self.grammar.fresh_symbol_ext("lexeme", self.props.clone());
+                self.grammar.make_terminal(symbol, lexeme, &self.lexer).map_err(said)?;
+                self.lexemes.insert(lexeme, symbol);
+                symbol
+            }
+        } else {
+            let symbol = self.grammar.fresh_symbol_ext("part", self.props.clone());
+            self.todo.push((id, symbol));
+            symbol
+        };
+        self.symbols[idx] = Some(symbol);
+        Ok(symbol)
+    }
+
+    /// Replaces expressions by what the lexer knows them as: many lexemes are made of the same.
+    fn parsed(&mut self, text: &RegexAst) -> Result<RegexAst, String> {
+        let mut all = |texts: &[RegexAst]| -> Result<Vec<RegexAst>, String> {
+            texts.iter().map(|text| self.parsed(text)).collect()
+        };
+        Ok(match text {
+            RegexAst::Regex(regex) => {
+                if let Some(known) = self.regexes.get(regex) {
+                    return Ok(RegexAst::ExprRef(*known));
+                }
+                let parsed = self.lexer.regex_builder.mk_regex(regex).map_err(said)?;
+                self.regexes.insert(regex.clone(), parsed);
+                RegexAst::ExprRef(parsed)
+            }
+            RegexAst::And(texts) => RegexAst::And(all(texts)?),
+            RegexAst::Or(texts) => RegexAst::Or(all(texts)?),
+            RegexAst::Concat(texts) => RegexAst::Concat(all(texts)?),
+            RegexAst::Not(text) => RegexAst::Not(Box::new(self.parsed(text)?)),
+            RegexAst::Repeat(text, min, max) => {
+                RegexAst::Repeat(Box::new(self.parsed(text)?), *min, *max)
+            }
+            RegexAst::JsonQuote(text, options) => {
+                RegexAst::JsonQuote(Box::new(self.parsed(text)?), options.clone())
+            }
+            other => other.clone(),
+        })
+    }
+
+    fn rules(&mut self, id: PartId, symbol: SymIdx) -> Result<(), String> {
+        let source = self.source;
+        match &source.parts[id.0 as usize] {
+            Part::Lexeme(_) => {}
+            Part::Seq(items) => {
+                let items =
+                    items.iter().map(|item| self.symbol(*item)).collect::<Result<_, _>>()?;
+                self.grammar.add_rule(symbol, items).map_err(said)?;
+            }
+            Part::Alt(options) => {
+                for option in options.iter().filter(|id| self.productive[id.0 as usize]) {
+                    let rule = if *option == source.marks.empty {
+                        Vec::new()
+                    } else {
+                        vec![self.symbol(*option)?]
+                    };
+                    self.grammar.add_rule(symbol, rule).map_err(said)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
