@@ -147,7 +147,11 @@ fn escaped(begun: &[u8]) -> Vec<char> {
         let low = digit(low, 0)?.max(0xDC00);
         char::from_u32(0x1_0000 + ((high - 0xD800) << 10) + (low - 0xDC00))
     };
-    NAMED.into_iter().chain((0..16).filter_map(numbered)).collect()
+    // Those with a letter come last: names are not spelled with their numbers.
+    let order = [1, 2, 3, 4, 5, 6, 7, 0xB, 0xE, 0xF, 0, 8, 9, 0xA, 0xC, 0xD];
+    let numbered = order.into_iter().filter_map(numbered);
+    let is_numbered = begun.len() > 1;
+    NAMED.into_iter().filter(|_| !is_numbered).chain(numbered).collect()
 }
 
 /// Characters whose UTF-8 begins with these bytes.

@@ -42,8 +42,59 @@ pub(super) fn normalised(pattern: &str) -> Result<String, String> {
             }
         }
     }
-    check(&reader.out)?;
-    Ok(reader.out)
+    // What looks around is for a reader whose classes hold letters of all scripts.
+    let out = if relaxed(&reader.out).is_some() { in_ascii(&reader.out) } else { reader.out };
+    check(&out)?;
+    Ok(out)
+}
+
+/// Spells out classes and bounds of words, which ECMA-262 has for ASCII.
+fn in_ascii(pattern: &str) -> String {
+    const WORD: &str = "A-Za-z0-9_";
+    const SPACE: &str = r"\t-\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff";
+    let mut out = String::with_capacity(pattern.len());
+    let mut in_class = false;
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        in_class = (in_class || c == '[') && c != ']';
+        if c != '\\' {
+            out.push(c);
+            continue;
+        }
+        let letter = chars.next().unwrap_or_default();
+        let class = match letter {
+            'w' | 'W' => WORD,
+            'd' | 'D' => "0-9",
+            's' | 'S' => SPACE,
+            'b' if !in_class => {
+                let (is, not) = (format!("[{WORD}]"), format!("(?<![{WORD}])"));
+                write!(out, "(?:(?<={is})(?!{is})|{not}(?={is}))")
+                    .expect("a string takes all writes");
+                continue;
+            }
+            'B' if !in_class => {
+                let (is, not) = (format!("[{WORD}]"), format!("(?<![{WORD}])"));
+                write!(out, "(?:(?<={is})(?={is})|{not}(?!{is}))")
+                    .expect("a string takes all writes");
+                continue;
+            }
+            _ => {
+                out.push('\\');
+                out.push(letter);
+                continue;
+            }
+        };
+        match (letter.is_ascii_lowercase(), in_class) {
+            (true, true) => out.push_str(class),
+            (true, false) => write!(out, "[{class}]").expect("a string takes all writes"),
+            (false, false) => write!(out, "[^{class}]").expect("a string takes all writes"),
+            (false, true) => {
+                out.push('\\');
+                out.push(letter);
+            }
+        }
+    }
+    out
 }
 
 /// Says whether some reader takes it.

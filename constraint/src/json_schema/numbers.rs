@@ -24,6 +24,12 @@ pub(super) fn spellings(number: &Number) -> Vec<String> {
     if decimal.is_writable() && !all.contains(&decimal.plain()) {
         all.push(decimal.plain());
     }
+    // As C and Python write it.
+    if let Some((mantissa, digit @ ("0" | "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9"))) =
+        all[0].split_once("e-")
+    {
+        all.push(format!("{mantissa}e-0{digit}"));
+    }
     all
 }
 
@@ -68,7 +74,7 @@ mod tests {
             ("1.0", vec!["1"]),
             ("1e2", vec!["100"]),
             ("-0.0", vec!["0"]),
-            ("1e-7", vec!["1e-7", "0.0000001"]),
+            ("1e-7", vec!["1e-7", "0.0000001", "1e-07"]),
             ("-2.50", vec!["-2.5"]),
             ("18446744073709551615", vec!["18446744073709551615"]),
             ("1e300", vec!["1e+300"]),

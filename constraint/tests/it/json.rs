@@ -153,6 +153,11 @@ fn patterns_are_of_what_is_decoded() {
             &["{\"a\\\"b\":1}"],
         ),
         (json!({"type": "string", "pattern": "^[\\w-\\.]+$"}), &["\"a-b.c\""], &["\"a b\""]),
+        // Words are of ASCII, whatever looks at them.
+        (json!({"type": "string", "pattern": "\\bab\\b"}), &["\"abé\"", "\"ab c\""], &["\"abc\""]),
+        (json!({"type": "string", "pattern": "x(?=\\w)"}), &["\"xa\""], &["\"xé\""]),
+        (json!({"type": "string", "pattern": "^a(?!\\w)"}), &["\"aé\""], &["\"ab\""]),
+        (json!({"type": "string", "pattern": "^(?:(?!b).)*$"}), &["\"\\u0001\""], &["\"b\""]),
         (json!({"type": "string", "pattern": "\\<b\\>"}), &["\"<b>\""], &["\"b\""]),
     ];
     for (schema, good, bad) in rows {
