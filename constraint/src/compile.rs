@@ -13,7 +13,7 @@ use toktrie::InferenceCapabilities;
 
 use crate::compiled::{Compiled, Values};
 use crate::error::{SpecError, VocabError, engine_message};
-use crate::json_schema::{Coarse, Made, NoGrammar, Schema};
+use crate::json_schema::{Coarse, Made, Schema};
 use crate::limits::Limits;
 use crate::rules::Rules;
 use crate::spec::{JsonOptions, Spec, Thinking};
@@ -165,11 +165,7 @@ impl Compiler {
             let Made { grammar, left, warnings } = schema.grammar(options, coarse);
             let built = match grammar {
                 Ok(grammar) => self.build(|_| grammar.build(), json_schema::explain),
-                Err(NoGrammar::Empty(reason)) => return Err(SpecError::unsatisfiable(reason)),
-                Err(NoGrammar::TooLarge) => {
-                    let message = "the schema's grammar would have too many parts".to_owned();
-                    Err(SpecError::TooComplex { message })
-                }
+                Err(error) => Err(error.into()),
             };
             match built {
                 Ok(compiled) => {

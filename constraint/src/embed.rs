@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::error::SpecError;
-use crate::json_schema::{Coarse, NoGrammar, Schema};
+use crate::json_schema::{Coarse, Schema};
 use crate::limits::Limits;
 use crate::spec::JsonOptions;
 
@@ -20,14 +20,7 @@ pub(crate) fn embed(
     let options = JsonOptions::default();
     let schema = Schema::read(schema, &options, limits)?;
     let made = schema.grammar(&options, Coarse::default());
-    match made.grammar {
-        Ok(_) => {}
-        Err(NoGrammar::Empty(reason)) => return Err(SpecError::unsatisfiable(reason)),
-        Err(NoGrammar::TooLarge) => {
-            let message = "the schema's grammar would have too many parts".to_owned();
-            return Err(SpecError::TooComplex { message });
-        }
-    }
+    made.grammar?;
     if let Some(left) = made.left.into_iter().chain(schema.beyond_engine()).next() {
         let message = "a schema inside other text must be all in the grammar";
         return Err(SpecError::unsupported(left.keyword, Some(&left.at), message));

@@ -2,8 +2,8 @@
 //!
 //! The engine knows whitespace between any two lexemes, or none. A writer of JSON puts none before a
 //! comma or a colon, so the lexemes themselves carry theirs here: separators and opening brackets
-//! what follows them, closing brackets what precedes them. Changes a lexer that the engine has made,
-//! and nothing else.
+//! what follows them, closing brackets what precedes them. Grammars of ours have them from the start;
+//! in those that the engine makes of schemas inside other text they are put in afterwards.
 
 use llguidance::derivre::RegexAst;
 use llguidance::earley::lexerspec::{LexemeClass, LexemeIdx, LexerSpec};

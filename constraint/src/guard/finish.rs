@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::partial::{ArrayTail, ObjectTail, Partial, PartialText};
-use crate::json_schema::{is_same, spelled};
+use crate::json_schema::{escape, is_same, quoted, spelled};
 
 /// The bytes that finish `partial` as `value`; none if it is the beginning of something else.
 pub(super) fn as_value(partial: &Partial, value: &Value) -> Option<Vec<u8>> {
@@ -204,32 +204,7 @@ pub(super) fn write(value: &Value, out: &mut Vec<u8>) {
 }
 
 pub(super) fn write_text(text: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
-    escape(text, out);
-    out.push(b'"');
-}
-
-pub(super) fn escape(text: &str, out: &mut Vec<u8>) {
-    for c in text.chars() {
-        let letter = match c {
-            '"' => '"',
-            '\\' => '\\',
-            '\n' => 'n',
-            '\r' => 'r',
-            '\t' => 't',
-            '\u{8}' => 'b',
-            '\u{c}' => 'f',
-            c if c < ' ' || c == '\u{7f}' => {
-                out.extend_from_slice(format!("\\u{:04x}", u32::from(c)).as_bytes());
-                continue;
-            }
-            c => {
-                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-                continue;
-            }
-        };
-        out.extend_from_slice(&[b'\\', letter as u8]);
-    }
+    out.extend_from_slice(quoted(text).as_bytes());
 }
 
 #[cfg(test)]

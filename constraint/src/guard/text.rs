@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use super::facts::Facts;
-use super::finish::{escape, rest_of_spelling};
+use super::finish::rest_of_spelling;
 use super::partial::{Partial, PartialText};
 use super::solver::Solver;
 use crate::json_schema::document::{Body, NodeId, StringRules};
-use crate::json_schema::{Ask, format_hint, format_regex};
+use crate::json_schema::{Ask, escape, format_hint, format_regex};
 
 impl<'a> Solver<'a, '_> {
     /// Builds a string and writes the rest of it, with its closing quote.

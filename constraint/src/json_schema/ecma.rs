@@ -99,8 +99,14 @@ fn in_ascii(pattern: &str) -> String {
 
 /// Says whether some reader takes it.
 fn check(pattern: &str) -> Result<(), String> {
-    let rust = to_rust_regex(pattern)
-        .map_err(|()| "no regular expression, or one of a kind that is not supported".to_owned())?;
+    let Ok(rust) = to_rust_regex(pattern) else {
+        // Whoever reads it otherwise knows what is wrong.
+        let known = fancy_regex::Regex::new(pattern).err();
+        return Err(known.map_or_else(
+            || "a kind of regular expression that the validator does not know".to_owned(),
+            |error| format!("it is no regular expression: {error}"),
+        ));
+    };
     if regex_syntax::Parser::new().parse(&rust).is_ok() {
         return Ok(());
     }

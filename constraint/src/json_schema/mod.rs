@@ -1,6 +1,6 @@
-//! JSON Schema: reads a schema of any draft, and restates it for the engine.
+//! JSON Schema: reads a schema of any draft, and makes the engine's grammar of it.
 //!
-//! Owns what keywords mean and how much of them the engine's grammar can say. What it cannot say is
+//! Owns what keywords mean and how much of them a grammar can say. What it cannot say is
 //! left to a guard, which judges finished values; a `format` that nobody knows and a keyword of no
 //! draft are annotations, as the specification says, and are warned of.
 
@@ -15,6 +15,7 @@ mod numbers;
 mod patterns;
 mod pointer;
 mod regexes;
+mod spelling;
 mod strict;
 mod tails;
 
@@ -29,10 +30,11 @@ use crate::spec::{Extras, JsonOptions};
 pub(crate) use conflict::core;
 pub(crate) use disjoint::is_same;
 use document::{Bound, Document, Reader, Source};
-pub(crate) use grammar::{Coarse, Left, Made, NoGrammar, in_order};
+pub(crate) use grammar::{Coarse, Left, Made, in_order};
 pub(crate) use numbers::spelled;
 pub(crate) use patterns::{Ask, Patterns};
 pub(crate) use regexes::{format_hint, format_regex};
+pub(crate) use spelling::{escape, quoted};
 pub(crate) use tails::level_bytes;
 
 /// Escapes in strings of schemas inside other grammars. Without `\u`, each text has one spelling, so

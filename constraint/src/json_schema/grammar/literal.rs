@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::super::document::{ArrayRules, ObjectRules, Types};
 use super::super::is_same;
 use super::super::numbers::{self, Decimal, Multiple};
+use super::super::spelling;
 use super::conjunct::Conjunct;
 use super::parts::PartId;
 use super::{Maker, Value as Made, text};
@@ -99,7 +100,7 @@ impl<'a> Maker<'a> {
                 row.push(marks.brace);
                 for (idx, (name, member)) in members.iter().enumerate() {
                     row.extend((idx > 0).then_some(marks.comma));
-                    row.push(self.grammar.literal(&text::name(name)));
+                    row.push(self.grammar.literal(&spelling::quoted(name)));
                     row.push(marks.colon);
                     row.push(self.literal(member));
                 }

@@ -18,6 +18,7 @@ use llguidance::derivre::RegexAst;
 
 use super::document::{ArrayRules, Body, Document, Group, Keywords, NodeId, ObjectRules, Types};
 use super::patterns::Patterns;
+use crate::error::SpecError;
 use crate::spacing::Spacing;
 use crate::spec::PropertyOrder;
 use conjunct::Conjunct;
@@ -48,6 +49,18 @@ pub(crate) enum NoGrammar {
     Empty(String),
     /// It would have too many parts.
     TooLarge,
+}
+
+impl From<NoGrammar> for SpecError {
+    fn from(why: NoGrammar) -> Self {
+        match why {
+            NoGrammar::Empty(reason) => Self::unsatisfiable(reason),
+            NoGrammar::TooLarge => {
+                let message = "the schema's grammar would have too many parts".to_owned();
+                Self::TooComplex { message }
+            }
+        }
+    }
 }
 
 /// A keyword that the grammar does not express.

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use llguidance::derivre::{Regex, RegexAst};
 
 use super::super::document::{Document, NodeId, ObjectRules};
-use super::super::{patterns, regexes};
+use super::super::{patterns, regexes, spelling};
 use super::Maker;
 use super::chain::{Counts, Member};
 use super::conjunct::Conjunct;
@@ -87,7 +87,7 @@ impl<'a> Maker<'a> {
         let marks = self.grammar.marks;
         let mut members = Vec::with_capacity(names.len());
         for (name, value) in names.iter().zip(values).filter(|(_, value)| *value != marks.never) {
-            let written = self.grammar.literal(&text::name(name));
+            let written = self.grammar.literal(&spelling::quoted(name));
             let part = self.grammar.seq(vec![written, marks.colon, value]);
             members.push(Member { part, is_required: required.contains(name) });
         }
@@ -204,7 +204,7 @@ impl<'a> Maker<'a> {
 
     /// Properties that are not listed, one part for each kind.
     fn others(&mut self, way: &Conjunct<'a>, sides: &Sides<'a>, names: &[&str]) -> Vec<PartId> {
-        let taken: Vec<String> = names.iter().map(|name| text::name(name)).collect();
+        let taken: Vec<String> = names.iter().map(|name| spelling::quoted(name)).collect();
         let known: Option<Vec<&RegexAst>> =
             sides.patterns.iter().map(|(_, text)| text.as_ref()).collect();
         let known = known.filter(|known| known.len() <= MAX_PATTERNS);
@@ -283,7 +283,7 @@ impl<'a> Maker<'a> {
     fn by_value(&mut self, names: &[&str], values: &[PartId]) -> Vec<PartId> {
         let mut kinds: Vec<(PartId, Vec<RegexAst>)> = Vec::new();
         for (name, value) in names.iter().zip(values) {
-            let name = RegexAst::Literal(text::name(name));
+            let name = RegexAst::Literal(spelling::quoted(name));
             match kinds.iter_mut().find(|(known, _)| known == value) {
                 Some((_, names)) => names.push(name),
                 None => kinds.push((*value, vec![name])),

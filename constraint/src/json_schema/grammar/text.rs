@@ -1,7 +1,5 @@
 //! Strings: what their characters must be, and how JSON spells them.
 
-use std::fmt::Write;
-
 use llguidance::derivre::{JsonQuoteOptions, Regex, RegexAst, RegexBuilder};
 
 use super::super::document::{NodeId, StringRules, Types};
@@ -209,27 +207,6 @@ pub(super) fn is_empty(text: &RegexAst) -> Option<bool> {
 pub(super) fn quoted(text: RegexAst) -> RegexAst {
     let options = JsonQuoteOptions { allowed_escapes: ESCAPES.to_owned(), raw_mode: false };
     RegexAst::JsonQuote(Box::new(text), options)
-}
-
-/// A name as it is written.
-pub(super) fn name(name: &str) -> String {
-    let mut written = String::from("\"");
-    for c in name.chars() {
-        match c {
-            '"' => written.push_str("\\\""),
-            '\\' => written.push_str("\\\\"),
-            '\n' => written.push_str("\\n"),
-            '\r' => written.push_str("\\r"),
-            '\t' => written.push_str("\\t"),
-            '\u{8}' => written.push_str("\\b"),
-            '\u{c}' => written.push_str("\\f"),
-            c if c < ' ' || c == '\u{7f}' => {
-                write!(written, "\\u{:04x}", u32::from(c)).expect("a string takes all writes");
-            }
-            c => written.push(c),
-        }
-    }
-    written + "\""
 }
 
 /// Names that match a decoded expression, any if there is none, in their one spelling; `taken` are
