@@ -3,29 +3,21 @@
 
 use std::sync::Arc;
 
-use llguidance::ParserFactory;
-use llguidance::api::{GrammarInit, ParserLimits, TopLevelGrammar};
-use llguidance::earley::lexerspec::LexerSpec;
-use llguidance::earley::{Grammar, SlicedBiasComputer};
-use llguidance::panic_utils::catch_unwind;
 use serde_json::{Value, json};
-use toktrie::InferenceCapabilities;
 
+use crate::build::Builder;
 use crate::compiled::{Compiled, Values};
-use crate::error::{SpecError, VocabError, engine_message};
-use crate::json_schema::{Coarse, Made, Schema};
+use crate::error::{SpecError, VocabError};
+use crate::json_schema::{self, Coarse, Made, Schema};
 use crate::limits::Limits;
-use crate::rules::Rules;
+use crate::notations;
 use crate::spec::{JsonOptions, Spec, Thinking};
-use crate::template::Template;
 use crate::thinking::Rule;
 use crate::vocab::Vocab;
-use crate::{formats, gbnf, grammar, json_schema, lark, spacing, tags};
 
 /// Compiles specifications for one vocabulary. Shared between threads.
 pub struct Compiler {
-    vocab: Arc<Vocab>,
-    factory: ParserFactory,
+    builder: Builder,
     limits: Limits,
 }
 
@@ -43,33 +35,12 @@ impl Compiler {
     /// # Errors
     /// The engine cannot index the vocabulary.
     pub fn with_limits(vocab: Arc<Vocab>, limits: Limits) -> Result<Self, VocabError> {
-        // The first general slice is unbounded whitespace, which our JSON never allows.
-        let slices: Vec<String> = SlicedBiasComputer::json_slices().into_iter().skip(1).collect();
-        let capabilities = InferenceCapabilities {
-            ff_tokens: vocab.env().tokenize_is_canonical(),
-            ..InferenceCapabilities::default()
-        };
-        let mut factory = catch_unwind(std::panic::AssertUnwindSafe(|| {
-            ParserFactory::new(vocab.env(), capabilities, &slices)
-        }))
-        .map_err(|error| VocabError::Trie { message: engine_message(&error.to_string()) })?;
-        factory.quiet();
-        *factory.limits_mut() = ParserLimits {
-            initial_lexer_fuel: limits.lexer_fuel,
-            step_lexer_fuel: limits.step_lexer_fuel,
-            step_max_items: limits.step_max_items,
-            max_lexer_states: limits.max_lexer_states,
-            max_grammar_size: limits.max_grammar_symbols,
-            max_items_in_row: limits.max_row_items,
-            verbose_errors: false,
-            ..ParserLimits::default()
-        };
-        Ok(Self { vocab, factory, limits })
+        Ok(Self { builder: Builder::new(vocab, &limits)?, limits })
     }
 
     /// Returns the vocabulary that this compiles for.
     pub fn vocab(&self) -> &Arc<Vocab> {
-        &self.vocab
+        &self.builder.vocab
     }
 
     /// Compiles `spec`; takes about a millisecond, bounded by the limits.
@@ -108,40 +79,28 @@ impl Compiler {
     /// As [`Compiler::compile`], except for [`SpecError::NoWitness`].
     pub fn compile_grammar(&self, spec: &Spec) -> Result<Compiled, SpecError> {
         let _span = tracing::debug_span!("constraint.compile").entered();
-        let grammar = match spec {
-            Spec::Text => return Ok(Compiled::new(Arc::clone(&self.vocab), None, Vec::new())),
+        let (vocab, limits) = (&self.builder.vocab, &self.limits);
+        let source = match spec {
+            Spec::Text => return Ok(Compiled::new(Arc::clone(vocab), None, Vec::new())),
             Spec::JsonObject => {
                 return self.json(&json!({ "type": "object" }), &JsonOptions::default());
             }
             Spec::Json { schema, options } => return self.json(schema, options),
-            Spec::Lark(source) => {
-                let (lark, warnings) = lark::check(source, &self.vocab, &self.limits)?;
-                let built = self.build_text(TopLevelGrammar::from_lark(lark), lark::explain)?;
-                return Ok(built.warn(warnings));
-            }
-            Spec::Gbnf(source) => {
-                return self.rules(gbnf::read(source, &self.vocab, &self.limits)?);
-            }
-            Spec::StructuralTag(tag) => {
-                return match tags::thinking(tag, &self.limits)? {
-                    Some((thinking, rest)) => self.after(&thinking, &Spec::StructuralTag(rest)),
-                    None => self.rules(tags::read(tag, &self.vocab, &self.limits)?),
-                };
-            }
             Spec::After { thinking, then } => return self.after(thinking, then),
-            Spec::Format(format) => {
-                let grammar = TopLevelGrammar::from_regex(formats::regex(*format));
-                return Ok(self.build_text(grammar, too_complex)?.at_most(formats::FINISH_BYTES));
-            }
-            Spec::Regex(pattern) => grammar::regex(pattern, &self.limits)?,
-            Spec::Choice(options) => {
-                let built =
-                    self.build_text(grammar::choice(options, &self.limits)?, too_complex)?;
-                let longest = options.iter().map(String::len).max();
-                return Ok(built.at_most(longest.unwrap_or(0)));
-            }
+            Spec::StructuralTag(tag) => match notations::thinking(tag, limits)? {
+                Some((thinking, rest)) => {
+                    return self.after(&thinking, &Spec::StructuralTag(rest));
+                }
+                None => notations::tag(tag, vocab, limits)?,
+            },
+            Spec::Lark(source) => notations::lark(source, vocab, limits)?,
+            Spec::Gbnf(source) => notations::gbnf(source, vocab, limits)?,
+            Spec::Format(format) => notations::format(*format),
+            Spec::Regex(pattern) => notations::regex(pattern, limits)?,
+            Spec::Choice(options) => notations::choice(options, limits)?,
         };
-        self.build_text(grammar, too_complex)
+        let built = self.builder.text(source.grammar, source.author)?;
+        Ok(built.warn(source.warnings).at_most(source.max_bytes))
     }
 
     /// Restates a schema ever more coarsely until the engine takes it; a guard does the rest.
@@ -164,7 +123,7 @@ impl Compiler {
         loop {
             let Made { grammar, left, warnings } = schema.grammar(options, coarse);
             let built = match grammar {
-                Ok(grammar) => self.build(|_| grammar.build(), json_schema::explain),
+                Ok(grammar) => self.builder.grammar(|| grammar.build()),
                 Err(error) => Err(error.into()),
             };
             match built {
@@ -187,63 +146,16 @@ impl Compiler {
             let message = "after another thinking section";
             return Err(SpecError::unsupported("thinking", None, message));
         }
-        let section = Rule::new(thinking, &self.vocab)?;
+        let section = Rule::new(thinking, self.vocab())?;
         Ok(self.compile_grammar(then)?.behind(section))
-    }
-
-    fn rules(&self, rules: Rules) -> Result<Compiled, SpecError> {
-        let (grammar, warnings) = rules.compile(&self.limits)?;
-        Ok(self.build_text(grammar, json_schema::explain)?.warn(warnings))
-    }
-
-    /// Builds the template; `explain` makes an error of the engine's message.
-    fn build(
-        &self,
-        grammar: impl FnOnce(&ParserLimits) -> Result<(Grammar, LexerSpec), String>,
-        explain: impl FnOnce(String) -> SpecError,
-    ) -> Result<Compiled, SpecError> {
-        let built = catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let (grammar, lexer) = match grammar(self.factory.limits()) {
-                Ok(grammar) => grammar,
-                Err(message) => return Ok(Err(message)),
-            };
-            let grammar = GrammarInit::Internal(grammar, lexer);
-            let mut parser = self.factory.create_parser_from_init_default(grammar)?;
-            let warnings = parser.grammar_warnings();
-            Ok(Ok((parser, warnings)))
-        }));
-        let built = built.unwrap_or_else(|error| Err(format!("{error:#}")));
-        let (parser, warnings) = built.map_err(|message| explain(engine_message(&message)))?;
-        let template = Some(Arc::new(Template::new(parser)?));
-        Ok(Compiled::new(Arc::clone(&self.vocab), template, warnings))
-    }
-
-    /// As [`Compiler::build`], of a grammar in one of the engine's notations.
-    fn build_text(
-        &self,
-        grammar: TopLevelGrammar,
-        explain: impl FnOnce(String) -> SpecError,
-    ) -> Result<Compiled, SpecError> {
-        let read = |limits: &ParserLimits| {
-            let (env, limits) = (self.vocab.env().clone(), limits.clone());
-            let read = GrammarInit::Serialized(grammar).to_internal(Some(env), limits);
-            let (grammar, mut lexer) = read.map_err(|error| format!("{error:#}"))?;
-            spacing::place(&mut lexer);
-            Ok((grammar, lexer))
-        };
-        self.build(read, explain)
     }
 }
 
 impl std::fmt::Debug for Compiler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Compiler")
-            .field("vocab", &self.vocab)
+            .field("vocab", self.vocab())
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
-}
-
-fn too_complex(message: String) -> SpecError {
-    SpecError::TooComplex { message }
 }

@@ -74,9 +74,9 @@ impl Compiled {
         Self { values: Some(Arc::new(values)), level_bytes, ..self }
     }
 
-    /// Says that no output is longer than this.
-    pub(crate) fn at_most(self, num_bytes: usize) -> Self {
-        Self { level_bytes: Some(num_bytes), ..self }
+    /// Says that no output is longer than this, where that is known.
+    pub(crate) fn at_most(self, num_bytes: Option<usize>) -> Self {
+        Self { level_bytes: num_bytes, ..self }
     }
 
     pub(crate) fn behind(self, section: Rule) -> Self {

@@ -13,35 +13,30 @@
 
 #[cfg(feature = "baseline")]
 pub mod baseline;
+mod build;
 mod cache;
 mod closing;
 mod coded;
 mod compile;
 mod compiled;
-mod embed;
 mod engine;
 mod error;
 mod formats;
-mod gbnf;
-mod grammar;
 mod guard;
 mod json_schema;
 mod json_text;
-mod lark;
 mod limits;
 mod mask;
 mod matcher;
-mod place;
-mod rules;
+mod notations;
+mod regex;
 mod search;
 mod spacing;
 mod spec;
 mod stop;
-mod tags;
 mod template;
 mod thinking;
 mod token_kinds;
-mod token_lists;
 mod vocab;
 
 pub use cache::{Cache, CacheLimits, CacheStats};

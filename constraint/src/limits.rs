@@ -1,5 +1,7 @@
 //! What a specification may cost.
 
+use crate::error::SpecError;
+
 /// Bounds what a specification may cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -50,4 +52,12 @@ impl Default for Limits {
             step_max_items: 50_000,
         }
     }
+}
+
+/// Refuses a count beyond its limit.
+pub(crate) fn check_limit(limit: &'static str, found: usize, max: usize) -> Result<(), SpecError> {
+    if found <= max {
+        return Ok(());
+    }
+    Err(SpecError::TooLarge { limit, found: found as u64, max: max as u64 })
 }

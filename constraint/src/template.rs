@@ -8,8 +8,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use llguidance::TokenParser;
 use llguidance::panic_utils::catch_unwind;
 
-use crate::error::{SpecError, engine_message};
-
 /// Places for workers. Workers whose numbers are this far apart share one.
 pub(crate) const MAX_WORKERS: usize = 16;
 /// What the engine's tables take beside what it counts itself, measured (see `tests/memory.rs`).
@@ -36,21 +34,17 @@ struct Worker {
 impl Template {
     /// Starts `parser` and computes its first mask, so that a specification that cannot even start
     /// is refused here and not in the middle of a batch.
-    pub(crate) fn new(mut parser: TokenParser) -> Result<Self, SpecError> {
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub(crate) fn new(mut parser: TokenParser) -> Result<Self, String> {
         let started = catch_unwind(AssertUnwindSafe(|| {
             parser.start_without_prompt();
             parser.compute_mask()?;
             let num_lexemes = parser.parser.grammar().lexer_spec().lexemes.len();
             Ok((num_lexemes, parser.parser.lexer_stats().num_bytes))
         }));
-        let (num_lexemes, first_bytes) = started.map_err(|error| {
-            let message = engine_message(&error.to_string());
-            if message.starts_with("NoExtension") {
-                let message = "no token of the vocabulary can start it".to_string();
-                return SpecError::unsatisfiable(message);
-            }
-            SpecError::TooComplex { message }
-        })?;
+        let (num_lexemes, first_bytes) = started.map_err(|error| error.to_string())?;
         let first = Mutex::new(parser);
         Ok(Self { first, workers: Default::default(), num_lexemes, first_bytes })
     }

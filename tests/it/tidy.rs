@@ -6,6 +6,7 @@
 mod code;
 mod crates;
 mod files;
+mod folders;
 mod moves;
 mod purity;
 

@@ -23,8 +23,8 @@ use referencing::Draft;
 use serde_json::{Value, json};
 
 use crate::error::SpecError;
-use crate::grammar::check_limit;
 use crate::limits::Limits;
+use crate::limits::check_limit;
 use crate::spacing::{ITEM_SEPARATOR, KEY_SEPARATOR, Spacing};
 use crate::spec::{Extras, JsonOptions};
 pub(crate) use conflict::core;
@@ -138,21 +138,6 @@ impl Schema {
         schema["x-guidance"] = options;
         schema
     }
-}
-
-/// Turns the engine's complaint about a grammar with schemas in it into an error.
-pub(crate) fn explain(message: String) -> SpecError {
-    let is_empty = ["Unsatisfiable schema", "is unsatisfiable", "are unsatisfiable"];
-    if is_empty.iter().any(|part| message.contains(part)) {
-        return SpecError::unsatisfiable(reason(&message));
-    }
-    SpecError::TooComplex { message }
-}
-
-/// The engine's reason without its wrapping.
-fn reason(message: &str) -> String {
-    let line = message.lines().next().unwrap_or_default();
-    line.split("Unsatisfiable schema: ").last().unwrap_or(line).to_owned()
 }
 
 /// Bounds nesting and size without recursion, before anything recurses over the schema.

@@ -6,7 +6,7 @@ use llguidance::regex_to_lark;
 use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Look, Repetition};
 
 use super::ecma;
-use crate::grammar::check_repeats;
+use crate::regex::check_repeats;
 
 /// Restates a pattern so that the engine takes it; none if it cannot, as with look-behind.
 fn for_engine(pattern: &str) -> Option<String> {

@@ -15,8 +15,8 @@ use super::{
     ObjectRules, StringRules,
 };
 use crate::error::SpecError;
-use crate::grammar::check_limit;
 use crate::limits::Limits;
+use crate::limits::check_limit;
 use crate::spec::JsonOptions;
 
 /// Several analyses take time in the number of schemas, some times a small factor.

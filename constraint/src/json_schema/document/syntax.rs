@@ -5,7 +5,7 @@ use serde_json::{Map, Number, Value};
 use super::super::pointer::escape;
 use super::Types;
 use crate::error::SpecError;
-use crate::grammar::check_limit;
+use crate::limits::check_limit;
 
 /// The engine counts in 32 bits, of which the last value means "unbounded".
 const MAX_COUNT: u64 = u32::MAX as u64 - 1;

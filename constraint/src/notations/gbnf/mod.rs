@@ -8,11 +8,11 @@ mod scan;
 use std::collections::HashMap;
 
 use crate::error::SpecError;
-use crate::grammar::check_limit;
 use crate::limits::Limits;
-use crate::place::Place;
-use crate::rules::{Node, NodeId, RuleId, Rules};
-use crate::token_lists::TokenLists;
+use crate::limits::check_limit;
+use crate::notations::place::Place;
+use crate::notations::rules::{Node, NodeId, RuleId, Rules};
+use crate::notations::token_lists::TokenLists;
 use crate::vocab::Vocab;
 use scan::{Scanner, Symbol};
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::error::SpecError;
-use crate::place::Place;
+use crate::notations::place::Place;
 
 /// A symbol, and where it is.
 #[derive(Debug)]

@@ -5,7 +5,8 @@ use std::fmt::Write;
 
 use super::{Node, NodeId, ROOT, RuleId, Rules};
 use crate::error::SpecError;
-use crate::grammar::{check_limit, push_literal};
+use crate::limits::check_limit;
+use crate::regex::push_literal;
 
 /// Bytes of one regular part after the rules it names are put in.
 const MAX_REGULAR_BYTES: usize = 64 << 10;

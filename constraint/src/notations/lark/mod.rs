@@ -12,12 +12,13 @@ mod scan;
 
 use std::fmt::Write;
 
-use crate::embed::embed;
 use crate::error::SpecError;
-use crate::grammar::{MAX_UNICODE_CLASSES, Use, check_limit, check_regex};
 use crate::limits::Limits;
-use crate::place::Place;
-use crate::token_lists::TokenLists;
+use crate::limits::check_limit;
+use crate::notations::embed::embed;
+use crate::notations::place::Place;
+use crate::notations::token_lists::TokenLists;
+use crate::regex::{MAX_UNICODE_CLASSES, Use, check_regex};
 use crate::vocab::Vocab;
 use scan::{Kind, Symbol};
 
@@ -106,23 +107,6 @@ fn end_of_complement(symbols: &[Symbol<'_>]) -> Option<usize> {
         Kind::String if rest.first().is_some_and(|it| it.text == "..") => Some(3),
         _ => Some(1),
     }
-}
-
-/// Turns the engine's complaint into an error with the place that it begins with, if it does.
-pub(crate) fn explain(message: String) -> SpecError {
-    const LIMITS: [&str; 7] =
-        ["too big", "too large", "too complex", "too many", "exceeded", "limit", "panic"];
-    let first = message.lines().next().unwrap_or_default();
-    let place = |text: &str| {
-        let (line, rest) = text.strip_prefix("at ").unwrap_or(text).split_once('(')?;
-        let (column, rest) = rest.split_once("): ")?;
-        let place = Place { line: line.parse().ok()?, column: column.parse().ok()? };
-        Some(place.error(rest))
-    };
-    if LIMITS.iter().any(|part| first.contains(part)) {
-        return SpecError::TooComplex { message };
-    }
-    place(first).unwrap_or_else(|| Place::START.error(first))
 }
 
 fn check_nesting(symbols: &[Symbol<'_>]) -> Result<(), SpecError> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::TokenId;
 use crate::error::SpecError;
-use crate::grammar::check_limit;
+use crate::limits::check_limit;
 use crate::vocab::Vocab;
 
 /// Ranges of tokens, both ends included.

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::scan::{Kind, Symbol};
 use crate::error::SpecError;
-use crate::grammar::check_limit;
-use crate::place::Place;
-use crate::rules::MAX_DEPTH;
+use crate::limits::check_limit;
+use crate::notations::place::Place;
+use crate::notations::rules::MAX_DEPTH;
 
 /// Symbols of one terminal, of all that it names, and of a rule with its terminals.
 const MAX_SYMBOLS: usize = 30_000;

@@ -9,7 +9,7 @@ use super::lexing::Split;
 use super::regular::{Regular, push_any};
 use super::{Node, NodeId, ROOT, RuleId, Rules};
 use crate::error::SpecError;
-use crate::grammar::push_literal;
+use crate::regex::push_literal;
 
 /// What rules are made of here.
 #[derive(Debug)]

@@ -1,54 +1,13 @@
-//! Regexes and choices as grammars of the engine. Each is one terminal: thousands of options are
-//! one automaton, where as many rules would exceed the engine's limit on a row.
+//! Regular expressions as the engine reads them: what is checked before it sees one.
 
-use std::collections::HashMap;
 use std::fmt::Write;
 
-use llguidance::api::TopLevelGrammar;
 use llguidance::derivre::RegexBuilder;
 use llguidance::regex_to_lark;
 use regex_syntax::hir::HirKind;
 
 use crate::error::{SpecError, engine_message};
-use crate::limits::Limits;
-
-/// Makes the grammar of a regular expression, anchored at both ends.
-pub(crate) fn regex(pattern: &str, limits: &Limits) -> Result<TopLevelGrammar, SpecError> {
-    check_regex(pattern, limits, Use::Whole)?;
-    // Between slashes an empty regex would be a comment.
-    Ok(if pattern.is_empty() { empty_text() } else { TopLevelGrammar::from_regex(pattern) })
-}
-
-/// Makes the grammar of a choice.
-pub(crate) fn choice(options: &[String], limits: &Limits) -> Result<TopLevelGrammar, SpecError> {
-    let num_bytes: usize = options.iter().map(String::len).sum();
-    for (limit, found, max) in [
-        ("options of a choice", options.len(), limits.max_choices),
-        ("bytes of a choice", num_bytes, limits.max_choice_bytes),
-    ] {
-        check_limit(limit, found, max)?;
-    }
-    let mut seen = HashMap::with_capacity(options.len());
-    for (second, text) in options.iter().enumerate() {
-        if let Some(first) = seen.insert(text, second) {
-            return Err(SpecError::DuplicateChoice { text: text.clone(), first, second });
-        }
-    }
-    match options {
-        [] => Err(SpecError::NoChoices),
-        [only] if only.is_empty() => Ok(empty_text()),
-        _ => {
-            let mut pattern = String::with_capacity(num_bytes + options.len());
-            for (idx, option) in options.iter().enumerate() {
-                if idx > 0 {
-                    pattern.push('|');
-                }
-                push_literal(&mut pattern, option);
-            }
-            Ok(TopLevelGrammar::from_regex(&pattern))
-        }
-    }
-}
+use crate::limits::{Limits, check_limit};
 
 /// Whether a regex must match the whole text, or may match anywhere in it (as in JSON Schema).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -129,14 +88,6 @@ pub(crate) fn check_repeats(pattern: &str) -> Result<(), SpecError> {
     Err(SpecError::TooLarge { limit, found, max: MAX_NESTED_REPEATS })
 }
 
-/// Refuses a count beyond its limit.
-pub(crate) fn check_limit(limit: &'static str, found: usize, max: usize) -> Result<(), SpecError> {
-    if found <= max {
-        return Ok(());
-    }
-    Err(SpecError::TooLarge { limit, found: found as u64, max: max as u64 })
-}
-
 /// Counts escapes for large sets of characters.
 fn num_unicode_classes(pattern: &str) -> usize {
     let mut escaped = false;
@@ -146,10 +97,6 @@ fn num_unicode_classes(pattern: &str) -> usize {
         found
     };
     pattern.as_bytes().iter().copied().filter(is_class).count()
-}
-
-fn empty_text() -> TopLevelGrammar {
-    TopLevelGrammar::from_lark("start: \"\"".to_string())
 }
 
 /// Appends a regex that matches exactly `text`.

@@ -18,8 +18,8 @@ use llguidance::api::TopLevelGrammar;
 use serde_json::Value;
 
 use crate::error::SpecError;
-use crate::grammar::check_limit;
 use crate::limits::Limits;
+use crate::limits::check_limit;
 
 /// A node's place in the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

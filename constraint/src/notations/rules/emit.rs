@@ -8,8 +8,8 @@ use super::regular::times;
 use super::skeleton::{Kind, Part, Skeleton, Terminal};
 use super::{Node, ROOT, Rules};
 use crate::error::SpecError;
-use crate::grammar::check_limit;
 use crate::limits::Limits;
+use crate::limits::check_limit;
 
 /// Groups inside one another, of which the engine's reader allows fewer than 30.
 const MAX_GROUPS: usize = 10;

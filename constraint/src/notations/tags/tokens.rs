@@ -6,8 +6,8 @@ use super::fields::{Fields, wrong};
 use super::{Ends, Reader};
 use crate::TokenId;
 use crate::error::SpecError;
-use crate::grammar::check_limit;
-use crate::rules::{Node, NodeId};
+use crate::limits::check_limit;
+use crate::notations::rules::{Node, NodeId};
 
 impl Reader<'_> {
     /// Returns the token that a number or a name means.

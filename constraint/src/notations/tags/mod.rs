@@ -12,14 +12,15 @@ mod tokens;
 use serde_json::{Value, json};
 
 use crate::TokenId;
-use crate::embed::embed;
 use crate::error::SpecError;
-use crate::gbnf;
-use crate::grammar::{Use, check_limit, check_regex};
 use crate::limits::Limits;
-use crate::rules::{Node, NodeId, Rules};
+use crate::limits::check_limit;
+use crate::notations::embed::embed;
+use crate::notations::gbnf;
+use crate::notations::rules::{Node, NodeId, Rules};
+use crate::notations::token_lists::TokenLists;
+use crate::regex::{Use, check_regex};
 use crate::spec::Thinking;
-use crate::token_lists::TokenLists;
 use crate::vocab::Vocab;
 use fields::{Fields, within, wrong};
 

@@ -5,7 +5,7 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 use crate::error::SpecError;
-use crate::place::Place;
+use crate::notations::place::Place;
 
 #[derive(Debug)]
 pub(super) enum Symbol {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::fields::{Fields, wrong};
 use super::{Ends, Reader};
 use crate::error::SpecError;
-use crate::rules::{Node, NodeId};
+use crate::notations::rules::{Node, NodeId};
 
 /// Free text that holds nothing that leads on, nothing excluded, and no end of the tag around.
 struct Free {

@@ -1,0 +1,145 @@
+//! Grammars become templates that matchers are copied from: the only place that asks the engine to
+//! build one, and that says what its complaints mean.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use llguidance::ParserFactory;
+use llguidance::api::{GrammarInit, ParserLimits, TopLevelGrammar};
+use llguidance::earley::lexerspec::LexerSpec;
+use llguidance::earley::{Grammar, SlicedBiasComputer};
+use llguidance::panic_utils::catch_unwind;
+use toktrie::InferenceCapabilities;
+
+use crate::compiled::Compiled;
+use crate::error::{SpecError, VocabError, engine_message};
+use crate::limits::Limits;
+use crate::spacing;
+use crate::template::Template;
+use crate::vocab::Vocab;
+
+/// Builds grammars for one vocabulary, within limits.
+pub(crate) struct Builder {
+    pub(crate) vocab: Arc<Vocab>,
+    factory: ParserFactory,
+}
+
+/// Who wrote the text of a grammar.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Author {
+    /// It was made here, so its places mean nothing to a caller.
+    Us,
+    Caller,
+}
+
+impl Builder {
+    /// # Errors
+    /// The engine cannot index the vocabulary.
+    pub(crate) fn new(vocab: Arc<Vocab>, limits: &Limits) -> Result<Self, VocabError> {
+        // The first general slice is unbounded whitespace, which our JSON never allows.
+        let slices: Vec<String> = SlicedBiasComputer::json_slices().into_iter().skip(1).collect();
+        let capabilities = InferenceCapabilities {
+            ff_tokens: vocab.env().tokenize_is_canonical(),
+            ..InferenceCapabilities::default()
+        };
+        let mut factory = catch_unwind(AssertUnwindSafe(|| {
+            ParserFactory::new(vocab.env(), capabilities, &slices)
+        }))
+        .map_err(|error| VocabError::Trie { message: engine_message(&error.to_string()) })?;
+        factory.quiet();
+        *factory.limits_mut() = ParserLimits {
+            initial_lexer_fuel: limits.lexer_fuel,
+            step_lexer_fuel: limits.step_lexer_fuel,
+            step_max_items: limits.step_max_items,
+            max_lexer_states: limits.max_lexer_states,
+            max_grammar_size: limits.max_grammar_symbols,
+            max_items_in_row: limits.max_row_items,
+            verbose_errors: false,
+            ..ParserLimits::default()
+        };
+        Ok(Self { vocab, factory })
+    }
+
+    /// Builds a grammar that is made with the engine's own builder.
+    ///
+    /// # Errors
+    /// [`SpecError::Unsatisfiable`] if it allows nothing, [`SpecError::TooComplex`] if the engine
+    /// has no room for it.
+    pub(crate) fn grammar(
+        &self,
+        make: impl FnOnce() -> Result<(Grammar, LexerSpec), String>,
+    ) -> Result<Compiled, SpecError> {
+        self.build(Author::Us, |_| make())
+    }
+
+    /// Builds a grammar in one of the engine's notations.
+    ///
+    /// # Errors
+    /// As [`Builder::grammar`]; [`SpecError::Syntax`] if a caller wrote what is no grammar.
+    pub(crate) fn text(
+        &self,
+        grammar: TopLevelGrammar,
+        author: Author,
+    ) -> Result<Compiled, SpecError> {
+        self.build(author, |limits| {
+            let (env, limits) = (self.vocab.env().clone(), limits.clone());
+            let read = GrammarInit::Serialized(grammar).to_internal(Some(env), limits);
+            let (grammar, mut lexer) = read.map_err(|error| format!("{error:#}"))?;
+            spacing::place(&mut lexer);
+            Ok((grammar, lexer))
+        })
+    }
+
+    fn build(
+        &self,
+        author: Author,
+        make: impl FnOnce(&ParserLimits) -> Result<(Grammar, LexerSpec), String>,
+    ) -> Result<Compiled, SpecError> {
+        let built = catch_unwind(AssertUnwindSafe(|| {
+            let (grammar, lexer) = match make(self.factory.limits()) {
+                Ok(made) => made,
+                Err(message) => return Ok(Err(message)),
+            };
+            let grammar = GrammarInit::Internal(grammar, lexer);
+            let mut parser = self.factory.create_parser_from_init_default(grammar)?;
+            let warnings = parser.grammar_warnings();
+            Ok(Ok((parser, warnings)))
+        }));
+        let wrong = |message: String| explain(engine_message(&message), author);
+        let built = built.unwrap_or_else(|error| Err(format!("{error:#}")));
+        let (parser, warnings) = built.map_err(wrong)?;
+        let template = Some(Arc::new(Template::new(parser).map_err(wrong)?));
+        Ok(Compiled::new(Arc::clone(&self.vocab), template, warnings))
+    }
+}
+
+/// What the engine says of a grammar that allows nothing.
+const EMPTY: [&str; 3] = ["Unsatisfiable schema", "is unsatisfiable", "are unsatisfiable"];
+/// What it says of one that it has no room for.
+const TOO_LARGE: [&str; 7] =
+    ["too big", "too large", "too complex", "too many", "exceeded", "limit", "panic"];
+
+/// Tells the engine's complaints about a grammar apart.
+fn explain(message: String, author: Author) -> SpecError {
+    let first = message.lines().next().unwrap_or_default();
+    if EMPTY.iter().any(|part| message.contains(part)) {
+        // The reason without its wrapping.
+        let reason = first.split("Unsatisfiable schema: ").last().unwrap_or(first);
+        return SpecError::unsatisfiable(reason.to_owned());
+    }
+    if first.starts_with("NoExtension") {
+        return SpecError::unsatisfiable("no token of the vocabulary can start it".to_owned());
+    }
+    if author == Author::Us || TOO_LARGE.iter().any(|part| first.contains(part)) {
+        return SpecError::TooComplex { message };
+    }
+    let (line, column, message) = place(first).unwrap_or((1, 1, first));
+    SpecError::Syntax { line, column, message: message.to_owned() }
+}
+
+/// Takes the place off a complaint that begins with one.
+fn place(message: &str) -> Option<(usize, usize, &str)> {
+    let (line, rest) = message.strip_prefix("at ").unwrap_or(message).split_once('(')?;
+    let (column, rest) = rest.split_once("): ")?;
+    Some((line.parse().ok()?, column.parse().ok()?, rest))
+}
