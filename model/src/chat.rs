@@ -11,9 +11,9 @@ mod tests;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
 };
 
+use jiff::Timestamp;
 use minijinja::{Environment, ErrorKind, context, syntax::SyntaxConfig};
 use minijinja_contrib::pycompat;
 use serde::{Deserialize, Serialize};
@@ -205,7 +205,7 @@ fn raise_exception(message: &str) -> Result<String, minijinja::Error> {
 }
 
 fn strftime_now(format: &str) -> String {
-    date::strftime(format, SystemTime::now())
+    date::strftime(format, Timestamp::now())
 }
 
 fn refusal(error: &minijinja::Error) -> Option<String> {
