@@ -1,13 +1,16 @@
 //! Compiled specifications kept for the next request that asks for the same.
 //!
-//! Owns who compiles and who waits, and what is given up when there is too much. Starts no thread
-//! and reads no clock: what was used last is known by counting.
+//! Owns which answers are kept and what they weigh; who compiles, who waits, and what is given up for
+//! room is `quick_cache`'s. Starts no thread and reads no clock.
 
 mod key;
 
-use std::collections::{BTreeMap, HashMap};
 use std::hash::RandomState;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use quick_cache::sync::{EntryAction, EntryResult};
+use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
 use key::Key;
 
@@ -16,32 +19,30 @@ use crate::compiled::Compiled;
 use crate::error::SpecError;
 use crate::spec::Spec;
 
-/// Bounds what is kept.
+/// Bounds what is kept, by estimate and keys included. What is larger is compiled and not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheLimits {
-    /// Compiled specifications together with their keys, by estimate. One that is larger than this
-    /// is compiled and not kept.
+    /// Bytes of compiled specifications.
     pub max_bytes: usize,
-    /// Specifications that were refused, with their errors.
-    pub max_errors: usize,
+    /// Bytes of specifications that were refused, with their errors: they never take the place of
+    /// what compiles.
+    pub max_error_bytes: usize,
 }
 
 impl Default for CacheLimits {
     fn default() -> Self {
-        Self { max_bytes: 256 << 20, max_errors: 64 }
+        Self { max_bytes: 256 << 20, max_error_bytes: 4 << 20 }
     }
 }
 
 /// Counts what the cache has done, and what it holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheStats {
-    /// Answers that were there, errors included.
+    /// Answers that were there or that another caller was compiling, errors included.
     pub hits: u64,
     /// Compilations.
     pub misses: u64,
-    /// Callers that waited for another one's compilation.
-    pub waits: u64,
-    /// Entries given up for room.
+    /// Answers given up for room, or too large to be kept.
     pub evictions: u64,
     /// Compiled specifications now.
     pub num_compiled: usize,
@@ -57,38 +58,27 @@ pub struct CacheStats {
 /// of an object's keys matters, because it is the order of the output.
 pub struct Cache {
     compiler: Compiler,
-    limits: CacheLimits,
     secret: RandomState,
-    state: Mutex<State>,
-    /// Signals that some compilation has ended.
-    ended: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    slots: HashMap<Key, Slot>,
-    /// Kept entries by when they were used last.
-    compiled: BTreeMap<u64, Key>,
-    errors: BTreeMap<u64, Key>,
-    uses: u64,
-    stats: CacheStats,
-}
-
-enum Slot {
-    /// Somebody compiles it.
-    Pending,
-    Kept {
-        answer: Result<Compiled, SpecError>,
-        num_bytes: usize,
-        used: u64,
-    },
+    compiled: Store<Compiled>,
+    errors: Store<SpecError>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    evictions: Evictions,
 }
 
 impl Cache {
     /// Keeps what `compiler` compiles, within `limits`.
     pub fn new(compiler: Compiler, limits: CacheLimits) -> Self {
-        let (state, ended) = (Mutex::default(), Condvar::new());
-        Self { compiler, limits, secret: RandomState::new(), state, ended }
+        let evictions = Evictions::default();
+        Self {
+            compiler,
+            secret: RandomState::new(),
+            compiled: store(limits.max_bytes, &evictions),
+            errors: store(limits.max_error_bytes, &evictions),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+            evictions,
+        }
     }
 
     /// Returns the compiler.
@@ -106,42 +96,60 @@ impl Cache {
             return self.compiler.compile(spec);
         }
         let key = Key::of(spec, &self.secret);
-        let mut state = self.lock();
-        let mut has_waited = false;
-        loop {
-            match state.slots.get(&key) {
-                None => break,
-                Some(Slot::Pending) => {
-                    state.stats.waits += u64::from(!has_waited);
-                    has_waited = true;
-                    state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
-                }
-                Some(_) => {
-                    state.stats.hits += 1;
-                    return state.take(&key, self.limits.max_bytes);
-                }
+        let known = |error: Kept<SpecError>| {
+            self.hits.fetch_add(1, Ordering::Relaxed);
+            Err(error.answer)
+        };
+        if let Some(error) = self.errors.get(&key) {
+            return known(error);
+        }
+        let found = self.compiled.entry(&key, None, |key, kept| {
+            // The lexers of its workers may have grown since.
+            kept.num_bytes = key.num_bytes() + kept.answer.num_bytes();
+            EntryAction::Retain::<Compiled>(kept.answer.clone())
+        });
+        let place = match found {
+            EntryResult::Vacant(place) => place,
+            EntryResult::Retained(compiled) => {
+                self.hits.fetch_add(1, Ordering::Relaxed);
+                return Ok(compiled);
+            }
+            EntryResult::Removed(..) | EntryResult::Replaced(..) | EntryResult::Timeout => {
+                unreachable!("entries are retained, and are waited for without end")
+            }
+        };
+        // Another caller may have found an error while this one waited.
+        if let Some(error) = self.errors.get(&key) {
+            return known(error);
+        }
+        self.misses.fetch_add(1, Ordering::Relaxed);
+        // Should compiling panic, the place is free again and those who wait try themselves.
+        let result = self.compiler.compile(spec);
+        match &result {
+            Ok(compiled) => {
+                let num_bytes = key.num_bytes() + compiled.num_bytes();
+                // Nobody else fills the place; if somebody did, theirs is as good.
+                let _ = place.insert(Kept { answer: compiled.clone(), num_bytes });
+            }
+            Err(error) => {
+                let num_bytes = key.num_bytes() + error.to_string().len();
+                self.errors.insert(key, Kept { answer: error.clone(), num_bytes });
             }
         }
-        state.stats.misses += 1;
-        state.slots.insert(key.clone(), Slot::Pending);
-        drop(state);
-        // Should compiling panic, the place is free again and those who wait try themselves.
-        let pending = Pending { cache: self, key: Some(key) };
-        let result = self.compiler.compile(spec);
-        pending.resolve(&result);
         result
     }
 
     /// Returns what the cache has done, and what it holds.
     pub fn stats(&self) -> CacheStats {
-        let state = self.lock();
-        let (num_compiled, num_errors) = (state.compiled.len(), state.errors.len());
-        CacheStats { num_compiled, num_errors, ..state.stats }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that can panic runs under the lock but allocation.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let num_bytes = self.compiled.weight() + self.errors.weight();
+        CacheStats {
+            hits: self.hits.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+            evictions: self.evictions.0.load(Ordering::Relaxed),
+            num_compiled: self.compiled.len(),
+            num_errors: self.errors.len(),
+            num_bytes: usize::try_from(num_bytes).unwrap_or(usize::MAX),
+        }
     }
 }
 
@@ -151,95 +159,48 @@ impl std::fmt::Debug for Cache {
     }
 }
 
-/// A compilation under way.
-struct Pending<'a> {
-    cache: &'a Cache,
-    key: Option<Key>,
+type Store<T> = quick_cache::sync::Cache<Key, Kept<T>, ByBytes, RandomState, Evictions>;
+
+/// Makes a store of one shard: a large answer may take all of it, and locks are held for moments.
+fn store<T: Clone>(max_bytes: usize, evictions: &Evictions) -> Store<T> {
+    let options = OptionsBuilder::new()
+        .shards(1)
+        .estimated_items_capacity(max_bytes / TYPICAL_BYTES)
+        .weight_capacity(max_bytes as u64)
+        .build()
+        .expect("both capacities are set");
+    Store::with_options(options, ByBytes, RandomState::new(), evictions.clone())
 }
 
-impl Pending<'_> {
-    fn resolve(mut self, result: &Result<Compiled, SpecError>) {
-        if let Some(key) = self.key.take() {
-            self.cache.lock().keep(&key, result, &self.cache.limits);
-            self.cache.ended.notify_all();
-        }
-    }
+/// What an answer takes as a rule; how many it remembers to have given up follows from it.
+const TYPICAL_BYTES: usize = 64 << 10;
+
+/// An answer and the estimate of what keeping it takes, which is renewed when it is used.
+#[derive(Clone)]
+struct Kept<T> {
+    answer: T,
+    num_bytes: usize,
 }
 
-impl Drop for Pending<'_> {
-    fn drop(&mut self) {
-        if let Some(key) = self.key.take() {
-            self.cache.lock().slots.remove(&key);
-            self.cache.ended.notify_all();
-        }
-    }
-}
+#[derive(Clone)]
+struct ByBytes;
 
-impl State {
-    /// Answers from a slot that is no longer pending.
-    fn take(&mut self, key: &Key, max_bytes: usize) -> Result<Compiled, SpecError> {
-        self.uses += 1;
-        let now = self.uses;
-        let slot = self.slots.get_mut(key).expect("the caller has seen it");
-        let Slot::Kept { answer, num_bytes, used } = slot else {
-            unreachable!("the caller has waited for it")
-        };
-        // The lexers of its workers may have grown since.
-        let now_bytes = num_bytes_of(key, answer);
-        self.stats.num_bytes = self.stats.num_bytes - *num_bytes + now_bytes;
-        *num_bytes = now_bytes;
-        let was_used = std::mem::replace(used, now);
-        let answer = answer.clone();
-        let order = if answer.is_ok() { &mut self.compiled } else { &mut self.errors };
-        if let Some(key) = order.remove(&was_used) {
-            order.insert(now, key);
-        }
-        self.evict(max_bytes);
-        answer
-    }
-
-    fn keep(&mut self, key: &Key, result: &Result<Compiled, SpecError>, limits: &CacheLimits) {
-        self.uses += 1;
-        let used = self.uses;
-        let num_bytes = num_bytes_of(key, result);
-        if num_bytes > limits.max_bytes || (result.is_err() && limits.max_errors == 0) {
-            self.slots.remove(key);
-            return;
-        }
-        self.stats.num_bytes += num_bytes;
-        let order = if result.is_ok() { &mut self.compiled } else { &mut self.errors };
-        order.insert(used, key.clone());
-        self.slots.insert(key.clone(), Slot::Kept { answer: result.clone(), num_bytes, used });
-        while self.errors.len() > limits.max_errors {
-            let Some((_, key)) = self.errors.pop_first() else { break };
-            self.drop_slot(&key);
-        }
-        self.evict(limits.max_bytes);
-    }
-
-    /// Gives up what was used longest ago, first of the errors, until the rest fits.
-    fn evict(&mut self, max_bytes: usize) {
-        while self.stats.num_bytes > max_bytes {
-            let oldest = self.errors.pop_first().or_else(|| self.compiled.pop_first());
-            let Some((_, key)) = oldest else { break };
-            self.drop_slot(&key);
-        }
-    }
-
-    fn drop_slot(&mut self, key: &Key) {
-        let Some(slot) = self.slots.remove(key) else { return };
-        if let Slot::Kept { num_bytes, .. } = slot {
-            self.stats.num_bytes -= num_bytes;
-            self.stats.evictions += 1;
-        }
+impl<T> Weighter<Key, Kept<T>> for ByBytes {
+    fn weight(&self, _: &Key, kept: &Kept<T>) -> u64 {
+        kept.num_bytes as u64
     }
 }
 
-/// Estimates what keeping an answer takes.
-fn num_bytes_of(key: &Key, answer: &Result<Compiled, SpecError>) -> usize {
-    let answer = match answer {
-        Ok(compiled) => compiled.num_bytes(),
-        Err(error) => error.to_string().len(),
-    };
-    key.num_bytes() + answer
+/// Counts what is given up.
+#[derive(Clone, Default)]
+struct Evictions(Arc<AtomicU64>);
+
+impl<T> Lifecycle<Key, Kept<T>> for Evictions {
+    type RequestState = ();
+
+    fn begin_request(&self) {}
+
+    fn on_evict(&self, (): &mut (), _: Key, _: Kept<T>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
