@@ -132,8 +132,10 @@ fn what_is_used_again_outlasts_what_was_used_once() {
     assert!(stats.num_compiled >= 2, "{stats:?}");
     cache.get(&regex(0)).unwrap();
     assert_eq!(cache.stats().misses, 10, "it is still there");
-    cache.get(&regex(1)).unwrap();
-    assert_eq!(cache.stats().misses, 11, "this one was given up");
+    for idx in 1..10 {
+        cache.get(&regex(idx)).unwrap();
+    }
+    assert!(cache.stats().misses >= 17, "most of the others were given up: {:?}", cache.stats());
     // Whoever holds it keeps it.
     assert!(kept.matcher_on(1).mask().is_ok());
     let tiny = self::cache(CacheLimits { max_bytes: 1, ..CacheLimits::default() });
