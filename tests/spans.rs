@@ -9,9 +9,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
+use sluicegate::{Prompt, Request};
 use sluicegate_constraint::Spec;
-use sluicegate_model::{config::Architecture, open::Model};
-use sluicegate_runtime::{Prompt, Request};
+use sluicegate_model::open::Model;
+use sluicegate_spec::config::Architecture;
 use sluicegate_tests::{
     engines::{complete, even_plan, start},
     tiny::{StoredType, TinyModel},

@@ -5,13 +5,15 @@
 
 use std::path::Path;
 
-use sluicegate_model::{
-    placed::DeviceId::{self, Cuda},
-    profile::{ModelProfile, Target},
-    units::{Bytes, LayerRange},
-};
-use sluicegate_runtime::placement::{
-    Cluster, KvTokens, Objective, PlanError, Policy, Sequences, Solution, baselines, solve,
+use sluicegate::{
+    placement::{
+        Cluster, KvTokens, Objective, PlanError, Policy, Sequences, Solution, baselines, solve,
+    },
+    spec::{
+        device::DeviceId::{self, Cuda},
+        profile::{ModelProfile, Target},
+        units::{Bytes, LayerRange},
+    },
 };
 
 /// The model, by its `config.json` alone.

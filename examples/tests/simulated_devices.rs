@@ -7,17 +7,17 @@
 
 use std::path::Path;
 
-use sluicegate_model::{
-    config::KvGroup,
-    placed::DeviceId,
-    profile::{ModelProfile, Target},
-};
-use sluicegate_runtime::{
+use sluicegate::{
     placement::{self, Cluster, KvTokens, Plan, PlanError, Policy, Sequences},
     scheduler::SchedulerConfig,
     simulate::{
         EndReason, Fault, MaskStart, Planned, Run, Search, Setup, SimulatedRequest, Timing,
         Uniform, alone, simulate,
+    },
+    spec::{
+        config::KvGroup,
+        device::DeviceId,
+        profile::{ModelProfile, Target},
     },
     timeline::{Usage, Window},
 };

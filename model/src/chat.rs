@@ -18,13 +18,16 @@ use minijinja::{Environment, ErrorKind, context, syntax::SyntaxConfig};
 use minijinja_contrib::pycompat;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-use crate::{
+use sluicegate_spec::{
     config::read_json,
-    error::{ChatError, ConfigError},
+    error::ConfigError,
+    files::ModelFiles,
     gguf::{self, Gguf},
     lfs::refuse_pointer,
-    source::ModelFiles,
+};
+
+use crate::{
+    error::ChatError,
     tokenizer::{Tokenizer, token_text},
 };
 

@@ -3,12 +3,16 @@
 //! A layer is assembled once, from the family's row; the pass itself has no branch on the family.
 
 use candle_core::Tensor;
+use sluicegate_spec::{
+    config::ModelConfig,
+    family::{Family, HeadNorm, LayerNorms, QkvBias},
+    tensors::{Role, TensorId},
+    units::{Bytes, LayerRange, Unit},
+};
 
 use crate::{
     attention::Heads,
-    config::ModelConfig,
     error::{ForwardError, LoadError},
-    family::{Family, HeadNorm, LayerNorms, QkvBias},
     kv_pages::LayerPages,
     linear::Linear,
     mlp::Mlp,
@@ -17,8 +21,7 @@ use crate::{
     rope::{Angles, Rotary},
     shard::Home,
     step::Step,
-    units::{Bytes, LayerRange, Unit},
-    weights::{Role, TensorId, Weights},
+    weights::Weights,
 };
 
 /// What a unit is loaded from and for.
@@ -204,7 +207,7 @@ impl Layer {
     /// Maps `[tokens, hidden]` to the same shape, and writes the step's keys and values.
     ///
     /// What is not needed any more is dropped at once: the most that is held at a time is what a
-    /// stage must have free ([`crate::profile::Workspace`]).
+    /// stage must have free ([`sluicegate_spec::profile::Workspace`]).
     fn forward(
         &self,
         hidden: Tensor,

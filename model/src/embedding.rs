@@ -2,8 +2,9 @@
 
 use candle_core::{DType, Result, Tensor};
 use half::{bf16, f16};
+use sluicegate_spec::{family::EmbeddingScale, units::Bytes};
 
-use crate::{family::EmbeddingScale, linear::matrix_bytes, units::Bytes, weights::Matrix};
+use crate::{linear::matrix_bytes, weights::Matrix};
 
 /// A table `[vocab, hidden]` in its stored type, of which rows are looked up.
 pub(crate) struct Embedding {

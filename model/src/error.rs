@@ -3,73 +3,14 @@
 //! One enum per kind of operation. Every message names the file and, where there is one, the key
 //! or tensor, with what was wanted and what was found.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io, path::PathBuf, sync::Arc};
 
-use crate::{
-    placed::Misplaced,
+use sluicegate_spec::{
+    error::{ConfigError, HeaderError},
     units::{TokenId, Unit, UnitRange},
 };
 
-/// Why the header of a weight file (GGUF or safetensors) cannot be trusted.
-#[derive(Debug, thiserror::Error)]
-pub enum HeaderError {
-    #[error("cannot read {}", file.display())]
-    Io { file: PathBuf, source: io::Error },
-    #[error(
-        "{}: truncated at byte {offset}: {what} wants {wanted} bytes, found {found}",
-        file.display()
-    )]
-    Truncated { file: PathBuf, offset: usize, what: String, wanted: u64, found: u64 },
-    #[error("{}: {place}: wanted {wanted}, found {found}", file.display())]
-    Malformed { file: PathBuf, place: String, wanted: String, found: String },
-    #[error(
-        "{} is a Git LFS pointer, not the file itself; run `git lfs pull` where it was cloned, or \
-         download the file",
-        file.display()
-    )]
-    LfsPointer { file: PathBuf },
-    #[error(
-        "{} is missing; wanted all {count} files of the split model beside {}",
-        file.display(),
-        given.display()
-    )]
-    MissingShard { file: PathBuf, given: PathBuf, count: usize },
-}
-
-/// What is wrong with one tensor's entry in a header, kept until the tensor is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Unusable {
-    pub(crate) place: String,
-    pub(crate) wanted: String,
-    pub(crate) found: String,
-}
-
-impl Unusable {
-    /// The error of whoever needs the tensor.
-    pub(crate) fn error(&self, file: &Path) -> HeaderError {
-        let Self { place, wanted, found } = self.clone();
-        HeaderError::Malformed { file: file.to_owned(), place, wanted, found }
-    }
-}
-
-/// The error of a value in a header that is not what was wanted there.
-pub(crate) fn malformed(
-    file: &Path,
-    place: String,
-    wanted: impl Into<String>,
-    found: impl Into<String>,
-) -> HeaderError {
-    HeaderError::Malformed {
-        file: file.to_owned(),
-        place,
-        wanted: wanted.into(),
-        found: found.into(),
-    }
-}
+use crate::placed::Misplaced;
 
 /// Why a model could not be found or fetched.
 #[derive(Debug, thiserror::Error)]
@@ -124,43 +65,11 @@ pub enum SourceError {
     NoHub { repository: String },
 }
 
-/// Why a model's configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    #[error("cannot read {}", file.display())]
-    Io { file: PathBuf, source: io::Error },
-    #[error("{} is not valid JSON", file.display())]
-    Json { file: PathBuf, source: serde_json::Error },
-    #[error(transparent)]
-    Header(#[from] HeaderError),
-    #[error("{}: architecture `{found}` is not supported; wanted {supported}", file.display())]
-    Architecture { file: PathBuf, found: String, supported: String },
-    #[error("{}: `{key}` is missing", file.display())]
-    Missing { file: PathBuf, key: String },
-    #[error("{}: `{key}`: wanted {wanted}, found {found}", file.display())]
-    Value { file: PathBuf, key: String, wanted: String, found: String },
-}
-
-/// Why a file cannot be planned for.
-#[derive(Debug, thiserror::Error)]
-pub enum ProfileError {
-    #[error("cannot read {}", path.display())]
-    Io { path: PathBuf, source: io::Error },
-    #[error("{} describes no model: wanted a .gguf or .json file, or a directory", path.display())]
-    Kind { path: PathBuf },
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Weights(#[from] WeightError),
-}
-
 /// Why a weight cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightError {
     #[error(transparent)]
     Header(#[from] HeaderError),
-    #[error("{} is not a valid weight index", file.display())]
-    Index { file: PathBuf, source: serde_json::Error },
     #[error("{}: tensor `{tensor}` is missing", file.display())]
     Missing { file: PathBuf, tensor: String },
     #[error("{}: tensor `{tensor}`: wanted shape {wanted:?}, found {found:?}", file.display())]

@@ -4,20 +4,23 @@
 
 mod element;
 
-pub use element::KvType;
 pub(crate) use element::{Numbers, NumbersMut};
 
 use candle_core::{CpuStorage, InplaceOp3, Layout, Tensor, bail};
+use sluicegate_spec::{
+    config::ModelConfig,
+    device::DeviceId,
+    epoch::{Epoch, WrongEpoch},
+    kv::{KvType, PAGE_TOKENS},
+    units::{Bytes, LayerRange, Unit},
+};
 
 use crate::{
-    config::ModelConfig,
-    epoch::{Epoch, WrongEpoch},
     error::{ForwardError, LoadError},
-    placed::{DeviceId, Placed, Site},
+    placed::{Placed, Site},
     rows::Rows,
     shard::Home,
-    step::{Ancestors, PAGE_TOKENS, TailCopies},
-    units::{Bytes, LayerRange, Unit},
+    step::{Ancestors, TailCopies},
 };
 
 /// The KV pages of a shard's layers.
@@ -74,7 +77,7 @@ impl KvPages {
             let pages = pages_per_group[group_idx];
             let zeros = || {
                 let shape = (pages * PAGE_TOKENS, width);
-                Tensor::zeros(shape, home.kv_type.dtype(), &home.device)
+                Tensor::zeros(shape, element::dtype(home.kv_type), &home.device)
                     .map_err(|source| LoadError::Pages { pages, source })
             };
             let unit = Unit::Layer(layer_idx);

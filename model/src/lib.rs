@@ -1,6 +1,6 @@
 //! One decoder, sharded by layer range, on one device.
 //!
-//! Reads models from GGUF files and Hugging Face directories, and runs the units of a shard on the
+//! Reads weights and tokenizers from GGUF files and Hugging Face directories, and runs the units of a shard on the
 //! device that holds them. Knows no stages and moves nothing between devices.
 
 #![cfg_attr(
@@ -19,23 +19,16 @@ pub use sluicegate_cuda as cuda;
 
 mod attention;
 pub mod chat;
-pub mod config;
 pub mod cpu_features;
 mod decoder;
 mod embedding;
-pub mod epoch;
 pub mod error;
-pub mod family;
-pub mod gguf;
 pub mod kv_pages;
-mod lfs;
 pub mod linear;
-pub mod mapped;
 mod mlp;
 mod norm;
 pub mod open;
 pub mod placed;
-pub mod profile;
 mod rope;
 mod rows;
 pub mod shard;
@@ -45,7 +38,6 @@ pub mod source;
 pub mod step;
 pub mod threads;
 pub mod tokenizer;
-pub mod units;
 #[cfg(test)]
 mod warnings;
 pub mod weights;

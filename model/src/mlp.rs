@@ -1,25 +1,14 @@
 //! The gated feed-forward block.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use sluicegate_spec::{family::Activation, units::Bytes};
 
 use crate::{
     linear::Linear,
     rows::Rows,
     simd::{exp, mul_add},
     threads::Threads,
-    units::Bytes,
 };
-
-/// The function of the gate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    /// `x * sigmoid(x)`.
-    Silu,
-    /// The approximation of GELU by `tanh`.
-    ///
-    /// Source: Hendrycks and Gimpel 2016, section 2.
-    GeluTanh,
-}
 
 /// `down(activation(gate(x)) * up(x))`.
 pub(crate) struct Mlp {

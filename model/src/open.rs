@@ -5,18 +5,16 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use crate::{
-    chat::ChatTemplate,
+use sluicegate_spec::{
     config::ModelConfig,
-    error::OpenError,
+    files::ModelFiles,
     gguf::{Gguf, Value},
-    kv_pages::KvType,
+    kv::KvType,
     profile::{self, ComputeType, ElementBytes, ModelProfile},
-    source::ModelFiles,
-    tokenizer::Tokenizer,
     units::{Bytes, TokenId},
-    weights::Weights,
 };
+
+use crate::{chat::ChatTemplate, error::OpenError, tokenizer::Tokenizer, weights::Weights};
 
 /// Everything of a model but its running parts. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -1,72 +1,11 @@
-//! A tensor has one home: device ids, values that know where they live, and the error for a value
-//! that is used away from home.
+//! A tensor has one home: values that know where they live, and the error for a value that is used
+//! away from home.
 //!
 //! Owns no way of moving anything; that is the business of the runtime's links.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
-use crate::units::Unit;
-
-/// A logical device: a memory of its own, even where one processor runs several of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub enum DeviceId {
-    /// Where scheduler and constraints live. No alias of `cpu:0`.
-    Host,
-    /// Logical CPU device `i`.
-    Cpu(u32),
-    /// CUDA device with ordinal `i`.
-    Cuda(u32),
-}
-
-impl fmt::Display for DeviceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Host => f.pad("host"),
-            Self::Cpu(index) => f.pad(&format!("cpu:{index}")),
-            Self::Cuda(ordinal) => f.pad(&format!("cuda:{ordinal}")),
-        }
-    }
-}
-
-/// Why a text names no device.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a device; wanted cpu:N or cuda:N")]
-pub struct ParseDeviceError(String);
-
-impl FromStr for DeviceId {
-    type Err = ParseDeviceError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || ParseDeviceError(text.to_owned());
-        if text == "host" {
-            return Ok(Self::Host);
-        }
-        let (kind, index) = text.split_once(':').ok_or_else(wrong)?;
-        let index = index.parse().map_err(|_| wrong())?;
-        match kind {
-            "cpu" => Ok(Self::Cpu(index)),
-            "cuda" => Ok(Self::Cuda(index)),
-            _ => Err(wrong()),
-        }
-    }
-}
-
-impl From<DeviceId> for String {
-    fn from(device: DeviceId) -> Self {
-        device.to_string()
-    }
-}
-
-impl TryFrom<String> for DeviceId {
-    type Error = ParseDeviceError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
+use sluicegate_spec::{device::DeviceId, units::Unit};
 
 /// The name under which a kind of value appears in errors and in the ledger.
 pub trait Named {

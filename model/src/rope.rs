@@ -3,9 +3,9 @@
 //! Source: Su et al. 2021, section 3.4.2, in the arrangement of Hugging Face's `rotate_half`.
 
 use candle_core::{CpuStorage, CustomOp3, D, DType, Device, Layout, Result, Shape, Tensor, bail};
+use sluicegate_spec::config::{Rope, RopeScaling};
 
 use crate::{
-    config::{Rope, RopeScaling},
     rows::{Rows, values},
     simd::mul_add,
     threads::Threads,

@@ -5,21 +5,26 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Device, Tensor};
+use sluicegate_spec::{
+    config::ModelConfig,
+    device::DeviceId,
+    family::Family,
+    kv::KvType,
+    tensors::{Role, TensorId},
+    units::{Bytes, Unit, UnitRange},
+};
 
 use crate::{
-    config::ModelConfig,
     decoder::{Layers, Loader},
     embedding::Embedding,
     error::{ForwardError, LoadError},
-    family::Family,
-    kv_pages::{KvPages, KvType},
+    kv_pages::KvPages,
     linear::Linear,
     norm::RmsNorm,
-    placed::{DeviceId, Placed, Site},
+    placed::{Placed, Site},
     step::{Ancestors, Hidden, Logits, Step},
     threads::Threads,
-    units::{Bytes, Unit, UnitRange},
-    weights::{Matrix, Role, TensorId, Weights},
+    weights::{Matrix, Weights},
 };
 
 /// Where a shard lives and what it computes with.

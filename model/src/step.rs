@@ -8,9 +8,6 @@ use candle_core::Tensor;
 
 use crate::placed::Named;
 
-/// Tokens in one page of KV cache.
-pub const PAGE_TOKENS: usize = 16;
-
 /// A microbatch as a shard sees it. Rows lie one after another without padding.
 ///
 /// `tokens` is the sum of the rows' new tokens; a decode row has one, a prefill row many.

@@ -6,7 +6,8 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use sluicegate_model::{open::Model, source::ModelFiles};
+use sluicegate_model::open::Model;
+use sluicegate_spec::files::ModelFiles;
 
 /// The system's allocator, remembering the largest single request.
 struct Watched;

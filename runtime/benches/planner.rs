@@ -5,14 +5,14 @@
 use std::{hint::black_box, path::Path};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use sluicegate_model::{
-    placed::DeviceId,
-    profile::{ModelProfile, Target},
-    units::Bytes,
-};
-use sluicegate_runtime::placement::{
+use sluicegate_placement::{
     Cluster, ClusterDevice, ClusterLink, KvTokens, LinkFigures, Objective, Policy, Rates,
     Sequences, solve,
+};
+use sluicegate_spec::{
+    device::DeviceId,
+    profile::{ModelProfile, Target},
+    units::Bytes,
 };
 
 fn profile() -> ModelProfile {

@@ -1,17 +1,15 @@
 //! What the last stage takes to choose a token of one row, in vocabularies of 49,152 and 262,144.
 //!
-//! `cargo bench -p sluicegate-runtime --bench sampler`
+//! `cargo bench -p sluicegate --bench sampler`
 
 use std::{hint::black_box, sync::Arc};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use sluicegate_runtime::{
-    sampler::{
-        GroupSampling, MaskRow, MaskRule, Method, Multinomial, Penalties, RandomKey, RowSampling,
-        Sampler, SamplingParams, Stamp,
-    },
-    scheduler::GroupId,
+use sluicegate::sampler::{
+    GroupSampling, MaskRow, MaskRule, Method, Multinomial, Penalties, RandomKey, RowSampling,
+    Sampler, SamplingParams, Stamp,
 };
+use sluicegate_core::scheduler::GroupId;
 
 const STAMP: Stamp = Stamp { group: GroupId(1), row: 0, step: 0, epoch: 0 };
 

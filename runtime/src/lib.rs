@@ -1,4 +1,5 @@
-//! The flow from a request to its text: placement, scheduling, stages and transfers.
+//! Runs one language model over all the GPUs of a machine, and lets through only the output that a
+//! JSON Schema, a regex or a grammar allows. The one crate to embed.
 //!
 //! In reading order: a [`request::Request`] is admitted by the [`engine::Engine`], ordered by the
 //! [`scheduler`], run by the [`pipeline`]'s stages, masked by the [`masker`], sampled by the
@@ -9,17 +10,18 @@ pub mod device;
 pub mod engine;
 pub mod masker;
 pub mod pipeline;
-pub mod placement;
 pub mod request;
 pub mod sampler;
-pub mod scheduler;
-pub mod simulate;
 pub mod stream;
-pub mod timeline;
 #[cfg(feature = "typed")]
 pub mod typed;
 pub mod vocabulary;
 
 pub use engine::Engine;
 pub use request::{Prompt, Request};
+pub use sluicegate_constraint as constraint;
+pub use sluicegate_core::{scheduler, simulate, timeline};
+pub use sluicegate_model as model;
+pub use sluicegate_placement as placement;
+pub use sluicegate_spec as spec;
 pub use stream::{Completion, Event, Generation, Output};

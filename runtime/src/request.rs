@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 use sluicegate_constraint::Spec;
-use sluicegate_model::{chat::Message, units::TokenId};
+use sluicegate_model::chat::Message;
+use sluicegate_spec::units::TokenId;
 
 use crate::sampler::{Method, Penalties};
 

@@ -11,7 +11,7 @@ use std::{
 use crossbeam_channel::Sender;
 use futures_core::Stream;
 use serde::Serialize;
-use sluicegate_model::units::TokenId;
+use sluicegate_spec::units::TokenId;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::{

@@ -19,12 +19,12 @@ use std::{
 
 use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use sluicegate_constraint::Spec;
-use sluicegate_model::open::Model;
-use sluicegate_runtime::{
+use sluicegate::{
     Completion, Engine, Prompt, Request,
     engine::{GenerationError, SubmitError},
 };
+use sluicegate_constraint::Spec;
+use sluicegate_model::open::Model;
 
 use self::{answers::Answers, lines::Line};
 use crate::{

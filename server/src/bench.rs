@@ -18,7 +18,7 @@ use std::io::{self, Write};
 use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sluicegate_constraint::Spec;
-use sluicegate_runtime::timeline::Timeline;
+use sluicegate_core::timeline::Timeline;
 
 use self::{
     measure::Measured,

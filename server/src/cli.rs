@@ -13,9 +13,9 @@ mod switches;
 use std::{num::NonZero, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use sluicegate::device::DeviceSelector;
 use sluicegate_constraint::Format;
-use sluicegate_model::kv_pages::KvType;
-use sluicegate_runtime::device::DeviceSelector;
+use sluicegate_spec::kv::KvType;
 
 pub(crate) use batch::BatchArgs;
 pub(crate) use bench::{Against, BenchArgs, WorkloadArgs};

@@ -3,15 +3,13 @@
 use std::path::Path;
 
 use anyhow::anyhow;
-use sluicegate_model::{placed::DeviceId, units::Bytes};
-use sluicegate_runtime::{
-    device::{
-        DeviceSelector,
-        calibrate::CpuSpeed,
-        discover::{self, FoundDevice},
-    },
-    placement::{Cluster, ClusterDevice, LinkFigures, Objective, Rates},
+use sluicegate::device::{
+    DeviceSelector,
+    calibrate::CpuSpeed,
+    discover::{self, FoundDevice},
 };
+use sluicegate_placement::{Cluster, ClusterDevice, LinkFigures, Objective, Rates};
+use sluicegate_spec::{device::DeviceId, units::Bytes};
 
 use crate::{
     bounded,
@@ -182,7 +180,7 @@ fn read(path: &Path) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_runtime::device::calibrate::Apart;
+    use sluicegate::device::calibrate::Apart;
 
     use super::*;
     use crate::cli::parse_generate;

@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use sluicegate_runtime::engine::SubmitError;
+use sluicegate::engine::SubmitError;
 
 /// Why the command ends without having done its work.
 #[derive(Debug)]

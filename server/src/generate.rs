@@ -8,12 +8,13 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use sluicegate_constraint::{Spec, SpecError};
-use sluicegate_model::{error::SourceError, open::Model, placed::DeviceId, source::ModelSource};
-use sluicegate_runtime::{
-    Completion, Engine, Generation, Request, engine::SubmitError, placement::Plan,
-    stream::FinishReason,
+use sluicegate::{
+    Completion, Engine, Generation, Request, engine::SubmitError, stream::FinishReason,
 };
+use sluicegate_constraint::{Spec, SpecError};
+use sluicegate_model::{error::SourceError, open::Model, source::ModelSource};
+use sluicegate_placement::Plan;
+use sluicegate_spec::device::DeviceId;
 
 use crate::{
     cli::{GenerateArgs, ModelArgs, Streaming},

@@ -2,11 +2,11 @@
 
 use std::str::FromStr;
 
-use sluicegate_model::{
-    placed::{DeviceId, ParseDeviceError},
+use sluicegate_placement::Cluster;
+use sluicegate_spec::{
+    device::{DeviceId, ParseDeviceError},
     units::LayerRange,
 };
-use sluicegate_runtime::placement::Cluster;
 
 /// Which layers each stage runs, in the order of the stages. A device may have several.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, str::FromStr};
 
-use sluicegate_model::{
-    placed::{DeviceId, ParseDeviceError},
+use sluicegate_spec::{
+    device::{DeviceId, ParseDeviceError},
     units::{Bytes, ParseBytesError},
 };
 

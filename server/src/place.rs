@@ -3,18 +3,12 @@
 use std::path::Path;
 
 use anyhow::anyhow;
-use sluicegate_model::{
-    open::Model, placed::DeviceId, profile::ModelProfile, step::PAGE_TOKENS, units::UnitRange,
+use sluicegate::{Prompt, Request, device::DeviceSelector, sampler::Method};
+use sluicegate_model::open::Model;
+use sluicegate_placement::{
+    self, Cluster, KvTokens, Objective, Placement, Plan, PlanError, Policy, Sequences, Shortfall,
 };
-use sluicegate_runtime::{
-    Prompt, Request,
-    device::DeviceSelector,
-    placement::{
-        self, Cluster, KvTokens, Objective, Placement, Plan, PlanError, Policy, Sequences,
-        Shortfall,
-    },
-    sampler::Method,
-};
+use sluicegate_spec::{device::DeviceId, kv::PAGE_TOKENS, profile::ModelProfile, units::UnitRange};
 
 use crate::{
     cli::ModelArgs,
@@ -57,15 +51,15 @@ pub(crate) fn plan(
     {
         let placement = Placement::Stages(stages);
         let policy = Policy { placement, ..policy.clone() };
-        if let Ok(plan) = placement::plan(&profile, &cluster, &policy) {
+        if let Ok(plan) = sluicegate_placement::plan(&profile, &cluster, &policy) {
             return Ok(plan);
         }
     }
-    let planned = match placement::plan(&profile, &cluster, &policy) {
+    let planned = match sluicegate_placement::plan(&profile, &cluster, &policy) {
         Err(PlanError::Infeasible(shortfall)) => match demand.fewer_at_once(&shortfall) {
             Some(kv_tokens) => {
                 let policy = Policy { kv_tokens: KvTokens::Exactly(kv_tokens), ..policy };
-                placement::plan(&profile, &cluster, &policy)
+                sluicegate_placement::plan(&profile, &cluster, &policy)
             }
             None => Err(PlanError::Infeasible(shortfall)),
         },
@@ -85,7 +79,7 @@ fn engine_stages(
         return None;
     }
     let engine = Policy { memory_caps: policy.memory_caps.clone(), ..Policy::default() };
-    let plan = placement::plan(profile, cluster, &engine).ok()?;
+    let plan = sluicegate_placement::plan(profile, cluster, &engine).ok()?;
     Some(plan.stages.iter().map(|stage| (stage.device, stage.units)).collect())
 }
 
@@ -211,7 +205,7 @@ fn explain(error: PlanError, args: &ModelArgs) -> CliError {
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_model::units::Bytes;
+    use sluicegate_spec::units::Bytes;
 
     use super::*;
     use crate::cli::parse_generate;

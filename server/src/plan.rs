@@ -7,10 +7,10 @@ mod what_if;
 use std::io::{self, Write};
 
 use anyhow::anyhow;
-use sluicegate_model::profile::ModelProfile;
-use sluicegate_runtime::placement::{
+use sluicegate_placement::{
     self, Cluster, Explained, Objective, ParetoPoint, PlanError, Policy, SavedPlan, Solution,
 };
+use sluicegate_spec::profile::ModelProfile;
 
 use crate::{
     cli::{PlanArgs, PolicyArgs, TaskArgs},
@@ -28,12 +28,16 @@ pub(crate) fn run(args: &PlanArgs) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     if let Some([before, after]) = args.output.diff.as_deref() {
         let (before, after) = (saved::read("--diff", before)?, saved::read("--diff", after)?);
-        writeln!(stdout, "{}", placement::diff(&before, &after).map_err(CliError::failed)?)?;
+        writeln!(
+            stdout,
+            "{}",
+            sluicegate_placement::diff(&before, &after).map_err(CliError::failed)?
+        )?;
         return Ok(());
     }
     let task = Task::of(&args.task, &args.policy)?;
     if args.output.pareto {
-        let points = placement::pareto(&task.profile, &task.cluster, &task.policy);
+        let points = sluicegate_placement::pareto(&task.profile, &task.cluster, &task.policy);
         print_pareto(&points.map_err(explain)?, args.output.json, &mut stdout)?;
         return Ok(());
     }
@@ -41,12 +45,13 @@ pub(crate) fn run(args: &PlanArgs) -> Result<(), CliError> {
     if !args.output.what_if.is_empty() {
         let changed = what_if::apply(&task, &args.output.what_if)?;
         let after = changed.solve()?;
-        let difference = placement::diff(&task.saved(&solution), &changed.saved(&after));
+        let difference = sluicegate_placement::diff(&task.saved(&solution), &changed.saved(&after));
         writeln!(stdout, "{}", difference.map_err(CliError::failed)?)?;
         return Ok(());
     }
-    let explanation = placement::explain(&task.profile, &task.cluster, &task.policy, &solution)
-        .map_err(explain)?;
+    let explanation =
+        sluicegate_placement::explain(&task.profile, &task.cluster, &task.policy, &solution)
+            .map_err(explain)?;
     // First of all: a reader of stdout that goes away must not cost the file.
     if let Some(path) = &args.output.save {
         saved::write(path, &task.saved(&solution))?;
@@ -106,7 +111,7 @@ impl Task {
     }
 
     pub(crate) fn solve(&self) -> Result<Solution, CliError> {
-        let solved = placement::solve(&self.profile, &self.cluster, &self.policy);
+        let solved = sluicegate_placement::solve(&self.profile, &self.cluster, &self.policy);
         solved.map_err(|error| match error {
             PlanError::Infeasible(shortfall) => {
                 let smaller = shortfall

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use anyhow::anyhow;
 use serde::Serialize;
-use sluicegate_runtime::{Completion, Event, Output, engine::GenerationError, stream::OutputId};
+use sluicegate::{Completion, Event, Output, engine::GenerationError, stream::OutputId};
 
 use crate::{counted::counted, error::CliError, request::WrittenPrompt};
 
@@ -113,7 +113,7 @@ fn end_line(out: &mut impl Write) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_runtime::stream::{FinishReason, Timings, Usage};
+    use sluicegate::stream::{FinishReason, Timings, Usage};
 
     use super::*;
 

@@ -2,10 +2,8 @@
 
 use std::io::{IsTerminal, Write};
 
-use sluicegate_model::{
-    source::{Bar, Progress},
-    units::Bytes,
-};
+use sluicegate_model::source::{Bar, Progress};
+use sluicegate_spec::units::Bytes;
 
 /// What suits the place that stderr leads to.
 pub(crate) fn for_stderr() -> Box<dyn Progress> {

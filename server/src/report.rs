@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
-use sluicegate_constraint::Spec;
-use sluicegate_model::{
-    placed::DeviceId,
-    tokenizer::{TokenBytes, Tokenizer},
-    units::{Bytes, TokenId},
-};
-use sluicegate_runtime::{
+use sluicegate::{
     Completion, Output,
     device::{LedgerEntry, MaskCounts},
-    placement::{Plan, PlannedStage},
     stream::{FinishReason, Timings, Token, Usage},
+};
+use sluicegate_constraint::Spec;
+use sluicegate_model::tokenizer::{TokenBytes, Tokenizer};
+use sluicegate_placement::{Plan, PlannedStage};
+use sluicegate_spec::{
+    device::DeviceId,
+    units::{Bytes, TokenId},
 };
 
 /// What `--json` prints.
@@ -201,12 +201,12 @@ mod tests {
     use std::path::Path;
 
     use serde_json::json;
-    use sluicegate_model::{config::KvGroup, units::UnitRange};
-    use sluicegate_runtime::{
-        placement::{PlanFields, TransferKind},
+    use sluicegate::{
         sampler::Likely,
         stream::{MaskExposed, OutputId},
     };
+    use sluicegate_placement::{PlanFields, TransferKind};
+    use sluicegate_spec::{config::KvGroup, units::UnitRange};
 
     use super::*;
 

@@ -3,12 +3,13 @@
 use std::num::NonZero;
 
 use anyhow::anyhow;
-use sluicegate_constraint::Spec;
-use sluicegate_model::{chat::Message, open::Model, units::TokenId};
-use sluicegate_runtime::{
+use sluicegate::{
     Prompt, Request,
     sampler::{Method, Multinomial, Penalties},
 };
+use sluicegate_constraint::Spec;
+use sluicegate_model::{chat::Message, open::Model};
+use sluicegate_spec::units::TokenId;
 
 use crate::{
     cli::{GenerateArgs, LengthArgs, PromptForm, SamplingArgs},

@@ -3,7 +3,7 @@
 use std::{fs::File, io::Write, path::Path};
 
 use anyhow::{Context, anyhow};
-use sluicegate_runtime::placement::SavedPlan;
+use sluicegate_placement::SavedPlan;
 
 use crate::{bounded, error::CliError};
 

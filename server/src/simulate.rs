@@ -6,7 +6,7 @@ mod workload;
 use std::io::{self, Write};
 
 use anyhow::Context;
-use sluicegate_runtime::{
+use sluicegate_core::{
     scheduler::SchedulerConfig,
     simulate::{MaskStart, Planned, Setup, simulate},
     timeline::{Usage, Window},

@@ -7,8 +7,8 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use sluicegate::device::calibrate::{Apart, CpuSpeed, processor};
 use sluicegate_model::source::cache_folder;
-use sluicegate_runtime::device::calibrate::{Apart, CpuSpeed, processor};
 
 /// After so long it is measured again: a system's settings and its neighbours change.
 const KEPT_FOR: Duration = Duration::from_hours(14 * 24);

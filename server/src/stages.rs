@@ -3,11 +3,9 @@
 use std::fmt;
 
 use serde::Serialize;
-use sluicegate_model::placed::DeviceId;
-use sluicegate_runtime::{
-    placement::Plan,
-    timeline::{StageUsage, Usage},
-};
+use sluicegate_core::timeline::{StageUsage, Usage};
+use sluicegate_placement::Plan;
+use sluicegate_spec::device::DeviceId;
 
 /// What a timeline says of the stages.
 #[derive(Debug, Serialize)]

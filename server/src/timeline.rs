@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
-use sluicegate_runtime::timeline::{ChromeTrace, Timeline, Usage, Window, svg};
+use sluicegate_core::timeline::{ChromeTrace, Timeline, Usage, Window, svg};
 
 use crate::error::CliError;
 

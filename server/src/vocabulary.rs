@@ -6,9 +6,9 @@ use std::{
 };
 
 use anyhow::Context;
+use sluicegate::vocabulary;
 use sluicegate_constraint::Vocab;
 use sluicegate_model::{source::ModelSource, tokenizer::Tokenizer};
-use sluicegate_runtime::vocabulary;
 
 use crate::{error::CliError, generate, progress};
 

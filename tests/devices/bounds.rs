@@ -6,7 +6,7 @@
 //! blocks for K types, and rounding moves the logits of these models by up to 3 % on either side.
 
 use candle_core::quantized::GgmlDType;
-use sluicegate_model::kv_pages::KvType;
+use sluicegate_spec::kv::KvType;
 use sluicegate_tests::tiny::StoredType;
 
 /// With f32 weights: the order of sums alone.

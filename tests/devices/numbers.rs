@@ -1,13 +1,14 @@
 //! Log-probabilities of greedy tokens: every family, every type of weights and of cache.
 
 use candle_core::quantized::GgmlDType;
-use sluicegate_model::{
+use sluicegate::{Event, Prompt, Request, stream::Token};
+use sluicegate_model::open::Model;
+use sluicegate_placement::Plan;
+use sluicegate_spec::{
     config::Architecture::{self, Gemma3, Llama, Mistral, Qwen2, Qwen3},
-    kv_pages::KvType,
-    open::Model,
-    placed::DeviceId,
+    device::DeviceId,
+    kv::KvType,
 };
-use sluicegate_runtime::{Event, Prompt, Request, placement::Plan, stream::Token};
 use sluicegate_tests::{
     engines::even_plan_on,
     tiny::{StoredType, TinyModel},

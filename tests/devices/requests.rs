@@ -6,12 +6,12 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use sluicegate::{Engine, Output, Request, pipeline::BeforeForward, sampler::Method};
 use sluicegate_constraint::Spec;
-use sluicegate_model::{config::Architecture, kv_pages::KvType, open::Model, placed::DeviceId};
-use sluicegate_runtime::{
-    Engine, Output, Request, pipeline::BeforeForward, placement::StageId, sampler::Method,
-    scheduler::MicrobatchId,
-};
+use sluicegate_core::scheduler::MicrobatchId;
+use sluicegate_model::open::Model;
+use sluicegate_placement::StageId;
+use sluicegate_spec::{config::Architecture, device::DeviceId, kv::KvType};
 use sluicegate_tests::{
     engines::{complete, even_plan_on, samplers, with_pages, with_schema},
     serving::{assert_idle, mixed_requests, prompt},

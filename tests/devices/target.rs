@@ -1,7 +1,9 @@
 //! Where an engine under test runs.
 
-use sluicegate_model::{kv_pages::KvType, open::Model, placed::DeviceId};
-use sluicegate_runtime::{Engine, placement::Plan};
+use sluicegate::Engine;
+use sluicegate_model::open::Model;
+use sluicegate_placement::Plan;
+use sluicegate_spec::{device::DeviceId, kv::KvType};
 use sluicegate_tests::engines::even_plan_on;
 
 /// The device of each stage.
@@ -23,7 +25,7 @@ impl Target {
     /// Where there is none that can be used.
     #[cfg(feature = "cuda")]
     pub(crate) fn gpu(num_stages: usize) -> Self {
-        use sluicegate_runtime::device::discover;
+        use sluicegate::device::discover;
 
         let gpus = discover::gpus().unwrap_or_else(|reason| panic!("there is no GPU: {reason}"));
         let gpu = gpus.first().expect("the driver shows a GPU");

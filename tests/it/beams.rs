@@ -1,8 +1,9 @@
 //! Beam search against brute force over every text that the constraint allows.
 
+use sluicegate::{Prompt, Request, sampler::Method};
 use sluicegate_constraint::{Matcher, Spec};
-use sluicegate_model::{config::Architecture, open::Model, threads::Threads};
-use sluicegate_runtime::{Prompt, Request, sampler::Method};
+use sluicegate_model::{open::Model, threads::Threads};
+use sluicegate_spec::config::Architecture;
 use sluicegate_tests::{
     constraints::compiler,
     engines::{auto_plan, complete, start},

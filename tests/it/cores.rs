@@ -6,8 +6,9 @@ use std::{
     thread,
 };
 
-use sluicegate_model::{config::Architecture, open::Model, threads::check_cores};
-use sluicegate_runtime::{Engine, Prompt, Request, engine::BuildError};
+use sluicegate::{Engine, Prompt, Request, engine::BuildError};
+use sluicegate_model::{open::Model, threads::check_cores};
+use sluicegate_spec::config::Architecture;
 use sluicegate_tests::{
     engines::{complete, even_plan},
     tiny::{StoredType, TinyModel},

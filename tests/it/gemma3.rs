@@ -1,7 +1,7 @@
 //! Gemma 3 270M, where it is in the cache: K-quants, windows and 262,144 tokens for real.
 
+use sluicegate::{Prompt, Request, stream::FinishReason};
 use sluicegate_constraint::Spec;
-use sluicegate_runtime::{Prompt, Request, stream::FinishReason};
 use sluicegate_tests::engines::{complete, even_plan, gemma3, small_schema, start};
 
 #[test]

@@ -1,9 +1,9 @@
 //! Caches in half of the memory: the same tokens whatever the stages, and nearly those of f32.
 
-use sluicegate_model::{config::Architecture, kv_pages::KvType, open::Model};
-use sluicegate_runtime::{
-    Engine, Event, Output, Prompt, Request, engine::BuildError, placement::Plan, stream::Token,
-};
+use sluicegate::{Engine, Event, Output, Prompt, Request, engine::BuildError, stream::Token};
+use sluicegate_model::open::Model;
+use sluicegate_placement::Plan;
+use sluicegate_spec::{config::Architecture, kv::KvType};
 use sluicegate_tests::{
     engines::{complete, even_plan, even_plan_for, samplers, smollm2},
     tiny::{StoredType, TinyModel},

@@ -1,21 +1,20 @@
 //! The ledger holds what the plan foresees, byte for byte.
 
 use serde_json::json;
-use sluicegate_constraint::Spec;
-use sluicegate_model::{
-    config::Architecture,
-    kv_pages::{KvType, page_bytes},
-    open::Model,
-    placed::DeviceId,
-    step::PAGE_TOKENS,
-    units::LayerRange,
-};
-use sluicegate_runtime::{
+use sluicegate::{
     Engine, Event, Prompt, Request,
     device::LedgerEntry,
-    placement::{Plan, Traffic, TransferKind},
     sampler::Method,
     stream::{FinishReason, Usage},
+};
+use sluicegate_constraint::Spec;
+use sluicegate_model::{kv_pages::page_bytes, open::Model};
+use sluicegate_placement::{Plan, Traffic, TransferKind};
+use sluicegate_spec::{
+    config::Architecture,
+    device::DeviceId,
+    kv::{KvType, PAGE_TOKENS},
+    units::LayerRange,
 };
 use sluicegate_tests::{
     engines::{auto_plan, complete, even_plan, small_schema, smollm2, start, with_pages},

@@ -3,11 +3,11 @@
 use std::num::NonZero;
 
 use serde_json::json;
+use sluicegate::{Completion, Engine, Prompt, Request, device::LedgerEntry};
 use sluicegate_constraint::{CacheLimits, Spec};
-use sluicegate_model::{chat::Message, config::Architecture, open::Model};
-use sluicegate_runtime::{
-    Completion, Engine, Prompt, Request, device::LedgerEntry, placement::TransferKind,
-};
+use sluicegate_model::{chat::Message, open::Model};
+use sluicegate_placement::TransferKind;
+use sluicegate_spec::config::Architecture;
 use sluicegate_tests::{
     engines::{
         auto_plan, complete, even_plan, samplers, small_schema, smollm2, start, with_schema,

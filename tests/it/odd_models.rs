@@ -1,13 +1,14 @@
 //! Models whose files are odd run all the same.
 
-use sluicegate_constraint::Spec;
-use sluicegate_model::{config::Architecture, open::Model};
-use sluicegate_runtime::{
+use sluicegate::{
     Prompt, Request,
     engine::SubmitError,
     sampler::{Method, Multinomial},
     stream::FinishReason,
 };
+use sluicegate_constraint::Spec;
+use sluicegate_model::open::Model;
+use sluicegate_spec::config::Architecture;
 use sluicegate_tests::{
     engines::{complete, even_plan, start},
     serving::prompt,

@@ -3,16 +3,10 @@
 //!
 //! Here it works; and with any one transfer left out, the error says which one is missing.
 
-use sluicegate_model::{
-    config::Architecture,
-    open::Model,
-    placed::{DeviceId, Misplaced},
-    units::Unit,
-};
-use sluicegate_runtime::{
-    Engine, Prompt, Request,
-    placement::{Endpoint, Plan, StageId, Transfer, TransferKind},
-};
+use sluicegate::{Engine, Prompt, Request};
+use sluicegate_model::{open::Model, placed::Misplaced};
+use sluicegate_placement::{Endpoint, Plan, StageId, Transfer, TransferKind};
+use sluicegate_spec::{config::Architecture, device::DeviceId, units::Unit};
 use sluicegate_tests::{
     engines::{
         auto_plan, complete, misplaced, samplers, small_schema, smollm2, start, with_schema,

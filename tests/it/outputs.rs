@@ -1,13 +1,14 @@
 //! What comes out: allowed tokens, valid JSON, honest reasons, the same text again.
 
 use serde_json::{Value, json};
-use sluicegate_constraint::Spec;
-use sluicegate_model::{config::Architecture, open::Model};
-use sluicegate_runtime::{
+use sluicegate::{
     Event, Output, Prompt, Request,
     sampler::{Method, Multinomial},
     stream::FinishReason,
 };
+use sluicegate_constraint::Spec;
+use sluicegate_model::open::Model;
+use sluicegate_spec::config::Architecture;
 use sluicegate_tests::{
     constraints::compiler,
     engines::{auto_plan, complete, samplers, smollm2, start},

@@ -3,12 +3,12 @@
 
 use std::path::Path;
 
-use sluicegate_model::profile::{ModelProfile, Target};
-use sluicegate_runtime::{
-    placement::{Cluster, Policy, Solution, solve},
+use sluicegate_core::{
     scheduler::SchedulerConfig,
     simulate::{MaskStart, Planned, Run, Setup, SimulatedRequest, simulate},
 };
+use sluicegate_placement::{Cluster, Policy, Solution, solve};
+use sluicegate_spec::profile::{ModelProfile, Target};
 
 const MACHINES: [(&str, &str); 8] = [
     ("llama-3-70b", "4x h100 nvlink"),

@@ -4,11 +4,14 @@ use std::{fs, path::Path};
 
 use candle_core::quantized::GgmlDType;
 use sluicegate_model::{
-    config::Architecture,
-    kv_pages::KvType,
     open::Model,
+    source::{ModelSource, Silent},
+};
+use sluicegate_spec::{
+    config::Architecture,
+    files::ModelFiles,
+    kv::KvType,
     profile::{ModelProfile, Target},
-    source::{ModelFiles, ModelSource, Silent},
 };
 use sluicegate_tests::tiny::{StoredType, TinyModel};
 

@@ -3,13 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Deserialize;
-use sluicegate_runtime::{
-    sampler::{
-        GroupSampling, MaskRow, MaskRule, Method, Multinomial, Penalties, RandomKey, RowError,
-        RowSampling, Sampler, SamplingParams, Stamp, TokenCount, draw::Narrowed, row::Distribution,
-    },
-    scheduler::GroupId,
+use sluicegate::sampler::{
+    GroupSampling, MaskRow, MaskRule, Method, Multinomial, Penalties, RandomKey, RowError,
+    RowSampling, Sampler, SamplingParams, Stamp, TokenCount, draw::Narrowed, row::Distribution,
 };
+use sluicegate_core::scheduler::GroupId;
 
 #[derive(Deserialize)]
 struct Fixture {

@@ -8,14 +8,15 @@ use std::{
     time::Duration,
 };
 
-use sluicegate_model::{config::Architecture, open::Model, units::LayerRange};
-use sluicegate_runtime::{
+use sluicegate::{
     Engine, Request,
     engine::{EngineFailure, EngineLimits, GenerationError, SubmitError},
     pipeline::BeforeForward,
-    placement::StageId,
-    scheduler::MicrobatchId,
 };
+use sluicegate_core::scheduler::MicrobatchId;
+use sluicegate_model::open::Model;
+use sluicegate_placement::StageId;
+use sluicegate_spec::{config::Architecture, units::LayerRange};
 use sluicegate_tests::{
     engines::{complete, even_plan, start, with_pages},
     serving::{assert_idle, mixed_requests, outcome, prompt},

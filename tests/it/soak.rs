@@ -3,8 +3,9 @@
 
 use std::collections::VecDeque;
 
-use sluicegate_model::{config::Architecture, open::Model};
-use sluicegate_runtime::{Engine, Generation, Prompt, Request, sampler::Method};
+use sluicegate::{Engine, Generation, Prompt, Request, sampler::Method};
+use sluicegate_model::open::Model;
+use sluicegate_spec::config::Architecture;
 use sluicegate_tests::{
     engines::{even_plan, smollm2, start, with_pages, with_schema},
     tiny::{StoredType, TinyModel},

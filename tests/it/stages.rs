@@ -1,16 +1,16 @@
 //! N stages give the same tokens as one, for every sampler, with and without a schema.
 
 use candle_core::quantized::GgmlDType;
+use sluicegate::{Output, Prompt, Request};
 use sluicegate_model::{
-    config::Architecture,
     open::Model,
     shard::{Home, Shard, SharedTable},
     threads::Threads,
-    units::{Bytes, UnitRange},
 };
-use sluicegate_runtime::{
-    Output, Prompt, Request,
-    placement::{Plan, PlanFields},
+use sluicegate_placement::{Plan, PlanFields};
+use sluicegate_spec::{
+    config::Architecture,
+    units::{Bytes, UnitRange},
 };
 use sluicegate_tests::{
     engines::{complete, even_plan, samplers, smollm2, start, with_schema},

@@ -2,27 +2,26 @@
 
 use std::{num::NonZero, sync::Arc};
 
-use sluicegate_model::{
-    config::Architecture,
-    error::ForwardError,
-    kv_pages::KvType,
-    open::Model,
-    placed::{DeviceId, Placed, Site},
-};
-use sluicegate_runtime::{
+use sluicegate::{
     device::{Devices, Ledger, Links, Masks, Order, Sampled, order::ancestors_on_host},
     pipeline::{
         MaskSender, Microbatch, Pipeline, PipelineConfig, PipelineEvent, StageError, StageMessage,
     },
-    placement::{Endpoint, Plan, StageId},
     sampler::{
         GroupSampling, MaskError, MaskRow, MaskRule, Method, Penalties, RandomKey, RowError,
         RowSampling, Sampler, SamplingParams, Stamp,
     },
-    scheduler::{
-        AncestorsOrder, CopyOrder, GroupId, MicrobatchId, MicrobatchOrder, RowOrder, TableOrder,
-    },
 };
+use sluicegate_core::scheduler::{
+    AncestorsOrder, CopyOrder, GroupId, MicrobatchId, MicrobatchOrder, RowOrder, TableOrder,
+};
+use sluicegate_model::{
+    error::ForwardError,
+    open::Model,
+    placed::{Placed, Site},
+};
+use sluicegate_placement::{Endpoint, Plan, StageId};
+use sluicegate_spec::{config::Architecture, device::DeviceId, kv::KvType};
 use sluicegate_tests::{
     engines::auto_plan,
     tiny::{StoredType, TinyFiles, TinyModel},

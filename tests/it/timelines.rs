@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sluicegate_model::{config::Architecture, open::Model};
-use sluicegate_runtime::{
-    Engine, Prompt, Request,
-    timeline::{Activity, Lane, Span, Timeline, Usage, Window},
-};
+use sluicegate::{Engine, Prompt, Request};
+use sluicegate_core::timeline::{Activity, Lane, Span, Timeline, Usage, Window};
+use sluicegate_model::open::Model;
+use sluicegate_spec::config::Architecture;
 use sluicegate_tests::{
     engines::{complete, even_plan, start, with_schema},
     tiny::{StoredType, TinyFiles, TinyModel},

@@ -2,14 +2,15 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sluicegate_constraint::Format;
-use sluicegate_model::{config::Architecture, open::Model};
-use sluicegate_runtime::{
+use sluicegate::{
     Engine, Prompt,
     sampler::{Method, Multinomial},
     stream::FinishReason,
     typed::AskError,
 };
+use sluicegate_constraint::Format;
+use sluicegate_model::open::Model;
+use sluicegate_spec::config::Architecture;
 use sluicegate_tests::{
     engines::{auto_plan, start},
     tiny::{StoredType, TinyFiles, TinyModel},

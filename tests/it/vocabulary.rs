@@ -2,9 +2,9 @@
 
 use std::{cell::RefCell, sync::Arc};
 
+use sluicegate::vocabulary;
 use sluicegate_constraint::{CodedMask, Compiler, Spec, TokenBytes, Vocab};
 use sluicegate_model::tokenizer::Tokenizer;
-use sluicegate_runtime::vocabulary;
 use sluicegate_tests::engines::{gemma3, smollm2, tekken};
 
 /// Texts of many scripts, with spaces, digits, quotes and lines in all places.

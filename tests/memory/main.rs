@@ -10,14 +10,14 @@ mod stage;
 use std::fmt::Write;
 
 use candle_core::quantized::GgmlDType;
-use sluicegate_model::{
+use sluicegate_model::open::Model;
+use sluicegate_placement::{Cluster, KvTokens, Placement, Plan, Policy, Sequences, plan};
+use sluicegate_spec::{
     config::Architecture,
-    kv_pages::KvType,
-    open::Model,
-    placed::DeviceId,
+    device::DeviceId,
+    kv::KvType,
     units::{Bytes, LayerRange},
 };
-use sluicegate_runtime::placement::{Cluster, KvTokens, Placement, Plan, Policy, Sequences, plan};
 use sluicegate_tests::{
     engines::smollm2,
     tiny::{StoredType, TinyModel},

@@ -3,22 +3,26 @@
 use std::{num::NonZero, sync::Arc};
 
 use candle_core::{Device, Tensor};
-use sluicegate_model::{
-    config::{KvGroup, ModelConfig},
-    open::Model,
-    placed::{DeviceId, Placed},
-    shard::{Shard, ShardOutput},
-    step::{Hidden, Logits, PAGE_TOKENS, Step, StepRow, StepTable},
-    threads::Threads,
-};
-use sluicegate_runtime::{
+use sluicegate::{
     device::LogitRows,
-    placement::{Plan, PlannedStage},
     sampler::{
         GroupSampling, MaskRule, Method, Multinomial, Penalties, RandomKey, RowSampling, Sampler,
         SamplingParams,
     },
-    scheduler::GroupId,
+};
+use sluicegate_core::scheduler::GroupId;
+use sluicegate_model::{
+    open::Model,
+    placed::Placed,
+    shard::{Shard, ShardOutput},
+    step::{Hidden, Logits, Step, StepRow, StepTable},
+    threads::Threads,
+};
+use sluicegate_placement::{Plan, PlannedStage};
+use sluicegate_spec::{
+    config::{KvGroup, ModelConfig},
+    device::DeviceId,
+    kv::PAGE_TOKENS,
 };
 use sluicegate_tests::steps::{home, ids};
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use sluicegate::vocabulary;
 use sluicegate_constraint::{Compiler, Vocab};
 use sluicegate_model::open::Model;
-use sluicegate_runtime::vocabulary;
 
 /// A compiler for the model's vocabulary that knows no preferred tokenisation: its masks allow all
 /// that the grammar does.

@@ -3,25 +3,28 @@
 use std::{collections::BTreeSet, sync::OnceLock};
 
 use serde_json::{Value, json};
-use sluicegate_constraint::Spec;
-use sluicegate_model::{
-    kv_pages::KvType,
-    open::Model,
-    placed::{DeviceId, Misplaced},
-    source::{Alias, ModelSource, Part, Silent},
-    tokenizer::Tokenizer,
-    units::{Bytes, LayerRange},
-};
-use sluicegate_runtime::{
+use sluicegate::{
     Completion, Engine, Prompt, Request,
     device::TransferError,
     engine::{EngineFailure, GenerationError},
     pipeline::StageError,
-    placement::{
-        Cluster, ClusterDevice, KvTokens, LinkFigures, Placement, Plan, PlanFields, Policy,
-        Sequences, plan,
-    },
     sampler::{Method, Multinomial, Penalties},
+};
+use sluicegate_constraint::Spec;
+use sluicegate_model::{
+    open::Model,
+    placed::Misplaced,
+    source::{Alias, ModelSource, Part, Silent},
+    tokenizer::Tokenizer,
+};
+use sluicegate_placement::{
+    Cluster, ClusterDevice, KvTokens, LinkFigures, Placement, Plan, PlanFields, Policy, Sequences,
+    plan,
+};
+use sluicegate_spec::{
+    device::DeviceId,
+    kv::KvType,
+    units::{Bytes, LayerRange},
 };
 
 /// The default model, fetched once for all runs.

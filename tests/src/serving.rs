@@ -1,9 +1,7 @@
 //! Requests of all kinds that run at the same time, and what must hold when they have ended.
 
-use sluicegate_model::units::TokenId;
-use sluicegate_runtime::{
-    Completion, Engine, Output, Prompt, Request, engine::Metrics, stream::Usage,
-};
+use sluicegate::{Completion, Engine, Output, Prompt, Request, engine::Metrics, stream::Usage};
+use sluicegate_spec::units::TokenId;
 
 use crate::engines::{samplers, with_schema};
 

@@ -4,14 +4,17 @@ use std::ops::Range;
 
 use candle_core::{Device, Tensor};
 use sluicegate_model::{
-    config::{KvGroup, ModelConfig},
-    kv_pages::KvType,
-    placed::{DeviceId, Placed},
+    placed::Placed,
     shard::{Home, Shard, ShardOutput},
-    step::{Hidden, PAGE_TOKENS, Step, StepRow, StepTable},
+    step::{Hidden, Step, StepRow, StepTable},
     threads::Threads,
-    units::UnitRange,
     weights::Weights,
+};
+use sluicegate_spec::{
+    config::{KvGroup, ModelConfig},
+    device::DeviceId,
+    kv::{KvType, PAGE_TOKENS},
+    units::UnitRange,
 };
 
 /// New tokens of one sequence.

@@ -4,18 +4,17 @@
 
 use std::io::Write;
 
-use sluicegate_constraint::Spec;
-use sluicegate_model::{
-    chat::Message,
-    kv_pages::KvType,
-    open::Model,
-    source::{Bar, ModelSource},
-    units::Bytes,
-};
-use sluicegate_runtime::{
+use sluicegate::{
     Engine, Prompt, Request,
+    constraint::Spec,
+    model::{
+        chat::Message,
+        open::Model,
+        source::{Bar, ModelSource},
+    },
     placement::{self, Cluster, Policy, Sequences},
     sampler::Method,
+    spec::{kv::KvType, units::Bytes},
 };
 
 const BEAMS: usize = 4;

@@ -4,17 +4,16 @@
 
 use std::io::Write;
 
-use sluicegate_constraint::Spec;
-use sluicegate_model::{
-    chat::Message,
-    kv_pages::KvType,
-    open::Model,
-    source::{Bar, ModelSource},
-    units::Bytes,
-};
-use sluicegate_runtime::{
+use sluicegate::{
     Engine, Event, Prompt, Request,
+    constraint::Spec,
+    model::{
+        chat::Message,
+        open::Model,
+        source::{Bar, ModelSource},
+    },
     placement::{self, Cluster, Policy, Sequences},
+    spec::{kv::KvType, units::Bytes},
 };
 
 const SCHEMA: &str = include_str!("../../schemas/character.json");

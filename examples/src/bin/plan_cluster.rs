@@ -5,8 +5,10 @@
 use std::{io::Write, path::Path};
 
 use anyhow::Context;
-use sluicegate_model::profile::{ModelProfile, Target};
-use sluicegate_runtime::placement::{self, Cluster, Explained, Policy, Sequences};
+use sluicegate::{
+    placement::{self, Cluster, Explained, Policy, Sequences},
+    spec::profile::{ModelProfile, Target},
+};
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);

@@ -4,14 +4,14 @@
 
 use std::io::Write;
 
-use sluicegate_model::{
-    config::{Architecture, ModelConfig, Rope, RopeScaling},
-    placed::DeviceId,
-    profile::{ElementBytes, ModelProfile},
-    units::Bytes,
-};
-use sluicegate_runtime::placement::{
-    self, Cluster, ClusterDevice, KvTokens, Policy, Rates, Sequences,
+use sluicegate::{
+    placement::{self, Cluster, ClusterDevice, KvTokens, Policy, Rates, Sequences},
+    spec::{
+        config::{Architecture, ModelConfig, Rope, RopeScaling},
+        device::DeviceId,
+        profile::{ElementBytes, ModelProfile},
+        units::Bytes,
+    },
 };
 
 fn main() -> anyhow::Result<()> {

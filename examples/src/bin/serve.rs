@@ -7,9 +7,14 @@ use std::{io::Write, sync::Arc};
 
 use axum::{Json, Router, extract::State, http::StatusCode, response::sse, routing};
 use futures_util::{Stream, StreamExt};
-use sluicegate_constraint::Spec;
-use sluicegate_model::{chat::Message, kv_pages::KvType, open::Model, source, units::Bytes};
-use sluicegate_runtime::{Engine, Event, Prompt, Request, engine::GenerationError, placement};
+use sluicegate::{
+    Engine, Event, Prompt, Request,
+    constraint::Spec,
+    engine::GenerationError,
+    model::{chat::Message, open::Model, source},
+    placement::{self, Cluster, Policy},
+    spec::{kv::KvType, units::Bytes},
+};
 
 #[derive(serde::Deserialize)]
 struct Question {
@@ -71,7 +76,7 @@ fn engine() -> anyhow::Result<Engine> {
     let files = source::ModelSource::parse("smollm2")?.resolve(&source::Bar::default())?;
     let model = Model::open(&files)?;
     let profile = model.profile(KvType::default());
-    let cluster = placement::Cluster::logical_cpus(2, Bytes(1 << 30));
-    let plan = placement::plan(&profile, &cluster, &placement::Policy::default())?;
+    let cluster = Cluster::logical_cpus(2, Bytes(1 << 30));
+    let plan = placement::plan(&profile, &cluster, &Policy::default())?;
     Ok(Engine::builder(model, plan).build()?)
 }

@@ -6,16 +6,15 @@ use std::io::Write;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sluicegate_model::{
-    chat::Message,
-    kv_pages::KvType,
-    open::Model,
-    source::{Bar, ModelSource},
-    units::Bytes,
-};
-use sluicegate_runtime::{
+use sluicegate::{
     Engine,
+    model::{
+        chat::Message,
+        open::Model,
+        source::{Bar, ModelSource},
+    },
     placement::{self, Cluster, Policy, Sequences},
+    spec::{kv::KvType, units::Bytes},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -1,13 +1,13 @@
 use std::num::NonZero;
 
 use candle_core::{DType, Device, Tensor};
+use sluicegate_spec::units::Unit;
 
 use super::{Heads, gather};
 use crate::{
     kv_pages::LayerPages,
     step::{StepRow, StepTable},
     threads::Threads,
-    units::Unit,
 };
 
 fn values(seed: u32, rows: usize, width: usize) -> Tensor {

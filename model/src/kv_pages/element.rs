@@ -1,57 +1,17 @@
-//! The numbers of a cache: their type, and how they are read and written in CPU memory.
+//! The numbers of a cache: how they are read and written in CPU memory.
 
-use std::{fmt, ops::Range, str::FromStr};
+use std::ops::Range;
 
 use candle_core::{CpuStorage, DType, Layout, Result, backend::BackendStorage, bail};
 use half::{bf16, f16, slice::HalfFloatSliceExt};
-use serde::{Deserialize, Serialize};
+use sluicegate_spec::kv::KvType;
 
-/// In what keys and values are kept. Attention computes in f32 from either.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KvType {
-    /// As they were computed.
-    #[default]
-    F32,
-    /// Half of the memory; 11 bits of each number, which must lie within 65,504.
-    F16,
-    /// Half of the memory; 8 bits of each number, with the range of f32.
-    Bf16,
-}
-
-impl KvType {
-    /// All there are.
-    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Bf16];
-
-    /// Bytes of one number.
-    pub const fn num_bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F16 | Self::Bf16 => 2,
-        }
-    }
-
-    pub(crate) fn dtype(self) -> DType {
-        match self {
-            Self::F32 => DType::F32,
-            Self::F16 => DType::F16,
-            Self::Bf16 => DType::BF16,
-        }
-    }
-}
-
-impl fmt::Display for KvType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.dtype().as_str())
-    }
-}
-
-impl FromStr for KvType {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        let found = Self::ALL.into_iter().find(|kind| kind.dtype().as_str() == text);
-        found.ok_or("wanted f32, f16 or bf16")
+/// candle's name of a type.
+pub(super) fn dtype(kind: KvType) -> DType {
+    match kind {
+        KvType::F32 => DType::F32,
+        KvType::F16 => DType::F16,
+        KvType::Bf16 => DType::BF16,
     }
 }
 
@@ -171,11 +131,9 @@ mod tests {
     }
 
     #[test]
-    fn names_are_read_as_they_are_written() {
+    fn sizes_are_those_of_the_tensors() {
         for kind in KvType::ALL {
-            assert_eq!(kind.to_string().parse(), Ok(kind));
-            assert_eq!(kind.num_bytes(), kind.dtype().size_in_bytes());
+            assert_eq!(kind.num_bytes(), dtype(kind).size_in_bytes());
         }
-        assert_eq!("int8".parse::<KvType>(), Err("wanted f32, f16 or bf16"));
     }
 }

@@ -12,8 +12,9 @@ mod k_formats;
 mod tile;
 
 use candle_core::{D, DType, Module, Result, Tensor, quantized::QMatMul};
+use sluicegate_spec::units::Bytes;
 
-use crate::{threads::Threads, units::Bytes, weights::Matrix};
+use crate::{threads::Threads, weights::Matrix};
 
 /// One or several weight matrices that are multiplied with the same input.
 ///

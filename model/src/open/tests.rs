@@ -2,15 +2,17 @@
 
 use candle_core::Device;
 use proptest::prelude::*;
+use sluicegate_spec::{
+    config::{Architecture, RopeScaling},
+    gguf::writer::{Writer, save},
+    tensors::{Role, TensorId},
+    units::Unit,
+};
 
 use super::*;
 use crate::{
     chat::Message,
-    config::{Architecture, RopeScaling},
-    gguf::writer::{Writer, save},
     source::{ModelSource, Silent},
-    units::Unit,
-    weights::{Role, TensorId},
 };
 
 #[test]

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use sluicegate_spec::gguf::ShardName;
+
 use super::HubModel;
-use crate::{error::SourceError, gguf::ShardName};
+use crate::error::SourceError;
 
 pub(super) const CONFIG: &str = "config.json";
 pub(super) const INDEX: &str = "model.safetensors.index.json";

@@ -23,6 +23,8 @@ use std::{
     time::Duration,
 };
 
+use sluicegate_spec::safetensors::indexed_files;
+
 use self::{
     access::Access,
     cache::Folder,
@@ -34,7 +36,7 @@ use super::{
     HubModel, ModelFiles, Progress,
     choose::{CONFIG, INDEX, SINGLE, Weights},
 };
-use crate::{error::SourceError, weights::indexed_files};
+use crate::error::SourceError;
 
 /// How long the hub may take to answer where the cache could.
 const PATIENCE: Duration = Duration::from_secs(5);

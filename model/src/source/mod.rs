@@ -19,6 +19,8 @@ pub use alias::{ALIASES, Alias, Part};
 pub use cache::folder as cache_folder;
 pub use progress::{Bar, Progress, Silent};
 
+use sluicegate_spec::files::ModelFiles;
+
 use crate::error::SourceError;
 
 /// What `--model` may name.
@@ -57,22 +59,6 @@ impl HubModel {
         }
         let quantisation = quantisation.map(str::to_owned);
         Some(Self { repository: repository.to_owned(), quantisation })
-    }
-}
-
-/// The files of a model on this machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ModelFiles {
-    Gguf(PathBuf),
-    /// Holds `config.json`, `tokenizer.json` and `*.safetensors`.
-    Directory(PathBuf),
-}
-
-impl ModelFiles {
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::Gguf(path) | Self::Directory(path) => path,
-        }
     }
 }
 

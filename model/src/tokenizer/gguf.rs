@@ -5,6 +5,10 @@
 #[cfg(test)]
 mod tests;
 
+use sluicegate_spec::{
+    gguf::{Array, GgufHeader, Value},
+    units::TokenId,
+};
 use tokenizers::{AddedToken, models::bpe, pre_tokenizers::byte_level::ByteLevel};
 
 use super::{
@@ -13,11 +17,7 @@ use super::{
     pre::Pre,
     spm::{SpmEncoder, WholeTokens},
 };
-use crate::{
-    error::TokenizerError,
-    gguf::{Array, GgufHeader, Value},
-    units::TokenId,
-};
+use crate::error::TokenizerError;
 
 const MAX_VOCAB: usize = 4 << 20;
 const MAX_TOKEN_BYTES: usize = 1 << 16;

@@ -3,15 +3,15 @@
 use std::{fs, panic, path::Path};
 
 use serde_json::Value;
-use tokenizers::{DecoderWrapper, ModelWrapper};
-
-use super::{Encoder, Inner, TokenBytes, bytes::Spelling};
-use crate::{
+use sluicegate_spec::{
     config::{EndIds, read_json_lossy},
-    error::TokenizerError,
     lfs::refuse_pointer,
     units::TokenId,
 };
+use tokenizers::{DecoderWrapper, ModelWrapper};
+
+use super::{Encoder, Inner, TokenBytes, bytes::Spelling};
+use crate::error::TokenizerError;
 
 const MAX_BYTES: u64 = 512 << 20;
 /// Ids from here on are not believed: the table of tokens has a place for each id below.
@@ -161,7 +161,7 @@ pub(super) fn add_ends(directory: &Path, eos: &mut Vec<TokenId>) -> Result<(), T
     Ok(())
 }
 
-fn unreadable(directory: &Path, error: crate::error::ConfigError) -> TokenizerError {
+fn unreadable(directory: &Path, error: sluicegate_spec::error::ConfigError) -> TokenizerError {
     TokenizerError::Malformed { file: directory.to_owned(), source: Box::new(error) }
 }
 

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use sluicegate_spec::units::TokenId;
+
 use super::{Encoder, Inner, TokenBytes};
-use crate::{error::TokenizerError, units::TokenId};
+use crate::error::TokenizerError;
 
 const NUM_BYTES: usize = 256;
 

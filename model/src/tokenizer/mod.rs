@@ -20,7 +20,8 @@ use std::{path::Path, sync::Arc};
 pub(crate) use hub::token_text;
 pub use stream::StreamDecoder;
 
-use crate::{error::TokenizerError, gguf::GgufHeader, source::ModelFiles, units::TokenId};
+use crate::error::TokenizerError;
+use sluicegate_spec::{files::ModelFiles, gguf::GgufHeader, units::TokenId};
 use spm::SpmEncoder;
 use tekken::TekkenEncoder;
 

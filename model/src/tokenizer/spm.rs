@@ -7,8 +7,9 @@
 
 use std::{collections::HashMap, ops::Range};
 
+use sluicegate_spec::units::TokenId;
+
 use super::{bytes::METASPACE, merge::merge};
-use crate::units::TokenId;
 
 /// An encoder over a scored vocabulary.
 #[derive(Debug)]

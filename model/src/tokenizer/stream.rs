@@ -1,7 +1,8 @@
 //! Decoding token by token, without ever giving out half a character.
 
+use sluicegate_spec::units::TokenId;
+
 use super::{TokenBytes, Tokenizer};
-use crate::units::TokenId;
 
 /// Gathers the bytes of tokens and gives out text as soon as its characters are whole.
 #[derive(Debug, Clone)]

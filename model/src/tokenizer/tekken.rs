@@ -10,6 +10,7 @@ mod tests;
 use std::{collections::HashMap, fs, ops::Range, path::Path};
 
 use serde::Deserialize;
+use sluicegate_spec::{lfs::refuse_pointer, units::TokenId};
 use tokenizers::{
     OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, SplitDelimiterBehavior,
     pre_tokenizers::split::{Split, SplitPattern},
@@ -20,7 +21,7 @@ use super::{
     merge::merge,
     spm::{Cut, WholeTokens},
 };
-use crate::{error::TokenizerError, lfs::refuse_pointer, units::TokenId};
+use crate::error::TokenizerError;
 
 const MAX_FILE_BYTES: u64 = 256 << 20;
 const MAX_VOCAB: usize = 4 << 20;

@@ -5,11 +5,10 @@
 
 use std::{path::Path, sync::LazyLock};
 
+use sluicegate_spec::gguf::writer::Writer;
+
 use super::*;
-use crate::{
-    gguf::writer::Writer,
-    source::{ModelSource, Silent},
-};
+use crate::source::{ModelSource, Silent};
 
 /// The default model's tokenizer, its file fetched once through the alias.
 fn smollm2() -> &'static Tokenizer {

@@ -7,9 +7,11 @@ use candle_core::{DType, Device, Tensor, WithDType};
 use half::{bf16, f16};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
-
-use super::{Role, TensorId};
-use crate::{profile::ComputeType, units::Unit};
+use sluicegate_spec::{
+    profile::ComputeType,
+    tensors::{Role, TensorId},
+    units::Unit,
+};
 
 /// Numbers that differ before they come again: a prime, so that no row of a matrix is another's copy.
 const PERIOD: usize = 1_048_573;

@@ -1,13 +1,10 @@
 //! Reading weights by what they are for, from GGUF or safetensors, without reading the rest.
 //!
-//! Owns the memory maps and the names that the formats give to each [`Role`]. Hides every
-//! difference between the formats: what leaves here follows Hugging Face's conventions (rotary
+//! Owns the memory maps. Hides every difference between the formats: what leaves here follows Hugging Face's conventions (rotary
 //! embedding by halves, norm weights as plain multipliers).
 
 mod dummy;
-mod names;
 mod permute;
-pub(crate) mod safetensors;
 #[cfg(test)]
 mod tests;
 
@@ -15,91 +12,25 @@ use std::{path::Path, sync::Arc};
 
 use candle_core::{
     DType, Device, Tensor,
-    quantized::{QTensor, ggml_file::qtensor_from_ggml},
+    quantized::{GgmlDType, QTensor, ggml_file::qtensor_from_ggml},
 };
 
-pub use crate::{gguf::StoredKind, mapped::TensorBytes};
-
-use crate::{
+use sluicegate_spec::{
     config::{Architecture, ModelConfig},
-    error::{HeaderError, WeightError},
-    gguf::Gguf,
+    error::HeaderError,
+    files::ModelFiles,
+    gguf::{BlockType, Gguf, StoredKind},
+    mapped::TensorBytes,
+    names,
     profile::ComputeType,
-    source::ModelFiles,
+    safetensors::SafeTensors,
+    tensors::{Role, TensorId},
     units::Unit,
 };
+
+use crate::error::WeightError;
 use dummy::Dummy;
 use permute::RotaryRows;
-use safetensors::SafeTensors;
-
-#[cfg(feature = "hub")]
-pub(crate) use safetensors::indexed_files;
-
-/// What a tensor is for within its unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// `[vocab, hidden]`: the embedding table.
-    Embedding,
-    /// `[vocab, hidden]`: the output head of an untied model.
-    Head,
-    /// `[hidden]`: the norm before the head.
-    FinalNorm,
-    /// `[hidden]`: before attention.
-    InputNorm,
-    /// `[hidden]`: after attention, before its residual (Gemma 3).
-    PostAttentionNorm,
-    /// `[hidden]`: before the feed-forward block.
-    MlpNorm,
-    /// `[hidden]`: after the feed-forward block, before its residual (Gemma 3).
-    PostMlpNorm,
-    /// `[heads * head_dim, hidden]`.
-    Query,
-    /// `[kv_heads * head_dim, hidden]`.
-    Key,
-    /// `[kv_heads * head_dim, hidden]`.
-    Value,
-    /// `[hidden, heads * head_dim]`.
-    Output,
-    /// `[heads * head_dim]` (Qwen 2).
-    QueryBias,
-    /// `[kv_heads * head_dim]` (Qwen 2).
-    KeyBias,
-    /// `[kv_heads * head_dim]` (Qwen 2).
-    ValueBias,
-    /// `[head_dim]` (Qwen 3, Gemma 3).
-    QueryNorm,
-    /// `[head_dim]` (Qwen 3, Gemma 3).
-    KeyNorm,
-    /// `[intermediate, hidden]`.
-    Gate,
-    /// `[intermediate, hidden]`.
-    Up,
-    /// `[hidden, intermediate]`.
-    Down,
-}
-
-impl Role {
-    /// Whether the tensor is the weight of an RMS norm.
-    pub fn is_norm(self) -> bool {
-        matches!(
-            self,
-            Self::FinalNorm
-                | Self::InputNorm
-                | Self::PostAttentionNorm
-                | Self::MlpNorm
-                | Self::PostMlpNorm
-                | Self::QueryNorm
-                | Self::KeyNorm
-        )
-    }
-}
-
-/// The address of one tensor of a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TensorId {
-    pub unit: Unit,
-    pub role: Role,
-}
 
 /// The weights of a model, memory-mapped. Clones share the maps.
 ///
@@ -371,15 +302,31 @@ impl Weights {
 
 /// Copies a stored tensor into the memory of a device.
 fn load(stored: &Stored, device: &Device) -> candle_core::Result<Matrix> {
-    match stored.kind {
-        StoredKind::Quantized(kind) => {
+    let dtype = match stored.kind {
+        StoredKind::F32 => DType::F32,
+        StoredKind::F16 => DType::F16,
+        StoredKind::BF16 => DType::BF16,
+        StoredKind::Quantized(blocks) => {
             let shape = stored.shape.clone();
-            let tensor = qtensor_from_ggml(kind, &stored.bytes, shape, device)?;
-            Ok(Matrix::Quantized(Arc::new(tensor)))
+            let tensor = qtensor_from_ggml(ggml_type(blocks), &stored.bytes, shape, device)?;
+            return Ok(Matrix::Quantized(Arc::new(tensor)));
         }
-        kind => {
-            let dtype = kind.dense().expect("only the quantised kind has no dense type");
-            Tensor::from_raw_buffer(&stored.bytes, dtype, &stored.shape, device).map(Matrix::Dense)
-        }
+    };
+    Tensor::from_raw_buffer(&stored.bytes, dtype, &stored.shape, device).map(Matrix::Dense)
+}
+
+/// candle's name of a type of blocks.
+fn ggml_type(blocks: BlockType) -> GgmlDType {
+    match blocks {
+        BlockType::Q4_0 => GgmlDType::Q4_0,
+        BlockType::Q4_1 => GgmlDType::Q4_1,
+        BlockType::Q5_0 => GgmlDType::Q5_0,
+        BlockType::Q5_1 => GgmlDType::Q5_1,
+        BlockType::Q8_0 => GgmlDType::Q8_0,
+        BlockType::Q2K => GgmlDType::Q2K,
+        BlockType::Q3K => GgmlDType::Q3K,
+        BlockType::Q4K => GgmlDType::Q4K,
+        BlockType::Q5K => GgmlDType::Q5K,
+        BlockType::Q6K => GgmlDType::Q6K,
     }
 }

@@ -6,7 +6,7 @@
 
 use std::io;
 
-use crate::{gguf::StoredKind, mapped::TensorBytes};
+use sluicegate_spec::{gguf::StoredKind, mapped::TensorBytes};
 
 /// The rows of one matrix (or the elements of one bias), per head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,13 +2,13 @@
 
 use candle_core::quantized::GgmlDType;
 use serde_json::json;
-use tempfile::TempDir;
-
-use super::*;
-use crate::{
+use sluicegate_spec::{
     config::{Rope, RopeScaling},
     gguf::writer::Writer,
 };
+use tempfile::TempDir;
+
+use super::*;
 
 const CPU: Device = Device::Cpu;
 
@@ -122,8 +122,11 @@ fn every_gguf_type_is_read() {
         let stored = weights.stored(layer(Role::Up)).unwrap();
         assert_eq!((&*stored.bytes, stored.shape.as_slice()), (&bytes[..], &[2, 256][..]));
         let matrix = weights.matrix(layer(Role::Up), (2, 256), &CPU).unwrap();
-        let is_block = matches!(stored.kind, StoredKind::Quantized(found) if found == kind);
+        let is_block =
+            matches!(stored.kind, StoredKind::Quantized(found) if ggml_type(found) == kind);
         assert_eq!(is_block, kind.block_size() > 1, "{kind:?}");
+        assert_eq!(stored.kind.block_len(), kind.block_size(), "{kind:?}");
+        assert_eq!(stored.kind.block_bytes(), kind.type_size(), "{kind:?}");
         assert_eq!(matches!(matrix, Matrix::Quantized(_)), is_block);
         let found = rows(&dense(matrix)).concat();
         let worst = found.iter().zip(&values).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);

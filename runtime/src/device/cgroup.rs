@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sluicegate_model::units::Bytes;
+use sluicegate_spec::units::Bytes;
 
 /// What the groups of a process allow it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,11 +9,8 @@ use candle_core::{
         kernels,
     },
 };
-use sluicegate_model::{
-    cuda::{self, Capability, Image},
-    placed::DeviceId,
-    units::Bytes,
-};
+use sluicegate_model::cuda::{self, Capability, Image};
+use sluicegate_spec::{device::DeviceId, units::Bytes};
 
 use super::discover::{Driver, Gpu, NoCuda};
 

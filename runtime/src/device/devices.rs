@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::Device;
-use sluicegate_model::placed::DeviceId;
+use sluicegate_spec::device::DeviceId;
 
 /// Why a device cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sluicegate_model::{placed::DeviceId, units::Bytes};
+use sluicegate_spec::{device::DeviceId, units::Bytes};
 
 use super::{
     cgroup,

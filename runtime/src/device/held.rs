@@ -1,6 +1,6 @@
 //! What is held of a device's memory at this moment, to be compared with what a plan says.
 
-use sluicegate_model::{placed::DeviceId, units::Bytes};
+use sluicegate_spec::{device::DeviceId, units::Bytes};
 
 /// Bytes of a device's memory that are in use: of a CPU's by this process, pages of files that it has
 /// mapped not counted; of a GPU's by everybody. `None` where the system does not say.

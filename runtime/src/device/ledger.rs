@@ -7,10 +7,10 @@ use std::{
 };
 
 use serde::Serialize;
-use sluicegate_model::{placed::DeviceId, units::Bytes};
+use sluicegate_placement::TransferKind;
+use sluicegate_spec::{device::DeviceId, units::Bytes};
 
 use super::{counts::MaskCounts, masks::Masks, payload::PayloadSize};
-use crate::placement::TransferKind;
 
 /// Counts per kind, source and target. Clones count into the same ledger.
 #[derive(Debug, Clone, Default)]

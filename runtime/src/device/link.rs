@@ -1,6 +1,8 @@
 //! Links: the plan's list of transfers made into the only way between devices.
 
-use sluicegate_model::placed::{DeviceId, Misplaced, Placed, Site};
+use sluicegate_model::placed::{Misplaced, Placed, Site};
+use sluicegate_placement::{Endpoint, Transfer, TransferKind};
+use sluicegate_spec::device::DeviceId;
 use tracing::trace_span;
 
 use super::{
@@ -8,7 +10,6 @@ use super::{
     ledger::Ledger,
     payload::Payload,
 };
-use crate::placement::{Endpoint, Transfer, TransferKind};
 
 /// Why a value did not cross.
 #[derive(Debug, thiserror::Error)]

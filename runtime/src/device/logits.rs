@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use candle_core::{Device, Storage, Tensor};
 use sluicegate_model::{
-    placed::{DeviceId, Placed, Site},
+    placed::{Placed, Site},
     step::Logits,
-    units::Unit,
 };
+use sluicegate_spec::{device::DeviceId, units::Unit};
 
 use super::link::TransferError;
 
@@ -43,7 +43,7 @@ impl LogitRows {
             _ => tensor.elem_count() * tensor.dtype().size_in_bytes(),
         };
         self.copy(tensor).map_err(|error| TransferError::Copy {
-            kind: crate::placement::TransferKind::Tokens,
+            kind: sluicegate_placement::TransferKind::Tokens,
             source_device: device,
             target_device: device,
             error,

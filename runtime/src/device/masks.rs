@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use candle_core::Device;
 use sluicegate_constraint::CodedMask;
+use sluicegate_core::scheduler::MicrobatchId;
 use sluicegate_model::placed::Named;
+use sluicegate_placement::TransferKind;
 
 use super::payload::{Payload, PayloadSize};
 use crate::{
     pipeline::Interval,
-    placement::TransferKind,
     sampler::{MaskBits, MaskRow},
-    scheduler::MicrobatchId,
 };
 
 /// The masks of one microbatch.
@@ -84,7 +84,8 @@ impl Payload for Masks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{sampler::Stamp, scheduler::GroupId};
+    use crate::sampler::Stamp;
+    use sluicegate_core::scheduler::GroupId;
 
     #[test]
     fn equal_rows_are_sent_once_and_counted_as_they_travel() {

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use sluicegate_model::{
-    placed::{DeviceId, Named, Placed},
-    step::{Ancestors, PAGE_TOKENS, Step, StepRow, StepTable, TailCopies},
+use sluicegate_core::scheduler::{
+    AncestorsOrder, CopyOrder, MicrobatchOrder, RowOrder, TableOrder,
 };
+use sluicegate_model::{
+    placed::{Named, Placed},
+    step::{Ancestors, Step, StepRow, StepTable, TailCopies},
+};
+use sluicegate_placement::TransferKind;
+use sluicegate_spec::{device::DeviceId, kv::PAGE_TOKENS};
 
 use super::payload::{Payload, PayloadSize};
-use crate::{
-    placement::TransferKind,
-    sampler::GroupSampling,
-    scheduler::{AncestorsOrder, CopyOrder, MicrobatchOrder, RowOrder, TableOrder},
-};
+use crate::sampler::GroupSampling;
 
 /// A microbatch's order on one device.
 ///
@@ -156,7 +157,7 @@ fn indices(values: Vec<u32>, device: &Device) -> candle_core::Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scheduler::GroupId;
+    use sluicegate_core::scheduler::GroupId;
 
     fn row(wants_logits: bool) -> RowOrder {
         RowOrder {

@@ -5,8 +5,7 @@ use sluicegate_model::{
     placed::Named,
     step::{Ancestors, Hidden, TailCopies},
 };
-
-use crate::placement::TransferKind;
+use sluicegate_placement::TransferKind;
 
 /// Size of a value on a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

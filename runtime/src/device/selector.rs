@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use sluicegate_model::placed::DeviceId;
+use sluicegate_spec::device::DeviceId;
 
 use super::discover::FoundDevice;
 
@@ -147,7 +147,7 @@ impl fmt::Display for DeviceSelector {
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_model::units::Bytes;
+    use sluicegate_spec::units::Bytes;
 
     use super::*;
 

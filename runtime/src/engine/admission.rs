@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use sluicegate_constraint::{Cache, Compiled, Spec};
-use sluicegate_model::{open::Model, units::TokenId};
+use sluicegate_core::scheduler::{Job, SchedulerConfig};
+use sluicegate_model::open::Model;
+use sluicegate_spec::units::TokenId;
 
 use super::error::SubmitError;
 use crate::{
     request::{Prompt, Request},
     sampler::{Method, Multinomial, SamplingParams},
-    scheduler::{Job, SchedulerConfig},
 };
 
 /// A request that can run here.

@@ -8,12 +8,13 @@ use std::{
 };
 
 use sluicegate_constraint::{Cache, CacheLimits, Compiler};
-use sluicegate_model::{
+use sluicegate_core::scheduler::{Depth, OrderBounds, Scheduler, SchedulerConfig};
+use sluicegate_model::{kv_pages::page_bytes, open::Model, threads};
+use sluicegate_placement::{Endpoint, Plan, Transfer};
+use sluicegate_spec::{
     config::ModelConfig,
-    kv_pages::{KvType, page_bytes},
-    open::Model,
+    kv::KvType,
     profile::{ElementBytes, ModelProfile},
-    threads,
     units::Bytes,
 };
 
@@ -29,9 +30,7 @@ use crate::{
     device::{Devices, Ledger, Links},
     masker::{Masker, MaskerConfig, MaskerOutlet},
     pipeline::{BeforeForward, Pipeline, PipelineConfig},
-    placement::{Endpoint, Plan, Transfer},
     sampler::Sampler,
-    scheduler::{Depth, OrderBounds, Scheduler, SchedulerConfig},
     vocabulary,
 };
 

@@ -11,6 +11,10 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, at, never, select};
+use sluicegate_core::{
+    scheduler::{Depth, GroupId, MicrobatchId, OrderBounds, Scheduler},
+    timeline::Timeline,
+};
 use sluicegate_model::tokenizer::Tokenizer;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -29,9 +33,7 @@ use crate::{
     masker::{Masker, RowFailure},
     pipeline::{Pipeline, PipelineEvent, panic_message},
     request::RequestId,
-    scheduler::{Depth, GroupId, MicrobatchId, OrderBounds, Scheduler},
     stream::Event,
-    timeline::Timeline,
 };
 
 /// Why the engine stopped, for those who ask later.

@@ -3,21 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use sluicegate_constraint::{MatchError, SpecError, VocabError};
+use sluicegate_core::scheduler::{AdmitError, OutOfBounds};
 use sluicegate_model::{
     error::{ChatError, TokenizerError},
-    kv_pages::KvType,
     placed::Misplaced,
     threads::UnknownCore,
-    units::Bytes,
 };
+use sluicegate_placement::StageId;
+use sluicegate_spec::{kv::KvType, units::Bytes};
 
 use crate::{
     device::devices::DeviceError,
     masker::{MaskerFailure, RowFailure},
     pipeline::StageFailure,
-    placement::StageId,
     sampler::RowError,
-    scheduler::{AdmitError, OutOfBounds},
 };
 
 /// Why an engine cannot be built.

@@ -2,7 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use sluicegate_model::{tokenizer::Tokenizer, units::TokenId};
+use sluicegate_core::scheduler::{
+    Child,
+    beam::{self, Candidate, Kept},
+    order::SampledGroup,
+};
+use sluicegate_model::tokenizer::Tokenizer;
+use sluicegate_spec::units::TokenId;
 
 use super::{
     admission::AdmittedRequest,
@@ -14,11 +20,6 @@ use crate::{
     masker::{Advanced, AdvancedRows},
     request::RequestId,
     sampler::{Choice, GroupSampling, MaskRule, Method, RandomKey, RowSampling, Stamp, TokenCount},
-    scheduler::{
-        Child,
-        beam::{self, Candidate, Kept},
-        order::SampledGroup,
-    },
     stream::{FinishReason, OutputId, Token},
 };
 

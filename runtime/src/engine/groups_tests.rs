@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 use sluicegate_constraint::{Compiler, Spec};
-use sluicegate_model::{tokenizer::Tokenizer, units::TokenId};
+use sluicegate_core::scheduler::Child;
+use sluicegate_model::tokenizer::Tokenizer;
+use sluicegate_spec::units::TokenId;
 
 use super::{
     admission::AdmittedRequest, error::GenerationError, groups::RunningGroup, step::StepOutcome,
@@ -13,7 +15,6 @@ use crate::{
     masker::{Advanced, AdvancedRows, RowFailure},
     request::RequestId,
     sampler::{Choice, Likely, Method, Penalties, SamplingParams},
-    scheduler::Child,
     stream::{FinishReason, Token},
     vocabulary,
 };

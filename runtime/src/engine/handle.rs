@@ -11,7 +11,9 @@ use std::{
 
 use crossbeam_channel::{Sender, bounded, unbounded};
 use sluicegate_constraint::{Cache, CacheStats};
+use sluicegate_core::{scheduler::SchedulerConfig, timeline::Timeline};
 use sluicegate_model::open::Model;
+use sluicegate_placement::Plan;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
@@ -24,11 +26,8 @@ use super::{
 };
 use crate::{
     device::Ledger,
-    placement::Plan,
     request::{Request, RequestId},
-    scheduler::SchedulerConfig,
     stream::Generation,
-    timeline::Timeline,
 };
 
 /// What stands for any longer time that may be asked for.

@@ -3,12 +3,10 @@
 use std::{collections::VecDeque, time::Duration};
 
 use serde::Serialize;
+use sluicegate_core::scheduler::SchedulerStats;
 
 use super::core::Core;
-use crate::{
-    scheduler::SchedulerStats,
-    stream::{MaskExposed, Usage},
-};
+use crate::stream::{MaskExposed, Usage};
 
 /// An engine at one moment, and what it did so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

@@ -32,9 +32,10 @@ pub use metrics::Metrics;
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
+use sluicegate_core::timeline::Timeline;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::{request::RequestId, stream::Event, timeline::Timeline};
+use crate::{request::RequestId, stream::Event};
 
 /// What the engine's thread is asked to do.
 #[derive(Debug)]

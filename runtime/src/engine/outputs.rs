@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use sluicegate_core::scheduler::GroupId;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{Span, info_span};
 
 use super::{admission::AdmittedRequest, error::GenerationError, step::StepOutcome};
 use crate::{
     request::RequestId,
-    scheduler::GroupId,
     stream::{Event, MaskExposed, Timings, Usage},
 };
 

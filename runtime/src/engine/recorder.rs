@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use crate::{
-    pipeline::{Interval, MaskTimes, StageTimes},
-    placement::Plan,
+use sluicegate_core::{
     scheduler::MicrobatchId,
     timeline::{Activity, Lane, MicrobatchNote, Span, Timeline},
 };
+use sluicegate_placement::Plan;
+
+use crate::pipeline::{Interval, MaskTimes, StageTimes};
 
 /// Microbatches that are remembered; of more, the latest.
 const MAX_MICROBATCHES: usize = 1 << 16;

@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sluicegate_model::placed::{DeviceId, Placed, Site};
+use sluicegate_core::scheduler::{GroupId, MicrobatchId};
+use sluicegate_model::placed::{Placed, Site};
+use sluicegate_spec::device::DeviceId;
 
 use super::{
     core::Core,
@@ -19,7 +21,6 @@ use crate::{
     pipeline::{Interval, PipelineEvent, StageTimes},
     request::RequestId,
     sampler::{Choice, GroupChoices, MaskError, RowError},
-    scheduler::{GroupId, MicrobatchId},
 };
 
 /// A step of a group that waits for its matchers, if it has any.

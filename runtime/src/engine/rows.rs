@@ -1,10 +1,8 @@
 //! One running output: its tokens, its score, and its text as far as it may be shown.
 
 use sluicegate_constraint::StopStrings;
-use sluicegate_model::{
-    tokenizer::{StreamDecoder, Tokenizer},
-    units::TokenId,
-};
+use sluicegate_model::tokenizer::{StreamDecoder, Tokenizer};
+use sluicegate_spec::units::TokenId;
 
 use crate::stream::{FinishReason, Output, OutputId, Token};
 

@@ -1,10 +1,9 @@
 //! What a step made of a group's rows.
 
+use sluicegate_core::scheduler::Child;
+
 use super::rows::Row;
-use crate::{
-    scheduler::Child,
-    stream::{FinishReason, Output, OutputId, Token},
-};
+use crate::stream::{FinishReason, Output, OutputId, Token};
 
 /// What a step made of a group.
 #[derive(Debug, Default)]

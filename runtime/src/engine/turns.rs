@@ -2,16 +2,16 @@
 
 use std::{collections::BTreeSet, sync::atomic::Ordering, time::Instant};
 
+use sluicegate_core::scheduler::{MicrobatchOrder, Turn};
+use sluicegate_placement::{Endpoint, StageId};
 use tracing::{Span, field, trace_span};
 
 use super::{core::Core, error::EngineFailure};
 use crate::{
     device::{Order, order},
     pipeline::{Interval, Microbatch, StageMessage},
-    placement::{Endpoint, StageId},
     request::RequestId,
     sampler::{GroupSampling, MaskRule, Stamp},
-    scheduler::{MicrobatchOrder, Turn},
 };
 
 impl Core {

@@ -2,15 +2,16 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sluicegate_model::placed::{DeviceId, Placed};
+use sluicegate_core::scheduler::MicrobatchId;
+use sluicegate_model::placed::Placed;
+use sluicegate_placement::Endpoint;
+use sluicegate_spec::device::DeviceId;
 
 use super::{MaskerFailure, MaskerOutlet};
 use crate::{
     device::Masks,
     pipeline::{Interval, PipelineEvent},
-    placement::Endpoint,
     sampler::{MaskRow, Stamp},
-    scheduler::MicrobatchId,
 };
 
 /// What a worker has to do for a microbatch.

@@ -14,16 +14,16 @@ use std::{collections::HashMap, num::NonZero, sync::Arc, thread::JoinHandle, tim
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use sluicegate_constraint::{Compiled, MatchError};
-use sluicegate_model::units::TokenId;
 
 use crate::{
     device::{Links, TransferError},
     pipeline::{MaskSender, PipelineEvent},
-    placement::Endpoint,
     sampler::{Choice, Stamp},
-    scheduler::{GroupId, MicrobatchId},
 };
 use job::{Job, Part};
+use sluicegate_core::scheduler::{GroupId, MicrobatchId};
+use sluicegate_placement::Endpoint;
+use sluicegate_spec::units::TokenId;
 use watch::{Watch, Watchdog};
 use worker::{Command, Worker};
 

@@ -6,12 +6,13 @@ use crossbeam_channel::Receiver;
 use sluicegate_constraint::{
     CodedMask, Compiler, Encode, MatchError, Matcher, Spec, TokenBytes, Vocab, VocabSource,
 };
-use sluicegate_model::placed::{DeviceId, Placed, Site};
+use sluicegate_model::placed::{Placed, Site};
+use sluicegate_placement::StageId;
+use sluicegate_spec::device::DeviceId;
 
 use super::{watch::Ending, worker::Command, *};
 use crate::{
     device::{Devices, Ledger, Masks},
-    placement::StageId,
     sampler::{MaskBits, MaskRow},
 };
 

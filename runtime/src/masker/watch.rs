@@ -9,8 +9,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use sluicegate_constraint::CancelHandle;
-
-use crate::scheduler::GroupId;
+use sluicegate_core::scheduler::GroupId;
 
 /// Looks at a worker this often within a deadline, but not more often than the shortest pause.
 const LOOKS_PER_DEADLINE: u32 = 8;

@@ -9,7 +9,8 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender};
 use sluicegate_constraint::{CancelHandle, CodedMask, Compiled, Event, MatchError, Matcher};
-use sluicegate_model::units::TokenId;
+use sluicegate_core::scheduler::GroupId;
+use sluicegate_spec::units::TokenId;
 
 use super::{
     Advanced, AdvancedRows, MaskerOutlet, RowFailure,
@@ -19,7 +20,6 @@ use super::{
 use crate::{
     pipeline::{Interval, PipelineEvent, panic_message},
     sampler::{Choice, MaskBits, MaskRow, Stamp},
-    scheduler::GroupId,
 };
 
 /// Tokens that are taken at most behind a sampled one, since nothing else may follow.

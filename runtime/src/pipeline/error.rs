@@ -2,14 +2,16 @@
 
 use std::fmt;
 
+use sluicegate_core::scheduler::MicrobatchId;
 use sluicegate_model::{
     error::{ForwardError, LoadError},
-    placed::{DeviceId, Misplaced},
+    placed::Misplaced,
     threads::UnknownCore,
-    units::LayerRange,
 };
+use sluicegate_placement::StageId;
+use sluicegate_spec::{device::DeviceId, units::LayerRange};
 
-use crate::{device::TransferError, placement::StageId, scheduler::MicrobatchId};
+use crate::device::TransferError;
 
 /// What went wrong in a stage.
 #[derive(Debug, thiserror::Error)]

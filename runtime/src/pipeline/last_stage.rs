@@ -3,11 +3,13 @@
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use crossbeam_channel::{Receiver, Sender};
+use sluicegate_core::scheduler::MicrobatchId;
 use sluicegate_model::{
-    placed::{DeviceId, Placed, Site},
+    placed::{Placed, Site},
     step::Logits,
-    units::Unit,
 };
+use sluicegate_placement::{Endpoint, StageId};
+use sluicegate_spec::{device::DeviceId, units::Unit};
 use tracing::trace_span;
 
 use super::{
@@ -16,9 +18,7 @@ use super::{
 };
 use crate::{
     device::{Links, LogitRows, Masks, Order, Sampled},
-    placement::{Endpoint, StageId},
     sampler::{GroupChoices, MaskRow, MaskRule, Sampler},
-    scheduler::MicrobatchId,
 };
 
 /// The last stage's end: logits in, tokens out.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use sluicegate_core::scheduler::{GroupId, MicrobatchId};
 use sluicegate_model::{
     placed::Placed,
     step::{Ancestors, Hidden},
@@ -12,7 +13,6 @@ use super::error::StageFailure;
 use crate::{
     device::{Order, Sampled},
     masker::{MaskerFailure, RowFailure},
-    scheduler::{GroupId, MicrobatchId},
 };
 
 /// What a stage receives, in the order in which it must be done.

@@ -4,12 +4,12 @@ use std::{collections::HashMap, num::NonZero, sync::Arc, thread::JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use sluicegate_model::{
-    config::ModelConfig,
-    kv_pages::KvType,
     placed::Placed,
     shard::{Shard, SharedTable},
     weights::Weights,
 };
+use sluicegate_placement::{Plan, PlannedStage, StageId};
+use sluicegate_spec::{config::ModelConfig, kv::KvType};
 
 use super::{
     error::{StageError, StageFailure},
@@ -20,7 +20,6 @@ use super::{
 };
 use crate::{
     device::{Devices, Links, LogitRows, Masks},
-    placement::{Plan, PlannedStage, StageId},
     sampler::Sampler,
 };
 

@@ -3,12 +3,14 @@
 use std::{sync::Arc, time::Instant};
 
 use crossbeam_channel::{Receiver, Sender};
+use sluicegate_core::scheduler::MicrobatchId;
 use sluicegate_model::{
-    placed::{DeviceId, Placed},
+    placed::Placed,
     shard::{Shard, ShardOutput},
     step::{Ancestors, Hidden},
-    units::LayerRange,
 };
+use sluicegate_placement::{Endpoint, StageId};
+use sluicegate_spec::{device::DeviceId, units::LayerRange};
 use tracing::trace_span;
 
 use super::{
@@ -16,11 +18,7 @@ use super::{
     last_stage::LastStage,
     message::{Microbatch, StageMessage, StageTimes},
 };
-use crate::{
-    device::Links,
-    placement::{Endpoint, StageId},
-    scheduler::MicrobatchId,
-};
+use crate::device::Links;
 
 /// What a stage is besides its shard.
 #[derive(Debug, Clone)]

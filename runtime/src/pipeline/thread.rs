@@ -8,13 +8,14 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender};
+use sluicegate_core::scheduler::MicrobatchId;
 use sluicegate_model::{
-    config::ModelConfig,
-    kv_pages::KvType,
     shard::{Home, Shard, SharedTable},
     threads::{self, Threads},
     weights::Weights,
 };
+use sluicegate_placement::{PlannedStage, StageId};
+use sluicegate_spec::{config::ModelConfig, kv::KvType};
 
 use super::{
     error::{StageError, StageFailure},
@@ -22,11 +23,7 @@ use super::{
     pipeline::PipelineConfig,
     stage::{BeforeForward, Outlet, Stage, StageInfo},
 };
-use crate::{
-    device::{Links, devices::make_current},
-    placement::{PlannedStage, StageId},
-    scheduler::MicrobatchId,
-};
+use crate::device::{Links, devices::make_current};
 
 /// Loads a stage's shard, in the stage's thread.
 pub(super) struct Loader {

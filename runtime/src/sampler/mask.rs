@@ -3,8 +3,7 @@
 use std::{borrow::Cow, fmt};
 
 use sluicegate_constraint::{CodeError, CodedMask};
-
-use crate::scheduler::GroupId;
+use sluicegate_core::scheduler::GroupId;
 
 /// Which row of which step a mask was computed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -2,10 +2,10 @@
 
 use std::{ops::Range, sync::Arc};
 
-use sluicegate_model::units::TokenId;
+use sluicegate_core::scheduler::GroupId;
+use sluicegate_spec::units::TokenId;
 
 use super::{mask::MaskRule, params::SamplingParams};
-use crate::scheduler::GroupId;
 
 /// The rows of one group in a microbatch, and how to choose among their tokens.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! How a request wants its tokens chosen.
 
 use serde::{Deserialize, Serialize};
-use sluicegate_model::units::TokenId;
+use sluicegate_spec::units::TokenId;
 
 /// How the next token is chosen among those that are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use sluicegate_model::units::TokenId;
+use sluicegate_core::scheduler::{GroupId, beam};
+use sluicegate_spec::units::TokenId;
 
 use super::{
     draw::Narrowed,
@@ -12,7 +13,6 @@ use super::{
     params::{Method, SamplingParams},
     row::{Allowed, Distribution},
 };
-use crate::scheduler::{GroupId, beam};
 
 /// A chosen token.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,8 +10,8 @@ use std::{
 use anyhow::{Context, anyhow};
 use serde::Serialize;
 use serde_json::Value;
+use sluicegate::{Completion, stream::Usage};
 use sluicegate_model::tokenizer::Tokenizer;
-use sluicegate_runtime::{Completion, stream::Usage};
 
 use super::Outcome;
 use crate::{

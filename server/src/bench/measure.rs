@@ -9,15 +9,15 @@ use std::{
 
 use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
-use sluicegate_constraint::Spec;
-use sluicegate_model::units::TokenId;
-use sluicegate_runtime::{
+use sluicegate::{
     Engine, Event, Generation,
     engine::{GenerationError, SubmitError},
-    placement::Plan,
     stream::Usage,
-    timeline::{self, Activity, Timeline, Window},
 };
+use sluicegate_constraint::Spec;
+use sluicegate_core::timeline::{self, Activity, Timeline, Window};
+use sluicegate_placement::Plan;
+use sluicegate_spec::units::TokenId;
 
 use super::workload;
 use crate::{

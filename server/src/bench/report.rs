@@ -3,7 +3,8 @@
 use std::num::NonZero;
 
 use serde::Serialize;
-use sluicegate_runtime::{device::calibrate, placement::Plan};
+use sluicegate::device::calibrate;
+use sluicegate_placement::Plan;
 
 use super::{
     measure::{Measured, TokenCounts},

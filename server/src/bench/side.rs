@@ -3,8 +3,10 @@
 use std::num::NonZero;
 
 use anyhow::anyhow;
-use sluicegate_model::{open::Model, placed::DeviceId};
-use sluicegate_runtime::{Prompt, Request, device::DeviceSelector, placement::Plan};
+use sluicegate::{Prompt, Request, device::DeviceSelector};
+use sluicegate_model::open::Model;
+use sluicegate_placement::Plan;
+use sluicegate_spec::device::DeviceId;
 
 use super::measure::Task;
 use crate::{

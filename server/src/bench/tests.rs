@@ -2,14 +2,12 @@
 
 use std::{num::NonZero, time::Duration};
 
-use sluicegate_model::{
+use sluicegate_core::timeline::{Lane, StageUsage, Usage};
+use sluicegate_placement::{Plan, PlanFields, PlannedStage};
+use sluicegate_spec::{
     config::KvGroup,
-    placed::DeviceId,
+    device::DeviceId,
     units::{Bytes, UnitRange},
-};
-use sluicegate_runtime::{
-    placement::{Plan, PlanFields, PlannedStage},
-    timeline::{Lane, StageUsage, Usage},
 };
 
 use super::{

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
+use sluicegate::{Prompt, Request};
 use sluicegate_constraint::Spec;
-use sluicegate_model::{error::TokenizerError, open::Model, units::TokenId};
-use sluicegate_runtime::{Prompt, Request};
+use sluicegate_model::{error::TokenizerError, open::Model};
+use sluicegate_spec::units::TokenId;
 
 /// Words and marks between them: thousands of tokens are allowed at each step, none is forced, and
 /// the text may end anywhere, so that it has as many tokens as a free one.

@@ -3,7 +3,7 @@
 use std::num::NonZero;
 
 use clap::{Args, ValueEnum};
-use sluicegate_runtime::engine::EngineLimits;
+use sluicegate::engine::EngineLimits;
 
 use super::{ConstraintArgs, ModelArgs, count};
 use crate::timeline::TimelineFile;

@@ -1,8 +1,8 @@
 //! The arguments of `sluicegate doctor`.
 
 use clap::Args;
-use sluicegate_model::kv_pages::KvType;
-use sluicegate_runtime::device::DeviceSelector;
+use sluicegate::device::DeviceSelector;
+use sluicegate_spec::kv::KvType;
 
 use super::{Goal, ModelArgs};
 use crate::memory::MemoryCaps;

@@ -32,7 +32,7 @@ Text goes to stdout; progress, logs and the ledger's table go to stderr.
 Exit code: 0 if all went well, 2 if the command line must change, 1 if anything else failed.
 
 Environment:
-  RUST_LOG          Which logs are shown, such as info or sluicegate_runtime=debug [default: warn]
+  RUST_LOG          Which logs are shown, such as info or sluicegate=debug [default: warn]
   SLUICEGATE_CACHE  Where fetched models are kept [default: sluicegate in the user's cache folder]
   HF_TOKEN, HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE
                     As other tools of the Hugging Face hub understand them";

@@ -3,11 +3,11 @@
 use std::{num::NonZero, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use sluicegate_model::{placed::DeviceId, units::LayerRange};
-use sluicegate_runtime::{
-    device::DeviceSelector,
-    placement::{KvTokens, MemoryShare, Objective, Placement, Policy, Sequences, TimeLimits},
+use sluicegate::device::DeviceSelector;
+use sluicegate_placement::{
+    KvTokens, MemoryShare, Objective, Placement, Policy, Sequences, TimeLimits,
 };
+use sluicegate_spec::{device::DeviceId, units::LayerRange};
 
 use super::count;
 use crate::{layers::StageLayers, memory::MemoryCaps};

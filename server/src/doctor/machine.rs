@@ -2,11 +2,11 @@
 
 use std::io::Write;
 
-use sluicegate_model::{placed::DeviceId, units::Bytes};
-use sluicegate_runtime::device::{
+use sluicegate::device::{
     calibrate::processor,
     discover::{self, Driver, Gpu},
 };
+use sluicegate_spec::{device::DeviceId, units::Bytes};
 
 use super::Report;
 use crate::{counted::counted, error::CliError};

@@ -8,18 +8,15 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use sluicegate_model::{
+use sluicegate::{Engine, Output, Prompt, Request, device::held::held};
+use sluicegate_model::open::Model;
+use sluicegate_placement::{Cluster, ClusterDevice, Placement, Plan, Policy};
+use sluicegate_spec::{
     config::{Architecture, ModelConfig, Rope, RopeScaling},
-    kv_pages::KvType,
-    open::Model,
-    placed::DeviceId,
+    device::DeviceId,
+    kv::KvType,
     profile::ComputeType,
     units::{Bytes, LayerRange, TokenId},
-};
-use sluicegate_runtime::{
-    Engine, Output, Prompt, Request,
-    device::held::held,
-    placement::{self, Cluster, ClusterDevice, Placement, Plan, Policy},
 };
 
 use super::{Report, machine::difference};
@@ -97,9 +94,10 @@ struct Ran {
 
 impl Ran {
     fn describe(&self) -> String {
-        let stage = |(id, stage): (placement::StageId, &placement::PlannedStage)| {
-            format!("{id} on {} (layers {})", stage.device, self.plan.layers(stage))
-        };
+        let stage =
+            |(id, stage): (sluicegate_placement::StageId, &sluicegate_placement::PlannedStage)| {
+                format!("{id} on {} (layers {})", stage.device, self.plan.layers(stage))
+            };
         let stages: Vec<String> = self.plan.stages().map(stage).collect();
         format!(
             "{}; loaded in {:.2} s, {} in {:.3} s",
@@ -226,5 +224,5 @@ fn small_plan(model: &Model, stages: &[DeviceId]) -> Result<Plan, CliError> {
     let device = |id| ClusterDevice { id, ..ClusterDevice::cpu(0, memory) };
     let cluster = Cluster::of(devices.into_iter().map(device).collect());
     let policy = Policy { placement: Placement::Layers(layers), ..Policy::default() };
-    placement::plan(&profile, &cluster, &policy).map_err(CliError::failed)
+    sluicegate_placement::plan(&profile, &cluster, &policy).map_err(CliError::failed)
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use sluicegate_model::{profile::ModelProfile, units::Bytes};
-use sluicegate_runtime::placement::{
+use sluicegate_placement::{
     Baselined, Bottleneck, ClusterDevice, ClusterLink, Explanation, Policy, Proof, Solution,
     baselines,
 };
+use sluicegate_spec::{profile::ModelProfile, units::Bytes};
 
 use super::Task;
 use crate::report::StageReport;

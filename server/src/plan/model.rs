@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use sluicegate_model::{
-    placed::DeviceId,
+use sluicegate_model::source::ModelSource;
+use sluicegate_placement::Cluster;
+use sluicegate_spec::{
+    device::DeviceId,
+    files::ModelFiles,
     profile::{ModelProfile, Target},
-    source::{ModelFiles, ModelSource},
 };
-use sluicegate_runtime::placement::Cluster;
 
 use crate::{error::CliError, generate, progress};
 

@@ -1,8 +1,8 @@
 //! `--what-if "+1 h100"`, `-cuda:1`, `kv=32768`: the same task with something changed.
 
 use anyhow::anyhow;
-use sluicegate_model::placed::DeviceId;
-use sluicegate_runtime::placement::{KvTokens, Sequences};
+use sluicegate_placement::{KvTokens, Sequences};
+use sluicegate_spec::device::DeviceId;
 
 use super::Task;
 use crate::error::CliError;

@@ -3,12 +3,12 @@
 use std::fmt;
 
 use serde::Serialize;
-use sluicegate_runtime::{
-    placement::Solution,
+use sluicegate_core::{
     scheduler::SchedulerStats,
     simulate::{EndReason, Full, Run},
     timeline::Usage,
 };
+use sluicegate_placement::Solution;
 
 use crate::{
     counted::{counted, counted_as},

@@ -6,11 +6,9 @@ mod words;
 use std::{num::NonZero, path::Path};
 
 use anyhow::{anyhow, bail};
-use sluicegate_model::units::TokenId;
-use sluicegate_runtime::{
-    placement::{Policy, Sequences},
-    simulate::{Search, SimulatedRequest},
-};
+use sluicegate_core::simulate::{Search, SimulatedRequest};
+use sluicegate_placement::{Policy, Sequences};
+use sluicegate_spec::units::TokenId;
 
 use crate::{cli::PolicyArgs, counted::counted, error::CliError};
 

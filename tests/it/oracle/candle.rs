@@ -7,7 +7,7 @@ use candle_nn::{Activation, VarBuilder};
 use candle_transformers::models::{
     gemma3, quantized_gemma3, quantized_llama, quantized_qwen2, quantized_qwen3,
 };
-use sluicegate_model::source::ModelFiles;
+use sluicegate_spec::files::ModelFiles;
 
 use super::safetensors::one_by_one;
 

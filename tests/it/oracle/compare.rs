@@ -1,9 +1,8 @@
 //! How two models' logits are compared.
 
 use candle_core::Tensor;
-use sluicegate_model::{
-    config::ModelConfig, source::ModelFiles, threads::Threads, weights::Weights,
-};
+use sluicegate_model::{threads::Threads, weights::Weights};
+use sluicegate_spec::{config::ModelConfig, files::ModelFiles};
 use sluicegate_tests::steps::{Pipe, ids};
 
 /// The tokens that all models are fed.

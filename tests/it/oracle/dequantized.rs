@@ -14,14 +14,18 @@ use candle_core::{
     },
 };
 use sluicegate_model::{
-    config::ModelConfig,
-    placed::{DeviceId, Placed, Site},
+    placed::{Placed, Site},
     shard::{Shard, ShardOutput},
-    source::ModelFiles,
     step::Hidden,
     threads::Threads,
+    weights::{Matrix, Weights},
+};
+use sluicegate_spec::{
+    config::ModelConfig,
+    device::DeviceId,
+    files::ModelFiles,
+    tensors::{Role, TensorId},
     units::{Unit, UnitRange},
-    weights::{Matrix, Role, TensorId, Weights},
 };
 use sluicegate_tests::steps::{PAGES_PER_SEQUENCE, RowInput, home, step};
 use tempfile::TempDir;

@@ -1,6 +1,7 @@
 //! Gemma 3 270M, where it is in the cache, against candle's own: K-quants for real.
 
-use sluicegate_model::source::{ModelFiles, ModelSource, Silent};
+use sluicegate_model::source::{ModelSource, Silent};
+use sluicegate_spec::files::ModelFiles;
 
 use super::{compare::tokens, quantized::Run, smollm2::check_products};
 

@@ -17,7 +17,7 @@
 //! off by rounding, and that is as much as candle's quantised model is off, give or take.
 
 use candle_core::quantized::GgmlDType;
-use sluicegate_model::{config::Architecture, source::ModelFiles};
+use sluicegate_spec::{config::Architecture, files::ModelFiles};
 use sluicegate_tests::tiny::TinyModel;
 
 use super::{

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::{gemma3, llama, mistral, qwen2, qwen3};
 use serde::de::DeserializeOwned;
-use sluicegate_model::config::Architecture;
+use sluicegate_spec::config::Architecture;
 use sluicegate_tests::tiny::{StoredType, TinyFiles, TinyModel};
 
 use super::compare::check_model;

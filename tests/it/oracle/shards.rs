@@ -4,13 +4,17 @@ use std::num::NonZero;
 
 use candle_core::{Device, quantized::GgmlDType};
 use sluicegate_model::{
-    config::Architecture,
     error::{ForwardError, LoadError},
-    kv_pages::{KvType, page_bytes},
-    placed::{DeviceId, Placed},
+    kv_pages::page_bytes,
+    placed::Placed,
     shard::{Shard, ShardBytes, ShardOutput},
     step::{Ancestors, Hidden, TailCopies},
     threads::Threads,
+};
+use sluicegate_spec::{
+    config::Architecture,
+    device::DeviceId,
+    kv::KvType,
     units::{Bytes, LayerRange, Unit, UnitRange},
 };
 use sluicegate_tests::{

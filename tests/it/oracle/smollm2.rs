@@ -2,9 +2,10 @@
 
 use candle_core::Device;
 use sluicegate_model::{
-    source::{ModelFiles, ModelSource, Silent},
+    source::{ModelSource, Silent},
     weights::Matrix,
 };
+use sluicegate_spec::files::ModelFiles;
 
 use super::{
     compare::{open, tokens},

@@ -2,19 +2,26 @@
 
 use super::{check, hold};
 
-/// What each crate may use of ours: `server -> runtime -> { model, constraint }`, never back.
-const ARROWS: [(&str, &[&str]); 7] = [
+/// The folders of the crates, and what each may use of ours, by the names behind `sluicegate-`:
+/// `server -> runtime -> { model, constraint }` and `runtime -> core -> placement -> model/spec`,
+/// never back.
+const ARROWS: [(&str, &[&str]); 10] = [
     ("constraint", &[]),
-    ("model", &["cuda"]),
+    ("model/spec", &[]),
     ("model/cuda", &[]),
-    ("runtime", &["model", "constraint"]),
-    ("server", &["runtime", "model", "constraint"]),
-    ("examples", &["runtime", "model", "constraint"]),
-    ("tests", &["runtime", "model", "constraint"]),
+    ("model", &["cuda", "spec"]),
+    ("runtime/placement", &["spec"]),
+    ("runtime/core", &["placement", "spec"]),
+    ("runtime", &["constraint", "core", "model", "placement", "spec"]),
+    ("server", ABOVE),
+    ("examples", &[""]),
+    ("tests", ABOVE),
 ];
 
+const ABOVE: &[&str] = &["", "constraint", "core", "model", "placement", "spec"];
+
 /// Who alone may use libraries with these beginnings.
-const KNOWN_TO: [(&str, &[&str]); 9] = [
+const KNOWN_TO: [(&str, &[&str]); 10] = [
     ("candle", &["model", "runtime", "tests"]),
     ("tokio", &["runtime", "server", "examples"]),
     ("crossbeam", &["runtime"]),
@@ -23,6 +30,7 @@ const KNOWN_TO: [(&str, &[&str]); 9] = [
     ("libloading", &["model/cuda"]),
     ("anyhow", &["server", "examples"]),
     ("llguidance", &["constraint"]),
+    ("tokenizers", &["model"]),
     ("toktrie", &["constraint"]),
 ];
 
@@ -31,10 +39,10 @@ fn wrong_dependencies(path: &str, text: &str) -> Vec<String> {
     let name = path.trim_end_matches("/Cargo.toml");
     let mut complaints = Vec::new();
     for dependency in dependencies(text) {
-        if let Some(ours) = dependency.strip_prefix("sluicegate-")
-            && !arrows.contains(&ours)
+        if let Some(ours) = dependency.strip_prefix("sluicegate")
+            && !arrows.contains(&ours.trim_start_matches('-'))
         {
-            complaints.push(format!("{path}: {name} must not know {ours}"));
+            complaints.push(format!("{path}: {name} must not know {dependency}"));
         }
         for (beginning, users) in KNOWN_TO {
             if dependency.starts_with(beginning) && !users.contains(&name) {
@@ -102,11 +110,18 @@ fn wrong_dependencies_are_found() {
                 [features]\ncandle = []";
     check(wrong_dependencies, path, text, &[]);
 
-    let text = "[dependencies]\nsluicegate-runtime.workspace = true";
-    let want = "model/Cargo.toml: model must not know runtime";
+    let text = "[dependencies]\nsluicegate.workspace = true";
+    let want = "model/Cargo.toml: model must not know sluicegate";
     check(wrong_dependencies, "model/Cargo.toml", text, &[want]);
     check(wrong_dependencies, "server/Cargo.toml", text, &[]);
     check(wrong_dependencies, "elsewhere/Cargo.toml", text, &[]);
+
+    let text = "[dev-dependencies]\nsluicegate-model.workspace = true\ntokio = \"1\"";
+    let want = [
+        "runtime/core/Cargo.toml: runtime/core must not know sluicegate-model",
+        "runtime/core/Cargo.toml: runtime/core must not know tokio",
+    ];
+    check(wrong_dependencies, "runtime/core/Cargo.toml", text, &want);
 }
 
 #[test]

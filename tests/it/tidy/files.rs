@@ -54,5 +54,5 @@ fn the_walk_sees_the_repository() {
         assert!(has(path), "{path}");
     }
     assert!(!files.iter().any(|file| file.path.starts_with("target")));
-    assert!(files.iter().any(|file| file.path.starts_with("runtime/src/placement/")));
+    assert!(files.iter().any(|file| file.path.starts_with("runtime/placement/src/")));
 }

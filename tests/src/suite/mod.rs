@@ -11,11 +11,11 @@ use std::{
 };
 
 use serde::Deserialize;
-use sluicegate_model::{
-    placed::DeviceId,
+use sluicegate_placement::{Baselined, Cluster, Policy, Solution, baselines, solve};
+use sluicegate_spec::{
+    device::DeviceId,
     profile::{ModelProfile, Target},
 };
-use sluicegate_runtime::placement::{Baselined, Cluster, Policy, Solution, baselines, solve};
 
 pub use report::{Part, Report, Summary};
 

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use sluicegate_runtime::placement::Baseline;
+use sluicegate_placement::Baseline;
 
 use super::Outcome;
 

@@ -1,7 +1,7 @@
 //! The configurations of the tiny models.
 
 use serde_json::{Value, json};
-use sluicegate_model::config::Architecture;
+use sluicegate_spec::config::Architecture;
 
 use super::tokenizer::{TINY_BOS, TINY_EOS};
 

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use candle_core::quantized::GgmlDType;
 use serde_json::Value;
-use sluicegate_model::{config::Architecture, source::ModelFiles};
+use sluicegate_spec::{config::Architecture, files::ModelFiles};
 use tempfile::TempDir;
 
 pub use config::{TINY_LAYERS, TINY_WINDOW};

@@ -12,12 +12,13 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
+use sluicegate_spec::files::ModelFiles;
 use tempfile::TempDir;
 
 use super::{access::Access, client::Retries, fetch_with};
 use crate::{
     error::SourceError,
-    source::{HubModel, ModelFiles, Progress, Silent},
+    source::{HubModel, Progress, Silent},
 };
 
 pub(in crate::source) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";

@@ -2,10 +2,12 @@
 
 use std::{fs, path::Path, sync::Mutex};
 
+use sluicegate_spec::files::ModelFiles;
+
 use super::stub::{Asked, COMMIT, Hub, Reply, etag};
 use crate::{
     error::SourceError,
-    source::{ModelFiles, Progress, Silent},
+    source::{Progress, Silent},
 };
 
 const FILE: &str = "model.gguf";

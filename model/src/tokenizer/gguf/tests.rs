@@ -1,7 +1,9 @@
 //! Files that do not say how their text is cut.
 
+use sluicegate_spec::gguf::writer::Writer;
+
 use super::*;
-use crate::{gguf::writer::Writer, tokenizer::Tokenizer, warnings::heard};
+use crate::{tokenizer::Tokenizer, warnings::heard};
 
 fn header(writer: &Writer) -> GgufHeader {
     GgufHeader::open(writer.save().path()).unwrap()

@@ -68,7 +68,7 @@ fn parse_line(line: &str) -> anyhow::Result<Arrival> {
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_runtime::simulate::Search;
+    use sluicegate_core::simulate::Search;
 
     use super::*;
 

@@ -113,7 +113,7 @@ impl Random {
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_runtime::simulate::Search;
+    use sluicegate_core::simulate::Search;
 
     use super::*;
 

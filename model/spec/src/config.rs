@@ -1,0 +1,160 @@
+//! The sizes and numbers of a decoder, whichever file they were read from.
+//!
+//! Owns the resolved configuration. What the file formats call things is the readers' business.
+
+mod check;
+pub(crate) mod gguf;
+pub(crate) mod hub;
+pub(crate) mod keys;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{error::ConfigError, files::ModelFiles, gguf::Gguf, units::TokenId};
+
+pub use hub::{EndIds, read_json, read_json_lossy};
+
+/// A decoder family, as [`crate::family`] knows them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    Llama,
+    Mistral,
+    Qwen2,
+    Qwen3,
+    Gemma3,
+}
+
+/// Everything about a decoder that is not a weight. Checked once, where it is read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelConfig {
+    pub architecture: Architecture,
+    pub num_layers: usize,
+    /// Width of the activations.
+    pub hidden: usize,
+    /// Width inside the feed-forward block.
+    pub intermediate: usize,
+    pub num_heads: usize,
+    pub num_kv_heads: usize,
+    pub head_dim: usize,
+    /// Width of the logits; may exceed the tokenizer's vocabulary.
+    pub vocab: usize,
+    /// Longest context, in tokens.
+    pub max_positions: usize,
+    pub norm_eps: f64,
+    /// Factor of the attention scores, usually `1 / sqrt(head_dim)`.
+    pub attention_scale: f64,
+    /// Rotary embedding of the layers without a window.
+    pub rope: Rope,
+    /// Rotary embedding of the layers with a window, where the family has another (Gemma 3).
+    pub local_rope: Option<Rope>,
+    /// Per layer, how many positions a token sees, itself included; `None` sees all.
+    pub windows: Vec<Option<usize>>,
+    /// Whether the head reads the embedding's weights.
+    pub tied: bool,
+    /// Ids that begin a sequence and that end one, as the model's files say.
+    pub bos: Option<TokenId>,
+    pub eos: Vec<TokenId>,
+}
+
+/// A rotary position embedding.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rope {
+    pub theta: f64,
+    pub scaling: RopeScaling,
+}
+
+/// How rotary frequencies are stretched for longer contexts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum RopeScaling {
+    None,
+    /// Every frequency divided by the factor.
+    Linear {
+        factor: f64,
+    },
+    /// Source: Llama 3.1, `rope_type: llama3`.
+    Llama3 {
+        factor: f64,
+        low_freq_factor: f64,
+        high_freq_factor: f64,
+        original_max_positions: usize,
+    },
+    /// Per frequency divisors, as GGUF's `rope_freqs.weight` gives them.
+    Factors(Vec<f32>),
+}
+
+/// Which positions a layer keeps in its KV cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KvGroup {
+    /// Every position.
+    Full,
+    /// The last `n` positions, the current one included.
+    Window(usize),
+}
+
+impl KvGroup {
+    /// The group of a layer with this window.
+    pub(crate) fn of(window: Option<usize>) -> Self {
+        window.map_or(Self::Full, Self::Window)
+    }
+
+    /// Each group of the layers once, `Full` first.
+    pub(crate) fn all(layers: impl Iterator<Item = Self>) -> Vec<Self> {
+        let mut groups: Vec<Self> = Vec::new();
+        for group in layers {
+            if !groups.contains(&group) {
+                groups.push(group);
+            }
+        }
+        groups.sort_by_key(|group| match group {
+            Self::Full => 0,
+            Self::Window(window) => *window,
+        });
+        groups
+    }
+}
+
+impl ModelConfig {
+    /// Reads and checks the configuration of a model.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming file and key, where the files do not describe a supported decoder.
+    pub fn read(files: &ModelFiles) -> Result<Self, ConfigError> {
+        match files {
+            ModelFiles::Gguf(path) => Self::from_gguf(&Gguf::open(path)?),
+            ModelFiles::Directory(path) => Self::from_directory(path),
+        }
+    }
+
+    /// Reads and checks `config.json` and `generation_config.json` of a directory.
+    pub fn from_directory(directory: &Path) -> Result<Self, ConfigError> {
+        hub::read(&directory.join(hub::CONFIG))
+    }
+
+    /// Reads and checks a file with the contents of a `config.json`, under any name.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming file and key, where it does not describe a supported decoder.
+    pub fn from_file(file: &Path) -> Result<Self, ConfigError> {
+        hub::read(file)
+    }
+
+    /// Reads and checks the metadata of a GGUF file.
+    pub fn from_gguf(gguf: &Gguf) -> Result<Self, ConfigError> {
+        gguf::read(gguf)
+    }
+
+    /// The KV groups of the model, `Full` first; each layer belongs to one.
+    pub fn kv_groups(&self) -> Vec<KvGroup> {
+        KvGroup::all((0..self.num_layers).map(|layer_idx| self.kv_group(layer_idx)))
+    }
+
+    /// The KV group of one layer.
+    pub fn kv_group(&self, layer_idx: usize) -> KvGroup {
+        KvGroup::of(self.windows.get(layer_idx).copied().flatten())
+    }
+}

@@ -1,0 +1,57 @@
+//! GGUF files: the header, read once and checked against the file's length before it is believed.
+//!
+//! Owns the format (versions 2 and 3, little endian). What keys and tensors mean is the business
+//! of the configuration, weight and tokenizer readers. Nothing is allocated on a count's word.
+//! Source: docs/gguf.md of ggml.
+
+mod cursor;
+mod header;
+mod kind;
+mod shards;
+mod tensor;
+mod value;
+
+use std::{ops::Deref, path::Path};
+
+pub use header::GgufHeader;
+pub use kind::{BlockType, StoredKind};
+pub use shards::ShardName;
+pub use tensor::TensorInfo;
+pub use value::{Array, Kind, Value};
+
+use crate::{error::HeaderError, mapped::TensorBytes};
+
+/// An open GGUF model: its header, and the data that it announces, in one file or split over
+/// several. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Gguf {
+    header: GgufHeader,
+}
+
+impl Gguf {
+    /// Maps a file and reads its header; of a split model all files, whichever is named.
+    ///
+    /// # Errors
+    /// [`HeaderError`] if a file is missing, cannot be read, or its header does not hold together.
+    pub fn open(path: &Path) -> Result<Self, HeaderError> {
+        Ok(Self { header: GgufHeader::of_whole(path)? })
+    }
+
+    /// The stored bytes of a tensor of this model.
+    pub fn bytes(&self, info: &TensorInfo) -> TensorBytes {
+        self.header.file_of(info).span(info.span.clone())
+    }
+}
+
+impl Deref for Gguf {
+    type Target = GgufHeader;
+
+    fn deref(&self) -> &GgufHeader {
+        &self.header
+    }
+}
+
+#[cfg(test)]
+mod tests;
+#[cfg(any(test, feature = "writer"))]
+pub mod writer;

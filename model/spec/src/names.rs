@@ -1,0 +1,81 @@
+//! The names that the formats give to each tensor.
+//!
+//! Source: gguf-py/gguf/constants.py of llama.cpp, and the module names of transformers.
+
+use crate::{
+    config::Architecture,
+    tensors::{Role, TensorId},
+    units::Unit,
+};
+
+/// The name in a GGUF file.
+pub fn gguf(id: TensorId) -> String {
+    let stem = match id.role {
+        Role::Embedding => "token_embd.weight",
+        Role::Head => "output.weight",
+        Role::FinalNorm => "output_norm.weight",
+        Role::InputNorm => "attn_norm.weight",
+        Role::PostAttentionNorm => "post_attention_norm.weight",
+        Role::MlpNorm => "ffn_norm.weight",
+        Role::PostMlpNorm => "post_ffw_norm.weight",
+        Role::Query => "attn_q.weight",
+        Role::Key => "attn_k.weight",
+        Role::Value => "attn_v.weight",
+        Role::Output => "attn_output.weight",
+        Role::QueryBias => "attn_q.bias",
+        Role::KeyBias => "attn_k.bias",
+        Role::ValueBias => "attn_v.bias",
+        Role::QueryNorm => "attn_q_norm.weight",
+        Role::KeyNorm => "attn_k_norm.weight",
+        Role::Gate => "ffn_gate.weight",
+        Role::Up => "ffn_up.weight",
+        Role::Down => "ffn_down.weight",
+    };
+    match id.unit {
+        Unit::Layer(layer_idx) => format!("blk.{layer_idx}.{stem}"),
+        Unit::Embed | Unit::Head => stem.to_owned(),
+    }
+}
+
+/// The names in safetensors files, the usual one first.
+///
+/// Gemma 3 with a vision part keeps the language model below one more module, in two spellings.
+pub fn hub(id: TensorId, architecture: Architecture) -> Vec<String> {
+    if id.role == Role::Head {
+        return ["lm_head.weight", "language_model.lm_head.weight"].map(str::to_owned).to_vec();
+    }
+    let is_gemma = architecture == Architecture::Gemma3;
+    let stem = match id.role {
+        Role::Embedding => "embed_tokens.weight",
+        Role::Head => "lm_head.weight",
+        Role::FinalNorm => "norm.weight",
+        Role::InputNorm => "input_layernorm.weight",
+        Role::MlpNorm if is_gemma => "pre_feedforward_layernorm.weight",
+        // The name as it reads is Gemma's, which has four norms; the others have two, and name the
+        // one before the feed-forward block so.
+        Role::PostAttentionNorm | Role::MlpNorm => "post_attention_layernorm.weight",
+        Role::PostMlpNorm => "post_feedforward_layernorm.weight",
+        Role::Query => "self_attn.q_proj.weight",
+        Role::Key => "self_attn.k_proj.weight",
+        Role::Value => "self_attn.v_proj.weight",
+        Role::Output => "self_attn.o_proj.weight",
+        Role::QueryBias => "self_attn.q_proj.bias",
+        Role::KeyBias => "self_attn.k_proj.bias",
+        Role::ValueBias => "self_attn.v_proj.bias",
+        Role::QueryNorm => "self_attn.q_norm.weight",
+        Role::KeyNorm => "self_attn.k_norm.weight",
+        Role::Gate => "mlp.gate_proj.weight",
+        Role::Up => "mlp.up_proj.weight",
+        Role::Down => "mlp.down_proj.weight",
+    };
+    let stem = match id.unit {
+        Unit::Layer(layer_idx) => format!("layers.{layer_idx}.{stem}"),
+        Unit::Embed | Unit::Head => stem.to_owned(),
+    };
+    let prefixes: &[&str] = if is_gemma {
+        &["model.", "language_model.model.", "model.language_model."]
+    } else {
+        &["model."]
+    };
+    prefixes.iter().map(|prefix| format!("{prefix}{stem}")).collect()
+}

@@ -1,0 +1,144 @@
+//! What the numbers of an order may reach.
+//!
+//! A kernel of a GPU that indexes out of range ends the whole process, where one of a CPU returns an
+//! error. So every number is checked on the host, once, before it leaves.
+
+use sluicegate_spec::kv::PAGE_TOKENS;
+
+use super::order::{AncestorsOrder, CopyOrder, MicrobatchOrder, RowOrder, Turn};
+
+/// The sizes of what orders index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderBounds {
+    /// Rows of the embedding.
+    pub vocab: usize,
+    /// Longest context.
+    pub max_positions: usize,
+    /// By KV group.
+    pub pages_per_group: Vec<usize>,
+}
+
+/// A number that indexes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an order has {what} {found}, wanted one below {limit}")]
+pub struct OutOfBounds {
+    pub what: &'static str,
+    pub found: usize,
+    pub limit: usize,
+}
+
+impl OrderBounds {
+    /// Checks everything in a turn that a stage indexes by.
+    ///
+    /// # Errors
+    /// [`OutOfBounds`] for the first number that is too large.
+    pub fn check(&self, turn: &Turn) -> Result<(), OutOfBounds> {
+        turn.ancestors.iter().try_for_each(|ancestors| self.check_ancestors(ancestors))?;
+        self.check_microbatch(&turn.microbatch)
+    }
+
+    fn check_microbatch(&self, microbatch: &MicrobatchOrder) -> Result<(), OutOfBounds> {
+        microbatch.rows.iter().try_for_each(|row| self.check_row(row))
+    }
+
+    fn check_row(&self, row: &RowOrder) -> Result<(), OutOfBounds> {
+        all_below("token", &row.tokens, self.vocab)?;
+        let end = row.position + row.tokens.len();
+        below("position", end.saturating_sub(1), self.max_positions)?;
+        below("number of page tables", row.tables.len(), self.pages_per_group.len() + 1)?;
+        for (table, num_pages) in row.tables.iter().zip(&self.pages_per_group) {
+            all_below("page", &table.pages, *num_pages)?;
+            let covered = table.first_position + table.pages.len() * PAGE_TOKENS;
+            below("position without a page", end, covered + 1)?;
+        }
+        Ok(())
+    }
+
+    /// How many rows there were before, only the tail pages say; parents of a group that copies
+    /// none are not looked up.
+    fn check_ancestors(&self, ancestors: &AncestorsOrder) -> Result<(), OutOfBounds> {
+        for (copies, num_pages) in ancestors.copies.iter().zip(&self.pages_per_group) {
+            let CopyOrder { tail_pages, rows, target_pages } = copies;
+            if rows.is_empty() {
+                continue;
+            }
+            all_below("tail page", tail_pages, *num_pages)?;
+            all_below("target page", target_pages, *num_pages)?;
+            all_below("row to copy for", rows, ancestors.parents.len())?;
+            all_below("parent", &ancestors.parents, tail_pages.len())?;
+        }
+        Ok(())
+    }
+}
+
+fn all_below(what: &'static str, found: &[u32], limit: usize) -> Result<(), OutOfBounds> {
+    found.iter().try_for_each(|found| below(what, *found as usize, limit))
+}
+
+fn below(what: &'static str, found: usize, limit: usize) -> Result<(), OutOfBounds> {
+    if found < limit { Ok(()) } else { Err(OutOfBounds { what, found, limit }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheduler::{GroupId, MicrobatchId, TableOrder};
+
+    fn bounds() -> OrderBounds {
+        OrderBounds { vocab: 100, max_positions: 40, pages_per_group: vec![4, 2] }
+    }
+
+    /// A row of three tokens in the second page of its sequence, and a copy of one tail page.
+    fn turn() -> Turn {
+        let table = |pages: &[u32]| TableOrder { first_position: 0, pages: pages.to_vec() };
+        let copies = CopyOrder { tail_pages: vec![3], rows: vec![1], target_pages: vec![0] };
+        Turn {
+            ancestors: vec![AncestorsOrder {
+                group: GroupId(1),
+                epoch: 1,
+                parents: vec![0, 0],
+                copies: vec![copies, CopyOrder::default()],
+            }],
+            microbatch: MicrobatchOrder {
+                id: MicrobatchId(1),
+                rows: vec![RowOrder {
+                    group: GroupId(1),
+                    tokens: vec![1, 99, 3],
+                    position: 16,
+                    tables: vec![table(&[3, 0]), table(&[1, 0])],
+                    wants_logits: true,
+                }],
+                sampled: Vec::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn every_number_of_an_order_is_checked() {
+        #[track_caller]
+        fn check(change: fn(&mut Turn), want: &str) {
+            let mut turn = turn();
+            change(&mut turn);
+            let error = bounds().check(&turn).unwrap_err();
+            assert_eq!(error.to_string(), format!("an order has {want}"));
+        }
+        assert_eq!(bounds().check(&turn()), Ok(()));
+        check(|it| it.microbatch.rows[0].tokens[1] = 100, "token 100, wanted one below 100");
+        check(|it| it.microbatch.rows[0].position = 38, "position 40, wanted one below 40");
+        check(|it| it.microbatch.rows[0].tables[1].pages[0] = 2, "page 2, wanted one below 2");
+        let wanted = "position without a page 34, wanted one below 33";
+        check(|it| it.microbatch.rows[0].position = 31, wanted);
+        let tables: fn(&mut Turn) = |it| {
+            it.microbatch.rows[0].tables =
+                vec![TableOrder { first_position: 0, pages: vec![0; 3] }; 3];
+        };
+        check(tables, "number of page tables 3, wanted one below 3");
+        check(|it| it.ancestors[0].copies[0].tail_pages[0] = 4, "tail page 4, wanted one below 4");
+        check(
+            |it| it.ancestors[0].copies[0].target_pages[0] = 9,
+            "target page 9, wanted one below 4",
+        );
+        check(|it| it.ancestors[0].copies[0].rows[0] = 2, "row to copy for 2, wanted one below 2");
+        check(|it| it.ancestors[0].parents[1] = 1, "parent 1, wanted one below 1");
+    }
+}

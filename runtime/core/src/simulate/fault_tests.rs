@@ -1,0 +1,63 @@
+//! Scripted faults: what they cost, and that texts survive them.
+
+use sluicegate_placement::Hop;
+use sluicegate_spec::config::KvGroup;
+
+use super::{
+    tests::{check, config, prompt, setup},
+    *,
+};
+use crate::timeline::{Activity, Usage, Window};
+
+fn requests() -> Vec<SimulatedRequest> {
+    let request = |number| SimulatedRequest {
+        is_constrained: true,
+        search: if number == 1 { Search::Beams(3) } else { Search::Samples(2) },
+        ..SimulatedRequest::new(prompt(number, 20 + number), 24)
+    };
+    (0..4).map(request).collect()
+}
+
+fn run(faults: &[Fault]) -> Run {
+    let hop = Some(Hop { seconds: 0.1, overlaps: true });
+    let timing = Uniform { hop, host_s: 0.1, mask_s: 0.05, ..Uniform::new(3) };
+    let setup = setup(&timing, config(64, &[KvGroup::Full]));
+    check(&Setup { faults, ..setup }, &requests())
+}
+
+#[test]
+fn slow_stages_and_links_cost_time_while_they_are_slow() {
+    let usual_s = run(&[]).seconds();
+    let (from_s, until_s) = (10.0, 30.0);
+    for (fault, least_s) in [
+        (Fault::SlowStage { stage: 1, from_s, until_s, factor: 4.0 }, 5.0),
+        (Fault::SlowLink { stage: 2, from_s, until_s, factor: 40.0 }, 5.0),
+    ] {
+        let slow_s = run(&[fault]).seconds();
+        assert!(slow_s > usual_s + least_s, "{fault:?}: {slow_s} s, usually {usual_s} s");
+        assert!(slow_s < usual_s + 40.0, "{fault:?}: {slow_s} s, usually {usual_s} s");
+    }
+}
+
+#[test]
+fn a_late_mask_is_awaited_at_the_last_stage_alone() {
+    let run = run(&[Fault::LateMask { microbatch: 7, seconds: 9.0 }]);
+    let usage = Usage::of(&run.timeline, Window::Whole).unwrap();
+    assert!(usage.stages[2].awaiting_masks > 0.0, "{usage:?}");
+    assert!(usage.stages[..2].iter().all(|stage| stage.awaiting_masks == 0.0), "{usage:?}");
+    let waits = run.timeline.spans.iter().filter(|it| it.activity == Activity::AwaitMask);
+    assert_eq!(waits.map(|span| span.microbatch).collect::<Vec<_>>(), [7]);
+}
+
+#[test]
+fn a_lost_stage_costs_what_was_in_flight_and_no_text() {
+    let usual_s = run(&[]).seconds();
+    let lost = |at_s| Fault::LostStage { at_s, restart_s: 5.0 };
+    let once = run(&[lost(20.0)]);
+    assert_eq!(once.incarnations, 2);
+    assert!(once.seconds() > usual_s + 5.0, "{} s, usually {usual_s} s", once.seconds());
+    let down = once.timeline.spans.iter().filter(|it| it.end_s > 20.0 && it.start_s < 25.0);
+    assert_eq!(down.count(), 0, "nothing is done while the pipeline is down");
+    // Also while it is down, and before anything was sent.
+    assert_eq!(run(&[lost(0.0), lost(20.0), lost(22.0), lost(40.5)]).incarnations, 5);
+}

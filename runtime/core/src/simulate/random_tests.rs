@@ -1,0 +1,232 @@
+//! Thousands of random schedules: every request ends once, with the text that it has alone.
+//!
+//! `SLUICEGATE_SIMULATIONS` says how many; 2,000 without it.
+
+use proptest::{prelude::*, test_runner::TestRunner};
+use sluicegate_placement::Hop;
+use sluicegate_spec::config::KvGroup;
+
+use super::{
+    tests::{check, config, prompt, setup},
+    *,
+};
+use crate::scheduler::SchedulerConfig;
+
+#[derive(Debug, Clone)]
+struct Scenario {
+    scheduler: SchedulerConfig,
+    timing: Uniform,
+    mask_workers: usize,
+    requests: Vec<SimulatedRequest>,
+    faults: Vec<Fault>,
+}
+
+fn scenarios() -> impl Strategy<Value = Scenario> {
+    let parts = (
+        schedulers(),
+        timings(),
+        1..4_usize,
+        prop::collection::vec(requests(), 1..10),
+        prop::collection::vec(faults(), 0..4),
+    );
+    parts.prop_map(|(scheduler, timing, mask_workers, requests, faults)| Scenario {
+        scheduler: SchedulerConfig {
+            num_stages: timing.stage_s.len(),
+            // As often as not more than any budget.
+            least_chunk: 4 * mask_workers * requests.len(),
+            ..scheduler
+        },
+        timing,
+        mask_workers,
+        requests,
+        faults,
+    })
+}
+
+/// Few pages, so that most runs have to preempt or to wait.
+fn schedulers() -> impl Strategy<Value = SchedulerConfig> {
+    let kv_groups = prop_oneof![
+        Just(vec![KvGroup::Full]),
+        Just(vec![KvGroup::Window(9)]),
+        Just(vec![KvGroup::Full, KvGroup::Window(24)]),
+    ];
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let rows = prop_oneof![Just((usize::MAX, usize::MAX)), (1..12_usize, 1..8_usize)];
+    let parts = (kv_groups, 5..24_usize, 1..6_usize, 4..48_usize, flags, rows);
+    parts.prop_map(|(kv_groups, pages, max_in_flight, token_budget, flags, rows)| {
+        let (shares_prefixes, attends, reckons_ahead) = flags;
+        let (max_rows, rows_per_microbatch) = rows;
+        SchedulerConfig {
+            max_rows,
+            rows_per_microbatch,
+            reckons_ahead,
+            max_in_flight,
+            token_budget,
+            shares_prefixes,
+            attention_cost: if attends { 0.02 } else { 0.0 },
+            ..config(pages, &kv_groups)
+        }
+    })
+}
+
+fn timings() -> impl Strategy<Value = Uniform> {
+    let hop = prop::option::of((0.0..2.0_f64, any::<bool>()));
+    let parts = (prop::collection::vec(0.1..2.0_f64, 1..4), 0.0..0.1_f64, hop, 0.0..0.5_f64);
+    parts.prop_map(|(stage_s, token_s, hop, host_s)| Uniform {
+        stage_s,
+        token_s,
+        hop: hop.map(|(seconds, overlaps)| Hop { seconds, overlaps }),
+        host_s,
+        mask_s: host_s / 2.0,
+    })
+}
+
+fn requests() -> impl Strategy<Value = SimulatedRequest> {
+    let search = prop_oneof![
+        2 => Just(Search::Samples(1)),
+        1 => (2..4_usize).prop_map(Search::Samples),
+        1 => (2..4_usize).prop_map(Search::Beams),
+    ];
+    let times = (0.0..60.0_f64, prop::option::weighted(0.2, 0.0..80.0_f64));
+    // Prompts of the same number begin alike.
+    let prompts = (0..3_u32, 0..50_u32, 0..20_u32, any::<u32>());
+    let lengths = (1..32_usize, prop::option::of(5..40_u64));
+    let forced = prop::option::of((1..5_u64, 1..6_usize));
+    let rest = (any::<bool>(), 0..1_000_u64, -1..2_i32);
+    (times, prompts, search, lengths, forced, rest).prop_map(
+        |(times, (number, shared, own, own_number), search, lengths, forced, rest)| {
+            let (arrival_s, cancel_after_s) = times;
+            let mut prompt = prompt(number, shared);
+            prompt.extend((0..own).map(|token| own_number.wrapping_add(token)));
+            if prompt.is_empty() {
+                prompt.push(own_number);
+            }
+            let (max_tokens, ends_one_in) = lengths;
+            let (is_constrained, seed, priority) = rest;
+            let forced = forced.map(|(one_in, tokens)| Forced { one_in, tokens });
+            SimulatedRequest {
+                arrival_s,
+                prompt,
+                search,
+                max_tokens,
+                ends_one_in,
+                is_constrained,
+                forced,
+                seed,
+                priority,
+                cancel_after_s,
+            }
+        },
+    )
+}
+
+fn faults() -> impl Strategy<Value = Fault> {
+    let stretch = (0..3_usize, 0.0..60.0_f64, 1.0..40.0_f64, 1.5..8.0_f64);
+    prop_oneof![
+        stretch.clone().prop_map(|(stage, from_s, length_s, factor)| Fault::SlowStage {
+            stage,
+            from_s,
+            until_s: from_s + length_s,
+            factor
+        }),
+        stretch.prop_map(|(stage, from_s, length_s, factor)| Fault::SlowLink {
+            stage,
+            from_s,
+            until_s: from_s + length_s,
+            factor
+        }),
+        (1..80_u64, 0.0..20.0_f64)
+            .prop_map(|(microbatch, seconds)| Fault::LateMask { microbatch, seconds }),
+        (0.0..80.0_f64, 0.0..10.0_f64)
+            .prop_map(|(at_s, restart_s)| Fault::LostStage { at_s, restart_s }),
+    ]
+}
+
+/// Turns that a request may take: no more than the work of those who come before it, itself
+/// included, each token of which may have to wait until a full pipeline has come round. Who comes
+/// later only fills microbatches up.
+fn bound(scenario: &Scenario, of: usize) -> u64 {
+    let request = &scenario.requests[of];
+    let before = scenario.requests.iter().enumerate().filter(|(other_idx, other)| {
+        let is_earlier = (other.arrival_s, *other_idx) <= (request.arrival_s, of);
+        other.priority > request.priority || other.priority == request.priority && is_earlier
+    });
+    let tokens = before.map(|(_, other)| {
+        let rows = match other.search {
+            Search::Samples(rows) | Search::Beams(rows) => rows,
+        };
+        other.prompt.len() + rows * (other.max_tokens + other.prompt.len().div_ceil(8))
+    });
+    let restarts =
+        scenario.faults.iter().filter(|it| matches!(it, Fault::LostStage { .. })).count();
+    let depth = scenario.scheduler.max_in_flight;
+    ((1 + depth) * tokens.sum::<usize>() * (1 + restarts)) as u64
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    preemptions: u64,
+    shared_tokens: u64,
+    restarts: u32,
+    cancelled: usize,
+    refused: usize,
+    finished: usize,
+    /// The largest share of its bound that a request took.
+    most_of_bound: f64,
+}
+
+fn run(scenario: &Scenario, seen: &mut Seen) {
+    let Scenario { scheduler, timing, mask_workers, faults, .. } = scenario;
+    let setup = Setup { mask_workers: *mask_workers, faults, ..setup(timing, scheduler.clone()) };
+    let run = check(&setup, &scenario.requests);
+    for (index, end) in run.ends.iter().enumerate() {
+        match end.reason {
+            EndReason::Finished => seen.finished += 1,
+            EndReason::Cancelled => seen.cancelled += 1,
+            EndReason::Refused => seen.refused += 1,
+        }
+        let bound = bound(scenario, index);
+        assert!(end.turns <= bound, "request {index} took {} turns, at most {bound}", end.turns);
+        seen.most_of_bound = seen.most_of_bound.max(end.turns as f64 / bound as f64);
+    }
+    seen.preemptions += run.scheduler.preemptions;
+    seen.shared_tokens += run.scheduler.shared_tokens;
+    seen.restarts += run.incarnations - 1;
+}
+
+#[test]
+fn random_schedules_end_every_request_once_with_the_text_it_has_alone() {
+    let cases = std::env::var("SLUICEGATE_SIMULATIONS").ok().and_then(|it| it.parse().ok());
+    let config = ProptestConfig { cases: cases.unwrap_or(2_000), ..ProptestConfig::default() };
+    let seen = std::cell::RefCell::new(Seen::default());
+    let outcome = TestRunner::new(config).run(&scenarios(), |scenario| {
+        run(&scenario, &mut seen.borrow_mut());
+        Ok(())
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+    let seen = seen.into_inner();
+    println!("{seen:?}");
+    // What the runs are for has happened in them.
+    let Seen { preemptions, shared_tokens, restarts, cancelled, refused, finished, .. } = seen;
+    assert!(preemptions > 0 && shared_tokens > 0 && restarts > 0);
+    assert!(cancelled > 0 && refused > 0 && finished > refused);
+}
+
+#[test]
+fn a_stream_of_short_requests_does_not_starve_a_long_one() {
+    let timing = Uniform::new(2);
+    let scheduler = SchedulerConfig { shares_prefixes: false, ..config(8, &[KvGroup::Full]) };
+    let mut requests =
+        vec![SimulatedRequest { arrival_s: 4.0, ..SimulatedRequest::new(prompt(1, 40), 60) }];
+    requests.extend((0..400_u16).map(|it| SimulatedRequest {
+        arrival_s: f64::from(it),
+        ..SimulatedRequest::new(prompt(2 + u32::from(it), 20), 8)
+    }));
+    let run = check(&setup(&timing, scheduler), &requests);
+    let long = &run.ends[0];
+    // 60 tokens that take 2 s each with nobody else there.
+    assert!(long.end_s < 200.0, "{long:?}");
+    assert!(run.ends.iter().filter(|end| end.end_s > long.end_s).count() > 300);
+}

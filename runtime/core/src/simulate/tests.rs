@@ -1,0 +1,245 @@
+//! Single requests, known to the second, and stages that notice what is wrong.
+
+use sluicegate_placement::Hop;
+use sluicegate_spec::{config::KvGroup, units::TokenId};
+
+use super::{shadow::Shadow, *};
+use crate::{
+    scheduler::{Child, Job, Scheduler, SchedulerConfig, Turn},
+    timeline::{Activity, Lane},
+};
+
+pub(super) fn config(pages: usize, kv_groups: &[KvGroup]) -> SchedulerConfig {
+    SchedulerConfig {
+        kv_groups: kv_groups.to_vec(),
+        pages_per_group: vec![pages; kv_groups.len()],
+        num_stages: 1,
+        max_in_flight: 3,
+        max_rows: usize::MAX,
+        rows_per_microbatch: usize::MAX,
+        reckons_ahead: false,
+        token_budget: 32,
+        least_chunk: usize::MAX,
+        attention_cost: 0.0,
+        shares_prefixes: true,
+    }
+}
+
+pub(super) fn setup(timing: &Uniform, scheduler: SchedulerConfig) -> Setup<'_> {
+    Setup {
+        timing,
+        scheduler,
+        mask_workers: 2,
+        mask_start: MaskStart::WithOrder,
+        keeps_pages: true,
+        faults: &[],
+    }
+}
+
+/// A prompt that shares no page with that of another number.
+pub(super) fn prompt(number: u32, tokens: u32) -> Vec<TokenId> {
+    (0..tokens).map(|token| 1_000 * number + token).collect()
+}
+
+/// Simulates, and compares every text with that of the request alone.
+#[track_caller]
+pub(super) fn check(setup: &Setup<'_>, requests: &[SimulatedRequest]) -> Run {
+    let run = simulate(setup, requests).unwrap();
+    let num_stages = setup.timing.devices().len();
+    for (request, end) in requests.iter().zip(&run.ends) {
+        let want = alone(request, num_stages, &setup.scheduler.kv_groups);
+        match end.reason {
+            EndReason::Finished => assert_eq!(end.outputs, want, "{request:?}"),
+            EndReason::Cancelled => {
+                assert!(end.outputs.iter().all(|output| want.contains(output)), "{request:?}");
+            }
+            EndReason::Refused => assert!(end.outputs.is_empty()),
+        }
+    }
+    run
+}
+
+#[test]
+fn a_request_takes_the_time_that_its_way_takes() {
+    let timing = Uniform {
+        hop: Some(Hop { seconds: 0.25, overlaps: true }),
+        host_s: 0.5,
+        ..Uniform::new(2)
+    };
+    let setup = setup(&timing, config(8, &[KvGroup::Full]));
+    let request = SimulatedRequest { arrival_s: 3.0, ..SimulatedRequest::new(prompt(1, 70), 3) };
+    let run = check(&setup, &[request]);
+    let end = &run.ends[0];
+    // Three chunks follow each other, and every token goes all the way round.
+    let round_s = 1.0 + 0.25 + 1.0 + 0.5;
+    assert_eq!(end.first_token_s, Some(3.0 + 2.0 + round_s));
+    assert!((end.end_s - (5.0 + 3.0 * round_s)).abs() < 1e-9, "{end:?}");
+    assert_eq!(run.token_s.len(), 2);
+    assert!(run.token_s.iter().all(|seconds| (seconds - round_s).abs() < 1e-9));
+    assert_eq!((run.turns, run.num_tokens(), run.incarnations), (5, 3, 1));
+    let tokens: Vec<usize> = run.timeline.microbatches.iter().map(|it| it.tokens).collect();
+    assert_eq!(tokens, [23, 24, 23, 1, 1]);
+    assert!((run.seconds() - (end.end_s - 3.0)).abs() < 1e-9);
+}
+
+#[test]
+fn a_link_that_does_not_overlap_keeps_its_receiver_busy() {
+    let hop = |overlaps| Some(Hop { seconds: 0.5, overlaps });
+    let end_s = |overlaps| {
+        let timing = Uniform { hop: hop(overlaps), ..Uniform::new(2) };
+        let setup = setup(&timing, config(8, &[KvGroup::Full]));
+        let run = check(&setup, &[SimulatedRequest::new(prompt(1, 96), 1)]);
+        let lane = if overlaps { Lane::Link(1) } else { Lane::Stage(1) };
+        let spans = run.timeline.spans.iter();
+        let transfers = spans.filter(|it| it.activity == Activity::Transfer && it.lane == lane);
+        assert_eq!(transfers.count(), 3);
+        run.ends[0].end_s
+    };
+    assert!((end_s(true) - 4.5).abs() < 1e-9);
+    assert!((end_s(false) - 5.5).abs() < 1e-9);
+}
+
+#[test]
+fn samples_beams_forced_chunks_windows_and_shared_prefixes_keep_their_texts() {
+    let timing = Uniform { mask_s: 0.1, host_s: 0.1, ..Uniform::new(3) };
+    for kv_groups in [&[KvGroup::Full][..], &[KvGroup::Full, KvGroup::Window(20)]] {
+        let setup = setup(&timing, config(64, kv_groups));
+        let request = |search| SimulatedRequest {
+            search,
+            is_constrained: true,
+            forced: Some(Forced { one_in: 3, tokens: 4 }),
+            ends_one_in: Some(20),
+            ..SimulatedRequest::new(prompt(1, 40), 40)
+        };
+        let later = SimulatedRequest { arrival_s: 9.0, seed: 5, ..request(Search::Samples(3)) };
+        let requests = [
+            request(Search::Samples(1)),
+            request(Search::Samples(4)),
+            request(Search::Beams(3)),
+            later,
+        ];
+        let run = check(&setup, &requests);
+        let lengths: Vec<usize> = run.ends.iter().map(|end| end.outputs.len()).collect();
+        assert_eq!(lengths, [1, 4, 3, 3]);
+        assert!(run.scheduler.shared_tokens > 0);
+        let outputs: std::collections::BTreeSet<_> = run.ends[1].outputs.iter().collect();
+        assert_eq!(outputs.len(), 4, "samples differ");
+    }
+}
+
+#[test]
+fn what_can_never_run_is_refused_and_who_goes_away_is_cancelled() {
+    let timing = Uniform::new(2);
+    let setup = setup(&timing, config(4, &[KvGroup::Full]));
+    let requests = [
+        SimulatedRequest::new(prompt(1, 65), 4),
+        SimulatedRequest { cancel_after_s: Some(5.0), ..SimulatedRequest::new(prompt(2, 9), 30) },
+        SimulatedRequest { cancel_after_s: Some(500.0), ..SimulatedRequest::new(prompt(3, 9), 3) },
+    ];
+    let run = check(&setup, &requests);
+    let reasons: Vec<EndReason> = run.ends.iter().map(|end| end.reason).collect();
+    assert_eq!(reasons, [EndReason::Refused, EndReason::Cancelled, EndReason::Finished]);
+    assert!((run.ends[1].end_s - 5.0).abs() < 1e-9);
+}
+
+#[test]
+fn stages_of_one_device_take_turns() {
+    /// Both stages on one device.
+    struct Shared(Uniform);
+    impl Timing for Shared {
+        fn devices(&self) -> Vec<String> {
+            vec!["one".to_owned(); 2]
+        }
+        fn microbatch(
+            &self,
+            rows: &[sluicegate_placement::RowLoad],
+        ) -> sluicegate_placement::MicrobatchCost {
+            self.0.microbatch(rows)
+        }
+        fn host_s(&self) -> f64 {
+            0.0
+        }
+        fn mask_s(&self) -> f64 {
+            0.0
+        }
+    }
+    let timing = Shared(Uniform::new(2));
+    let uniform = Uniform::new(2);
+    let setup = Setup { timing: &timing, ..setup(&uniform, config(8, &[KvGroup::Full])) };
+    let run = check(&setup, &[SimulatedRequest::new(prompt(1, 96), 1)]);
+    assert!((run.ends[0].end_s - 6.0).abs() < 1e-9, "three chunks, two seconds each");
+}
+
+/// Two beams after a prompt of 20 tokens, executed on one stage so far, and the turn that comes
+/// next, with its reorder.
+fn two_beams() -> (Shadow, Turn) {
+    let config = config(8, &[KvGroup::Full]);
+    let mut scheduler = Scheduler::new(config.clone());
+    let job = Job { prompt: prompt(1, 20), max_rows: 2, max_tokens: 9, ..Job::default() };
+    let group = scheduler.submit(job);
+    let mut stage = Shadow::new(0, 1, &config, true);
+    let turn = scheduler.next_turn().expect("a prompt is waiting");
+    stage.run(1, &turn, Vec::new()).unwrap();
+    scheduler.retire(turn.microbatch.id);
+    let child = |token| Child { parent: 0, tokens: vec![token] };
+    scheduler.advance(group, &[child(1), child(2)]);
+    let turn = scheduler.next_turn().expect("two beams go on");
+    assert_eq!(turn.ancestors.len(), 1);
+    (stage, turn)
+}
+
+/// What the stage makes of the turn after a change.
+fn changed(change: impl FnOnce(&mut Turn)) -> Result<Vec<u64>, SimulationError> {
+    let (mut stage, mut turn) = two_beams();
+    change(&mut turn);
+    stage.run(1, &turn, Vec::new())
+}
+
+#[test]
+fn a_wrong_page_ancestor_order_or_stale_copy_is_noticed() {
+    let right = changed(|_| ()).unwrap();
+    // Wrong pages: another row's tail, the first page in place of the second, none at all.
+    let other = changed(|turn| {
+        let page = turn.microbatch.rows[1].tables[0].pages[1];
+        turn.microbatch.rows[0].tables[0].pages[1] = page;
+    });
+    assert_ne!(other.unwrap(), right);
+    let first = changed(|turn| turn.microbatch.rows[0].tables[0].pages.swap(0, 1));
+    assert!(matches!(first, Err(SimulationError::Unwritten { position: 4, .. })), "{first:?}");
+    let missing = changed(|turn| turn.microbatch.rows[0].tables[0].pages.truncate(1));
+    assert!(matches!(missing, Err(SimulationError::NotInTable { position: 20, .. })));
+    let none = changed(|turn| turn.microbatch.rows[0].tables[0].pages[0] = 8);
+    assert!(matches!(none, Err(SimulationError::NoPage { page: 8, .. })));
+    // A tail that was not copied, or from where nothing is.
+    let stale = changed(|turn| turn.ancestors[0].copies[0].rows.clear());
+    assert!(matches!(stale, Err(SimulationError::Unwritten { position: 16, .. })));
+    let empty = changed(|turn| turn.ancestors[0].copies[0].tail_pages[0] = 7);
+    assert!(matches!(empty, Err(SimulationError::Unwritten { .. })));
+    let no_parent = changed(|turn| turn.ancestors[0].parents[0] = 4);
+    assert!(matches!(no_parent, Err(SimulationError::NoRow { row: 4, num_rows: 1, .. })));
+    // Reorders that were lost, or come twice.
+    let lost = changed(|turn| turn.ancestors[0].epoch = 2);
+    assert!(matches!(lost, Err(SimulationError::Epoch { .. })));
+    let (mut stage, turn) = two_beams();
+    stage.run(1, &turn, Vec::new()).unwrap();
+    assert!(matches!(stage.run(1, &turn, Vec::new()), Err(SimulationError::Epoch { .. })));
+    let (mut stage, turn) = two_beams();
+    let stale = stage.run(2, &turn, Vec::new());
+    assert!(matches!(stale, Err(SimulationError::Incarnation { wanted: 1, found: 2, .. })));
+}
+
+#[test]
+fn the_reference_knows_no_other_way_to_the_same_values() {
+    // Its own history decides about a text: with another window it is another one.
+    let request = SimulatedRequest::new(prompt(1, 30), 12);
+    let texts: std::collections::BTreeSet<_> = [
+        alone(&request, 1, &[KvGroup::Full]),
+        alone(&request, 2, &[KvGroup::Full]),
+        alone(&request, 1, &[KvGroup::Window(8)]),
+        alone(&request, 1, &[KvGroup::Full, KvGroup::Window(8)]),
+        alone(&SimulatedRequest { seed: 1, ..request.clone() }, 1, &[KvGroup::Full]),
+    ]
+    .into_iter()
+    .collect();
+    assert_eq!(texts.len(), 5);
+}

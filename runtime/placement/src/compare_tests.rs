@@ -1,0 +1,50 @@
+//! No rule of another system is ever better, whether the search was exact or not.
+
+use proptest::prelude::*;
+
+use super::{
+    baselines,
+    instances::{Instance, any_instance},
+    solve,
+};
+
+fn check(instance: &Instance) -> Result<(), TestCaseError> {
+    let Instance { profile, cluster, policy } = instance;
+    let Ok(solution) = solve(profile, cluster, policy) else { return Ok(()) };
+    let ours = solution.prediction.objective_value;
+    for (rule, peer) in baselines(profile, cluster, policy, &solution) {
+        // A rule may cut what is to stay together; that is no placement.
+        let parts = |layers: &sluicegate_spec::units::LayerRange| {
+            peer.stages
+                .iter()
+                .any(|(_, units)| (layers.start + 2..=layers.end).contains(&units.end))
+        };
+        if !peer.feasible || policy.unparted.iter().any(parts) {
+            continue;
+        }
+        let theirs = peer.objective_value.expect("what fits has stages");
+        prop_assert!(theirs >= ours * (1.0 - 1e-9), "{rule}: {theirs}, found {ours}");
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_rule_beats_the_planner(instance in any_instance(3..20, 1..7)) {
+        check(&instance)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
+
+    /// So many devices, each of its own kind, are more than the search tries all sets of.
+    #[test]
+    fn no_rule_beats_the_planner_where_the_search_is_not_exact(
+        instance in any_instance(8..30, 9..15),
+    ) {
+        check(&instance)?;
+    }
+}

@@ -1,0 +1,96 @@
+//! What a given placement costs: the definition that the search is exact for.
+//!
+//! With `M` microbatches in flight, a cycle (one token for every sequence) takes
+//! `C = max(M * p, sum(t) + sum(c) + host)`: the slowest device or link has `M` microbatches to deal
+//! with, and each microbatch has to go all the way round. `p` is the largest of the devices' busy
+//! times and the overlapped transfers; a transfer that does not overlap keeps its receiver busy.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use sluicegate_spec::{device::DeviceId, units::UnitRange};
+
+use super::{
+    setting::Setting,
+    work::{Hop, Work},
+};
+
+/// Stages in order, each on a device.
+pub(super) type Stages = [(DeviceId, UnitRange)];
+
+/// The costs of a placement for one size of microbatch.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Costs {
+    /// Per stage: computing.
+    pub(super) stage_s: Vec<f64>,
+    /// Per stage: the hidden values on their way into it. The first has none, nor has a stage on
+    /// the device of the one before it.
+    pub(super) hop_s: Vec<Option<Hop>>,
+    /// The busiest device or link.
+    pub(super) bottleneck_s: f64,
+    pub(super) bottleneck: Bottleneck,
+    /// One microbatch, all the way round.
+    pub(super) round_s: f64,
+}
+
+/// What every microbatch has to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bottleneck {
+    Device(DeviceId),
+    Link(DeviceId, DeviceId),
+}
+
+impl Costs {
+    /// Costs stages for the microbatches of `work`.
+    pub(super) fn of(setting: &Setting<'_>, work: &Work, stages: &Stages) -> Self {
+        let is_alone = stages.iter().all(|(device, _)| *device == stages[0].0);
+        let stage_s: Vec<f64> = stages
+            .iter()
+            .map(|&(device, units)| work.seconds(setting.speed(device, is_alone), units))
+            .collect();
+        let mut hop_s = vec![None];
+        hop_s.extend(stages.windows(2).map(|pair| {
+            let (source, target) = (pair[0].0, pair[1].0);
+            (source != target).then(|| Hop::new(setting.link_between(source, target), work))
+        }));
+        let mut busy: BTreeMap<DeviceId, f64> = BTreeMap::new();
+        for ((device, _), (seconds, hop)) in stages.iter().zip(stage_s.iter().zip(&hop_s)) {
+            *busy.entry(*device).or_default() += seconds + hop.map_or(0.0, Hop::blocking_s);
+        }
+        let devices = busy.into_iter().map(|(device, s)| (s, Bottleneck::Device(device)));
+        let links = stages.windows(2).zip(&hop_s[1..]).filter_map(|(pair, hop)| {
+            hop.filter(|hop| hop.overlaps)
+                .map(|hop| (hop.seconds, Bottleneck::Link(pair[0].0, pair[1].0)))
+        });
+        let slowest = devices.chain(links).reduce(|a, b| if b.0 > a.0 { b } else { a });
+        let (bottleneck_s, bottleneck) = slowest.expect("a placement has a stage");
+        let hops = hop_s.iter().flatten().map(|hop| hop.seconds).sum::<f64>();
+        let round_s = stage_s.iter().sum::<f64>() + hops + setting.cluster.host_s;
+        Self { stage_s, hop_s, bottleneck_s, bottleneck, round_s }
+    }
+
+    /// How long one token of every sequence takes, in seconds.
+    pub(super) fn cycle_s(&self, num_microbatches: usize) -> f64 {
+        (num_microbatches as f64 * self.bottleneck_s).max(self.round_s)
+    }
+
+    /// The fewest microbatches that keep the bottleneck busy.
+    pub(super) fn full_at(&self) -> usize {
+        full_at(self.round_s, self.bottleneck_s)
+    }
+}
+
+/// `M* = ceil((sum(t) + sum(c) + host) / p)`: with so many microbatches in flight the pipeline is
+/// full.
+pub(super) fn full_at(round_s: f64, bottleneck_s: f64) -> usize {
+    // Rounding must not ask for one more.
+    let ratio = round_s / bottleneck_s * (1.0 - 1e-12);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "at least 1, and a cast saturates"
+    )]
+    let full_at = ratio.ceil().max(1.0) as usize;
+    full_at
+}

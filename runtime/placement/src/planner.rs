@@ -1,0 +1,344 @@
+//! Makes a plan: settles the cache's size and the number of sequences, then who holds what.
+
+use sluicegate_spec::{
+    device::DeviceId,
+    kv::PAGE_TOKENS,
+    profile::ModelProfile,
+    units::{Bytes, UnitRange},
+};
+
+use super::{
+    cluster::Cluster,
+    compare,
+    cost::{self, Sizes, StageBytes},
+    error::{PlanError, TooSlow},
+    evaluate::Stages,
+    plan::{Plan, PlanFields, PlannedStage},
+    policy::{KvTokens, Objective, Policy, Sequences, TimeLimits},
+    prediction::{Prediction, Proof},
+    room::{fits_given, least_pages, most_pages, settle_pages, widened},
+    search::{Answer, Cache, Found, Search, Wanted, microbatches},
+    setting::{Layout, Setting},
+};
+
+/// A plan, and what it is expected to do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Solution {
+    pub plan: Plan,
+    pub prediction: Prediction,
+}
+
+/// Places a model on devices as a policy asks.
+///
+/// # Errors
+/// As [`solve`].
+pub fn plan(profile: &ModelProfile, cluster: &Cluster, policy: &Policy) -> Result<Plan, PlanError> {
+    Ok(solve(profile, cluster, policy)?.plan)
+}
+
+/// Places a model on devices as a policy asks, and says what the placement will do.
+///
+/// Deterministic. Of all subsets and orders of devices, all cuts, all numbers of sequences at once and
+/// of microbatches, the one with the least seconds per token is found ([`Prediction::objective_value`]), as long as the
+/// devices are not too many of too many kinds; then the prediction has a lower bound and a gap.
+///
+/// With `n_c` devices of each of `C` classes, `E = prod(n_c + 1) * C^2` and `L` layers, a limit is
+/// tried in time `E + C^2 L`, a shortest round in `E L^2` and mostly in a hundredth of that; some
+/// dozen times for each number of microbatches that the bounds do not rule out.
+///
+/// # Errors
+/// [`PlanError`] if model, devices or policy make no sense, or memory does not suffice.
+pub fn solve(
+    profile: &ModelProfile,
+    cluster: &Cluster,
+    policy: &Policy,
+) -> Result<Solution, PlanError> {
+    solve_on(&Setting::new(profile, cluster, policy)?, 1)
+}
+
+/// Predicts what a finished plan will do under a policy.
+///
+/// # Errors
+/// [`PlanError`] if model, devices or policy make no sense, or the plan uses a device that is not
+/// there.
+pub fn predict(
+    profile: &ModelProfile,
+    cluster: &Cluster,
+    policy: &Policy,
+    plan: &Plan,
+) -> Result<Prediction, PlanError> {
+    let setting = Setting::new(profile, cluster, policy)?;
+    let stages: Vec<_> = plan.stages.iter().map(|stage| (stage.device, stage.units)).collect();
+    let known = |device| setting.devices.iter().any(|usable| usable.id == device);
+    if let Some((device, _)) = stages.iter().find(|(device, _)| !known(*device)) {
+        let known = setting.devices.iter().map(|usable| usable.id).collect();
+        return Err(PlanError::unknown("the plan", *device, known));
+    }
+    let num_sequences = match policy.objective {
+        Objective::Throughput => plan.sequences,
+        Objective::Latency => 1,
+    };
+    let found = best_microbatches(&setting, &stages, num_sequences);
+    Ok(Prediction::new(&setting, &found, Proof::None))
+}
+
+/// As [`solve`], on `min_devices` devices at least.
+pub(super) fn solve_on(setting: &Setting<'_>, min_devices: usize) -> Result<Solution, PlanError> {
+    let choose = |setting: &Setting<'_>| match &setting.layout {
+        Layout::Given(stages) => given(setting, stages),
+        Layout::Auto => auto(setting, min_devices),
+    };
+    let choice = match setting.policy.kv_tokens {
+        KvTokens::Exactly(_) => choose(setting)?,
+        KvTokens::AsManyAsFit => match choose(&setting.shared(0)) {
+            Ok(choice) if choice.num_pages >= least_pages(setting) => choice,
+            Ok(_) | Err(PlanError::Infeasible(_) | PlanError::TooSlow(_)) => {
+                choose(&widened(setting))?
+            }
+            Err(error) => return Err(error),
+        },
+    };
+    let prediction = Prediction::new(setting, &choice.found, choice.proof);
+    let fields = fields(setting, &choice);
+    Ok(Solution { plan: Plan::try_from(fields)?, prediction })
+}
+
+/// Says what would be possible if nobody minded waiting.
+fn too_slow(setting: &Setting<'_>) -> PlanError {
+    // Figures so extreme that no time is a number are no better without limits.
+    if setting.policy.time_limits == TimeLimits::default() {
+        return PlanError::NoTime;
+    }
+    let sequences = match setting.policy.sequences {
+        Sequences::UpTo(_) => Sequences::UpTo(1),
+        exactly @ Sequences::Exactly(_) => exactly,
+    };
+    let policy = Policy { time_limits: TimeLimits::default(), sequences, ..setting.policy.clone() };
+    let prediction = solve_on(&setting.with_policy(&policy), 1).map(|solution| solution.prediction);
+    let time_limits = setting.policy.time_limits;
+    prediction.map_or_else(|error| error, |it| PlanError::TooSlow(TooSlow::new(time_limits, &it)))
+}
+
+/// What was settled on.
+struct Choice {
+    found: Found,
+    num_pages: usize,
+    proof: Proof,
+}
+
+/// The given stages with the cache that was asked for, or the most that fits.
+fn given(setting: &Setting<'_>, stages: &Stages) -> Result<Choice, PlanError> {
+    let fits =
+        |num_pages| fits_given(setting, &setting.sizes(num_pages, setting.least_at_once()), stages);
+    let most_pages = settle_pages(setting, fits)?;
+    let wanted = wanted(setting, most_pages, 1);
+    let is_there = |found: &Found| {
+        let num_pages = wanted.cache.pages(setting, found.num_sequences);
+        fits_given(setting, &setting.sizes(num_pages, found.at_once()), stages)
+    };
+    let found =
+        best_sequences(setting, stages, &wanted, is_there).ok_or_else(|| too_slow(setting))?;
+    let num_pages = fill(setting, &found, wanted.cache, most_pages);
+    Ok(Choice { found, num_pages, proof: Proof::None })
+}
+
+/// The best stages, for the cache that was asked for or the best number of sequences; and then all
+/// that their devices can still hold.
+fn auto(setting: &Setting<'_>, min_devices: usize) -> Result<Choice, PlanError> {
+    let mut search = Search::new(setting);
+    let fits = |num_pages| search.fits(|| setting.sizes(num_pages, setting.least_at_once()));
+    let most_pages = settle_pages(setting, fits)?;
+    let wanted = wanted(setting, most_pages, min_devices);
+    let answer = match search.best(&wanted) {
+        Ok(answer) => or_better_rule(setting, &wanted, answer),
+        Err(_) if min_devices > 1 => return Err(PlanError::TooFewDevices { wanted: min_devices }),
+        // None of those that were asked about fits, but the fewest sequences do.
+        Err(_) => {
+            let fewest = Wanted { most: wanted.least, ..wanted };
+            search.best(&fewest).map_err(|_| too_slow(setting))?
+        }
+    };
+    let Answer { found, lower_bound_s, infeasible_s } = answer;
+    let proof = Proof::Search { lower_bound_s, infeasible_s };
+    let needed = wanted.cache.pages(setting, found.num_sequences);
+    let found = search.relieve(found, needed);
+    let (found, num_pages) = enlarge(setting, &mut search, found, (wanted.cache, most_pages));
+    let found = search.even_out(found, num_pages);
+    let num_pages = fill(setting, &found, Cache::Pages(num_pages), most_pages);
+    Ok(Choice { found, num_pages, proof })
+}
+
+/// Of the placements that are no worse, one that has room for the largest cache, and that cache.
+fn enlarge(
+    setting: &Setting<'_>,
+    search: &mut Search<'_>,
+    mut found: Found,
+    (cache, most_pages): (Cache, usize),
+) -> (Found, usize) {
+    let mut num_pages = fill(setting, &found, cache, most_pages);
+    if let Cache::Pages(_) = cache {
+        return (found, num_pages);
+    }
+    let (mut too_many, mut tried) = (most_pages + 1, most_pages);
+    // A few tries find all that matters; the first is the one that mostly succeeds.
+    for _ in 0..MAX_ENLARGED {
+        if too_many - num_pages <= 1 {
+            break;
+        }
+        match search.with_pages(&found, tried) {
+            Some(larger) => {
+                num_pages = fill(setting, &larger, Cache::Pages(tried), most_pages);
+                found = larger;
+            }
+            None => too_many = tried,
+        }
+        tried = num_pages + (too_many - num_pages) / 2;
+    }
+    (found, num_pages)
+}
+
+/// How often a larger cache is tried for the same cost.
+const MAX_ENLARGED: usize = 10;
+
+/// The most pages that fit beside what a placement needs at least; those that were asked for stay as
+/// they are.
+fn fill(setting: &Setting<'_>, found: &Found, cache: Cache, most: usize) -> usize {
+    let needed = cache.pages(setting, found.num_sequences);
+    if let KvTokens::Exactly(_) = setting.policy.kv_tokens {
+        return needed;
+    }
+    let fits =
+        |num_pages| fits_given(setting, &setting.sizes(num_pages, found.at_once()), &found.stages);
+    most_pages(needed, most.max(needed), fits)
+}
+
+/// An answer that is not exact must still not be worse than a simple rule.
+fn or_better_rule(setting: &Setting<'_>, wanted: &Wanted, mut answer: Answer) -> Answer {
+    if answer.lower_bound_s < answer.found.per_token_s() {
+        let Found { num_sequences, .. } = answer.found;
+        let num_pages = wanted.cache.pages(setting, num_sequences);
+        let sizes = setting.sizes(num_pages, answer.found.at_once());
+        for stages in compare::placements(setting, &sizes) {
+            let found = best_microbatches(setting, &stages, num_sequences);
+            // A rule may cut layers that are to stay together.
+            let may_cut = stages.iter().all(|(_, units)| setting.may_cut[units.end]);
+            let fits =
+                fits_given(setting, &setting.sizes(num_pages, found.at_once()), &found.stages);
+            let is_good = may_cut && fits && found.is_in_time(setting);
+            if is_good && found.per_token_s() < answer.found.per_token_s() {
+                answer = Answer { found, infeasible_s: None, ..answer };
+            }
+        }
+    }
+    answer
+}
+
+/// What is asked of the search where `most_pages` fit.
+fn wanted(setting: &Setting<'_>, most_pages: usize, min_devices: usize) -> Wanted {
+    let policy = setting.policy;
+    let context = policy.context(setting.profile.max_positions);
+    let held = (most_pages.saturating_mul(PAGE_TOKENS) / context).max(1);
+    let (least, most) = match (policy.objective, policy.sequences) {
+        (Objective::Latency, _) => (1, 1),
+        (Objective::Throughput, Sequences::UpTo(most)) => (1, most.min(held)),
+        (Objective::Throughput, Sequences::Exactly(sequences)) => {
+            (sequences.min(held), sequences.min(held))
+        }
+    };
+    let cache = match policy.kv_tokens {
+        KvTokens::Exactly(_) => Cache::Pages(most_pages),
+        KvTokens::AsManyAsFit => Cache::ForSequences { most_pages },
+    };
+    Wanted { least, most, cache, min_devices, limit_s: f64::INFINITY }
+}
+
+/// The number of microbatches with the shortest cycle for given stages.
+pub(super) fn best_microbatches(
+    setting: &Setting<'_>,
+    stages: &Stages,
+    num_sequences: usize,
+) -> Found {
+    let all = microbatches(num_sequences, setting.devices.len());
+    let found =
+        all.map(|num_microbatches| costed(setting, stages, num_sequences, num_microbatches));
+    let best = found.reduce(|a, b| if b.cycle_s < a.cycle_s { b } else { a });
+    best.expect("one microbatch is always tried")
+}
+
+/// The numbers of sequences and microbatches with the fewest seconds per token for given stages,
+/// among those that fit.
+pub(super) fn best_sequences(
+    setting: &Setting<'_>,
+    stages: &Stages,
+    wanted: &Wanted,
+    fits: impl Fn(&Found) -> bool,
+) -> Option<Found> {
+    let mut best: Option<Found> = None;
+    for num_microbatches in microbatches(wanted.most, setting.devices.len()) {
+        let rows = |num_sequences: usize| num_sequences.div_ceil(num_microbatches);
+        for rows in rows(wanted.least.max(num_microbatches))..=rows(wanted.most) {
+            // With as many rows, the most sequences take as long as any; but fewer need less memory.
+            let most = (rows * num_microbatches).min(wanted.most);
+            let found = costed(setting, stages, most, num_microbatches);
+            let is_better = |found: &Found| {
+                best.as_ref().is_none_or(|it| found.per_token_s() < it.per_token_s())
+            };
+            if !is_better(&found) || !found.is_in_time(setting) {
+                continue;
+            }
+            let least = ((rows - 1) * num_microbatches + 1).max(wanted.least);
+            let fewer = |num_sequences| Found { num_sequences, ..found.clone() };
+            let fitting = most_pages(least - 1, most, |num_sequences| fits(&fewer(num_sequences)));
+            if fitting >= least && is_better(&fewer(fitting)) {
+                best = Some(fewer(fitting));
+            }
+        }
+    }
+    best
+}
+
+fn costed(
+    setting: &Setting<'_>,
+    stages: &Stages,
+    num_sequences: usize,
+    num_microbatches: usize,
+) -> Found {
+    let costs = setting.costs(num_sequences.div_ceil(num_microbatches), stages);
+    let cycle_s = costs.cycle_s(num_microbatches);
+    Found { stages: stages.to_vec(), num_sequences, num_microbatches, cycle_s }
+}
+
+fn fields(setting: &Setting<'_>, choice: &Choice) -> PlanFields {
+    let Setting { profile, policy, .. } = setting;
+    let at_once = choice.found.at_once();
+    let pages_per_group = cost::pages_per_group(profile, policy, choice.num_pages, at_once);
+    let sizes = Sizes::new(profile, policy, &pages_per_group, at_once);
+    let planned = |(&(device, units), span): (&(DeviceId, UnitRange), StageBytes)| PlannedStage {
+        device,
+        units,
+        weight_bytes: cost::bytes(span.weights),
+        kv_bytes: cost::bytes(span.kv),
+        workspace_bytes: cost::bytes(span.workspace),
+        cap_bytes: Bytes(setting.device(device).cap.0),
+    };
+    PlanFields {
+        stages: choice
+            .found
+            .stages
+            .iter()
+            .zip(sizes.spans(&choice.found.stages))
+            .map(planned)
+            .collect(),
+        num_layers: profile.num_layers,
+        kv_tokens: choice.num_pages.saturating_mul(PAGE_TOKENS),
+        kv_groups: profile.kv_groups.clone(),
+        pages_per_group,
+        sequences: at_once.sequences,
+        batch: at_once.rows,
+        chunk_tokens: at_once.tokens(profile, policy),
+        microbatches: choice.found.num_microbatches,
+        hidden: profile.hidden,
+        hidden_element_bytes: profile.hidden_element_bytes,
+        mask_words: profile.vocab.div_ceil(32),
+    }
+}

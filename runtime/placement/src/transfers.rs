@@ -1,0 +1,231 @@
+//! What crosses device borders under a plan, and how much of it.
+//!
+//! This list is what the runtime makes its links from. What is not in it is an error, not a copy.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sluicegate_spec::{device::DeviceId, units::Bytes};
+
+use super::plan::{Plan, StageId};
+
+/// The five kinds of things that cross a device border.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransferKind {
+    /// Activations, from a stage to the next.
+    Hidden,
+    /// Token ids, positions, page tables and sampling parameters, from the host through all stages.
+    Order,
+    /// Which row each row continues, from the host through all stages.
+    Ancestors,
+    /// Allowed tokens, one bit each, from the host to the last stage.
+    Mask,
+    /// Sampled tokens with scores and parents, from the last stage to the host.
+    Tokens,
+}
+
+impl TransferKind {
+    /// The name in errors and in the ledger.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hidden => "hidden",
+            Self::Order => "order",
+            Self::Ancestors => "ancestors",
+            Self::Mask => "mask",
+            Self::Tokens => "tokens",
+        }
+    }
+}
+
+impl fmt::Display for TransferKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// An end of a transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Endpoint {
+    /// Scheduler and constraints.
+    Host,
+    Stage(StageId),
+}
+
+/// One kind of value that moves from one device to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Transfer {
+    pub kind: TransferKind,
+    pub source: Endpoint,
+    pub target: Endpoint,
+    pub source_device: DeviceId,
+    pub target_device: DeviceId,
+}
+
+/// A microbatch, by what its transfers depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traffic {
+    /// New tokens of all rows.
+    pub tokens: usize,
+    /// Rows that are sampled under a mask.
+    pub constrained_rows: usize,
+}
+
+/// What the plan expects of one transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Foreseen {
+    pub transfer: Transfer,
+    /// How many messages carry something.
+    pub transfers: u64,
+    /// Size of the values, before any coding.
+    pub raw_bytes: Bytes,
+}
+
+impl Plan {
+    /// Every move between devices that the plan needs, and no other.
+    ///
+    /// Neighbouring stages on one device need none between them: the value is home already.
+    pub fn transfers(&self) -> Vec<Transfer> {
+        use TransferKind::{Ancestors, Hidden, Mask, Order, Tokens};
+        let first = Endpoint::Stage(StageId(0));
+        let last = Endpoint::Stage(self.last_stage());
+        let mut transfers = vec![
+            self.transfer(Order, Endpoint::Host, first),
+            self.transfer(Ancestors, Endpoint::Host, first),
+        ];
+        for stage_idx in 1..self.stages.len() {
+            let source = Endpoint::Stage(StageId(stage_idx - 1));
+            let target = Endpoint::Stage(StageId(stage_idx));
+            transfers
+                .extend([Order, Ancestors, Hidden].map(|kind| self.transfer(kind, source, target)));
+        }
+        transfers.push(self.transfer(Mask, Endpoint::Host, last));
+        transfers.push(self.transfer(Tokens, last, Endpoint::Host));
+        transfers.retain(|transfer| transfer.source_device != transfer.target_device);
+        transfers
+    }
+
+    /// What the ledger must show for `hidden` and `mask` after these microbatches, by arithmetic
+    /// alone: one entry for each such transfer of the plan.
+    ///
+    /// Every token's activations cross every border; a mask goes to the last stage for each
+    /// constrained row, all rows of a microbatch in one message.
+    pub fn foresee(&self, microbatches: &[Traffic]) -> Vec<Foreseen> {
+        let sum = |count: fn(&Traffic) -> usize| {
+            let carrying = microbatches.iter().filter(|traffic| count(traffic) > 0).count();
+            let units = microbatches.iter().map(|traffic| count(traffic) as u64).sum::<u64>();
+            (carrying as u64, units)
+        };
+        let foresee_one = |transfer: Transfer| {
+            let ((transfers, units), unit_bytes) = match transfer.kind {
+                TransferKind::Hidden => {
+                    let width_bytes = self.hidden.saturating_mul(self.hidden_element_bytes);
+                    (sum(|traffic| traffic.tokens), width_bytes)
+                }
+                TransferKind::Mask => {
+                    (sum(|traffic| traffic.constrained_rows), self.mask_words.saturating_mul(4))
+                }
+                TransferKind::Order | TransferKind::Ancestors | TransferKind::Tokens => {
+                    return None;
+                }
+            };
+            let raw_bytes = Bytes(units.saturating_mul(unit_bytes as u64));
+            Some(Foreseen { transfer, transfers, raw_bytes })
+        };
+        self.transfers().into_iter().filter_map(foresee_one).collect()
+    }
+
+    fn transfer(&self, kind: TransferKind, source: Endpoint, target: Endpoint) -> Transfer {
+        let device = |endpoint| match endpoint {
+            Endpoint::Host => DeviceId::Host,
+            Endpoint::Stage(StageId(stage_idx)) => self.stages[stage_idx].device,
+        };
+        let (source_device, target_device) = (device(source), device(target));
+        Transfer { kind, source, target, source_device, target_device }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::plan_of;
+
+    fn lines(plan: &Plan) -> Vec<String> {
+        let end = |endpoint| match endpoint {
+            Endpoint::Host => "host".to_owned(),
+            Endpoint::Stage(stage) => stage.0.to_string(),
+        };
+        let line = |it: &Transfer| {
+            let (kind, source, target) = (it.kind.name(), end(it.source), end(it.target));
+            format!("{kind} {source}->{target} {} {}", it.source_device, it.target_device)
+        };
+        plan.transfers().iter().map(line).collect()
+    }
+
+    #[test]
+    fn one_stage_talks_to_the_host_alone() {
+        assert_eq!(
+            lines(&plan_of(&[(0, 0..10)])),
+            [
+                "order host->0 host cpu:0",
+                "ancestors host->0 host cpu:0",
+                "mask host->0 host cpu:0",
+                "tokens 0->host cpu:0 host",
+            ]
+        );
+    }
+
+    #[test]
+    fn order_and_ancestors_travel_ahead_of_hidden() {
+        assert_eq!(
+            lines(&plan_of(&[(0, 0..4), (1, 4..8), (0, 8..10)])),
+            [
+                "order host->0 host cpu:0",
+                "ancestors host->0 host cpu:0",
+                "order 0->1 cpu:0 cpu:1",
+                "ancestors 0->1 cpu:0 cpu:1",
+                "hidden 0->1 cpu:0 cpu:1",
+                "order 1->2 cpu:1 cpu:0",
+                "ancestors 1->2 cpu:1 cpu:0",
+                "hidden 1->2 cpu:1 cpu:0",
+                "mask host->2 host cpu:0",
+                "tokens 2->host cpu:0 host",
+            ]
+        );
+    }
+
+    #[test]
+    fn neighbours_on_one_device_need_no_transfer() {
+        let plan = plan_of(&[(0, 0..4), (0, 4..8), (1, 8..10)]);
+        let between = plan.transfers().into_iter().filter(|it| {
+            it.source == Endpoint::Stage(StageId(0)) && it.target == Endpoint::Stage(StageId(1))
+        });
+        assert_eq!(between.count(), 0);
+        assert_eq!(plan.transfers().len(), 2 + 3 + 2);
+    }
+
+    #[test]
+    fn foreseen_bytes_follow_from_tokens_and_constrained_rows() {
+        let plan = plan_of(&[(0, 0..4), (1, 4..8), (2, 8..10)]);
+        let microbatches = [
+            Traffic { tokens: 20, constrained_rows: 0 },
+            Traffic { tokens: 3, constrained_rows: 2 },
+            Traffic { tokens: 1, constrained_rows: 1 },
+        ];
+        let found: Vec<_> = plan
+            .foresee(&microbatches)
+            .iter()
+            .map(|it| (it.transfer.kind, it.transfer.target_device, it.transfers, it.raw_bytes.0))
+            .collect();
+        // The fixture has 8 activations of 4 bytes and a vocabulary of 100: 4 words.
+        assert_eq!(
+            found,
+            [
+                (TransferKind::Hidden, DeviceId::Cpu(1), 3, 24 * 32),
+                (TransferKind::Hidden, DeviceId::Cpu(2), 3, 24 * 32),
+                (TransferKind::Mask, DeviceId::Cpu(2), 2, 3 * 16),
+            ]
+        );
+    }
+}
