@@ -17,7 +17,7 @@ pub mod stream;
 pub mod typed;
 pub mod vocabulary;
 
-pub use engine::Engine;
+pub use engine::{Engine, OpenOptions};
 pub use request::{Prompt, Request};
 pub use sluicegate_constraint as constraint;
 pub use sluicegate_core::{scheduler, simulate, timeline};

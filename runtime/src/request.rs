@@ -3,6 +3,7 @@
 use serde::Serialize;
 use sluicegate_constraint::Spec;
 use sluicegate_model::chat::Message;
+use sluicegate_placement::Demand;
 use sluicegate_spec::units::TokenId;
 
 use crate::sampler::{Method, Penalties};
@@ -87,6 +88,25 @@ impl Request {
             stop: Vec::new(),
             seed: 0,
             priority: 0,
+        }
+    }
+
+    /// What the request needs of a plan. Prompts that are no tokens yet are taken for as many tokens
+    /// as they have bytes, of which a text has no more.
+    pub fn demand(&self) -> Demand {
+        let num_tokens = |prompt: &Prompt| match prompt {
+            Prompt::Tokens(tokens) => tokens.len(),
+            Prompt::Text(text) => text.len(),
+            Prompt::Chat(messages) => messages.iter().map(|it| it.content.len()).sum(),
+        };
+        Demand {
+            num_prompts: self.prompts.len(),
+            rows_per_prompt: match self.method {
+                Method::Beam { width } => width,
+                Method::Greedy | Method::Multinomial(_) => self.samples,
+            },
+            prompt_tokens: self.prompts.iter().map(num_tokens).max().unwrap_or(0),
+            output_tokens: self.max_tokens,
         }
     }
 }

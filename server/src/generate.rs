@@ -13,15 +13,14 @@ use sluicegate::{
 };
 use sluicegate_constraint::{Spec, SpecError};
 use sluicegate_model::{error::SourceError, open::Model, source::ModelSource};
-use sluicegate_placement::Plan;
+use sluicegate_placement::{Plan, Purpose};
 use sluicegate_spec::device::DeviceId;
 
 use crate::{
     cli::{GenerateArgs, ModelArgs, Streaming},
     counted::counted,
     error::CliError,
-    place::{self, Purpose},
-    print, progress, prompts,
+    place, print, progress, prompts,
     report::{Report, Run},
     request::{self, Wanted, WrittenPrompt},
 };

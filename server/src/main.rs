@@ -27,7 +27,6 @@ mod request;
 mod saved;
 mod schema;
 mod simulate;
-mod speed;
 mod stages;
 mod timeline;
 mod vocabulary;

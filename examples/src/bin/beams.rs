@@ -5,29 +5,20 @@
 use std::io::Write;
 
 use sluicegate::{
-    Engine, Prompt, Request,
+    OpenOptions, Prompt, Request,
     constraint::Spec,
-    model::{
-        chat::Message,
-        open::Model,
-        source::{Bar, ModelSource},
-    },
-    placement::{self, Cluster, Policy, Sequences},
+    model::{chat::Message, source::Bar},
+    placement::{Policy, Sequences},
     sampler::Method,
-    spec::{kv::KvType, units::Bytes},
 };
 
 const BEAMS: usize = 4;
 
 fn main() -> anyhow::Result<()> {
-    let files = ModelSource::parse("smollm2")?.resolve(&Bar::default())?;
-    let model = Model::open(&files)?;
-    let profile = model.profile(KvType::default());
-    let cluster = Cluster::logical_cpus(2, Bytes(1 << 30));
     // Every beam is a row of the batch, and needs a cache of its own.
     let policy = Policy { sequences: Sequences::Exactly(BEAMS), ..Policy::default() };
-    let plan = placement::plan(&profile, &cluster, &policy)?;
-    let engine = Engine::builder(model, plan).build()?;
+    let engine =
+        OpenOptions::new().cpu_devices(2).policy(policy).open_with("smollm2", &Bar::default())?;
 
     let question = "Which animal is the fastest in the sea?";
     let answers = ["a dolphin", "a shark", "a whale", "a crab", "an octopus", "a turtle"];

@@ -8,12 +8,7 @@ use std::{io::Write, sync::Arc};
 use axum::{Json, Router, extract::State, http::StatusCode, response::sse, routing};
 use futures_util::{Stream, StreamExt};
 use sluicegate::{
-    Engine, Event, Prompt, Request,
-    constraint::Spec,
-    engine::GenerationError,
-    model::{chat::Message, open::Model, source},
-    placement::{self, Cluster, Policy},
-    spec::{kv::KvType, units::Bytes},
+    Engine, Event, Prompt, Request, constraint::Spec, engine::GenerationError, model::chat::Message,
 };
 
 #[derive(serde::Deserialize)]
@@ -32,7 +27,7 @@ struct Service {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
-    let service = Arc::new(Service { engine: engine()?, running: Arc::default() });
+    let service = Arc::new(Service { engine: Engine::open("smollm2")?, running: Arc::default() });
     let routes = Router::new().route("/generate", routing::post(generate));
     let routes = routes.route("/running", routing::get(count_running));
     let listener = tokio::net::TcpListener::bind(address).await?;
@@ -70,13 +65,4 @@ fn message(
 
 async fn count_running(State(service): State<Arc<Service>>) -> String {
     (Arc::strong_count(&service.running) - 1).to_string()
-}
-
-fn engine() -> anyhow::Result<Engine> {
-    let files = source::ModelSource::parse("smollm2")?.resolve(&source::Bar::default())?;
-    let model = Model::open(&files)?;
-    let profile = model.profile(KvType::default());
-    let cluster = Cluster::logical_cpus(2, Bytes(1 << 30));
-    let plan = placement::plan(&profile, &cluster, &Policy::default())?;
-    Ok(Engine::builder(model, plan).build()?)
 }

@@ -7,14 +7,9 @@ use std::io::Write;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use sluicegate::{
-    Engine,
-    model::{
-        chat::Message,
-        open::Model,
-        source::{Bar, ModelSource},
-    },
-    placement::{self, Cluster, Policy, Sequences},
-    spec::{kv::KvType, units::Bytes},
+    OpenOptions,
+    model::{chat::Message, source::Bar},
+    placement::{Policy, Sequences},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -46,7 +41,10 @@ enum Mood {
 }
 
 fn main() -> anyhow::Result<()> {
-    let engine = engine()?;
+    // The first run fetches the model into the user's cache folder.
+    let policy = Policy { sequences: Sequences::Exactly(3), ..Policy::default() };
+    let engine =
+        OpenOptions::new().cpu_devices(2).policy(policy).open_with("smollm2", &Bar::default())?;
     let prompt = |text: &str| vec![Message::new("user", text)];
     let mut stdout = std::io::stdout().lock();
 
@@ -66,14 +64,4 @@ fn main() -> anyhow::Result<()> {
     let moods = engine.choose::<Mood>(prompt("How does it feel to lose?")).beams(3).run()?;
     writeln!(stdout, "\n{moods:?}")?;
     Ok(())
-}
-
-fn engine() -> anyhow::Result<Engine> {
-    let files = ModelSource::parse("smollm2")?.resolve(&Bar::default())?;
-    let model = Model::open(&files)?;
-    let profile = model.profile(KvType::default());
-    let cluster = Cluster::logical_cpus(2, Bytes(1 << 30));
-    let policy = Policy { sequences: Sequences::Exactly(3), ..Policy::default() };
-    let plan = placement::plan(&profile, &cluster, &policy)?;
-    Ok(Engine::builder(model, plan).build()?)
 }

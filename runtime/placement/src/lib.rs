@@ -8,6 +8,7 @@ mod baselines;
 mod cluster;
 mod compare;
 mod cost;
+mod demand;
 mod error;
 mod evaluate;
 mod explain;
@@ -34,6 +35,7 @@ pub use cluster::{
     Nearest, Place, Rates, Route,
 };
 pub use compare::{Baselined, baselines};
+pub use demand::{Demand, Purpose};
 pub use error::{ClusterError, DeviceLimit, InvalidPlan, PlanError, Shortfall, TooSlow};
 pub use evaluate::Bottleneck;
 pub use explain::Explained;

@@ -11,12 +11,7 @@ use sluicegate_constraint::{Cache, CacheLimits, Compiler};
 use sluicegate_core::scheduler::{Depth, OrderBounds, Scheduler, SchedulerConfig};
 use sluicegate_model::{kv_pages::page_bytes, open::Model, threads};
 use sluicegate_placement::{Endpoint, Plan, Transfer};
-use sluicegate_spec::{
-    config::ModelConfig,
-    kv::KvType,
-    profile::{ElementBytes, ModelProfile},
-    units::Bytes,
-};
+use sluicegate_spec::{config::ModelConfig, kv::KvType, units::Bytes};
 
 use super::{
     core::Core,
@@ -95,7 +90,7 @@ impl EngineBuilder {
     }
 
     /// In what keys and values are kept; f32 without this. The plan must have been made for it, with
-    /// its bytes as [`ElementBytes::kv`].
+    /// its bytes as [`ElementBytes::kv`](sluicegate_spec::profile::ElementBytes::kv).
     #[must_use]
     pub fn kv_type(mut self, kv_type: KvType) -> Self {
         self.kv_type = kv_type;
@@ -181,8 +176,7 @@ impl EngineBuilder {
         let ledger = Ledger::default();
         let transfers = transfers.unwrap_or_else(|| plan.transfers());
         let links = Arc::new(Links::new(&transfers, &devices, ledger.clone()));
-        // Of what the model computes: how its weights are stored does not matter.
-        let profile = ModelProfile::new(&model.config, |_| None, ElementBytes::default());
+        let profile = model.profile(self.kv_type);
         let scheduler = SchedulerConfig {
             shares_prefixes: self.shares_prefixes,
             reckons_ahead: self.reckons_ahead,

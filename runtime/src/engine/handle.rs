@@ -23,6 +23,7 @@ use super::{
     error::{BuildError, EngineFailure, SubmitError},
     limits::EngineLimits,
     metrics::Metrics,
+    open::{OpenOptions, StartError},
 };
 use crate::{
     device::Ledger,
@@ -53,6 +54,14 @@ struct Shared {
 }
 
 impl Engine {
+    /// Opens a model by its name on the devices of this machine, as is usual; see [`OpenOptions`].
+    ///
+    /// # Errors
+    /// [`StartError`] naming what is missing or wrong.
+    pub fn open(name: &str) -> Result<Self, StartError> {
+        OpenOptions::new().open(name)
+    }
+
     /// Begins an engine for a model, placed by a finished plan.
     pub fn builder(model: Model, plan: Plan) -> EngineBuilder {
         EngineBuilder::new(model, plan)

@@ -13,6 +13,7 @@ mod groups_tests;
 mod handle;
 mod limits;
 mod metrics;
+mod open;
 mod outputs;
 mod recorder;
 mod recovery;
@@ -28,6 +29,7 @@ pub use error::{BuildError, EngineFailure, GenerationError, SubmitError};
 pub use handle::Engine;
 pub use limits::EngineLimits;
 pub use metrics::Metrics;
+pub use open::{OpenOptions, StartError};
 
 use std::time::Instant;
 

@@ -5,7 +5,7 @@ use std::num::NonZero;
 use anyhow::anyhow;
 use sluicegate::{Prompt, Request, device::DeviceSelector};
 use sluicegate_model::open::Model;
-use sluicegate_placement::Plan;
+use sluicegate_placement::{Plan, Purpose};
 use sluicegate_spec::device::DeviceId;
 
 use super::measure::Task;
@@ -13,7 +13,7 @@ use crate::{
     cli::{Against, BenchArgs, ModelArgs},
     counted::counted,
     error::CliError,
-    place::{self, Purpose},
+    place,
 };
 
 /// One side: processes that run at the same time, mostly one.

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use sluicegate::{Engine, Output, Prompt, Request, device::held::held};
 use sluicegate_model::open::Model;
-use sluicegate_placement::{Cluster, ClusterDevice, Placement, Plan, Policy};
+use sluicegate_placement::{Cluster, ClusterDevice, Placement, Plan, Policy, Purpose};
 use sluicegate_spec::{
     config::{Architecture, ModelConfig, Rope, RopeScaling},
     device::DeviceId,
@@ -20,13 +20,7 @@ use sluicegate_spec::{
 };
 
 use super::{Report, machine::difference};
-use crate::{
-    cli::ModelArgs,
-    counted::counted,
-    error::CliError,
-    generate,
-    place::{self, Purpose},
-};
+use crate::{cli::ModelArgs, counted::counted, error::CliError, generate, place};
 
 const PROMPT: &str = "The quick brown fox jumps over the lazy dog.";
 const NUM_TOKENS: usize = 16;

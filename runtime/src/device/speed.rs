@@ -7,8 +7,9 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use sluicegate::device::calibrate::{Apart, CpuSpeed, processor};
 use sluicegate_model::source::cache_folder;
+
+use super::calibrate::{Apart, CpuSpeed, processor};
 
 /// After so long it is measured again: a system's settings and its neighbours change.
 const KEPT_FOR: Duration = Duration::from_hours(14 * 24);
@@ -43,7 +44,7 @@ enum Use {
 }
 
 /// The speed of this processor; none where it cannot be measured.
-pub(crate) fn cpu() -> Option<CpuSpeed> {
+pub(super) fn cpu() -> Option<CpuSpeed> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let path = cache_folder().ok().map(|folder| folder.join("cpu-speed.json"));
     let kept = path.as_ref().and_then(read);
