@@ -28,7 +28,7 @@ use crate::{
 pub(crate) struct Loader<'a> {
     pub(crate) weights: &'a Weights,
     pub(crate) config: &'a ModelConfig,
-    pub(crate) family: Family,
+    pub(crate) family: &'static Family,
     pub(crate) home: &'a Home,
 }
 

@@ -3,7 +3,7 @@
 //! Source: gguf-py/gguf/constants.py of llama.cpp, and the module names of transformers.
 
 use crate::{
-    config::Architecture,
+    family::Family,
     tensors::{Role, TensorId},
     units::Unit,
 };
@@ -38,20 +38,26 @@ pub fn gguf(id: TensorId) -> String {
 }
 
 /// The names in safetensors files, the usual one first.
-///
-/// Gemma 3 with a vision part keeps the language model below one more module, in two spellings.
-pub fn hub(id: TensorId, architecture: Architecture) -> Vec<String> {
+pub fn hub(id: TensorId, family: &Family) -> Vec<String> {
     if id.role == Role::Head {
         return ["lm_head.weight", "language_model.lm_head.weight"].map(str::to_owned).to_vec();
     }
-    let is_gemma = architecture == Architecture::Gemma3;
-    let stem = match id.role {
+    let own = family.hub_names.iter().find(|(role, _)| *role == id.role);
+    let stem = own.map_or_else(|| usual_hub_name(id.role), |(_, name)| *name);
+    let stem = match id.unit {
+        Unit::Layer(layer_idx) => format!("layers.{layer_idx}.{stem}"),
+        Unit::Embed | Unit::Head => stem.to_owned(),
+    };
+    family.hub_prefixes.iter().map(|prefix| format!("{prefix}{stem}")).collect()
+}
+
+fn usual_hub_name(role: Role) -> &'static str {
+    match role {
         Role::Embedding => "embed_tokens.weight",
         Role::Head => "lm_head.weight",
         Role::FinalNorm => "norm.weight",
         Role::InputNorm => "input_layernorm.weight",
-        Role::MlpNorm if is_gemma => "pre_feedforward_layernorm.weight",
-        // The name as it reads is Gemma's, which has four norms; the others have two, and name the
+        // The name as it reads is that of families with four norms; the others have two, and name the
         // one before the feed-forward block so.
         Role::PostAttentionNorm | Role::MlpNorm => "post_attention_layernorm.weight",
         Role::PostMlpNorm => "post_feedforward_layernorm.weight",
@@ -67,15 +73,5 @@ pub fn hub(id: TensorId, architecture: Architecture) -> Vec<String> {
         Role::Gate => "mlp.gate_proj.weight",
         Role::Up => "mlp.up_proj.weight",
         Role::Down => "mlp.down_proj.weight",
-    };
-    let stem = match id.unit {
-        Unit::Layer(layer_idx) => format!("layers.{layer_idx}.{stem}"),
-        Unit::Embed | Unit::Head => stem.to_owned(),
-    };
-    let prefixes: &[&str] = if is_gemma {
-        &["model.", "language_model.model.", "model.language_model."]
-    } else {
-        &["model."]
-    };
-    prefixes.iter().map(|prefix| format!("{prefix}{stem}")).collect()
+    }
 }

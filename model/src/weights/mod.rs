@@ -16,8 +16,9 @@ use candle_core::{
 };
 
 use sluicegate_spec::{
-    config::{Architecture, ModelConfig},
+    config::ModelConfig,
     error::HeaderError,
+    family::{self, Family, NormWeights},
     files::ModelFiles,
     gguf::{BlockType, Gguf, StoredKind},
     mapped::TensorBytes,
@@ -41,7 +42,7 @@ pub struct Weights(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     files: Files,
-    architecture: Architecture,
+    family: &'static Family,
     tied: bool,
     /// Heads of queries and of keys, for files whose rotary rows are interleaved.
     num_heads: usize,
@@ -97,9 +98,8 @@ impl Weights {
 
     /// The weights of a GGUF file that is open already.
     pub fn from_gguf(gguf: Gguf, config: &ModelConfig) -> Self {
-        // Only this architecture's converter reorders rows for the interleaved rotary embedding.
-        let is_interleaved = config.architecture == Architecture::Llama
-            || config.architecture == Architecture::Mistral;
+        let rows = Family::of(config.architecture).gguf_rows;
+        let is_interleaved = rows == family::RotaryRows::Interleaved;
         Self::new(Files::Gguf { gguf, is_interleaved }, config)
     }
 
@@ -110,7 +110,8 @@ impl Weights {
 
     fn new(files: Files, config: &ModelConfig) -> Self {
         let &ModelConfig { architecture, tied, num_heads, num_kv_heads, .. } = config;
-        Self(Arc::new(Inner { files, architecture, tied, num_heads, num_kv_heads }))
+        let family = Family::of(architecture);
+        Self(Arc::new(Inner { files, family, tied, num_heads, num_kv_heads }))
     }
 
     /// The type of all matrices, where there are no files that store each in its own.
@@ -232,7 +233,7 @@ impl Weights {
                 }))
             }
             Files::SafeTensors(tensors) => {
-                let candidates = names::hub(id, self.0.architecture).into_iter();
+                let candidates = names::hub(id, self.0.family).into_iter();
                 let mut views =
                     candidates.filter_map(|name| tensors.tensor(&name).map(|view| (name, view)));
                 let Some((name, view)) = views.next() else { return Ok(None) };
@@ -276,7 +277,7 @@ impl Weights {
     }
 
     fn holds_offset_norm(&self, role: Role) -> bool {
-        self.0.architecture == Architecture::Gemma3
+        self.0.family.hub_norms == NormWeights::LessOne
             && matches!(self.0.files, Files::SafeTensors(_))
             && role.is_norm()
     }
@@ -293,9 +294,7 @@ impl Weights {
         let id = self.resolve(id);
         match &self.0.files {
             Files::Gguf { .. } => names::gguf(id),
-            Files::SafeTensors(_) | Files::Dummy(_) => {
-                names::hub(id, self.0.architecture)[0].clone()
-            }
+            Files::SafeTensors(_) | Files::Dummy(_) => names::hub(id, self.0.family)[0].clone(),
         }
     }
 }

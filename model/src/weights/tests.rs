@@ -3,7 +3,7 @@
 use candle_core::quantized::GgmlDType;
 use serde_json::json;
 use sluicegate_spec::{
-    config::{Rope, RopeScaling},
+    config::{Architecture, Rope, RopeScaling},
     gguf::writer::Writer,
 };
 use tempfile::TempDir;

@@ -2,37 +2,24 @@
 //!
 //! Source: gguf-py/gguf/constants.py and src/llama-model.cpp of llama.cpp, for keys and defaults.
 
-use super::{Architecture, ModelConfig, Rope, RopeScaling, check::check};
+use super::{ModelConfig, Rope, RopeScaling, check::check};
 use crate::{
     error::ConfigError,
+    family::{Family, QueryScale, WindowRule},
     gguf::{Gguf, GgufHeader, StoredKind, Value},
     units::TokenId,
 };
 
-const SUPPORTED: &str = "llama, qwen2, qwen3 or gemma3";
-/// Where Gemma 3 files say nothing about it.
-const GEMMA_PATTERN: usize = 6;
-const GEMMA_LOCAL_THETA: f64 = 10_000.0;
-/// Layers of the one Gemma 3 size that scales scores by the width per head.
-const GEMMA_27B_LAYERS: usize = 62;
-
 pub(super) fn read(gguf: &Gguf) -> Result<ModelConfig, ConfigError> {
     let whole = Keys { gguf, prefix: "" };
     let name = whole.required("general.architecture", whole.text("general.architecture")?)?;
-    let architecture = match name {
-        // Files of Mistral models say llama, too.
-        "llama" => Architecture::Llama,
-        "qwen2" => Architecture::Qwen2,
-        "qwen3" => Architecture::Qwen3,
-        "gemma3" => Architecture::Gemma3,
-        _ => {
-            return Err(ConfigError::Architecture {
-                file: gguf.path().to_owned(),
-                found: name.to_owned(),
-                supported: SUPPORTED.to_owned(),
-            });
-        }
-    };
+    let found = Family::of_gguf(name);
+    let running = found.and_then(|family| Some((family, family.runs_as?)));
+    let (family, architecture) = running.ok_or_else(|| ConfigError::Architecture {
+        file: gguf.path().to_owned(),
+        found: name.to_owned(),
+        supported: Family::gguf_names(true),
+    })?;
     let keys = Keys { gguf, prefix: name };
     let num_layers = keys.required_size("block_count")?;
     let hidden = keys.required_size("embedding_length")?;
@@ -42,21 +29,19 @@ pub(super) fn read(gguf: &Gguf) -> Result<ModelConfig, ConfigError> {
     }
     let head_dim = head_dim(&keys, hidden, num_heads)?;
     refuse_unsupported(&keys)?;
-    let pattern = (architecture == Architecture::Gemma3).then_some(GEMMA_PATTERN);
-    let windows = windows(&keys, pattern, num_layers)?;
-    let scale_of = if architecture == Architecture::Gemma3 && num_layers == GEMMA_27B_LAYERS {
-        hidden as f64 / num_heads as f64
-    } else {
-        head_dim as f64
+    let windows = windows(&keys, family.windows, num_layers)?;
+    let scale_of = match family.query_scale {
+        QueryScale::Stated { layers_of_largest, .. } if num_layers == layers_of_largest => {
+            hidden as f64 / num_heads as f64
+        }
+        QueryScale::Stated { .. } | QueryScale::HeadDim => head_dim as f64,
     };
     let theta = keys.number("rope.freq_base")?.unwrap_or(10_000.0);
-    let local_rope = match architecture {
-        Architecture::Gemma3 => Some(Rope {
-            theta: keys.number("rope.freq_base_swa")?.unwrap_or(GEMMA_LOCAL_THETA),
-            scaling: RopeScaling::None,
-        }),
-        _ => None,
+    let local_theta = match family.local_theta {
+        Some(usual) => Some(keys.number("rope.freq_base_swa")?.unwrap_or(usual)),
+        None => None,
     };
+    let local_rope = local_theta.map(|theta| Rope { theta, scaling: RopeScaling::None });
     let ends = end_ids(&whole)?;
     check(
         ModelConfig {
@@ -126,10 +111,10 @@ pub(crate) fn vocab(gguf: &GgufHeader, hidden: usize) -> Result<usize, ConfigErr
     }
 }
 
-/// Per layer, how many positions a token sees; `default` is the pattern of files that have none.
+/// Per layer, how many positions a token sees; `rule` gives the pattern of files that have none.
 pub(crate) fn windows(
     keys: &Keys<'_>,
-    default: Option<usize>,
+    rule: WindowRule,
     num_layers: usize,
 ) -> Result<Vec<Option<usize>>, ConfigError> {
     let window = keys.size("attention.sliding_window")?.filter(|window| *window > 0);
@@ -144,7 +129,10 @@ pub(crate) fn windows(
             return Ok(flags.iter().map(|flag| (*flag != 0.0).then_some(window)).collect());
         }
         Some(_) => keys.size(pattern_key)?,
-        None => default,
+        None => match rule {
+            WindowRule::AllButEvery(pattern) => Some(pattern),
+            WindowRule::Never | WindowRule::All { .. } | WindowRule::Switched => None,
+        },
     };
     let is_full = |layer_idx: usize| match pattern {
         // Every n-th layer sees everything.

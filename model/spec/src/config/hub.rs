@@ -11,79 +11,17 @@ use std::{fs, io, path::Path};
 use serde_json::{Map, Value};
 
 use super::{Architecture, ModelConfig, check::check, keys::Keys};
-use crate::{error::ConfigError, lfs::refuse_pointer, units::TokenId};
-
-pub(crate) use windows::WindowRule;
+use crate::{
+    error::ConfigError,
+    family::{Family, QkvBias, QueryScale},
+    lfs::refuse_pointer,
+    units::TokenId,
+};
 
 pub(super) const CONFIG: &str = "config.json";
 
-const SUPPORTED: &str = "LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, \
-     Qwen3ForCausalLM, Gemma3ForCausalLM or Gemma3ForConditionalGeneration";
 /// Configuration files are a few kilobytes; tokenizer configurations reach a megabyte.
 const MAX_JSON_BYTES: u64 = 64 << 20;
-
-/// What a family's configuration class assumes where the file is silent.
-pub(crate) struct Defaults {
-    pub(crate) hidden: Option<usize>,
-    pub(crate) intermediate: Option<usize>,
-    pub(crate) num_layers: Option<usize>,
-    pub(crate) num_heads: Option<usize>,
-    /// `None` means one per attention head.
-    pub(crate) num_kv_heads: Option<usize>,
-    /// `None` means hidden size over heads.
-    pub(crate) head_dim: Option<usize>,
-    pub(crate) vocab: Option<usize>,
-    pub(crate) max_positions: usize,
-    pub(crate) theta: f64,
-    pub(crate) tied: bool,
-    pub(crate) activation: (&'static str, &'static [&'static str]),
-}
-
-const SILU: (&str, &[&str]) = ("hidden_act", &["silu", "swish"]);
-const NOTHING: Defaults = Defaults {
-    hidden: None,
-    intermediate: None,
-    num_layers: None,
-    num_heads: None,
-    num_kv_heads: None,
-    head_dim: None,
-    vocab: None,
-    max_positions: 2048,
-    theta: 10_000.0,
-    tied: false,
-    activation: SILU,
-};
-
-pub(crate) const fn defaults(architecture: Architecture) -> Defaults {
-    match architecture {
-        Architecture::Llama => NOTHING,
-        Architecture::Mistral => {
-            Defaults { num_kv_heads: Some(8), max_positions: 131_072, ..NOTHING }
-        }
-        Architecture::Qwen2 => {
-            Defaults { num_kv_heads: Some(32), max_positions: 32_768, ..NOTHING }
-        }
-        Architecture::Qwen3 => Defaults {
-            num_kv_heads: Some(32),
-            head_dim: Some(128),
-            max_positions: 32_768,
-            ..NOTHING
-        },
-        Architecture::Gemma3 => Defaults {
-            hidden: Some(2304),
-            intermediate: Some(9216),
-            num_layers: Some(26),
-            num_heads: Some(8),
-            num_kv_heads: Some(4),
-            head_dim: Some(256),
-            vocab: Some(262_208),
-            max_positions: 131_072,
-            theta: 1_000_000.0,
-            tied: true,
-            activation: ("hidden_activation", &["gelu_pytorch_tanh"]),
-        },
-    }
-}
 
 /// Reads a JSON object from a file of a directory.
 pub fn read_json(file: &Path) -> Result<Map<String, Value>, ConfigError> {
@@ -115,18 +53,18 @@ fn read_bytes(file: &Path) -> Result<Vec<u8>, ConfigError> {
 pub(super) fn read(file: &Path) -> Result<ModelConfig, ConfigError> {
     let root = read_json(file)?;
     let keys = Keys { file, prefix: "", values: &root };
-    let (architecture, is_nested) = architecture(&keys)?;
+    let (family, architecture, is_nested) = family(&keys)?;
     let nested = if is_nested { keys.object("text_config")? } else { None };
     let text = match nested {
         Some(values) => Keys { file, prefix: "text_config.", values },
         None => keys,
     };
-    refuse_unsupported(&keys, &text, architecture)?;
+    refuse_unsupported(&keys, &text, family)?;
     let ends = match file.parent().filter(|_| file.ends_with(CONFIG)) {
         Some(directory) => EndIds::read(directory)?,
         None => EndIds::of_file(file)?,
     };
-    let default = defaults(architecture);
+    let default = &family.defaults;
     let hidden = text.size("hidden_size")?.or(default.hidden);
     let hidden = text.required("hidden_size", hidden)?;
     let num_heads = text.size("num_attention_heads")?.or(default.num_heads);
@@ -144,12 +82,12 @@ pub(super) fn read(file: &Path) -> Result<ModelConfig, ConfigError> {
     if num_layers > 1024 {
         return Err(text.wrong("num_hidden_layers", "1 to 1024"));
     }
-    let (rope, local_rope) = rope::read(&text, architecture, default.theta)?;
+    let (rope, local_rope) = rope::read(&text, family)?;
     let intermediate = text.size("intermediate_size")?.or(default.intermediate);
     let vocab = text.size("vocab_size")?.or(default.vocab);
-    let scale_of = match architecture {
-        Architecture::Gemma3 => text.number("query_pre_attn_scalar")?.unwrap_or(256.0),
-        _ => head_dim as f64,
+    let scale_of = match family.query_scale {
+        QueryScale::HeadDim => head_dim as f64,
+        QueryScale::Stated { usual, .. } => text.number("query_pre_attn_scalar")?.unwrap_or(usual),
     };
     let tied = match text.flag("tie_word_embeddings")? {
         Some(tied) => tied,
@@ -173,7 +111,7 @@ pub(super) fn read(file: &Path) -> Result<ModelConfig, ConfigError> {
             attention_scale: scale_of.powf(-0.5),
             rope,
             local_rope,
-            windows: WindowRule::of(architecture).read(&text, num_layers)?,
+            windows: family.windows.read(&text, num_layers)?,
             tied,
             bos: ends.bos,
             eos: ends.eos,
@@ -182,34 +120,26 @@ pub(super) fn read(file: &Path) -> Result<ModelConfig, ConfigError> {
     )
 }
 
-/// The architecture, and whether its numbers lie in `text_config`.
-fn architecture(keys: &Keys<'_>) -> Result<(Architecture, bool), ConfigError> {
+/// The family, and whether its numbers lie in `text_config`.
+fn family(keys: &Keys<'_>) -> Result<(&'static Family, Architecture, bool), ConfigError> {
     let listed = keys.list("architectures")?.and_then(|list| list.first());
     let name = match listed {
         Some(name) => name.as_str().ok_or_else(|| keys.wrong("architectures", "names"))?,
         None => keys.required("architectures", keys.text("model_type")?)?,
     };
-    Ok(match name {
-        "LlamaForCausalLM" | "llama" => (Architecture::Llama, false),
-        "MistralForCausalLM" | "mistral" => (Architecture::Mistral, false),
-        "Qwen2ForCausalLM" | "qwen2" => (Architecture::Qwen2, false),
-        "Qwen3ForCausalLM" | "qwen3" => (Architecture::Qwen3, false),
-        "Gemma3ForCausalLM" | "gemma3_text" => (Architecture::Gemma3, false),
-        "Gemma3ForConditionalGeneration" | "gemma3" => (Architecture::Gemma3, true),
-        _ => {
-            return Err(ConfigError::Architecture {
-                file: keys.file.to_owned(),
-                found: name.to_owned(),
-                supported: SUPPORTED.to_owned(),
-            });
-        }
+    let found = Family::of_hub(name);
+    let running = found.and_then(|(family, it)| Some((family, family.runs_as?, it.is_nested)));
+    running.ok_or_else(|| ConfigError::Architecture {
+        file: keys.file.to_owned(),
+        found: name.to_owned(),
+        supported: Family::classes(true),
     })
 }
 
 fn refuse_unsupported(
     root: &Keys<'_>,
     text: &Keys<'_>,
-    architecture: Architecture,
+    family: &Family,
 ) -> Result<(), ConfigError> {
     root.refuse("quantization_config", "none (unquantised weights)", |_| false)?;
     for key in ["final_logit_softcapping", "attn_logit_softcapping"] {
@@ -217,14 +147,14 @@ fn refuse_unsupported(
     }
     text.refuse("partial_rotary_factor", "1", |value| value.as_f64() == Some(1.0))?;
     text.refuse("mlp_bias", "false", |value| value == false)?;
-    if architecture != Architecture::Qwen2 {
+    if family.qkv_bias == QkvBias::Absent {
         text.refuse("attention_bias", "false", |value| value == false)?;
     }
     text.refuse("use_bidirectional_attention", "false", |value| value == false)?;
     for key in ["num_experts", "num_local_experts"] {
         text.refuse(key, "none (experts are not supported)", |value| value == 0)?;
     }
-    let (key, wanted) = defaults(architecture).activation;
+    let (key, wanted) = family.defaults.activation;
     text.refuse(key, wanted[0], |value| value.as_str().is_some_and(|name| wanted.contains(&name)))
 }
 

@@ -4,16 +4,13 @@ use std::ops::RangeInclusive;
 
 use super::{
     ComputeType,
-    families::PlannedFamily,
     headers::UnitSizes,
-    outline::{FeedForward, LayerOutline, Mixture, Outline},
+    outline::{FeedForward, LayerOutline, Mixture, Outline, Vectors},
 };
 use crate::{
-    config::{
-        gguf::{Keys, vocab, windows},
-        hub::WindowRule,
-    },
+    config::gguf::{Keys, vocab, windows},
     error::{ConfigError, HeaderError},
+    family::Family,
     gguf::{GgufHeader, StoredKind},
     units::Unit,
 };
@@ -29,9 +26,8 @@ pub(super) struct GgufModel {
 pub(super) fn read(header: &GgufHeader) -> Result<GgufModel, ConfigError> {
     let whole = Keys { gguf: header, prefix: "" };
     let name = whole.required("general.architecture", whole.text("general.architecture")?)?;
-    let family = PlannedFamily::of_gguf(name);
-    let family =
-        family.ok_or_else(|| whole.wrong("general.architecture", PlannedFamily::gguf_names()))?;
+    let wrong = || whole.wrong("general.architecture", Family::gguf_names(false));
+    let family = Family::of_gguf(name).ok_or_else(wrong)?;
     let outline = outline(&Keys { gguf: header, prefix: name }, family)?;
     let sizes = UnitSizes::of_gguf(header)?;
     let units = (0..outline.layers.len()).map(Unit::Layer).chain([Unit::Embed, Unit::Head]);
@@ -42,7 +38,7 @@ pub(super) fn read(header: &GgufHeader) -> Result<GgufModel, ConfigError> {
     Ok(GgufModel { stored: stored_type(header)?, outline, sizes })
 }
 
-fn outline(keys: &Keys<'_>, family: &PlannedFamily) -> Result<Outline, ConfigError> {
+fn outline(keys: &Keys<'_>, family: &Family) -> Result<Outline, ConfigError> {
     let num_layers = wanted(keys, "block_count", None, 1..=1024)?;
     let hidden = wanted(keys, "embedding_length", None, 1..=1 << 17)?;
     let num_heads = wanted(keys, "attention.head_count", None, 1..=4096)?;
@@ -55,11 +51,7 @@ fn outline(keys: &Keys<'_>, family: &PlannedFamily) -> Result<Outline, ConfigErr
     if keys.size("attention.value_length")?.is_some_and(|size| size != head_dim) {
         return Err(keys.wrong("attention.value_length", format!("the key length {head_dim}")));
     }
-    let pattern = match family.windows {
-        WindowRule::AllButEvery(pattern) => Some(pattern),
-        WindowRule::Never | WindowRule::All { .. } | WindowRule::Switched => None,
-    };
-    let windows = windows(keys, pattern, num_layers)?;
+    let windows = windows(keys, family.windows, num_layers)?;
     if windows.iter().flatten().any(|window| *window > 1 << 30) {
         return Err(keys.wrong("attention.sliding_window", "at most 1073741824"));
     }
@@ -71,7 +63,7 @@ fn outline(keys: &Keys<'_>, family: &PlannedFamily) -> Result<Outline, ConfigErr
         vocab: vocab(keys.gguf, hidden)? as u64,
         max_positions: wanted(keys, "context_length", None, 1..=1 << 30)?,
         tied: !keys.gguf.contains("output.weight"),
-        vectors: family.vectors(false),
+        vectors: Vectors::of(family, false),
         layers: layers(keys, &windows)?,
     })
 }

@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use super::{
     ComputeType,
-    families::{FeedForwardKeys, MixtureKeys, MixtureLayers, PlannedFamily},
-    outline::{FeedForward, LayerOutline, Mixture, Outline},
+    outline::{FeedForward, LayerOutline, Mixture, Outline, Vectors},
     packing::WeightFormat,
 };
 use crate::{
     config::{keys::Keys, read_json},
     error::ConfigError,
+    family::{Family, FeedForwardKeys, MixtureKeys, MixtureLayers},
 };
 
 /// What a `config.json` says of a model's costs.
@@ -27,8 +27,8 @@ pub(super) struct HubModel {
 pub(super) fn read(file: &Path) -> Result<HubModel, ConfigError> {
     let root = read_json(file)?;
     let keys = Keys { file, prefix: "", values: &root };
-    let family = family(&keys)?;
-    let nested = if family.is_nested { keys.object("text_config")? } else { None };
+    let (family, is_nested) = family(&keys)?;
+    let nested = if is_nested { keys.object("text_config")? } else { None };
     let text = match nested {
         Some(values) => Keys { file, prefix: "text_config.", values },
         None => keys,
@@ -57,7 +57,7 @@ fn stored_type_of(root: &Keys<'_>, text: &Keys<'_>) -> Result<ComputeType, Confi
     })
 }
 
-fn family(keys: &Keys<'_>) -> Result<&'static PlannedFamily, ConfigError> {
+fn family(keys: &Keys<'_>) -> Result<(&'static Family, bool), ConfigError> {
     let listed = keys.list("architectures")?.and_then(|list| list.first());
     let (key, name) = match listed {
         Some(name) => {
@@ -66,15 +66,11 @@ fn family(keys: &Keys<'_>) -> Result<&'static PlannedFamily, ConfigError> {
         }
         None => ("model_type", keys.required("architectures", keys.text("model_type")?)?),
     };
-    let wrong = || keys.wrong(key, PlannedFamily::classes());
-    PlannedFamily::of_hub(name).ok_or_else(wrong)
+    let found = Family::of_hub(name).ok_or_else(|| keys.wrong(key, Family::classes(false)));
+    found.map(|(family, name)| (family, name.is_nested))
 }
 
-fn outline(
-    root: &Keys<'_>,
-    text: &Keys<'_>,
-    family: &PlannedFamily,
-) -> Result<Outline, ConfigError> {
+fn outline(root: &Keys<'_>, text: &Keys<'_>, family: &Family) -> Result<Outline, ConfigError> {
     let default = &family.defaults;
     text.refuse("mlp_bias", "false", |value| value == false)?;
     text.refuse("use_qk_norm", "false", |value| value == false)?;
@@ -108,14 +104,14 @@ fn outline(
         vocab: wanted(text, "vocab_size", default.vocab, 1..=4 << 20)? as u64,
         max_positions: wanted(text, "max_position_embeddings", positions, 1..=1 << 30)?,
         tied,
-        vectors: family.vectors(text.flag("attention_bias")?.unwrap_or(false)),
+        vectors: Vectors::of(family, text.flag("attention_bias")?.unwrap_or(false)),
         layers: layers(text, family, windows)?,
     })
 }
 
 fn layers(
     text: &Keys<'_>,
-    family: &PlannedFamily,
+    family: &Family,
     windows: Vec<Option<usize>>,
 ) -> Result<Vec<LayerOutline>, ConfigError> {
     if windows.iter().flatten().any(|window| !(1..=1 << 30).contains(window)) {

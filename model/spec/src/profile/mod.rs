@@ -7,7 +7,6 @@
 //! ([`ModelProfile::read`]).
 
 mod costing;
-mod families;
 mod gguf;
 mod headers;
 mod hub;

@@ -5,7 +5,7 @@
 use super::product;
 use crate::{
     config::ModelConfig,
-    family::{Family, HeadNorm, LayerNorms, QkvBias},
+    family::{Differs, Family, HeadNorm, HeadNormWidth, LayerNorms, QkvBias},
     tensors::Role,
 };
 
@@ -32,14 +32,6 @@ pub(super) struct Vectors {
     pub(super) head_norm: HeadNormWidth,
     pub(super) qkv_bias: QkvBias,
     pub(super) output_bias: bool,
-}
-
-/// How wide the norms of queries and keys are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum HeadNormWidth {
-    Absent,
-    OneHead,
-    AllHeads,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,9 +106,9 @@ impl FeedForward {
 }
 
 impl Vectors {
-    /// The vectors of a family that runs here.
-    pub(super) fn of(family: Family) -> Self {
-        Self {
+    /// The norms and biases of a layer. `has_bias` is what `attention_bias` says.
+    pub(super) fn of(family: &Family, has_bias: bool) -> Self {
+        let mut vectors = Self {
             num_norms: match family.layer_norms {
                 LayerNorms::Before => 2,
                 LayerNorms::BeforeAndAfter => 4,
@@ -127,7 +119,17 @@ impl Vectors {
             },
             qkv_bias: family.qkv_bias,
             output_bias: false,
+        };
+        match family.differs {
+            Differs::Nowhere => {}
+            Differs::NumNorms(num_norms) => vectors.num_norms = num_norms,
+            Differs::HeadNorm(head_norm) => vectors.head_norm = head_norm,
         }
+        if has_bias {
+            vectors.qkv_bias = QkvBias::Present;
+            vectors.output_bias = true;
+        }
+        vectors
     }
 }
 
@@ -146,7 +148,7 @@ impl Outline {
             vocab: config.vocab as u64,
             max_positions: config.max_positions,
             tied: config.tied,
-            vectors: Vectors::of(Family::of(config.architecture)),
+            vectors: Vectors::of(Family::of(config.architecture), false),
             layers: (0..config.num_layers).map(layer).collect(),
         }
     }

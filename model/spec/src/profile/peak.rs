@@ -6,10 +6,10 @@
 use super::{
     Workspace,
     costing::Elements,
-    outline::{HeadNormWidth, LayerOutline, Outline},
+    outline::{LayerOutline, Outline},
     product,
 };
-use crate::units::Bytes;
+use crate::{family::HeadNormWidth, units::Bytes};
 
 /// The forward passes of a model's units.
 #[derive(Clone, Copy)]

@@ -2,41 +2,33 @@
 
 use serde_json::Map;
 
-use super::super::{Architecture, Rope, RopeScaling, keys::Keys};
-use crate::error::ConfigError;
-
-const DEFAULT_LOCAL_THETA: f64 = 10_000.0;
+use super::super::{Rope, RopeScaling, keys::Keys};
+use crate::{error::ConfigError, family::Family};
 
 /// The rotary embedding of layers without a window, and that of layers with one if it differs.
-pub(super) fn read(
-    text: &Keys<'_>,
-    architecture: Architecture,
-    default_theta: f64,
-) -> Result<(Rope, Option<Rope>), ConfigError> {
-    let is_gemma = architecture == Architecture::Gemma3;
+pub(super) fn read(text: &Keys<'_>, family: &Family) -> Result<(Rope, Option<Rope>), ConfigError> {
+    let default_theta = family.defaults.theta;
+    let local = || family.local_theta.map(|theta| local(text, theta)).transpose();
     let Some(values) = text.object("rope_parameters")? else {
         let theta = text.number("rope_theta")?.unwrap_or(default_theta);
         let scaling = match text.object("rope_scaling")? {
             Some(values) => scaling(&nested(text, "rope_scaling.", values))?,
             None => RopeScaling::None,
         };
-        let local = is_gemma.then(|| local(text)).transpose()?;
-        return Ok((Rope { theta, scaling }, local));
+        return Ok((Rope { theta, scaling }, local()?));
     };
     let keys = nested(text, "rope_parameters.", values);
     let Some(full) = keys.object("full_attention")? else {
         let rope = flat(&keys, text, default_theta)?;
-        let local = is_gemma.then(|| local(text)).transpose()?;
-        return Ok((rope, local));
+        return Ok((rope, local()?));
     };
     let rope = flat(&nested(text, "rope_parameters.full_attention.", full), text, default_theta)?;
     let local = match keys.object("sliding_attention")? {
         Some(values) => {
             let keys = nested(text, "rope_parameters.sliding_attention.", values);
-            let theta = if is_gemma { DEFAULT_LOCAL_THETA } else { default_theta };
-            Some(flat(&keys, text, theta)?)
+            Some(flat(&keys, text, family.local_theta.unwrap_or(default_theta))?)
         }
-        None => is_gemma.then(|| local(text)).transpose()?,
+        None => local()?,
     };
     Ok((rope, local))
 }
@@ -49,8 +41,8 @@ fn nested<'a>(
     Keys { file: text.file, prefix, values }
 }
 
-fn local(text: &Keys<'_>) -> Result<Rope, ConfigError> {
-    let theta = text.number("rope_local_base_freq")?.unwrap_or(DEFAULT_LOCAL_THETA);
+fn local(text: &Keys<'_>, usual: f64) -> Result<Rope, ConfigError> {
+    let theta = text.number("rope_local_base_freq")?.unwrap_or(usual);
     Ok(Rope { theta, scaling: RopeScaling::None })
 }
 

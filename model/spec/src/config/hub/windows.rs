@@ -2,36 +2,13 @@
 
 use serde_json::Value;
 
-use super::super::{Architecture, keys::Keys};
-use crate::error::ConfigError;
+use super::super::keys::Keys;
+use crate::{error::ConfigError, family::WindowRule};
 
 /// What the configuration classes assume where a file has no `sliding_window`.
 const USUAL_WINDOW: usize = 4096;
 
-/// Which layers of a family see a window only, where its files do not list them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WindowRule {
-    /// None, whatever `sliding_window` says.
-    Never,
-    /// All, if there is a window. The key set to null says that there is none; without the key the
-    /// class has a default.
-    All { default: Option<usize> },
-    /// Those from `max_window_layers` on, if `use_sliding_window`.
-    Switched,
-    /// All but every n-th: as `sliding_window_pattern` says, else this.
-    AllButEvery(usize),
-}
-
 impl WindowRule {
-    pub(crate) const fn of(architecture: Architecture) -> Self {
-        match architecture {
-            Architecture::Llama => Self::Never,
-            Architecture::Mistral => Self::All { default: Some(USUAL_WINDOW) },
-            Architecture::Qwen2 | Architecture::Qwen3 => Self::Switched,
-            Architecture::Gemma3 => Self::AllButEvery(6),
-        }
-    }
-
     /// Per layer, how many positions a token sees.
     pub(crate) fn read(
         self,

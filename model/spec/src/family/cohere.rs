@@ -1,0 +1,13 @@
+//! Command R. Planned for only.
+
+use super::{Defaults, Differs, Family, HubName, llama};
+
+pub(super) const FAMILY: Family = Family {
+    runs_as: None,
+    hub: &[HubName::new("CohereForCausalLM", "cohere")],
+    gguf: Some("command-r"),
+    defaults: Defaults { tied: true, ..llama::FAMILY.defaults },
+    // Attention and feed-forward block share the one norm before them.
+    differs: Differs::NumNorms(1),
+    ..llama::FAMILY
+};

@@ -1,0 +1,41 @@
+//! Llama 2 and 3, and what follows them.
+
+use super::{
+    Activation, Defaults, Differs, EmbeddingScale, Family, FeedForwardKeys, HeadNorm, HubName,
+    LayerNorms, NormWeights, QkvBias, QueryScale, RotaryRows, WindowRule,
+};
+use crate::config::Architecture;
+
+/// Others say in what they differ.
+pub(super) const FAMILY: Family = Family {
+    runs_as: Some(Architecture::Llama),
+    hub: &[HubName::new("LlamaForCausalLM", "llama")],
+    gguf: Some("llama"),
+    defaults: Defaults {
+        hidden: None,
+        intermediate: None,
+        num_layers: None,
+        num_heads: None,
+        num_kv_heads: None,
+        head_dim: None,
+        vocab: None,
+        max_positions: 2048,
+        theta: 10_000.0,
+        tied: false,
+        activation: ("hidden_act", &["silu", "swish"]),
+    },
+    windows: WindowRule::Never,
+    feed_forward: FeedForwardKeys::Dense,
+    query_scale: QueryScale::HeadDim,
+    local_theta: None,
+    qkv_bias: QkvBias::Absent,
+    head_norm: HeadNorm::Absent,
+    layer_norms: LayerNorms::Before,
+    activation: Activation::Silu,
+    embedding_scale: EmbeddingScale::One,
+    differs: Differs::Nowhere,
+    gguf_rows: RotaryRows::Interleaved,
+    hub_norms: NormWeights::Plain,
+    hub_prefixes: &["model."],
+    hub_names: &[],
+};

@@ -1,0 +1,20 @@
+//! Mixtral: Mistral with experts. Planned for only.
+
+use super::{Family, FeedForwardKeys, HubName, MixtureKeys, MixtureLayers, WindowRule, mistral};
+
+pub(super) const KEYS: MixtureKeys = MixtureKeys {
+    num_experts: &["num_local_experts"],
+    intermediate: "intermediate_size",
+    shared: None,
+    layers: MixtureLayers::All,
+};
+
+pub(super) const FAMILY: Family = Family {
+    runs_as: None,
+    hub: &[HubName::new("MixtralForCausalLM", "mixtral")],
+    // Its files say llama.
+    gguf: None,
+    windows: WindowRule::All { default: None },
+    feed_forward: FeedForwardKeys::Mixture(KEYS),
+    ..mistral::FAMILY
+};

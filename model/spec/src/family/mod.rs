@@ -1,0 +1,307 @@
+//! The families of decoders as data: one file for each, with everything that is its own.
+//!
+//! What a family is called, what its configuration classes assume, which leaf operations its layers
+//! are made of and how its files name and store their tensors stand here and nowhere else: readers,
+//! planner and decoder ask the row. How to add one is in `docs/families.md`.
+
+mod cohere;
+mod gemma2;
+mod gemma3;
+mod llama;
+mod mistral;
+mod mixtral;
+mod olmoe;
+mod phi3;
+mod qwen2;
+mod qwen2_moe;
+mod qwen3;
+mod qwen3_moe;
+
+use crate::{config::Architecture, tensors::Role};
+
+/// A decoder family.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Family {
+    /// What it runs as; none of a family that can only be planned for.
+    pub(crate) runs_as: Option<Architecture>,
+    /// What `config.json` calls it: the first is its name in messages.
+    pub(crate) hub: &'static [HubName],
+    /// `general.architecture` in GGUF files; none where another family's name stands for it.
+    pub(crate) gguf: Option<&'static str>,
+    pub(crate) defaults: Defaults,
+    pub(crate) windows: WindowRule,
+    pub(crate) feed_forward: FeedForwardKeys,
+    pub(crate) query_scale: QueryScale,
+    /// The base of the rotary embedding of layers with a window, where they have one of their own.
+    pub(crate) local_theta: Option<f64>,
+    pub qkv_bias: QkvBias,
+    pub head_norm: HeadNorm,
+    pub layer_norms: LayerNorms,
+    pub activation: Activation,
+    pub embedding_scale: EmbeddingScale,
+    /// How the layers of a family that does not run differ from what stands above.
+    pub(crate) differs: Differs,
+    /// The order of the rows of queries and keys in GGUF files.
+    pub gguf_rows: RotaryRows,
+    /// What safetensors files hold of a norm.
+    pub hub_norms: NormWeights,
+    /// What stands before the names of tensors in safetensors files, the usual first.
+    pub(crate) hub_prefixes: &'static [&'static str],
+    /// Names in safetensors files that are not the usual ones.
+    pub(crate) hub_names: &'static [(Role, &'static str)],
+}
+
+/// A family's name in `config.json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HubName {
+    pub(crate) class: &'static str,
+    pub(crate) model_type: &'static str,
+    /// Whether the numbers lie in `text_config`.
+    pub(crate) is_nested: bool,
+}
+
+impl HubName {
+    const fn new(class: &'static str, model_type: &'static str) -> Self {
+        Self { class, model_type, is_nested: false }
+    }
+}
+
+/// What a family's configuration class assumes where the file is silent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Defaults {
+    pub(crate) hidden: Option<usize>,
+    pub(crate) intermediate: Option<usize>,
+    pub(crate) num_layers: Option<usize>,
+    pub(crate) num_heads: Option<usize>,
+    /// `None` means one per attention head.
+    pub(crate) num_kv_heads: Option<usize>,
+    /// `None` means hidden size over heads.
+    pub(crate) head_dim: Option<usize>,
+    pub(crate) vocab: Option<usize>,
+    pub(crate) max_positions: usize,
+    pub(crate) theta: f64,
+    pub(crate) tied: bool,
+    pub(crate) activation: (&'static str, &'static [&'static str]),
+}
+
+/// What the scores of queries and keys are divided by, as a square.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum QueryScale {
+    HeadDim,
+    /// `query_pre_attn_scalar`, else `usual`. GGUF files do not say: it is the size of a head but in
+    /// the model of so many layers, where it is the hidden size over the heads.
+    Stated {
+        usual: f64,
+        layers_of_largest: usize,
+    },
+}
+
+/// Which layers of a family see a window only, where its files do not list them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WindowRule {
+    /// None, whatever `sliding_window` says.
+    Never,
+    /// All, if there is a window. The key set to null says that there is none; without the key the
+    /// class has a default.
+    All { default: Option<usize> },
+    /// Those from `max_window_layers` on, if `use_sliding_window`.
+    Switched,
+    /// All but every n-th: as `sliding_window_pattern` says, else this.
+    AllButEvery(usize),
+}
+
+/// Which keys of `config.json` size the feed-forward blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FeedForwardKeys {
+    /// `intermediate_size`.
+    Dense,
+    Mixture(MixtureKeys),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MixtureKeys {
+    /// The number of experts, in the spellings that there are.
+    pub(crate) num_experts: &'static [&'static str],
+    /// Width inside one expert.
+    pub(crate) intermediate: &'static str,
+    /// Width inside the expert that every token passes.
+    pub(crate) shared: Option<&'static str>,
+    pub(crate) layers: MixtureLayers,
+}
+
+/// Which layers have experts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MixtureLayers {
+    All,
+    /// Every `decoder_sparse_step`-th that is not among `mlp_only_layers`.
+    Sparse,
+}
+
+/// How the layers of a family differ from those of the nearest one that runs here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Differs {
+    Nowhere,
+    NumNorms(u64),
+    HeadNorm(HeadNormWidth),
+}
+
+/// How wide the norms of queries and keys are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HeadNormWidth {
+    Absent,
+    OneHead,
+    AllHeads,
+}
+
+/// How the rows of one head are ordered that the rotary embedding pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RotaryRows {
+    /// A row and the one half a head further.
+    Halves,
+    /// A row and the next, as llama.cpp's converter orders them for some families.
+    Interleaved,
+}
+
+/// What is stored of the weight of a norm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormWeights {
+    Plain,
+    /// The weight less one.
+    LessOne,
+}
+
+/// Whether queries, keys and values have a bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QkvBias {
+    Absent,
+    Present,
+}
+
+/// Whether each head's query and key are normalised before rotation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadNorm {
+    Absent,
+    Present,
+}
+
+/// Where a layer normalises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerNorms {
+    /// Before attention and before the feed-forward block.
+    Before,
+    /// Also after each, before its residual is added.
+    BeforeAndAfter,
+}
+
+/// The function of the gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `x * sigmoid(x)`.
+    Silu,
+    /// The approximation of GELU by `tanh`.
+    ///
+    /// Source: Hendrycks and Gimpel 2016, section 2.
+    GeluTanh,
+}
+
+/// What looked-up embeddings are multiplied by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmbeddingScale {
+    One,
+    /// The square root of the hidden width, rounded to the type that the embedding is stored in.
+    ///
+    /// Source: `Gemma3TextScaledWordEmbedding` in transformers' `modeling_gemma3.py`.
+    SqrtHidden,
+}
+
+/// Every family, those that run here first.
+///
+/// Source: the configuration and model classes of transformers; llama.cpp for the names in GGUF.
+static ALL: [&Family; 12] = [
+    &llama::FAMILY,
+    &mistral::FAMILY,
+    &qwen2::FAMILY,
+    &qwen3::FAMILY,
+    &gemma3::FAMILY,
+    &gemma2::FAMILY,
+    &mixtral::FAMILY,
+    &qwen2_moe::FAMILY,
+    &qwen3_moe::FAMILY,
+    &olmoe::FAMILY,
+    &phi3::FAMILY,
+    &cohere::FAMILY,
+];
+
+impl Family {
+    /// The family of an architecture.
+    pub fn of(architecture: Architecture) -> &'static Self {
+        ALL.iter()
+            .find(|family| family.runs_as == Some(architecture))
+            .expect("every architecture has a family: the test below looks them all up")
+    }
+
+    /// The family of a class or model type in `config.json`, under this name.
+    pub(crate) fn of_hub(name: &str) -> Option<(&'static Self, &'static HubName)> {
+        ALL.iter().find_map(|family| {
+            let is_it = |it: &&HubName| it.class == name || it.model_type == name;
+            Some((*family, family.hub.iter().find(is_it)?))
+        })
+    }
+
+    /// The family of an architecture in a GGUF file.
+    pub(crate) fn of_gguf(name: &str) -> Option<&'static Self> {
+        ALL.iter().find(|family| family.gguf == Some(name)).copied()
+    }
+
+    /// The classes of those that run here, or of all, for messages.
+    pub(crate) fn classes(only_running: bool) -> String {
+        listed(families(only_running).flat_map(|family| family.hub).map(|name| name.class))
+    }
+
+    /// The architectures of GGUF files, for messages.
+    pub(crate) fn gguf_names(only_running: bool) -> String {
+        listed(families(only_running).filter_map(|family| family.gguf))
+    }
+}
+
+fn families(only_running: bool) -> impl Iterator<Item = &'static Family> {
+    ALL.iter().copied().filter(move |family| !only_running || family.runs_as.is_some())
+}
+
+fn listed(names: impl Iterator<Item = &'static str>) -> String {
+    let mut names: Vec<&str> = names.collect();
+    let last = names.pop().unwrap_or_default();
+    format!("{} or {last}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_architecture_has_its_own_family() {
+        use Architecture::{Gemma3, Llama, Mistral, Qwen2, Qwen3};
+        for architecture in [Llama, Mistral, Qwen2, Qwen3, Gemma3] {
+            // The match fails to compile when an architecture is added without a line here.
+            match architecture {
+                Llama | Mistral | Qwen2 | Qwen3 | Gemma3 => {}
+            }
+            let its = ALL.iter().filter(|family| family.runs_as == Some(architecture));
+            assert_eq!(its.count(), 1);
+        }
+    }
+
+    #[test]
+    fn names_belong_to_one_family() {
+        let hub = || ALL.iter().flat_map(|family| family.hub);
+        let names = hub().flat_map(|name| [name.class, name.model_type]);
+        let names: Vec<&str> = names.chain(ALL.iter().filter_map(|family| family.gguf)).collect();
+        for name in &names {
+            let families = ALL.iter().filter(|family| {
+                family.gguf == Some(name)
+                    || family.hub.iter().any(|it| it.class == *name || it.model_type == *name)
+            });
+            assert_eq!(families.count(), 1, "{name}");
+        }
+    }
+}
