@@ -8,7 +8,7 @@ use super::*;
 
 /// A configuration that is written down for tests.
 fn fixture(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/configs");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/configs");
     folder.join(format!("{name}.json"))
 }
 
@@ -140,18 +140,4 @@ fn windows_make_groups() {
     assert_eq!(groups("mistral-7b"), (vec![window(4096)], vec![0; 6]));
     assert_eq!(groups("mixtral-8x7b"), (vec![full], vec![0; 6]));
     assert_eq!(groups("qwen2.5-7b"), (vec![full], vec![0; 6]));
-}
-
-#[test]
-fn a_configuration_is_read_in_less_than_five_milliseconds() {
-    let path = fixture("llama-3-405b");
-    let time = || {
-        let start = std::time::Instant::now();
-        let profile = ModelProfile::read(&path, Target::CPU).unwrap();
-        assert_eq!(profile.units.len(), 128);
-        start.elapsed()
-    };
-    // The least of several: what else runs on the machine is not measured.
-    let least = (0..20).map(|_| time()).min().unwrap();
-    assert!(least < std::time::Duration::from_millis(5), "{least:?}");
 }
