@@ -14,8 +14,8 @@ const MAX_WAITING: usize = 1_000;
 pub(super) struct Choices {
     script: Vec<usize>,
     made: Vec<Choice>,
-    /// What the next choice is after a step back.
-    next: Option<usize>,
+    /// What the next choices are after a step back, the next one last.
+    ahead: Vec<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ impl Choices {
             return 0;
         }
         let scripted = self.script.get(self.made.len()).copied();
-        let picked = self.next.take().or(scripted).unwrap_or(0).min(num_options - 1);
+        let picked = self.ahead.pop().or(scripted).unwrap_or(0).min(num_options - 1);
         self.made.push(Choice { picked, num_options, place: place.to_owned() });
         picked
     }
@@ -45,6 +45,7 @@ impl Choices {
 
     pub(super) fn restore(&mut self, made: Vec<Choice>) {
         self.made = made;
+        self.ahead.clear();
     }
 
     /// How many choices were made.
@@ -52,13 +53,16 @@ impl Choices {
         self.made.len()
     }
 
-    /// Steps back to the last choice since the first `num_kept` that can be made otherwise and that
-    /// the attempt leaves open. False if there is none.
+    /// Steps back behind the first `num_kept` choices; those that follow will be made as they were, up
+    /// to the last one that can be made otherwise and that the attempt leaves open. False if there is
+    /// none.
     pub(super) fn step_back(&mut self, num_kept: usize) -> bool {
         while self.made.len() > num_kept.max(self.script.len()) {
             let Some(last) = self.made.pop() else { break };
             if last.picked + 1 < last.num_options.min(MAX_ALTERNATIVES) {
-                self.next = Some(last.picked + 1);
+                let again = self.made.drain(num_kept..).map(|choice| choice.picked);
+                self.ahead = again.chain([last.picked + 1]).collect();
+                self.ahead.reverse();
                 return true;
             }
         }
@@ -111,6 +115,20 @@ impl Attempts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_step_back_keeps_what_was_chosen_before() {
+        let mut choices = Choices::default();
+        choices.pick(2, "");
+        let mut tried = Vec::new();
+        loop {
+            tried.push((choices.pick(2, ""), choices.pick(2, "")));
+            if !choices.step_back(1) {
+                break;
+            }
+        }
+        assert_eq!(tried, [(0, 0), (0, 1), (1, 0), (1, 1)]);
+    }
 
     #[test]
     fn single_deviations_come_before_double_ones_and_near_ones_first() {
