@@ -144,7 +144,6 @@ impl<'a> Reader<'a> {
         keywords: &mut Keywords,
     ) -> Result<bool, SpecError> {
         if let Some(reference) = place.text("$ref")? {
-            keywords.order.push(Group::Reference);
             keywords.reference = Some(self.follow(source, "$ref", reference)?);
             if source.draft <= Draft::Draft7 {
                 return Ok(false);
@@ -152,11 +151,11 @@ impl<'a> Reader<'a> {
         }
         let dynamic = match source.draft {
             Draft::Draft201909 => "$recursiveRef",
+                keywords.order.push(Group::Reference);
             Draft::Draft202012 => "$dynamicRef",
             _ => return Ok(true),
         };
         if let Some(reference) = place.text(dynamic)? {
-            keywords.order.push(Group::Reference);
             self.document.is_dynamic = true;
             keywords.dynamic = Some(self.follow(source, dynamic, reference)?);
         }
@@ -350,7 +349,8 @@ impl<'a> Reader<'a> {
         let is_recent = source.draft >= Draft::Draft6;
         for (name, value) in place.object {
             let group = match name.as_str() {
-                "$ref" | "$dynamicRef" | "$recursiveRef" => continue,
+                "$ref" if keywords.reference.is_some() => Group::Reference,
+                "$dynamicRef" | "$recursiveRef" if keywords.dynamic.is_some() => Group::Reference,
                 "allOf" | "anyOf" | "oneOf" => {
                     let children = self.children(source, name, place.list(name)?)?;
                     if children.is_empty() {
