@@ -1,7 +1,7 @@
 //! JSON Schema: which texts are accepted, what is refused at compile time and where.
 
 use serde_json::{Value, json};
-use sluicegate_constraint::{JsonOptions, Spec, SpecError, Whitespace};
+use sluicegate_constraint::{JsonOptions, PropertyOrder, Spec, SpecError, Whitespace};
 
 use crate::support::{COMPILER, check, check_all, json};
 
@@ -198,6 +198,30 @@ fn no_whitespace_stands_before_a_comma_or_a_colon() {
     ];
     let bad = [
         "{\"name\": \"a\"\n,\"list\":[]}",
+#[test]
+fn a_reference_orders_properties_from_where_it_stands() {
+    let compiled = json(json!({
+        "properties": {"a": {}},
+        "$ref": "#/$defs/b",
+        "required": ["a", "b"],
+        "$defs": {"b": {"type": "object", "properties": {"b": {}}}},
+    }));
+    check_all(&compiled, &["{\"a\":1,\"b\":1}"], &["{\"b\":1,\"a\":1}"]);
+}
+
+#[test]
+fn listed_objects_are_in_any_order_where_all_are() {
+    let schema = json!({"enum": [{"a": 1, "b": {"c": 2, "d": 3}}, [{"x": 1, "y": 2}]]});
+    let ordered = ["{\"a\":1,\"b\":{\"c\":2,\"d\":3}}", "[{\"x\":1,\"y\":2}]"];
+    let others = ["{\"b\":{\"d\":3,\"c\":2},\"a\":1}", "[{\"y\":2,\"x\":1}]"];
+    let never =
+        ["{\"a\":1}", "{\"a\":1,\"a\":1}", "{\"b\":{\"c\":2,\"d\":3},\"a\":1,\"a\":1}", "{}"];
+    check_all(&json(schema.clone()), &ordered, &[&others[..], &never].concat());
+    let options = JsonOptions { order: PropertyOrder::Any, ..JsonOptions::default() };
+    let compiled = COMPILER.compile(&Spec::Json { schema, options }).unwrap();
+    check_all(&compiled, &[ordered, others].concat(), &never);
+}
+
         "{\"name\": \"a\" ,\"list\":[]}",
         "{\"name\" :\"a\",\"list\":[]}",
         "{\"name\"\n:\"a\",\"list\":[]}",

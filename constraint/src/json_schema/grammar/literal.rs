@@ -1,7 +1,7 @@
 //! Values that are listed one by one.
 
 use llguidance::derivre::RegexAst;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::super::document::{ArrayRules, ObjectRules, Types};
 use super::super::is_same;
@@ -13,6 +13,8 @@ use super::{Maker, Value as Made, text};
 
 /// Comparisons of literals that one value may cost.
 const MAX_COMPARED: usize = 1_000_000;
+/// Properties of a listed object that may come in any order: each set of them is a part.
+const MAX_UNORDERED: usize = 6;
 
 impl<'a> Maker<'a> {
     /// The literals that every schema of a way lists, if any lists some.
@@ -96,16 +98,7 @@ impl<'a> Maker<'a> {
                 }
                 row.push(marks.end_bracket);
             }
-            Value::Object(members) => {
-                row.push(marks.brace);
-                for (idx, (name, member)) in members.iter().enumerate() {
-                    row.extend((idx > 0).then_some(marks.comma));
-                    row.push(self.grammar.literal(&spelling::quoted(name)));
-                    row.push(marks.colon);
-                    row.push(self.literal(member));
-                }
-                row.push(marks.end_brace);
-            }
+            Value::Object(members) => return self.literal_object(members),
             Value::Number(number) => {
                 let texts = numbers::spellings(number).into_iter().map(RegexAst::Literal);
                 return self.grammar.lexeme(RegexAst::Or(texts.collect()));
@@ -116,6 +109,42 @@ impl<'a> Maker<'a> {
             scalar => return self.grammar.literal(&scalar.to_string()),
         }
         self.grammar.seq(row)
+    }
+
+    fn literal_object(&mut self, members: &Map<String, Value>) -> PartId {
+        let marks = self.grammar.marks;
+        let mut all = Vec::with_capacity(members.len());
+        for (name, member) in members {
+            let name = self.grammar.literal(&spelling::quoted(name));
+            let value = self.literal(member);
+            all.push(self.grammar.seq(vec![name, marks.colon, value]));
+        }
+        let inside = if self.is_relaxed && all.len() <= MAX_UNORDERED {
+            self.in_any_order(&all)
+        } else {
+            let row = all.into_iter().enumerate();
+            let row = row
+                .flat_map(|(idx, part)| (idx > 0).then_some(marks.comma).into_iter().chain([part]));
+            self.grammar.seq(row.collect())
+        };
+        self.grammar.seq(vec![marks.brace, inside, marks.end_brace])
+    }
+
+    /// All these parts once, with commas between: for each set of them one part.
+    fn in_any_order(&mut self, all: &[PartId]) -> PartId {
+        let marks = self.grammar.marks;
+        let mut of_sets = vec![marks.empty];
+        for set in 1..1_usize << all.len() {
+            let first = (0..all.len()).filter(|idx| set & 1 << idx != 0);
+            let options = first.map(|idx| {
+                let rest = set & !(1 << idx);
+                let comma = if rest == 0 { marks.empty } else { marks.comma };
+                self.grammar.seq(vec![all[idx], comma, of_sets[rest]])
+            });
+            let options = options.collect();
+            of_sets.push(self.grammar.alt(options));
+        }
+        of_sets[of_sets.len() - 1]
     }
 
     /// The numbers that hold in a way, of these types; none if there is none.
