@@ -7,8 +7,8 @@ use serde_json::{Number, Value};
 use super::facts::Facts;
 use super::partial::{self, Partial};
 use super::solver::Solver;
-use super::verdict::{Verdict, of_number};
 use crate::json_schema::document::{NumberRules, Types, is_whole};
+use crate::json_schema::{allows, spelled};
 
 /// Candidates that are offered.
 const MAX_OFFERED: usize = 24;
@@ -59,9 +59,8 @@ impl<'a> Solver<'a, '_> {
 
 fn fits(rules: &[&NumberRules], types: Types, value: &Value) -> bool {
     let Value::Number(number) = value else { return false };
-    let float = number.as_f64().unwrap_or(f64::INFINITY);
     let is_of_type = types.has(if is_whole(number) { Types::INTEGER } else { Types::FRACTION });
-    is_of_type && rules.iter().all(|rules| of_number(rules, float) != Verdict::No)
+    is_of_type && rules.iter().all(|rules| allows(rules, number) != Some(false))
 }
 
 /// Texts of numbers that begin like this, the likely ones first, and some more for each `salt`. Most
@@ -75,7 +74,7 @@ fn candidates<'b>(
     let tails = [".5", ".1", ".25", ".05", ".01", ".9", ".99", ".001", ".75", ".125", ".0"];
     let points = ["0.5", "0.1", "0.01"];
     let near = landmarks(rules).into_iter().flat_map(move |value| {
-        let text = value.to_string();
+        let text = spelled(&value);
         // As far as it agrees, and then as the landmark goes on.
         let has_point = begun.contains(['.', 'e', 'E']);
         let rest = text.get(begun.len()..).filter(|_| !has_point);
@@ -110,6 +109,8 @@ fn landmarks(rules: &[&NumberRules]) -> Vec<Number> {
             let value = bound.value.as_f64().unwrap_or(0.0);
             let (floor, ceil) = (value.floor(), value.ceil());
             [value, ceil, floor, ceil + 1.0, floor - 1.0].into_iter().for_each(&mut add);
+            // Where one more or less is the same float.
+            add(2.0 * value);
             [0.5, -0.5, 0.01, -0.01].map(|it| value + it).into_iter().for_each(&mut add);
             if let Some(multiple) = multiple {
                 let near = (value / multiple).round();

@@ -6,10 +6,9 @@ use serde_json::{Map, Value};
 
 use super::partial::{ArrayTail, ObjectTail, Partial};
 use crate::json_schema::document::{
-    ArrayRules, Body, Contains, Document, Keywords, NodeId, NumberRules, ObjectRules, StringRules,
-    Types,
+    ArrayRules, Body, Contains, Document, Keywords, NodeId, ObjectRules, StringRules, Types,
 };
-use crate::json_schema::{Ask, Patterns, format_regex, is_same};
+use crate::json_schema::{Ask, Patterns, allows, format_regex, is_same};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -76,7 +75,7 @@ impl<'a> Opinion<'a, '_> {
             return No;
         }
         match value {
-            Value::Number(number) => of_number(&keywords.number, number.as_f64().unwrap_or(0.0)),
+            Value::Number(number) => Verdict::from_known(allows(&keywords.number, number)),
             Value::String(text) => self.of_text(&keywords.string, text),
             Value::Array(items) => self.of_array(&keywords.array, items),
             Value::Object(members) => self.of_object(&keywords.object, members),
@@ -325,22 +324,6 @@ pub(super) fn kind(partial: &Partial) -> Types {
         Partial::Array { .. } => Types::ARRAY,
         Partial::Object { .. } => Types::OBJECT,
     }
-}
-
-pub(super) fn of_number(rules: &NumberRules, number: f64) -> Verdict {
-    let is_low = rules.minimum.as_ref().is_some_and(|bound| {
-        let value = bound.value.as_f64().unwrap_or(f64::NEG_INFINITY);
-        number < value || bound.is_exclusive && number <= value
-    });
-    let is_high = rules.maximum.as_ref().is_some_and(|bound| {
-        let value = bound.value.as_f64().unwrap_or(f64::INFINITY);
-        number > value || bound.is_exclusive && number >= value
-    });
-    let is_odd = rules.multiple_of.as_ref().and_then(serde_json::Number::as_f64).is_some_and(|m| {
-        let ratio = number / m;
-        (ratio - ratio.round()).abs() > 1e-9 * ratio.abs().max(1.0)
-    });
-    if is_low || is_high || is_odd { No } else { Yes }
 }
 
 /// Whether two items are equal.
