@@ -16,6 +16,8 @@ use crate::json_schema::{Ask, in_order};
 const MAX_ADDED: usize = 2_000;
 /// Names that are looked at in the time of a schema.
 const NAMES_PER_FUEL: usize = 256;
+/// Names that are tried for a property that is not listed.
+const MAX_TRIED: usize = 12;
 
 impl<'a> Solver<'a, '_> {
     pub(super) fn object(
@@ -233,7 +235,7 @@ impl<'a> Solver<'a, '_> {
         let listed = facts.own.iter().flat_map(|keywords| &keywords.object.patterns);
         patterns.extend(listed.map(|(pattern, _)| Some(pattern.clone())));
         let mut skip = variant;
-        for salt in 0..12 {
+        for salt in 0..MAX_TRIED {
             for pattern in &patterns {
                 let Some(name) = self.name(&names, pattern.clone(), open, salt) else { continue };
                 if members.contains_key(&name) || !self.may_be_named(facts, &name) {
@@ -262,7 +264,9 @@ impl<'a> Solver<'a, '_> {
             return Some(format!("{}{rest}", open.text));
         }
         let out = std::mem::take(&mut self.out);
-        let salt = salt + usize::from(open.text.is_empty() && open.pending.is_empty());
+        // The empty name comes last.
+        let is_new = open.text.is_empty() && open.pending.is_empty();
+        let salt = if is_new { (salt + 1) % MAX_TRIED } else { salt };
         let name = self.value(names, &Partial::Text(open.clone()), salt);
         self.out = out;
         name?.as_str().map(str::to_owned)

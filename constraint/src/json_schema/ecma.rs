@@ -234,10 +234,27 @@ fn unit(text: &str) -> Option<u32> {
 /// Restates an expression without what looks around, and without references back: it matches what
 /// the expression matches, and more. None if it holds neither.
 pub(super) fn relaxed(pattern: &str) -> Option<String> {
+    without_looks(pattern, false)
+}
+
+/// As [`relaxed`], but what is looked for has to be there besides: some of what that matches is
+/// likely to match the expression.
+pub(super) fn besides(pattern: &str) -> Option<String> {
+    without_looks(pattern, true)
+}
+
+fn without_looks(pattern: &str, is_kept: bool) -> Option<String> {
     let mut out = String::with_capacity(pattern.len());
     let mut rest = pattern;
     let (mut in_class, mut has_changed) = (false, false);
     while let Some(c) = rest.chars().next() {
+        let positive = ["(?=", "(?<="].into_iter().filter(|_| is_kept && !in_class);
+        if let Some(inside) = positive.into_iter().find_map(|look| rest.strip_prefix(look)) {
+            out.push_str("(?:");
+            rest = inside;
+            has_changed = true;
+            continue;
+        }
         let looks = ["(?=", "(?!", "(?<=", "(?<!"];
         if !in_class && looks.iter().any(|look| rest.starts_with(look)) {
             rest = behind_quantifier(behind_group(rest)?);

@@ -6,6 +6,7 @@ use fancy_regex::RegexBuilder;
 use jsonschema_regex::to_rust_regex;
 use llguidance::derivre::{self, Regex, RegexAst, StateID};
 
+use super::ecma;
 use super::regexes::{format_hint, format_regex, parts};
 
 /// Work to build one expression.
@@ -16,8 +17,11 @@ const MAX_JOINED: usize = 8;
 const STATE_FUEL: usize = 4;
 /// Texts that wait in a search for another than the shortest.
 const MAX_WAITING: usize = 64;
+/// States after which a search is a narrow one, and how many then wait at most.
+const MAX_SEARCHED: usize = 512;
+const MAX_NARROW: usize = 16;
 /// Texts that are found and then turn out wrong, since the pattern looks around.
-const MAX_WRONG: usize = 2;
+const MAX_WRONG: usize = 3;
 /// What is tried in front of such a text.
 const BETWEEN: [&str; 5] = ["", " ", "a", "-", "0"];
 /// Bytes of a text that is searched for.
@@ -91,23 +95,30 @@ impl Patterns {
         salt: usize,
         fuel: &mut usize,
     ) -> Option<String> {
-        let mut num_found = 0;
-        // Where a pattern looks around, it often looks for what is no letter.
-        let looks = ask.patterns.iter().any(|it| self.looking(it).is_some());
-        for between in BETWEEN.iter().take(if looks { BETWEEN.len() } else { 1 }) {
+        if !ask.patterns.iter().any(|it| self.looking(it).is_some()) {
+            let regex = self.regex(ask.clone())?;
+            let start = regex.initial_state();
+            let state = regex.transition_bytes(start, text.as_bytes());
+            return shortest_from(regex, state, salt, fuel, None);
+        }
+        // First as if what is looked for had to be there besides.
+        let besides = ask.patterns.iter().map(|it| ecma::besides(it).unwrap_or_else(|| it.clone()));
+        let besides = Ask { patterns: besides.collect(), ..ask.clone() };
+        let first = (&besides, "");
+        for (asked, between) in std::iter::once(first).chain(BETWEEN.map(|it| (ask, it))) {
+            let Self { known, looking } = self;
+            let regex = known.entry(asked.clone()).or_insert_with_key(compile);
+            let Some(regex) = regex else { continue };
             let begun = format!("{text}{between}");
-            for nth in 0..=salt + MAX_WRONG {
-                let regex = self.regex(ask.clone())?;
-                let start = regex.initial_state();
-                let state = regex.transition_bytes(start, begun.as_bytes());
-                let Some(rest) = shortest_from(regex, state, nth, fuel) else { break };
+            let looks_right = |rest: &str| {
                 let whole = format!("{begun}{rest}");
-                if ask.patterns.iter().all(|it| self.looks_right(it, &whole) != Some(false)) {
-                    if num_found == salt {
-                        return Some(format!("{between}{rest}"));
-                    }
-                    num_found += 1;
-                }
+                let looking = ask.patterns.iter().filter_map(|it| looking.get(it)?.as_ref());
+                looking.map(|it| it.is_match(&whole)).all(|found| found.unwrap_or(true))
+            };
+            let start = regex.initial_state();
+            let state = regex.transition_bytes(start, begun.as_bytes());
+            if let Some(rest) = shortest_from(regex, state, salt, fuel, Some(&looks_right)) {
+                return Some(format!("{between}{rest}"));
             }
         }
         None
@@ -149,25 +160,31 @@ fn matching(pattern: &str) -> Option<RegexAst> {
 fn bytes() -> impl Iterator<Item = u8> {
     let first = (b'a'..=b'z').chain(b'0'..=b'9').chain(b'A'..=b'Z');
     let plain = |byte: &u8| !byte.is_ascii_alphanumeric() && !matches!(byte, b'"' | b'\\');
-    first.chain((b' '..=b'~').filter(plain)).chain([b'"', b'\\', b'\n', b'\t', b'\r'])
+    let controls = (1..b' ').filter(|byte| !matches!(byte, b'\n' | b'\t' | b'\r'));
+    let last = [b'"', b'\\', b'\n', b'\t', b'\r'].into_iter().chain(controls);
+    first.chain((b' '..=b'~').filter(plain)).chain(last)
 }
 
 /// Finds the `salt`-th shortest text that matches.
 pub(super) fn shortest(regex: &mut Regex, salt: usize, fuel: &mut usize) -> Option<String> {
     let start = regex.initial_state();
-    shortest_from(regex, start, salt, fuel)
+    shortest_from(regex, start, salt, fuel, None)
 }
 
-/// Searches breadth first; texts in characters beyond ASCII are tried last.
+/// Searches breadth first; texts in characters beyond ASCII are tried last. Texts that match may
+/// still be wrong.
 fn shortest_from(
     regex: &mut Regex,
     start: StateID,
     salt: usize,
     fuel: &mut usize,
+    is_right: Option<&dyn Fn(&str) -> bool>,
 ) -> Option<String> {
     let mut seen = HashSet::from([start]);
     let mut todo = VecDeque::from([(start, Vec::new())]);
-    let mut num_found = 0;
+    let (mut num_found, mut num_wrong, mut num_searched) = (0, 0, 0);
+    // Then several texts may lead to one state.
+    let is_after_several = salt > 0 || is_right.is_some();
     let starts: Vec<u8> = bytes().chain(0xC2..=0xF4).collect();
     let inner: Vec<u8> = (0x80..=0xBF).collect();
     while let Some((state, text)) = todo.pop_front() {
@@ -176,22 +193,33 @@ fn shortest_from(
             return None;
         }
         *fuel -= STATE_FUEL;
+        num_searched += 1;
+        if num_searched == MAX_SEARCHED {
+            todo.truncate(MAX_NARROW);
+        }
         if state.is_dead() || text.len() > MAX_BYTES {
             continue;
         }
         if regex.is_accepting(state)
             && let Ok(found) = String::from_utf8(text.clone())
         {
-            if num_found == salt {
+            if is_right.is_some_and(|is_right| !is_right(&found)) {
+                num_wrong += 1;
+                if num_wrong > MAX_WRONG {
+                    return None;
+                }
+            } else if num_found == salt {
                 return Some(found);
+            } else {
+                num_found += 1;
             }
-            num_found += 1;
         }
         let is_inside = std::str::from_utf8(&text).is_err();
         for &byte in if is_inside { &inner } else { &starts } {
             let next = regex.transition(state, byte);
-            // With salt several texts may lead to one state.
-            if !next.is_dead() && (seen.insert(next) || salt > 0 && todo.len() < MAX_WAITING) {
+            let may_repeat = is_after_several && todo.len() < MAX_WAITING;
+            let may_wait = num_searched < MAX_SEARCHED || todo.len() < MAX_NARROW;
+            if !next.is_dead() && may_wait && (seen.insert(next) || may_repeat) {
                 let mut longer = text.clone();
                 longer.push(byte);
                 todo.push_back((next, longer));
@@ -217,6 +245,7 @@ mod tests {
         check(&pattern("^ab+c$"), "b", None);
         check(&pattern("x"), "", Some("x"));
         check(&pattern("x"), "x", Some(""));
+        check(&pattern("^[\\x01-\\x03]$"), "", Some("\u{1}"));
         check(&pattern("^[0-9]{3}-[0-9]{4}$"), "12", Some("0-0000"));
         check(&Ask { min_length: 3, ..pattern("^[é]*$") }, "é", Some("éé"));
         check(&Ask { not_patterns: vec!["^a".into()], ..pattern("^[ab]c$") }, "", Some("bc"));
