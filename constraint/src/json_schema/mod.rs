@@ -18,6 +18,7 @@ mod regexes;
 mod spelling;
 mod strict;
 mod tails;
+mod width;
 
 use referencing::Draft;
 use serde_json::{Value, json};

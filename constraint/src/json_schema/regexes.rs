@@ -5,7 +5,7 @@ use llguidance::derivre::{RegexAst, RegexBuilder};
 use llguidance::regex_to_lark;
 use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Look, Repetition};
 
-use super::ecma;
+use super::{ecma, width};
 use crate::regex::check_repeats;
 
 /// Restates a pattern so that the engine takes it; none if it cannot, as with look-behind.
@@ -90,14 +90,16 @@ pub(crate) struct Parts {
 const MAX_PARTS: usize = 2;
 
 impl Parts {
-    /// The part that says most, for a grammar, if not all do.
-    pub(super) fn for_grammar(mut self) -> Self {
+    /// The part that says most, for a grammar, if not all do; none if the engine could not follow it.
+    pub(super) fn for_grammar(mut self) -> Option<Self> {
         if self.must.len() + self.must_not.len() > MAX_PARTS {
             self.must.drain(..self.must.len() - 1);
             self.must_not.clear();
             self.is_relaxed = true;
         }
-        self
+        let may_be_wide = self.must.iter().chain(&self.must_not).any(|it| width::may_be_wide(it));
+        let is_wide = may_be_wide && width::is_wide(&self.ast());
+        (!is_wide).then_some(self)
     }
 
     /// The texts that match.

@@ -51,6 +51,17 @@ fn patterns_of_several_look_aheads_are_followed() {
 }
 
 #[test]
+fn patterns_whose_states_double_are_followed() {
+    let text = "0b0d1b1d0b10d0bd1b0d01bd0".repeat(4) + "000000" + &"d".repeat(25) + "a";
+    for pattern in ["([0-9].{30}a|b.{40}c|d.{35}e)", "^x?[0-9b].*[0-9].{25}a$"] {
+        let name = json!({"type": "object", "patternProperties": {pattern: {"type": "null"}}});
+        check(&Spec::json(name), &[json!({ text.as_str(): null }).to_string()]);
+        let string = json!({"type": "string", "pattern": pattern});
+        check(&Spec::json(string), &[json!(text).to_string()]);
+    }
+}
+
+#[test]
 fn wide_objects_are_written_to_their_end() {
     let names: Vec<String> = (0..600).map(|idx| format!("p{idx}")).collect();
     let properties: Map<String, Value> =

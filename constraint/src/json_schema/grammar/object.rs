@@ -155,7 +155,7 @@ impl<'a> Maker<'a> {
         for (pattern, _) in all.iter().flat_map(|side| &side.patterns) {
             if !patterns.iter().any(|(known, _)| known == pattern) {
                 let parts = regexes::parts(pattern).filter(|_| !self.coarse.strings);
-                let parts = parts.map(regexes::Parts::for_grammar);
+                let parts = parts.and_then(regexes::Parts::for_grammar);
                 let parts = parts.filter(|parts| !parts.is_relaxed);
                 patterns.push((pattern, parts.map(|parts| parts.ast())));
             }

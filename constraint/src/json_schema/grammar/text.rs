@@ -108,7 +108,7 @@ impl<'a> Maker<'a> {
                 continue;
             }
             if let Some(pattern) = pattern {
-                let parts = regexes::parts(pattern).map(regexes::Parts::for_grammar);
+                let parts = regexes::parts(pattern).and_then(regexes::Parts::for_grammar);
                 match parts.filter(|_| all.len() < MAX_JOINED) {
                     Some(parts) => {
                         all.push(parts.ast());

@@ -1,0 +1,76 @@
+//! Whether an expression has so many states side by side that the engine could not follow it.
+
+use std::collections::HashSet;
+
+use llguidance::derivre::{RegexAst, RegexBuilder};
+
+/// States that texts of one length may newly lead to: more are a sign that they double with each
+/// character.
+const MAX_WIDTH: usize = 128;
+/// States that are looked at.
+const MAX_STATES: usize = 500;
+/// Fewer repetitions, or marks of characters, are not worth a look.
+const FEW_REPEATS: u32 = 8;
+const FEW_MARKS: usize = 16;
+/// Work to build the expression.
+const FUEL: u64 = 50_000;
+
+/// Whether so much of a pattern repeats that it may be wide.
+pub(super) fn may_be_wide(pattern: &str) -> bool {
+    let is_large = |count: &str| count.parse().is_ok_and(|count: u32| count >= FEW_REPEATS);
+    let mut counts = pattern.split('{').skip(1).flat_map(|rest| rest.split([',', '}']).take(2));
+    counts.any(is_large) || pattern.matches(['.', '[', '\\']).count() >= FEW_MARKS
+}
+
+/// Tries all texts of ASCII, shortest first, as far as that goes.
+pub(super) fn is_wide(text: &RegexAst) -> bool {
+    let mut builder = RegexBuilder::new();
+    let built = builder.mk(text).ok().and_then(|it| builder.into_regex_limited(it, FUEL).ok());
+    let Some(mut regex) = built else { return false };
+    let mut classes = HashSet::new();
+    let bytes: Vec<u8> = (0..0x80).filter(|it| classes.insert(regex.alpha().map(*it))).collect();
+    let start = regex.initial_state();
+    let mut seen = HashSet::from([start]);
+    let mut states = vec![start];
+    while !states.is_empty() && seen.len() < MAX_STATES {
+        let mut next = Vec::new();
+        for state in states {
+            for byte in &bytes {
+                let reached = regex.transition(state, *byte);
+                if !reached.is_dead() && seen.insert(reached) {
+                    next.push(reached);
+                }
+            }
+        }
+        if next.len() > MAX_WIDTH {
+            return true;
+        }
+        states = next;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::regexes::parts;
+    use super::*;
+
+    #[test]
+    fn what_doubles_its_states_is_wide() {
+        for (pattern, want) in [
+            ("[0-9].{30}a", true),
+            ("([0-9].{30}a|b.{40}c|d.{35}e)", true),
+            ("^.{0,20}[0-9].{30}a$", true),
+            ("^head-.*[0-9].{30}a$", true),
+            ("[0-9].....................a", true),
+            ("[a-z]{30}", false),
+            ("^[a-z]{1,500}$", false),
+            ("^.{0,2000}$", false),
+            ("^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$", false),
+            (r"^[\w.+-]{1,64}@[\w-]{1,63}(\.[\w-]{2,63})+$", false),
+        ] {
+            let found = may_be_wide(pattern) && is_wide(&parts(pattern).unwrap().ast());
+            assert_eq!(found, want, "{pattern}");
+        }
+    }
+}
