@@ -4,14 +4,14 @@ use serde_json::Value;
 
 use super::partial::{ArrayTail, ObjectTail, Partial};
 use super::solver::Solver;
-use super::verdict::Verdict;
+use super::verdict::{Verdict, kind};
 use crate::json_schema::document::{Body, Condition, Document, Group, Keywords, NodeId, Types};
 
 /// Schemas that one value may have to satisfy.
 const MAX_SCHEMAS: usize = 400;
 
 /// What must and must not hold for a value.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Facts<'a> {
     /// In the order in which the engine meets them.
     pub(super) own: Vec<&'a Keywords>,
@@ -117,6 +117,30 @@ impl<'a> Solver<'a, '_> {
         partial: &Partial,
     ) -> Option<()> {
         ids.iter().try_for_each(|id| self.gather(facts, *id, partial))
+    }
+
+    /// Adds what makes a value fail a schema that has to. None if nothing more is known to.
+    pub(super) fn refute(
+        &mut self,
+        facts: &mut Facts<'a>,
+        id: NodeId,
+        partial: &Partial,
+    ) -> Option<()> {
+        let document = self.document;
+        let types = facts.types().intersection(kind(partial));
+        let required = || facts.own.iter().flat_map(|it| &it.object.required);
+        let may_be = |id: &NodeId| {
+            let Some(other) = document.keywords(*id) else { return true };
+            let properties = &other.object.properties;
+            let mut never = properties.iter().filter(|(_, schema)| document.is_never(*schema));
+            !facts.seen.contains(id)
+                && other.types.is_none_or(|own| own.has(types))
+                && never.all(|(name, _)| required().all(|it| it != name))
+        };
+        let opposites: Vec<NodeId> =
+            document.opposites(id).iter().copied().filter(may_be).collect();
+        let chosen = self.option(&opposites, partial)?;
+        self.gather(facts, chosen, partial)
     }
 
     /// Chooses whether a condition holds.

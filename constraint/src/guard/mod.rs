@@ -51,8 +51,11 @@ pub(crate) struct Finisher {
 }
 
 impl Finisher {
-    pub(crate) fn new(document: Document, judge: Option<Judge>) -> Self {
+    pub(crate) fn new(mut document: Document, judge: Option<Judge>) -> Self {
         let level_bytes = if judge.is_none() { level_bytes(&document) } else { None };
+        if judge.is_some() {
+            document.add_opposites();
+        }
         Self { document, judge, level_bytes, patterns: Mutex::default() }
     }
 
@@ -132,6 +135,7 @@ impl Finisher {
                 place: String::new(),
                 out: Vec::new(),
                 fuel: share,
+                blamed: None,
                 depth: 0,
             };
             let value = solver.value(&[Document::ROOT], partial, 0);

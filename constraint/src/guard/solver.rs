@@ -14,6 +14,8 @@ use crate::json_schema::{Patterns, is_same};
 const MAX_DEPTH: usize = 128;
 /// Ways in which the choices inside one value are made before it is given up.
 const MAX_STEPS_BACK: usize = 6;
+/// Schemas that a value is built to fail, one after the other.
+const MAX_REFUTED: usize = 6;
 /// Literals that are compared in the time of a schema.
 const LITERALS_PER_FUEL: usize = 256;
 
@@ -29,6 +31,8 @@ pub(super) struct Solver<'a, 'p> {
     /// Schemas that may still be visited.
     pub(super) fuel: usize,
     pub(super) depth: usize,
+    /// The last schema that ruled a value out because it holds.
+    pub(super) blamed: Option<NodeId>,
 }
 
 impl<'a> Solver<'a, '_> {
@@ -93,6 +97,24 @@ impl<'a> Solver<'a, '_> {
     fn build(&mut self, ids: &[NodeId], partial: &Partial, salt: usize) -> Option<Value> {
         self.fuel = self.fuel.saturating_sub(1);
         let mut facts = self.facts(ids, partial)?;
+        let len = self.out.len();
+        for _ in 0..MAX_REFUTED {
+            if facts.excluded.is_empty() {
+                break;
+            }
+            self.blamed = None;
+            let built = self.of_facts(facts.clone(), partial, salt);
+            if built.is_some() {
+                return built;
+            }
+            let blamed = self.blamed.filter(|id| facts.excluded.contains(id))?;
+            self.out.truncate(len);
+            self.refute(&mut facts, blamed, partial)?;
+        }
+        self.of_facts(facts, partial, salt)
+    }
+
+    fn of_facts(&mut self, mut facts: Facts<'a>, partial: &Partial, salt: usize) -> Option<Value> {
         let types = facts.types().intersection(kind(partial));
         if facts.own.iter().any(|keywords| keywords.literals.is_some()) {
             return self.literal(&facts, types, partial, salt);
@@ -116,7 +138,11 @@ impl<'a> Solver<'a, '_> {
     }
 
     pub(super) fn is_excluded(&mut self, facts: &Facts<'a>, value: &Value) -> bool {
-        facts.excluded.iter().any(|id| self.opinion().of(*id, value) == Verdict::Yes)
+        // The last ones are there to fail the others.
+        let held = |id: &&NodeId| self.opinion().of(**id, value) == Verdict::Yes;
+        let held = facts.excluded.iter().rev().find(held);
+        self.blamed = held.copied().or(self.blamed);
+        held.is_some()
     }
 
     /// Finishes the value as one of the listed ones.

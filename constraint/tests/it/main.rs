@@ -9,6 +9,7 @@ mod coded;
 mod formats;
 mod gbnf;
 mod gbnf_random;
+mod guarded;
 mod hostile;
 mod hostile_specs;
 mod json;

@@ -3,10 +3,13 @@
 //! Owns what the keywords of all drafts mean; knows no grammar and judges no value.
 
 mod keywords;
+mod opposite;
 mod read;
 mod resolve;
 mod syntax;
 mod write;
+
+use std::collections::HashMap;
 
 use serde_json::{Number, Value};
 
@@ -25,6 +28,8 @@ pub(crate) struct Document {
     pub(crate) warnings: Vec<String>,
     /// Whether it says something with a dynamic scope: `$dynamicRef` or `$recursiveRef`.
     pub(crate) is_dynamic: bool,
+    /// Schemas of values that fail a schema, as far as they were asked for.
+    opposites: HashMap<NodeId, Vec<NodeId>>,
 }
 
 /// One subschema.

@@ -51,7 +51,12 @@ fn read_rooted(
     let start = resolver.lookup("").map_err(|error| unresolved("", "", &error))?;
     let mut reader = Reader {
         limits,
-        document: Document { nodes: Vec::new(), warnings, is_dynamic: false },
+        document: Document {
+            nodes: Vec::new(),
+            warnings,
+            is_dynamic: false,
+            opposites: HashMap::new(),
+        },
         known: HashMap::new(),
         todo: Vec::new(),
     };
@@ -146,12 +151,12 @@ impl<'a> Reader<'a> {
         if let Some(reference) = place.text("$ref")? {
             keywords.reference = Some(self.follow(source, "$ref", reference)?);
             if source.draft <= Draft::Draft7 {
+                keywords.order.push(Group::Reference);
                 return Ok(false);
             }
         }
         let dynamic = match source.draft {
             Draft::Draft201909 => "$recursiveRef",
-                keywords.order.push(Group::Reference);
             Draft::Draft202012 => "$dynamicRef",
             _ => return Ok(true),
         };
