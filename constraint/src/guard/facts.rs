@@ -151,6 +151,11 @@ impl<'a> Solver<'a, '_> {
         partial: &Partial,
     ) -> Option<()> {
         let Some(condition) = condition else { return Some(()) };
+        if condition.then.is_none() && condition.otherwise.is_none() {
+            // It says no more than which properties and items it evaluates.
+            let is_meant = self.choices.pick(2, &self.place) == 1;
+            return if is_meant { self.gather(facts, condition.test, partial) } else { Some(()) };
+        }
         let so_far = so_far(partial);
         let is_so = so_far.map_or(Verdict::Unknown, |it| self.opinion().of(condition.test, &it));
         let may = self.opinion().may_hold(condition.test, partial);

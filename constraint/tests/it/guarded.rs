@@ -55,6 +55,11 @@ fn guarded_schemas_accept_what_is_valid_and_nothing_else() {
             vec!["{\"kind\": \"x\"}"],
         ),
         (
+            json!({"oneOf": [{"pattern": "^[a-z]*$"}, {"if": {"pattern": "^[a-z]*$"}}, {"maxLength": 3}]}),
+            vec!["\"abc1\""],
+            vec!["\"a\"", "\"1\"", "1"],
+        ),
+        (
             conditions_together(),
             vec!["{\"list\":[{\"kind\":\"still\",\"at\":1}]}", "{\"list\":[{\"kind\":\"go\"}]}"],
             vec!["{\"list\":[{\"kind\":\"still\"}]}", "{\"list\":[{\"kind\":\"go\",\"at\":1}]}"],
@@ -111,6 +116,12 @@ fn what_fails_a_schema_is_found() {
             &["{\"a\":1}", "{\"b\":null}"],
         ),
         (json!({"propertyNames": {"maxLength": 2}}), &["{\"abc\":1}"], &["{\"ab\":1}", "{}"]),
+        (
+            json!({"anyOf": [{"propertyNames": {"not": {"enum": ["1", "3"]}}},
+                             {"propertyNames": {"not": {"enum": ["2", "4"]}}}]}),
+            &["{\"3\":1,\"4\":1}"],
+            &["{\"3\":1}", "{\"2\":1}", "1"],
+        ),
         (json!({"required": ["a"]}), &["{\"b\":1}"], &["{\"a\":1}", "1"]),
         (json!({"maxProperties": 1}), &["{\"a\":1,\"b\":1}"], &["{\"a\":1}", "1"]),
         (json!({"dependentRequired": {"a": ["b"]}}), &["{\"a\":1}"], &["{\"a\":1,\"b\":1}", "{}"]),

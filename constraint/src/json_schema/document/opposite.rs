@@ -3,6 +3,8 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use serde_json::Value;
+
 use super::super::patterns::{Ask, Patterns};
 use super::{
     ArrayRules, Body, Bound, Contains, Document, Group, Keywords, Node, NodeId, ObjectRules, Types,
@@ -230,6 +232,14 @@ impl<'a> Opposites<'a> {
             let required = vec![name.clone()];
             let object = self.object(ObjectRules { required, ..ObjectRules::default() });
             found.push(self.all(vec![object, other]));
+        }
+        // A listed name that must not be there is one that may be.
+        let document = self.document;
+        let unlike = rules.names.and_then(|names| document.keywords(names)?.not);
+        let listed = unlike.and_then(|it| document.keywords(it)?.literals.as_ref());
+        for name in listed.into_iter().flatten().filter_map(Value::as_str).take(MAX_LISTED) {
+            let required = vec![name.to_owned()];
+            found.push(self.object(ObjectRules { required, ..ObjectRules::default() }));
         }
         let names = rules.names.and_then(|names| self.not(names));
         let least = |min_properties| ObjectRules { min_properties, ..ObjectRules::default() };
