@@ -8,7 +8,7 @@ use super::facts::Facts;
 use super::partial::{self, Partial};
 use super::solver::Solver;
 use crate::json_schema::document::{NumberRules, Types, is_whole};
-use crate::json_schema::{allows, spelled};
+use crate::json_schema::{allows, common_multiple, spelled};
 
 /// Candidates that are offered.
 const MAX_OFFERED: usize = 24;
@@ -102,8 +102,9 @@ fn landmarks(rules: &[&NumberRules]) -> Vec<Number> {
         let is_whole = value.fract() == 0.0 && value.abs() < 9e15;
         found.extend(if is_whole { Some(whole.into()) } else { Number::from_f64(value) });
     };
+    let common = common_multiple(rules.iter().filter_map(|rules| rules.multiple_of.as_ref()));
     for rules in rules {
-        let multiple = rules.multiple_of.as_ref().and_then(Number::as_f64);
+        let multiple = common.or(rules.multiple_of.as_ref().and_then(Number::as_f64));
         let bounds = [&rules.minimum, &rules.maximum];
         for bound in bounds.into_iter().flatten() {
             let value = bound.value.as_f64().unwrap_or(0.0);

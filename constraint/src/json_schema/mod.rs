@@ -32,7 +32,7 @@ pub(crate) use conflict::core;
 pub(crate) use disjoint::is_same;
 use document::{Bound, Document, Reader, Source};
 pub(crate) use grammar::{Coarse, Left, Made, in_order};
-pub(crate) use numbers::{allows, spelled};
+pub(crate) use numbers::{allows, common_multiple, spelled};
 pub(crate) use patterns::{Ask, Patterns};
 pub(crate) use regexes::{format_hint, format_regex};
 pub(crate) use spelling::{escape, quoted};

@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 
 pub(super) use decimal::Decimal;
 pub(super) use multiple::Multiple;
+pub(crate) use multiple::common_multiple;
 pub(super) use ranges::{Bound, COMMON, decimals, fractions, integers};
 use serde_json::Number;
 

@@ -62,6 +62,14 @@ fn patterns_whose_states_double_are_followed() {
 }
 
 #[test]
+fn multiples_that_take_long_to_find_are_followed() {
+    let number = json!({"type": "number", "exclusiveMinimum": -100_000, "exclusiveMaximum": -10_000,
+        "allOf": [{"multipleOf": 6.75}, {"multipleOf": 19}, {"multipleOf": 9.5}, {"multipleOf": 2.125}]});
+    let schema = json!({"type": "object", "properties": {"a": number}});
+    check(&Spec::json(schema), &["{\"a\":-17442}".to_owned(), "{}".to_owned()]);
+}
+
+#[test]
 fn wide_objects_are_written_to_their_end() {
     let names: Vec<String> = (0..600).map(|idx| format!("p{idx}")).collect();
     let properties: Map<String, Value> =

@@ -11,6 +11,8 @@ use super::conjunct::Conjunct;
 use super::parts::PartId;
 use super::{Maker, Value as Made, text};
 
+/// Work to find a multiple within bounds.
+const MULTIPLES_FUEL: u64 = 50_000;
 /// Comparisons of literals that one value may cost.
 const MAX_COMPARED: usize = 1_000_000;
 /// Properties of a listed object that may come in any order: each set of them is a part.
@@ -201,6 +203,15 @@ impl<'a> Maker<'a> {
                 return None;
             }
             all.push(multiple.texts());
+            // In the middle of a text a mask has no more fuel for that.
+            let is_bounded = least.is_some() || most.is_some();
+            let text = RegexAst::And(all.clone());
+            if is_bounded && text::is_empty_within(MULTIPLES_FUEL, &text).is_none() {
+                all.pop();
+                for (id, _) in way.all.iter().filter(|(_, it)| it.number.multiple_of.is_some()) {
+                    self.leave(*id, "multipleOf");
+                }
+            }
         }
         let text = if all.len() == 1 { all.remove(0) } else { RegexAst::And(all) };
         if !types.has(Types::INTEGER) && text::is_empty(&text) != Some(false) {

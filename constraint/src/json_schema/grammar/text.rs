@@ -195,12 +195,17 @@ pub(super) fn matcher(text: &RegexAst) -> Option<Regex> {
 
 /// Whether an expression matches nothing; none if that takes too long to find out.
 pub(super) fn is_empty(text: &RegexAst) -> Option<bool> {
+    is_empty_within(FUEL, text)
+}
+
+/// As [`is_empty`], with more or less work.
+pub(super) fn is_empty_within(fuel: u64, text: &RegexAst) -> Option<bool> {
     let mut builder = RegexBuilder::new();
     let expression = builder.mk(text).ok()?;
     if builder.exprset().is_positive(expression) {
         return Some(false);
     }
-    let regex = builder.into_regex_limited(expression, FUEL).ok();
+    let regex = builder.into_regex_limited(expression, fuel).ok();
     regex.map(|mut regex| regex.always_empty())
 }
 

@@ -82,6 +82,15 @@ impl Multiple {
     }
 }
 
+/// The number whose multiples are those of all these; none if that is not known.
+pub(crate) fn common_multiple<'n>(numbers: impl Iterator<Item = &'n Number>) -> Option<f64> {
+    let mut common = None;
+    for number in numbers {
+        common = Some(Multiple::new(number)?.and(common)?);
+    }
+    common.map(|it| f64::from(it.digits) / 10_f64.powf(f64::from(it.decimals)))
+}
+
 fn greatest_divisor(mut a: u64, mut b: u64) -> u64 {
     while b > 0 {
         (a, b) = (b, a % b);
