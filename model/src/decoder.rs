@@ -160,6 +160,7 @@ impl Layer {
             num_kv_heads: loader.config.num_kv_heads,
             head_dim,
             scale: loader.config.attention_scale,
+            cap: loader.config.score_cap,
             window: loader.config.windows.get(layer_idx).copied().flatten(),
         };
         let (query_rows, kv_rows) = (heads.num_heads * head_dim, heads.num_kv_heads * head_dim);

@@ -18,6 +18,7 @@
 pub use sluicegate_cuda as cuda;
 
 mod attention;
+mod cap;
 pub mod chat;
 pub mod cpu_features;
 mod decoder;

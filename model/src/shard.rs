@@ -15,6 +15,7 @@ use sluicegate_spec::{
 };
 
 use crate::{
+    cap::capped,
     decoder::{Layers, Loader},
     embedding::Embedding,
     error::{ForwardError, LoadError},
@@ -73,6 +74,8 @@ pub struct Shard {
 struct Head {
     norm: RmsNorm,
     matrix: Linear,
+    /// What logits are held below.
+    cap: Option<f64>,
     /// Its weights are the embedding's, held by a shard on the same device: not counted twice.
     shared: bool,
 }
@@ -261,7 +264,7 @@ impl Loader<'_> {
                 .map_err(|source| LoadError::Tensor { unit: Unit::Head, source })?,
         };
         let norm = self.norm(Unit::Head, Role::FinalNorm, hidden)?;
-        Ok(Head { norm, matrix, shared: shared.is_some() })
+        Ok(Head { norm, matrix, cap: self.config.logit_cap, shared: shared.is_some() })
     }
 }
 
@@ -269,7 +272,11 @@ impl Head {
     /// Logits of the tokens in `logit_tokens`: they are selected first, the rest is not computed.
     fn forward(&self, hidden: &Tensor, logit_tokens: &Tensor) -> candle_core::Result<Tensor> {
         let wanted = hidden.index_select(logit_tokens, 0)?;
-        self.matrix.forward(&self.norm.forward(&wanted)?)
+        let logits = self.matrix.forward(&self.norm.forward(&wanted)?)?;
+        match self.cap {
+            Some(cap) => capped(logits, cap),
+            None => Ok(logits),
+        }
     }
 
     fn bytes(&self) -> u64 {

@@ -135,6 +135,11 @@ fn stages_agree_on_qwen3() {
 }
 
 #[test]
+fn stages_agree_on_gemma2() {
+    check_tiny(Architecture::Gemma2);
+}
+
+#[test]
 fn stages_agree_on_gemma3() {
     check_tiny(Architecture::Gemma3);
 }

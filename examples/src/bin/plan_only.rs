@@ -57,6 +57,8 @@ fn llama_3_8b() -> ModelConfig {
         max_positions: 8192,
         norm_eps: 1e-5,
         attention_scale: 128_f64.sqrt().recip(),
+        score_cap: None,
+        logit_cap: None,
         rope: Rope { theta: 5e5, scaling: RopeScaling::None },
         local_rope: None,
         windows: vec![None; 32],

@@ -25,6 +25,7 @@ pub enum Architecture {
     Mistral,
     Qwen2,
     Qwen3,
+    Gemma2,
     Gemma3,
 }
 
@@ -47,6 +48,12 @@ pub struct ModelConfig {
     pub norm_eps: f64,
     /// Factor of the attention scores, usually `1 / sqrt(head_dim)`.
     pub attention_scale: f64,
+    /// What scores are held below before the softmax, as `cap * tanh(score / cap)` (Gemma 2).
+    #[serde(default)]
+    pub score_cap: Option<f64>,
+    /// What logits are held below in the same way (Gemma 2).
+    #[serde(default)]
+    pub logit_cap: Option<f64>,
     /// Rotary embedding of the layers without a window.
     pub rope: Rope,
     /// Rotary embedding of the layers with a window, where the family has another (Gemma 3).

@@ -5,6 +5,7 @@ use candle_core::{D, Result, Tensor};
 
 use super::Heads;
 use crate::{
+    cap::capped,
     kv_pages::LayerPages,
     step::{StepRow, StepTable},
 };
@@ -47,6 +48,10 @@ fn attend_row(
     };
     let keys = gather(&pages.keys)?;
     let scores = (queries.contiguous()?.matmul(&keys.t()?)? * heads.scale)?;
+    let scores = match heads.cap {
+        Some(cap) => capped(scores, cap)?,
+        None => scores,
+    };
     let hidden = hidden(heads, row, table, &scores)?.broadcast_as(scores.shape())?;
     let lowest = scores.zeros_like()?.affine(0.0, f64::NEG_INFINITY)?;
     let weights = candle_nn::ops::softmax(&hidden.where_cond(&lowest, &scores)?, D::Minus1)?;

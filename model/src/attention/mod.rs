@@ -19,6 +19,8 @@ pub(crate) struct Heads {
     pub(crate) head_dim: usize,
     /// Factor of the scores.
     pub(crate) scale: f64,
+    /// What scores are held below, as `cap * tanh(score / cap)`.
+    pub(crate) cap: Option<f64>,
     /// How many positions a token sees, itself included.
     pub(crate) window: Option<usize>,
 }

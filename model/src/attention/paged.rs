@@ -7,6 +7,7 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Storage, bail};
 
 use super::Heads;
 use crate::{
+    cap::cap_all,
     kv_pages::Numbers,
     rows::Rows,
     simd::{F32x8, add_scaled, dot, exp},
@@ -152,6 +153,9 @@ impl Paged<'_> {
             {
                 scores[i] = dot(query, key) * scale;
             }
+        }
+        if let Some(cap) = self.heads.cap {
+            cap_all(&mut scores, cap as f32);
         }
         for scores in scores.chunks_exact_mut(num) {
             softmax(scores);

@@ -25,6 +25,8 @@ fn config(architecture: Architecture) -> ModelConfig {
         max_positions: 16,
         norm_eps: 1e-5,
         attention_scale: 0.5,
+        score_cap: None,
+        logit_cap: None,
         rope: Rope { theta: 1e4, scaling: RopeScaling::None },
         local_rope: None,
         windows: vec![None],

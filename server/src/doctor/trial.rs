@@ -194,6 +194,8 @@ fn small_model(num_layers: usize) -> Result<Model, CliError> {
         max_positions: 256,
         norm_eps: 1e-5,
         attention_scale: 0.25,
+        score_cap: None,
+        logit_cap: None,
         rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
         local_rope: None,
         windows: vec![None; num_layers],

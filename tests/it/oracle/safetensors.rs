@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
-use candle_transformers::models::{gemma3, llama, mistral, qwen2, qwen3};
+use candle_transformers::models::{gemma2, gemma3, llama, mistral, qwen2, qwen3};
 use serde::de::DeserializeOwned;
 use sluicegate_spec::config::Architecture;
 use sluicegate_tests::tiny::{StoredType, TinyFiles, TinyModel};
@@ -77,6 +77,15 @@ fn qwen3_equals_candle() {
     let model = TinyModel::new(Architecture::Qwen3);
     let files = model.directory(F32);
     let mut theirs = qwen3::ModelForCausalLM::new(&config(&model), weights(&files)).unwrap();
+    check_model(&files.files, &mut |tokens, past| theirs.forward(tokens, past));
+}
+
+#[test]
+fn gemma2_equals_candle_within_its_window() {
+    // candle's model has the window in every layer.
+    let model = TinyModel::new(Architecture::Gemma2).with("sliding_window", 64);
+    let files = model.directory(F32);
+    let mut theirs = gemma2::Model::new(false, &config(&model), weights(&files)).unwrap();
     check_model(&files.files, &mut |tokens, past| theirs.forward(tokens, past));
 }
 

@@ -18,6 +18,7 @@ pub(super) fn preset(architecture: Architecture) -> Value {
         Architecture::Mistral => ("MistralForCausalLM", "mistral"),
         Architecture::Qwen2 => ("Qwen2ForCausalLM", "qwen2"),
         Architecture::Qwen3 => ("Qwen3ForCausalLM", "qwen3"),
+        Architecture::Gemma2 => ("Gemma2ForCausalLM", "gemma2"),
         Architecture::Gemma3 => ("Gemma3ForCausalLM", "gemma3_text"),
     };
     let mut config = json!({
@@ -55,6 +56,17 @@ pub(super) fn preset(architecture: Architecture) -> Value {
             "sliding_window": null,
             "max_window_layers": TINY_LAYERS,
         }),
+        // Caps so low that they show.
+        Architecture::Gemma2 => json!({
+            "rms_norm_eps": 1e-6,
+            "tie_word_embeddings": true,
+            "attention_bias": false,
+            "query_pre_attn_scalar": 16,
+            "sliding_window": TINY_WINDOW,
+            "hidden_activation": "gelu_pytorch_tanh",
+            "attn_logit_softcapping": 2.0,
+            "final_logit_softcapping": 3.0,
+        }),
         Architecture::Gemma3 => json!({
             "rms_norm_eps": 1e-6,
             "rope_theta": 1_000_000.0,
@@ -71,7 +83,7 @@ pub(super) fn preset(architecture: Architecture) -> Value {
     };
     let entries = config.as_object_mut().expect("made above");
     entries.extend(family.as_object().expect("made above").clone());
-    if architecture == Architecture::Gemma3 {
+    if matches!(architecture, Architecture::Gemma2 | Architecture::Gemma3) {
         entries.remove("hidden_act");
     }
     config

@@ -18,7 +18,7 @@ const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// All weights of a configuration.
 pub(super) fn tensors(config: &Value, seed: u64) -> Vec<TinyTensor> {
-    let is_gemma = config["model_type"] == "gemma3_text";
+    let is_gemma = is_gemma(config["model_type"].as_str().unwrap_or_default());
     shapes(config)
         .into_iter()
         .map(|(name, shape)| {
@@ -49,6 +49,10 @@ fn values(name: &str, shape: &[usize], seed: u64, is_gemma: bool) -> Vec<f32> {
             value
         })
         .collect()
+}
+
+fn is_gemma(model_type: &str) -> bool {
+    matches!(model_type, "gemma2" | "gemma3_text")
 }
 
 /// Source: the FNV page of Fowler, Noll and Vo, 64-bit FNV-1a.
@@ -95,7 +99,7 @@ fn shapes(config: &Value) -> Vec<(String, Vec<usize>)> {
         ]),
         _ => {}
     }
-    if model_type == "gemma3_text" {
+    if is_gemma(model_type) {
         layer.extend([
             ("pre_feedforward_layernorm.weight", vec![hidden]),
             ("post_feedforward_layernorm.weight", vec![hidden]),

@@ -60,7 +60,7 @@ fn converted(
             }
         }
     }
-    if architecture == "gemma3" && name.contains("norm") {
+    if architecture.starts_with("gemma") && name.contains("norm") {
         tensor.values.iter_mut().for_each(|value| *value += 1.0);
     }
     let kind = if tensor.shape.len() == 2 { kind(&name) } else { GgmlDType::F32 };
@@ -97,7 +97,7 @@ fn name(name: &str, architecture: &str) -> String {
         "self_attn.o_proj" => "attn_output",
         "self_attn.q_norm" => "attn_q_norm",
         "self_attn.k_norm" => "attn_k_norm",
-        "post_attention_layernorm" if architecture == "gemma3" => "post_attention_norm",
+        "post_attention_layernorm" if architecture.starts_with("gemma") => "post_attention_norm",
         "post_attention_layernorm" | "pre_feedforward_layernorm" => "ffn_norm",
         "post_feedforward_layernorm" => "post_ffw_norm",
         "mlp.gate_proj" => "ffn_gate",
@@ -163,10 +163,16 @@ fn metadata(model: &TinyModel) -> Vec<(String, Value)> {
         ("attention.layer_norm_rms_epsilon", real("rms_norm_eps")),
         ("rope.freq_base", real("rope_theta")),
     ];
-    if matches!(config["model_type"].as_str(), Some("mistral" | "gemma3_text"))
+    if matches!(config["model_type"].as_str(), Some("mistral" | "gemma2" | "gemma3_text"))
         && config["sliding_window"].is_u64()
     {
         own.push(("attention.sliding_window", Value::U32(number("sliding_window"))));
+    }
+    if architecture == "gemma2" {
+        own.extend([
+            ("attn_logit_softcapping", real("attn_logit_softcapping")),
+            ("final_logit_softcapping", real("final_logit_softcapping")),
+        ]);
     }
     if architecture == "gemma3" {
         let pattern = Value::U32(number("sliding_window_pattern"));

@@ -29,6 +29,11 @@ pub(super) fn check(mut config: ModelConfig, file: &Path) -> Result<ModelConfig,
     bounds.number("norm epsilon", config.norm_eps, 0.0, 1.0)?;
     bounds.number("attention scale", config.attention_scale, 0.0, 1e6)?;
     bounds.size("heads * head size", config.num_heads * config.head_dim, 1..=1 << 20)?;
+    for (key, cap) in [("cap of scores", config.score_cap), ("cap of logits", config.logit_cap)] {
+        if let Some(cap) = cap {
+            bounds.number(key, cap, 0.0, 1e6)?;
+        }
+    }
     bounds.rope("rope", &config.rope, config.head_dim)?;
     if let Some(rope) = &config.local_rope {
         bounds.rope("rope of windowed layers", rope, config.head_dim)?;

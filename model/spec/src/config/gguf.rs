@@ -28,7 +28,7 @@ pub(super) fn read(gguf: &Gguf) -> Result<ModelConfig, ConfigError> {
         return Err(keys.wrong("block_count", "1 to 1024"));
     }
     let head_dim = head_dim(&keys, hidden, num_heads)?;
-    refuse_unsupported(&keys)?;
+    refuse_unsupported(&keys, family)?;
     let windows = windows(&keys, family.windows, num_layers)?;
     let scale_of = match family.query_scale {
         QueryScale::Stated { layers_of_largest, .. } if num_layers == layers_of_largest => {
@@ -42,6 +42,10 @@ pub(super) fn read(gguf: &Gguf) -> Result<ModelConfig, ConfigError> {
         None => None,
     };
     let local_rope = local_theta.map(|theta| Rope { theta, scaling: RopeScaling::None });
+    let cap = |key: &str, usual: Option<f64>| -> Result<Option<f64>, ConfigError> {
+        // Zero says that there is none.
+        Ok(keys.number(key)?.or(usual).filter(|cap| *cap != 0.0 && family.caps.is_some()))
+    };
     let ends = end_ids(&whole)?;
     check(
         ModelConfig {
@@ -59,6 +63,8 @@ pub(super) fn read(gguf: &Gguf) -> Result<ModelConfig, ConfigError> {
                 keys.number("attention.layer_norm_rms_epsilon")?,
             )?,
             attention_scale: keys.number("attention.scale")?.unwrap_or(scale_of.powf(-0.5)),
+            score_cap: cap("attn_logit_softcapping", family.caps.map(|caps| caps.scores))?,
+            logit_cap: cap("final_logit_softcapping", family.caps.map(|caps| caps.logits))?,
             rope: Rope { theta, scaling: scaling(gguf, &keys, head_dim)? },
             local_rope,
             windows,
@@ -87,8 +93,10 @@ fn head_dim(keys: &Keys<'_>, hidden: usize, num_heads: usize) -> Result<usize, C
     Ok(head_dim)
 }
 
-fn refuse_unsupported(keys: &Keys<'_>) -> Result<(), ConfigError> {
-    for key in ["expert_count", "final_logit_softcapping", "attn_logit_softcapping"] {
+fn refuse_unsupported(keys: &Keys<'_>, family: &Family) -> Result<(), ConfigError> {
+    let caps = ["final_logit_softcapping", "attn_logit_softcapping"];
+    let caps = caps.into_iter().filter(|_| family.caps.is_none());
+    for key in caps.chain(["expert_count"]) {
         if keys.number(key)?.is_some_and(|number| number != 0.0) {
             return Err(keys.wrong(key, "none (not supported)"));
         }

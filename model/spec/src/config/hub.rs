@@ -109,6 +109,8 @@ pub(super) fn read(file: &Path) -> Result<ModelConfig, ConfigError> {
             max_positions: text.size("max_position_embeddings")?.unwrap_or(default.max_positions),
             norm_eps: text.number("rms_norm_eps")?.unwrap_or(1e-6),
             attention_scale: scale_of.powf(-0.5),
+            score_cap: cap(&text, "attn_logit_softcapping", family.caps.map(|caps| caps.scores))?,
+            logit_cap: cap(&text, "final_logit_softcapping", family.caps.map(|caps| caps.logits))?,
             rope,
             local_rope,
             windows: family.windows.read(&text, num_layers)?,
@@ -136,14 +138,22 @@ fn family(keys: &Keys<'_>) -> Result<(&'static Family, Architecture, bool), Conf
     })
 }
 
+/// A cap; null says that there is none.
+fn cap(text: &Keys<'_>, key: &str, usual: Option<f64>) -> Result<Option<f64>, ConfigError> {
+    let is_null = text.values.get(key).is_some_and(Value::is_null);
+    Ok(text.number(key)?.or(usual.filter(|_| !is_null)))
+}
+
 fn refuse_unsupported(
     root: &Keys<'_>,
     text: &Keys<'_>,
     family: &Family,
 ) -> Result<(), ConfigError> {
     root.refuse("quantization_config", "none (unquantised weights)", |_| false)?;
-    for key in ["final_logit_softcapping", "attn_logit_softcapping"] {
-        text.refuse(key, "none (softcapping is not supported)", |_| false)?;
+    if family.caps.is_none() {
+        for key in ["final_logit_softcapping", "attn_logit_softcapping"] {
+            text.refuse(key, "none (the family has no caps)", |_| false)?;
+        }
     }
     text.refuse("partial_rotary_factor", "1", |value| value.as_f64() == Some(1.0))?;
     text.refuse("mlp_bias", "false", |value| value == false)?;

@@ -61,6 +61,8 @@ fn llama_is_read_with_its_defaults() {
         max_positions: 512,
         norm_eps: 1e-5,
         attention_scale: 8f64.powf(-0.5),
+        score_cap: None,
+        logit_cap: None,
         rope,
         local_rope: None,
         windows: vec![None; 4],
@@ -158,6 +160,19 @@ fn families_differ_in_defaults() {
     assert_eq!((vision.num_heads, vision.num_kv_heads, vision.vocab), (8, 4, 262_208));
     assert_eq!(vision.windows.iter().filter(|window| window.is_none()).count(), 1);
     assert_eq!((vision.windows[5], vision.eos), (None, vec![1, 106]));
+}
+
+#[test]
+fn gemma2_caps_scores_and_logits_unless_told_otherwise() {
+    let caps = |changes: Value| {
+        let mut all = json!({"architectures": ["Gemma2ForCausalLM"], "hidden_act": null});
+        all.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        let config = good(&all);
+        (config.score_cap, config.logit_cap)
+    };
+    assert_eq!(caps(json!({})), (Some(50.0), Some(30.0)));
+    let set = json!({"attn_logit_softcapping": 20.0, "final_logit_softcapping": null});
+    assert_eq!(caps(set), (Some(20.0), None));
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub(super) const FAMILY: Family = Family {
     windows: WindowRule::Never,
     feed_forward: FeedForwardKeys::Dense,
     query_scale: QueryScale::HeadDim,
+    caps: None,
     local_theta: None,
     qkv_bias: QkvBias::Absent,
     head_norm: HeadNorm::Absent,

@@ -32,6 +32,8 @@ pub struct Family {
     pub(crate) windows: WindowRule,
     pub(crate) feed_forward: FeedForwardKeys,
     pub(crate) query_scale: QueryScale,
+    /// What scores and logits are capped at where the files are silent; none if they must not be.
+    pub(crate) caps: Option<Caps>,
     /// The base of the rotary embedding of layers with a window, where they have one of their own.
     pub(crate) local_theta: Option<f64>,
     pub qkv_bias: QkvBias,
@@ -82,6 +84,13 @@ pub(crate) struct Defaults {
     pub(crate) theta: f64,
     pub(crate) tied: bool,
     pub(crate) activation: (&'static str, &'static [&'static str]),
+}
+
+/// Bounds of a family whose scores and logits are capped.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Caps {
+    pub(crate) scores: f64,
+    pub(crate) logits: f64,
 }
 
 /// What the scores of queries and keys are divided by, as a square.
@@ -222,8 +231,8 @@ static ALL: [&Family; 12] = [
     &mistral::FAMILY,
     &qwen2::FAMILY,
     &qwen3::FAMILY,
-    &gemma3::FAMILY,
     &gemma2::FAMILY,
+    &gemma3::FAMILY,
     &mixtral::FAMILY,
     &qwen2_moe::FAMILY,
     &qwen3_moe::FAMILY,
@@ -280,11 +289,11 @@ mod tests {
 
     #[test]
     fn every_architecture_has_its_own_family() {
-        use Architecture::{Gemma3, Llama, Mistral, Qwen2, Qwen3};
-        for architecture in [Llama, Mistral, Qwen2, Qwen3, Gemma3] {
+        use Architecture::{Gemma2, Gemma3, Llama, Mistral, Qwen2, Qwen3};
+        for architecture in [Llama, Mistral, Qwen2, Qwen3, Gemma2, Gemma3] {
             // The match fails to compile when an architecture is added without a line here.
             match architecture {
-                Llama | Mistral | Qwen2 | Qwen3 | Gemma3 => {}
+                Llama | Mistral | Qwen2 | Qwen3 | Gemma2 | Gemma3 => {}
             }
             let its = ALL.iter().filter(|family| family.runs_as == Some(architecture));
             assert_eq!(its.count(), 1);

@@ -23,6 +23,8 @@ fn smol(tied: bool) -> ModelConfig {
         max_positions: 8192,
         norm_eps: 1e-5,
         attention_scale: 0.125,
+        score_cap: None,
+        logit_cap: None,
         rope: Rope { theta: 1e5, scaling: RopeScaling::None },
         local_rope: None,
         windows: vec![None; 30],

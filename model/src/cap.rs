@@ -1,0 +1,62 @@
+//! Numbers held below a bound, as Gemma 2 holds its scores and logits.
+//!
+//! Source: Gemma Team 2024, arXiv:2408.00118, section 2, "Logit soft-capping".
+
+use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, bail};
+
+use crate::simd::exp;
+
+/// `cap * tanh(x / cap)` of each number. On a CPU it takes no memory beside `x`, which must share its
+/// own with no other tensor; elsewhere as much again.
+pub(crate) fn capped(x: Tensor, cap: f64) -> Result<Tensor> {
+    if x.device().is_cpu() {
+        x.inplace_op1(&Cap(cap as f32))?;
+        return Ok(x);
+    }
+    let scaled = (&x / cap)?;
+    drop(x);
+    let bounded = scaled.tanh()?;
+    drop(scaled);
+    bounded * cap
+}
+
+struct Cap(f32);
+
+impl InplaceOp1 for Cap {
+    fn name(&self) -> &'static str {
+        "cap"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let (CpuStorage::F32(numbers), Some((start, end))) = (storage, layout.contiguous_offsets())
+        else {
+            bail!("caps are for contiguous f32");
+        };
+        cap_all(&mut numbers[start..end], self.0);
+        Ok(())
+    }
+}
+
+/// As [`capped`], in place.
+pub(crate) fn cap_all(numbers: &mut [f32], cap: f32) {
+    for number in numbers {
+        // tanh(x) = 1 - 2 / (exp(2x) + 1)
+        *number = cap - 2.0 * cap / (exp(*number * (2.0 / cap)) + 1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caps_follow_the_formula() {
+        for step in -4000_i16..=4000 {
+            let x = f32::from(step) * 0.1;
+            let mut found = [x];
+            cap_all(&mut found, 50.0);
+            let want = 50.0 * (f64::from(x) / 50.0).tanh();
+            assert!((f64::from(found[0]) - want).abs() < 1e-4, "{x}: {} {want}", found[0]);
+        }
+    }
+}
