@@ -10,7 +10,7 @@ use crate::simd::exp;
 /// own with no other tensor; elsewhere as much again.
 pub(crate) fn capped(x: Tensor, cap: f64) -> Result<Tensor> {
     if x.device().is_cpu() {
-        x.inplace_op1(&Cap(cap as f32))?;
+        x.inplace_op1(&Cap(cap))?;
         return Ok(x);
     }
     let scaled = (&x / cap)?;
@@ -20,7 +20,7 @@ pub(crate) fn capped(x: Tensor, cap: f64) -> Result<Tensor> {
     bounded * cap
 }
 
-struct Cap(f32);
+struct Cap(f64);
 
 impl InplaceOp1 for Cap {
     fn name(&self) -> &'static str {
@@ -38,7 +38,9 @@ impl InplaceOp1 for Cap {
 }
 
 /// As [`capped`], in place.
-pub(crate) fn cap_all(numbers: &mut [f32], cap: f32) {
+pub(crate) fn cap_all(numbers: &mut [f32], cap: f64) {
+    #[expect(clippy::cast_possible_truncation, reason = "the numbers are f32")]
+    let cap = cap as f32;
     for number in numbers {
         // tanh(x) = 1 - 2 / (exp(2x) + 1)
         *number = cap - 2.0 * cap / (exp(*number * (2.0 / cap)) + 1.0);

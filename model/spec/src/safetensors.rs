@@ -81,7 +81,7 @@ fn weight_files(directory: &Path) -> Result<Vec<PathBuf>, HeaderError> {
     }
     let wanted = format!("{SINGLE}, {INDEX} or one *.safetensors file");
     let found = format!("{} files", files.len());
-    Err(malformed(directory, "weights".to_owned(), &wanted, &found).into())
+    Err(malformed(directory, "weights".to_owned(), &wanted, &found))
 }
 
 /// The weight files of a directory that may hold none, or some of those that its index names.

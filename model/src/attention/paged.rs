@@ -155,7 +155,7 @@ impl Paged<'_> {
             }
         }
         if let Some(cap) = self.heads.cap {
-            cap_all(&mut scores, cap as f32);
+            cap_all(&mut scores, cap);
         }
         for scores in scores.chunks_exact_mut(num) {
             softmax(scores);

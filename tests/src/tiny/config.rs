@@ -40,7 +40,17 @@ pub(super) fn preset(architecture: Architecture) -> Value {
         "torch_dtype": "float32",
         "hidden_act": "silu",
     });
-    let family = match architecture {
+    let entries = config.as_object_mut().expect("made above");
+    entries.extend(own(architecture).as_object().expect("made there").clone());
+    if matches!(architecture, Architecture::Gemma2 | Architecture::Gemma3) {
+        entries.remove("hidden_act");
+    }
+    config
+}
+
+/// What a family's configuration has beside that.
+fn own(architecture: Architecture) -> Value {
+    match architecture {
         Architecture::Llama => json!({}),
         Architecture::Mistral => json!({ "sliding_window": TINY_WINDOW }),
         Architecture::Qwen2 => json!({
@@ -80,13 +90,7 @@ pub(super) fn preset(architecture: Architecture) -> Value {
             "final_logit_softcapping": null,
             "attn_logit_softcapping": null,
         }),
-    };
-    let entries = config.as_object_mut().expect("made above");
-    entries.extend(family.as_object().expect("made above").clone());
-    if matches!(architecture, Architecture::Gemma2 | Architecture::Gemma3) {
-        entries.remove("hidden_act");
     }
-    config
 }
 
 /// A size in a configuration; `head_dim` follows from others where it is absent.

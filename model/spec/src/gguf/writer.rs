@@ -6,6 +6,7 @@ use tempfile::NamedTempFile;
 
 /// A GGUF file under construction; entries are raw so that tests can lie.
 #[derive(Debug, Clone, Default)]
+#[must_use]
 pub struct Writer {
     pub entries: Vec<Vec<u8>>,
     pub tensors: Vec<Vec<u8>>,
@@ -68,7 +69,7 @@ impl Writer {
     /// A tensor's entry alone, with any lie in it. `shape` is row-major.
     pub fn tensor_entry(mut self, name: &str, shape: &[u64], kind: u32, offset: u64) -> Self {
         let mut entry = text(name);
-        let num_dims = u32::try_from(shape.len()).unwrap();
+        let num_dims = u32::try_from(shape.len()).expect("a few axes");
         entry.extend_from_slice(&num_dims.to_le_bytes());
         for dim in shape.iter().rev() {
             entry.extend_from_slice(&dim.to_le_bytes());
@@ -116,8 +117,9 @@ impl Writer {
 
 /// Writes bytes into a temporary file.
 pub fn save(bytes: &[u8]) -> NamedTempFile {
-    let mut file = tempfile::Builder::new().suffix(".gguf").tempfile().unwrap();
-    file.write_all(bytes).unwrap();
-    file.flush().unwrap();
+    const WRITES: &str = "a temporary folder is writable";
+    let mut file = tempfile::Builder::new().suffix(".gguf").tempfile().expect(WRITES);
+    file.write_all(bytes).expect(WRITES);
+    file.flush().expect(WRITES);
     file
 }
