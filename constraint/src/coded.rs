@@ -246,7 +246,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_mask_comes_back_as_it_was(raw in raw()) {
-            if let Some(mask) = Mask::from_raw(&raw, &VOCAB) {
+            if let Some(mask) = Mask::from_raw(raw, &VOCAB) {
                 let coded = CodedMask::new(&mask, &VOCAB);
                 let decoded = coded.decode(VOCAB.allow_all()).unwrap();
                 prop_assert_eq!(&*decoded, mask.words());

@@ -20,6 +20,8 @@ const MAX_MAGNITUDE: i32 = 309;
 const SAFE_MAGNITUDE: i32 = 200;
 /// Names that are remembered of one object; more may repeat.
 const MAX_NAMES: usize = 1_000;
+/// Names that are looked up one by one before all tokens are that may hold one.
+const FEW_NAMES: usize = 40;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Kind {
@@ -89,7 +91,7 @@ impl Names {
 
 /// Where a text is.
 #[derive(Clone, Debug, Default)]
-struct Place {
+pub(crate) struct Place {
     kind: Kind,
     number: Number,
     container: Option<Arc<Container>>,
@@ -99,6 +101,11 @@ struct Place {
 }
 
 impl Place {
+    /// Containers that are open here.
+    pub(crate) fn depth(&self) -> usize {
+        self.depth
+    }
+
     /// Reads on; false once a number is too large or a name is there twice.
     fn read(&mut self, bytes: &[u8]) -> bool {
         let mut is_allowed = true;
@@ -271,24 +278,21 @@ impl JsonText {
         self.places.last().is_some_and(is_value) && !bytes.iter().any(|it| b"\"\\".contains(it))
     }
 
-    /// Containers that are open behind the text and these bytes.
-    pub(crate) fn depth_behind(&self, bytes: &[u8]) -> usize {
+    /// Where the text is with these bytes behind it, and whether numbers stay small enough and names
+    /// new.
+    pub(crate) fn behind(&self, bytes: &[u8]) -> (Place, bool) {
         let mut place = self.place();
-        place.read(bytes);
-        place.depth
+        let is_allowed = self.goes_on(bytes) || place.read(bytes);
+        (place, is_allowed)
     }
 
     /// Whether numbers stay small enough, and names new, with these bytes behind the text.
-    pub(crate) fn allow(&self, bytes: &[u8]) -> bool {
+    fn allow(&self, bytes: &[u8]) -> bool {
         self.goes_on(bytes) || self.place().read(bytes)
     }
 
-    pub(crate) fn take(&mut self, bytes: &[u8]) {
-        let mut place = self.place();
-        if !self.goes_on(bytes) {
-            // A finish that was known before may have been taken.
-            place.read(bytes);
-        }
+    /// Takes a token, of which it is known where it leads.
+    pub(crate) fn take(&mut self, place: Place) {
         self.places.push(place);
     }
 
@@ -298,7 +302,7 @@ impl JsonText {
 
     /// Takes out of a mask what would make a number too large or repeat a name. If nothing else is
     /// allowed, as where a number must still become a multiple, all stays.
-    pub(crate) fn trim(&self, mask: Mask, vocab: &Vocab) -> Mask {
+    pub(crate) fn trim(&self, mut mask: Mask, vocab: &Vocab) -> Mask {
         let first = Place::default();
         let place = self.places.last().unwrap_or(&first);
         let is_beyond = |token: &TokenId| !self.allow(vocab.token_bytes(*token));
@@ -313,22 +317,22 @@ impl JsonText {
         if let Some(names) = place.names() {
             if let Some(begun) = &place.name {
                 denied.extend(ending_a_name(names, begun, &mask, vocab));
-            } else {
+            } else if names.count > FEW_NAMES || names.iter().any(|name| vocab.may_quote(name)) {
                 let whole = vocab.whole_names(is_inside).iter().copied();
                 denied.extend(whole.filter(|token| mask.allows(*token)).filter(is_beyond));
             }
         }
-        if denied.is_empty() {
-            return mask;
+        if !denied.is_empty() && !mask.deny(&denied) {
+            mask.allow(&denied);
         }
-        let mut trimmed = mask.clone();
-        if trimmed.deny(&denied) { trimmed } else { mask }
+        mask
     }
 }
 
 /// Tokens that would end a name that is begun as one that is there.
 fn ending_a_name(names: &Names, begun: &[u8], mask: &Mask, vocab: &Vocab) -> Vec<TokenId> {
     let rests = names.iter().filter_map(|name| name.strip_prefix(begun));
+    let rests = rests.filter(|rest| vocab.may_end_with(rest));
     let ends = |rest: &[u8]| vocab.quoting_from(&[rest, b"\""].concat()).iter().copied();
     rests.flat_map(ends).filter(|token| mask.allows(*token)).collect()
 }

@@ -8,19 +8,20 @@ use crate::vocab::Vocab;
 /// At least one bit is set; bits of tokens that do not exist, and of the last word's tail, are not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mask {
-    words: Box<[u32]>,
+    words: Vec<u32>,
 }
 
 impl Mask {
     /// Takes `raw` (of any length) cut or padded to the vocabulary's words and to the tokens that
     /// exist. `None` if no bit is left.
-    pub(crate) fn from_raw(raw: &[u32], vocab: &Vocab) -> Option<Self> {
+    pub(crate) fn from_raw(raw: impl Into<Vec<u32>>, vocab: &Vocab) -> Option<Self> {
         let valid = vocab.allow_all();
-        let mut words = vec![0; valid.len()].into_boxed_slice();
+        let mut words = raw.into();
+        words.resize(valid.len(), 0);
         let mut any = 0;
         // Slices of one length, so that this is a few wide instructions.
-        for ((word, valid), raw) in words.iter_mut().zip(valid).zip(raw) {
-            *word = valid & raw;
+        for (word, valid) in words.iter_mut().zip(valid) {
+            *word &= valid;
             any |= *word;
         }
         (any != 0).then_some(Self { words })
@@ -34,6 +35,13 @@ impl Mask {
         self.words.iter().any(|word| *word != 0)
     }
 
+    /// Puts tokens that exist back in.
+    pub(crate) fn allow(&mut self, tokens: &[TokenId]) {
+        for token in tokens {
+            set_bit(&mut self.words, *token);
+        }
+    }
+
     /// Returns the words, `num_words` of the vocabulary.
     pub fn words(&self) -> &[u32] {
         &self.words
@@ -41,7 +49,7 @@ impl Mask {
 
     /// Returns the words by value.
     pub fn into_words(self) -> Box<[u32]> {
-        self.words
+        self.words.into_boxed_slice()
     }
 
     /// Counts the tokens that are allowed; at least 1.

@@ -13,7 +13,7 @@ use crate::TokenId;
 use crate::closing::Closing;
 use crate::engine::{Engine, EngineError};
 use crate::error::MatchError;
-use crate::json_text::JsonText;
+use crate::json_text::{JsonText, Place};
 use crate::mask::Mask;
 use crate::thinking::Section;
 use crate::vocab::Vocab;
@@ -110,9 +110,8 @@ impl Matcher {
             let mask = Mask::from_raw(self.vocab.allow_all(), &self.vocab);
             return mask.ok_or_else(|| self.fail(MatchError::DeadEnd { num_tokens }));
         };
-        let set = engine.mask().and_then(|set| {
-            Mask::from_raw(set.as_slice(), &self.vocab).ok_or(EngineError::DeadEnd)
-        });
+        let set = engine.mask();
+        let set = set.and_then(|set| Mask::from_raw(set, &self.vocab).ok_or(EngineError::DeadEnd));
         match set {
             Ok(mask) => {
                 let mask = match &self.text {
@@ -173,10 +172,14 @@ impl Matcher {
         if !open || !self.vocab.contains(token) || self.vocab.is_eos(token) {
             return Err(self.fail(MatchError::NotAllowed { token, num_tokens }));
         }
-        if self.is_unreadable(token)? {
+        let place = self.text.as_ref().map(|text| text.behind(self.vocab.token_bytes(token)));
+        if place.as_ref().is_some_and(|(_, is_readable)| !is_readable)
+            && !self.mask()?.allows(token)
+        {
             return Err(self.fail(MatchError::NotAllowed { token, num_tokens }));
         }
-        let taken = match self.find_finish(token)? {
+        let place = place.map(|(place, _)| place);
+        let taken = match self.find_finish(token, place.as_ref().map_or(0, Place::depth))? {
             Taken::End => {
                 let Some(&instead) = self.vocab.eos().first() else {
                     self.phase = Phase::Complete;
@@ -196,8 +199,11 @@ impl Matcher {
             finished = engine.is_complete();
         }
         self.num_tokens += 1;
-        if let Some(text) = &mut self.text {
-            text.take(self.vocab.token_bytes(taken));
+        if let (Some(text), Some(place)) = (&mut self.text, place) {
+            // A finish that was known before may have been taken.
+            let is_asked = taken == token;
+            let place = if is_asked { place } else { text.behind(self.vocab.token_bytes(taken)).0 };
+            text.take(place);
         }
         if finished {
             self.phase = Phase::Complete;
@@ -212,21 +218,19 @@ impl Matcher {
     /// Whether the token makes a number too large or repeats a name, though it need not.
     fn is_unreadable(&mut self, token: TokenId) -> Result<bool, MatchError> {
         let Some(text) = &self.text else { return Ok(false) };
-        if text.allow(self.vocab.token_bytes(token)) {
+        if text.behind(self.vocab.token_bytes(token)).1 {
             return Ok(false);
         }
         self.mask().map(|mask| !mask.allows(token))
     }
 
     /// Decides which token is taken: the given one if a valid finish is found behind it, else the
-    /// one that leads to the known finish.
-    fn find_finish(&mut self, token: TokenId) -> Result<Taken, MatchError> {
+    /// one that leads to the known finish. `depth` is of the containers that are open behind it.
+    fn find_finish(&mut self, token: TokenId, depth: usize) -> Result<Taken, MatchError> {
         let (Some(closing), Some(engine)) = (&mut self.closing, &mut self.engine) else {
             return Ok(Taken::Token(token));
         };
         let num_tokens = self.num_tokens;
-        let bytes = self.vocab.token_bytes(token);
-        let depth = self.text.as_ref().map_or(0, |text| text.depth_behind(bytes));
         if closing.take_if_it_surely_fits(&self.vocab, token, depth) {
             return Ok(Taken::Token(token));
         }

@@ -70,7 +70,7 @@ fn tried(engine: &mut Engine, vocab: &Vocab, fuel: &mut usize) -> Vec<TokenId> {
         return Vec::new();
     }
     *fuel -= 1;
-    let mask = engine.mask().ok().and_then(|set| Mask::from_raw(set.as_slice(), vocab));
+    let mask = engine.mask().ok().and_then(|set| Mask::from_raw(set, vocab));
     let Some(mask) = mask else { return Vec::new() };
     let singles = vocab.single_bytes();
     let likely = LIKELY.iter().filter_map(|byte| singles[usize::from(*byte)]);

@@ -281,7 +281,7 @@ impl Section {
 
     /// Returns the bits for the next token; none if there is no such token.
     pub(crate) fn mask(&self, vocab: &Vocab) -> Option<Mask> {
-        Mask::from_raw(&self.rule.words(self.state()), vocab)
+        Mask::from_raw(self.rule.words(self.state()), vocab)
     }
 
     /// Says whether [`Section::advance`] would take a token.

@@ -23,7 +23,12 @@ pub(crate) fn is_long(bytes: &[u8]) -> bool {
 
 /// Whether a token holds at least so many quotes.
 pub(crate) fn has_quotes(bytes: &[u8], least: usize) -> bool {
-    least == 0 || bytes.iter().filter(|byte| **byte == b'"').nth(least - 1).is_some()
+    least == 0 || quotes(bytes).nth(least - 1).is_some()
+}
+
+/// Where a token has quotes.
+pub(crate) fn quotes(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    (0..bytes.len()).filter(|at| bytes[*at] == b'"')
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The vocabulary as constraints see it: true bytes per token, end tokens, width of the logits.
 //! Built from plain data; must not know any tokenizer crate.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use llguidance::panic_utils::catch_unwind;
@@ -9,7 +10,7 @@ use toktrie::{TokEnv, TokRxInfo, TokTrie, TokenizerEnv};
 use crate::TokenId;
 use crate::error::{VocabError, engine_message};
 use crate::mask::{has_bit, set_bit};
-use crate::token_kinds::{has_quotes, is_long};
+use crate::token_kinds::{has_quotes, is_long, quotes};
 
 /// The trie keeps a token id in 24 bits, of which the last value means "none".
 const MAX_TOKENS: usize = (1 << 24) - 1;
@@ -69,6 +70,9 @@ pub struct Vocab {
     quoting: Box<[TokenId]>,
     /// Tokens with two quotes at least, and with three.
     whole_names: [Box<[TokenId]>; 2],
+    /// What tokens hold before a quote, and between two.
+    before_quotes: HashSet<Box<[u8]>>,
+    between_quotes: HashSet<Box<[u8]>>,
 }
 
 impl Vocab {
@@ -129,6 +133,8 @@ impl Vocab {
         let mut quoting = with_quotes(1);
         quoting.sort_by_key(|id| &words[*id as usize]);
         let whole_names = [2, 3].map(with_quotes);
+        let (before_quotes, between_quotes) =
+            around_quotes(quoting.iter().map(|id| &*words[*id as usize]));
         Ok(Self {
             env,
             num_tokens,
@@ -142,6 +148,8 @@ impl Vocab {
             long_numbers,
             quoting,
             whole_names,
+            before_quotes,
+            between_quotes,
         })
     }
 
@@ -244,6 +252,16 @@ impl Vocab {
         &self.whole_names[usize::from(is_inside)]
     }
 
+    /// Says whether a token holds this text with a quote behind it, first of all.
+    pub(crate) fn may_end_with(&self, text: &[u8]) -> bool {
+        self.before_quotes.contains(text)
+    }
+
+    /// Says whether a token holds this text between quotes.
+    pub(crate) fn may_quote(&self, text: &[u8]) -> bool {
+        self.between_quotes.contains(text)
+    }
+
     /// Returns the tokens that hold so many digits that they may make any number too large;
     /// `is_inside` a string they end that first.
     pub(crate) fn long_numbers(&self, is_inside: bool) -> &[TokenId] {
@@ -264,6 +282,21 @@ impl std::fmt::Debug for Vocab {
             .field("eos", &self.eos)
             .finish_non_exhaustive()
     }
+}
+
+/// Returns what the words hold before a quote, and between two.
+fn around_quotes<'a>(
+    words: impl Iterator<Item = &'a [u8]>,
+) -> (HashSet<Box<[u8]>>, HashSet<Box<[u8]>>) {
+    let (mut before, mut between) = (HashSet::new(), HashSet::new());
+    for word in words {
+        for end in quotes(word) {
+            before.insert(word[..end].into());
+            let starts = quotes(word).take_while(|start| *start < end);
+            between.extend(starts.map(|start| word[start + 1..end].into()));
+        }
+    }
+    (before, between)
 }
 
 /// Returns the end tokens within the logits, each once.
