@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use crate::TokenId;
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError};
 use crate::guard::{Effort, Finisher};
 use crate::search;
 use crate::vocab::Vocab;
@@ -67,7 +67,8 @@ impl Closing {
         let num_taken = self.num_before + self.tokens.len() + 1;
         let fits = level_bytes * (depth + 1) <= self.max_tokens.saturating_sub(num_taken);
         if fits {
-            self.take(token, None, vocab);
+            self.write(token, vocab);
+            self.witness = None;
         }
         fits
     }
@@ -84,12 +85,15 @@ impl Closing {
 
     /// Takes `token`, or, if no finish is found behind it, the known finish's next token. Returns
     /// the token taken; none if the output ends instead.
+    ///
+    /// # Errors
+    /// The engine failed, or does not take `token`, so far as it had to be asked.
     pub(crate) fn advance(
         &mut self,
         engine: &mut Engine,
         vocab: &Vocab,
         token: TokenId,
-    ) -> Option<TokenId> {
+    ) -> Result<Option<TokenId>, EngineError> {
         let num_taken = self.num_before + self.tokens.len();
         let num_left = self.max_tokens.checked_sub(num_taken + 1);
         if self.witness.is_none() {
@@ -98,25 +102,31 @@ impl Closing {
                 find(self.finisher.as_deref(), (engine, vocab), &self.text, FIRST_EFFORT, start);
             self.witness = found.map(next_last);
         }
-        let Some(known) = self.witness.clone() else {
+        let Some(known) = &mut self.witness else {
             // A finish fits, only none was found: there is nothing better to take.
-            self.take(token, None, vocab);
-            return Some(token);
+            self.write(token, vocab);
+            return Ok(Some(token));
         };
-        if let Some((next, rest)) = known.split_last()
-            && *next == token
-        {
-            self.take(token, Some(rest.to_vec()), vocab);
-            return Some(token);
+        if known.last() == Some(&token) {
+            known.pop();
+            self.write(token, vocab);
+            return Ok(Some(token));
         }
-        if let Some(witness) = num_left.and_then(|it| self.after(engine, vocab, token, it)) {
-            self.take(token, Some(witness), vocab);
-            return Some(token);
+        let found = num_left.map(|num_left| {
+            let start = Start { token: Some(token), num_left };
+            self.after(engine, vocab, (token, start))
+        });
+        if let Some(witness) = found.transpose()?.flatten() {
+            self.write(token, vocab);
+            self.witness = Some(witness);
+            return Ok(Some(token));
         }
         self.num_vetoed += 1;
-        let (next, rest) = known.split_last()?;
-        self.take(*next, Some(rest.to_vec()), vocab);
-        Some(*next)
+        let next = self.witness.as_mut().and_then(Vec::pop);
+        if let Some(next) = next {
+            self.write(next, vocab);
+        }
+        Ok(next)
     }
 
     /// Finds a finish for the output with `token` behind it. None if there is none within reach.
@@ -124,15 +134,18 @@ impl Closing {
         &self,
         engine: &mut Engine,
         vocab: &Vocab,
-        token: TokenId,
-        num_left: usize,
-    ) -> Option<Vec<TokenId>> {
+        (token, start): (TokenId, Start),
+    ) -> Result<Option<Vec<TokenId>>, EngineError> {
         let mut text = self.text.clone();
         text.extend_from_slice(vocab.token_bytes(token));
-        let start = Start { token: Some(token), num_left };
-        self.known_rest((engine, vocab), &text, start)
-            .or_else(|| find(self.finisher.as_deref(), (engine, vocab), &text, EFFORT, start))
-            .map(next_last)
+        if let Some(known) = self.known_rest((engine, vocab), &text, start) {
+            return Ok(Some(known));
+        }
+        if engine.num_allowed(&[token])? == 0 {
+            return Err(EngineError::Refused);
+        }
+        let found = find(self.finisher.as_deref(), (engine, vocab), &text, EFFORT, start);
+        Ok(found.map(next_last))
     }
 
     /// Tries the known finish behind the token: without what the token wrote of it, or whole, as
@@ -143,24 +156,21 @@ impl Closing {
         text: &[u8],
         start: Start,
     ) -> Option<Vec<TokenId>> {
-        let tokens = self.witness.iter().flatten().rev();
-        let known: Vec<u8> = tokens.flat_map(|it| vocab.token_bytes(*it)).copied().collect();
+        let known = self.witness.as_deref()?;
         let written = &text[self.text.len()..];
-        let shorter = known.strip_prefix(written).filter(|_| !written.is_empty());
-        shorter.into_iter().chain([known.as_slice()]).find_map(|rest| {
-            let tokens = fitting(engine, vocab, rest, start)?;
-            let whole = [text, rest].concat();
-            let is_valid = self.finisher.as_ref().is_none_or(|it| it.accepts(&whole));
-            is_valid.then_some(tokens)
+        let shorter = if written.is_empty() { None } else { without(known, written, vocab) };
+        shorter.into_iter().chain([known.to_vec()]).find(|rest| {
+            let tokens: Vec<TokenId> = rest.iter().rev().copied().collect();
+            let rest = tokens.iter().flat_map(|token| vocab.token_bytes(*token)).copied();
+            let whole: Vec<u8> = text.iter().copied().chain(rest).collect();
+            is_fitting(engine, vocab, &tokens, start)
+                && self.finisher.as_ref().is_none_or(|it| it.accepts(&whole))
         })
     }
 
-    /// Takes a token, and the finish that was found for it.
-    fn take(&mut self, token: TokenId, witness: Option<Vec<TokenId>>, vocab: &Vocab) {
-        let bytes = vocab.token_bytes(token);
-        self.text.extend_from_slice(bytes);
+    fn write(&mut self, token: TokenId, vocab: &Vocab) {
+        self.text.extend_from_slice(vocab.token_bytes(token));
         self.tokens.push(token);
-        self.witness = witness;
     }
 
     /// Takes back tokens: going the same way again is a finish of what is left.
@@ -229,16 +239,36 @@ fn find(
 }
 
 /// The tokens of a text, if grammar and budget take them and the output may end behind them.
-fn fitting(
+fn fitting(engine: &mut Engine, vocab: &Vocab, rest: &[u8], start: Start) -> Option<Vec<TokenId>> {
+    let tokens = vocab.tokenize(rest);
+    is_fitting(engine, vocab, &tokens, start).then_some(tokens)
+}
+
+fn is_fitting(
     engine: &mut Engine,
     vocab: &Vocab,
-    rest: &[u8],
+    tokens: &[TokenId],
     Start { token, num_left }: Start,
-) -> Option<Vec<TokenId>> {
-    let tokens = vocab.tokenize(rest);
+) -> bool {
     if tokens.len() > num_left {
-        return None;
+        return false;
     }
-    let all: Vec<TokenId> = token.into_iter().chain(tokens.iter().copied()).collect();
-    engine.may_end_behind(&all, vocab.engine_end()).then_some(tokens)
+    let all: Vec<TokenId> = token.iter().chain(tokens).copied().collect();
+    engine.may_end_behind(&all, vocab.engine_end())
+}
+
+/// What is left of a finish, its next token last, once these bytes of it are written.
+fn without(known: &[TokenId], mut written: &[u8], vocab: &Vocab) -> Option<Vec<TokenId>> {
+    let mut rest = known.to_vec();
+    while !written.is_empty() {
+        let bytes = vocab.token_bytes(rest.pop()?);
+        if let Some(left) = written.strip_prefix(bytes) {
+            written = left;
+        } else {
+            let tail = bytes.strip_prefix(written)?;
+            rest.extend(vocab.tokenize(tail).into_iter().rev());
+            break;
+        }
+    }
+    Some(rest)
 }

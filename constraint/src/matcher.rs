@@ -230,17 +230,13 @@ impl Matcher {
         let (Some(closing), Some(engine)) = (&mut self.closing, &mut self.engine) else {
             return Ok(Taken::Token(token));
         };
-        let num_tokens = self.num_tokens;
         if closing.take_if_it_surely_fits(&self.vocab, token, depth) {
             return Ok(Taken::Token(token));
         }
-        match engine.num_allowed(&[token]) {
-            Ok(0) => return Err(self.fail(MatchError::NotAllowed { token, num_tokens })),
-            Ok(_) => {}
-            Err(error) => return Err(self.fail_of(error, token)),
+        match closing.advance(engine, &self.vocab, token) {
+            Ok(taken) => Ok(taken.map_or(Taken::End, Taken::Token)),
+            Err(error) => Err(self.fail_of(error, token)),
         }
-        let taken = closing.advance(engine, &self.vocab, token);
-        Ok(taken.map_or(Taken::End, Taken::Token))
     }
 
     /// Returns how many tokens were not taken because no valid output was found behind them.
