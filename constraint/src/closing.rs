@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::TokenId;
 use crate::engine::{Engine, EngineError};
-use crate::guard::{Effort, Finisher};
+use crate::guard::{Caller, Effort, Finisher};
 use crate::search;
 use crate::vocab::Vocab;
 
@@ -229,12 +229,14 @@ fn find(
     let Some(finisher) = finisher else {
         return search::finish(engine, vocab, start.token, start.num_left);
     };
+    let cancellation = engine.cancellation();
+    let is_over = || cancellation.ends_search();
     let mut found = None;
     let mut fits = |rest: &[u8]| {
         found = fitting(engine, vocab, rest, start);
         found.is_some()
     };
-    finisher.finish(text, effort, &mut fits)?;
+    finisher.finish(text, effort, Caller { fits: &mut fits, is_over: &is_over })?;
     found
 }
 

@@ -61,6 +61,8 @@ pub(crate) struct Cancellation(Arc<Mutex<Asked>>);
 #[derive(Debug, Default)]
 struct Asked {
     is_cancelled: bool,
+    /// Whether to end a search for a finish.
+    is_in_haste: bool,
     handle: Option<CancellationHandle>,
 }
 
@@ -81,6 +83,17 @@ impl Cancellation {
 
     fn is_cancelled(&self) -> bool {
         self.lock().is_cancelled
+    }
+
+    /// Says whether searches for a finish are to end early.
+    pub(crate) fn set_haste(&self, is_in_haste: bool) {
+        self.lock().is_in_haste = is_in_haste;
+    }
+
+    /// Whether a search has to end.
+    pub(crate) fn ends_search(&self) -> bool {
+        let asked = self.lock();
+        asked.is_cancelled || asked.is_in_haste
     }
 
     /// From now on ends the work of this parser.
@@ -153,8 +166,8 @@ impl Engine {
         }
         // One question has the fuel of one step.
         let Ok(mut copy) = self.fork() else { return false };
-        tokens.iter().all(|token| copy.take(*token).is_ok())
-            && (copy.is_complete() || copy.is_accepting().unwrap_or(false))
+        let takes = |token: &TokenId| !self.cancellation.ends_search() && copy.take(*token).is_ok();
+        tokens.iter().all(takes) && (copy.is_complete() || copy.is_accepting().unwrap_or(false))
     }
 
     /// Whether the text may end here.

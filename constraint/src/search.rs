@@ -32,12 +32,23 @@ pub(crate) fn finish(
     if let Some(token) = token {
         start.take(token).ok()?;
     }
+    let cancellation = engine.cancellation();
     let mut fuel = MAX_MASKS;
-    LENGTHS.iter().find_map(|length| within(&start, vocab, num_left.min(*length), &mut fuel))
+    let mut may_go_on = || {
+        fuel = if cancellation.ends_search() { 0 } else { fuel.saturating_sub(1) };
+        fuel > 0
+    };
+    let lengths = LENGTHS.iter().map(|length| num_left.min(*length));
+    lengths.into_iter().find_map(|length| within(&start, vocab, length, &mut may_go_on))
 }
 
 /// Searches depth first.
-fn within(start: &Engine, vocab: &Vocab, length: usize, fuel: &mut usize) -> Option<Vec<TokenId>> {
+fn within(
+    start: &Engine,
+    vocab: &Vocab,
+    length: usize,
+    may_go_on: &mut impl FnMut() -> bool,
+) -> Option<Vec<TokenId>> {
     let mut path: Vec<TokenId> = Vec::new();
     let mut places: Vec<Place> = Vec::new();
     let mut engine = start.fork().ok()?;
@@ -46,7 +57,7 @@ fn within(start: &Engine, vocab: &Vocab, length: usize, fuel: &mut usize) -> Opt
             return Some(path);
         }
         let untried =
-            if path.len() < length { tried(&mut engine, vocab, fuel) } else { Vec::new() };
+            if path.len() < length && may_go_on() { tried(&mut engine, vocab) } else { Vec::new() };
         places.push(Place { engine, untried });
         engine = loop {
             let place = places.last_mut()?;
@@ -65,11 +76,7 @@ fn within(start: &Engine, vocab: &Vocab, length: usize, fuel: &mut usize) -> Opt
 }
 
 /// The tokens to try in a state, the likeliest last.
-fn tried(engine: &mut Engine, vocab: &Vocab, fuel: &mut usize) -> Vec<TokenId> {
-    if *fuel == 0 {
-        return Vec::new();
-    }
-    *fuel -= 1;
+fn tried(engine: &mut Engine, vocab: &Vocab) -> Vec<TokenId> {
     let mask = engine.mask().ok().and_then(|set| Mask::from_raw(set, vocab));
     let Some(mask) = mask else { return Vec::new() };
     let singles = vocab.single_bytes();

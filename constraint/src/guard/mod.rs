@@ -29,14 +29,28 @@ use crate::json_schema::{Patterns, level_bytes};
 
 /// Attempts that may each take their full share of a search's fuel.
 const SHARES: usize = 4;
+/// Bytes of a value that are judged in the time of a schema, and that are looked at for what is wrong.
+const JUDGED_PER_FUEL: usize = 64;
+const EXPLAINED_PER_FUEL: usize = 16;
+/// Bytes of a finish that the grammar is asked about in the time of a schema.
+const ASKED_PER_FUEL: usize = 8;
 
 /// How much a search may cost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
     /// Values that are built.
     pub(crate) attempts: usize,
-    /// Schemas that are visited for that, at less than a microsecond each.
+    /// Schemas that are visited for that, at less than a microsecond each, and other work by the time
+    /// that it takes.
     pub(crate) fuel: usize,
+}
+
+/// What a search for a finish asks of its caller.
+pub(crate) struct Caller<'a> {
+    /// Whether grammar and budget take these bytes.
+    pub(crate) fits: &'a mut dyn FnMut(&[u8]) -> bool,
+    /// Whether there is no more time.
+    pub(crate) is_over: &'a dyn Fn() -> bool,
 }
 
 /// Finishes values of one schema. Shared by all its matchers.
@@ -85,21 +99,20 @@ impl Finisher {
         }
     }
 
-    /// Finds bytes that finish `text` as a valid value, with a bounded effort. `fits` says
-    /// whether grammar and budget take them.
+    /// Finds bytes that finish `text` as a valid value, with a bounded effort.
     pub(crate) fn finish(
         &self,
         text: &[u8],
         effort: Effort,
-        fits: &mut dyn FnMut(&[u8]) -> bool,
+        mut caller: Caller<'_>,
     ) -> Option<Vec<u8>> {
         let partial = partial::read(text).ok()?;
         if let Partial::Whole(value) = &partial {
             let is_valid = self.judge.as_ref().is_none_or(|judge| judge.accepts(value));
-            return (is_valid && fits(&[])).then(Vec::new);
+            return (is_valid && (caller.fits)(&[])).then(Vec::new);
         }
         let mut patterns = self.lock().pop().unwrap_or_default();
-        let found = self.search(&partial, effort, fits, &mut patterns);
+        let found = self.search((&partial, text.len()), effort, &mut caller, &mut patterns);
         self.lock().push(patterns);
         found
     }
@@ -111,9 +124,9 @@ impl Finisher {
 
     fn search(
         &self,
-        partial: &Partial,
+        (partial, num_written): (&Partial, usize),
         effort: Effort,
-        fits: &mut dyn FnMut(&[u8]) -> bool,
+        caller: &mut Caller<'_>,
         patterns: &mut Patterns,
     ) -> Option<Vec<u8>> {
         let mut fuel = effort.fuel;
@@ -137,16 +150,30 @@ impl Finisher {
                 fuel: share,
                 blamed: None,
                 depth: 0,
+                is_over: caller.is_over,
             };
             let value = solver.value(&[Document::ROOT], partial, 0);
             let Solver { choices, out, place, fuel: left, .. } = solver;
             fuel -= share - left;
-            let places = match (value, &self.judge) {
-                (None, _) => vec![place],
-                (Some(value), Some(judge)) if !judge.accepts(&value) => judge.places(&value),
-                (Some(_), _) if fits(&out) => return Some(out),
-                (Some(_), _) => Vec::new(),
-            };
+            if (caller.is_over)() {
+                return None;
+            }
+            let num_bytes = num_written + out.len();
+            let mut places = Vec::new();
+            match (value, &self.judge) {
+                (None, _) => places.push(place),
+                (Some(value), Some(judge)) if !judge.accepts(&value) => {
+                    fuel = fuel.saturating_sub(num_bytes / EXPLAINED_PER_FUEL);
+                    places = judge.places(&value);
+                }
+                (Some(_), _) => {
+                    if (caller.fits)(&out) {
+                        return Some(out);
+                    }
+                    fuel = fuel.saturating_sub(out.len() / ASKED_PER_FUEL);
+                }
+            }
+            fuel = fuel.saturating_sub(num_bytes / JUDGED_PER_FUEL);
             attempts.learn(&choices, &places);
         }
         None

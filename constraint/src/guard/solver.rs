@@ -33,6 +33,8 @@ pub(super) struct Solver<'a, 'p> {
     pub(super) depth: usize,
     /// The last schema that ruled a value out because it holds.
     pub(super) blamed: Option<NodeId>,
+    /// Whether there is no more time.
+    pub(super) is_over: &'p dyn Fn() -> bool,
 }
 
 impl<'a> Solver<'a, '_> {
@@ -52,6 +54,10 @@ impl<'a> Solver<'a, '_> {
             return Some(value.clone());
         }
         if self.depth >= MAX_DEPTH || self.fuel == 0 {
+            return None;
+        }
+        if (self.is_over)() {
+            self.fuel = 0;
             return None;
         }
         self.depth += 1;

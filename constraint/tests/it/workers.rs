@@ -138,3 +138,39 @@ fn a_cancelled_matcher_stops_and_its_forks_go_on() {
     assert_eq!(failed.mask().unwrap_err(), error);
     COMPILER.compile(&Spec::Text).unwrap().matcher().cancel_handle().cancel();
 }
+
+/// What a hundred different numbers finish.
+fn unique() -> Compiled {
+    let items = json!({"type": "integer", "minimum": 0});
+    let schema = json!({"type": "array", "minItems": 100, "uniqueItems": true, "items": items});
+    COMPILER.compile(&Spec::json(schema)).unwrap()
+}
+
+#[test]
+fn a_search_that_is_ended_costs_a_token_and_not_the_sequence() {
+    let mut matcher = unique().matcher();
+    matcher.advance(b'['.into()).unwrap();
+    let seven = u32::from(b'7');
+    // A finish is found in time, but not in none.
+    assert_eq!(matcher.fork().advance(seven).unwrap(), Event::Running);
+    let handle = matcher.cancel_handle();
+    handle.end_search();
+    let mut text = vec![b'['];
+    let mut sampled = seven;
+    while !matcher.is_finished() {
+        let taken = match matcher.advance(sampled).unwrap() {
+            Event::Vetoed { instead, .. } => instead,
+            _ => sampled,
+        };
+        text.extend_from_slice(matcher.vocab().token_bytes(taken));
+        sampled = matcher.mask().map_or(seven, |mask| mask.iter().next().unwrap());
+    }
+    let items: Vec<serde_json::Number> = serde_json::from_slice(&text).unwrap();
+    assert!(matcher.num_vetoed() > 0 && items.len() == 100, "{items:?}");
+    // What was asked does not outlive the piece of work.
+    let mut next = unique().matcher();
+    next.cancel_handle().end_search();
+    next.cancel_handle();
+    next.advance(b'['.into()).unwrap();
+    assert_eq!(next.advance(seven).unwrap(), Event::Running);
+}

@@ -91,13 +91,17 @@ impl Watch {
         }
     }
 
-    /// Ends what has run for longer than `limit`.
+    /// Ends what has run for longer than `limit`, and from half of it on its search, so that a token
+    /// is vetoed and no row fails.
     fn check(&self, limit: Duration) {
-        if let Some(running) = &mut self.lock().running
-            && running.started.elapsed() > limit
-        {
+        let mut state = self.lock();
+        let Some(running) = &mut state.running else { return };
+        let elapsed = running.started.elapsed();
+        if elapsed > limit {
             running.is_late = true;
             running.handle.cancel();
+        } else if elapsed > limit / 2 {
+            running.handle.end_search();
         }
     }
 
