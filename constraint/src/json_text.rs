@@ -20,8 +20,6 @@ const MAX_MAGNITUDE: i32 = 309;
 const SAFE_MAGNITUDE: i32 = 200;
 /// Names that are remembered of one object; more may repeat.
 const MAX_NAMES: usize = 1_000;
-/// Names that are looked up one by one before all tokens are that may hold one.
-const FEW_NAMES: usize = 40;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Kind {
@@ -73,6 +71,8 @@ struct Names {
     /// Whether the next string is one.
     is_next: bool,
     count: usize,
+    /// Whether a token holds one of them whole, with its quotes.
+    may_be_whole: bool,
     last: Option<Arc<Name>>,
 }
 
@@ -107,16 +107,16 @@ impl Place {
     }
 
     /// Reads on; false once a number is too large or a name is there twice.
-    fn read(&mut self, bytes: &[u8]) -> bool {
+    fn read(&mut self, bytes: &[u8], vocab: &Vocab) -> bool {
         let mut is_allowed = true;
         for byte in bytes {
-            is_allowed &= self.next(*byte) && self.is_within();
+            is_allowed &= self.next(*byte, vocab) && self.is_within();
         }
         is_allowed
     }
 
     /// Reads a byte; false if it ends a name that is there already.
-    fn next(&mut self, byte: u8) -> bool {
+    fn next(&mut self, byte: u8, vocab: &Vocab) -> bool {
         let mut is_new = true;
         self.kind = match (self.kind, byte) {
             (Kind::Text, b'\\') => {
@@ -124,7 +124,7 @@ impl Place {
                 Kind::Escape
             }
             (Kind::Text, b'"') => {
-                is_new = self.end_name();
+                is_new = self.end_name(vocab);
                 Kind::Outside
             }
             (Kind::Text | Kind::Escape, _) => {
@@ -187,7 +187,7 @@ impl Place {
     }
 
     /// Ends a string; false if it is a name that is there already.
-    fn end_name(&mut self) -> bool {
+    fn end_name(&mut self, vocab: &Vocab) -> bool {
         let Some(text) = self.name.take() else { return true };
         let names = self.container.as_ref().and_then(|it| it.names.as_ref());
         let is_new = names.is_none_or(|names| names.iter().all(|name| name != text));
@@ -195,6 +195,7 @@ impl Place {
             names.is_next = false;
             if names.count < MAX_NAMES {
                 names.count += 1;
+                names.may_be_whole |= vocab.may_quote(&text);
                 let before = names.last.take();
                 names.last = Some(Arc::new(Name { text: text.into(), before }));
             }
@@ -278,17 +279,12 @@ impl JsonText {
         self.places.last().is_some_and(is_value) && !bytes.iter().any(|it| b"\"\\".contains(it))
     }
 
-    /// Where the text is with these bytes behind it, and whether numbers stay small enough and names
-    /// new.
-    pub(crate) fn behind(&self, bytes: &[u8]) -> (Place, bool) {
+    /// Where the text is with a token behind it, and whether numbers stay small enough and names new.
+    pub(crate) fn behind(&self, token: TokenId, vocab: &Vocab) -> (Place, bool) {
+        let bytes = vocab.token_bytes(token);
         let mut place = self.place();
-        let is_allowed = self.goes_on(bytes) || place.read(bytes);
+        let is_allowed = self.goes_on(bytes) || place.read(bytes, vocab);
         (place, is_allowed)
-    }
-
-    /// Whether numbers stay small enough, and names new, with these bytes behind the text.
-    fn allow(&self, bytes: &[u8]) -> bool {
-        self.goes_on(bytes) || self.place().read(bytes)
     }
 
     /// Takes a token, of which it is known where it leads.
@@ -305,7 +301,7 @@ impl JsonText {
     pub(crate) fn trim(&self, mut mask: Mask, vocab: &Vocab) -> Mask {
         let first = Place::default();
         let place = self.places.last().unwrap_or(&first);
-        let is_beyond = |token: &TokenId| !self.allow(vocab.token_bytes(*token));
+        let is_beyond = |token: &TokenId| !self.behind(*token, vocab).1;
         let is_inside = matches!(place.kind, Kind::Text | Kind::Escape);
         let mut denied: Vec<TokenId> = if place.is_near() {
             mask.iter().filter(is_beyond).collect()
@@ -317,7 +313,7 @@ impl JsonText {
         if let Some(names) = place.names() {
             if let Some(begun) = &place.name {
                 denied.extend(ending_a_name(names, begun, &mask, vocab));
-            } else if names.count > FEW_NAMES || names.iter().any(|name| vocab.may_quote(name)) {
+            } else if names.may_be_whole {
                 let whole = vocab.whole_names(is_inside).iter().copied();
                 denied.extend(whole.filter(|token| mask.allows(*token)).filter(is_beyond));
             }
@@ -340,11 +336,17 @@ fn ending_a_name(names: &Names, begun: &[u8], mask: &Mask, vocab: &Vocab) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{TokenBytes, VocabSource};
 
     #[track_caller]
     fn check(text: &str, want: bool) {
-        let mut place = Place::default();
-        assert_eq!(place.read(text.as_bytes()), want, "{text}");
+        let source = VocabSource {
+            tokens: (0..=255).map(|byte| TokenBytes::Text(vec![byte])).collect(),
+            num_logits: 256,
+            ..VocabSource::default()
+        };
+        let vocab = Vocab::new(source, None).unwrap();
+        assert_eq!(Place::default().read(text.as_bytes(), &vocab), want, "{text}");
     }
 
     #[test]

@@ -172,10 +172,8 @@ impl Matcher {
         if !open || !self.vocab.contains(token) || self.vocab.is_eos(token) {
             return Err(self.fail(MatchError::NotAllowed { token, num_tokens }));
         }
-        let place = self.text.as_ref().map(|text| text.behind(self.vocab.token_bytes(token)));
-        if place.as_ref().is_some_and(|(_, is_readable)| !is_readable)
-            && !self.mask()?.allows(token)
-        {
+        let place = self.text.as_ref().map(|text| text.behind(token, &self.vocab));
+        if matches!(place, Some((_, false))) && !self.mask()?.allows(token) {
             return Err(self.fail(MatchError::NotAllowed { token, num_tokens }));
         }
         let place = place.map(|(place, _)| place);
@@ -199,10 +197,10 @@ impl Matcher {
             finished = engine.is_complete();
         }
         self.num_tokens += 1;
-        if let (Some(text), Some(place)) = (&mut self.text, place) {
-            // A finish that was known before may have been taken.
-            let is_asked = taken == token;
-            let place = if is_asked { place } else { text.behind(self.vocab.token_bytes(taken)).0 };
+        if let (Some(text), Some(mut place)) = (&mut self.text, place) {
+            if taken != token {
+                place = text.behind(taken, &self.vocab).0;
+            }
             text.take(place);
         }
         if finished {
@@ -218,7 +216,7 @@ impl Matcher {
     /// Whether the token makes a number too large or repeats a name, though it need not.
     fn is_unreadable(&mut self, token: TokenId) -> Result<bool, MatchError> {
         let Some(text) = &self.text else { return Ok(false) };
-        if text.behind(self.vocab.token_bytes(token)).1 {
+        if text.behind(token, &self.vocab).1 {
             return Ok(false);
         }
         self.mask().map(|mask| !mask.allows(token))

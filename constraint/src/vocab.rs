@@ -50,6 +50,8 @@ pub trait Encode: Send + Sync {
     fn encode(&self, text: &[u8]) -> Vec<TokenId>;
 }
 
+type Texts = HashSet<Box<[u8]>>;
+
 /// Holds a vocabulary, checked once. Shared by everything that constrains one model.
 pub struct Vocab {
     env: TokEnv,
@@ -71,8 +73,8 @@ pub struct Vocab {
     /// Tokens with two quotes at least, and with three.
     whole_names: [Box<[TokenId]>; 2],
     /// What tokens hold before a quote, and between two.
-    before_quotes: HashSet<Box<[u8]>>,
-    between_quotes: HashSet<Box<[u8]>>,
+    before_quotes: Texts,
+    between_quotes: Texts,
 }
 
 impl Vocab {
@@ -285,10 +287,8 @@ impl std::fmt::Debug for Vocab {
 }
 
 /// Returns what the words hold before a quote, and between two.
-fn around_quotes<'a>(
-    words: impl Iterator<Item = &'a [u8]>,
-) -> (HashSet<Box<[u8]>>, HashSet<Box<[u8]>>) {
-    let (mut before, mut between) = (HashSet::new(), HashSet::new());
+fn around_quotes<'a>(words: impl Iterator<Item = &'a [u8]>) -> (Texts, Texts) {
+    let (mut before, mut between) = (Texts::new(), Texts::new());
     for word in words {
         for end in quotes(word) {
             before.insert(word[..end].into());
