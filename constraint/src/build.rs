@@ -13,6 +13,7 @@ use toktrie::InferenceCapabilities;
 
 use crate::compiled::Compiled;
 use crate::error::{SpecError, VocabError, engine_message};
+use crate::lexed::Halves;
 use crate::limits::Limits;
 use crate::spacing;
 use crate::template::Template;
@@ -22,6 +23,7 @@ use crate::vocab::Vocab;
 pub(crate) struct Builder {
     pub(crate) vocab: Arc<Vocab>,
     factory: ParserFactory,
+    halves: Arc<Halves>,
 }
 
 /// Who wrote the text of a grammar.
@@ -57,7 +59,8 @@ impl Builder {
             verbose_errors: false,
             ..ParserLimits::default()
         };
-        Ok(Self { vocab, factory })
+        let halves = Arc::new(Halves::new(vocab.env().tok_trie()));
+        Ok(Self { vocab, factory, halves })
     }
 
     /// Builds a grammar that is made with the engine's own builder.
@@ -108,7 +111,8 @@ impl Builder {
         let wrong = |message: String| explain(engine_message(&message), author);
         let built = built.unwrap_or_else(|error| Err(format!("{error:#}")));
         let (parser, warnings) = built.map_err(wrong)?;
-        let template = Some(Arc::new(Template::new(parser).map_err(wrong)?));
+        let template =
+            Some(Arc::new(Template::new(parser, Arc::clone(&self.halves)).map_err(wrong)?));
         Ok(Compiled::new(Arc::clone(&self.vocab), template, warnings))
     }
 }

@@ -25,6 +25,7 @@ mod formats;
 mod guard;
 mod json_schema;
 mod json_text;
+mod lexed;
 mod limits;
 mod mask;
 mod matcher;

@@ -3,10 +3,12 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use llguidance::TokenParser;
 use llguidance::panic_utils::catch_unwind;
+
+use crate::lexed::{Halves, Lexed};
 
 /// Places for workers. Workers whose numbers are this far apart share one.
 pub(crate) const MAX_WORKERS: usize = 16;
@@ -20,15 +22,22 @@ pub(crate) struct Template {
     first: Mutex<TokenParser>,
     /// The lexer of each is shared by the matchers that were made for the worker.
     workers: [Worker; MAX_WORKERS],
+    halves: Arc<Halves>,
     num_lexemes: usize,
     first_bytes: usize,
 }
 
 #[derive(Default)]
 struct Worker {
-    parser: Mutex<Option<Box<TokenParser>>>,
+    parser: Mutex<Option<Box<Warm>>>,
     /// What its lexer took when a matcher was made last.
     num_bytes: AtomicUsize,
+}
+
+/// An engine, and what computes its masks.
+struct Warm {
+    parser: TokenParser,
+    lexed: Arc<Lexed>,
 }
 
 impl Template {
@@ -37,7 +46,7 @@ impl Template {
     ///
     /// # Errors
     /// What the engine says.
-    pub(crate) fn new(mut parser: TokenParser) -> Result<Self, String> {
+    pub(crate) fn new(mut parser: TokenParser, halves: Arc<Halves>) -> Result<Self, String> {
         let started = catch_unwind(AssertUnwindSafe(|| {
             parser.start_without_prompt();
             parser.compute_mask()?;
@@ -46,12 +55,20 @@ impl Template {
         }));
         let (num_lexemes, first_bytes) = started.map_err(|error| error.to_string())?;
         let first = Mutex::new(parser);
-        Ok(Self { first, workers: Default::default(), num_lexemes, first_bytes })
+        Ok(Self { first, workers: Default::default(), halves, num_lexemes, first_bytes })
     }
 
     /// Copies the engine with a lexer of its own.
     pub(crate) fn copy(&self) -> llguidance::Matcher {
-        llguidance::Matcher::new(Ok(lock(&self.first).deep_clone()))
+        llguidance::Matcher::new(Ok(self.warm().parser))
+    }
+
+    fn warm(&self) -> Warm {
+        let mut parser = lock(&self.first).deep_clone();
+        let engine = Arc::clone(&parser.bias_computer);
+        let lexed = Arc::new(Lexed::new(engine, Arc::clone(&self.halves)));
+        parser.bias_computer = Arc::<Lexed>::clone(&lexed);
+        Warm { parser, lexed }
     }
 
     /// Copies the engine with the lexer that all copies for `worker` share.
@@ -60,15 +77,15 @@ impl Template {
     pub(crate) fn copy_on(&self, worker: usize) -> llguidance::Matcher {
         let worker = &self.workers[worker % MAX_WORKERS];
         let mut place = lock(&worker.parser);
-        let measured = place.as_ref().and_then(|parser| lexer_bytes(parser));
+        let measured = place.as_ref().and_then(|warm| warm.num_bytes());
         // A panic while the lexer was in use leaves it as it was, and one that is full stays so: nobody
         // may go on with that.
         if measured.is_none() {
             *place = None;
         }
-        let parser = place.get_or_insert_with(|| Box::new(lock(&self.first).deep_clone()));
+        let warm = place.get_or_insert_with(|| Box::new(self.warm()));
         worker.num_bytes.store(measured.unwrap_or(self.first_bytes), Ordering::Relaxed);
-        llguidance::Matcher::new(Ok(TokenParser::clone(parser)))
+        llguidance::Matcher::new(Ok(warm.parser.clone()))
     }
 
     /// Estimates the memory of all copies, as far as they were seen. The grammar is shared.
@@ -82,10 +99,14 @@ impl Template {
     }
 }
 
-/// What the engine says its lexer takes; none once a panic has struck there, or it is full.
-fn lexer_bytes(parser: &TokenParser) -> Option<usize> {
-    let stats = catch_unwind(AssertUnwindSafe(|| Ok(parser.parser.lexer_stats()))).ok()?;
-    (!stats.error).then_some(stats.num_bytes)
+impl Warm {
+    /// What the engine says its lexer takes, and the masks that are kept for it; none once a panic has
+    /// struck there, or it is full.
+    fn num_bytes(&self) -> Option<usize> {
+        let stats = || Ok(self.parser.parser.lexer_stats());
+        let stats = catch_unwind(AssertUnwindSafe(stats)).ok()?;
+        (!stats.error).then(|| stats.num_bytes + self.lexed.num_bytes())
+    }
 }
 
 /// Copying only reads, so a poisoned lock guards a whole engine.
