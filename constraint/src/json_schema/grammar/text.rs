@@ -33,7 +33,8 @@ const ESCAPES: &str = "nrbtf\\\"u";
 enum Texts {
     None,
     Any,
-    Of(RegexAst),
+    /// All of these hold.
+    Of(Vec<RegexAst>),
 }
 
 impl<'a> Maker<'a> {
@@ -45,9 +46,9 @@ impl<'a> Maker<'a> {
         literals: Option<Vec<String>>,
     ) -> Option<RegexAst> {
         let (least, most) = self.lengths(way);
-        let mut text = match self.texts(way, literals) {
+        let mut all = match self.texts(way, literals) {
             Texts::None => return None,
-            Texts::Of(text) => text,
+            Texts::Of(all) => all,
             // The characters are free, and so is their spelling.
             Texts::Any => {
                 let most = most.map_or(u32::MAX, |most| u32::try_from(most).unwrap_or(u32::MAX));
@@ -58,12 +59,12 @@ impl<'a> Maker<'a> {
                 return Some(RegexAst::Concat(vec![quote(), inside, quote()]));
             }
         };
-        if least > 0 || most.is_some() {
+        let length = (least > 0 || most.is_some()).then(|| {
             let most = most.map_or(String::new(), |most| most.to_string());
-            let length = RegexAst::Regex(format!("(?s:.{{{least},{most}}})"));
-            text = RegexAst::And(vec![text, length]);
-        }
-        match is_empty(&text) {
+            RegexAst::Regex(format!("(?s:.{{{least},{most}}})"))
+        });
+        let joined = |all: &[RegexAst]| RegexAst::And(all.iter().chain(&length).cloned().collect());
+        match is_empty(&joined(&all)) {
             Some(false) => {}
             Some(true) => {
                 self.fail("no string has the length, pattern and format that are wanted");
@@ -74,9 +75,11 @@ impl<'a> Maker<'a> {
                 for (id, _) in &way.all {
                     self.leave(*id, "pattern");
                 }
+                // What several are together is also more than masks could follow.
+                all.truncate(1);
             }
         }
-        Some(quoted(text))
+        Some(quoted(joined(&all)))
     }
 
     /// The decoded texts that hold in a way, their length aside.
@@ -131,11 +134,7 @@ impl<'a> Maker<'a> {
                 }
             }
         }
-        match all.len() {
-            0 => Texts::Any,
-            1 => Texts::Of(all.remove(0)),
-            _ => Texts::Of(RegexAst::And(all)),
-        }
+        if all.is_empty() { Texts::Any } else { Texts::Of(all) }
     }
 
     fn lengths(&self, way: &Conjunct<'_>) -> (usize, Option<usize>) {
@@ -171,7 +170,7 @@ impl<'a> Maker<'a> {
             let mut all = match self.texts(&way, literals) {
                 Texts::None => continue,
                 Texts::Any => Vec::new(),
-                Texts::Of(text) => vec![text],
+                Texts::Of(all) => all,
             };
             if least > 0 || most.is_some() {
                 let most = most.map_or(String::new(), |most| most.to_string());
