@@ -120,13 +120,15 @@ impl Builder {
 /// What the engine says of a grammar that allows nothing.
 const EMPTY: [&str; 3] = ["Unsatisfiable schema", "is unsatisfiable", "are unsatisfiable"];
 /// What it says of one that it has no room for.
-const TOO_LARGE: [&str; 7] =
-    ["too big", "too large", "too complex", "too many", "exceeded", "limit", "panic"];
+const TOO_LARGE: [&str; 8] =
+    ["too big", "too large", "too complex", "too many", "exceeded", "exhausted", "limit", "panic"];
 
 /// Tells the engine's complaints about a grammar apart.
 fn explain(message: String, author: Author) -> SpecError {
     let first = message.lines().next().unwrap_or_default();
-    if EMPTY.iter().any(|part| message.contains(part)) {
+    // Further lines of a caller's grammar are its own text.
+    let said = if author == Author::Caller { first } else { &message };
+    if EMPTY.iter().any(|part| said.contains(part)) {
         // The reason without its wrapping.
         let reason = first.split("Unsatisfiable schema: ").last().unwrap_or(first);
         return SpecError::unsatisfiable(reason.to_owned());
@@ -134,7 +136,8 @@ fn explain(message: String, author: Author) -> SpecError {
     if first.starts_with("NoExtension") {
         return SpecError::unsatisfiable("no token of the vocabulary can start it".to_owned());
     }
-    if author == Author::Us || TOO_LARGE.iter().any(|part| first.contains(part)) {
+    let lower = first.to_lowercase();
+    if author == Author::Us || TOO_LARGE.iter().any(|part| lower.contains(part)) {
         return SpecError::TooComplex { message };
     }
     let (line, column, message) = place(first).unwrap_or((1, 1, first));
@@ -146,4 +149,82 @@ fn place(message: &str) -> Option<(usize, usize, &str)> {
     let (line, rest) = message.strip_prefix("at ").unwrap_or(message).split_once('(')?;
     let (column, rest) = rest.split_once("): ")?;
     Some((line.parse().ok()?, column.parse().ok()?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use llguidance::Matcher;
+    use toktrie::SimpleVob;
+
+    use super::*;
+    use crate::vocab::{TokenBytes, VocabSource};
+
+    /// All bytes but one, special tokens, and texts of up to three characters.
+    fn vocab() -> Arc<Vocab> {
+        let text = |bytes: Vec<u8>| TokenBytes::Text(bytes);
+        let mut tokens: Vec<TokenBytes> = (0..=0xFE).map(|byte| text(vec![byte])).collect();
+        tokens.push(TokenBytes::Special("<end>".to_owned()));
+        tokens.push(TokenBytes::Special("<mark>".to_owned()));
+        for first in "abxyz 019\"\\,é".chars() {
+            for second in "abx 01\"\\]n".chars() {
+                tokens.push(text(format!("{first}{second}").into_bytes()));
+                tokens
+                    .extend("b9\",".chars().map(|it| text(format!("{first}{second}{it}").into())));
+            }
+        }
+        let num_logits = tokens.len();
+        let source = VocabSource { tokens, eos: vec![255], num_logits };
+        Arc::new(Vocab::new(source, None).unwrap())
+    }
+
+    fn parser(builder: &Builder, grammar: &TopLevelGrammar) -> llguidance::TokenParser {
+        let grammar = GrammarInit::Serialized(grammar.clone());
+        builder.factory.create_parser_from_init_default(grammar).unwrap()
+    }
+
+    #[test]
+    fn masks_that_are_kept_are_those_of_the_engine() {
+        let builder = Builder::new(vocab(), &Limits::default()).unwrap();
+        let mut num_kept = 0;
+        for grammar in [
+            TopLevelGrammar::from_regex("[a-z ]*x[01]+b"),
+            TopLevelGrammar::from_regex("(?s:.*)"),
+            TopLevelGrammar::from_json_schema(serde_json::json!({"type": "array", "items":
+                {"type": "string", "pattern": "^(?:a|b[xy]|[^z]*x)*$"}})),
+            TopLevelGrammar::from_json_schema(serde_json::json!({"type": "object"})),
+            TopLevelGrammar::from_lark("start: /[a-y]*/ (\"z\" /[ab ]+/ | \"0\")".to_owned()),
+            TopLevelGrammar::from_lark("start: text\ntext[lazy]: /(?s:.*)x9/".to_owned()),
+            TopLevelGrammar::from_lark("start: /[ab]*/ <mark> /[xy]*/".to_owned()),
+        ] {
+            let plain = || {
+                let mut matcher = Matcher::new(Ok(parser(&builder, &grammar)));
+                matcher.compute_mask().unwrap();
+                matcher
+            };
+            let first = parser(&builder, &grammar);
+            let template = Template::new(first, Arc::clone(&builder.halves)).unwrap();
+            let mut state = 1_u64;
+            for _ in 0..40 {
+                let (mut kept, mut plain) = (template.copy_on(0), plain());
+                for _ in 0..30 {
+                    let (got, want): (SimpleVob, SimpleVob) =
+                        (kept.compute_mask().unwrap(), plain.compute_mask().unwrap());
+                    assert_eq!(got, want);
+                    let allowed: Vec<u32> = want.iter().filter(|it| *it != 255).collect();
+                    if allowed.is_empty() {
+                        break;
+                    }
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    let token = allowed[(state >> 33) as usize % allowed.len()];
+                    kept.consume_token(token).unwrap();
+                    plain.consume_token(token).unwrap();
+                    if kept.is_stopped() {
+                        break;
+                    }
+                }
+            }
+            num_kept += template.num_kept(0);
+        }
+        assert!(num_kept > 0, "no mask was kept");
+    }
 }

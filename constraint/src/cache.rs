@@ -112,6 +112,12 @@ impl Cache {
             EntryResult::Vacant(place) => place,
             EntryResult::Retained(compiled) => {
                 self.hits.fetch_add(1, Ordering::Relaxed);
+                // Room is made where something comes, not where it grows.
+                if self.compiled.weight() > self.compiled.capacity()
+                    && let Some((key, kept)) = self.compiled.remove(&key)
+                {
+                    self.compiled.insert(key, kept);
+                }
                 return Ok(compiled);
             }
             EntryResult::Removed(..) | EntryResult::Replaced(..) | EntryResult::Timeout => {

@@ -11,7 +11,8 @@ use llguidance::derivre::StateID;
 use llguidance::earley::{BiasComputer, ParserRecognizer};
 use toktrie::{Recognizer, SimpleVob, TokTrie};
 
-/// Of the tokens without a quote, one in so many makes it worth while to keep what a walk finds.
+/// A walk over one in so many nodes of the tokens without a quote makes it worth while to keep what it
+/// finds.
 const LEAST_SHARE: usize = 8;
 /// Bytes of the masks that one lexer's states keep, and the states that are known of.
 const MAX_BYTES: usize = 1 << 20;
@@ -80,6 +81,12 @@ impl Lexed {
             + states.sets.iter().map(|set| size_of_val(set.as_slice())).sum::<usize>()
     }
 
+    /// Counts the sets of tokens that are kept.
+    #[cfg(test)]
+    pub(crate) fn num_kept(&self) -> usize {
+        self.lock().sets.len()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, States> {
         // What is known is whole whatever happened to its last user.
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
@@ -90,8 +97,13 @@ impl Lexed {
         let num_before = rec.stats_mut().trie_nodes_walked;
         let set = self.engine.compute_bias(rec, &[]);
         let num_walked = rec.stats_mut().trie_nodes_walked - num_before;
-        let is_wide = self.halves.is_wide(num_walked);
-        self.lock().learn(state, if is_wide { Known::Wide } else { Known::Walked });
+        // A walk that was ended says nothing.
+        if !rec.cancellation_requested() {
+            // A lexeme that ends as soon as it can is no case of it.
+            let may_stay = rec.lexer_mut().subsume_possible(state);
+            let is_wide = may_stay && self.halves.is_wide(num_walked);
+            self.lock().learn(state, if is_wide { Known::Wide } else { Known::Walked });
+        }
         set
     }
 
@@ -102,7 +114,7 @@ impl Lexed {
         let mut walk = LexerWalk { rec: &mut *rec, states: vec![state], may_end: false };
         self.halves.plain.add_bias(&mut walk, &mut set, &[]);
         let may_end = walk.may_end;
-        // The lexer says so too where it has failed.
+        // Nor may anything stay where the lexer has failed; then the set is not whole.
         if rec.cancellation_requested() || !rec.lexer_mut().subsume_possible(state) {
             return self.engine.compute_bias(rec, &[]);
         }
@@ -142,7 +154,7 @@ impl BiasComputer for Lexed {
 
 impl States {
     fn learn(&mut self, state: StateID, known: Known) {
-        if self.known.len() < MAX_STATES {
+        if self.known.len() < MAX_STATES || self.known.contains_key(&state) {
             self.known.insert(state, known);
         }
     }

@@ -88,6 +88,12 @@ impl Template {
         llguidance::Matcher::new(Ok(warm.parser.clone()))
     }
 
+    /// Counts the sets of tokens that are kept for a worker's lexer.
+    #[cfg(test)]
+    pub(crate) fn num_kept(&self, worker: usize) -> usize {
+        lock(&self.workers[worker].parser).as_ref().map_or(0, |warm| warm.lexed.num_kept())
+    }
+
     /// Estimates the memory of all copies, as far as they were seen. The grammar is shared.
     pub(crate) fn num_bytes(&self) -> usize {
         let warm = |worker: &Worker| worker.num_bytes.load(Ordering::Relaxed);

@@ -1,5 +1,7 @@
 //! All that must hold for one value, once it is chosen which options are meant.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::partial::{ArrayTail, ObjectTail, Partial};
@@ -128,14 +130,15 @@ impl<'a> Solver<'a, '_> {
     ) -> Option<()> {
         let document = self.document;
         let types = facts.types().intersection(kind(partial));
-        let required = || facts.own.iter().flat_map(|it| &it.object.required);
+        let required: HashSet<&String> =
+            facts.own.iter().flat_map(|it| &it.object.required).collect();
         let may_be = |id: &NodeId| {
             let Some(other) = document.keywords(*id) else { return true };
             let properties = &other.object.properties;
             let mut never = properties.iter().filter(|(_, schema)| document.is_never(*schema));
             !facts.seen.contains(id)
                 && other.types.is_none_or(|own| own.has(types))
-                && never.all(|(name, _)| required().all(|it| it != name))
+                && never.all(|(name, _)| !required.contains(name))
         };
         let opposites: Vec<NodeId> =
             document.opposites(id).iter().copied().filter(may_be).collect();

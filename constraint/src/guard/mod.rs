@@ -136,7 +136,7 @@ impl Finisher {
         }
         let mut attempts = Attempts::new();
         for _ in 0..effort.attempts {
-            if fuel == 0 {
+            if fuel == 0 || (caller.is_over)() {
                 return None;
             }
             // One attempt that goes astray leaves enough for others.
@@ -155,9 +155,6 @@ impl Finisher {
             let value = solver.value(&[Document::ROOT], partial, 0);
             let Solver { choices, out, place, fuel: left, .. } = solver;
             fuel -= share - left;
-            if (caller.is_over)() {
-                return None;
-            }
             let num_bytes = num_written + out.len();
             let mut places = Vec::new();
             match (value, &self.judge) {

@@ -97,8 +97,8 @@ impl Parts {
             self.must_not.clear();
             self.is_relaxed = true;
         }
-        let may_be_wide = self.must.iter().chain(&self.must_not).any(|it| width::may_be_wide(it));
-        let is_wide = may_be_wide && width::is_wide(&self.ast());
+        let mut all = self.must.iter().chain(&self.must_not);
+        let is_wide = all.any(|it| width::may_be_wide(it) && width::is_wide(it));
         (!is_wide).then_some(self)
     }
 

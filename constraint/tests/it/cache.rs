@@ -158,3 +158,37 @@ fn an_entry_whose_lexers_grow_is_counted_anew() {
     cache.get(&spec).unwrap();
     assert!(cache.stats().num_bytes > first, "{first} and {:?}", cache.stats());
 }
+
+#[test]
+fn entries_that_grow_make_room() {
+    let spec = |idx: usize| {
+        Spec::json(json!({"type": "array", "items": {"type": "string", "maxLength": 200 + idx}}))
+    };
+    let grow = |cache: &Cache, idx: usize| {
+        let mut matcher = cache.get(&spec(idx)).unwrap().matcher_on(0);
+        for token in bytewise(format!("[\"{}\"", "abc ".repeat(40)).as_bytes()) {
+            matcher.mask().unwrap();
+            matcher.advance(token).unwrap();
+        }
+    };
+    let one = {
+        let cache = cache(CacheLimits::default());
+        cache.get(&spec(0)).unwrap();
+        cache.stats().num_bytes
+    };
+    // Room for four as they begin.
+    let max_bytes = 4 * one + one / 2;
+    let cache = cache(CacheLimits { max_bytes, ..CacheLimits::default() });
+    for idx in 0..4 {
+        cache.get(&spec(idx)).unwrap();
+    }
+    for _ in 0..3 {
+        for idx in 0..4 {
+            grow(&cache, idx);
+            drop(cache.get(&spec(idx)).unwrap().matcher_on(0));
+            cache.get(&spec(idx)).unwrap();
+            assert!(cache.stats().num_bytes <= max_bytes, "{:?}", cache.stats());
+        }
+    }
+    assert!(cache.stats().evictions > 0);
+}

@@ -209,7 +209,7 @@ impl<'a> Opposites<'a> {
         }
         for (pattern, schema) in rules.patterns.iter().take(MAX_LISTED) {
             let ask = Ask { patterns: vec![pattern.clone()], ..Ask::default() };
-            let name = self.patterns.continuation(&ask, "", 0, &mut NAME_FUEL.clone());
+            let name = self.patterns.continuation(&ask, "", 0, &mut { NAME_FUEL });
             found.extend(name.and_then(|name| self.with(&name, *schema)));
         }
         if let Some(schema) = rules.additional {

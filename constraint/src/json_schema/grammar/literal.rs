@@ -17,6 +17,8 @@ const MULTIPLES_FUEL: u64 = 50_000;
 const MAX_COMPARED: usize = 1_000_000;
 /// Properties of a listed object that may come in any order: each set of them is a part.
 const MAX_UNORDERED: usize = 6;
+/// Listed objects of a document that come in any order: each takes up to 250 parts of the grammar.
+const MAX_UNORDERED_OBJECTS: usize = 30;
 
 impl<'a> Maker<'a> {
     /// The literals that every schema of a way lists, if any lists some.
@@ -121,7 +123,9 @@ impl<'a> Maker<'a> {
             let value = self.literal(member);
             all.push(self.grammar.seq(vec![name, marks.colon, value]));
         }
-        let inside = if self.is_relaxed && all.len() <= MAX_UNORDERED {
+        let is_small = all.len() <= MAX_UNORDERED && self.num_unordered < MAX_UNORDERED_OBJECTS;
+        let inside = if self.is_relaxed && is_small {
+            self.num_unordered += 1;
             self.in_any_order(&all)
         } else {
             let row = all.into_iter().enumerate();
@@ -204,7 +208,7 @@ impl<'a> Maker<'a> {
             }
             all.push(multiple.texts());
             // In the middle of a text a mask has no more fuel for that.
-            let is_bounded = least.is_some() || most.is_some();
+            let is_bounded = least.is_some() || most.is_some() || !types.has(Types::INTEGER);
             let text = RegexAst::And(all.clone());
             if is_bounded && text::is_empty_within(MULTIPLES_FUEL, &text).is_none() {
                 all.pop();
@@ -213,8 +217,9 @@ impl<'a> Maker<'a> {
                 }
             }
         }
-        let text = if all.len() == 1 { all.remove(0) } else { RegexAst::And(all) };
-        if !types.has(Types::INTEGER) && text::is_empty(&text) != Some(false) {
+        let text = RegexAst::And(all);
+        let is_empty = || text::is_empty_within(MULTIPLES_FUEL, &text) != Some(false);
+        if !types.has(Types::INTEGER) && is_empty() {
             self.fail("no number with a fraction is within the bounds");
             return None;
         }

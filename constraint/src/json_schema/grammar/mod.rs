@@ -126,6 +126,7 @@ pub(crate) fn make(
         finite,
         coarse,
         is_relaxed,
+        num_unordered: 0,
         max_values: MIN_VALUES.max(VALUES_PER_SCHEMA * document.len()),
         grammar: Grammar::new(spacing),
         patterns: Patterns::default(),
@@ -157,6 +158,8 @@ struct Maker<'a> {
     coarse: Coarse,
     /// Whether properties may come in any order.
     is_relaxed: bool,
+    /// Listed objects so far whose properties come in any order.
+    num_unordered: usize,
     max_values: usize,
     grammar: Grammar,
     patterns: Patterns,

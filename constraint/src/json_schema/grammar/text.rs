@@ -72,8 +72,9 @@ impl<'a> Maker<'a> {
             }
             // Then only a guard knows that a string can be finished.
             None => {
-                for (id, _) in &way.all {
-                    self.leave(*id, "pattern");
+                for (id, keywords) in &way.all {
+                    let has_format = keywords.string.format.is_some();
+                    self.leave(*id, if has_format { "format" } else { "pattern" });
                 }
                 // What several are together is also more than masks could follow.
                 all.truncate(1);
