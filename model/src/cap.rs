@@ -13,6 +13,10 @@ pub(crate) fn capped(x: Tensor, cap: f64) -> Result<Tensor> {
         x.inplace_op1(&Cap(cap))?;
         return Ok(x);
     }
+    by_operations(x, cap)
+}
+
+fn by_operations(x: Tensor, cap: f64) -> Result<Tensor> {
     let scaled = (&x / cap)?;
     drop(x);
     let bounded = scaled.tanh()?;
@@ -59,6 +63,18 @@ mod tests {
             cap_all(&mut found, 50.0);
             let want = 50.0 * (f64::from(x) / 50.0).tanh();
             assert!((f64::from(found[0]) - want).abs() < 1e-4, "{x}: {} {want}", found[0]);
+        }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "test input and output")]
+    fn every_device_caps_alike() {
+        let numbers: Vec<f32> = (-300_i16..300).map(|it| f32::from(it) * 0.37).collect();
+        let input = || Tensor::new(numbers.as_slice(), &candle_core::Device::Cpu).unwrap();
+        let values = |tensor: Tensor| tensor.to_vec1::<f32>().unwrap();
+        let by_operations = values(by_operations(input(), 30.0).unwrap());
+        for (got, want) in values(capped(input(), 30.0).unwrap()).into_iter().zip(by_operations) {
+            assert!((got - want).abs() < 1e-4, "{got} {want}");
         }
     }
 }

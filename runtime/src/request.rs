@@ -2,11 +2,14 @@
 
 use serde::Serialize;
 use sluicegate_constraint::Spec;
-use sluicegate_model::chat::Message;
+use sluicegate_model::{chat::Message, open::Model};
 use sluicegate_placement::Demand;
 use sluicegate_spec::units::TokenId;
 
-use crate::sampler::{Method, Penalties};
+use crate::{
+    engine::{SubmitError, tokenise},
+    sampler::{Method, Penalties},
+};
 
 /// Number of a request, counted up by the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -91,22 +94,47 @@ impl Request {
         }
     }
 
-    /// What the request needs of a plan. Prompts that are no tokens yet are taken for as many tokens
-    /// as they have bytes, of which a text has no more.
-    pub fn demand(&self) -> Demand {
-        let num_tokens = |prompt: &Prompt| match prompt {
-            Prompt::Tokens(tokens) => tokens.len(),
-            Prompt::Text(text) => text.len(),
-            Prompt::Chat(messages) => messages.iter().map(|it| it.content.len()).sum(),
-        };
+    /// What the request needs of a plan for `model`.
+    ///
+    /// # Errors
+    /// A prompt cannot be written as tokens.
+    pub fn demand(&self, model: &Model) -> Result<Demand, SubmitError> {
+        let mut prompt_tokens = 0;
+        for (prompt_idx, prompt) in self.prompts.iter().enumerate() {
+            let num_tokens = match prompt {
+                Prompt::Tokens(tokens) => tokens.len(),
+                Prompt::Text(_) | Prompt::Chat(_) => tokenise(prompt_idx, prompt, model)?.len(),
+            };
+            prompt_tokens = prompt_tokens.max(num_tokens);
+        }
+        Ok(self.demand_of(prompt_tokens))
+    }
+
+    fn demand_of(&self, prompt_tokens: usize) -> Demand {
         Demand {
             num_prompts: self.prompts.len(),
             rows_per_prompt: match self.method {
                 Method::Beam { width } => width,
                 Method::Greedy | Method::Multinomial(_) => self.samples,
             },
-            prompt_tokens: self.prompts.iter().map(num_tokens).max().unwrap_or(0),
+            prompt_tokens,
             output_tokens: self.max_tokens,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sample_and_every_beam_is_a_row() {
+        let prompts = vec![Prompt::Tokens(vec![1; 10]); 3];
+        let request = Request { prompts, samples: 2, ..Request::new(Prompt::Tokens(vec![1])) };
+        let want =
+            Demand { num_prompts: 3, rows_per_prompt: 2, prompt_tokens: 10, output_tokens: 256 };
+        assert_eq!(request.demand_of(10), want);
+        let beams = Request { method: Method::Beam { width: 4 }, ..request };
+        assert_eq!(beams.demand_of(10), Demand { rows_per_prompt: 4, ..want });
     }
 }

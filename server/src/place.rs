@@ -31,7 +31,8 @@ pub(crate) fn plan(
         return saved_plan(path, &profile, args);
     }
     let cluster = cluster::live(&args.into(), args.objective.into())?;
-    let planned = request.demand().plan(&profile, &cluster, &policy(args), purpose);
+    let demand = request.demand(model).map_err(CliError::failed)?;
+    let planned = demand.plan(&profile, &cluster, &policy(args), purpose);
     planned.map_err(|error| explain(error, args))
 }
 

@@ -129,7 +129,7 @@ impl Report {
 
 #[test]
 fn plans_say_what_stages_hold() {
-    use Architecture::{Gemma3, Llama, Mistral, Qwen2, Qwen3};
+    use Architecture::{Gemma2, Gemma3, Llama, Mistral, Qwen2, Qwen3};
     let mut report = Report::default();
     let prefill = Largest { batch: 8, chunk_tokens: 128 };
     let mut stages = |name: &str, model: &Model| {
@@ -139,6 +139,7 @@ fn plans_say_what_stages_hold() {
     stages("llama f16", &stored(Llama, StoredType::F16));
     stages("llama bf16", &stored(Llama, StoredType::BF16));
     stages("qwen2 bf16 tied", &stored(Qwen2, StoredType::BF16));
+    stages("gemma2 f32 tied", &stored(Gemma2, StoredType::F32));
     stages("gemma3 f32 tied", &stored(Gemma3, StoredType::F32));
     stages("llama q8_0", &quantized(Llama, GgmlDType::Q8_0));
     stages("mistral q4_1", &quantized(Mistral, GgmlDType::Q4_1));

@@ -8,7 +8,10 @@ use std::{io::Write, sync::Arc};
 use axum::{Json, Router, extract::State, http::StatusCode, response::sse, routing};
 use futures_util::{Stream, StreamExt};
 use sluicegate::{
-    Engine, Event, Prompt, Request, constraint::Spec, engine::GenerationError, model::chat::Message,
+    Engine, Event, OpenOptions, Prompt, Request,
+    constraint::Spec,
+    engine::GenerationError,
+    model::{chat::Message, source::Bar},
 };
 
 #[derive(serde::Deserialize)]
@@ -27,7 +30,10 @@ struct Service {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
-    let service = Arc::new(Service { engine: Engine::open("smollm2")?, running: Arc::default() });
+    let service = Arc::new(Service {
+        engine: OpenOptions::new().open_with("smollm2", &Bar::default())?,
+        running: Arc::default(),
+    });
     let routes = Router::new().route("/generate", routing::post(generate));
     let routes = routes.route("/running", routing::get(count_running));
     let listener = tokio::net::TcpListener::bind(address).await?;

@@ -29,6 +29,12 @@ pub enum Architecture {
     Gemma3,
 }
 
+impl Architecture {
+    /// All there are.
+    pub const ALL: [Self; 6] =
+        [Self::Llama, Self::Mistral, Self::Qwen2, Self::Qwen3, Self::Gemma2, Self::Gemma3];
+}
+
 /// Everything about a decoder that is not a weight. Checked once, where it is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelConfig {

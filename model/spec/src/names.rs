@@ -57,8 +57,8 @@ fn usual_hub_name(role: Role) -> &'static str {
         Role::Head => "lm_head.weight",
         Role::FinalNorm => "norm.weight",
         Role::InputNorm => "input_layernorm.weight",
-        // The name as it reads is that of families with four norms; the others have two, and name the
-        // one before the feed-forward block so.
+        // The name as it reads is that of families with four norms; the others have two, and name
+        // the one before the feed-forward block so.
         Role::PostAttentionNorm | Role::MlpNorm => "post_attention_layernorm.weight",
         Role::PostMlpNorm => "post_feedforward_layernorm.weight",
         Role::Query => "self_attn.q_proj.weight",

@@ -1,7 +1,7 @@
 //! Reading weights by what they are for, from GGUF or safetensors, without reading the rest.
 //!
-//! Owns the memory maps. Hides every difference between the formats: what leaves here follows Hugging Face's conventions (rotary
-//! embedding by halves, norm weights as plain multipliers).
+//! Owns the memory maps. Hides every difference between the formats: what leaves here follows Hugging
+//! Face's conventions (rotary embedding by halves, norm weights as plain multipliers).
 
 mod dummy;
 mod permute;

@@ -45,7 +45,7 @@ impl Demand {
         // The stages are those of an engine on these devices, if the request fits there; the cache is
         // only what the request needs.
         if purpose == Purpose::Trial
-            && let Some(stages) = engine_stages(profile, cluster, &policy)
+            && let Some(stages) = engine_stages(profile, cluster, base)
         {
             let placement = Placement::Stages(stages);
             if let Ok(plan) = plan(profile, cluster, &Policy { placement, ..policy.clone() }) {
@@ -100,13 +100,12 @@ impl Demand {
 fn engine_stages(
     profile: &ModelProfile,
     cluster: &Cluster,
-    policy: &Policy,
+    base: &Policy,
 ) -> Option<Vec<(DeviceId, UnitRange)>> {
-    if policy.placement != Placement::Auto || policy.objective != Objective::Throughput {
+    if base.placement != Placement::Auto || base.objective != Objective::Throughput {
         return None;
     }
-    let engine = Policy { memory_caps: policy.memory_caps.clone(), ..Policy::default() };
-    let plan = plan(profile, cluster, &engine).ok()?;
+    let plan = plan(profile, cluster, base).ok()?;
     Some(plan.stages.iter().map(|stage| (stage.device, stage.units)).collect())
 }
 

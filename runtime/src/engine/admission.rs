@@ -104,7 +104,8 @@ pub(super) fn admit(
     Ok(admitted)
 }
 
-fn tokenise(
+/// The tokens of a prompt.
+pub(crate) fn tokenise(
     prompt_idx: usize,
     prompt: &Prompt,
     model: &Model,

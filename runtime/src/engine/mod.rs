@@ -23,6 +23,7 @@ mod step;
 mod turns;
 
 pub use admission::AdmittedRequest;
+pub(crate) use admission::tokenise;
 pub use builder::EngineBuilder;
 pub(crate) use core::FailureSlot;
 pub use error::{BuildError, EngineFailure, GenerationError, SubmitError};

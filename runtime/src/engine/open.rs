@@ -5,7 +5,7 @@ use sluicegate_model::{
     open::Model,
     source::{ModelSource, Progress, Silent},
 };
-use sluicegate_placement::{Plan, PlanError, Policy};
+use sluicegate_placement::{Cluster, Plan, PlanError, Policy};
 use sluicegate_spec::kv::KvType;
 
 use super::{Engine, EngineBuilder, error::BuildError};
@@ -14,7 +14,8 @@ use crate::device::{self, DeviceSelector, discover, selector::SelectorError};
 /// What an engine is opened with.
 ///
 /// Everything is as usual to begin with: all GPUs of this machine, or one CPU device where there are
-/// none; units where the planner puts them for the most tokens per second.
+/// none; units where the planner puts them for the most tokens per second; and a cache that takes what
+/// is left of the memory, up to 0.9 of a GPU's and half of a host's ([`Policy::memory_share`]).
 ///
 /// ```no_run
 /// # fn main() -> Result<(), sluicegate::engine::StartError> {
@@ -58,6 +59,7 @@ pub enum StartError {
 }
 
 impl OpenOptions {
+    /// What is usual.
     pub fn new() -> Self {
         Self::default()
     }
@@ -90,17 +92,29 @@ impl OpenOptions {
         self
     }
 
+    /// The devices that are wanted, as they are now. Where a CPU is among them its speed is measured,
+    /// for about a second, and kept in the cache folder for two weeks.
+    ///
+    /// # Errors
+    /// [`StartError::Devices`] if one is not there.
+    pub fn cluster(&self) -> Result<Cluster, StartError> {
+        let found = discover::discover(&self.devices, self.cpu_devices)?;
+        for reason in &found.left_out {
+            tracing::warn!("a GPU is not used: {reason}");
+        }
+        Ok(device::cluster(&found.devices, self.policy.objective))
+    }
+
     /// Places a model that is open.
     ///
     /// # Errors
     /// [`StartError`] if a device is not there or the model does not fit.
     pub fn plan(&self, model: &Model) -> Result<Plan, StartError> {
-        let found = discover::discover(&self.devices, self.cpu_devices)?;
-        for reason in &found.left_out {
-            tracing::warn!("a GPU is not used: {reason}");
-        }
-        let cluster = device::cluster(&found.devices, self.policy.objective);
-        Ok(sluicegate_placement::plan(&model.profile(self.kv_type), &cluster, &self.policy)?)
+        self.place(model, &self.cluster()?)
+    }
+
+    fn place(&self, model: &Model, cluster: &Cluster) -> Result<Plan, StartError> {
+        Ok(sluicegate_placement::plan(&model.profile(self.kv_type), cluster, &self.policy)?)
     }
 
     /// Places a model that is open, for an engine of which more is to be said.
@@ -109,7 +123,11 @@ impl OpenOptions {
     /// As [`OpenOptions::plan`].
     pub fn builder(&self, model: Model) -> Result<EngineBuilder, StartError> {
         let plan = self.plan(&model)?;
-        Ok(Engine::builder(model, plan).kv_type(self.kv_type))
+        Ok(self.begin(model, plan))
+    }
+
+    fn begin(&self, model: Model, plan: Plan) -> EngineBuilder {
+        Engine::builder(model, plan).kv_type(self.kv_type)
     }
 
     /// Opens the model that `name` stands for (an alias, a file, a directory or a repository of the
@@ -127,7 +145,10 @@ impl OpenOptions {
     /// # Errors
     /// As [`OpenOptions::open`].
     pub fn open_with(&self, name: &str, progress: &dyn Progress) -> Result<Engine, StartError> {
-        let model = Model::open(&ModelSource::parse(name)?.resolve(progress)?)?;
-        Ok(self.builder(model)?.build()?)
+        // Nothing is fetched for devices that are not there.
+        let (source, cluster) = (ModelSource::parse(name)?, self.cluster()?);
+        let model = Model::open(&source.resolve(progress)?)?;
+        let plan = self.place(&model, &cluster)?;
+        Ok(self.begin(model, plan).build()?)
     }
 }

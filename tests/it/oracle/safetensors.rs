@@ -1,13 +1,13 @@
 //! Every family from safetensors against candle's own model.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, quantized::GgmlDType};
 use candle_nn::VarBuilder;
 use candle_transformers::models::{gemma2, gemma3, llama, mistral, qwen2, qwen3};
 use serde::de::DeserializeOwned;
 use sluicegate_spec::config::Architecture;
 use sluicegate_tests::tiny::{StoredType, TinyFiles, TinyModel};
 
-use super::compare::check_model;
+use super::compare::{check_model, largest_error, pipe, run_ours, tokens};
 
 const F32: StoredType = StoredType::F32;
 
@@ -96,6 +96,20 @@ fn gemma3_equals_candle_within_its_window() {
     let files = model.directory(F32);
     let theirs = gemma3::Model::new(false, &config(&model), weights(&files)).unwrap();
     check_model(&files.files, &mut one_by_one(theirs));
+}
+
+#[test]
+fn every_family_is_the_same_in_gguf_past_its_window() {
+    for architecture in Architecture::ALL {
+        let model = TinyModel::new(architecture);
+        let (hub, gguf) = (model.directory(F32), model.gguf(GgmlDType::F32));
+        let tokens = tokens(26);
+        let want = run_ours(&mut pipe(&hub.files, &[]), &tokens);
+        let got = run_ours(&mut pipe(&gguf.files, &[]), &tokens);
+        // Where a file holds a norm's weight less one, the sum is rounded.
+        let error = largest_error(&got, &want);
+        assert!(error <= 1e-5, "{architecture:?} is off by {error} of the largest logit");
+    }
 }
 
 /// Feeds a model token by token: its cache of a window refuses the values of several.

@@ -30,7 +30,7 @@ const KNOWN_TO: [(&str, &[&str]); 10] = [
     ("libloading", &["model/cuda"]),
     ("anyhow", &["server", "examples"]),
     ("llguidance", &["constraint"]),
-    ("tokenizers", &["model"]),
+    ("tokenizers", &["model", "tests"]),
     ("toktrie", &["constraint"]),
 ];
 

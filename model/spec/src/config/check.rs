@@ -31,7 +31,7 @@ pub(super) fn check(mut config: ModelConfig, file: &Path) -> Result<ModelConfig,
     bounds.size("heads * head size", config.num_heads * config.head_dim, 1..=1 << 20)?;
     for (key, cap) in [("cap of scores", config.score_cap), ("cap of logits", config.logit_cap)] {
         if let Some(cap) = cap {
-            bounds.number(key, cap, 0.0, 1e6)?;
+            bounds.number(key, cap, 1e-3, 1e6)?;
         }
     }
     bounds.rope("rope", &config.rope, config.head_dim)?;

@@ -29,7 +29,7 @@ pub(super) fn read(gguf: &Gguf) -> Result<ModelConfig, ConfigError> {
     }
     let head_dim = head_dim(&keys, hidden, num_heads)?;
     refuse_unsupported(&keys, family)?;
-    let windows = windows(&keys, family.windows, num_layers)?;
+    let windows = windows(&keys, family, num_layers)?;
     let scale_of = match family.query_scale {
         QueryScale::Stated { layers_of_largest, .. } if num_layers == layers_of_largest => {
             hidden as f64 / num_heads as f64
@@ -119,13 +119,14 @@ pub(crate) fn vocab(gguf: &GgufHeader, hidden: usize) -> Result<usize, ConfigErr
     }
 }
 
-/// Per layer, how many positions a token sees; `rule` gives the pattern of files that have none.
+/// Per layer, how many positions a token sees.
 pub(crate) fn windows(
     keys: &Keys<'_>,
-    rule: WindowRule,
+    family: &Family,
     num_layers: usize,
 ) -> Result<Vec<Option<usize>>, ConfigError> {
-    let window = keys.size("attention.sliding_window")?.filter(|window| *window > 0);
+    let window = keys.size("attention.sliding_window")?.or(family.gguf_window);
+    let window = window.filter(|window| *window > 0);
     let Some(window) = window else { return Ok(vec![None; num_layers]) };
     let pattern_key = "attention.sliding_window_pattern";
     let pattern = match keys.value(pattern_key) {
@@ -137,9 +138,9 @@ pub(crate) fn windows(
             return Ok(flags.iter().map(|flag| (*flag != 0.0).then_some(window)).collect());
         }
         Some(_) => keys.size(pattern_key)?,
-        None => match rule {
-            WindowRule::AllButEvery(pattern) => Some(pattern),
-            WindowRule::Never | WindowRule::All { .. } | WindowRule::Switched => None,
+        None => match family.windows {
+            WindowRule::AllButEvery { pattern, .. } => Some(pattern),
+            WindowRule::Never | WindowRule::All { .. } | WindowRule::Switched { .. } => None,
         },
     };
     let is_full = |layer_idx: usize| match pattern {

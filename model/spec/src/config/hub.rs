@@ -122,7 +122,7 @@ pub(super) fn read(file: &Path) -> Result<ModelConfig, ConfigError> {
     )
 }
 
-/// The family, and whether its numbers lie in `text_config`.
+/// The family, what it runs as, and whether its numbers lie in `text_config`.
 fn family(keys: &Keys<'_>) -> Result<(&'static Family, Architecture, bool), ConfigError> {
     let listed = keys.list("architectures")?.and_then(|list| list.first());
     let name = match listed {

@@ -173,6 +173,10 @@ fn gemma2_caps_scores_and_logits_unless_told_otherwise() {
     assert_eq!(caps(json!({})), (Some(50.0), Some(30.0)));
     let set = json!({"attn_logit_softcapping": 20.0, "final_logit_softcapping": null});
     assert_eq!(caps(set), (Some(20.0), None));
+    let of_27b = good(&json!({"architectures": ["Gemma2ForCausalLM"], "hidden_act": null,
+        "query_pre_attn_scalar": 144}));
+    assert!((of_27b.attention_scale - 1.0 / 12.0).abs() < 1e-12);
+    assert_eq!(of_27b.windows, [Some(4096), None, Some(4096), None]);
 }
 
 #[test]

@@ -13,7 +13,8 @@ pub(super) const FAMILY: Family = Family {
         theta: 10_000.0,
         ..gemma3::FAMILY.defaults
     },
-    windows: WindowRule::AllButEvery(2),
+    windows: WindowRule::AllButEvery { pattern: 2, usual: 4096 },
+    gguf_window: Some(4096),
     query_scale: QueryScale::Stated { usual: 256.0, layers_of_largest: 46 },
     caps: Some(Caps { scores: 50.0, logits: 30.0 }),
     local_theta: None,

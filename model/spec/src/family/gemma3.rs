@@ -26,7 +26,7 @@ pub(super) const FAMILY: Family = Family {
         tied: true,
         activation: ("hidden_activation", &["gelu_pytorch_tanh"]),
     },
-    windows: WindowRule::AllButEvery(6),
+    windows: WindowRule::AllButEvery { pattern: 6, usual: 4096 },
     query_scale: QueryScale::Stated { usual: 256.0, layers_of_largest: 62 },
     local_theta: Some(10_000.0),
     head_norm: HeadNorm::Present,

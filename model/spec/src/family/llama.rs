@@ -25,6 +25,7 @@ pub(super) const FAMILY: Family = Family {
         activation: ("hidden_act", &["silu", "swish"]),
     },
     windows: WindowRule::Never,
+    gguf_window: None,
     feed_forward: FeedForwardKeys::Dense,
     query_scale: QueryScale::HeadDim,
     caps: None,

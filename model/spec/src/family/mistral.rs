@@ -3,15 +3,12 @@
 use super::{Defaults, Family, HubName, WindowRule, llama};
 use crate::config::Architecture;
 
-/// What the configuration class assumes where a file has no `sliding_window`.
-const USUAL_WINDOW: usize = 4096;
-
 pub(super) const FAMILY: Family = Family {
     runs_as: Some(Architecture::Mistral),
     hub: &[HubName::new("MistralForCausalLM", "mistral")],
     // Its files say llama.
     gguf: None,
     defaults: Defaults { num_kv_heads: Some(8), max_positions: 131_072, ..llama::FAMILY.defaults },
-    windows: WindowRule::All { default: Some(USUAL_WINDOW) },
+    windows: WindowRule::All { default: Some(4096) },
     ..llama::FAMILY
 };

@@ -30,6 +30,8 @@ pub struct Family {
     pub(crate) gguf: Option<&'static str>,
     pub(crate) defaults: Defaults,
     pub(crate) windows: WindowRule,
+    /// How wide windows are in GGUF files that do not say; none if those have no windows.
+    pub(crate) gguf_window: Option<usize>,
     pub(crate) feed_forward: FeedForwardKeys,
     pub(crate) query_scale: QueryScale,
     /// What scores and logits are capped at where the files are silent; none if they must not be.
@@ -113,10 +115,12 @@ pub(crate) enum WindowRule {
     /// All, if there is a window. The key set to null says that there is none; without the key the
     /// class has a default.
     All { default: Option<usize> },
-    /// Those from `max_window_layers` on, if `use_sliding_window`.
-    Switched,
-    /// All but every n-th: as `sliding_window_pattern` says, else this.
-    AllButEvery(usize),
+    /// Those from `max_window_layers` on, else from `first` on, if `use_sliding_window`; `usual` wide
+    /// where the key is missing.
+    Switched { first: usize, usual: usize },
+    /// All but every n-th: as `sliding_window_pattern` says, else this. Where files do not say how
+    /// wide a window is, it is `usual`.
+    AllButEvery { pattern: usize, usual: usize },
 }
 
 /// Which keys of `config.json` size the feed-forward blocks.
@@ -289,12 +293,17 @@ mod tests {
 
     #[test]
     fn every_architecture_has_its_own_family() {
-        use Architecture::{Gemma2, Gemma3, Llama, Mistral, Qwen2, Qwen3};
-        for architecture in [Llama, Mistral, Qwen2, Qwen3, Gemma2, Gemma3] {
-            // The match fails to compile when an architecture is added without a line here.
-            match architecture {
-                Llama | Mistral | Qwen2 | Qwen3 | Gemma2 | Gemma3 => {}
-            }
+        // The match fails to compile when an architecture is added that the list may lack.
+        let place = |architecture: Architecture| match architecture {
+            Architecture::Llama => 0,
+            Architecture::Mistral => 1,
+            Architecture::Qwen2 => 2,
+            Architecture::Qwen3 => 3,
+            Architecture::Gemma2 => 4,
+            Architecture::Gemma3 => 5,
+        };
+        assert!(Architecture::ALL.into_iter().map(place).eq(0..Architecture::ALL.len()));
+        for architecture in Architecture::ALL {
             let its = ALL.iter().filter(|family| family.runs_as == Some(architecture));
             assert_eq!(its.count(), 1);
         }

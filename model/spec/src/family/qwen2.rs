@@ -8,7 +8,7 @@ pub(super) const FAMILY: Family = Family {
     hub: &[HubName::new("Qwen2ForCausalLM", "qwen2")],
     gguf: Some("qwen2"),
     defaults: Defaults { num_kv_heads: Some(32), max_positions: 32_768, ..llama::FAMILY.defaults },
-    windows: WindowRule::Switched,
+    windows: WindowRule::Switched { first: 28, usual: 4096 },
     qkv_bias: QkvBias::Present,
     gguf_rows: RotaryRows::Halves,
     ..llama::FAMILY

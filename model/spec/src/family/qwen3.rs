@@ -13,7 +13,7 @@ pub(super) const FAMILY: Family = Family {
         max_positions: 32_768,
         ..llama::FAMILY.defaults
     },
-    windows: WindowRule::Switched,
+    windows: WindowRule::Switched { first: 28, usual: 4096 },
     head_norm: HeadNorm::Present,
     gguf_rows: RotaryRows::Halves,
     ..llama::FAMILY

@@ -51,7 +51,7 @@ fn outline(keys: &Keys<'_>, family: &Family) -> Result<Outline, ConfigError> {
     if keys.size("attention.value_length")?.is_some_and(|size| size != head_dim) {
         return Err(keys.wrong("attention.value_length", format!("the key length {head_dim}")));
     }
-    let windows = windows(keys, family.windows, num_layers)?;
+    let windows = windows(keys, family, num_layers)?;
     if windows.iter().flatten().any(|window| *window > 1 << 30) {
         return Err(keys.wrong("attention.sliding_window", "at most 1073741824"));
     }

@@ -1,4 +1,4 @@
-//! Dates are written as glibc writes them; what is wanted here was written by it.
+//! What is wanted here was written by glibc.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn check(seconds: i64, format: &str, wanted: &str) {
 }
 
 #[test]
-fn every_code_of_c_and_its_flags_are_written_as_glibc_does() {
+fn codes_and_their_flags_are_written_as_glibc_does() {
     check(0, "%A %d %B %Y", "Thursday 01 January 1970");
     check(0, "%c", "Thu Jan  1 00:00:00 1970");
     check(0, "%^a %^B %#p %#Z %P", "THU JANUARY am utc am");

@@ -5,9 +5,6 @@ use serde_json::Value;
 use super::super::keys::Keys;
 use crate::{error::ConfigError, family::WindowRule};
 
-/// What the configuration classes assume where a file has no `sliding_window`.
-const USUAL_WINDOW: usize = 4096;
-
 impl WindowRule {
     /// Per layer, how many positions a token sees.
     pub(crate) fn read(
@@ -19,7 +16,7 @@ impl WindowRule {
         let per_layer = |is_windowed: &dyn Fn(usize) -> bool, window: Option<usize>| {
             (0..num_layers).map(|layer_idx| window.filter(|_| is_windowed(layer_idx))).collect()
         };
-        if self == Self::Switched && text.flag("use_sliding_window")? != Some(true) {
+        if matches!(self, Self::Switched { .. }) && text.flag("use_sliding_window")? != Some(true) {
             return Ok(vec![None; num_layers]);
         }
         if let Some(types) = text.list("layer_types")? {
@@ -28,11 +25,11 @@ impl WindowRule {
         Ok(match self {
             Self::Never => vec![None; num_layers],
             Self::All { .. } => vec![window; num_layers],
-            Self::Switched => {
-                let first = text.size("max_window_layers")?.unwrap_or(28);
+            Self::Switched { first, .. } => {
+                let first = text.size("max_window_layers")?.unwrap_or(first);
                 per_layer(&|layer_idx| layer_idx >= first, window)
             }
-            Self::AllButEvery(default) => {
+            Self::AllButEvery { pattern: default, .. } => {
                 let pattern = match text.size("sliding_window_pattern")? {
                     Some(pattern) => pattern,
                     None => text.size("_sliding_window_pattern")?.unwrap_or(default),
@@ -54,8 +51,8 @@ impl WindowRule {
             // The class sets no window where the file has null.
             Self::All { default } if !is_given => default,
             Self::Never | Self::All { .. } => given,
-            Self::Switched if is_given => given,
-            Self::Switched | Self::AllButEvery(_) => given.or(Some(USUAL_WINDOW)),
+            Self::Switched { .. } if is_given => given,
+            Self::Switched { usual, .. } | Self::AllButEvery { usual, .. } => given.or(Some(usual)),
         })
     }
 }
