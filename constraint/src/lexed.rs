@@ -1,8 +1,8 @@
-//! Masks of which the lexer alone decides most, as inside a string: that part is kept for each of the
-//! lexer's states, for all sequences that share it. The rest, tokens with a quote, is asked anew.
+//! Keeps what the lexer's state alone decides about a mask, for all sequences that share the lexer.
 //!
-//! What a walk over the other tokens finds is kept only if no lexeme could end on the way: then it
-//! depends on the state and on nothing else.
+//! Inside a string, for example, the state of the lexer says which tokens without a quote may follow,
+//! whatever the parser has seen. Tokens with a quote are asked of the parser each time. A set is kept
+//! only if no lexeme can end within any of its tokens: only then does it depend on nothing else.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,8 +11,7 @@ use llguidance::derivre::StateID;
 use llguidance::earley::{BiasComputer, ParserRecognizer};
 use toktrie::{Recognizer, SimpleVob, TokTrie};
 
-/// A walk over one in so many nodes of the tokens without a quote makes it worth while to keep what it
-/// finds.
+/// A set is kept if finding it took more than one in so many nodes of the tokens without a quote.
 const LEAST_SHARE: usize = 8;
 /// Bytes of the masks that one lexer's states keep, and the states that are known of.
 const MAX_BYTES: usize = 1 << 20;
@@ -37,7 +36,7 @@ impl Halves {
         Self { plain: trie.filter(&plain), quoted: trie.filter(&quoted) }
     }
 
-    /// Nodes whose walk is worth while to be spared.
+    /// Whether a walk over so many nodes is worth sparing.
     fn is_wide(&self, num_nodes: usize) -> bool {
         num_nodes * LEAST_SHARE > self.plain.root().subtree_size()
     }

@@ -94,9 +94,8 @@ impl<'a> Maker<'a> {
         let num_required = members.iter().filter(|member| member.is_required).count();
         if counts.max.is_some_and(|max| num_required > max) {
             let max = counts.max.unwrap_or(0);
-            return self.fail(&format!(
-                "{num_required} properties are required, but maxProperties is {max}"
-            ));
+            return self
+                .fail(&format!("`required` names {num_required}, but maxProperties is {max}"));
         }
         counts.min = if counts.min <= num_required { 0 } else { counts.min };
         if others.is_empty() && counts.max.is_some_and(|max| max >= members.len()) {
