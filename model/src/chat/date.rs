@@ -8,15 +8,36 @@ use jiff::fmt::strtime::{BrokenDownTime, Config, PosixCustom};
 use jiff::tz::TimeZone;
 
 /// Writes a time by a format of C's `strftime`, with the names of the C locale and the flags and
-/// widths that `jiff` knows of the GNU library's. What it does not know is left as it stands: other
-/// forms (`%E`, `%O`), and widths of names and of several codes in one. A fraction of a second (`%f`)
-/// has as many digits as it needs, and not the six of Python's.
+/// widths that `jiff` knows of the GNU library's. What it does not know is left as it stands: widths of
+/// names and of several codes in one. A fraction of a second (`%f`) has as many digits as it needs, and
+/// not the six of Python's.
 pub(super) fn strftime(format: &str, time: Timestamp) -> String {
+    let format = without_other_forms(format);
     let moment = BrokenDownTime::from(&time.to_zoned(TimeZone::UTC));
     let config = Config::new().custom(PosixCustom::new()).lenient(true);
     let mut text = String::new();
-    match moment.format_with_config(&config, format, &mut text) {
+    match moment.format_with_config(&config, &format, &mut text) {
         Ok(()) => text,
-        Err(_) => format.to_owned(),
+        Err(_) => format,
     }
+}
+
+/// Drops what asks for other forms of dates and digits (`%Ey`, `%Od`): the C locale has none.
+fn without_other_forms(format: &str) -> String {
+    let mut text = String::with_capacity(format.len());
+    let mut rest = format;
+    while let Some((before, behind)) = rest.split_once('%') {
+        text.push_str(before);
+        text.push('%');
+        let style = behind.trim_start_matches(|c: char| c.is_ascii_digit() || "_-^#+".contains(c));
+        text.push_str(&behind[..behind.len() - style.len()]);
+        let code = style.strip_prefix(['E', 'O']).unwrap_or(style);
+        let code = if code.starts_with(|c: char| c.is_ascii_alphabetic()) { code } else { style };
+        // A percent sign that is written begins no code.
+        let len = code.chars().next().map_or(0, char::len_utf8);
+        text.push_str(&code[..len]);
+        rest = &code[len..];
+    }
+    text.push_str(rest);
+    text
 }

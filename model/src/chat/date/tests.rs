@@ -58,9 +58,16 @@ fn codes_and_their_flags_are_written_as_glibc_does() {
 }
 
 #[test]
+fn other_forms_are_the_usual_ones() {
+    check(1_104_537_599, "%Ey %Od %EY %-Od", "04 31 2004 31");
+    check(1_721_984_707, "%Ey %Od %EY", "24 26 2024");
+}
+
+#[test]
 fn what_is_no_code_is_left_as_it_stands() {
     check(0, "%K %-K %5 %", "%K %-K %5 %");
     check(0, "%d%", "01%");
-    check(0, "%Ed %", "%Ed %");
+    check(0, "%E", "%E");
+    check(0, "%%Ed %", "%Ed %");
     check(0, "%99999999999d", "%99999999999d");
 }
