@@ -8,6 +8,7 @@
 
 mod beams;
 mod cores;
+mod corpus;
 mod gemma3;
 mod kv_types;
 mod ledger;
