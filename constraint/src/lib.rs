@@ -3,10 +3,10 @@
 //! Owns the vocabulary as the constraint sees it ([`Vocab`]), the specifications a caller may ask
 //! for ([`Spec`]: JSON Schema and any JSON object, regex, choice, typed formats, grammars in Lark
 //! and GBNF, structural tags, plain text, and a thinking section before each), their compilation ([`Compiler`]), the
-//! state of one sequence ([`Matcher`]), the bits for its next token ([`Mask`]) and stop strings
-//! ([`StopStrings`]). It runs on the CPU, in the caller's thread, on plain data: it must not know
-//! tensors, devices or tokenizer crates, start threads, read clocks or do I/O. It fails
-//! closed: a state that it cannot vouch for is an error, never a mask that allows everything.
+//! state of one sequence ([`Matcher`]) and the bits for its next token ([`Mask`]). It runs on the
+//! CPU, in the caller's thread, on plain data: it must not know tensors, devices or tokenizer
+//! crates, start threads, read clocks or do I/O. It fails closed: a state that it cannot vouch for
+//! is an error, never a mask that allows everything.
 //!
 //! A [`Compiled`] is shared between threads; a [`Matcher`] belongs to one sequence and may move
 //! between threads, but a matcher and its [`Matcher::fork`]s should stay on one (see there).
@@ -34,7 +34,6 @@ mod regex;
 mod search;
 mod spacing;
 mod spec;
-mod stop;
 mod template;
 mod thinking;
 mod token_kinds;
@@ -50,7 +49,6 @@ pub use limits::Limits;
 pub use mask::Mask;
 pub use matcher::{CancelHandle, Event, Matcher};
 pub use spec::{Extras, JsonOptions, PropertyOrder, Spec, Thinking, Whitespace};
-pub use stop::{StopOutcome, StopStrings};
 pub use vocab::{Encode, TokenBytes, Vocab, VocabSource};
 
 /// A token's index in the vocabulary and in the logits.

@@ -9,9 +9,9 @@ use sluicegate::sampler::{
     GroupSampling, MaskRow, MaskRule, Method, Multinomial, Penalties, RandomKey, RowSampling,
     Sampler, SamplingParams, Stamp,
 };
-use sluicegate_core::scheduler::GroupId;
+use sluicegate_core::messages::{GroupId, SequenceId};
 
-const STAMP: Stamp = Stamp { group: GroupId(1), row: 0, step: 0, epoch: 0 };
+const STAMP: Stamp = Stamp { sequence: SequenceId(1), step: 0, epoch: 0 };
 
 fn group(method: Method, mask: MaskRule) -> GroupSampling {
     let params = SamplingParams {
@@ -23,7 +23,7 @@ fn group(method: Method, mask: MaskRule) -> GroupSampling {
         eos: vec![2],
     };
     let key = RandomKey { seed: 7, prompt: 0, sample: 0, step: 0 };
-    let row = RowSampling { mask, step: 0, score: 0.0, counts: Vec::new(), draws: vec![key] };
+    let row = RowSampling { mask, step: 0, counts: Vec::new(), draws: vec![key] };
     GroupSampling { group: GroupId(1), logit_rows: 0..1, params: Arc::new(params), rows: vec![row] }
 }
 

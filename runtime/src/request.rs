@@ -1,6 +1,5 @@
 //! What a caller sends.
 
-use serde::Serialize;
 use sluicegate_constraint::Spec;
 use sluicegate_model::{chat::Message, open::Model};
 use sluicegate_placement::Demand;
@@ -10,10 +9,6 @@ use crate::{
     engine::{SubmitError, tokenise},
     sampler::{Method, Penalties},
 };
-
-/// Number of a request, counted up by the engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct RequestId(pub u64);
 
 /// One prompt.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use sluicegate_constraint::{Encode, TokenBytes, Vocab, VocabError, VocabSource};
-use sluicegate_model::tokenizer::{TokenBytes as ModelTokenBytes, Tokenizer};
-use sluicegate_spec::units::TokenId;
+use sluicegate_model::tokenizer::Tokenizer;
+use sluicegate_spec::{tokens::TokenBytes as ModelTokenBytes, units::TokenId};
 
 /// Makes the vocabulary of a tokenizer, `num_logits` wide.
 ///

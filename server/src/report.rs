@@ -10,8 +10,9 @@ use sluicegate::{
     stream::{FinishReason, Timings, Token, Usage},
 };
 use sluicegate_constraint::Spec;
-use sluicegate_model::tokenizer::{TokenBytes, Tokenizer};
+use sluicegate_model::tokenizer::Tokenizer;
 use sluicegate_placement::{Plan, PlannedStage};
+use sluicegate_spec::tokens::TokenBytes;
 use sluicegate_spec::{
     device::DeviceId,
     units::{Bytes, TokenId},

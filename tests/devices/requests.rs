@@ -8,7 +8,7 @@ use std::sync::{
 
 use sluicegate::{Engine, Output, Request, pipeline::BeforeForward, sampler::Method};
 use sluicegate_constraint::Spec;
-use sluicegate_core::scheduler::MicrobatchId;
+use sluicegate_core::messages::MicrobatchId;
 use sluicegate_model::open::Model;
 use sluicegate_placement::StageId;
 use sluicegate_spec::{config::Architecture, device::DeviceId, kv::KvType};

@@ -7,7 +7,7 @@ use sluicegate::sampler::{
     GroupSampling, MaskRow, MaskRule, Method, Multinomial, Penalties, RandomKey, RowError,
     RowSampling, Sampler, SamplingParams, Stamp, TokenCount, draw::Narrowed, row::Distribution,
 };
-use sluicegate_core::scheduler::GroupId;
+use sluicegate_core::messages::{GroupId, SequenceId};
 
 #[derive(Deserialize)]
 struct Fixture {
@@ -118,17 +118,12 @@ fn end_tokens_are_held_back_unless_nothing_else_is_allowed() {
 
 #[test]
 fn beams_with_fewer_legal_tokens_than_width_give_no_garbage() {
-    let stamp = |row| Stamp { group: GroupId(1), row, step: 3, epoch: 0 };
+    let stamp = |row| Stamp { sequence: SequenceId(row), step: 3, epoch: 0 };
     let order = GroupSampling {
         group: GroupId(1),
         logit_rows: 0..2,
         params: Arc::new(params(Method::Beam { width: 5 }, Penalties::default())),
-        rows: (0..2)
-            .map(|row_idx| RowSampling {
-                score: -f64::from(row_idx),
-                ..row(MaskRule::Required(stamp(row_idx)), Vec::new())
-            })
-            .collect(),
+        rows: (0..2).map(|it| row(MaskRule::Required(stamp(it)), Vec::new())).collect(),
     };
     let mut rows = [[0.5f32, 0.1, 0.2, 0.3], [0.1, 0.2, 0.3, f32::NAN]];
     let [first, second] = &mut rows;
@@ -136,8 +131,7 @@ fn beams_with_fewer_legal_tokens_than_width_give_no_garbage() {
     let masks = [mask(0, 0b0001), mask(1, 0b1100)];
     let sampler = Sampler::new([0b1111].into());
     let choices = sampler.sample(&order, &mut [first, second], &masks).choices.unwrap();
-    let got: Vec<(usize, u32)> =
-        choices.iter().map(|choice| (choice.parent, choice.token)).collect();
+    let got: Vec<(u32, u32)> = choices.iter().map(|it| (it.row, it.token)).collect();
     // One legal token in the first row; in the second one of the two has no finite logit.
     assert_eq!(got, [(0, 0), (1, 2)]);
     assert!(choices.iter().all(|choice| choice.log_probability.abs() < 1e-6));
@@ -169,7 +163,7 @@ fn params(method: Method, penalties: Penalties) -> SamplingParams {
 
 fn row(mask: MaskRule, counts: Vec<TokenCount>) -> RowSampling {
     let draws = vec![RandomKey { seed: 0, prompt: 0, sample: 0, step: 0 }];
-    RowSampling { mask, step: 0, score: 0.0, counts, draws }
+    RowSampling { mask, step: 0, counts, draws }
 }
 
 fn counts(history: &[u32]) -> Vec<TokenCount> {

@@ -10,10 +10,10 @@ use std::{
 
 use sluicegate::{
     Engine, Request,
-    engine::{EngineFailure, EngineLimits, GenerationError, SubmitError},
+    engine::{EngineFailure, GenerationError, Limits, SubmitError},
     pipeline::BeforeForward,
 };
-use sluicegate_core::scheduler::MicrobatchId;
+use sluicegate_core::messages::MicrobatchId;
 use sluicegate_model::open::Model;
 use sluicegate_placement::StageId;
 use sluicegate_spec::{config::Architecture, units::LayerRange};
@@ -54,7 +54,7 @@ fn requests_together_get_what_each_gets_alone() {
 }
 
 /// An engine on two stages whose stages call `hook`.
-fn hooked(model: &Model, limits: EngineLimits, hook: BeforeForward) -> Engine {
+fn hooked(model: &Model, limits: Limits, hook: BeforeForward) -> Engine {
     let plan = with_pages(&even_plan(model, 2), 40);
     let builder = Engine::builder(model.clone(), plan).limits(limits);
     builder.before_forward(hook).build().unwrap()
@@ -74,7 +74,7 @@ fn a_stage_that_fails_begins_anew_and_nobody_notices() {
             let is_it = stage.0 == failing && calls.fetch_add(1, Ordering::Relaxed) == 9;
             assert!(!is_it, "as a test asked");
         });
-        let engine = hooked(&model, EngineLimits::default(), hook);
+        let engine = hooked(&model, Limits::default(), hook);
         let running: Vec<_> =
             requests.iter().map(|request| engine.submit(request.clone()).unwrap()).collect();
         for (running, wanted) in running.into_iter().zip(&wanted) {
@@ -93,7 +93,7 @@ fn a_request_that_lets_a_stage_fail_twice_ends_and_the_engine_lives() {
     let hook: BeforeForward = Arc::new(move |stage: StageId, _: MicrobatchId| {
         assert!(stage.0 != 1 || !armed.load(Ordering::Relaxed), "as a test asked");
     });
-    let engine = hooked(&model, EngineLimits::default(), hook);
+    let engine = hooked(&model, Limits::default(), hook);
     let request = &mixed_requests()[1];
     let error = engine.submit(request.clone()).unwrap().wait().unwrap_err();
     let GenerationError::Engine(failure) = &error else { panic!("{error:?}") };
@@ -112,7 +112,7 @@ fn a_request_that_lets_a_stage_fail_twice_ends_and_the_engine_lives() {
 fn an_engine_whose_stages_fail_again_and_again_stops() {
     let (_files, model) = tiny();
     let hook: BeforeForward = Arc::new(|stage: StageId, _| assert!(stage.0 != 0, "always"));
-    let limits = EngineLimits { max_restarts: 1, ..EngineLimits::default() };
+    let limits = Limits { max_restarts: 1, ..Limits::default() };
     let engine = hooked(&model, limits, hook);
     let error = engine.submit(mixed_requests().remove(1)).unwrap().wait().unwrap_err();
     assert!(matches!(error, GenerationError::Engine(_)), "{error:?}");
@@ -122,7 +122,7 @@ fn an_engine_whose_stages_fail_again_and_again_stops() {
 }
 
 /// An engine whose first stage waits until it is let go, with pages for one request of 100 tokens.
-fn held(model: &Model, limits: EngineLimits) -> (Engine, Arc<AtomicBool>) {
+fn held(model: &Model, limits: Limits) -> (Engine, Arc<AtomicBool>) {
     let is_held = Arc::new(AtomicBool::new(true));
     let held = Arc::clone(&is_held);
     let hook: BeforeForward = Arc::new(move |stage: StageId, _: MicrobatchId| {
@@ -150,7 +150,7 @@ fn until(mut is_so: impl FnMut() -> bool) {
 fn a_queue_that_is_full_refuses_and_one_that_is_slow_gives_up() {
     let (_files, model) = tiny();
     let max_wait = Duration::from_millis(30);
-    let limits = EngineLimits { max_waiting: 1, max_wait: Some(max_wait), ..Default::default() };
+    let limits = Limits { max_waiting: 1, max_wait: Some(max_wait), ..Default::default() };
     let (engine, is_held) = held(&model, limits);
     let first = engine.submit(large(1)).unwrap();
     until(|| engine.metrics().requests_waiting == 0);
@@ -169,7 +169,7 @@ fn a_queue_that_is_full_refuses_and_one_that_is_slow_gives_up() {
 #[test]
 fn an_engine_that_shuts_down_lets_requests_end_while_there_is_time() {
     let (_files, model) = tiny();
-    let (engine, is_held) = held(&model, EngineLimits::default());
+    let (engine, is_held) = held(&model, Limits::default());
     let [first, second] = [1, 2].map(|number| engine.submit(large(number)).unwrap());
     let other = engine.clone();
     let closing = std::thread::spawn(move || other.shutdown(Duration::MAX));
@@ -180,7 +180,7 @@ fn an_engine_that_shuts_down_lets_requests_end_while_there_is_time() {
     closing.join().unwrap();
     assert_idle(&engine);
 
-    let (engine, is_held) = held(&model, EngineLimits::default());
+    let (engine, is_held) = held(&model, Limits::default());
     let running = engine.submit(large(1)).unwrap();
     let other = engine.clone();
     let release = std::thread::spawn(move || {

@@ -12,8 +12,9 @@ use sluicegate::{
         RowSampling, Sampler, SamplingParams, Stamp,
     },
 };
-use sluicegate_core::scheduler::{
-    AncestorsOrder, CopyOrder, GroupId, MicrobatchId, MicrobatchOrder, RowOrder, TableOrder,
+use sluicegate_core::messages::{
+    AncestorsOrder, CopyOrder, GroupId, MicrobatchId, MicrobatchOrder, RowOrder, SequenceId,
+    TableOrder,
 };
 use sluicegate_model::{
     error::ForwardError,
@@ -74,7 +75,7 @@ impl Bench {
     }
 
     fn microbatch(&self, id: u64, incarnation: u32, mask: MaskRule) {
-        let table = TableOrder { first_position: 0, pages: vec![0] };
+        let table = TableOrder { first_position: 0, pages: Arc::new(vec![0]) };
         let row = RowOrder {
             group: GROUP,
             tokens: vec![1, 2, 3],
@@ -93,7 +94,7 @@ impl Bench {
             eos: Vec::new(),
         };
         let draws = vec![RandomKey { seed: 0, prompt: 0, sample: 0, step: 0 }];
-        let row = RowSampling { mask, step: 4, score: 0.0, counts: Vec::new(), draws };
+        let row = RowSampling { mask, step: 4, counts: Vec::new(), draws };
         let sampling = GroupSampling {
             group: GROUP,
             logit_rows: 0..1,
@@ -152,7 +153,7 @@ impl Bench {
 }
 
 fn stamp(step: u32, epoch: u64) -> Stamp {
-    Stamp { group: GROUP, row: 0, step, epoch }
+    Stamp { sequence: SequenceId(1), step, epoch }
 }
 
 #[test]
@@ -191,7 +192,13 @@ fn the_right_mask_decides_the_token_also_when_it_comes_late_or_early() {
 fn a_mask_of_another_step_epoch_or_row_fails_its_row_and_not_the_stage() {
     let bench = Bench::new();
     let wanted = stamp(4, 1);
-    let stale = [stamp(3, 1), stamp(5, 1), stamp(4, 0), stamp(4, 2), Stamp { row: 1, ..wanted }];
+    let stale = [
+        stamp(3, 1),
+        stamp(5, 1),
+        stamp(4, 0),
+        stamp(4, 2),
+        Stamp { sequence: SequenceId(2), ..wanted },
+    ];
     for (id, found) in (1..).zip(stale) {
         bench.microbatch(id, 1, MaskRule::Required(wanted));
         bench.mask(id, vec![Some(bench.one_bit(found, 33))]);

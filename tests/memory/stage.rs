@@ -10,7 +10,7 @@ use sluicegate::{
         SamplingParams,
     },
 };
-use sluicegate_core::scheduler::GroupId;
+use sluicegate_core::messages::GroupId;
 use sluicegate_model::{
     open::Model,
     placed::Placed,
@@ -107,13 +107,7 @@ fn sample(logits: Option<&Placed<Logits>>, num_rows: usize, vocab: usize) {
     let mut rows = LogitRows::default();
     rows.read(logits, DeviceId::Cpu(0)).expect("at home");
     let key = RandomKey { seed: 0, prompt: 0, sample: 0, step: 0 };
-    let row = RowSampling {
-        mask: MaskRule::Free,
-        step: 0,
-        score: 0.0,
-        counts: Vec::new(),
-        draws: vec![key],
-    };
+    let row = RowSampling { mask: MaskRule::Free, step: 0, counts: Vec::new(), draws: vec![key] };
     let multinomial = Multinomial { temperature: 0.9, top_k: None, top_p: 0.95, min_p: 0.01 };
     let order = GroupSampling {
         group: GroupId(1),

@@ -25,4 +25,5 @@ pub mod names;
 pub mod profile;
 pub mod safetensors;
 pub mod tensors;
+pub mod tokens;
 pub mod units;

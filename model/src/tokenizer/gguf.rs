@@ -86,7 +86,7 @@ pub(super) fn read(gguf: &GgufHeader) -> Result<Inner, TokenizerError> {
     };
     Ok(Inner {
         encoder: Encoder::Gguf { inner, begin, end },
-        table: vocabulary.table(spelling),
+        table: vocabulary.table(spelling).into(),
         bos,
         eos,
         add_bos: begin.is_some(),

@@ -39,7 +39,7 @@ pub(super) fn read(directory: &Path) -> Result<Inner, TokenizerError> {
     let (bos, eos) = ends(directory, &tokenizer)?;
     let mut inner = Inner {
         encoder: Encoder::Hub(Box::new(tokenizer)),
-        table,
+        table: table.into(),
         bos,
         eos,
         add_bos: false,

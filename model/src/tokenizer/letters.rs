@@ -46,7 +46,7 @@ pub(super) fn make(
     }
     Ok(Inner {
         encoder: Encoder::Letters(Box::new(ids)),
-        table,
+        table: table.into(),
         bos,
         eos: eos.to_vec(),
         add_bos: bos.is_some(),

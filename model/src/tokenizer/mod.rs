@@ -10,7 +10,6 @@ mod letters;
 mod merge;
 mod pre;
 mod spm;
-mod stream;
 mod tekken;
 #[cfg(test)]
 mod tests;
@@ -18,23 +17,16 @@ mod tests;
 use std::{path::Path, sync::Arc};
 
 pub(crate) use hub::token_text;
-pub use stream::StreamDecoder;
 
 use crate::error::TokenizerError;
-use sluicegate_spec::{files::ModelFiles, gguf::GgufHeader, units::TokenId};
+use sluicegate_spec::{
+    files::ModelFiles,
+    gguf::GgufHeader,
+    tokens::{StreamDecoder, TokenBytes, TokenTable},
+    units::TokenId,
+};
 use spm::SpmEncoder;
 use tekken::TekkenEncoder;
-
-/// What a token stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TokenBytes {
-    /// Bytes of output; not always whole characters.
-    Text(Vec<u8>),
-    /// A control token, by its name: no output.
-    Special(String),
-    /// An id that no token has.
-    Unused,
-}
 
 /// A model's tokenizer. Clones share everything.
 #[derive(Debug, Clone)]
@@ -43,7 +35,7 @@ pub struct Tokenizer(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     encoder: Encoder,
-    table: Vec<TokenBytes>,
+    table: TokenTable,
     bos: Option<TokenId>,
     eos: Vec<TokenId>,
     add_bos: bool,
@@ -227,7 +219,7 @@ impl Tokenizer {
 
     /// What a token stands for. Ids past the vocabulary are unused.
     pub fn token_bytes(&self, token: TokenId) -> &TokenBytes {
-        self.0.table.get(token as usize).unwrap_or(&TokenBytes::Unused)
+        self.0.table.get(token)
     }
 
     /// One more than the largest id that a token has. The model's logits may be wider.
@@ -259,8 +251,13 @@ impl Tokenizer {
         }
     }
 
+    /// What every token stands for.
+    pub fn table(&self) -> &TokenTable {
+        &self.0.table
+    }
+
     /// Decodes tokens one at a time into whole characters.
     pub fn stream(&self) -> StreamDecoder {
-        StreamDecoder::new(self.clone())
+        self.0.table.stream()
     }
 }

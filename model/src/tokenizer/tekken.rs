@@ -105,7 +105,7 @@ pub(super) fn read(file: &Path) -> Result<Inner, TokenizerError> {
     let encoder = TekkenEncoder::new(&table, split, bos);
     Ok(Inner {
         encoder: Encoder::Tekken(Box::new(encoder)),
-        table,
+        table: table.into(),
         bos: Some(bos),
         eos: vec![eos],
         add_bos: true,

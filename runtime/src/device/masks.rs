@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::Device;
 use sluicegate_constraint::CodedMask;
-use sluicegate_core::scheduler::MicrobatchId;
+use sluicegate_core::messages::MicrobatchId;
 use sluicegate_model::placed::Named;
 use sluicegate_placement::TransferKind;
 
@@ -85,11 +85,11 @@ impl Payload for Masks {
 mod tests {
     use super::*;
     use crate::sampler::Stamp;
-    use sluicegate_core::scheduler::GroupId;
+    use sluicegate_core::messages::SequenceId;
 
     #[test]
     fn equal_rows_are_sent_once_and_counted_as_they_travel() {
-        let stamp = |row| Stamp { group: GroupId(1), row, step: 0, epoch: 0 };
+        let stamp = |row| Stamp { sequence: SequenceId(row), step: 0, epoch: 0 };
         let dense = |row, words: [u32; 4]| Some(MaskRow::dense(stamp(row), words));
         let only =
             |row| Some(MaskRow { stamp: stamp(row), bits: MaskBits::Own(CodedMask::Only(3)) });

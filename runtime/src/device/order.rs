@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use sluicegate_core::scheduler::{
-    AncestorsOrder, CopyOrder, MicrobatchOrder, RowOrder, TableOrder,
+use sluicegate_core::messages::{
+    AncestorsOrder, CopyOrder, GroupSampling, MicrobatchOrder, RowOrder, TableOrder,
 };
 use sluicegate_model::{
     placed::{Named, Placed},
@@ -14,7 +14,6 @@ use sluicegate_placement::TransferKind;
 use sluicegate_spec::{device::DeviceId, kv::PAGE_TOKENS};
 
 use super::payload::{Payload, PayloadSize};
-use crate::sampler::GroupSampling;
 
 /// A microbatch's order on one device.
 ///
@@ -109,7 +108,7 @@ fn make_step(rows: &[RowOrder], device: &Device) -> candle_core::Result<Step> {
         let table = |(kv_idx, table): (usize, &TableOrder)| {
             candle_core::Result::Ok(StepTable {
                 first_position: table.first_position,
-                pages: table.pages.clone(),
+                pages: table.pages.to_vec(),
                 read_slots: indices(slots_of(row, kv_idx), device)?,
             })
         };
@@ -157,14 +156,14 @@ fn indices(values: Vec<u32>, device: &Device) -> candle_core::Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sluicegate_core::scheduler::GroupId;
+    use sluicegate_core::messages::GroupId;
 
     fn row(wants_logits: bool) -> RowOrder {
         RowOrder {
             group: GroupId(1),
             tokens: vec![5, 6],
             position: 0,
-            tables: vec![TableOrder { first_position: 0, pages: vec![2] }],
+            tables: vec![TableOrder { first_position: 0, pages: Arc::new(vec![2]) }],
             wants_logits,
         }
     }

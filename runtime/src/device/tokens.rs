@@ -1,15 +1,12 @@
 //! What comes back from the last stage: tokens with scores and parents.
 
 use candle_core::Device;
-use sluicegate_core::scheduler::MicrobatchId;
+use sluicegate_core::messages::{Choice, GroupChoices, MicrobatchId};
 use sluicegate_model::placed::Named;
 use sluicegate_placement::TransferKind;
 
 use super::payload::{Payload, PayloadSize};
-use crate::{
-    pipeline::{MaskTimes, StageTimes},
-    sampler::{Choice, GroupChoices},
-};
+use crate::pipeline::{MaskTimes, StageTimes};
 
 /// The outcome of one microbatch; without groups if it only filled the cache.
 #[derive(Debug, Clone)]

@@ -3,52 +3,16 @@
 use std::sync::Arc;
 
 use sluicegate_constraint::{Cache, Compiled, Spec};
-use sluicegate_core::scheduler::{Job, SchedulerConfig};
+use sluicegate_core::{
+    messages::{Method, Multinomial, SamplingParams},
+    scheduler::SchedulerConfig,
+    serve::Admitted,
+};
 use sluicegate_model::open::Model;
 use sluicegate_spec::units::TokenId;
 
 use super::error::SubmitError;
-use crate::{
-    request::{Prompt, Request},
-    sampler::{Method, Multinomial, SamplingParams},
-};
-
-/// A request that can run here.
-#[derive(Debug)]
-pub struct AdmittedRequest {
-    /// Tokens of each prompt; at least one each.
-    pub(super) prompts: Vec<Vec<TokenId>>,
-    /// None for free text.
-    pub(super) constraint: Option<Compiled>,
-    pub(super) params: Arc<SamplingParams>,
-    pub(super) samples: usize,
-    pub(super) max_tokens: usize,
-    pub(super) stop: Vec<String>,
-    /// Whether outputs have their tokens with log-probabilities.
-    pub(super) keeps_tokens: bool,
-    pub(super) length_penalty: f64,
-    pub(super) seed: u64,
-    pub(super) priority: i32,
-}
-
-impl AdmittedRequest {
-    /// The job of one prompt.
-    pub(super) fn job(&self, prompt: usize) -> Job {
-        // Samples part after their first token, and can wait for each other.
-        let (max_rows, samples) = match self.params.method {
-            Method::Beam { width } => (width, 1),
-            Method::Greedy | Method::Multinomial(_) => (1, self.samples),
-        };
-        Job {
-            prompt: self.prompts[prompt].clone(),
-            max_rows,
-            samples,
-            max_tokens: self.max_tokens,
-            priority: self.priority,
-            index: prompt,
-        }
-    }
-}
+use crate::request::{Prompt, Request};
 
 /// Most rows that one prompt may have: samples or beams.
 const MAX_ROWS: usize = 256;
@@ -67,7 +31,7 @@ pub(super) fn admit(
     model: &Model,
     constraints: &Cache,
     scheduler: &SchedulerConfig,
-) -> Result<AdmittedRequest, SubmitError> {
+) -> Result<(Admitted, Option<Box<Compiled>>), SubmitError> {
     let params = check_params(&request, model)?;
     if request.prompts.is_empty() {
         return Err(SubmitError::NoPrompt);
@@ -77,7 +41,7 @@ pub(super) fn admit(
         spec => {
             let compiled = constraints.get(spec)?;
             compiled.check_budget(request.max_tokens)?;
-            Some(compiled)
+            Some(Box::new(compiled))
         }
     };
     let mut prompts = Vec::with_capacity(request.prompts.len());
@@ -86,9 +50,9 @@ pub(super) fn admit(
         check_tokens(prompt_idx, &tokens, request.max_tokens, model)?;
         prompts.push(tokens);
     }
-    let admitted = AdmittedRequest {
+    let admitted = Admitted {
         prompts,
-        constraint,
+        is_constrained: constraint.is_some(),
         params: Arc::new(params),
         samples: request.samples,
         max_tokens: request.max_tokens,
@@ -99,9 +63,9 @@ pub(super) fn admit(
         priority: request.priority,
     };
     for prompt_idx in 0..admitted.prompts.len() {
-        scheduler.check(&admitted.job(prompt_idx))?;
+        scheduler.check(&admitted.job(prompt_idx, model.tokenizer.table()))?;
     }
-    Ok(admitted)
+    Ok((admitted, constraint))
 }
 
 /// The tokens of a prompt.

@@ -1,24 +1,25 @@
 //! How an engine comes to be: a model, a finished plan, and threads that start together.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{HashMap, VecDeque},
     num::NonZero,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sluicegate_constraint::{Cache, CacheLimits, Compiler};
-use sluicegate_core::scheduler::{Depth, OrderBounds, Scheduler, SchedulerConfig};
+use sluicegate_core::{
+    scheduler::{OrderBounds, SchedulerConfig},
+    serve::{Limits, Serve, ServeConfig},
+};
 use sluicegate_model::{kv_pages::page_bytes, open::Model, threads};
 use sluicegate_placement::{Endpoint, Plan, Transfer};
 use sluicegate_spec::{config::ModelConfig, kv::KvType, units::Bytes};
 
 use super::{
-    core::Core,
+    driver::{Driver, SharedState},
     error::BuildError,
     handle::Engine,
-    limits::{EngineLimits, Restarts},
-    metrics::Tally,
     recorder::Recorder,
 };
 use crate::{
@@ -39,7 +40,7 @@ pub struct EngineBuilder {
     kv_type: KvType,
     masker: MaskerConfig,
     constraint_cache: CacheLimits,
-    limits: EngineLimits,
+    limits: Limits,
     shares_prefixes: bool,
     reckons_ahead: bool,
     records_timeline: bool,
@@ -57,7 +58,7 @@ impl EngineBuilder {
             kv_type: KvType::default(),
             masker: MaskerConfig::default(),
             constraint_cache: CacheLimits::default(),
-            limits: EngineLimits::default(),
+            limits: Limits::default(),
             shares_prefixes: true,
             reckons_ahead: true,
             records_timeline: false,
@@ -120,7 +121,7 @@ impl EngineBuilder {
 
     /// How much is taken on, and how often a failed stage is started again.
     #[must_use]
-    pub fn limits(mut self, limits: EngineLimits) -> Self {
+    pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
@@ -173,9 +174,8 @@ impl EngineBuilder {
         let vocab = Arc::new(vocabulary::of(&model.tokenizer, model.config.vocab)?);
         let constraints = Cache::new(Compiler::new(Arc::clone(&vocab))?, self.constraint_cache);
         let devices = Devices::open(plan.stages.iter().map(|stage| stage.device))?;
-        let ledger = Ledger::default();
         let transfers = transfers.unwrap_or_else(|| plan.transfers());
-        let links = Arc::new(Links::new(&transfers, &devices, ledger.clone()));
+        let links = Arc::new(Links::new(&transfers, &devices, Ledger::default()));
         let profile = model.profile(self.kv_type);
         let scheduler = SchedulerConfig {
             shares_prefixes: self.shares_prefixes,
@@ -203,30 +203,31 @@ impl EngineBuilder {
             events: pipeline.event_sender(),
             num_words: vocab.num_words(),
         };
-        let core = Core {
-            masker: Masker::start(outlet, masker)?,
-            pipeline,
-            scheduler: Scheduler::new(scheduler.clone()),
+        let serve = Serve::new(ServeConfig {
+            scheduler,
+            max_depth: Some(max_depth),
             bounds: OrderBounds {
                 vocab: model.config.vocab,
                 max_positions: model.config.max_positions,
                 pages_per_group: plan.pages_per_group.clone(),
             },
-            depth: Depth::new(plan.stages.len(), max_depth),
-            links,
-            tokenizer: model.tokenizer.clone(),
             limits: self.limits,
-            restarts: Restarts::default(),
-            tally: Tally::default(),
+            vocabulary: model.tokenizer.table().clone(),
+        });
+        let driver = Driver {
+            masker: Masker::start(outlet, masker)?,
+            pipeline,
+            serve,
+            links,
             recorder: self.records_timeline.then(|| Recorder::new(&plan)),
-            board: Arc::default(),
-            requests: BTreeMap::new(),
-            groups: HashMap::new(),
-            mask_failures: HashMap::new(),
-            sent: BTreeMap::new(),
-            closing: None,
+            shared: Arc::new(SharedState::default()),
+            began: Instant::now(),
+            callers: HashMap::new(),
+            pending: VecDeque::new(),
+            stage_failure: None,
+            is_gone: false,
         };
-        Engine::start(core, model, plan, constraints, (scheduler, ledger))
+        Engine::start(driver, model, plan, constraints)
     }
 }
 

@@ -2,8 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sluicegate_constraint::{MatchError, SpecError, VocabError};
-use sluicegate_core::scheduler::{AdmitError, OutOfBounds};
+use sluicegate_constraint::{SpecError, VocabError};
+use sluicegate_core::{
+    messages::RowError,
+    scheduler::{AdmitError, OutOfBounds},
+    serve::{MatcherError, RequestError},
+};
 use sluicegate_model::{
     error::{ChatError, TokenizerError},
     placed::Misplaced,
@@ -12,12 +16,7 @@ use sluicegate_model::{
 use sluicegate_placement::StageId;
 use sluicegate_spec::{kv::KvType, units::Bytes};
 
-use crate::{
-    device::devices::DeviceError,
-    masker::{MaskerFailure, RowFailure},
-    pipeline::StageFailure,
-    sampler::RowError,
-};
+use crate::{device::devices::DeviceError, masker::MaskerFailure, pipeline::StageFailure};
 
 /// Why an engine cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -110,11 +109,7 @@ pub enum GenerationError {
     #[error("no token can be chosen for prompt {}", prompt + 1)]
     Row { prompt: usize, source: RowError },
     #[error("the constraint failed on prompt {}", prompt + 1)]
-    Constraint { prompt: usize, source: MatchError },
-    #[error("a mask for prompt {} took longer than {limit:?}", prompt + 1)]
-    MaskDeadline { prompt: usize, limit: Duration },
-    #[error("the mask worker that had prompt {} failed: {message}", prompt + 1)]
-    MaskWorker { prompt: usize, message: Arc<str> },
+    Constraint { prompt: usize, source: MatcherError },
     #[error("it waited longer than {limit:?} for its turn; try again later")]
     WaitedTooLong { limit: Duration },
     #[error("the engine was shut down")]
@@ -122,12 +117,17 @@ pub enum GenerationError {
 }
 
 impl GenerationError {
-    /// What a matcher's failure is to the request that needed it.
-    pub(super) fn of_matcher(prompt: usize, failure: RowFailure) -> Self {
-        match failure {
-            RowFailure::Match(source) => Self::Constraint { prompt, source },
-            RowFailure::Deadline { limit } => Self::MaskDeadline { prompt, limit },
-            RowFailure::Panicked { message } => Self::MaskWorker { prompt, message },
+    /// What ended a request, with the failure that came last of a stage.
+    pub(super) fn of(error: RequestError, stage_failure: Option<&Arc<EngineFailure>>) -> Self {
+        match error {
+            RequestError::Row { prompt, source } => Self::Row { prompt, source },
+            RequestError::Constraint { prompt, source } => Self::Constraint { prompt, source },
+            RequestError::WaitedTooLong { limit } => Self::WaitedTooLong { limit },
+            RequestError::StageLost => {
+                let failure = stage_failure.map(Arc::clone);
+                Self::Engine(failure.unwrap_or_else(|| Arc::new(EngineFailure::Disconnected)))
+            }
+            _ => Self::ShutDown,
         }
     }
 }

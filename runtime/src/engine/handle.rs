@@ -11,7 +11,12 @@ use std::{
 
 use crossbeam_channel::{Sender, bounded, unbounded};
 use sluicegate_constraint::{Cache, CacheStats};
-use sluicegate_core::{scheduler::SchedulerConfig, timeline::Timeline};
+use sluicegate_core::{
+    messages::RequestId,
+    scheduler::SchedulerConfig,
+    serve::{Limits, Metrics, ServeConfig},
+    timeline::Timeline,
+};
 use sluicegate_model::open::Model;
 use sluicegate_placement::Plan;
 use tokio::sync::mpsc::unbounded_channel;
@@ -19,17 +24,11 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::{
     Command, admission,
     builder::EngineBuilder,
-    core::{Board, Core},
+    driver::{Driver, SharedState},
     error::{BuildError, EngineFailure, SubmitError},
-    limits::EngineLimits,
-    metrics::Metrics,
     open::{OpenOptions, StartError},
 };
-use crate::{
-    device::Ledger,
-    request::{Request, RequestId},
-    stream::Generation,
-};
+use crate::{device::Ledger, request::Request, stream::Generation};
 
 /// What stands for any longer time that may be asked for.
 const LONGEST_SHUTDOWN: Duration = Duration::from_hours(24);
@@ -43,8 +42,8 @@ pub struct Engine {
 struct Shared {
     commands: Sender<Command>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    board: Arc<Board>,
-    limits: EngineLimits,
+    state: Arc<SharedState>,
+    limits: Limits,
     model: Model,
     plan: Plan,
     constraints: Cache,
@@ -68,21 +67,21 @@ impl Engine {
     }
 
     pub(super) fn start(
-        core: Core,
+        driver: Driver,
         model: Model,
         plan: Plan,
         constraints: Cache,
-        (scheduler, ledger): (SchedulerConfig, Ledger),
     ) -> Result<Self, BuildError> {
         let (commands, inbox) = unbounded();
-        let (board, limits) = (Arc::clone(&core.board), core.limits);
+        let ServeConfig { scheduler, limits, .. } = driver.serve.config().clone();
+        let (state, ledger) = (Arc::clone(&driver.shared), driver.links.ledger().clone());
         let thread = std::thread::Builder::new()
             .name("sluicegate-engine".to_owned())
-            .spawn(move || core.run(&inbox))?;
+            .spawn(move || driver.run(&inbox))?;
         let shared = Shared {
             commands,
             thread: Mutex::new(Some(thread)),
-            board,
+            state,
             limits,
             model,
             plan,
@@ -104,30 +103,30 @@ impl Engine {
         if let Some(failure) = self.failure() {
             return Err(SubmitError::Failed(failure));
         }
-        if shared.board.is_closing.load(Ordering::Relaxed) {
+        if shared.state.is_closing.load(Ordering::Relaxed) {
             return Err(SubmitError::ShutDown);
         }
-        let admitted =
+        let (admitted, constraint) =
             admission::admit(request, &shared.model, &shared.constraints, &shared.scheduler)?;
         let num_prompts = admitted.prompts.len();
-        let waiting = shared.board.num_waiting.fetch_add(num_prompts, Ordering::Relaxed);
+        let waiting = shared.state.num_waiting.fetch_add(num_prompts, Ordering::Relaxed);
         if waiting >= self.shared.limits.max_waiting {
-            shared.board.num_waiting.fetch_sub(num_prompts, Ordering::Relaxed);
+            shared.state.num_waiting.fetch_sub(num_prompts, Ordering::Relaxed);
             return Err(SubmitError::Busy { waiting });
         }
         let request = RequestId(shared.next_request.fetch_add(1, Ordering::Relaxed));
         let (events, receiver) = unbounded_channel();
-        let command = Command::Submit { request, admitted: Box::new(admitted), events };
+        let command = Command::Submit { request, admitted: Box::new(admitted), constraint, events };
         if shared.commands.send(command).is_err() {
             return Err(self.refusal());
         }
-        let (commands, failure) = (shared.commands.clone(), Arc::clone(&shared.board.failure));
+        let (commands, failure) = (shared.commands.clone(), Arc::clone(&shared.state.failure));
         Ok(Generation::new(request, receiver, commands, failure))
     }
 
     /// Why the engine failed, if it did.
     pub fn failure(&self) -> Option<Arc<EngineFailure>> {
-        self.shared.board.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.state.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Takes no more requests, and waits until those that run have ended, but no longer than `within`:
@@ -143,7 +142,7 @@ impl Engine {
         asked.ok().and_then(|()| answer.recv().ok()).unwrap_or_else(|| {
             // The thread has ended, and has left them.
             self.shared.join();
-            let last = &self.shared.board.last_metrics;
+            let last = &self.shared.state.last_metrics;
             last.lock().unwrap_or_else(PoisonError::into_inner).clone()
         })
     }
@@ -192,7 +191,7 @@ impl Shared {
     fn shutdown(&self, within: Duration) {
         let now = Instant::now();
         let deadline = now.checked_add(within).unwrap_or(now + LONGEST_SHUTDOWN);
-        self.board.is_closing.store(true, Ordering::Relaxed);
+        self.state.is_closing.store(true, Ordering::Relaxed);
         // A thread that has ended needs no telling.
         let _ = self.commands.send(Command::Shutdown { deadline });
         self.join();

@@ -1,51 +1,42 @@
 //! The engine: requests in, text out.
 //!
-//! Owns the thread in which the scheduler runs, and what the scheduler does not know: text,
-//! matchers, callers. Moves no tensor and computes nothing.
+//! Owns the thread that drives the serving loop, and what that does not know: matchers, stages,
+//! callers, the clock. Decides nothing, moves no tensor and computes nothing.
 
 mod admission;
 mod builder;
-mod core;
+mod driver;
 mod error;
-mod groups;
-#[cfg(test)]
-mod groups_tests;
 mod handle;
-mod limits;
-mod metrics;
 mod open;
-mod outputs;
 mod recorder;
-mod recovery;
-mod results;
-mod rows;
-mod step;
-mod turns;
+mod send;
 
-pub use admission::AdmittedRequest;
 pub(crate) use admission::tokenise;
 pub use builder::EngineBuilder;
-pub(crate) use core::FailureSlot;
+pub(crate) use driver::FailureSlot;
 pub use error::{BuildError, EngineFailure, GenerationError, SubmitError};
 pub use handle::Engine;
-pub use limits::EngineLimits;
-pub use metrics::Metrics;
 pub use open::{OpenOptions, StartError};
+pub use sluicegate_core::serve::{Limits, Metrics};
 
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
-use sluicegate_core::timeline::Timeline;
+use sluicegate_constraint::Compiled;
+use sluicegate_core::{messages::RequestId, serve::Admitted, timeline::Timeline};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::{request::RequestId, stream::Event};
+use crate::stream::Event;
 
 /// What the engine's thread is asked to do.
 #[derive(Debug)]
 pub(crate) enum Command {
     Submit {
         request: RequestId,
-        admitted: Box<AdmittedRequest>,
+        admitted: Box<Admitted>,
+        /// None for free text.
+        constraint: Option<Box<Compiled>>,
         events: UnboundedSender<Result<Event, GenerationError>>,
     },
     Cancel(RequestId),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use sluicegate_core::{
-    scheduler::MicrobatchId,
+    messages::MicrobatchId,
     timeline::{Activity, Lane, MicrobatchNote, Span, Timeline},
 };
 use sluicegate_placement::Plan;

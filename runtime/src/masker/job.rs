@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sluicegate_core::scheduler::MicrobatchId;
+use sluicegate_core::messages::MicrobatchId;
 use sluicegate_model::placed::Placed;
 use sluicegate_placement::Endpoint;
 use sluicegate_spec::device::DeviceId;

@@ -1,8 +1,8 @@
 //! The mask workers: threads of their own that own every matcher.
 //!
-//! They advance matchers before the next order is made, fill masks while the microbatch travels, and
-//! send bits to the last stage alone. All rows of a group are one worker's, so that they share what
-//! its lexer has worked out. Decides nothing about who runs.
+//! They advance matchers as the serving loop says, and answer it when they have; they fill masks while
+//! the microbatch travels, and send bits to the last stage alone. Forks stay with the worker of their
+//! parent, so that they share what its lexer has worked out. Decides nothing about who runs.
 
 mod job;
 #[cfg(test)]
@@ -12,58 +12,22 @@ mod worker;
 
 use std::{collections::HashMap, num::NonZero, sync::Arc, thread::JoinHandle, time::Duration};
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use sluicegate_constraint::{Compiled, MatchError};
+use crossbeam_channel::{Sender, unbounded};
+use sluicegate_constraint::Compiled;
+use sluicegate_core::{
+    messages::{GroupId, MicrobatchId, SequenceId, Stamp},
+    sequence::Continuation,
+    serve::MatcherError,
+};
+use sluicegate_placement::Endpoint;
 
 use crate::{
     device::{Links, TransferError},
     pipeline::{MaskSender, PipelineEvent},
-    sampler::{Choice, Stamp},
 };
 use job::{Job, Part};
-use sluicegate_core::scheduler::{GroupId, MicrobatchId};
-use sluicegate_placement::Endpoint;
-use sluicegate_spec::units::TokenId;
 use watch::{Watch, Watchdog};
 use worker::{Command, Worker};
-
-/// How a row went on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Advanced {
-    /// The token that was taken: the sampled one, or another if that was vetoed. Behind it those
-    /// that had to follow, where the group takes them. Empty where the output ends before the token.
-    pub tokens: Vec<TokenId>,
-    /// Whether the output is complete.
-    pub is_finished: bool,
-    /// Whether no valid output was found that begins with the sampled token.
-    pub is_vetoed: bool,
-}
-
-/// What a matcher made of each choice, in order.
-pub type AdvancedRows = Vec<Result<Advanced, RowFailure>>;
-
-/// Matchers on their way.
-#[derive(Debug)]
-pub struct Advancing(Receiver<AdvancedRows>);
-
-impl Advancing {
-    /// Waits until they have advanced; none if their worker is gone.
-    pub fn wait(self) -> Option<AdvancedRows> {
-        self.0.recv().ok()
-    }
-}
-
-/// Why a row of a constrained group cannot go on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RowFailure {
-    #[error(transparent)]
-    Match(#[from] MatchError),
-    #[error("its mask took longer than {limit:?}")]
-    Deadline { limit: Duration },
-    #[error("the mask worker that had it panicked: {message}")]
-    Panicked { message: Arc<str> },
-}
 
 /// Where masks and their failures go.
 pub struct MaskerOutlet {
@@ -73,6 +37,13 @@ pub struct MaskerOutlet {
     pub events: Sender<PipelineEvent>,
     /// Words of a mask.
     pub num_words: usize,
+}
+
+impl MaskerOutlet {
+    /// An engine that is gone needs no telling.
+    fn tell(&self, event: PipelineEvent) {
+        let _ = self.events.send(event);
+    }
 }
 
 /// How much the workers may take.
@@ -102,8 +73,8 @@ pub enum MaskerFailure {
 /// The workers, seen from the engine. Dropping it ends the threads and closes the masks' channel.
 pub struct Masker {
     workers: Vec<Handle>,
-    /// Which worker has each group.
-    groups: HashMap<GroupId, usize>,
+    /// Which worker has each sequence.
+    sequences: HashMap<SequenceId, usize>,
     watchdog: Watchdog,
     outlet: Arc<MaskerOutlet>,
 }
@@ -113,7 +84,7 @@ struct Handle {
     commands: Option<Sender<Command>>,
     thread: Option<JoinHandle<()>>,
     watch: Arc<Watch>,
-    num_groups: usize,
+    num_sequences: usize,
 }
 
 impl Masker {
@@ -129,65 +100,52 @@ impl Masker {
         }
         let watches = workers.iter().map(|worker: &Handle| Arc::clone(&worker.watch)).collect();
         let watchdog = Watchdog::start(watches, config.deadline)?;
-        Ok(Self { workers, groups: HashMap::new(), watchdog, outlet })
+        Ok(Self { workers, sequences: HashMap::new(), watchdog, outlet })
     }
 
-    /// Gives a group a matcher, with the worker that has the fewest groups; it has one row, which may
-    /// take so many tokens, and takes what must follow a token along if it `takes_forced`.
+    /// Gives a sequence a matcher, with the worker that has the fewest. It may take so many tokens,
+    /// and takes what must follow a token along if it `takes_forced`.
     pub fn open(
         &mut self,
-        group: GroupId,
+        sequence: SequenceId,
         compiled: Compiled,
         max_tokens: usize,
         takes_forced: bool,
     ) {
-        let least = self.workers.iter().enumerate().min_by_key(|(_, worker)| worker.num_groups);
-        let Some((index, _)) = least else { return };
-        if self.groups.is_empty() {
+        let workers = self.workers.iter().enumerate();
+        let Some((index, _)) = workers.min_by_key(|(_, it)| it.num_sequences) else { return };
+        if self.sequences.is_empty() {
             self.watchdog.wake();
         }
-        self.groups.insert(group, index);
-        self.workers[index].num_groups += 1;
+        self.add(sequence, index);
         let compiled = Box::new(compiled);
-        self.workers[index].send(Command::Open { group, compiled, max_tokens, takes_forced });
+        self.workers[index].send(Command::Open { sequence, compiled, max_tokens, takes_forced });
     }
 
-    /// Lets the group's matchers fork by parent, and each advance by its choice's token, while the
-    /// caller goes on; none if the group has no matchers.
+    /// Lets matchers fork by parent, and each child advance by its token. They answer with
+    /// [`PipelineEvent::Advanced`].
     ///
-    /// The choices become the group's rows.
-    pub fn advance(&self, group: GroupId, choices: Vec<Choice>) -> Option<Advancing> {
-        let (reply, answer) = bounded(1);
-        self.worker_of(group)?.send(Command::Advance { group, choices, reply });
-        Some(Advancing(answer))
-    }
-
-    /// Makes groups of their own of these of the group's rows; the group ends.
-    ///
-    /// They stay with its worker: matchers of one lexer do not move between threads.
-    pub fn fork(&mut self, group: GroupId, children: Vec<(GroupId, usize)>) {
-        let Some(index) = self.groups.remove(&group) else { return };
-        let worker = &mut self.workers[index];
-        worker.num_groups = worker.num_groups + children.len() - 1;
-        self.groups.extend(children.iter().map(|(child, _)| (*child, index)));
-        worker.send(Command::Fork { group, children });
-    }
-
-    /// Whether a group has matchers.
-    pub fn has(&self, group: GroupId) -> bool {
-        self.groups.contains_key(&group)
-    }
-
-    /// Groups that have matchers.
-    pub fn num_groups(&self) -> usize {
-        self.groups.len()
-    }
-
-    /// Keeps these of the group's rows, in this order, and drops the others.
-    pub fn keep(&self, group: GroupId, rows: Vec<usize>) {
-        if let Some(worker) = self.worker_of(group) {
-            worker.send(Command::Keep { group, rows });
+    /// All parents are of one group, and so with one worker.
+    pub fn advance(&mut self, group: GroupId, continuations: Vec<Continuation>) {
+        let first = continuations.first();
+        let worker = first.and_then(|first| self.sequences.get(&first.parent).copied());
+        let Some(index) = worker else {
+            let missing = || MatcherError::Failed { message: "it has no matcher".into() };
+            let answers = continuations.iter().map(|_| Err(missing())).collect();
+            self.outlet.tell(PipelineEvent::Advanced { group, answers });
+            return;
+        };
+        for continuation in &continuations {
+            if !self.sequences.contains_key(&continuation.child) {
+                self.add(continuation.child, index);
+            }
         }
+        self.workers[index].send(Command::Advance { group, continuations });
+    }
+
+    fn add(&mut self, sequence: SequenceId, index: usize) {
+        self.sequences.insert(sequence, index);
+        self.workers[index].num_sequences += 1;
     }
 
     /// Computes the masks of a microbatch, per logit row, and sends them to the last stage once all
@@ -197,7 +155,7 @@ impl Masker {
         let mut parts = vec![Vec::new(); self.workers.len()];
         for (row, stamp) in stamps.iter().enumerate() {
             let Some(stamp) = stamp else { continue };
-            if let Some(worker) = self.groups.get(&stamp.group) {
+            if let Some(worker) = self.sequences.get(&stamp.sequence) {
                 parts[*worker].push((row, *stamp));
             }
         }
@@ -208,20 +166,18 @@ impl Masker {
         }
     }
 
-    /// Drops a group's matchers, and ends what is being computed for them.
-    pub fn close(&mut self, group: GroupId) {
-        let Some(index) = self.groups.remove(&group) else { return };
-        let worker = &mut self.workers[index];
-        worker.num_groups -= 1;
-        worker.watch.leave(group);
-        worker.send(Command::Close { group });
-        if self.groups.is_empty() {
+    /// Drops these matchers, and ends what is being computed for them.
+    pub fn close(&mut self, sequences: &[SequenceId]) {
+        for sequence in sequences {
+            let Some(index) = self.sequences.remove(sequence) else { continue };
+            let worker = &mut self.workers[index];
+            worker.num_sequences -= 1;
+            worker.watch.leave(*sequence);
+            worker.send(Command::Close(*sequence));
+        }
+        if self.sequences.is_empty() {
             self.watchdog.rest();
         }
-    }
-
-    fn worker_of(&self, group: GroupId) -> Option<&Handle> {
-        self.workers.get(*self.groups.get(&group)?)
     }
 }
 
@@ -237,7 +193,7 @@ impl Handle {
         let thread = std::thread::Builder::new()
             .name(format!("sluicegate-masker-{index}"))
             .spawn(move || worker.run(&inbox))?;
-        Ok(Self { commands: Some(commands), thread: Some(thread), watch, num_groups: 0 })
+        Ok(Self { commands: Some(commands), thread: Some(thread), watch, num_sequences: 0 })
     }
 
     /// A worker that is gone shows in the answers that do not come.

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, bounded};
 use sluicegate_constraint::{
     CodedMask, Compiler, Encode, MatchError, Matcher, Spec, TokenBytes, Vocab, VocabSource,
 };
@@ -15,6 +15,8 @@ use crate::{
     device::{Devices, Ledger, Masks},
     sampler::{MaskBits, MaskRow},
 };
+use sluicegate_core::serve::Answer;
+use sluicegate_spec::units::TokenId;
 
 const EOS: TokenId = 256;
 
@@ -61,16 +63,21 @@ impl Bench {
         Self { masker, masks, events, ledger, next: 0 }
     }
 
-    fn open(&mut self, group: u64, regex: &str) {
+    fn open(&mut self, sequence: u64, regex: &str) {
         let compiled = COMPILER.compile(&Spec::Regex(regex.to_owned())).unwrap();
-        self.masker.open(GroupId(group), compiled, 1_000, true);
+        self.masker.open(SequenceId(sequence), compiled, 1_000, true);
     }
 
-    /// The masks of one microbatch with one row of each group.
-    fn fill(&mut self, groups: &[u64]) -> Vec<Option<MaskRow>> {
+    fn close(&mut self, sequences: &[u64]) {
+        let sequences: Vec<SequenceId> = sequences.iter().copied().map(SequenceId).collect();
+        self.masker.close(&sequences);
+    }
+
+    /// The masks of one microbatch with one row of each sequence.
+    fn fill(&mut self, sequences: &[u64]) -> Vec<Option<MaskRow>> {
         self.next += 1;
-        let stamp = |group: &u64| Stamp { group: GroupId(*group), row: 0, step: 0, epoch: 0 };
-        let stamps: Vec<Option<Stamp>> = groups.iter().map(|group| Some(stamp(group))).collect();
+        let stamp = |it: &u64| Some(Stamp { sequence: SequenceId(*it), step: 0, epoch: 0 });
+        let stamps: Vec<Option<Stamp>> = sequences.iter().map(stamp).collect();
         self.masker.fill(MicrobatchId(self.next), &stamps);
         let masks = self.masks.recv().unwrap();
         let site = Site { operation: "test", unit: None, with: "test", device: DeviceId::Host };
@@ -79,24 +86,34 @@ impl Bench {
         masks.rows
     }
 
-    fn advance_all(&self, group: u64, bytes: &[u8]) -> Option<AdvancedRows> {
-        self.masker.advance(GroupId(group), choices(bytes))?.wait()
+    /// Lets children continue parents, each with a byte.
+    fn advance_all(&mut self, next: &[(u64, u64, u8)]) -> Vec<Result<Answer, MatcherError>> {
+        let continuation = |&(parent, child, byte): &(u64, u64, u8)| Continuation {
+            parent: SequenceId(parent),
+            child: SequenceId(child),
+            tokens: vec![byte.into()],
+        };
+        self.masker.advance(GroupId(1), next.iter().map(continuation).collect());
+        loop {
+            match self.events.recv().unwrap() {
+                PipelineEvent::Advanced { group: GroupId(1), answers } => return answers,
+                PipelineEvent::MaskFailed { .. } => {}
+                event => panic!("{event:?}"),
+            }
+        }
     }
 
-    fn advance(&self, group: u64, byte: u8) -> Result<Advanced, RowFailure> {
-        self.advance_all(group, &[byte]).unwrap().remove(0)
+    fn advance(&mut self, sequence: u64, byte: u8) -> Result<Answer, MatcherError> {
+        self.advance_all(&[(sequence, sequence, byte)]).remove(0)
+    }
+
+    fn loads(&self) -> Vec<usize> {
+        self.masker.workers.iter().map(|worker| worker.num_sequences).collect()
     }
 }
 
-/// Each continues the first row.
-fn choices(bytes: &[u8]) -> Vec<Choice> {
-    let choice = |byte: &u8| Choice {
-        parent: 0,
-        token: (*byte).into(),
-        log_probability: 0.0,
-        likeliest: Vec::new(),
-    };
-    bytes.iter().map(choice).collect()
+fn missing() -> MatcherError {
+    MatcherError::Failed { message: "it has no matcher".into() }
 }
 
 fn bits(rows: &[Option<MaskRow>]) -> Vec<Option<MaskBits>> {
@@ -106,80 +123,66 @@ fn bits(rows: &[Option<MaskRow>]) -> Vec<Option<MaskBits>> {
 const LONG: Duration = Duration::from_mins(10);
 
 #[test]
-fn groups_are_spread_over_workers_and_their_masks_come_together() {
+fn sequences_are_spread_over_workers_and_their_masks_come_together() {
     let mut bench = Bench::new(3, LONG);
-    for group in 0..7 {
-        bench.open(group, "[a-y]x?");
+    for sequence in 0..7 {
+        bench.open(sequence, "[a-y]x?");
     }
-    let loads: Vec<usize> = bench.masker.workers.iter().map(|worker| worker.num_groups).collect();
-    assert_eq!(loads, [3, 2, 2]);
+    assert_eq!(bench.loads(), [3, 2, 2]);
     let rows = bench.fill(&[0, 1, 2, 3, 4, 5, 6]);
     let MaskBits::Own(first) = &rows[0].as_ref().unwrap().bits else { panic!("it is whole") };
     let words = first.decode(&[u32::MAX; 9]).unwrap();
     assert_eq!(words.iter().map(|word| word.count_ones()).sum::<u32>(), 25);
     // Equal rows are equal, whichever worker they are from.
     assert!(bits(&rows)[1..].iter().all(|bits| *bits == Some(MaskBits::SameAs(0))));
-    for group in [0, 3, 6] {
-        bench.masker.close(GroupId(group));
-    }
+    bench.close(&[0, 3, 6]);
     bench.open(7, "a");
-    assert_eq!(bench.masker.workers[0].num_groups, 1);
+    assert_eq!(bench.loads()[0], 1);
     let counts = bench.ledger.masks();
     assert_eq!((counts.num_rows(), counts.same, counts.sparse), (7, 6, 1));
 }
 
 #[test]
-fn rows_advance_fork_and_say_what_became_of_them() {
+fn matchers_advance_fork_and_say_what_became_of_them() {
     let mut bench = Bench::new(2, LONG);
     bench.open(1, "ab|ac");
-    let next = Advanced { tokens: vec![97], is_finished: false, is_vetoed: false };
+    let next = Answer { tokens: vec![97], is_finished: false, is_vetoed: false };
     assert_eq!(bench.advance(1, b'a').unwrap(), next);
-    let forked = bench.advance_all(1, b"bcx").unwrap();
+    let forked = bench.advance_all(&[(1, 2, b'b'), (1, 3, b'c'), (1, 1, b'x')]);
     assert!(forked[0].as_ref().unwrap().is_finished && forked[1].as_ref().unwrap().is_finished);
-    let refused = MatchError::NotAllowed { token: 120, num_tokens: 1 };
-    assert_eq!(forked[2], Err(RowFailure::Match(refused)));
-    bench.masker.keep(GroupId(1), vec![1]);
-    let rows = bench.fill(&[1]);
+    let refused = MatchError::NotAllowed { token: 120, num_tokens: 1 }.to_string().into();
+    assert_eq!(forked[2], Err(MatcherError::Failed { message: refused }));
+    // They stay with their parent's worker.
+    assert_eq!(bench.loads(), [3, 0]);
+    bench.close(&[1, 2]);
+    assert_eq!(bench.loads(), [1, 0]);
+    let rows = bench.fill(&[3]);
     let row = rows[0].as_ref().unwrap();
     assert_eq!((row.stamp.step, &row.bits), (2, &MaskBits::Own(CodedMask::Only(EOS))));
-    // Nobody knows this group: its mask is missing, and the message comes all the same.
+    // Nobody knows this one: its mask is missing, and the message comes all the same.
     assert_eq!(bench.fill(&[9]), [None]);
-    assert!(bench.advance_all(9, b"a").is_none());
+    assert_eq!(bench.advance(9, b'a'), Err(missing()));
+    assert_eq!(bench.advance(1, b'a'), Err(missing()), "it was closed");
 }
 
 #[test]
-fn what_must_follow_is_taken_along_unless_the_group_is_a_beam_search() {
+fn what_must_follow_is_taken_along_unless_the_sequence_is_a_beam() {
     let mut bench = Bench::new(1, LONG);
     bench.open(1, "a(bcd[ef]|x)");
     let taken = |tokens: &[u8], is_finished| {
         let tokens = tokens.iter().copied().map(TokenId::from).collect();
-        Advanced { tokens, is_finished, is_vetoed: false }
+        Answer { tokens, is_finished, is_vetoed: false }
     };
     assert_eq!(bench.advance(1, b'a').unwrap(), taken(b"a", false));
     assert_eq!(bench.advance(1, b'b').unwrap(), taken(b"bcd", false));
     assert_eq!(bench.advance(1, b'e').unwrap(), taken(b"e", true));
     let compiled = COMPILER.compile(&Spec::Regex("abc".to_owned())).unwrap();
-    bench.masker.open(GroupId(2), compiled, 1_000, false);
+    bench.masker.open(SequenceId(2), compiled, 1_000, false);
     assert_eq!(bench.advance(2, b'a').unwrap(), taken(b"a", false));
 }
 
 #[test]
-fn a_row_can_become_a_group_of_its_own() {
-    let mut bench = Bench::new(2, LONG);
-    bench.open(1, "[ab][cd]");
-    bench.advance_all(1, b"aba").unwrap();
-    bench.masker.fork(GroupId(1), vec![(GroupId(2), 2), (GroupId(3), 0)]);
-    assert_eq!(bench.masker.workers[0].num_groups, 2);
-    assert!(bench.advance_all(1, b"c").is_none(), "the group has ended");
-    for group in [2, 3] {
-        assert!(bench.advance(group, b'c').unwrap().is_finished);
-        bench.masker.close(GroupId(group));
-    }
-    assert_eq!((bench.masker.workers[0].num_groups, bench.masker.num_groups()), (0, 0));
-}
-
-#[test]
-fn a_worker_that_panics_loses_its_groups_and_no_others() {
+fn a_worker_that_panics_loses_its_matchers_and_no_others() {
     let mut bench = Bench::new(2, LONG);
     bench.open(1, "[a-z]+");
     bench.open(2, "[a-z]+");
@@ -187,17 +190,17 @@ fn a_worker_that_panics_loses_its_groups_and_no_others() {
     let rows = bench.fill(&[1, 2]);
     assert!(rows[0].is_none() && rows[1].is_some());
     let event = bench.events.recv().unwrap();
-    let PipelineEvent::MaskFailed { group: GroupId(1), failure } = event else {
+    let PipelineEvent::MaskFailed { sequence: SequenceId(1), error } = event else {
         panic!("{event:?}");
     };
-    let want = RowFailure::Panicked { message: "as a test asked".into() };
-    assert_eq!(failure, want);
+    let want = MatcherError::Panicked { message: "as a test asked".into() };
+    assert_eq!(error, want);
     assert_eq!(bench.advance(1, b'a'), Err(want));
     assert!(bench.advance(2, b'a').is_ok());
     // The worker itself goes on.
-    bench.masker.close(GroupId(1));
+    bench.close(&[1]);
     bench.open(3, "[a-z]+");
-    assert_eq!(bench.masker.groups[&GroupId(3)], 0);
+    assert_eq!(bench.masker.sequences[&SequenceId(3)], 0);
     assert!(bench.fill(&[3])[0].is_some() && bench.advance(3, b'z').is_ok());
 }
 
@@ -223,18 +226,18 @@ fn a_mask_that_takes_too_long_fails_its_row_and_the_worker_goes_on() {
     let mut matcher = compiled.matcher_on(0);
     let handle = matcher.cancel_handle();
     // That it comes back at all is what is tested.
-    let (error, ending) = watch.run(GroupId(1), handle, || forever(&mut matcher));
+    let (error, ending) = watch.run(SequenceId(1), handle, || forever(&mut matcher));
     assert_eq!(error, Some(MatchError::Cancelled { num_tokens: 0 }));
     assert_eq!(ending, Ending::Late);
     // Another matcher on the same worker, and lexer, is none the worse.
     let mut other = compiled.matcher_on(0);
     let handle = other.cancel_handle();
-    let (mask, _) = watch.run(GroupId(2), handle, || other.mask());
+    let (mask, _) = watch.run(SequenceId(2), handle, || other.mask());
     assert!(mask.unwrap().is_ok());
 }
 
 #[test]
-fn work_for_a_group_that_is_closed_ends_and_none_is_begun() {
+fn work_for_a_sequence_that_is_closed_ends_and_none_is_begun() {
     let watch = Watch::default();
     let compiled = letters();
     let mut matcher = compiled.matcher_on(0);
@@ -243,9 +246,9 @@ fn work_for_a_group_that_is_closed_ends_and_none_is_begun() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             has_begun.recv().unwrap();
-            watch.leave(GroupId(1));
+            watch.leave(SequenceId(1));
         });
-        let (error, ending) = watch.run(GroupId(1), handle, || {
+        let (error, ending) = watch.run(SequenceId(1), handle, || {
             begun.send(()).unwrap();
             forever(&mut matcher)
         });
@@ -254,9 +257,9 @@ fn work_for_a_group_that_is_closed_ends_and_none_is_begun() {
     });
     let idle = compiled.matcher_on(0).cancel_handle();
     let unwanted = (None::<()>, Ending::Unwanted);
-    assert_eq!(watch.run(GroupId(1), idle.clone(), || panic!("it is leaving")), unwanted);
-    watch.left(GroupId(1));
-    assert_eq!(watch.run(GroupId(1), idle.clone(), || ()), (Some(()), Ending::InTime));
+    assert_eq!(watch.run(SequenceId(1), idle.clone(), || panic!("it is leaving")), unwanted);
+    watch.left(SequenceId(1));
+    assert_eq!(watch.run(SequenceId(1), idle.clone(), || ()), (Some(()), Ending::InTime));
     watch.leave_all();
-    assert_eq!(watch.run(GroupId(2), idle, || panic!("all are leaving")), unwanted);
+    assert_eq!(watch.run(SequenceId(2), idle, || panic!("all are leaving")), unwanted);
 }

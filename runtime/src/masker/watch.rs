@@ -9,7 +9,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use sluicegate_constraint::CancelHandle;
-use sluicegate_core::scheduler::GroupId;
+use sluicegate_core::messages::SequenceId;
 
 /// Looks at a worker this often within a deadline, but not more often than the shortest pause.
 const LOOKS_PER_DEADLINE: u32 = 8;
@@ -24,13 +24,13 @@ pub(super) struct Watch {
 #[derive(Default)]
 struct State {
     running: Option<Running>,
-    /// Groups whose close is on its way to the worker.
-    leaving: HashSet<GroupId>,
+    /// Sequences whose close is on its way to the worker.
+    leaving: HashSet<SequenceId>,
     is_leaving_all: bool,
 }
 
 struct Running {
-    group: GroupId,
+    sequence: SequenceId,
     handle: CancelHandle,
     started: Instant,
     is_late: bool,
@@ -42,25 +42,25 @@ pub(super) enum Ending {
     InTime,
     /// It was cancelled for the time that it took.
     Late,
-    /// It was not begun: its group is leaving.
+    /// It was not begun: its sequence is leaving.
     Unwanted,
 }
 
 impl Watch {
-    /// Does a group's work where others can end it through `handle`.
+    /// Does a sequence's work where others can end it through `handle`.
     pub(super) fn run<T>(
         &self,
-        group: GroupId,
+        sequence: SequenceId,
         handle: CancelHandle,
         work: impl FnOnce() -> T,
     ) -> (Option<T>, Ending) {
         {
             let mut state = self.lock();
-            if state.is_leaving_all || state.leaving.contains(&group) {
+            if state.is_leaving_all || state.leaving.contains(&sequence) {
                 return (None, Ending::Unwanted);
             }
             state.running =
-                Some(Running { group, handle, started: Instant::now(), is_late: false });
+                Some(Running { sequence, handle, started: Instant::now(), is_late: false });
         }
         let result = work();
         let running = self.lock().running.take();
@@ -68,18 +68,19 @@ impl Watch {
         (Some(result), if is_late { Ending::Late } else { Ending::InTime })
     }
 
-    /// Ends what runs for a group, and what would begin for it before [`Watch::left`].
-    pub(super) fn leave(&self, group: GroupId) {
+    /// Ends what runs for a sequence, and what would begin for it before [`Watch::left`].
+    pub(super) fn leave(&self, sequence: SequenceId) {
         let mut state = self.lock();
-        state.leaving.insert(group);
-        if let Some(running) = state.running.as_ref().filter(|running| running.group == group) {
+        state.leaving.insert(sequence);
+        if let Some(running) = state.running.as_ref().filter(|running| running.sequence == sequence)
+        {
             running.handle.cancel();
         }
     }
 
-    /// Takes note that the worker has dropped a group.
-    pub(super) fn left(&self, group: GroupId) {
-        self.lock().leaving.remove(&group);
+    /// Takes note that the worker has dropped a sequence.
+    pub(super) fn left(&self, sequence: SequenceId) {
+        self.lock().leaving.remove(&sequence);
     }
 
     /// Ends everything.

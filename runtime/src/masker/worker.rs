@@ -1,4 +1,4 @@
-//! One worker: its groups' matchers, and the loop that does as the engine says.
+//! One worker: its matchers, and the loop that does as the engine says.
 
 use std::{
     collections::HashMap,
@@ -7,19 +7,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 use sluicegate_constraint::{CancelHandle, CodedMask, Compiled, Event, MatchError, Matcher};
-use sluicegate_core::scheduler::GroupId;
+use sluicegate_core::{
+    messages::{GroupId, SequenceId, Stamp},
+    sequence::Continuation,
+    serve::{Answer, MatcherError},
+};
 use sluicegate_spec::units::TokenId;
 
 use super::{
-    Advanced, AdvancedRows, MaskerOutlet, RowFailure,
+    MaskerOutlet,
     job::Part,
     watch::{Ending, Watch},
 };
 use crate::{
     pipeline::{Interval, PipelineEvent, panic_message},
-    sampler::{Choice, MaskBits, MaskRow, Stamp},
+    sampler::{MaskBits, MaskRow},
 };
 
 /// Tokens that are taken at most behind a sampled one, since nothing else may follow.
@@ -27,28 +31,17 @@ const MAX_FORCED: usize = 64;
 
 pub(super) enum Command {
     Open {
-        group: GroupId,
+        sequence: SequenceId,
         compiled: Box<Compiled>,
         max_tokens: usize,
         takes_forced: bool,
     },
     Advance {
         group: GroupId,
-        choices: Vec<Choice>,
-        reply: Sender<AdvancedRows>,
-    },
-    Fork {
-        group: GroupId,
-        children: Vec<(GroupId, usize)>,
-    },
-    Keep {
-        group: GroupId,
-        rows: Vec<usize>,
+        continuations: Vec<Continuation>,
     },
     Fill(Part),
-    Close {
-        group: GroupId,
-    },
+    Close(SequenceId),
     #[cfg(test)]
     Panic,
 }
@@ -58,26 +51,37 @@ pub(super) struct Worker {
     index: usize,
     outlet: Arc<MaskerOutlet>,
     watched: Watched,
-    groups: HashMap<GroupId, Group>,
+    sequences: HashMap<SequenceId, State>,
 }
 
-/// Does work that may be ended, and fails what was ended for its time.
+/// Runs work that can be cancelled; what was cancelled for its time fails as that.
 struct Watched {
     watch: Arc<Watch>,
     limit: Duration,
 }
 
-enum Group {
-    Running(Matchers),
+enum State {
+    Running(Running),
     /// Lost with everything that this worker had when it panicked.
     Lost(Arc<str>),
 }
 
-struct Matchers {
-    rows: Vec<Matcher>,
-    /// Whether a row takes what must follow along with a token. Beams do not: they are weighed
-    /// against each other at every token.
+struct Running {
+    matcher: Matcher,
+    /// Whether it takes what must follow along with a token. Beams do not: they are weighed against
+    /// each other at every token.
     takes_forced: bool,
+}
+
+impl State {
+    fn fork(&self) -> Self {
+        match self {
+            Self::Running(Running { matcher, takes_forced }) => {
+                Self::Running(Running { matcher: matcher.fork(), takes_forced: *takes_forced })
+            }
+            Self::Lost(message) => Self::Lost(Arc::clone(message)),
+        }
+    }
 }
 
 impl Worker {
@@ -88,48 +92,44 @@ impl Worker {
         deadline: Duration,
     ) -> Self {
         let watched = Watched { watch, limit: deadline };
-        Self { index, outlet, watched, groups: HashMap::new() }
+        Self { index, outlet, watched, sequences: HashMap::new() }
     }
 
-    /// Works until nobody can ask for more. A panic costs the groups that are here, and no others.
+    /// Works until nobody can ask for more. A panic costs the matchers that are here, and no others.
     pub(super) fn run(mut self, inbox: &Receiver<Command>) {
         for command in inbox {
             let advancing = match &command {
-                Command::Advance { choices, reply, .. } => Some((choices.len(), reply.clone())),
+                Command::Advance { group, continuations } => Some((*group, continuations.len())),
                 _ => None,
             };
             let done = catch_unwind(AssertUnwindSafe(|| self.obey(command)));
             let Err(panic) = done else { continue };
             let message: Arc<str> = panic_message(&*panic).into();
-            for (group, state) in &mut self.groups {
-                *state = Group::Lost(Arc::clone(&message));
-                let failure = RowFailure::Panicked { message: Arc::clone(&message) };
-                let failed = PipelineEvent::MaskFailed { group: *group, failure };
-                let _ = self.outlet.events.send(failed);
+            for (sequence, state) in &mut self.sequences {
+                *state = State::Lost(Arc::clone(&message));
+                let error = MatcherError::Panicked { message: Arc::clone(&message) };
+                self.outlet.tell(PipelineEvent::MaskFailed { sequence: *sequence, error });
             }
-            if let Some((num_children, reply)) = advancing {
-                let _ = reply.send(lost(&message, num_children));
+            if let Some((group, num_children)) = advancing {
+                let error = MatcherError::Panicked { message };
+                let answers = vec![Err(error); num_children];
+                self.outlet.tell(PipelineEvent::Advanced { group, answers });
             }
         }
     }
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Open { group, compiled, max_tokens, takes_forced } => {
+            Command::Open { sequence, compiled, max_tokens, takes_forced } => {
                 // Admission has checked that it closes in time.
                 let matcher = compiled.matcher_on_within(self.index, max_tokens);
                 let matcher = matcher.unwrap_or_else(|_| compiled.matcher_on(self.index));
-                let matchers = Matchers { rows: vec![matcher], takes_forced };
-                self.groups.insert(group, Group::Running(matchers));
+                let running = Running { matcher, takes_forced };
+                self.sequences.insert(sequence, State::Running(running));
             }
-            Command::Advance { group, choices, reply } => {
-                let _ = reply.send(self.advance(group, &choices));
-            }
-            Command::Fork { group, children } => self.fork(group, &children),
-            Command::Keep { group, rows } => {
-                if let Some(Group::Running(held)) = self.groups.get_mut(&group) {
-                    keep(&mut held.rows, &rows);
-                }
+            Command::Advance { group, continuations } => {
+                let answers = self.advance(&continuations);
+                self.outlet.tell(PipelineEvent::Advanced { group, answers });
             }
             Command::Fill(Part { job, rows }) => {
                 let from = Instant::now();
@@ -140,68 +140,56 @@ impl Worker {
                 }
                 job.worked(Interval::since(from));
             }
-            Command::Close { group } => {
-                self.groups.remove(&group);
-                self.watched.watch.left(group);
+            Command::Close(sequence) => {
+                self.sequences.remove(&sequence);
+                self.watched.watch.left(sequence);
             }
             #[cfg(test)]
             Command::Panic => panic!("as a test asked"),
         }
     }
 
-    fn advance(&mut self, group: GroupId, choices: &[Choice]) -> AdvancedRows {
-        let matchers = match self.groups.get_mut(&group) {
-            Some(Group::Running(matchers)) => matchers,
-            Some(Group::Lost(message)) => return lost(message, choices.len()),
-            None => return Vec::new(),
-        };
-        let parents: Vec<usize> = choices.iter().map(|choice| choice.parent).collect();
-        keep(&mut matchers.rows, &parents);
-        let takes_forced = matchers.takes_forced;
-        let mut advanced = Vec::with_capacity(choices.len());
-        for (matcher, choice) in matchers.rows.iter_mut().zip(choices) {
-            let handle = matcher.cancel_handle();
-            let work = || take(matcher, choice.token, takes_forced);
-            let taken = self.watched.run(group, handle, work);
-            // Nobody reads what an unwanted row says.
-            advanced.push(taken.unwrap_or_else(|| Err(cancelled(matcher).into())));
+    /// Forks by parent, before the parents themselves go on; then each child takes its token.
+    fn advance(&mut self, continuations: &[Continuation]) -> Vec<Result<Answer, MatcherError>> {
+        for Continuation { parent, child, .. } in continuations {
+            if parent != child
+                && let Some(forked) = self.sequences.get(parent).map(State::fork)
+            {
+                self.sequences.insert(*child, forked);
+            }
         }
-        advanced
+        continuations.iter().map(|continuation| self.advance_one(continuation)).collect()
     }
 
-    /// Gives each child a matcher of the group's; the group has none then.
-    fn fork(&mut self, group: GroupId, children: &[(GroupId, usize)]) {
-        match self.groups.remove(&group) {
-            Some(Group::Running(Matchers { rows, takes_forced })) => {
-                let mut rows: Vec<Option<Matcher>> = rows.into_iter().map(Some).collect();
-                for (child, row) in children {
-                    let rows = rows.get_mut(*row).and_then(Option::take).into_iter().collect();
-                    self.groups.insert(*child, Group::Running(Matchers { rows, takes_forced }));
-                }
+    fn advance_one(&mut self, next: &Continuation) -> Result<Answer, MatcherError> {
+        let failed = |message: &str| MatcherError::Failed { message: message.into() };
+        let Running { matcher, takes_forced } = match self.sequences.get_mut(&next.child) {
+            Some(State::Running(running)) => running,
+            Some(State::Lost(message)) => {
+                return Err(MatcherError::Panicked { message: Arc::clone(message) });
             }
-            Some(Group::Lost(message)) => {
-                for (child, _) in children {
-                    self.groups.insert(*child, Group::Lost(Arc::clone(&message)));
-                }
-            }
-            None => {}
-        }
+            None => return Err(failed("it has no matcher")),
+        };
+        let &[token] = &next.tokens[..] else { return Err(failed("one token is taken at a time")) };
+        let handle = matcher.cancel_handle();
+        let taken = self.watched.run(next.child, handle, || take(matcher, token, *takes_forced));
+        // Nobody reads what an unwanted one says.
+        taken.unwrap_or_else(|| Err(failed("nobody waits for it any more")))
     }
 
     /// Stamped with the step that the matcher is at, so that one that is not where it should be gives
     /// itself away.
     fn mask(&mut self, stamp: Stamp) -> Option<MaskRow> {
-        let Group::Running(held) = self.groups.get_mut(&stamp.group)? else { return None };
-        let matcher = held.rows.get_mut(stamp.row as usize)?;
+        let State::Running(running) = self.sequences.get_mut(&stamp.sequence)? else { return None };
+        let matcher = &mut running.matcher;
         let handle = matcher.cancel_handle();
-        match self.watched.run(stamp.group, handle, || code(matcher))? {
+        match self.watched.run(stamp.sequence, handle, || code(matcher))? {
             Ok(coded) => {
                 let step = u32::try_from(matcher.num_tokens()).unwrap_or(u32::MAX);
                 Some(MaskRow { stamp: Stamp { step, ..stamp }, bits: MaskBits::Own(coded) })
             }
-            Err(failure) => {
-                let failed = PipelineEvent::MaskFailed { group: stamp.group, failure };
-                let _ = self.outlet.events.send(failed);
+            Err(error) => {
+                self.outlet.tell(PipelineEvent::MaskFailed { sequence: stamp.sequence, error });
                 None
             }
         }
@@ -209,32 +197,30 @@ impl Worker {
 }
 
 impl Watched {
-    /// Returns nothing if the work was not begun, because its group is leaving.
+    /// Returns nothing if the work was not begun, because its sequence is leaving.
     fn run<T>(
         &self,
-        group: GroupId,
+        sequence: SequenceId,
         handle: CancelHandle,
         work: impl FnOnce() -> Result<T, MatchError>,
-    ) -> Option<Result<T, RowFailure>> {
-        let (done, ending) = self.watch.run(group, handle, work);
-        let failed = |failure| match ending {
-            Ending::Late => RowFailure::Deadline { limit: self.limit },
-            Ending::InTime | Ending::Unwanted => RowFailure::Match(failure),
+    ) -> Option<Result<T, MatcherError>> {
+        let (done, ending) = self.watch.run(sequence, handle, work);
+        let failed = |error: MatchError| match ending {
+            Ending::Late => MatcherError::Deadline { limit: self.limit },
+            Ending::InTime | Ending::Unwanted => {
+                MatcherError::Failed { message: error.to_string().into() }
+            }
         };
         Some(done?.map_err(failed))
     }
 }
 
 /// Takes a token, and what must follow.
-fn take(
-    matcher: &mut Matcher,
-    sampled: TokenId,
-    takes_forced: bool,
-) -> Result<Advanced, MatchError> {
+fn take(matcher: &mut Matcher, sampled: TokenId, takes_forced: bool) -> Result<Answer, MatchError> {
     let (token, mut is_finished, is_vetoed) = match matcher.advance(sampled)? {
         Event::Vetoed { instead, finished } => (instead, finished, true),
         Event::Closed => {
-            return Ok(Advanced { tokens: Vec::new(), is_finished: true, is_vetoed: true });
+            return Ok(Answer { tokens: Vec::new(), is_finished: true, is_vetoed: true });
         }
         event => (sampled, event == Event::Finished, false),
     };
@@ -258,29 +244,10 @@ fn take(
             }
         }
     }
-    Ok(Advanced { tokens, is_finished, is_vetoed })
+    Ok(Answer { tokens, is_finished, is_vetoed })
 }
 
 fn code(matcher: &mut Matcher) -> Result<CodedMask, MatchError> {
     let mask = matcher.mask()?;
     Ok(CodedMask::new(&mask, matcher.vocab()))
-}
-
-/// The last use of a row moves it, every other one forks it.
-fn keep(held: &mut Vec<Matcher>, rows: &[usize]) {
-    let mut earlier: Vec<Option<Matcher>> = std::mem::take(held).into_iter().map(Some).collect();
-    for (position, &row) in rows.iter().enumerate() {
-        let is_last_use = !rows[position + 1..].contains(&row);
-        let Some(slot) = earlier.get_mut(row) else { continue };
-        held.extend(if is_last_use { slot.take() } else { slot.as_ref().map(Matcher::fork) });
-    }
-}
-
-fn lost(message: &Arc<str>, num_rows: usize) -> AdvancedRows {
-    let failure = RowFailure::Panicked { message: Arc::clone(message) };
-    vec![Err(failure); num_rows]
-}
-
-fn cancelled(matcher: &Matcher) -> MatchError {
-    MatchError::Cancelled { num_tokens: matcher.num_tokens() }
 }

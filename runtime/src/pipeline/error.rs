@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sluicegate_core::scheduler::MicrobatchId;
+use sluicegate_core::messages::MicrobatchId;
 use sluicegate_model::{
     error::{ForwardError, LoadError},
     placed::Misplaced,

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use sluicegate_core::scheduler::{GroupId, MicrobatchId};
+use sluicegate_core::{
+    messages::{GroupId, MicrobatchId, SequenceId},
+    serve::{Answer, MatcherError},
+};
 use sluicegate_model::{
     placed::Placed,
     step::{Ancestors, Hidden},
@@ -12,7 +15,7 @@ use tracing::Span;
 use super::error::StageFailure;
 use crate::{
     device::{Order, Sampled},
-    masker::{MaskerFailure, RowFailure},
+    masker::MaskerFailure,
 };
 
 /// What a stage receives, in the order in which it must be done.
@@ -88,8 +91,13 @@ pub enum PipelineEvent {
     Sampled(Placed<Sampled>),
     /// A mask could not be computed; the row that requires it fails at the last stage.
     MaskFailed {
+        sequence: SequenceId,
+        error: MatcherError,
+    },
+    /// A group's matchers have advanced, one for each continuation.
+    Advanced {
         group: GroupId,
-        failure: RowFailure,
+        answers: Vec<Result<Answer, MatcherError>>,
     },
     /// Masks do not reach the last stage; nothing constrained can go on.
     MaskerFailed(MaskerFailure),

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use sluicegate_core::scheduler::MicrobatchId;
+use sluicegate_core::messages::MicrobatchId;
 use sluicegate_model::{
     placed::Placed,
     shard::{Shard, ShardOutput},

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender};
-use sluicegate_core::scheduler::MicrobatchId;
+use sluicegate_core::messages::MicrobatchId;
 use sluicegate_model::{
     shard::{Home, Shard, SharedTable},
     threads::{self, Threads},

@@ -2,12 +2,9 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
+use sluicegate_core::messages::{Multinomial, RandomKey};
 
-use super::{
-    order::RandomKey,
-    params::Multinomial,
-    row::{Allowed, Distribution},
-};
+use super::row::{Allowed, Distribution};
 
 /// What is left of a distribution, and how much each token weighs in it.
 #[derive(Debug)]

@@ -1,34 +1,9 @@
 //! Masks at the last stage: stamped, and closed when in doubt.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
 use sluicegate_constraint::{CodeError, CodedMask};
-use sluicegate_core::scheduler::GroupId;
-
-/// Which row of which step a mask was computed for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Stamp {
-    pub group: GroupId,
-    pub row: u32,
-    /// Tokens that the row had generated.
-    pub step: u32,
-    /// How often the group's rows had been reordered.
-    pub epoch: u64,
-}
-
-impl fmt::Display for Stamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} row {} step {} epoch {}", self.group, self.row, self.step, self.epoch)
-    }
-}
-
-/// Whether a row is constrained. There is no third way: a required mask that is not there ends the
-/// row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MaskRule {
-    Free,
-    Required(Stamp),
-}
+use sluicegate_core::messages::{MaskError, MaskRule, Stamp};
 
 /// The mask of one row, as it travels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,24 +25,6 @@ impl MaskRow {
     pub fn dense(stamp: Stamp, words: impl Into<Box<[u32]>>) -> Self {
         Self { stamp, bits: MaskBits::Own(CodedMask::Dense(words.into())) }
     }
-}
-
-/// Why a mask was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum MaskError {
-    #[error("no mask came for {wanted}")]
-    Missing { wanted: Stamp },
-    #[error("the mask is for {found}, wanted one for {wanted}")]
-    WrongStamp { wanted: Stamp, found: Stamp },
-    #[error("the mask for {stamp} has {found} words, wanted {wanted}")]
-    WrongWidth { stamp: Stamp, wanted: usize, found: usize },
-    #[error("the mask for {stamp} allows no token")]
-    Empty { stamp: Stamp },
-    #[error("the mask for {stamp} is that of row {found}, which has none of its own before it")]
-    NoSuchRow { stamp: Stamp, found: u32 },
-    #[error("the mask for {stamp} cannot be read")]
-    Malformed { stamp: Stamp, source: CodeError },
 }
 
 /// Decodes the bits for a row by its rule.
@@ -94,7 +51,7 @@ pub fn resolve<'a>(
             MaskError::WrongWidth { stamp: wanted, wanted: words, found }
         }
         CodeError::Empty => MaskError::Empty { stamp: wanted },
-        source => MaskError::Malformed { stamp: wanted, source },
+        error => MaskError::Malformed { stamp: wanted, message: error.to_string().into() },
     })
 }
 
@@ -116,11 +73,12 @@ fn own_bits<'a>(
 #[cfg(test)]
 mod tests {
     use sluicegate_constraint::Gaps;
+    use sluicegate_core::messages::SequenceId;
 
     use super::*;
 
     fn stamp(step: u32, epoch: u64) -> Stamp {
-        Stamp { group: GroupId(3), row: 0, step, epoch }
+        Stamp { sequence: SequenceId(3), step, epoch }
     }
 
     #[track_caller]
@@ -144,13 +102,18 @@ mod tests {
         let row = |bits| Some(MaskRow { stamp: stamp(4, 1), bits });
         let own = |coded| row(MaskBits::Own(coded));
         let check_own = |coded, want: &str| check_row(required, &[own(coded)], 0, want);
-        let this = "the mask for group 3 row 0 step 4 epoch 1";
+        let this = "the mask for sequence 3 step 4 epoch 1";
         check_own(CodedMask::All, "[7]");
         check_own(CodedMask::Only(1), "[2]");
         check_own(CodedMask::Only(3), &format!("{this} allows no token"));
-        check_own(CodedMask::Only(32), &format!("{this} cannot be read"));
+        let beyond = CodedMask::Only(32);
+        let unreadable = |coded: &CodedMask| {
+            let error = coded.decode(&[0b0111]).unwrap_err();
+            format!("{this} cannot be read: {error}")
+        };
+        check_own(beyond.clone(), &unreadable(&beyond));
         let broken = CodedMask::Sparse(Gaps::from_bytes([0x80].into()));
-        check_own(broken, &format!("{this} cannot be read"));
+        check_own(broken.clone(), &unreadable(&broken));
 
         let same = |found| row(MaskBits::SameAs(found));
         let masks =
@@ -163,11 +126,11 @@ mod tests {
         check_row(required, &masks, 5, &none(5));
         check_row(required, &masks, 6, &none(9));
         check_row(required, &masks, 7, "[4]");
-        check_row(required, &masks, 8, "no mask came for group 3 row 0 step 4 epoch 1");
+        check_row(required, &masks, 8, "no mask came for sequence 3 step 4 epoch 1");
         // Another row's bits under this row's own stamp only.
         let stale = Some(MaskRow { stamp: stamp(3, 1), bits: MaskBits::SameAs(0) });
-        let wrong = "the mask is for group 3 row 0 step 3 epoch 1, \
-                     wanted one for group 3 row 0 step 4 epoch 1";
+        let wrong = "the mask is for sequence 3 step 3 epoch 1, \
+                     wanted one for sequence 3 step 4 epoch 1";
         check_row(required, &[own(CodedMask::All), stale], 1, wrong);
     }
 
@@ -176,23 +139,19 @@ mod tests {
         let required = MaskRule::Required(stamp(4, 1));
         check(MaskRule::Free, None, "[7]");
         check(required, Some((stamp(4, 1), &[2])), "[2]");
-        check(required, None, "no mask came for group 3 row 0 step 4 epoch 1");
-        let wrong = "wanted one for group 3 row 0 step 4 epoch 1";
+        check(required, None, "no mask came for sequence 3 step 4 epoch 1");
+        let wrong = "wanted one for sequence 3 step 4 epoch 1";
         let stale = Some((stamp(3, 1), &[2][..]));
-        check(required, stale, &format!("the mask is for group 3 row 0 step 3 epoch 1, {wrong}"));
+        check(required, stale, &format!("the mask is for sequence 3 step 3 epoch 1, {wrong}"));
         let reordered = Some((stamp(4, 0), &[2][..]));
-        check(
-            required,
-            reordered,
-            &format!("the mask is for group 3 row 0 step 4 epoch 0, {wrong}"),
-        );
-        let empty = "the mask for group 3 row 0 step 4 epoch 1 allows no token";
+        check(required, reordered, &format!("the mask is for sequence 3 step 4 epoch 0, {wrong}"));
+        let empty = "the mask for sequence 3 step 4 epoch 1 allows no token";
         check(required, Some((stamp(4, 1), &[0])), empty);
         check(required, Some((stamp(4, 1), &[0b1000])), empty);
         check(
             required,
             Some((stamp(4, 1), &[1, 1])),
-            "the mask for group 3 row 0 step 4 epoch 1 has 2 words, wanted 1",
+            "the mask for sequence 3 step 4 epoch 1 has 2 words, wanted 1",
         );
     }
 }

@@ -4,12 +4,12 @@
 
 pub mod draw;
 pub mod mask;
-pub mod order;
-pub mod params;
 pub mod row;
 pub mod sample;
 
-pub use mask::{MaskBits, MaskError, MaskRow, MaskRule, Stamp};
-pub use order::{GroupSampling, RandomKey, RowSampling, TokenCount};
-pub use params::{Method, Multinomial, Penalties, SamplingParams};
-pub use sample::{Choice, GroupChoices, Likely, RowError, Sampler};
+pub use mask::{MaskBits, MaskRow};
+pub use sample::Sampler;
+pub use sluicegate_core::messages::{
+    Choice, GroupChoices, GroupSampling, Likely, MaskError, MaskRule, Method, Multinomial,
+    Penalties, RandomKey, RowError, RowSampling, SamplingParams, Stamp, TokenCount,
+};

@@ -2,12 +2,8 @@
 
 use std::borrow::Cow;
 
+use sluicegate_core::messages::{Penalties, RowSampling, SamplingParams, TokenCount};
 use sluicegate_model::softmax;
-
-use super::{
-    order::{RowSampling, TokenCount},
-    params::{Penalties, SamplingParams},
-};
 
 /// A token that may be chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -220,13 +216,7 @@ mod tests {
     }
 
     fn row() -> RowSampling {
-        RowSampling {
-            mask: MaskRule::Free,
-            step: 0,
-            score: 0.0,
-            counts: Vec::new(),
-            draws: Vec::new(),
-        }
+        RowSampling { mask: MaskRule::Free, step: 0, counts: Vec::new(), draws: Vec::new() }
     }
 
     /// By the definition, in f64.

@@ -2,56 +2,15 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
-use sluicegate_core::scheduler::{GroupId, beam};
-use sluicegate_spec::units::TokenId;
+use sluicegate_core::messages::{
+    Choice, GroupChoices, GroupSampling, Likely, Method, RowError, RowSampling, SamplingParams,
+};
 
 use super::{
     draw::Narrowed,
-    mask::{self, MaskError, MaskRow},
-    order::{GroupSampling, RowSampling},
-    params::{Method, SamplingParams},
+    mask::{self, MaskRow},
     row::{Allowed, Distribution},
 };
-
-/// A chosen token.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Choice {
-    /// Index of the row that it continues, within its group.
-    pub parent: usize,
-    pub token: u32,
-    /// Its log-probability in the masked, renormalised distribution, before temperature and the
-    /// like.
-    pub log_probability: f64,
-    /// The likeliest tokens of the same distribution, likeliest first, if they are wanted.
-    pub likeliest: Vec<Likely>,
-}
-
-/// A token that was allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Likely {
-    pub id: TokenId,
-    /// Natural logarithm of its probability.
-    pub log_probability: f64,
-}
-
-/// What was chosen for a group; for beams the best candidates, best first.
-///
-/// A sample whose row fails ends its request, and no other; of beams the others go on.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GroupChoices {
-    pub group: GroupId,
-    pub choices: Result<Vec<Choice>, RowError>,
-}
-
-/// Why a row has no token.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RowError {
-    #[error("the mask was refused at the last stage")]
-    Mask(#[from] MaskError),
-    #[error("no allowed token has a finite logit in {group} row {row}")]
-    NoToken { group: GroupId, row: usize },
-}
 
 /// Samples rows of logits as wide as the vocabulary.
 #[derive(Debug, Clone)]
@@ -96,7 +55,7 @@ impl Sampler {
             let drawn = draw_row(&distribution, &order.params, row).ok_or_else(no_token)?;
             let likeliest = likeliest(&distribution, order.params.num_likeliest);
             choices.extend(drawn.into_iter().map(|(token, log_probability)| Choice {
-                parent: row_idx,
+                row: to_u32(row_idx),
                 token,
                 log_probability,
                 likeliest: likeliest.clone(),
@@ -112,9 +71,9 @@ impl Sampler {
         logits: &mut [&mut [f32]],
         masks: &[Option<MaskRow>],
     ) -> Result<Vec<Choice>, RowError> {
-        let mut candidates = Vec::new();
+        let mut choices = Vec::new();
         let mut last_error = RowError::NoToken { group: order.group, row: 0 };
-        for (row_idx, (row, logits)) in order.rows.iter().zip(logits).enumerate() {
+        for (row_idx, logits) in logits.iter_mut().enumerate().take(order.rows.len()) {
             let distribution = match self.distribution(order, row_idx, logits, masks) {
                 Ok(distribution) => distribution,
                 // One hypothesis less; the search fails when none is left.
@@ -123,17 +82,14 @@ impl Sampler {
                     continue;
                 }
             };
-            let best = distribution.likeliest(width).into_iter().map(|next| {
-                let score = row.score + distribution.log_probability(next);
-                beam::Candidate { parent: row_idx, token: next.token, score }
-            });
-            candidates.extend(best);
+            choices.extend(distribution.likeliest(width).into_iter().map(|next| Choice {
+                row: to_u32(row_idx),
+                token: next.token,
+                log_probability: distribution.log_probability(next),
+                likeliest: Vec::new(),
+            }));
         }
-        let kept = beam::select(width, &[], &candidates);
-        if kept.is_empty() {
-            return Err(last_error);
-        }
-        Ok(kept.into_iter().filter_map(|kept| choice(kept, order)).collect())
+        if choices.is_empty() { Err(last_error) } else { Ok(choices) }
     }
 
     fn distribution<'a>(
@@ -150,11 +106,8 @@ impl Sampler {
     }
 }
 
-fn choice(kept: beam::Kept, order: &GroupSampling) -> Option<Choice> {
-    let beam::Kept::Continued(candidate) = kept else { return None };
-    let log_probability = candidate.score - order.rows[candidate.parent].score;
-    let beam::Candidate { parent, token, .. } = candidate;
-    Some(Choice { parent, token, log_probability, likeliest: Vec::new() })
+fn to_u32(row_idx: usize) -> u32 {
+    u32::try_from(row_idx).expect("rows of a group are below 2^32")
 }
 
 fn likeliest(distribution: &Distribution<'_>, count: usize) -> Vec<Likely> {

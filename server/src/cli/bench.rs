@@ -3,7 +3,7 @@
 use std::num::NonZero;
 
 use clap::{Args, ValueEnum};
-use sluicegate::engine::EngineLimits;
+use sluicegate::engine::Limits;
 
 use super::{ConstraintArgs, ModelArgs, count};
 use crate::timeline::TimelineFile;
@@ -72,7 +72,7 @@ pub(crate) struct WorkloadArgs {
 
 /// Requests that an engine takes at the same time: with more, it refuses some of them.
 fn concurrency(text: &str) -> Result<NonZero<usize>, String> {
-    let most = EngineLimits::default().max_waiting;
+    let most = Limits::default().max_waiting;
     let number = count(text).ok().filter(|number| number.get() <= most);
     number.ok_or_else(|| format!("wanted a whole number from 1 to {most}"))
 }

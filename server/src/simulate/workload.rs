@@ -6,7 +6,7 @@ mod words;
 use std::{num::NonZero, path::Path};
 
 use anyhow::{anyhow, bail};
-use sluicegate_core::simulate::{Search, SimulatedRequest};
+use sluicegate_core::simulate::{Constraint, Search, SimulatedRequest};
 use sluicegate_placement::{Policy, Sequences};
 use sluicegate_spec::units::TokenId;
 
@@ -121,7 +121,7 @@ impl Arrival {
         SimulatedRequest {
             arrival_s: self.arrival_s,
             search: self.search,
-            is_constrained: self.is_constrained,
+            constraint: self.is_constrained.then(Constraint::default),
             seed: index.into(),
             priority: self.priority,
             ..SimulatedRequest::new(prompt, self.output_tokens)

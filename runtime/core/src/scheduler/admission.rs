@@ -65,7 +65,7 @@ impl Scheduler {
             claims.promised.iter_mut().zip(wanted).for_each(|(promised, it)| *promised += it);
             group.state = State::Running;
             self.counts.admitted_tokens += group.num_tokens() as u64;
-            let shared: usize = group.rows.iter().map(|row| row.num_ordered).sum();
+            let shared: usize = group.rows.iter().map(|row| row.cached.num_tokens()).sum();
             self.counts.shared_tokens += shared as u64;
             let lost = std::mem::take(&mut group.num_lost);
             self.counts.recomputed_tokens += lost.saturating_sub(shared) as u64;

@@ -3,12 +3,13 @@
 //! A kernel of a GPU that indexes out of range ends the whole process, where one of a CPU returns an
 //! error. So every number is checked on the host, once, before it leaves.
 
+use serde::{Deserialize, Serialize};
 use sluicegate_spec::kv::PAGE_TOKENS;
 
-use super::order::{AncestorsOrder, CopyOrder, MicrobatchOrder, RowOrder, Turn};
+use crate::messages::{AncestorsOrder, CopyOrder, MicrobatchOrder, RowOrder, Turn};
 
 /// The sizes of what orders index.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderBounds {
     /// Rows of the embedding.
     pub vocab: usize,
@@ -19,7 +20,7 @@ pub struct OrderBounds {
 }
 
 /// A number that indexes nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
 #[error("an order has {what} {found}, wanted one below {limit}")]
 pub struct OutOfBounds {
     pub what: &'static str,
@@ -81,8 +82,10 @@ fn below(what: &'static str, found: usize, limit: usize) -> Result<(), OutOfBoun
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::scheduler::{GroupId, MicrobatchId, TableOrder};
+    use crate::messages::{GroupId, MicrobatchId, TableOrder};
 
     fn bounds() -> OrderBounds {
         OrderBounds { vocab: 100, max_positions: 40, pages_per_group: vec![4, 2] }
@@ -90,7 +93,8 @@ mod tests {
 
     /// A row of three tokens in the second page of its sequence, and a copy of one tail page.
     fn turn() -> Turn {
-        let table = |pages: &[u32]| TableOrder { first_position: 0, pages: pages.to_vec() };
+        let table =
+            |pages: &[u32]| TableOrder { first_position: 0, pages: Arc::new(pages.to_vec()) };
         let copies = CopyOrder { tail_pages: vec![3], rows: vec![1], target_pages: vec![0] };
         Turn {
             ancestors: vec![AncestorsOrder {
@@ -125,12 +129,15 @@ mod tests {
         assert_eq!(bounds().check(&turn()), Ok(()));
         check(|it| it.microbatch.rows[0].tokens[1] = 100, "token 100, wanted one below 100");
         check(|it| it.microbatch.rows[0].position = 38, "position 40, wanted one below 40");
-        check(|it| it.microbatch.rows[0].tables[1].pages[0] = 2, "page 2, wanted one below 2");
+        check(
+            |it| Arc::make_mut(&mut it.microbatch.rows[0].tables[1].pages)[0] = 2,
+            "page 2, wanted one below 2",
+        );
         let wanted = "position without a page 34, wanted one below 33";
         check(|it| it.microbatch.rows[0].position = 31, wanted);
         let tables: fn(&mut Turn) = |it| {
             it.microbatch.rows[0].tables =
-                vec![TableOrder { first_position: 0, pages: vec![0; 3] }; 3];
+                vec![TableOrder { first_position: 0, pages: Arc::new(vec![0; 3]) }; 3];
         };
         check(tables, "number of page tables 3, wanted one below 3");
         check(|it| it.ancestors[0].copies[0].tail_pages[0] = 4, "tail page 4, wanted one below 4");

@@ -1,12 +1,14 @@
 //! The scheduler's limits, and why it refuses a job.
 
+use serde::{Deserialize, Serialize};
 use sluicegate_placement::{Plan, PlannedStage};
 use sluicegate_spec::{config::KvGroup, device::DeviceId, kv::PAGE_TOKENS, profile::ModelProfile};
 
-use super::{group::Job, pages::max_pages};
+use super::group::Job;
+use crate::pages::max_pages;
 
 /// What the plan leaves to the scheduler to hand out.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SchedulerConfig {
     /// The model's KV groups.
     pub kv_groups: Vec<KvGroup>,

@@ -2,10 +2,9 @@
 
 use sluicegate_spec::kv::PAGE_TOKENS;
 
-use super::{
-    config::SchedulerConfig,
-    group::GroupId,
-    order::{AncestorsOrder, MicrobatchId, MicrobatchOrder, RowOrder, SampledGroup, Turn},
+use super::config::SchedulerConfig;
+use crate::messages::{
+    AncestorsOrder, GroupId, MicrobatchId, MicrobatchOrder, RowOrder, SampledGroup, Turn,
 };
 
 /// A microbatch on its way through the stages.

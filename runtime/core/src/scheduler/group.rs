@@ -1,28 +1,15 @@
 //! A prompt with its running hypotheses: one group, whose rows are beams, or one sample.
 
-use std::{cmp::Reverse, collections::BTreeMap, fmt};
+use std::{cmp::Reverse, collections::BTreeMap};
 
-use serde::Serialize;
 use sluicegate_spec::{config::KvGroup, units::TokenId};
 
-use super::{
-    chunk::ChunkCost,
-    config::SchedulerConfig,
-    forecast::Outlook,
-    memory::Memory,
-    order::{AncestorsOrder, CopyOrder, RowOrder},
-    row::Row,
+use super::{chunk::ChunkCost, config::SchedulerConfig, forecast::Outlook};
+use crate::{
+    messages::GroupId,
+    pages::Memory,
+    sequence::{Sequence, Transcript},
 };
-
-/// Number of a group, counted up by the scheduler.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct GroupId(pub u64);
-
-impl fmt::Display for GroupId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "group {}", self.0)
-    }
-}
 
 /// A prompt to run.
 #[derive(Debug, Clone, Default)]
@@ -39,14 +26,8 @@ pub struct Job {
     pub priority: i32,
     /// How many jobs of the same request come before this one. Requests take turns.
     pub index: usize,
-}
-
-/// How one row goes on: which earlier row it continues, and with which tokens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Child {
-    pub parent: usize,
-    /// At least one; all children of a group have as many.
-    pub tokens: Vec<TokenId>,
+    /// How its sequences' text begins.
+    pub transcript: Transcript,
 }
 
 /// Who comes first: the highest priority, then who has waited most in turn.
@@ -60,7 +41,7 @@ pub(super) struct Rank {
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) rank: Rank,
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Vec<Sequence>,
     /// Rows at most, and tokens that each of them generates at most.
     pub(super) limits: Limits,
     /// Tokens that each row has generated.
@@ -101,22 +82,16 @@ pub(super) enum State {
     Leaving,
 }
 
+/// Which earlier row each row continues, where that is not simply itself.
 #[derive(Debug, Clone)]
 pub(super) struct Ancestry {
-    parents: Vec<u32>,
+    pub(super) parents: Vec<u32>,
     /// Per KV group: the page that each earlier row would write next; 0 where there is none.
-    tail_pages: Vec<Vec<u32>>,
-}
-
-impl Ancestry {
-    fn is_identity(&self) -> bool {
-        let num_earlier = self.tail_pages.first().map_or(0, Vec::len);
-        self.parents.len() == num_earlier && (0..).zip(&self.parents).all(|(row, it)| row == *it)
-    }
+    pub(super) tail_pages: Vec<Vec<u32>>,
 }
 
 impl Group {
-    pub(super) fn new(rank: Rank, row: Row, limits: Limits) -> Self {
+    pub(super) fn new(rank: Rank, row: Sequence, limits: Limits) -> Self {
         Self {
             rank,
             limits,
@@ -144,11 +119,11 @@ impl Group {
 
     /// Tokens not yet ordered.
     pub(super) fn num_pending(&self) -> usize {
-        self.rows.iter().map(Row::num_pending).sum()
+        self.rows.iter().map(Sequence::num_pending).sum()
     }
 
     pub(super) fn num_tokens(&self) -> usize {
-        self.rows.iter().map(|row| row.tokens.len()).sum()
+        self.rows.iter().map(|row| row.tokens().len()).sum()
     }
 
     /// What the next order may hold of each row, under a budget of tokens: all rows' last tokens, to
@@ -157,9 +132,9 @@ impl Group {
     /// `must_go` lets a group through that is larger than any budget.
     pub(super) fn next_counts(&self, budget: usize, cost: ChunkCost, must_go: bool) -> Vec<usize> {
         if let [row] = &self.rows[..] {
-            return vec![cost.next_len(row.num_ordered, row.num_pending(), budget)];
+            return vec![cost.next_len(row.cached.num_tokens(), row.num_pending(), budget)];
         }
-        let pending = || self.rows.iter().map(Row::num_pending);
+        let pending = || self.rows.iter().map(Sequence::num_pending);
         if self.is_decoding() {
             let fits = must_go || pending().sum::<usize>() <= budget;
             return pending().map(|count| if fits { count } else { 0 }).collect();
@@ -167,7 +142,7 @@ impl Group {
         let mut left = budget;
         let counts = self.rows.iter().map(|row| {
             let before = row.num_pending().saturating_sub(self.num_new);
-            let count = cost.next_len(row.num_ordered, before, left);
+            let count = cost.next_len(row.cached.num_tokens(), before, left);
             left -= count;
             count
         });
@@ -183,8 +158,8 @@ impl Group {
             // How many rows of the order write to a page that exists.
             let mut writers: BTreeMap<u32, u32> = BTreeMap::new();
             for (row, count) in self.rows.iter().zip(counts).filter(|(_, count)| **count > 0) {
-                missing += row.tables[kv_idx].num_missing(row.num_ordered + count);
-                if let Some(tail) = row.tail(kv_idx) {
+                missing += row.cached.tables()[kv_idx].num_missing(row.cached.num_tokens() + count);
+                if let Some(tail) = row.cached.tail(kv_idx) {
                     *writers.entry(tail).or_default() += 1;
                 }
             }
@@ -200,8 +175,10 @@ impl Group {
 
     /// Pages of each KV group that the rows hold, a shared one as often as it is held.
     pub(super) fn pages_held(&self) -> Vec<usize> {
-        let num_kv_groups = self.rows.first().map_or(0, |row| row.tables.len());
-        let held = |kv_idx: usize| self.rows.iter().map(|it| it.tables[kv_idx].pages.len()).sum();
+        let num_kv_groups = self.rows.first().map_or(0, |row| row.cached.tables().len());
+        let held = |kv_idx: usize| {
+            self.rows.iter().map(|it| it.cached.tables()[kv_idx].pages().len()).sum()
+        };
         (0..num_kv_groups).map(held).collect()
     }
 
@@ -209,9 +186,9 @@ impl Group {
     /// gives pages back on the way.
     pub(super) fn pages_missing(&self, config: &SchedulerConfig) -> Vec<usize> {
         let missing = |(kv_idx, kv_group): (usize, &KvGroup)| {
-            let of = |row: &Row| {
-                let most = config.pages_of_row(*kv_group, row.tokens.len());
-                most.saturating_sub(row.tables[kv_idx].pages.len())
+            let of = |row: &Sequence| {
+                let most = config.pages_of_row(*kv_group, row.tokens().len());
+                most.saturating_sub(row.cached.tables()[kv_idx].pages().len())
             };
             self.rows.iter().map(of).sum()
         };
@@ -228,110 +205,22 @@ impl Group {
         let held = config.kv_groups.iter().zip(known).map(|(kv_group, known)| match kv_group {
             KvGroup::Full => known,
             KvGroup::Window(_) => {
-                let longest = self.rows.iter().map(|row| row.tokens.len()).max().unwrap_or(0);
+                let longest = self.rows.iter().map(|row| row.tokens().len()).max().unwrap_or(0);
                 rows * config.pages_of_row(*kv_group, longest + remaining)
             }
         });
         Outlook { remaining, rows, held: held.collect() }
     }
 
-    /// Orders so many tokens of each row; the pages were counted. Returns what the stages must
-    /// reorder before, and the rows.
-    pub(super) fn order(
-        &mut self,
-        counts: &[usize],
-        memory: &mut Memory,
-    ) -> (Option<AncestorsOrder>, Vec<RowOrder>) {
-        let id = self.rank.id;
-        let mut copies = vec![CopyOrder::default(); memory.kv_groups().len()];
-        let mut orders = Vec::with_capacity(counts.len());
-        for (row_idx, (row, &count)) in self.rows.iter_mut().zip(counts).enumerate() {
-            if count == 0 {
-                continue;
-            }
-            for copy in row.split_tail(memory) {
-                copies[copy.kv_idx].rows.push(to_u32(row_idx));
-                copies[copy.kv_idx].target_pages.push(copy.target);
-            }
-            orders.push(row.order(id, count, memory));
-        }
-        self.num_in_flight += 1;
-        self.awaits_sample = self.rows.iter().all(|row| row.num_pending() == 0);
-        for order in &mut orders {
-            order.wants_logits = self.awaits_sample;
-        }
-        (self.reorder(copies), orders)
-    }
-
-    fn reorder(&mut self, mut copies: Vec<CopyOrder>) -> Option<AncestorsOrder> {
-        let ancestry = self.ancestry.take()?;
-        if ancestry.is_identity() && copies.iter().all(|copy| copy.rows.is_empty()) {
-            return None;
-        }
-        for (copy, tail_pages) in copies.iter_mut().zip(ancestry.tail_pages) {
-            copy.tail_pages = tail_pages;
-        }
-        // Numbered when it is sent.
-        Some(AncestorsOrder { group: self.rank.id, epoch: 0, parents: ancestry.parents, copies })
-    }
-
-    /// Makes the next step's rows out of the earlier ones, on the same pages.
-    pub(super) fn continue_with(&mut self, children: &[Child], memory: &mut Memory) {
-        let ancestry = Ancestry {
-            parents: children.iter().map(|child| to_u32(child.parent)).collect(),
-            tail_pages: (0..memory.kv_groups().len()).map(|kv_idx| self.tails(kv_idx)).collect(),
-        };
-        let mut rows = Vec::with_capacity(children.len());
-        for child in children {
-            let mut row = self.rows[child.parent].fork(memory);
-            row.tokens.extend(&child.tokens);
-            rows.push(row);
-        }
-        // After the children hold what they share.
-        for row in &mut self.rows {
-            row.forget(memory);
-        }
-        self.rows = rows;
-        let num_new = children.first().map_or(0, |child| child.tokens.len());
-        self.step += to_u32(num_new);
-        self.num_new = num_new;
-        self.epoch += u64::from(!ancestry.is_identity());
-        self.awaits_sample = false;
-        self.ancestry = Some(ancestry);
-    }
-
-    /// A group of its own for one child, with the same past.
-    pub(super) fn fork(&self, rank: Rank, child: &Child, memory: &mut Memory) -> Self {
-        let mut row = self.rows[child.parent].fork(memory);
-        row.tokens.extend(&child.tokens);
-        let tail = |kv_idx: usize| vec![row.tail(kv_idx).unwrap_or(0)];
-        let ancestry = Ancestry {
-            parents: vec![0],
-            tail_pages: (0..memory.kv_groups().len()).map(tail).collect(),
-        };
-        Self {
-            step: self.step + to_u32(child.tokens.len()),
-            num_new: child.tokens.len(),
-            state: self.state,
-            ancestry: Some(ancestry),
-            last_ordered: self.last_ordered,
-            ..Self::new(rank, row, self.limits)
-        }
-    }
-
     /// Gives all pages back; everything has to be computed again.
     pub(super) fn forget(&mut self, memory: &mut Memory) {
         for row in &mut self.rows {
-            row.forget(memory);
+            row.cached.forget(memory);
         }
         self.ancestry = None;
     }
-
-    fn tails(&self, kv_idx: usize) -> Vec<u32> {
-        self.rows.iter().map(|row| row.tail(kv_idx).unwrap_or(0)).collect()
-    }
 }
 
-fn to_u32(count: usize) -> u32 {
+pub(super) fn to_u32(count: usize) -> u32 {
     u32::try_from(count).expect("rows and tokens of a group are below 2^32")
 }

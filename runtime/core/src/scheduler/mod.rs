@@ -1,10 +1,10 @@
 //! Who runs next, on which pages. Pure: plain data in, plain data out; no tensor, device, clock,
 //! thread, channel, file or log.
 //!
-//! Owns sequences, pages and beams. Knows no text and no grammar: the engine says which rows go on.
+//! Owns groups of sequences and hands out their pages. Knows no grammar: who goes on, and with which
+//! tokens, it is told.
 
 mod admission;
-pub mod beam;
 pub mod bounds;
 mod chunk;
 pub mod config;
@@ -13,24 +13,19 @@ mod filling;
 mod forecast;
 pub mod group;
 mod lengths;
-mod memory;
-pub mod order;
-pub mod pages;
-mod prefix;
-mod row;
+mod ordering;
 #[expect(clippy::module_inception, reason = "the scheduler itself, beside what it is made of")]
 pub mod scheduler;
 pub mod stats;
+mod step;
 
 pub use bounds::{OrderBounds, OutOfBounds};
 pub use config::{AdmitError, SchedulerConfig};
 pub use depth::Depth;
-pub use group::{Child, GroupId, Job};
-pub use order::{
-    AncestorsOrder, CopyOrder, MicrobatchId, MicrobatchOrder, RowOrder, TableOrder, Turn,
-};
+pub use group::Job;
 pub use scheduler::Scheduler;
 pub use stats::{PageStats, SchedulerStats};
+pub use step::{Onward, Step};
 
 #[cfg(test)]
 mod tests;

@@ -5,17 +5,19 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use sluicegate_spec::kv::PAGE_TOKENS;
+use sluicegate_spec::{kv::PAGE_TOKENS, units::TokenId};
 
 use super::{
     chunk::ChunkCost,
     config::SchedulerConfig,
     filling::{Filling, InFlight, prompt_share, share},
-    group::{Child, Group, GroupId, Job, Limits, Rank, State},
+    group::{Group, Job, Limits, Rank, State},
     lengths::Lengths,
-    memory::Memory,
-    order::{MicrobatchId, Turn},
-    row::Row,
+};
+use crate::{
+    messages::{GroupId, MicrobatchId, SequenceId, Turn},
+    pages::Memory,
+    sequence::{Continuation, Ids, Sequence},
 };
 
 /// Decides who runs next. One per engine; driven by events, asked for turns.
@@ -33,6 +35,7 @@ pub struct Scheduler {
     /// The turn of the job admitted last: a request that comes later takes its turns from here.
     pub(super) turn: u64,
     next_group: u64,
+    sequences: Ids,
     next_microbatch: u64,
     next_epoch: u64,
     pub(super) counts: Counts,
@@ -59,7 +62,7 @@ impl Scheduler {
     pub fn new(config: SchedulerConfig) -> Self {
         Self {
             cost: ChunkCost { attention: config.attention_cost },
-            memory: Memory::new(&config),
+            memory: memory(&config),
             config,
             groups: BTreeMap::new(),
             waiting: BTreeSet::new(),
@@ -67,6 +70,7 @@ impl Scheduler {
             lengths: Lengths::default(),
             turn: 0,
             next_group: 1,
+            sequences: Ids::default(),
             next_microbatch: 1,
             next_epoch: 1,
             counts: Counts::default(),
@@ -76,12 +80,31 @@ impl Scheduler {
     /// Queues a job that [`SchedulerConfig::check`] has passed.
     pub fn submit(&mut self, job: Job) -> GroupId {
         let rank = self.new_rank(job.priority, self.turn + job.index as u64);
-        let row = Row::new(job.prompt, self.memory.kv_groups().len());
-        let Job { max_rows, samples, max_tokens, .. } = job;
+        let Job { prompt, max_rows, samples, max_tokens, transcript, .. } = job;
+        let row = Sequence::new(self.sequences.new_id(), prompt, transcript, &self.memory);
         let limits = Limits { max_rows, samples, max_tokens };
         self.groups.insert(rank.id, Group::new(rank, row, limits));
         self.waiting.insert(rank);
         rank.id
+    }
+
+    /// A group's sequences, in the order of its rows; none for a group that is gone.
+    pub fn sequences(&self, id: GroupId) -> &[Sequence] {
+        self.groups.get(&id).map_or(&[], |group| &group.rows)
+    }
+
+    /// How sequences go on with these tokens, each a child of its own.
+    pub fn continuations(&mut self, steps: &[(SequenceId, TokenId)]) -> Vec<Continuation> {
+        self.sequences.continuations(steps)
+    }
+
+    /// Whether as many rows are ready to decode as a microbatch should have.
+    pub fn has_full_turn(&self) -> bool {
+        let in_flight = self.in_flight.values();
+        let share = share(self.num_decoding_rows(), self.config.max_in_flight, in_flight);
+        let share = share.min(self.config.rows_per_microbatch);
+        let ready = self.decoding().filter(|group| group.is_ready());
+        share > 0 && ready.map(|group| group.rows.len()).sum::<usize>() >= share
     }
 
     /// The next turn, if the pipeline has room and a group is ready.
@@ -114,40 +137,6 @@ impl Scheduler {
         }
     }
 
-    /// Goes on with `children` as the group's rows; none of them ends the group.
-    pub fn advance(&mut self, id: GroupId, children: &[Child]) {
-        if children.is_empty() {
-            if let Some(group) = self.groups.get(&id) {
-                // The token that ended it is not among those of its rows.
-                self.lengths.note(group.step as usize + 1, group.limits.max_tokens);
-            }
-            return self.remove(id);
-        }
-        if let Some(group) = self.groups.get_mut(&id) {
-            group.continue_with(children, &mut self.memory);
-        }
-    }
-
-    /// Goes on with each child as a group of its own, which need not step with the others; the group
-    /// ends.
-    pub fn fork(&mut self, id: GroupId, children: &[Child]) -> Vec<GroupId> {
-        let Some(group) = self.groups.remove(&id) else { return Vec::new() };
-        let Rank { priority, turn, .. } = group.rank;
-        let mut ids = Vec::with_capacity(children.len());
-        for child in children {
-            let rank = self.new_rank(priority.0, turn);
-            let forked = group.fork(rank, child, &mut self.memory);
-            if forked.state == State::Waiting {
-                self.waiting.insert(rank);
-            }
-            self.groups.insert(rank.id, forked);
-            ids.push(rank.id);
-        }
-        self.groups.insert(id, group);
-        self.remove(id);
-        ids
-    }
-
     /// Ends a group; its pages return once no order in flight uses them.
     pub fn remove(&mut self, id: GroupId) {
         let Some(group) = self.groups.get_mut(&id) else { return };
@@ -164,12 +153,13 @@ impl Scheduler {
         self.groups.retain(|_, group| group.state != State::Leaving);
         for group in self.groups.values_mut() {
             group.forget(&mut self.memory);
+            // What has come back is not lost, though its matchers may still be at work.
+            group.awaits_sample &= group.num_in_flight == 0;
             group.num_in_flight = 0;
-            group.awaits_sample = false;
             group.state = State::Waiting;
             self.waiting.insert(group.rank);
         }
-        self.memory = Memory::new(&self.config);
+        self.memory = memory(&self.config);
     }
 
     /// Lets so many microbatches into the pipeline at once.
@@ -190,7 +180,7 @@ impl Scheduler {
         self.in_flight.get(&id).map_or(&[], |in_flight| &in_flight.groups)
     }
 
-    fn new_rank(&mut self, priority: i32, turn: u64) -> Rank {
+    pub(super) fn new_rank(&mut self, priority: i32, turn: u64) -> Rank {
         let id = GroupId(self.next_group);
         self.next_group += 1;
         Rank { priority: Reverse(priority), turn, id }
@@ -214,7 +204,7 @@ impl Scheduler {
 
     fn requeue(&mut self, id: GroupId) {
         let Some(group) = self.groups.get_mut(&id) else { return };
-        group.num_lost = group.rows.iter().map(|row| row.num_ordered).sum();
+        group.num_lost = group.rows.iter().map(|row| row.cached.num_tokens()).sum();
         group.forget(&mut self.memory);
         group.state = State::Waiting;
         self.waiting.insert(group.rank);
@@ -297,7 +287,7 @@ impl Scheduler {
             return false;
         }
         for row in &mut group.rows {
-            self.memory.drop_unseen(&mut row.tables, row.num_ordered);
+            row.cached.drop_unseen(&mut self.memory);
         }
         let rank = group.rank;
         if !self.make_room(rank, &counts) {
@@ -342,4 +332,8 @@ impl Scheduler {
             self.settle(last);
         }
     }
+}
+
+fn memory(config: &SchedulerConfig) -> Memory {
+    Memory::new(&config.kv_groups, &config.pages_per_group, config.shares_prefixes)
 }

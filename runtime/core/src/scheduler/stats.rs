@@ -1,11 +1,11 @@
 //! What the scheduler has at the moment, for those who watch it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{group::State, scheduler::Scheduler};
 
 /// Groups, rows and pages at one moment, and what happened so far.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchedulerStats {
     /// Groups that wait for pages.
     pub waiting: usize,
@@ -33,7 +33,7 @@ pub struct SchedulerStats {
 }
 
 /// Pages of one KV group.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageStats {
     pub total: usize,
     /// Pages that some row holds.

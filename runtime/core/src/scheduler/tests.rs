@@ -4,6 +4,10 @@ use proptest::prelude::*;
 use sluicegate_spec::{config::KvGroup, units::TokenId};
 
 use super::*;
+use crate::{
+    messages::{GroupId, Turn},
+    sequence::{Rules, Token},
+};
 
 fn config(pages: usize, kv_groups: &[KvGroup]) -> SchedulerConfig {
     SchedulerConfig {
@@ -25,13 +29,25 @@ fn job(prompt_tokens: u32, max_rows: usize, max_tokens: usize) -> Job {
     Job { prompt: (0..prompt_tokens).collect(), max_rows, max_tokens, ..Job::default() }
 }
 
-fn child(parent: usize, token: TokenId) -> Child {
-    Child { parent, tokens: vec![token] }
+/// Goes on with rows, by their places among the earlier ones, and what they have more; with none the
+/// group ends.
+fn go_on(scheduler: &mut Scheduler, group: GroupId, rows: &[(usize, &[TokenId])]) -> Vec<GroupId> {
+    let sequences = scheduler.sequences(group);
+    let steps: Vec<_> = rows.iter().map(|(row, it)| (sequences[*row].id(), it[0])).collect();
+    let continuations = scheduler.continuations(&steps);
+    let rules = Rules { eos: &[], max_tokens: usize::MAX, is_finished: false };
+    let step = scheduler.advance(group, &continuations, |place, sequence| {
+        let first = Token { id: 0, log_probability: 0.0, likeliest: Vec::new() };
+        sequence.say(rows[place].1, &first, &rules).finish.is_none()
+    });
+    match step.expect("the group is there").onward {
+        Onward::Ended => Vec::new(),
+        Onward::Same => vec![group],
+        Onward::Split(groups) => groups,
+    }
 }
 
-fn two_children() -> [Child; 2] {
-    [child(0, 1), child(0, 2)]
-}
+const TWO_CHILDREN: [(usize, &[TokenId]); 2] = [(0, &[1]), (0, &[2])];
 
 /// The groups of a turn's rows.
 fn groups_of(turn: &Turn) -> Vec<GroupId> {
@@ -52,7 +68,7 @@ fn a_prompt_is_ordered_in_chunks_that_follow_each_other() {
         scheduler.retire(turn.microbatch.id);
     }
     assert!(scheduler.next_turn().is_none(), "one sample is outstanding");
-    scheduler.advance(group, &[child(0, 7)]);
+    go_on(&mut scheduler, group, &[(0, &[7])]);
     let turn = scheduler.next_turn().expect("the row has its next token");
     assert_eq!(turn.microbatch.rows[0].tokens, [7]);
     assert_eq!(turn.microbatch.rows[0].position, 70);
@@ -91,7 +107,7 @@ fn children_of_one_row_share_full_pages_and_copy_the_tail() {
     let group = scheduler.submit(job(20, 3, 8));
     let turn = scheduler.next_turn().expect("a prompt is waiting");
     scheduler.retire(turn.microbatch.id);
-    scheduler.advance(group, &two_children());
+    go_on(&mut scheduler, group, &TWO_CHILDREN);
     let turn = scheduler.next_turn().expect("two rows go on");
     let [reorder] = &turn.ancestors[..] else { panic!("one reorder, found {:?}", turn.ancestors) };
     assert_eq!((reorder.epoch, &reorder.parents[..]), (1, &[0, 0][..]));
@@ -113,7 +129,7 @@ fn beams_that_crowd_out_others_fit_into_an_exact_reservation() {
         let turn = scheduler.next_turn().expect("the group is ready");
         assert!(turn.ancestors.iter().all(|reorder| reorder.epoch == epoch - 1));
         scheduler.retire(turn.microbatch.id);
-        scheduler.advance(group, &two_children());
+        go_on(&mut scheduler, group, &TWO_CHILDREN);
     }
 }
 
@@ -125,7 +141,7 @@ fn a_group_that_ends_before_its_reorder_is_sent_leaves_no_gap() {
         scheduler.retire(turn.microbatch.id);
     }
     for group in groups {
-        scheduler.advance(group, &two_children());
+        go_on(&mut scheduler, group, &TWO_CHILDREN);
     }
     scheduler.remove(groups[0]);
     let turn = scheduler.next_turn().expect("the other group is ready");
@@ -193,10 +209,10 @@ fn the_youngest_gives_its_pages_up_and_loses_nothing() {
     let second = scheduler.next_turn().expect("the second is ready");
     assert_eq!(groups_of(&second), [young]);
     scheduler.retire(first.microbatch.id);
-    scheduler.advance(old, &[child(0, 7)]);
+    go_on(&mut scheduler, old, &[(0, &[7])]);
     assert!(scheduler.next_turn().is_none(), "the young one's pages are in use");
     scheduler.retire(second.microbatch.id);
-    scheduler.advance(young, &[child(0, 9)]);
+    go_on(&mut scheduler, young, &[(0, &[9])]);
     let turn = scheduler.next_turn().expect("the old one goes on");
     assert_eq!(groups_of(&turn), [old]);
     assert_eq!(scheduler.stats().preemptions, 1);
@@ -231,8 +247,7 @@ fn samples_go_on_as_groups_of_their_own() {
     let group = scheduler.submit(job(20, 1, 8));
     let turn = scheduler.next_turn().expect("a prompt is waiting");
     scheduler.retire(turn.microbatch.id);
-    let children = [child(0, 1), child(0, 2), Child { parent: 0, tokens: vec![3, 4] }];
-    let forks = scheduler.fork(group, &children);
+    let forks = go_on(&mut scheduler, group, &[(0, &[1]), (0, &[2]), (0, &[3, 4])]);
     let turns: Vec<Turn> = std::iter::from_fn(|| scheduler.next_turn()).collect();
     let ordered: Vec<GroupId> = turns.iter().flat_map(groups_of).collect();
     assert_eq!(ordered, forks);
@@ -258,7 +273,7 @@ fn a_sample_that_gives_way_leaves_the_shared_page_to_the_other() {
     let group = scheduler.submit(job(20, 1, 8));
     let turn = scheduler.next_turn().expect("a prompt is waiting");
     scheduler.retire(turn.microbatch.id);
-    let forks = scheduler.fork(group, &two_children());
+    let forks = go_on(&mut scheduler, group, &TWO_CHILDREN);
     // No page is left to copy the tail to: the second sample waits, and the first writes in place.
     let turn = scheduler.next_turn().expect("nothing is in flight, so one of them goes on");
     assert_eq!(groups_of(&turn), forks[..1]);
@@ -283,7 +298,7 @@ fn decoding_rows_are_spread_over_the_microbatches() {
         let turn = in_flight.pop_front().expect("something is in flight");
         scheduler.retire(turn.microbatch.id);
         for group in groups_of(&turn) {
-            scheduler.advance(group, &[child(0, 5)]);
+            go_on(&mut scheduler, group, &[(0, &[5])]);
         }
     }
     assert_eq!(sizes[0], 10, "all prompts fit into one microbatch");
@@ -326,7 +341,7 @@ fn a_job_of_a_lower_priority_gives_its_pages_up() {
     let urgent = scheduler.submit(Job { priority: 1, ..own_job(3, 20, 8) });
     assert!(scheduler.next_turn().is_none(), "all pages are in use");
     scheduler.retire(turn.microbatch.id);
-    scheduler.advance(low, &[child(0, 7)]);
+    go_on(&mut scheduler, low, &[(0, &[7])]);
     let turn = scheduler.next_turn().expect("the urgent one has them");
     assert_eq!((groups_of(&turn), scheduler.stats().preemptions), (vec![urgent], 1));
     scheduler.retire(turn.microbatch.id);
@@ -345,7 +360,7 @@ fn after_a_restart_everything_is_computed_again() {
     let beams = scheduler.submit(job(20, 2, 8));
     let turn = scheduler.next_turn().expect("a prompt is waiting");
     scheduler.retire(turn.microbatch.id);
-    scheduler.advance(beams, &two_children());
+    go_on(&mut scheduler, beams, &TWO_CHILDREN);
     let lost = scheduler.next_turn().expect("two rows go on");
     assert_eq!(lost.ancestors[0].epoch, 1);
     let leaving = scheduler.submit(own_job(1, 4, 4));
@@ -428,16 +443,16 @@ fn check_run(actions: &[Action], kv_groups: &[KvGroup]) {
                 for sampled in &turn.microbatch.sampled {
                     let found = running.iter().find(|(id, ..)| *id == sampled.group);
                     let Some(&(_, rows, tokens)) = found else { continue };
-                    let children: Vec<Child> = parents
-                        .iter()
-                        .take(rows)
-                        .map(|parent| child(parent.index(sampled.logit_rows.len()), 1))
+                    let parents = parents.iter().take(rows);
+                    let children: Vec<(usize, &[TokenId])> = parents
+                        .map(|parent| (parent.index(sampled.logit_rows.len()), &[1][..]))
                         .collect();
                     let is_over = children.is_empty() || sampled.step as usize + 1 >= tokens;
-                    scheduler.advance(sampled.group, if is_over { &[] } else { &children });
-                    if is_over {
-                        running.retain(|(id, ..)| *id != sampled.group);
-                    }
+                    let children = if is_over { &[][..] } else { &children };
+                    // Samples go on as groups of their own.
+                    running.retain(|(id, ..)| *id != sampled.group);
+                    let groups = go_on(&mut scheduler, sampled.group, children);
+                    running.extend(groups.into_iter().map(|group| (group, rows, tokens)));
                 }
             }
         }

@@ -44,9 +44,12 @@ fn requests(max_tokens: usize, ends_one_in: Option<u64>) -> Vec<SimulatedRequest
 
 /// The same requests, each with the length that its output had.
 fn known(requests: &[SimulatedRequest], run: &Run) -> Vec<SimulatedRequest> {
-    let with_length = |(request, end): (&SimulatedRequest, &crate::simulate::RequestEnd)| {
-        SimulatedRequest { max_tokens: end.outputs[0].len(), ends_one_in: None, ..request.clone() }
-    };
+    let with_length =
+        |(request, end): (&SimulatedRequest, &crate::simulate::RequestEnd)| SimulatedRequest {
+            max_tokens: end.outputs[0].num_tokens(),
+            ends_one_in: None,
+            ..request.clone()
+        };
     requests.iter().zip(&run.ends).map(with_length).collect()
 }
 
@@ -89,7 +92,7 @@ fn no_more_rows_run_at_once_than_are_planned() {
     let rows = found.timeline.microbatches.iter().map(|it| it.decoding_rows);
     assert_eq!(rows.max(), Some(3));
     // Every request had its turn.
-    assert!(found.ends.iter().all(|end| end.outputs[0].len() == 32));
+    assert!(found.ends.iter().all(|end| end.outputs[0].num_tokens() == 32));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The loop: what happens next, and what follows from it.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use sluicegate_placement::RowLoad;
 
@@ -10,14 +10,18 @@ use super::{
     fault::Fault,
     full::Watch,
     host::Host,
+    last_stage,
+    matchers::{Answered, Matchers},
     pipeline::{Message, Pipeline, World},
-    request::SimulatedRequest,
-    run::Run,
+    request::{SimulatedRequest, VOCABULARY},
+    run::{EndReason, Run},
     timing::Timing,
     waits::MaskWorkers,
 };
 use crate::{
-    scheduler::{MicrobatchOrder, RowOrder, Scheduler, SchedulerConfig, Turn},
+    messages::{GroupId, MaskRule, RequestId, RowOrder, Sampled},
+    scheduler::{OrderBounds, SchedulerConfig},
+    serve::{Action, Answer, Batch, Input, Limits, MatcherError, Serve, ServeConfig},
     timeline::{Activity, Lane, Timeline},
 };
 
@@ -60,8 +64,15 @@ pub(super) enum Event {
     },
     /// The last stage has its masks.
     Masked(Message),
-    /// The host has taken a microbatch's tokens.
+    /// The host takes a microbatch's tokens.
     Taken(Message),
+    /// The matchers of a group have advanced.
+    Answered {
+        group: GroupId,
+        answers: Vec<Result<Answer, MatcherError>>,
+    },
+    /// The serving loop asked for it.
+    Wake,
     Lost {
         restart_s: f64,
     },
@@ -86,13 +97,18 @@ struct Simulation<'a> {
     setup: &'a Setup<'a>,
     devices: Vec<String>,
     world: World,
+    serve: Serve,
     host: Host,
+    matchers: Matchers,
     /// When the host has done what it was given.
     host_free_s: f64,
     pipeline: Pipeline<'a>,
     masks: MaskWorkers,
     incarnation: u32,
-    is_down: bool,
+    /// What the next restart takes.
+    restart_s: f64,
+    /// When the serving loop is woken next.
+    wake_at: Option<Duration>,
     watch: Watch,
     max_turns: u64,
 }
@@ -117,11 +133,14 @@ impl<'a> Simulation<'a> {
             pipeline: new_pipeline(setup, &devices, incarnation),
             devices,
             world: World { clock, timeline },
-            host: Host::new(Scheduler::new(setup.scheduler.clone()), requests),
+            serve: new_serve(setup),
+            host: Host::new(requests),
+            matchers: Matchers::default(),
             host_free_s: 0.0,
             masks: MaskWorkers::new(setup.mask_workers),
             incarnation,
-            is_down: false,
+            restart_s: 0.0,
+            wake_at: None,
             watch: Watch::default(),
             max_turns: max_turns(requests, setup.faults.len()),
             setup,
@@ -129,15 +148,14 @@ impl<'a> Simulation<'a> {
     }
 
     fn handle(&mut self, event: Event) -> Result<(), SimulationError> {
-        let now_s = self.world.clock.now_s();
-        let is_taken = matches!(event, Event::Taken(_));
         match event {
-            Event::Arrive(request) => self.host.submit(request, now_s)?,
-            Event::Cancel(request) => self.host.cancel(request, now_s)?,
+            Event::Arrive(request) => self.arrive(request),
+            Event::Cancel(request) => self.cancel(request),
             Event::Arrived { stage, message } => {
                 if message.incarnation == self.incarnation {
                     self.pipeline.deliver(stage, message, &mut self.world);
                 }
+                Ok(())
             }
             Event::Computed { stage, incarnation } => {
                 if incarnation == self.incarnation
@@ -145,68 +163,132 @@ impl<'a> Simulation<'a> {
                 {
                     self.await_masks(message);
                 }
+                Ok(())
             }
             Event::Masked(message) => {
                 if message.incarnation == self.incarnation {
                     self.leave(message);
                 }
+                Ok(())
             }
-            Event::Taken(message) => {
-                if message.incarnation == self.incarnation {
-                    let logits = message.logits();
-                    self.host.sampled(&message.turn.microbatch, &logits, now_s)?;
-                }
+            Event::Taken(message) if message.incarnation == self.incarnation => {
+                self.tell(Input::Sampled(self.sampled(&message)))?;
+                let (now_s, num_tokens) = (self.world.clock.now_s(), self.host.num_tokens);
+                self.watch.note(self.serve.scheduler(), now_s, num_tokens);
+                Ok(())
             }
-            Event::Lost { restart_s } => self.lose(restart_s),
-            Event::Restarted { incarnation } => {
-                self.is_down &= incarnation != self.incarnation;
+            Event::Answered { group, answers } => self.tell(Input::Advanced { group, answers }),
+            Event::Lost { restart_s } => {
+                self.restart_s = restart_s;
+                self.tell(Input::StageLost { microbatch: None, may_pass: true })
+            }
+            Event::Restarted { incarnation } if incarnation == self.incarnation => {
+                self.tell(Input::Restarted)
+            }
+            // Of an earlier incarnation.
+            Event::Taken(_) | Event::Restarted { .. } => Ok(()),
+            Event::Wake => {
+                self.wake_at = None;
+                self.tell(Input::TimePassed)
             }
         }
-        self.send_turns()?;
-        if is_taken {
-            self.watch.note(&self.host.scheduler, now_s, self.host.num_tokens);
-        }
-        Ok(())
     }
 
-    fn send_turns(&mut self) -> Result<(), SimulationError> {
-        while !self.is_down
-            && let Some(turn) = self.host.scheduler.next_turn()
+    /// Takes a request in, or refuses it.
+    fn arrive(&mut self, request: usize) -> Result<(), SimulationError> {
+        let admitted = self.host.request(request).admitted();
+        let job = admitted.job(0, &VOCABULARY);
+        if self.setup.scheduler.check(&job).is_err() {
+            return self.host.end(request, EndReason::Refused, self.world.clock.now_s());
+        }
+        self.host.begin(request);
+        let request = RequestId(request as u64);
+        self.tell(Input::Submitted { request, admitted: admitted.into() })
+    }
+
+    /// Lets a caller go away, at any time.
+    fn cancel(&mut self, request: usize) -> Result<(), SimulationError> {
+        if !self.host.is_running(request) {
+            return Ok(());
+        }
+        self.host.end(request, EndReason::Cancelled, self.world.clock.now_s())?;
+        self.tell(Input::Cancelled(RequestId(request as u64)))
+    }
+
+    /// Tells the serving loop what happened, and does as it says.
+    fn tell(&mut self, input: Input) -> Result<(), SimulationError> {
+        let mut actions = Vec::new();
+        let now = Duration::from_secs_f64(self.world.clock.now_s());
+        self.serve.on(now, input, &mut actions);
+        actions.into_iter().try_for_each(|action| self.obey(action))?;
+        if let Some(at) = self.serve.wake_at()
+            && self.wake_at.is_none_or(|before| at < before)
         {
-            self.host.turns += 1;
-            if self.host.turns > self.max_turns {
-                return Err(SimulationError::Endless { turns: self.host.turns });
-            }
-            self.send(turn);
+            self.wake_at = Some(at);
+            self.world.clock.at(at.as_secs_f64(), Event::Wake);
         }
         Ok(())
     }
 
-    fn send(&mut self, turn: Turn) {
-        let loads: Vec<RowLoad> = turn.microbatch.rows.iter().map(load).collect();
-        self.world.timeline.microbatches.push(turn.microbatch.note());
+    fn obey(&mut self, action: Action) -> Result<(), SimulationError> {
+        let now_s = self.world.clock.now_s();
+        match action {
+            Action::Open { request, sequence, .. } => {
+                self.matchers.open(sequence, self.host.request(index(request)));
+            }
+            Action::Advance { group, continuations } => {
+                let Answered { answers, seconds } = self.matchers.advance(&continuations);
+                self.world.clock.at(now_s + seconds, Event::Answered { group, answers });
+            }
+            Action::Close(sequences) => self.matchers.close(&sequences),
+            Action::Send(batch) => return self.send(batch),
+            Action::Stepped { request, tokens, since, .. } => {
+                let since_s = since.map(|since| since.as_secs_f64());
+                self.host.stepped(index(request), tokens, since_s, now_s);
+            }
+            Action::Tell { request, event } => {
+                return self.host.told(index(request), event, now_s);
+            }
+            Action::Fail { request, error } => {
+                return self.host.end(index(request), EndReason::Failed(error), now_s);
+            }
+            Action::Restart => self.lose(),
+            Action::Stop(stop) => return Err(SimulationError::Stopped(stop)),
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, batch: Batch) -> Result<(), SimulationError> {
+        self.host.turns += 1;
+        if self.host.turns > self.max_turns {
+            return Err(SimulationError::Endless { turns: self.host.turns });
+        }
+        let loads: Vec<RowLoad> = batch.turn.microbatch.rows.iter().map(load).collect();
+        self.world.timeline.microbatches.push(batch.turn.microbatch.note());
         if self.setup.mask_start == MaskStart::WithOrder {
-            self.begin_masks(&turn.microbatch);
+            self.begin_masks(&batch);
         }
         let message = Message {
             incarnation: self.incarnation,
             cost: Rc::new(self.setup.timing.microbatch(&loads)),
-            turn: Rc::new(turn),
+            batch: Rc::new(batch),
             values: Vec::new(),
         };
         self.pipeline.deliver(0, message, &mut self.world);
+        Ok(())
     }
 
-    fn begin_masks(&mut self, order: &MicrobatchOrder) {
-        let num_masks = self.host.num_masks(order);
+    fn begin_masks(&mut self, batch: &Batch) {
+        let rows = batch.sampling.iter().flat_map(|group| &group.rows);
+        let num_masks = rows.filter(|row| row.mask != MaskRule::Free).count();
         let costs = (self.setup.timing.mask_s(), self.setup.faults);
-        self.masks.begin(order.id.0, num_masks, costs, &mut self.world);
+        self.masks.begin(batch.turn.microbatch.id.0, num_masks, costs, &mut self.world);
     }
 
     /// The last stage has logits.
     fn await_masks(&mut self, message: Message) {
         if self.setup.mask_start == MaskStart::AfterCompute {
-            self.begin_masks(&message.turn.microbatch);
+            self.begin_masks(&message.batch);
         }
         let (now_s, microbatch) = (self.world.clock.now_s(), message.microbatch());
         match self.masks.take(microbatch) {
@@ -216,6 +298,22 @@ impl<'a> Simulation<'a> {
                 self.world.clock.at(ready_s, Event::Masked(message));
             }
             _ => self.leave(message),
+        }
+    }
+
+    /// What the last stage makes of its values.
+    fn sampled(&self, message: &Message) -> Sampled {
+        let logits = message.logits();
+        let groups = message.batch.sampling.iter().filter_map(|sampling| {
+            let request = self.serve.request_of(sampling.group)?;
+            let request = self.host.request(index(request));
+            Some(last_stage::sample(&request, sampling, &logits[sampling.logit_rows.clone()]))
+        });
+        Sampled {
+            microbatch: message.batch.turn.microbatch.id,
+            groups: groups.collect(),
+            stage_s: message.cost.stage_s.clone(),
+            mask_wait: None,
         }
     }
 
@@ -230,7 +328,7 @@ impl<'a> Simulation<'a> {
     }
 
     /// Whatever was in flight will never come back; events of an earlier incarnation are ignored.
-    fn lose(&mut self, restart_s: f64) {
+    fn lose(&mut self) {
         let now_s = self.world.clock.now_s();
         let spans = &mut self.world.timeline.spans;
         spans.retain(|span| span.start_s < now_s);
@@ -238,22 +336,24 @@ impl<'a> Simulation<'a> {
             span.end_s = span.end_s.min(now_s);
         }
         self.incarnation += 1;
-        self.is_down = true;
         self.host_free_s = now_s;
-        self.host.scheduler.restart();
         self.masks.restart(now_s);
         self.pipeline = new_pipeline(self.setup, &self.devices, self.incarnation);
         let incarnation = self.incarnation;
-        self.world.clock.at(now_s + restart_s, Event::Restarted { incarnation });
+        self.world.clock.at(now_s + self.restart_s, Event::Restarted { incarnation });
     }
 
     fn finish(self) -> Result<Run, SimulationError> {
-        let Host { scheduler, ends, token_s, turns, .. } = self.host;
+        let Host { ends, token_s, turns, .. } = self.host;
         if let Some(request) = ends.iter().position(Option::is_none) {
             return Err(SimulationError::Stalled { request });
         }
+        let scheduler = self.serve.scheduler();
         if !scheduler.is_idle() {
             return Err(SimulationError::NotIdle);
+        }
+        if !self.matchers.is_empty() || self.serve.metrics().matchers != 0 {
+            return Err(SimulationError::Matchers);
         }
         let (wanted, found) =
             (self.setup.scheduler.pages_per_group.clone(), scheduler.num_free_pages());
@@ -270,6 +370,26 @@ impl<'a> Simulation<'a> {
             incarnations: self.incarnation,
         })
     }
+}
+
+/// A serving loop that never gives up, and takes the depth as it is.
+fn new_serve(setup: &Setup<'_>) -> Serve {
+    let SchedulerConfig { pages_per_group, .. } = &setup.scheduler;
+    Serve::new(ServeConfig {
+        scheduler: setup.scheduler.clone(),
+        max_depth: None,
+        bounds: OrderBounds {
+            vocab: usize::MAX,
+            max_positions: usize::MAX,
+            pages_per_group: pages_per_group.clone(),
+        },
+        limits: Limits { max_restarts: usize::MAX, ..Limits::default() },
+        vocabulary: VOCABULARY.clone(),
+    })
+}
+
+fn index(request: RequestId) -> usize {
+    usize::try_from(request.0).expect("requests are numbered as they stand in memory")
 }
 
 fn new_pipeline<'a>(setup: &'a Setup<'a>, devices: &[String], incarnation: u32) -> Pipeline<'a> {

@@ -2,7 +2,10 @@
 
 use sluicegate_spec::epoch::WrongEpoch;
 
-use crate::scheduler::{GroupId, MicrobatchId};
+use crate::{
+    messages::{GroupId, MicrobatchId},
+    serve::Stop,
+};
 
 /// A promise that was broken.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -21,17 +24,14 @@ pub enum SimulationError {
     Unwritten { stage: usize, group: GroupId, kv_idx: usize, position: usize },
     #[error("a reorder of {group} names row {row} of {num_rows}")]
     NoRow { group: GroupId, row: u32, num_rows: usize },
-    #[error(
-        "{group} is sampled at step {found_step} in {found_rows} rows, wanted {wanted_step} in \
-         {wanted_rows}"
-    )]
-    Sampled {
-        group: GroupId,
-        wanted_step: usize,
-        wanted_rows: usize,
-        found_step: usize,
-        found_rows: usize,
-    },
+    #[error("request {request} was told of an output {shown:?} in pieces, and then {text:?}")]
+    Text { request: usize, shown: String, text: String },
+    #[error("request {request} was told something after its end")]
+    AfterEnd { request: usize },
+    #[error("the serving loop ended: {0:?}")]
+    Stopped(Stop),
+    #[error("matchers are still open after the last request")]
+    Matchers,
     #[error("request {request} ended twice")]
     EndedTwice { request: usize },
     #[error("request {request} never ended, and nothing more would happen")]

@@ -11,7 +11,7 @@ use crate::timeline::{Activity, Usage, Window};
 
 fn requests() -> Vec<SimulatedRequest> {
     let request = |number| SimulatedRequest {
-        is_constrained: true,
+        constraint: Some(Constraint::default()),
         search: if number == 1 { Search::Beams(3) } else { Search::Samples(2) },
         ..SimulatedRequest::new(prompt(number, 20 + number), 24)
     };

@@ -1,6 +1,6 @@
-//! The production scheduler under a virtual clock: what would happen, and whether it is right.
+//! The production serving loop under a virtual clock: what would happen, and whether it is right.
 //!
-//! Turns are made by [`Scheduler`](crate::scheduler::Scheduler) and executed by stages that take the
+//! Orders are made by [`Serve`](crate::serve::Serve) and executed by stages that take the
 //! time that a [`Timing`] says. With shadow pages a stage also computes: each token's value is
 //! written at its slot and read back through the order's page tables, so that a wrong page, ancestor,
 //! order or stale copy changes the text, which [`alone`] knows from plain vectors. Pure: the clock is
@@ -12,7 +12,8 @@ mod error;
 mod fault;
 mod full;
 mod host;
-mod outputs;
+mod last_stage;
+mod matchers;
 mod pipeline;
 mod planned;
 mod reference;
@@ -27,8 +28,8 @@ pub use driver::{MaskStart, Setup, simulate};
 pub use error::SimulationError;
 pub use fault::Fault;
 pub use planned::Planned;
-pub use reference::alone;
-pub use request::{Forced, Search, SimulatedRequest};
+pub use reference::{Alone, alone};
+pub use request::{Constraint, Forced, Search, SimulatedRequest};
 pub use run::{EndReason, Full, RequestEnd, Run};
 pub use timing::{Timing, Uniform};
 

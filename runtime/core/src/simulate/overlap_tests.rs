@@ -128,7 +128,10 @@ fn seconds(is_constrained: bool, mask_start: MaskStart) -> f64 {
     let timing = Uniform { mask_s: 0.2, ..equal_stages(4) };
     let requests: Vec<SimulatedRequest> = decoding(32, 60)
         .into_iter()
-        .map(|request| SimulatedRequest { is_constrained, ..request })
+        .map(|request| SimulatedRequest {
+            constraint: is_constrained.then(Constraint::default),
+            ..request
+        })
         .collect();
     let setup = Setup { mask_start, ..setup(&timing, filling(4)) };
     let run = check(&setup, &requests);

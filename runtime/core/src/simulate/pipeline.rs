@@ -12,7 +12,8 @@ use super::{
     shadow::Shadow,
 };
 use crate::{
-    scheduler::{SchedulerConfig, Turn},
+    scheduler::SchedulerConfig,
+    serve::Batch,
     timeline::{Activity, Lane, Span, Timeline},
 };
 
@@ -23,11 +24,11 @@ pub(super) struct World {
     pub(super) timeline: Timeline,
 }
 
-/// A turn on its way.
+/// A turn on its way, and how its rows are sampled.
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) incarnation: u32,
-    pub(super) turn: Rc<Turn>,
+    pub(super) batch: Rc<Batch>,
     pub(super) cost: Rc<MicrobatchCost>,
     /// One for each token; none before the first stage.
     pub(super) values: Vec<u64>,
@@ -71,14 +72,14 @@ impl World {
 
 impl Message {
     pub(super) fn microbatch(&self) -> u64 {
-        self.turn.microbatch.id.0
+        self.batch.turn.microbatch.id.0
     }
 
     /// The values of the rows whose logits are wanted, in order.
     pub(super) fn logits(&self) -> Vec<u64> {
         let mut end = 0;
         let mut logits = Vec::new();
-        for row in &self.turn.microbatch.rows {
+        for row in &self.batch.turn.microbatch.rows {
             end += row.tokens.len();
             if row.wants_logits {
                 logits.push(self.values[end - 1]);
@@ -128,7 +129,7 @@ impl<'a> Pipeline<'a> {
         at.is_working = false;
         let Some(mut message) = at.current.take() else { return Ok(None) };
         let values = std::mem::take(&mut message.values);
-        message.values = at.shadow.run(message.incarnation, &message.turn, values)?;
+        message.values = at.shadow.run(message.incarnation, &message.batch.turn, values)?;
         let device = at.device;
         let leaving = if stage == self.last_stage() {
             // Nothing else is begun before it has its masks.

@@ -10,7 +10,7 @@ use super::{
     tests::{check, config, prompt, setup},
     *,
 };
-use crate::scheduler::SchedulerConfig;
+use crate::{scheduler::SchedulerConfig, sequence::FinishReason, serve::Output};
 
 #[derive(Debug, Clone)]
 struct Scenario {
@@ -91,10 +91,10 @@ fn requests() -> impl Strategy<Value = SimulatedRequest> {
     // Prompts of the same number begin alike.
     let prompts = (0..3_u32, 0..50_u32, 0..20_u32, any::<u32>());
     let lengths = (1..32_usize, prop::option::of(5..40_u64));
-    let forced = prop::option::of((1..5_u64, 1..6_usize));
-    let rest = (any::<bool>(), 0..1_000_u64, -1..2_i32);
-    (times, prompts, search, lengths, forced, rest).prop_map(
-        |(times, (number, shared, own, own_number), search, lengths, forced, rest)| {
+    let stop = prop::collection::vec("[a-d]|nd|終", 0..2);
+    let rest = (prop::option::of(constraints()), 0..1_000_u64, -1..2_i32);
+    (times, prompts, search, lengths, stop, rest).prop_map(
+        |(times, (number, shared, own, own_number), search, lengths, stop, rest)| {
             let (arrival_s, cancel_after_s) = times;
             let mut prompt = prompt(number, shared);
             prompt.extend((0..own).map(|token| own_number.wrapping_add(token)));
@@ -102,20 +102,36 @@ fn requests() -> impl Strategy<Value = SimulatedRequest> {
                 prompt.push(own_number);
             }
             let (max_tokens, ends_one_in) = lengths;
-            let (is_constrained, seed, priority) = rest;
-            let forced = forced.map(|(one_in, tokens)| Forced { one_in, tokens });
+            let (constraint, seed, priority) = rest;
             SimulatedRequest {
                 arrival_s,
                 prompt,
                 search,
                 max_tokens,
                 ends_one_in,
-                is_constrained,
-                forced,
+                constraint,
+                stop,
                 seed,
                 priority,
                 cancel_after_s,
             }
+        },
+    )
+}
+
+/// Some matchers are slow, and some fail.
+fn constraints() -> impl Strategy<Value = Constraint> {
+    let forced = prop::option::of((1..5_u64, 1..6_usize));
+    let one_in = || prop::option::of(2..20_u64);
+    let fails_after = prop::option::weighted(0.1, 0..20_usize);
+    let advance_s = prop_oneof![3 => Just(0.0), 1 => 0.0..0.2_f64, 1 => 0.0..20.0_f64];
+    (forced, one_in(), one_in(), fails_after, advance_s).prop_map(
+        |(forced, vetoes_one_in, finishes_one_in, fails_after, advance_s)| Constraint {
+            forced: forced.map(|(one_in, tokens)| Forced { one_in, tokens }),
+            vetoes_one_in,
+            finishes_one_in,
+            fails_after,
+            advance_s,
         },
     )
 }
@@ -170,7 +186,10 @@ struct Seen {
     restarts: u32,
     cancelled: usize,
     refused: usize,
+    failed: usize,
     finished: usize,
+    /// Outputs that a stop string ended.
+    stopped: usize,
     /// The largest share of its bound that a request took.
     most_of_bound: f64,
 }
@@ -180,11 +199,14 @@ fn run(scenario: &Scenario, seen: &mut Seen) {
     let setup = Setup { mask_workers: *mask_workers, faults, ..setup(timing, scheduler.clone()) };
     let run = check(&setup, &scenario.requests);
     for (index, end) in run.ends.iter().enumerate() {
-        match end.reason {
+        match &end.reason {
             EndReason::Finished => seen.finished += 1,
             EndReason::Cancelled => seen.cancelled += 1,
             EndReason::Refused => seen.refused += 1,
+            EndReason::Failed(_) => seen.failed += 1,
         }
+        let by_stop = |output: &&Output| output.finish_reason == FinishReason::StopString;
+        seen.stopped += end.outputs.iter().filter(by_stop).count();
         let bound = bound(scenario, index);
         assert!(end.turns <= bound, "request {index} took {} turns, at most {bound}", end.turns);
         seen.most_of_bound = seen.most_of_bound.max(end.turns as f64 / bound as f64);
@@ -209,9 +231,10 @@ fn random_schedules_end_every_request_once_with_the_text_it_has_alone() {
     let seen = seen.into_inner();
     println!("{seen:?}");
     // What the runs are for has happened in them.
-    let Seen { preemptions, shared_tokens, restarts, cancelled, refused, finished, .. } = seen;
+    let Seen { preemptions, shared_tokens, restarts, cancelled, refused, .. } = seen;
     assert!(preemptions > 0 && shared_tokens > 0 && restarts > 0);
-    assert!(cancelled > 0 && refused > 0 && finished > refused);
+    assert!(cancelled > 0 && refused > 0 && seen.finished > refused);
+    assert!(seen.failed > 0 && seen.stopped > 0);
 }
 
 #[test]

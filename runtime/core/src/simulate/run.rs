@@ -1,9 +1,12 @@
 //! What came of a simulation.
 
 use serde::Serialize;
-use sluicegate_spec::units::TokenId;
 
-use crate::{scheduler::SchedulerStats, timeline::Timeline};
+use crate::{
+    scheduler::SchedulerStats,
+    serve::{Output, RequestError},
+    timeline::Timeline,
+};
 
 /// All ends, in the order of the requests, and the timeline.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,22 +53,23 @@ pub struct RequestEnd {
     /// Turns of the scheduler between arrival and end.
     pub turns: u64,
     /// The outputs that were complete.
-    pub outputs: Vec<Vec<TokenId>>,
+    pub outputs: Vec<Output>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
     Finished,
     Cancelled,
     /// It could not run here if it were alone.
     Refused,
+    Failed(RequestError),
 }
 
 impl Run {
     /// Tokens of all outputs that were complete.
     pub fn num_tokens(&self) -> usize {
-        self.ends.iter().flat_map(|end| &end.outputs).map(Vec::len).sum()
+        self.ends.iter().flat_map(|end| &end.outputs).map(Output::num_tokens).sum()
     }
 
     /// From the first arrival to the last end, in seconds.

@@ -6,8 +6,9 @@ use super::{
     error::SimulationError,
     value::{attend, cached, embed},
 };
-use crate::scheduler::{
-    AncestorsOrder, CopyOrder, GroupId, MicrobatchId, RowOrder, SchedulerConfig, Turn,
+use crate::{
+    messages::{AncestorsOrder, CopyOrder, GroupId, MicrobatchId, RowOrder, Turn},
+    scheduler::SchedulerConfig,
 };
 
 /// The part of a stage that executes orders.

@@ -1,11 +1,16 @@
 //! Single requests, known to the second, and stages that notice what is wrong.
 
+use std::sync::Arc;
+
 use sluicegate_placement::Hop;
 use sluicegate_spec::{config::KvGroup, units::TokenId};
 
 use super::{shadow::Shadow, *};
 use crate::{
-    scheduler::{Child, Job, Scheduler, SchedulerConfig, Turn},
+    messages::Turn,
+    scheduler::{Job, Onward, Scheduler, SchedulerConfig},
+    sequence::{Rules, Token},
+    serve::RequestError,
     timeline::{Activity, Lane},
 };
 
@@ -48,12 +53,18 @@ pub(super) fn check(setup: &Setup<'_>, requests: &[SimulatedRequest]) -> Run {
     let num_stages = setup.timing.devices().len();
     for (request, end) in requests.iter().zip(&run.ends) {
         let want = alone(request, num_stages, &setup.scheduler.kv_groups);
-        match end.reason {
-            EndReason::Finished => assert_eq!(end.outputs, want, "{request:?}"),
+        let got: Vec<Alone> = end.outputs.iter().map(Alone::of).collect();
+        let fails = request.constraint.as_ref().is_some_and(|it| it.fails_after.is_some());
+        match &end.reason {
+            EndReason::Finished => assert_eq!(got, want, "{request:?}"),
             EndReason::Cancelled => {
-                assert!(end.outputs.iter().all(|output| want.contains(output)), "{request:?}");
+                assert!(got.iter().all(|output| want.contains(output)), "{request:?}");
             }
-            EndReason::Refused => assert!(end.outputs.is_empty()),
+            EndReason::Refused => assert!(got.is_empty()),
+            EndReason::Failed(RequestError::Constraint { .. }) if fails => {
+                assert!(got.iter().all(|output| want.contains(output)), "{request:?}");
+            }
+            EndReason::Failed(error) => panic!("{error}: {request:?}"),
         }
     }
     run
@@ -106,8 +117,10 @@ fn samples_beams_forced_chunks_windows_and_shared_prefixes_keep_their_texts() {
         let setup = setup(&timing, config(64, kv_groups));
         let request = |search| SimulatedRequest {
             search,
-            is_constrained: true,
-            forced: Some(Forced { one_in: 3, tokens: 4 }),
+            constraint: Some(Constraint {
+                forced: Some(Forced { one_in: 3, tokens: 4 }),
+                ..Constraint::default()
+            }),
             ends_one_in: Some(20),
             ..SimulatedRequest::new(prompt(1, 40), 40)
         };
@@ -122,7 +135,8 @@ fn samples_beams_forced_chunks_windows_and_shared_prefixes_keep_their_texts() {
         let lengths: Vec<usize> = run.ends.iter().map(|end| end.outputs.len()).collect();
         assert_eq!(lengths, [1, 4, 3, 3]);
         assert!(run.scheduler.shared_tokens > 0);
-        let outputs: std::collections::BTreeSet<_> = run.ends[1].outputs.iter().collect();
+        let outputs = run.ends[1].outputs.iter().map(|output| &output.token_ids);
+        let outputs: std::collections::BTreeSet<_> = outputs.collect();
         assert_eq!(outputs.len(), 4, "samples differ");
     }
 }
@@ -137,7 +151,7 @@ fn what_can_never_run_is_refused_and_who_goes_away_is_cancelled() {
         SimulatedRequest { cancel_after_s: Some(500.0), ..SimulatedRequest::new(prompt(3, 9), 3) },
     ];
     let run = check(&setup, &requests);
-    let reasons: Vec<EndReason> = run.ends.iter().map(|end| end.reason).collect();
+    let reasons: Vec<EndReason> = run.ends.iter().map(|end| end.reason.clone()).collect();
     assert_eq!(reasons, [EndReason::Refused, EndReason::Cancelled, EndReason::Finished]);
     assert!((run.ends[1].end_s - 5.0).abs() < 1e-9);
 }
@@ -181,11 +195,22 @@ fn two_beams() -> (Shadow, Turn) {
     let turn = scheduler.next_turn().expect("a prompt is waiting");
     stage.run(1, &turn, Vec::new()).unwrap();
     scheduler.retire(turn.microbatch.id);
-    let child = |token| Child { parent: 0, tokens: vec![token] };
-    scheduler.advance(group, &[child(1), child(2)]);
+    let row = scheduler.sequences(group)[0].id();
+    let children = scheduler.continuations(&[(row, 1), (row, 2)]);
+    let rules = Rules { eos: &[], max_tokens: 9, is_finished: false };
+    let step = scheduler.advance(group, &children, |place, sequence| {
+        let first = Token { id: 0, log_probability: 0.0, likeliest: Vec::new() };
+        sequence.say(&children[place].tokens, &first, &rules).finish.is_none()
+    });
+    assert_eq!(step.unwrap().onward, Onward::Same);
     let turn = scheduler.next_turn().expect("two beams go on");
     assert_eq!(turn.ancestors.len(), 1);
     (stage, turn)
+}
+
+/// The pages of the first row.
+fn pages(turn: &mut Turn) -> &mut Vec<u32> {
+    Arc::make_mut(&mut turn.microbatch.rows[0].tables[0].pages)
 }
 
 /// What the stage makes of the turn after a change.
@@ -201,14 +226,14 @@ fn a_wrong_page_ancestor_order_or_stale_copy_is_noticed() {
     // Wrong pages: another row's tail, the first page in place of the second, none at all.
     let other = changed(|turn| {
         let page = turn.microbatch.rows[1].tables[0].pages[1];
-        turn.microbatch.rows[0].tables[0].pages[1] = page;
+        pages(turn)[1] = page;
     });
     assert_ne!(other.unwrap(), right);
-    let first = changed(|turn| turn.microbatch.rows[0].tables[0].pages.swap(0, 1));
+    let first = changed(|turn| pages(turn).swap(0, 1));
     assert!(matches!(first, Err(SimulationError::Unwritten { position: 4, .. })), "{first:?}");
-    let missing = changed(|turn| turn.microbatch.rows[0].tables[0].pages.truncate(1));
+    let missing = changed(|turn| pages(turn).truncate(1));
     assert!(matches!(missing, Err(SimulationError::NotInTable { position: 20, .. })));
-    let none = changed(|turn| turn.microbatch.rows[0].tables[0].pages[0] = 8);
+    let none = changed(|turn| pages(turn)[0] = 8);
     assert!(matches!(none, Err(SimulationError::NoPage { page: 8, .. })));
     // A tail that was not copied, or from where nothing is.
     let stale = changed(|turn| turn.ancestors[0].copies[0].rows.clear());

@@ -5,7 +5,10 @@
 use sluicegate_spec::units::TokenId;
 
 /// Token ids are below this.
-pub(super) const VOCAB: u64 = 1 << 15;
+const VOCAB: u64 = 1 << 15;
+
+/// The end token, behind all others.
+pub(super) const EOS: TokenId = 1 << 15;
 
 /// Mixes two values into one that depends on both, and on which is which.
 ///

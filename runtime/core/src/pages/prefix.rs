@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, HashMap};
 
 use sluicegate_spec::{config::KvGroup, kv::PAGE_TOKENS, units::TokenId};
 
-use super::pages::num_unseen;
+use super::table::num_unseen;
 
 /// Number of a block; [`BlockId::ROOT`] is the beginning of every sequence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BlockId(pub(super) u64);
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct BlockId(pub(crate) u64);
 
 impl BlockId {
-    pub const ROOT: Self = Self(0);
+    pub(crate) const ROOT: Self = Self(0);
 }
 
 type Tokens = [TokenId; PAGE_TOKENS];
@@ -35,7 +35,7 @@ struct Block {
 /// The known blocks and their pages. Holds no page: whoever takes one says so with
 /// [`Prefixes::forget`].
 #[derive(Debug, Default)]
-pub(super) struct Prefixes {
+pub(crate) struct Prefixes {
     ids: HashMap<Name, BlockId>,
     blocks: BTreeMap<BlockId, Block>,
     last_id: u64,
@@ -43,16 +43,16 @@ pub(super) struct Prefixes {
 
 /// The longest known beginning of a sequence.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Known {
-    pub(super) num_blocks: usize,
-    pub(super) last: BlockId,
+pub(crate) struct Known {
+    pub(crate) num_blocks: usize,
+    pub(crate) last: BlockId,
     /// Per KV group: blocks left out at the front, and the pages of the others.
-    pub(super) tables: Vec<(usize, Vec<u32>)>,
+    pub(crate) tables: Vec<(usize, Vec<u32>)>,
 }
 
 impl Prefixes {
     /// Looks `tokens` up, but for the last one, which must be computed to have logits.
-    pub(super) fn find(&self, tokens: &[TokenId], kv_groups: &[KvGroup]) -> Known {
+    pub(crate) fn find(&self, tokens: &[TokenId], kv_groups: &[KvGroup]) -> Known {
         let wanted = tokens.len().saturating_sub(1) / PAGE_TOKENS;
         let mut ids = vec![BlockId::ROOT];
         for chunk in tokens.chunks_exact(PAGE_TOKENS).take(wanted) {
@@ -77,7 +77,7 @@ impl Prefixes {
 
     /// Takes note of a full page in every KV group; returns the block, and the KV groups whose page
     /// now belongs to it. Where the block is known already, its pages stay what they are.
-    pub(super) fn insert(
+    pub(crate) fn insert(
         &mut self,
         before: BlockId,
         tokens: &[TokenId],
@@ -101,7 +101,7 @@ impl Prefixes {
     }
 
     /// Takes note that a block's page in a KV group was taken for something else.
-    pub(super) fn forget(&mut self, id: BlockId, kv_idx: usize) {
+    pub(crate) fn forget(&mut self, id: BlockId, kv_idx: usize) {
         let Some(block) = self.blocks.get_mut(&id) else { return };
         block.pages[kv_idx] = None;
         if block.pages.iter().all(Option::is_none) {

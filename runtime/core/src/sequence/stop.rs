@@ -1,12 +1,14 @@
 //! Stop strings over streamed text: what may be shown, and when to stop. Plain text, no regexes.
 
+use std::sync::Arc;
+
 /// Watches a stream of text pieces for the first occurrence of any stop string.
 ///
 /// Text that may still turn out to be the start of a stop string is held back, so nothing that was
 /// emitted ever has to be taken back. The stop string itself is not emitted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct StopStrings {
-    stops: Vec<String>,
+    stops: Arc<[String]>,
     held: String,
     stopped: bool,
 }
@@ -24,7 +26,7 @@ impl StopStrings {
     /// Watches for `stops`; empty strings are ignored.
     pub fn new(mut stops: Vec<String>) -> Self {
         stops.retain(|stop| !stop.is_empty());
-        Self { stops, held: String::new(), stopped: false }
+        Self { stops: stops.into(), held: String::new(), stopped: false }
     }
 
     /// Takes the next piece. Of several stop strings the one that is complete first wins (of those

@@ -60,7 +60,7 @@ impl Penalties {
 }
 
 /// How the rows of one request are sampled; the same for every step.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SamplingParams {
     pub method: Method,
     pub penalties: Penalties,

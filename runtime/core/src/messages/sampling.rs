@@ -2,13 +2,13 @@
 
 use std::{ops::Range, sync::Arc};
 
-use sluicegate_core::scheduler::GroupId;
+use serde::{Deserialize, Serialize};
 use sluicegate_spec::units::TokenId;
 
-use super::{mask::MaskRule, params::SamplingParams};
+use super::{ids::GroupId, params::SamplingParams, stamp::MaskRule};
 
 /// The rows of one group in a microbatch, and how to choose among their tokens.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GroupSampling {
     pub group: GroupId,
     /// Its rows among the logit rows of the microbatch.
@@ -18,13 +18,11 @@ pub struct GroupSampling {
 }
 
 /// One row's part.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RowSampling {
     pub mask: MaskRule,
     /// Tokens the row has generated.
     pub step: u32,
-    /// Sum of log-probabilities so far (beam search).
-    pub score: f64,
     /// What penalties count; empty where there are none.
     pub counts: Vec<TokenCount>,
     /// One draw per key: all samples of a prompt draw their first token from one row.
@@ -32,7 +30,7 @@ pub struct RowSampling {
 }
 
 /// How often a token has occurred.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenCount {
     pub token: TokenId,
     /// Occurrences in the output; zero where it occurs in the prompt alone.
@@ -40,7 +38,7 @@ pub struct TokenCount {
 }
 
 /// The address of one random number: nothing else decides what is drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RandomKey {
     pub seed: u64,
     /// Index of the prompt in its call.
@@ -52,7 +50,7 @@ pub struct RandomKey {
 impl GroupSampling {
     /// Size on a link: what an encoding without padding would take.
     pub fn num_bytes(&self) -> usize {
-        let row = |row: &RowSampling| 32 + 8 * row.counts.len() + 32 * row.draws.len();
+        let row = |row: &RowSampling| 24 + 8 * row.counts.len() + 32 * row.draws.len();
         32 + self.rows.iter().map(row).sum::<usize>()
     }
 }

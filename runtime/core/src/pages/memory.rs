@@ -3,14 +3,14 @@
 use sluicegate_spec::{config::KvGroup, kv::PAGE_TOKENS, units::TokenId};
 
 use super::{
-    config::SchedulerConfig,
-    pages::{PagePool, PageTable},
+    pool::PagePool,
     prefix::{BlockId, Prefixes},
+    table::PageTable,
 };
 
 /// Hands out pages, in every KV group alike.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     kv_groups: Vec<KvGroup>,
     pools: Vec<PagePool>,
     prefixes: Option<Prefixes>,
@@ -18,42 +18,48 @@ pub(super) struct Memory {
 
 /// The beginning of a sequence that need not be computed.
 #[derive(Debug)]
-pub(super) struct Beginning {
-    pub(super) num_tokens: usize,
-    pub(super) last_block: BlockId,
-    pub(super) tables: Vec<PageTable>,
+pub(crate) struct Beginning {
+    pub(crate) num_tokens: usize,
+    pub(crate) last_block: BlockId,
+    pub(crate) tables: Vec<PageTable>,
 }
 
 impl Memory {
-    pub(super) fn new(config: &SchedulerConfig) -> Self {
+    /// So many pages for each KV group. Full ones are kept for sequences that begin alike if it
+    /// `shares_prefixes`.
+    pub(crate) fn new(
+        kv_groups: &[KvGroup],
+        pages_per_group: &[usize],
+        shares_prefixes: bool,
+    ) -> Self {
         Self {
-            kv_groups: config.kv_groups.clone(),
-            pools: config.pages_per_group.iter().map(|num| PagePool::new(*num)).collect(),
-            prefixes: config.shares_prefixes.then(Prefixes::default),
+            kv_groups: kv_groups.to_vec(),
+            pools: pages_per_group.iter().map(|num| PagePool::new(*num)).collect(),
+            prefixes: shares_prefixes.then(Prefixes::default),
         }
     }
 
-    pub(super) fn kv_groups(&self) -> &[KvGroup] {
+    pub(crate) fn kv_groups(&self) -> &[KvGroup] {
         &self.kv_groups
     }
 
     /// Pages of each KV group that can be taken.
-    pub(super) fn num_available(&self) -> Vec<usize> {
+    pub(crate) fn num_available(&self) -> Vec<usize> {
         self.pools.iter().map(PagePool::num_available).collect()
     }
 
     /// Pages of each KV group that are kept for their contents alone.
-    pub(super) fn num_kept(&self) -> Vec<usize> {
+    pub(crate) fn num_kept(&self) -> Vec<usize> {
         self.pools.iter().map(PagePool::num_kept).collect()
     }
 
     /// How many tables a page is in.
-    pub(super) fn holders(&self, kv_idx: usize, page: u32) -> u32 {
+    pub(crate) fn holders(&self, kv_idx: usize, page: u32) -> u32 {
         self.pools[kv_idx].holders(page)
     }
 
     /// Takes a page that was counted as available.
-    pub(super) fn take(&mut self, kv_idx: usize) -> u32 {
+    pub(crate) fn take(&mut self, kv_idx: usize) -> u32 {
         let taken = self.pools[kv_idx].take().expect("pages are counted before they are taken");
         if let (Some(block), Some(prefixes)) = (taken.lost, &mut self.prefixes) {
             prefixes.forget(block, kv_idx);
@@ -61,21 +67,21 @@ impl Memory {
         taken.page
     }
 
-    pub(super) fn release(&mut self, kv_idx: usize, page: u32) {
+    pub(crate) fn release(&mut self, kv_idx: usize, page: u32) {
         self.pools[kv_idx].release(page);
     }
 
     /// Tables of the same pages.
-    pub(super) fn share(&mut self, tables: &[PageTable]) -> Vec<PageTable> {
+    pub(crate) fn share(&mut self, tables: &[PageTable]) -> Vec<PageTable> {
         tables.iter().zip(&mut self.pools).map(|(table, pool)| table.share(pool)).collect()
     }
 
-    pub(super) fn release_all(&mut self, tables: &mut [PageTable]) {
+    pub(crate) fn release_all(&mut self, tables: &mut [PageTable]) {
         tables.iter_mut().zip(&mut self.pools).for_each(|(table, pool)| table.release(pool));
     }
 
     /// Gives back what no query at `next_position` or later can see.
-    pub(super) fn drop_unseen(&mut self, tables: &mut [PageTable], next_position: usize) {
+    pub(crate) fn drop_unseen(&mut self, tables: &mut [PageTable], next_position: usize) {
         let groups = self.kv_groups.iter().zip(&mut self.pools);
         for (table, (kv_group, pool)) in tables.iter_mut().zip(groups) {
             table.drop_unseen(*kv_group, next_position, pool);
@@ -83,7 +89,7 @@ impl Memory {
     }
 
     /// The longest beginning of `tokens` whose pages are there, which the caller now holds.
-    pub(super) fn begin(&mut self, tokens: &[TokenId]) -> Beginning {
+    pub(crate) fn begin(&mut self, tokens: &[TokenId]) -> Beginning {
         let Some(prefixes) = &self.prefixes else {
             let tables = vec![PageTable::default(); self.pools.len()];
             return Beginning { num_tokens: 0, last_block: BlockId::ROOT, tables };
@@ -91,7 +97,7 @@ impl Memory {
         let known = prefixes.find(tokens, &self.kv_groups);
         let tables = known.tables.into_iter().zip(&mut self.pools);
         let tables = tables
-            .map(|((num_dropped, pages), pool)| PageTable { num_dropped, pages }.share(pool))
+            .map(|((num_dropped, pages), pool)| PageTable::new(num_dropped, pages).share(pool))
             .collect();
         let num_tokens = known.num_blocks * PAGE_TOKENS;
         Beginning { num_tokens, last_block: known.last, tables }
@@ -99,7 +105,7 @@ impl Memory {
 
     /// Takes note of what the page from `position` on holds: `tokens`, a page full of them, after
     /// the block `before`.
-    pub(super) fn name(
+    pub(crate) fn name(
         &mut self,
         before: BlockId,
         tokens: &[TokenId],

@@ -1,32 +1,22 @@
-//! What the scheduler decides: numbered orders, as plain data.
+//! What the scheduler decides: numbered orders.
 
-use std::{fmt, ops::Range};
+use std::{ops::Range, sync::Arc};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sluicegate_spec::units::TokenId;
 
-use super::group::GroupId;
+use super::ids::{GroupId, MicrobatchId};
 use crate::timeline::MicrobatchNote;
 
-/// Number of a microbatch, counted up by the scheduler.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct MicrobatchId(pub u64);
-
-impl fmt::Display for MicrobatchId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "microbatch {}", self.0)
-    }
-}
-
 /// One turn of the scheduler: a microbatch, and before it the reorders that it depends on.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Turn {
     pub ancestors: Vec<AncestorsOrder>,
     pub microbatch: MicrobatchOrder,
 }
 
 /// The rows that travel the pipeline together.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MicrobatchOrder {
     pub id: MicrobatchId,
     pub rows: Vec<RowOrder>,
@@ -55,7 +45,7 @@ impl MicrobatchOrder {
 }
 
 /// A group that samples in this microbatch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SampledGroup {
     pub group: GroupId,
     /// Its rows among the logit rows of the microbatch.
@@ -67,7 +57,7 @@ pub struct SampledGroup {
 }
 
 /// One sequence's new tokens and where its cache lies.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RowOrder {
     pub group: GroupId,
     pub tokens: Vec<TokenId>,
@@ -80,14 +70,15 @@ pub struct RowOrder {
 }
 
 /// A page table in an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableOrder {
     pub first_position: usize,
-    pub pages: Vec<u32>,
+    /// Shared with the sequence, which copies them only if it grows while an order holds them.
+    pub pages: Arc<Vec<u32>>,
 }
 
 /// Which earlier row each row of a group continues, and the tail pages that must be copied.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AncestorsOrder {
     pub group: GroupId,
     /// Counts up by one over all groups.
@@ -98,7 +89,7 @@ pub struct AncestorsOrder {
 }
 
 /// Tail pages to copy in one KV group.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyOrder {
     /// The page that each earlier row would write next.
     pub tail_pages: Vec<u32>,

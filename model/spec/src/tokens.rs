@@ -1,27 +1,74 @@
-//! Decoding token by token, without ever giving out half a character.
+//! What each token stands for, and text out of tokens, without ever giving out half a character.
 
-use sluicegate_spec::units::TokenId;
+use std::sync::Arc;
 
-use super::{TokenBytes, Tokenizer};
+use serde::{Deserialize, Serialize};
+
+use crate::units::TokenId;
+
+/// What a token stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenBytes {
+    /// Bytes of output; not always whole characters.
+    Text(Vec<u8>),
+    /// A control token, by its name: no output.
+    Special(String),
+    /// An id that no token has.
+    Unused,
+}
+
+/// What every token of a vocabulary stands for. Clones share it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenTable(Arc<[TokenBytes]>);
+
+impl From<Vec<TokenBytes>> for TokenTable {
+    /// By token id.
+    fn from(tokens: Vec<TokenBytes>) -> Self {
+        Self(tokens.into())
+    }
+}
+
+impl TokenTable {
+    /// What a token stands for; ids beyond the table are unused.
+    pub fn get(&self, token: TokenId) -> &TokenBytes {
+        self.0.get(token as usize).unwrap_or(&TokenBytes::Unused)
+    }
+
+    /// Ids that the table has an entry for, used or not.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What all tokens stand for, by id.
+    pub fn iter(&self) -> impl Iterator<Item = &TokenBytes> {
+        self.0.iter()
+    }
+
+    /// A decoder that takes token by token.
+    pub fn stream(&self) -> StreamDecoder {
+        StreamDecoder { table: self.clone(), pending: Vec::new() }
+    }
+}
 
 /// Gathers the bytes of tokens and gives out text as soon as its characters are whole.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct StreamDecoder {
-    tokenizer: Tokenizer,
+    table: TokenTable,
     /// The beginning of a character, at most three bytes between calls.
     pending: Vec<u8>,
 }
 
 impl StreamDecoder {
-    pub fn new(tokenizer: Tokenizer) -> Self {
-        Self { tokenizer, pending: Vec::new() }
-    }
-
     /// Takes the next token; returns the text that is whole now, if there is any.
     ///
     /// Bytes that can no longer become a character are given out as U+FFFD.
     pub fn push(&mut self, token: TokenId) -> Option<String> {
-        match self.tokenizer.token_bytes(token) {
+        match self.table.get(token) {
             TokenBytes::Text(bytes) => self.pending.extend_from_slice(bytes),
             TokenBytes::Special(_) | TokenBytes::Unused => return None,
         }

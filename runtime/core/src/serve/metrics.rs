@@ -1,15 +1,16 @@
-//! What an engine is doing, for those who watch it.
+//! What the loop is doing, for those who watch it.
 
-use std::{collections::VecDeque, time::Duration};
+use serde::{Deserialize, Serialize};
 
-use serde::Serialize;
-use sluicegate_core::scheduler::SchedulerStats;
-
-use super::core::Core;
-use crate::stream::{MaskExposed, Usage};
+use super::{
+    output::{MaskExposed, Usage},
+    running::Waits,
+    serve::Serve,
+};
+use crate::scheduler::SchedulerStats;
 
 /// An engine at one moment, and what it did so far.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metrics {
     /// Requests whose outputs are not complete.
     pub requests: usize,
@@ -23,7 +24,7 @@ pub struct Metrics {
     /// Of requests that have finished.
     pub usage: Usage,
     pub scheduler: SchedulerStats,
-    /// Groups that have matchers.
+    /// Sequences that have matchers.
     pub matchers: usize,
     /// How often the stages were started.
     pub incarnation: u32,
@@ -38,31 +39,11 @@ pub(super) struct Tally {
     pub(super) failed: u64,
     pub(super) cancelled: u64,
     pub(super) usage: Usage,
-    mask_exposed: VecDeque<Duration>,
+    pub(super) waits: Waits,
 }
 
-/// Waits for masks that are remembered.
-const NUM_WAITS: usize = 4_096;
-
-impl Tally {
-    pub(super) fn add_mask_exposed(&mut self, wait: Duration) {
-        if self.mask_exposed.len() == NUM_WAITS {
-            self.mask_exposed.pop_front();
-        }
-        self.mask_exposed.push_back(wait);
-    }
-
-    pub(super) fn add_usage(&mut self, usage: Usage) {
-        self.usage.prompt_tokens += usage.prompt_tokens;
-        self.usage.completion_tokens += usage.completion_tokens;
-        self.usage.forced_tokens += usage.forced_tokens;
-        self.usage.vetoed_tokens += usage.vetoed_tokens;
-    }
-}
-
-impl Core {
-    pub(super) fn metrics(&self) -> Metrics {
-        let mut waits: Vec<Duration> = self.tally.mask_exposed.iter().copied().collect();
+impl Serve {
+    pub fn metrics(&self) -> Metrics {
         Metrics {
             requests: self.requests.len(),
             requests_waiting: self.requests.values().filter(|it| !it.has_begun).count(),
@@ -71,9 +52,9 @@ impl Core {
             requests_cancelled: self.tally.cancelled,
             usage: self.tally.usage,
             scheduler: self.scheduler.stats(),
-            matchers: self.masker.num_groups(),
-            incarnation: self.pipeline.incarnation(),
-            mask_exposed: MaskExposed::of(&mut waits),
+            matchers: self.matchers.len(),
+            incarnation: self.incarnation,
+            mask_exposed: self.tally.waits.exposed(),
         }
     }
 }

@@ -1,0 +1,75 @@
+//! What the loop is told.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use sluicegate_spec::units::TokenId;
+
+use super::request::Admitted;
+use crate::messages::{GroupId, MicrobatchId, RequestId, Sampled, SequenceId};
+
+/// Something that happened. Moments are counted from the loop's beginning.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Input {
+    Submitted {
+        request: RequestId,
+        admitted: Arc<Admitted>,
+    },
+    /// Its caller has gone.
+    Cancelled(RequestId),
+    /// A microbatch has left the last stage.
+    Sampled(Sampled),
+    /// The matchers have answered an [`Action::Advance`](super::Action::Advance): for each of its
+    /// continuations, in order.
+    Advanced {
+        group: GroupId,
+        answers: Vec<Result<Answer, MatcherError>>,
+    },
+    /// A mask could not be computed; the row that requires it will fail at the last stage.
+    MaskFailed {
+        sequence: SequenceId,
+        error: MatcherError,
+    },
+    /// A stage has failed while it computed a microbatch; whether that may pass.
+    StageLost {
+        microbatch: Option<MicrobatchId>,
+        may_pass: bool,
+    },
+    /// All stages have begun anew, with empty pages.
+    Restarted,
+    /// No more requests are taken; those that run may do so until then.
+    Closing {
+        deadline: Duration,
+    },
+    /// The moment of [`Serve::wake_at`](super::Serve::wake_at) has come.
+    TimePassed,
+}
+
+/// How a sequence went on by its matcher.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The token that was taken: the sampled one, or another if that was vetoed. Behind it those
+    /// that had to follow, where the sequence takes them. Empty where the output ends before the
+    /// token.
+    pub tokens: Vec<TokenId>,
+    /// Whether the output is complete.
+    pub is_finished: bool,
+    /// Whether no valid output was found that begins with the sampled token.
+    pub is_vetoed: bool,
+}
+
+/// Why a constrained sequence cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum MatcherError {
+    #[error("{message}")]
+    Failed { message: Arc<str> },
+    #[error("a mask or a search took longer than {limit:?}")]
+    Deadline { limit: Duration },
+    #[error("the mask worker that had it panicked: {message}")]
+    Panicked { message: Arc<str> },
+    #[error("the matchers answered for {found} sequences of {wanted}")]
+    Answers { wanted: usize, found: usize },
+}

@@ -1,0 +1,255 @@
+//! The loop: an input in, actions out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use sluicegate_spec::tokens::TokenTable;
+
+use super::{
+    action::{Action, Batch, Stop},
+    group::RunningGroup,
+    input::{Input, MatcherError},
+    limits::{Limits, Restarts},
+    metrics::Tally,
+    output::RequestError,
+    request::Admitted,
+    running::RunningRequest,
+    step::Patience,
+};
+use crate::{
+    messages::{GroupId, GroupSampling, MicrobatchId, MicrobatchOrder, RequestId, SequenceId},
+    scheduler::{Depth, OrderBounds, Scheduler, SchedulerConfig},
+    sequence::Sequence,
+};
+
+/// What a loop is made from.
+#[derive(Debug, Clone)]
+pub struct ServeConfig {
+    pub scheduler: SchedulerConfig,
+    /// Microbatches in flight at most, where what is measured says that more are better; without it
+    /// there are always as many as the scheduler's configuration says.
+    pub max_depth: Option<usize>,
+    pub bounds: OrderBounds,
+    pub limits: Limits,
+    /// What tokens stand for.
+    pub vocabulary: TokenTable,
+}
+
+/// The serving loop. See the [module](super).
+#[derive(Debug)]
+pub struct Serve {
+    pub(super) config: ServeConfig,
+    pub(super) scheduler: Scheduler,
+    pub(super) depth: Option<Depth>,
+    pub(super) requests: BTreeMap<RequestId, RunningRequest>,
+    pub(super) groups: BTreeMap<GroupId, RunningGroup>,
+    /// Sequences that have matchers, and why the mask of one could not be computed, until its row
+    /// fails at the last stage.
+    pub(super) matchers: BTreeMap<SequenceId, Option<MatcherError>>,
+    pub(super) patience: Patience,
+    /// Microbatches in flight.
+    pub(super) sent: BTreeMap<MicrobatchId, Sent>,
+    pub(super) restarts: Restarts,
+    /// How often the stages were started.
+    pub(super) incarnation: u32,
+    /// Whether the stages are being restarted.
+    pub(super) is_down: bool,
+    pub(super) tally: Tally,
+    /// Until when running requests may go on, once no others are taken.
+    pub(super) closing: Option<Duration>,
+    /// Prompts that do not wait any more, since that was last asked.
+    num_begun: usize,
+    pub(super) actions: Vec<Action>,
+}
+
+/// A microbatch in flight.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent {
+    pub(super) at: Duration,
+    pub(super) num_rows: usize,
+    /// Whether each row brings one token, and nothing else is computed.
+    pub(super) is_decoding: bool,
+}
+
+impl Serve {
+    pub fn new(config: ServeConfig) -> Self {
+        Self {
+            scheduler: Scheduler::new(config.scheduler.clone()),
+            depth: config.max_depth.map(|most| Depth::new(config.scheduler.num_stages, most)),
+            config,
+            requests: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            matchers: BTreeMap::new(),
+            patience: Patience::default(),
+            sent: BTreeMap::new(),
+            restarts: Restarts::default(),
+            incarnation: 1,
+            is_down: false,
+            tally: Tally::default(),
+            closing: None,
+            num_begun: 0,
+            actions: Vec::new(),
+        }
+    }
+
+    /// Takes an input, at a moment counted from the loop's beginning; what is to be done is added to
+    /// `actions`. Moments do not go back.
+    pub fn on(&mut self, now: Duration, input: Input, actions: &mut Vec<Action>) {
+        std::mem::swap(&mut self.actions, actions);
+        self.patience.expire(now);
+        match input {
+            Input::Submitted { request, admitted } => self.submit(request, &admitted, now),
+            Input::Cancelled(request) => self.cancel(request),
+            Input::Sampled(sampled) => self.sampled(sampled, now),
+            Input::Advanced { group, answers } => self.advanced(group, answers, now),
+            Input::MaskFailed { sequence, error } => {
+                if let Some(failure) = self.matchers.get_mut(&sequence) {
+                    failure.get_or_insert(error);
+                }
+            }
+            Input::StageLost { microbatch, may_pass } => self.recover(microbatch, may_pass, now),
+            Input::Restarted => self.is_down = false,
+            Input::Closing { deadline } => self.closing = Some(deadline),
+            Input::TimePassed => self.end_waits(now),
+        }
+        self.take_turns(now);
+        let is_late = self.closing.is_some_and(|deadline| deadline <= now);
+        if is_late || self.closing.is_some() && self.requests.is_empty() {
+            self.actions.push(Action::Stop(Stop::Closed));
+        }
+        std::mem::swap(&mut self.actions, actions);
+    }
+
+    /// Ends every request that still runs; what the loop is told last.
+    pub fn end_all(&mut self, error: &RequestError, actions: &mut Vec<Action>) {
+        std::mem::swap(&mut self.actions, actions);
+        let running: Vec<RequestId> = self.requests.keys().copied().collect();
+        for request in running {
+            self.fail(request, error.clone());
+        }
+        std::mem::swap(&mut self.actions, actions);
+    }
+
+    /// How many prompts have begun, or ended without that, since this was last asked.
+    pub fn take_begun(&mut self) -> usize {
+        std::mem::take(&mut self.num_begun)
+    }
+
+    pub fn config(&self) -> &ServeConfig {
+        &self.config
+    }
+
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+
+    /// The request that a group belongs to, while it runs.
+    pub fn request_of(&self, group: GroupId) -> Option<RequestId> {
+        Some(self.groups.get(&group)?.request)
+    }
+
+    /// The requests whose rows a microbatch carries.
+    pub fn requests_in(&self, microbatch: &MicrobatchOrder) -> BTreeSet<RequestId> {
+        microbatch.rows.iter().filter_map(|row| self.request_of(row.group)).collect()
+    }
+
+    fn submit(&mut self, request: RequestId, admitted: &Arc<Admitted>, now: Duration) {
+        if self.closing.is_some() {
+            self.num_begun += admitted.prompts.len();
+            self.actions.push(Action::Fail { request, error: RequestError::ShutDown });
+            return;
+        }
+        let mut groups = Vec::with_capacity(admitted.prompts.len());
+        for prompt in 0..admitted.prompts.len() {
+            let group = self.scheduler.submit(admitted.job(prompt, &self.config.vocabulary));
+            groups.push(group);
+            self.groups.insert(group, RunningGroup::new(request, prompt, Arc::clone(admitted)));
+            if admitted.is_constrained {
+                for sequence in self.scheduler.sequences(group).iter().map(Sequence::id) {
+                    self.matchers.insert(sequence, None);
+                    self.actions.push(Action::Open {
+                        request,
+                        sequence,
+                        max_tokens: admitted.max_tokens,
+                        takes_forced: admitted.beam_width().is_none(),
+                    });
+                }
+            }
+        }
+        self.requests.insert(request, RunningRequest::new(admitted, groups, now));
+    }
+
+    fn cancel(&mut self, request: RequestId) {
+        if let Some(request) = self.requests.remove(&request) {
+            self.tally.cancelled += 1;
+            request.groups.into_iter().for_each(|group| self.drop_group(group));
+        }
+    }
+
+    /// Ends a request with an error.
+    pub(super) fn fail(&mut self, request: RequestId, error: RequestError) {
+        if let Some(running) = self.requests.remove(&request) {
+            self.tally.failed += 1;
+            running.groups.into_iter().for_each(|group| self.drop_group(group));
+            self.actions.push(Action::Fail { request, error });
+        }
+    }
+
+    fn drop_group(&mut self, id: GroupId) {
+        let Some(group) = self.groups.remove(&id) else { return };
+        self.num_begun += usize::from(group.is_waiting);
+        self.patience.end(id);
+        let rows = self.scheduler.sequences(id).iter().map(Sequence::id);
+        let sequences: Vec<SequenceId> = rows.chain(group.children()).collect();
+        self.close_matchers(sequences);
+        self.scheduler.remove(id);
+    }
+
+    /// Lets go of the matchers that these sequences have.
+    pub(super) fn close_matchers(&mut self, mut sequences: Vec<SequenceId>) {
+        sequences.retain(|sequence| self.matchers.remove(sequence).is_some());
+        if !sequences.is_empty() {
+            self.actions.push(Action::Close(sequences));
+        }
+    }
+
+    /// Sends all that is ready. A microbatch that is not full waits for those whose matchers are at
+    /// work, for a while.
+    fn take_turns(&mut self, now: Duration) {
+        while !self.is_down && (!self.patience.holds() || self.scheduler.has_full_turn()) {
+            let Some(turn) = self.scheduler.next_turn() else { return };
+            if let Err(error) = self.config.bounds.check(&turn) {
+                self.actions.push(Action::Stop(Stop::Bounds(error)));
+                return;
+            }
+            self.take_note(&turn.microbatch, now);
+            let sampled = turn.microbatch.sampled.iter();
+            let sampling: Vec<GroupSampling> = sampled
+                .filter_map(|sampled| {
+                    let rows = self.scheduler.sequences(sampled.group);
+                    Some(self.groups.get(&sampled.group)?.sampling(sampled, rows))
+                })
+                .collect();
+            self.actions.push(Action::Send(Batch { turn, sampling }));
+        }
+    }
+
+    /// Takes note of what has begun, and of what is measured.
+    fn take_note(&mut self, microbatch: &MicrobatchOrder, now: Duration) {
+        for row in &microbatch.rows {
+            let Some(group) = self.groups.get_mut(&row.group) else { continue };
+            if std::mem::take(&mut group.is_waiting) {
+                self.num_begun += 1;
+                if let Some(running) = self.requests.get_mut(&group.request) {
+                    running.has_begun = true;
+                }
+            }
+        }
+        let num_rows = microbatch.rows.len();
+        let is_decoding = microbatch.num_tokens() == num_rows;
+        self.sent.insert(microbatch.id, Sent { at: now, num_rows, is_decoding });
+    }
+}

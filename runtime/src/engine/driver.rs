@@ -1,0 +1,280 @@
+//! The engine's thread: tells the serving loop what happens, and does as it says.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use crossbeam_channel::{Receiver, at, never, select};
+use sluicegate_constraint::Compiled;
+use sluicegate_core::{
+    messages::{self, RequestId},
+    serve::{Action, Input, Metrics, RequestError, Serve, Stop},
+};
+use sluicegate_model::placed::{Placed, Site};
+use sluicegate_spec::device::DeviceId;
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::{Span, info_span};
+
+use super::{
+    Command,
+    error::{EngineFailure, GenerationError},
+    recorder::Recorder,
+};
+use crate::{
+    device::{Links, Sampled},
+    masker::Masker,
+    pipeline::{Interval, Pipeline, PipelineEvent, StageFailure, StageTimes, panic_message},
+    stream::Event,
+};
+
+/// Why the engine stopped, for those who ask later.
+pub(crate) type FailureSlot = Mutex<Option<Arc<EngineFailure>>>;
+
+/// What the engine's thread and those who call it both see.
+#[derive(Debug, Default)]
+pub(super) struct SharedState {
+    pub(super) failure: Arc<FailureSlot>,
+    /// Prompts that wait for pages.
+    pub(super) num_waiting: AtomicUsize,
+    /// Whether no more requests are taken.
+    pub(super) is_closing: AtomicBool,
+    /// How things stood when the thread ended.
+    pub(super) last_metrics: Mutex<Metrics>,
+}
+
+/// Everything that the engine's thread owns. The masker goes before the pipeline, so that a last
+/// stage that waits for masks is let go.
+pub(super) struct Driver {
+    pub(super) masker: Masker,
+    pub(super) pipeline: Pipeline,
+    pub(super) serve: Serve,
+    pub(super) links: Arc<Links>,
+    /// None unless it is wanted.
+    pub(super) recorder: Option<Recorder>,
+    pub(super) shared: Arc<SharedState>,
+    /// From when the serving loop's moments are counted.
+    pub(super) began: Instant,
+    pub(super) callers: HashMap<RequestId, Caller>,
+    /// Inputs that actions have led to.
+    pub(super) pending: VecDeque<Input>,
+    /// The stage failure that came last.
+    pub(super) stage_failure: Option<Arc<EngineFailure>>,
+    /// Whether the first stage takes no more orders, until the stages begin anew.
+    pub(super) is_gone: bool,
+}
+
+/// Who waits for a request.
+pub(super) struct Caller {
+    events: UnboundedSender<Result<Event, GenerationError>>,
+    constraint: Option<Box<Compiled>>,
+    pub(super) span: Span,
+}
+
+/// Why the thread ends.
+type Ended = Arc<EngineFailure>;
+
+impl Driver {
+    /// Runs until it is shut down or fails; then ends every request that is still running.
+    ///
+    /// The failure is in its slot before any caller hears of it.
+    pub(super) fn run(mut self, commands: &Receiver<Command>) {
+        // A panic is a failure like any other: callers are told, and the process lives.
+        let served = catch_unwind(AssertUnwindSafe(|| self.drive(commands)));
+        let served = served
+            .unwrap_or_else(|panic| Err(Arc::new(EngineFailure::Panicked(panic_message(&*panic)))));
+        let failure = served.err();
+        let shared = Arc::clone(&self.shared);
+        shared.failure.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&failure);
+        let mut last = Vec::new();
+        self.serve.end_all(&RequestError::ShutDown, &mut last);
+        *shared.last_metrics.lock().unwrap_or_else(PoisonError::into_inner) = self.serve.metrics();
+        let error = failure.map_or(GenerationError::ShutDown, GenerationError::Engine);
+        for (_, caller) in self.callers.drain() {
+            // A caller that has gone needs no telling.
+            let _ = caller.events.send(Err(error.clone()));
+        }
+        for command in commands.try_iter() {
+            if let Command::Submit { events, .. } = command {
+                let _ = events.send(Err(error.clone()));
+            }
+        }
+    }
+
+    fn drive(&mut self, commands: &Receiver<Command>) -> Result<(), Ended> {
+        let events = self.pipeline.events().clone();
+        loop {
+            while let Some(input) = self.pending.pop_front() {
+                if self.tell(input)? {
+                    return Ok(());
+                }
+            }
+            let wake_at = self.serve.wake_at().and_then(|wake| self.began.checked_add(wake));
+            let alarm = wake_at.map_or_else(never, at);
+            select! {
+                recv(commands) -> command => match command {
+                    Ok(command) => self.obey_caller(command),
+                    Err(_) => return Ok(()),
+                },
+                recv(events) -> event => match event {
+                    Ok(event) => self.take(event)?,
+                    Err(_) => return Err(Arc::new(EngineFailure::Disconnected)),
+                },
+                recv(alarm) -> _ => self.pending.push_back(Input::TimePassed),
+            }
+        }
+    }
+
+    fn obey_caller(&mut self, command: Command) {
+        match command {
+            Command::Submit { request, admitted, constraint, events } => {
+                let span = info_span!(parent: None, "request", request = request.0);
+                self.callers.insert(request, Caller { events, constraint, span });
+                let admitted = Arc::new(*admitted);
+                self.pending.push_back(Input::Submitted { request, admitted });
+            }
+            Command::Cancel(request) => {
+                if self.callers.remove(&request).is_some() {
+                    self.pending.push_back(Input::Cancelled(request));
+                }
+            }
+            Command::Metrics(reply) => drop(reply.send(self.serve.metrics())),
+            Command::Timeline(reply) => {
+                let recorded = self.recorder.as_mut().map(Recorder::take);
+                drop(reply.send(recorded.unwrap_or_default()));
+            }
+            Command::Shutdown { deadline } => {
+                let deadline = deadline.saturating_duration_since(self.began);
+                self.pending.push_back(Input::Closing { deadline });
+            }
+        }
+    }
+
+    pub(super) fn take(&mut self, event: PipelineEvent) -> Result<(), Ended> {
+        match event {
+            PipelineEvent::Sampled(sampled) => return self.sampled(sampled),
+            PipelineEvent::Advanced { group, answers } => {
+                self.pending.push_back(Input::Advanced { group, answers });
+            }
+            PipelineEvent::MaskFailed { sequence, error } => {
+                self.pending.push_back(Input::MaskFailed { sequence, error });
+            }
+            PipelineEvent::MaskerFailed(failure) => return Err(Arc::new(failure.into())),
+            PipelineEvent::StageFailed(failure) => self.stage_failed(failure),
+        }
+        Ok(())
+    }
+
+    fn sampled(&mut self, sampled: Placed<Sampled>) -> Result<(), Ended> {
+        let site =
+            Site { operation: "advance", unit: None, with: "sequences", device: DeviceId::Host };
+        let began = Instant::now();
+        let sampled = sampled.take(&site).map_err(|error| Arc::new(error.into()))?;
+        let Sampled { microbatch, groups, times, mask_times, .. } = sampled;
+        let waited = mask_times.exposed();
+        let seconds = |times: &StageTimes| (times.ended - times.started).as_secs_f64();
+        let mut stage_s: Vec<f64> = times.iter().map(seconds).collect();
+        if let Some(last) = stage_s.last_mut() {
+            *last -= waited.as_secs_f64();
+        }
+        let mask_wait = mask_times.awaited.map(|_| waited);
+        let sampled = messages::Sampled { microbatch, groups, stage_s, mask_wait };
+        self.pending.push_back(Input::Sampled(sampled));
+        if let Some(recorder) = &mut self.recorder {
+            recorder.came_back(microbatch, &times, &mask_times, Interval::since(began));
+        }
+        Ok(())
+    }
+
+    pub(super) fn stage_failed(&mut self, failure: StageFailure) {
+        let microbatch = failure.microbatch;
+        let may_pass = failure.error.may_pass();
+        let failure = Arc::new(EngineFailure::Stage(failure));
+        tracing::warn!(error = &*failure as &dyn std::error::Error, "a stage failed");
+        self.stage_failure = Some(failure);
+        self.pending.push_back(Input::StageLost { microbatch, may_pass });
+    }
+
+    /// Tells the serving loop of something, and does what it wants done; true if it has ended.
+    fn tell(&mut self, input: Input) -> Result<bool, Ended> {
+        let mut actions = Vec::new();
+        self.serve.on(self.began.elapsed(), input, &mut actions);
+        let begun = self.serve.take_begun();
+        self.shared.num_waiting.fetch_sub(begun, Ordering::Relaxed);
+        for action in actions {
+            if self.obey(action)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn obey(&mut self, action: Action) -> Result<bool, Ended> {
+        match action {
+            Action::Open { request, sequence, max_tokens, takes_forced } => {
+                let caller = self.callers.get(&request);
+                if let Some(compiled) = caller.and_then(|caller| caller.constraint.as_deref()) {
+                    self.masker.open(sequence, compiled.clone(), max_tokens, takes_forced);
+                }
+            }
+            Action::Advance { group, continuations } => self.masker.advance(group, continuations),
+            Action::Close(sequences) => self.masker.close(&sequences),
+            Action::Send(batch) => self.send(batch)?,
+            Action::Stepped { forced, vetoed, .. } => {
+                self.links.ledger().count_tokens(forced, vetoed);
+            }
+            Action::Tell { request, event } => self.hear(request, event),
+            Action::Fail { request, error } => {
+                let failure = self.stage_failure.as_ref();
+                let error = GenerationError::of(error, failure);
+                if let Some(caller) = self.callers.remove(&request) {
+                    let _ = caller.events.send(Err(error));
+                }
+            }
+            Action::Restart => self.restart()?,
+            Action::Stop(Stop::Closed) => return Ok(true),
+            Action::Stop(Stop::Bounds(error)) => return Err(Arc::new(error.into())),
+            Action::Stop(Stop::StageLost) => {
+                let failure = self.stage_failure.take();
+                return Err(failure.unwrap_or_else(|| Arc::new(EngineFailure::Disconnected)));
+            }
+        }
+        Ok(false)
+    }
+
+    fn restart(&mut self) -> Result<(), Ended> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.lose();
+        }
+        let events = self.pipeline.restart().map_err(|error| Arc::new(error.into()))?;
+        self.is_gone = false;
+        events.into_iter().try_for_each(|event| self.take(event))?;
+        self.pending.push_back(Input::Restarted);
+        Ok(())
+    }
+
+    /// Hands an event on. A caller that has gone cancels by that.
+    fn hear(&mut self, request: RequestId, event: Event) {
+        let Some(caller) = self.callers.get(&request) else { return };
+        let is_last = matches!(event, Event::Finished { .. });
+        if let Event::Finished { usage, timings } = &event {
+            tracing::info!(
+                parent: &caller.span,
+                prompt_tokens = usage.prompt_tokens,
+                completion_tokens = usage.completion_tokens,
+                prefill_ms = timings.prefill.as_millis(),
+                decode_ms = timings.decode.as_millis(),
+                "request finished"
+            );
+        }
+        let _ = caller.events.send(Ok(event));
+        if is_last {
+            self.callers.remove(&request);
+        }
+    }
+}
