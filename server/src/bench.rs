@@ -40,6 +40,10 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
         return measure::serve(args);
     }
     check_constraint(args)?;
+    if args.record.record.is_some() && !args.against.is_empty() {
+        let error = anyhow!("a journal is that of one placement; wanted no --against");
+        return Err(CliError::usage_at("--record", error));
+    }
     args.constraint.warn_of_idle();
     if let Some(file) = &args.timeline {
         file.create()?;

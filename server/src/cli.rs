@@ -6,6 +6,7 @@ mod doctor;
 mod generate;
 mod maskbench;
 mod plan;
+mod record;
 mod schema;
 mod simulate;
 mod switches;
@@ -25,6 +26,7 @@ pub(crate) use generate::parse_generate;
 pub(crate) use generate::{GenerateArgs, LengthArgs, SamplingArgs};
 pub(crate) use maskbench::{JsonFormArgs, MaskbenchArgs};
 pub(crate) use plan::{Goal, PlanArgs, PolicyArgs, TaskArgs};
+pub(crate) use record::{RecordArgs, ReplayArgs};
 pub(crate) use schema::{SchemaCheckArgs, SchemaCommand};
 pub(crate) use simulate::SimulateArgs;
 pub(crate) use switches::{PromptForm, Streaming};
@@ -47,6 +49,8 @@ pub(crate) enum Command {
     Plan(Box<PlanArgs>),
     #[command(after_long_help = simulate::AFTER_SIMULATE)]
     Simulate(Box<SimulateArgs>),
+    #[command(after_long_help = record::AFTER_REPLAY)]
+    Replay(ReplayArgs),
     #[command(after_long_help = bench::AFTER_BENCH)]
     Bench(Box<BenchArgs>),
     #[command(after_long_help = maskbench::AFTER_MASKBENCH)]

@@ -20,7 +20,7 @@ use crate::{
     cli::{GenerateArgs, ModelArgs, Streaming},
     counted::counted,
     error::CliError,
-    place, print, progress, prompts,
+    place, print, progress, prompts, replay,
     report::{Report, Run},
     request::{self, Wanted, WrittenPrompt},
 };
@@ -113,7 +113,7 @@ pub(crate) fn start(
     if args.output.timeline.is_some() {
         builder = builder.record_timeline();
     }
-    builder.build().map_err(CliError::failed)
+    replay::record(builder, &args.record)?.build().map_err(CliError::failed)
 }
 
 /// Threads of each stage, if any of them has some.

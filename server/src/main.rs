@@ -22,6 +22,7 @@ mod plan;
 mod print;
 mod progress;
 mod prompts;
+mod replay;
 mod report;
 mod request;
 mod saved;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Maskbench(args) => maskbench::run(&args),
         Command::Schema(SchemaCommand::Check(args)) => schema::check(&args),
         Command::Doctor(args) => doctor::run(&args),

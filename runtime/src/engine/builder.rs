@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    io::Write,
     num::NonZero,
     sync::Arc,
     time::{Duration, Instant},
@@ -20,11 +21,12 @@ use super::{
     driver::{Driver, SharedState},
     error::BuildError,
     handle::Engine,
+    journal::{JournalWriter, RecordOptions},
     recorder::Recorder,
 };
 use crate::{
     device::{Devices, Ledger, Links},
-    masker::{Masker, MaskerConfig, MaskerOutlet},
+    masker::{BeforeWork, Masker, MaskerConfig, MaskerOutlet},
     pipeline::{BeforeForward, Pipeline, PipelineConfig},
     sampler::Sampler,
     vocabulary,
@@ -44,6 +46,7 @@ pub struct EngineBuilder {
     shares_prefixes: bool,
     reckons_ahead: bool,
     records_timeline: bool,
+    record: Option<(Box<dyn Write + Send>, RecordOptions)>,
     before_forward: Option<BeforeForward>,
 }
 
@@ -62,6 +65,7 @@ impl EngineBuilder {
             shares_prefixes: true,
             reckons_ahead: true,
             records_timeline: false,
+            record: None,
             before_forward: None,
         }
     }
@@ -150,11 +154,29 @@ impl EngineBuilder {
         self
     }
 
+    /// Writes down what the serving loop is told, as lines of JSON, so that [`replay`] finds the same
+    /// actions.
+    ///
+    /// [`replay`]: crate::serve::replay
+    #[must_use]
+    pub fn record(mut self, out: impl Write + Send + 'static, options: RecordOptions) -> Self {
+        self.record = Some((Box::new(out), options));
+        self
+    }
+
     /// Calls this in a stage's thread before it computes a microbatch, so that tests can let a stage
     /// panic or wait.
     #[must_use]
     pub fn before_forward(mut self, before_forward: BeforeForward) -> Self {
         self.before_forward = Some(before_forward);
+        self
+    }
+
+    /// Calls this in a mask worker's thread before a sequence's matcher works, so that tests can let it
+    /// take its time.
+    #[must_use]
+    pub fn before_mask(mut self, before_work: BeforeWork) -> Self {
+        self.masker.before_work = Some(before_work);
         self
     }
 
@@ -206,20 +228,22 @@ impl EngineBuilder {
         let serve = Serve::new(ServeConfig {
             scheduler,
             max_depth: Some(max_depth),
-            bounds: OrderBounds {
-                vocab: model.config.vocab,
-                max_positions: model.config.max_positions,
-                pages_per_group: plan.pages_per_group.clone(),
-            },
+            bounds: bounds(&plan, &model.config),
             limits: self.limits,
             vocabulary: model.tokenizer.table().clone(),
         });
+        let journal = self
+            .record
+            .map(|(out, options)| JournalWriter::begin(serve.config(), out, options))
+            .transpose()
+            .map_err(BuildError::Journal)?;
         let driver = Driver {
-            masker: Masker::start(outlet, masker)?,
+            masker: Masker::start(outlet, &masker)?,
             pipeline,
             serve,
             links,
             recorder: self.records_timeline.then(|| Recorder::new(&plan)),
+            journal,
             shared: Arc::new(SharedState::default()),
             began: Instant::now(),
             callers: HashMap::new(),
@@ -234,6 +258,15 @@ impl EngineBuilder {
 impl std::fmt::Debug for EngineBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EngineBuilder").field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+/// What orders may index.
+fn bounds(plan: &Plan, config: &ModelConfig) -> OrderBounds {
+    OrderBounds {
+        vocab: config.vocab,
+        max_positions: config.max_positions,
+        pages_per_group: plan.pages_per_group.clone(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, at, never, select};
@@ -24,6 +24,7 @@ use tracing::{Span, info_span};
 use super::{
     Command,
     error::{EngineFailure, GenerationError},
+    journal::JournalWriter,
     recorder::Recorder,
 };
 use crate::{
@@ -57,6 +58,8 @@ pub(super) struct Driver {
     pub(super) links: Arc<Links>,
     /// None unless it is wanted.
     pub(super) recorder: Option<Recorder>,
+    /// None unless it is wanted.
+    pub(super) journal: Option<JournalWriter>,
     pub(super) shared: Arc<SharedState>,
     /// From when the serving loop's moments are counted.
     pub(super) began: Instant,
@@ -89,6 +92,9 @@ impl Driver {
         let served = served
             .unwrap_or_else(|panic| Err(Arc::new(EngineFailure::Panicked(panic_message(&*panic)))));
         let failure = served.err();
+        if let Some(Err(error)) = self.journal.as_mut().map(JournalWriter::flush) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the journal is not whole");
+        }
         let shared = Arc::clone(&self.shared);
         shared.failure.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&failure);
         let mut last = Vec::new();
@@ -203,7 +209,12 @@ impl Driver {
     /// Tells the serving loop of something, and does what it wants done; true if it has ended.
     fn tell(&mut self, input: Input) -> Result<bool, Ended> {
         let mut actions = Vec::new();
-        self.serve.on(self.began.elapsed(), input, &mut actions);
+        let now = self.began.elapsed();
+        let told = self.journal.is_some().then(|| input.clone());
+        self.serve.on(now, input, &mut actions);
+        if let Some(told) = told {
+            self.record(now, &told, &actions);
+        }
         let begun = self.serve.take_begun();
         self.shared.num_waiting.fetch_sub(begun, Ordering::Relaxed);
         for action in actions {
@@ -212,6 +223,15 @@ impl Driver {
             }
         }
         Ok(false)
+    }
+
+    /// A journal that cannot be written is given up, and the engine goes on.
+    fn record(&mut self, now: Duration, told: &Input, actions: &[Action]) {
+        let Some(journal) = &mut self.journal else { return };
+        if let Err(error) = journal.told(now, told, actions) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the journal ends here");
+            self.journal = None;
+        }
     }
 
     fn obey(&mut self, action: Action) -> Result<bool, Ended> {

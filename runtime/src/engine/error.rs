@@ -38,6 +38,8 @@ pub enum BuildError {
     Cores { wanted: usize, found: usize },
     #[error(transparent)]
     Stage(#[from] StageFailure),
+    #[error("the journal cannot be written")]
+    Journal(#[source] std::io::Error),
     #[error("a thread could not be started")]
     Spawn(#[from] std::io::Error),
 }

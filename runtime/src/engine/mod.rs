@@ -8,6 +8,7 @@ mod builder;
 mod driver;
 mod error;
 mod handle;
+mod journal;
 mod open;
 mod recorder;
 mod send;
@@ -17,6 +18,7 @@ pub use builder::EngineBuilder;
 pub(crate) use driver::FailureSlot;
 pub use error::{BuildError, EngineFailure, GenerationError, SubmitError};
 pub use handle::Engine;
+pub use journal::RecordOptions;
 pub use open::{OpenOptions, StartError};
 pub use sluicegate_core::serve::{Limits, Metrics};
 

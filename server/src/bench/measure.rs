@@ -23,7 +23,7 @@ use super::workload;
 use crate::{
     cli::BenchArgs,
     error::{self, CliError},
-    generate,
+    generate, replay,
 };
 
 /// Output tokens of the requests before the first that counts: enough to touch all weights, start
@@ -175,6 +175,7 @@ fn measure(
     if let Some(num_threads) = task.threads_per_stage {
         builder = builder.threads_per_stage(num_threads);
     }
+    let builder = replay::record(builder, &args.record)?;
     let engine = builder.build().map_err(CliError::failed)?;
     let explain = |error: Failure| match error {
         Failure::Submit(SubmitError::Spec(error)) => {

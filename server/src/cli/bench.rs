@@ -5,7 +5,7 @@ use std::num::NonZero;
 use clap::{Args, ValueEnum};
 use sluicegate::engine::Limits;
 
-use super::{ConstraintArgs, ModelArgs, count};
+use super::{ConstraintArgs, ModelArgs, RecordArgs, count};
 use crate::timeline::TimelineFile;
 
 pub(crate) const AFTER_BENCH: &str = "\
@@ -47,6 +47,8 @@ pub(crate) struct BenchArgs {
     /// .json as a trace for tools
     #[arg(long, value_name = "FILE.svg|FILE.json")]
     pub(crate) timeline: Option<TimelineFile>,
+    #[command(flatten)]
+    pub(crate) record: RecordArgs,
     /// Measure what stdin says, and answer there: how the command calls itself
     #[arg(long, hide = true)]
     pub(crate) measure: bool,

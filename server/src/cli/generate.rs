@@ -4,7 +4,7 @@ use std::num::NonZero;
 
 use clap::Args;
 
-use super::{BatchArgs, ConstraintArgs, ModelArgs, PromptForm, Streaming, count};
+use super::{BatchArgs, ConstraintArgs, ModelArgs, PromptForm, RecordArgs, Streaming, count};
 use crate::timeline::TimelineFile;
 
 pub(crate) const AFTER_GENERATE: &str = "\
@@ -66,6 +66,8 @@ pub(crate) struct GenerateArgs {
     pub(crate) sampling: SamplingArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) record: RecordArgs,
 }
 
 /// When an output ends.

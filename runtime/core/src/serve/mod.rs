@@ -7,6 +7,7 @@
 mod action;
 mod group;
 mod input;
+mod journal;
 mod limits;
 mod metrics;
 mod output;
@@ -19,6 +20,7 @@ mod step;
 
 pub use action::{Action, Batch, Stop};
 pub use input::{Answer, Input, MatcherError};
+pub use journal::{Journal, Line, ReplayError, Replayed, replay};
 pub use limits::Limits;
 pub use metrics::Metrics;
 pub use output::{Event, MaskExposed, Output, OutputId, RequestError, Timings, Usage};

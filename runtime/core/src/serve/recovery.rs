@@ -39,7 +39,8 @@ impl Serve {
                 self.fail(request, RequestError::StageLost);
             }
         }
-        self.scheduler.restart();
+        let is_stepping = |id| self.groups.get(&id).is_some_and(|it| it.stepping.is_some());
+        self.scheduler.restart(is_stepping);
         self.sent.clear();
         self.incarnation += 1;
         self.is_down = true;

@@ -65,6 +65,8 @@ struct Bench {
     actions: Vec<Action>,
     now: Duration,
     last_request: u64,
+    journal: Journal,
+    lines: Vec<Line>,
 }
 
 impl Bench {
@@ -73,6 +75,10 @@ impl Bench {
     }
 
     fn with(limits: Limits) -> Self {
+        Self::recorded(limits, None)
+    }
+
+    fn recorded(limits: Limits, salt: Option<u64>) -> Self {
         let scheduler = SchedulerConfig {
             kv_groups: vec![KvGroup::Full],
             pages_per_group: vec![64],
@@ -89,7 +95,10 @@ impl Bench {
         let bounds = OrderBounds { vocab: 6, max_positions: 1_000, pages_per_group: vec![64] };
         let (max_depth, vocabulary) = (None, vocabulary());
         let config = ServeConfig { scheduler, max_depth, bounds, limits, vocabulary };
+        let (journal, line) = Journal::begin(&config, salt);
         Self {
+            journal,
+            lines: vec![line],
             serve: Serve::new(config),
             actions: Vec::new(),
             now: Duration::ZERO,
@@ -98,7 +107,16 @@ impl Bench {
     }
 
     fn tell(&mut self, input: Input) {
-        self.serve.on(self.now, input, &mut self.actions);
+        let (mut actions, told) = (Vec::new(), input.clone());
+        self.serve.on(self.now, input, &mut actions);
+        self.lines.extend(self.journal.told(self.now, &told, &actions));
+        self.actions.extend(actions);
+    }
+
+    /// The journal as it is read from a file.
+    fn journal(&self) -> Vec<Line> {
+        let json = self.lines.iter().map(|line| serde_json::to_string(line).unwrap());
+        json.map(|json| serde_json::from_str(&json).unwrap()).collect()
     }
 
     fn submit(&mut self, admitted: Admitted) -> RequestId {
@@ -467,4 +485,74 @@ fn a_cancelled_request_leaves_nothing_behind() {
     assert_eq!(bench.serve.scheduler().num_free_pages(), [64]);
     let metrics = bench.serve.metrics();
     assert_eq!((metrics.requests, metrics.matchers, metrics.requests_cancelled), (0, 0, 1));
+}
+
+/// Two samples and beams of prompts that begin alike, a veto, a lost stage, and a request that goes
+/// away.
+fn eventful(salt: Option<u64>) -> Bench {
+    let mut bench = Bench::recorded(Limits::default(), salt);
+    let prompt: Vec<TokenId> = (0..40).map(|it| it % 5).collect();
+    let with_prompt = |admitted: Admitted| Admitted { prompts: vec![prompt.clone()], ..admitted };
+    bench.submit(with_prompt(admitted(Method::Greedy, 2)));
+    bench.step(&[choice(0, 0, -0.1), choice(0, 3, -0.7)], &[taken(0), vetoed(3)]);
+    bench.tell(Input::StageLost { microbatch: None, may_pass: true });
+    bench.tell(Input::Restarted);
+    let gone = bench.submit(with_prompt(free()));
+    bench.now = Duration::from_millis(7);
+    bench.submit(with_prompt(admitted(Method::Beam { width: 3 }, 2)));
+    bench.tell(Input::Cancelled(gone));
+    bench
+}
+
+#[test]
+fn a_journal_leads_another_loop_to_the_same_actions() {
+    for salt in [None, Some(7)] {
+        let bench = eventful(salt);
+        let replayed = replay(&bench.journal()).unwrap();
+        assert_eq!(replayed.metrics, bench.serve.metrics());
+        assert_eq!((replayed.inputs, replayed.is_full), (8, false));
+        assert!(replayed.actions > 8 && replayed.until == Duration::from_millis(7));
+    }
+}
+
+#[test]
+fn a_journal_without_prompts_does_not_tell_them() {
+    let prompts = |salt| {
+        let lines = eventful(salt).journal().into_iter();
+        let prompt = |line| match line {
+            Line::Told { input: Input::Submitted { admitted, .. }, .. } => {
+                Some(admitted.prompts[0].clone())
+            }
+            _ => None,
+        };
+        lines.filter_map(prompt).collect::<Vec<_>>()
+    };
+    let (told, hidden, other) = (prompts(None), prompts(Some(7)), prompts(Some(8)));
+    assert_ne!(told, hidden);
+    assert_ne!(hidden, other, "only who knows the salt can try prompts");
+    assert!(hidden.iter().all(|prompt| *prompt == hidden[0] && prompt.len() == 40));
+}
+
+#[test]
+fn a_difference_and_what_is_no_journal_are_named() {
+    let check = |change: &dyn Fn(&mut Vec<Line>), want: &str| {
+        let mut lines = eventful(None).journal();
+        change(&mut lines);
+        let error = replay(&lines).unwrap_err().to_string();
+        assert!(error.starts_with(want), "{error}");
+    };
+    check(&|lines| drop(lines.remove(0)), "a journal begins with a line of the kind `begin`");
+    let token = |id| Line::Token { id, bytes: TokenBytes::Unused };
+    check(
+        &|lines| lines.push(token(1 << 20)),
+        "its vocabulary has token 1048576, wanted ids below",
+    );
+    // Another text for a token; the third input shows it.
+    let other = Line::Token { id: 0, bytes: TokenBytes::Text(b"z".to_vec()) };
+    check(&|lines| lines.push(other.clone()), "input 3 led to other actions than were recorded");
+    let late = |lines: &mut Vec<Line>| {
+        let Some(Line::Told { at, .. }) = lines.get_mut(1) else { panic!("an input comes second") };
+        *at = Duration::from_secs(9);
+    };
+    check(&late, "input 2 goes back in time");
 }

@@ -1,0 +1,113 @@
+//! A recorded run is told to another loop, and leads to the same actions.
+
+use std::{
+    io::{self, Write},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use sluicegate::{
+    Engine, Generation,
+    engine::RecordOptions,
+    pipeline::BeforeForward,
+    serve::{Line, Replayed, replay},
+};
+use sluicegate_core::messages::MicrobatchId;
+use sluicegate_model::open::Model;
+use sluicegate_placement::StageId;
+use sluicegate_spec::config::Architecture;
+use sluicegate_tests::{
+    engines::{even_plan, with_pages},
+    serving::{assert_idle, mixed_requests},
+    tiny::{StoredType, TinyModel},
+};
+
+/// A file in memory.
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn lines(&self) -> Vec<Line> {
+        let bytes = self.0.lock().unwrap();
+        let text = std::str::from_utf8(&bytes).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// 200 requests of all kinds over two stages, one of which fails once, with few pages; every seventh
+/// caller goes away.
+fn record(options: RecordOptions) -> (Vec<Line>, Replayed) {
+    let files = TinyModel::new(Architecture::Llama).directory(StoredType::F32);
+    let model = Model::open(&files.files).unwrap();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let hook: BeforeForward = Arc::new(move |stage: StageId, _: MicrobatchId| {
+        let is_it = stage.0 == 1 && calls.fetch_add(1, Ordering::Relaxed) == 40;
+        assert!(!is_it, "as a test asked");
+    });
+    let file = Shared::default();
+    let engine = Engine::builder(model.clone(), with_pages(&even_plan(&model, 2), 4 * 14))
+        .before_forward(hook)
+        .record(file.clone(), options)
+        .build()
+        .unwrap();
+    let requests = mixed_requests().into_iter().cycle().take(200);
+    let running: Vec<Generation> =
+        requests.map(|request| engine.submit(request).unwrap()).collect();
+    for (number, mut generation) in running.into_iter().enumerate() {
+        if number % 7 == 3 {
+            generation.next();
+            drop(generation);
+        } else {
+            generation.wait().unwrap();
+        }
+    }
+    while engine.metrics().requests > 0 {
+        std::thread::yield_now();
+    }
+    let metrics = assert_idle(&engine);
+    assert!(metrics.scheduler.preemptions > 0 && metrics.requests_cancelled > 0, "{metrics:?}");
+    assert_eq!(metrics.incarnation, 2);
+    drop(engine);
+    let lines = file.lines();
+    let replayed = replay(&lines).unwrap();
+    assert_eq!(replayed.metrics, metrics);
+    (lines, replayed)
+}
+
+#[test]
+fn two_hundred_mixed_requests_replay_to_the_same_actions() {
+    let (_, replayed) = record(RecordOptions::default());
+    assert!(replayed.inputs > 400 && !replayed.is_full, "{replayed:?}");
+    record(RecordOptions { prompts: false, ..RecordOptions::default() });
+}
+
+#[test]
+fn a_full_journal_ends_and_replays_as_far_as_it_goes() {
+    let files = TinyModel::new(Architecture::Llama).directory(StoredType::F32);
+    let model = Model::open(&files.files).unwrap();
+    let file = Shared::default();
+    let engine = Engine::builder(model.clone(), even_plan(&model, 1))
+        .record(file.clone(), RecordOptions { max_bytes: 20_000, ..RecordOptions::default() })
+        .build()
+        .unwrap();
+    for request in mixed_requests() {
+        engine.submit(request).unwrap().wait().unwrap();
+    }
+    drop(engine);
+    assert!(file.0.lock().unwrap().len() < 21_000);
+    let lines = file.lines();
+    assert_eq!(lines.last(), Some(&Line::Full));
+    assert!(replay(&lines).unwrap().is_full);
+}
