@@ -22,6 +22,8 @@ pub struct Masks {
     pub rows: Vec<Option<MaskRow>>,
     /// Words of a mask that is not coded.
     pub num_words: usize,
+    /// Rows whose masks are still being computed, and come in a message of their own.
+    pub late: Vec<usize>,
     /// When each worker that had a part in them worked.
     pub filled: Vec<Interval>,
 }
@@ -51,7 +53,20 @@ impl Masks {
                 row.bits = MaskBits::SameAs(first);
             }
         }
-        Self { microbatch, rows, num_words, filled: Vec::new() }
+        Self { microbatch, rows, num_words, late: Vec::new(), filled: Vec::new() }
+    }
+}
+
+impl Masks {
+    /// Takes a later message for the same microbatch in.
+    pub fn merge(&mut self, later: Self) {
+        for (row, come) in self.rows.iter_mut().zip(later.rows) {
+            if come.is_some() {
+                *row = come;
+            }
+        }
+        self.late = later.late;
+        self.filled.extend(later.filled);
     }
 }
 

@@ -1,8 +1,11 @@
 //! The masks of one microbatch, on which several workers work.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use sluicegate_core::messages::MicrobatchId;
+use sluicegate_core::messages::{MicrobatchId, Stamp};
 use sluicegate_model::placed::Placed;
 use sluicegate_placement::Endpoint;
 use sluicegate_spec::device::DeviceId;
@@ -11,7 +14,7 @@ use super::{MaskerFailure, MaskerOutlet};
 use crate::{
     device::Masks,
     pipeline::{Interval, PipelineEvent},
-    sampler::{MaskRow, Stamp},
+    sampler::MaskRow,
 };
 
 /// What a worker has to do for a microbatch.
@@ -21,46 +24,76 @@ pub(super) struct Part {
     pub(super) rows: Vec<(usize, Stamp)>,
 }
 
-/// Masks that are being computed. Whoever lets go of it last sends them, also a worker that
-/// panics: what is missing then fails its row, and the last stage never waits in vain.
+/// Masks that are being computed. They are sent together, once the last of them is there; where one
+/// is late, the others go ahead, and it follows in a message of its own.
+///
+/// Whoever lets go of it last sends what was not sent, also a worker that panics: what is missing
+/// then fails its row, and the last stage never waits in vain.
 pub(super) struct Job {
     outlet: Arc<MaskerOutlet>,
     microbatch: MicrobatchId,
-    done: Mutex<Done>,
+    state: Mutex<State>,
 }
 
 /// What was done so far.
-struct Done {
+struct State {
+    /// Not yet sent.
     rows: Vec<Option<MaskRow>>,
     filled: Vec<Interval>,
+    /// Rows that are still worked on.
+    open: BTreeSet<usize>,
+    /// Whether the others went ahead.
+    is_split: bool,
 }
 
 impl Job {
+    /// `stamps`: per logit row, what its mask must be stamped with, if it needs one.
     pub(super) fn new(
         outlet: Arc<MaskerOutlet>,
         microbatch: MicrobatchId,
-        num_rows: usize,
+        stamps: &[Option<Stamp>],
     ) -> Self {
-        let done = Done { rows: vec![None; num_rows], filled: Vec::new() };
-        Self { outlet, microbatch, done: Mutex::new(done) }
+        let required = stamps.iter().enumerate().filter(|(_, stamp)| stamp.is_some());
+        let open = required.map(|(row, _)| row).collect();
+        let rows = vec![None; stamps.len()];
+        let state = State { rows, filled: Vec::new(), open, is_split: false };
+        Self { outlet, microbatch, state: Mutex::new(state) }
     }
 
-    pub(super) fn put(&self, row: usize, mask: MaskRow) {
-        self.done.lock().unwrap_or_else(PoisonError::into_inner).rows[row] = Some(mask);
+    /// Takes a row's mask, or that there is none.
+    pub(super) fn put(&self, row: usize, mask: Option<MaskRow>) {
+        let mut state = self.lock();
+        state.rows[row] = mask;
+        state.open.remove(&row);
+        // The last one is sent with all that is left, by whoever lets go.
+        if state.is_split && !state.open.is_empty() {
+            self.send(&mut state);
+        }
     }
 
     /// Takes note of when a worker did its part.
     pub(super) fn worked(&self, interval: Interval) {
-        self.done.lock().unwrap_or_else(PoisonError::into_inner).filled.push(interval);
+        self.lock().filled.push(interval);
     }
-}
 
-impl Drop for Job {
-    fn drop(&mut self) {
-        let done = self.done.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let (rows, filled) = (std::mem::take(&mut done.rows), std::mem::take(&mut done.filled));
+    /// Lets the masks that are there go ahead of those that are late.
+    pub(super) fn split(&self) {
+        let mut state = self.lock();
+        // Where none is late any more, all are sent in a moment.
+        if !state.is_split && !state.open.is_empty() {
+            state.is_split = true;
+            self.send(&mut state);
+        }
+    }
+
+    fn send(&self, state: &mut State) {
+        let rows = state.rows.iter_mut().map(Option::take).collect();
         let MaskerOutlet { links, last_stage, masks, events, num_words } = &*self.outlet;
-        let coded = Masks { filled, ..Masks::new(self.microbatch, rows, *num_words) };
+        let coded = Masks {
+            filled: std::mem::take(&mut state.filled),
+            late: state.open.iter().copied().collect(),
+            ..Masks::new(self.microbatch, rows, *num_words)
+        };
         links.ledger().count_masks(&coded);
         let coded = Placed::new(coded, DeviceId::Host);
         match links.carry(&coded, Endpoint::Host, *last_stage) {
@@ -70,5 +103,17 @@ impl Drop for Job {
                 let _ = events.send(PipelineEvent::MaskerFailed(MaskerFailure::Transfer(error)));
             }
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        let mut state = self.lock();
+        state.open.clear();
+        self.send(&mut state);
     }
 }

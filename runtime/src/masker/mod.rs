@@ -47,11 +47,24 @@ impl MaskerOutlet {
 }
 
 /// How much the workers may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct MaskerConfig {
     pub num_workers: NonZero<usize>,
     /// A row whose matcher works longer than this at one step fails.
     pub deadline: Duration,
+    /// Called before a sequence's matcher works, so that tests can let it take its time.
+    pub before_work: Option<BeforeWork>,
+}
+
+/// Called with the sequence whose matcher is about to work.
+pub type BeforeWork = Arc<dyn Fn(SequenceId) + Send + Sync>;
+
+impl std::fmt::Debug for MaskerConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { num_workers, deadline, .. } = self;
+        let mut config = f.debug_struct("MaskerConfig");
+        config.field("num_workers", num_workers).field("deadline", deadline).finish_non_exhaustive()
+    }
 }
 
 impl Default for MaskerConfig {
@@ -59,7 +72,7 @@ impl Default for MaskerConfig {
     fn default() -> Self {
         let num_cores = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
         let num_workers = num_cores.min(NonZero::new(2).expect("two is not zero"));
-        Self { num_workers, deadline: Duration::from_secs(1) }
+        Self { num_workers, deadline: Duration::from_secs(1), before_work: None }
     }
 }
 
@@ -92,11 +105,11 @@ impl Masker {
     ///
     /// # Errors
     /// The system's, if it has no thread left.
-    pub fn start(outlet: MaskerOutlet, config: MaskerConfig) -> std::io::Result<Self> {
+    pub fn start(outlet: MaskerOutlet, config: &MaskerConfig) -> std::io::Result<Self> {
         let outlet = Arc::new(outlet);
         let mut workers = Vec::with_capacity(config.num_workers.get());
         for index in 0..config.num_workers.get() {
-            workers.push(Handle::start(index, &outlet, config.deadline)?);
+            workers.push(Handle::start(index, &outlet, config)?);
         }
         let watches = workers.iter().map(|worker: &Handle| Arc::clone(&worker.watch)).collect();
         let watchdog = Watchdog::start(watches, config.deadline)?;
@@ -151,7 +164,7 @@ impl Masker {
     /// Computes the masks of a microbatch, per logit row, and sends them to the last stage once all
     /// workers have done theirs.
     pub fn fill(&self, microbatch: MicrobatchId, stamps: &[Option<Stamp>]) {
-        let job = Arc::new(Job::new(Arc::clone(&self.outlet), microbatch, stamps.len()));
+        let job = Arc::new(Job::new(Arc::clone(&self.outlet), microbatch, stamps));
         let mut parts = vec![Vec::new(); self.workers.len()];
         for (row, stamp) in stamps.iter().enumerate() {
             let Some(stamp) = stamp else { continue };
@@ -185,11 +198,11 @@ impl Handle {
     fn start(
         index: usize,
         outlet: &Arc<MaskerOutlet>,
-        deadline: Duration,
+        config: &MaskerConfig,
     ) -> std::io::Result<Self> {
         let (commands, inbox) = unbounded();
         let watch = Arc::new(Watch::default());
-        let worker = Worker::new(index, Arc::clone(outlet), Arc::clone(&watch), deadline);
+        let worker = Worker::new(index, Arc::clone(outlet), Arc::clone(&watch), config);
         let thread = std::thread::Builder::new()
             .name(format!("sluicegate-masker-{index}"))
             .spawn(move || worker.run(&inbox))?;

@@ -59,7 +59,8 @@ impl Bench {
             num_words: 9,
         };
         let num_workers = NonZero::new(num_workers).unwrap();
-        let masker = Masker::start(outlet, MaskerConfig { num_workers, deadline }).unwrap();
+        let config = MaskerConfig { num_workers, deadline, before_work: None };
+        let masker = Masker::start(outlet, &config).unwrap();
         Self { masker, masks, events, ledger, next: 0 }
     }
 

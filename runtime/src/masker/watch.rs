@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -11,9 +11,15 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use sluicegate_constraint::CancelHandle;
 use sluicegate_core::messages::SequenceId;
 
+use super::job::Job;
+
 /// Looks at a worker this often within a deadline, but not more often than the shortest pause.
 const LOOKS_PER_DEADLINE: u32 = 8;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+
+/// Masks that take longer than this let those that are there go ahead of them: a hundred times what
+/// one takes as a rule, and less than a step of most models.
+const LATE: Duration = Duration::from_millis(10);
 
 /// What a worker is doing, for those who may have to end it.
 #[derive(Default)]
@@ -27,6 +33,8 @@ struct State {
     /// Sequences whose close is on its way to the worker.
     leaving: HashSet<SequenceId>,
     is_leaving_all: bool,
+    /// The masks that are being computed, since when.
+    masks: Option<(Weak<Job>, Instant)>,
 }
 
 struct Running {
@@ -66,6 +74,27 @@ impl Watch {
         let running = self.lock().running.take();
         let is_late = running.is_some_and(|running| running.is_late);
         (Some(result), if is_late { Ending::Late } else { Ending::InTime })
+    }
+
+    /// Takes note of masks that are being computed from now on.
+    pub(super) fn begin_masks(&self, job: &Arc<Job>) {
+        self.lock().masks = Some((Arc::downgrade(job), Instant::now()));
+    }
+
+    /// Takes note that they have been.
+    pub(super) fn end_masks(&self) {
+        self.lock().masks = None;
+    }
+
+    /// Lets masks go ahead of one that is late.
+    fn split_late(&self) {
+        let mut state = self.lock();
+        let is_late = state.masks.as_ref().is_some_and(|(_, since)| since.elapsed() > LATE);
+        let late = if is_late { state.masks.take() } else { None };
+        drop(state);
+        if let Some(job) = late.and_then(|(job, _)| job.upgrade()) {
+            job.split();
+        }
     }
 
     /// Ends what runs for a sequence, and what would begin for it before [`Watch::left`].
@@ -159,7 +188,7 @@ impl Drop for Watchdog {
 }
 
 fn watch_all(watches: &[Arc<Watch>], limit: Duration, inbox: &Receiver<Signal>) {
-    let pause = (limit / LOOKS_PER_DEADLINE).max(SHORTEST_PAUSE);
+    let pause = (limit / LOOKS_PER_DEADLINE).min(LATE / 2).max(SHORTEST_PAUSE);
     let mut is_awake = false;
     loop {
         let signal = if is_awake {
@@ -169,7 +198,12 @@ fn watch_all(watches: &[Arc<Watch>], limit: Duration, inbox: &Receiver<Signal>) 
         };
         match signal {
             Ok(signal) => is_awake = signal == Signal::Wake,
-            Err(RecvTimeoutError::Timeout) => watches.iter().for_each(|watch| watch.check(limit)),
+            Err(RecvTimeoutError::Timeout) => {
+                for watch in watches {
+                    watch.check(limit);
+                    watch.split_late();
+                }
+            }
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }

@@ -17,7 +17,7 @@ use sluicegate_core::{
 use sluicegate_spec::units::TokenId;
 
 use super::{
-    MaskerOutlet,
+    BeforeWork, MaskerConfig, MaskerOutlet,
     job::Part,
     watch::{Ending, Watch},
 };
@@ -58,6 +58,7 @@ pub(super) struct Worker {
 struct Watched {
     watch: Arc<Watch>,
     limit: Duration,
+    before_work: Option<BeforeWork>,
 }
 
 enum State {
@@ -89,9 +90,10 @@ impl Worker {
         index: usize,
         outlet: Arc<MaskerOutlet>,
         watch: Arc<Watch>,
-        deadline: Duration,
+        config: &MaskerConfig,
     ) -> Self {
-        let watched = Watched { watch, limit: deadline };
+        let before_work = config.before_work.clone();
+        let watched = Watched { watch, limit: config.deadline, before_work };
         Self { index, outlet, watched, sequences: HashMap::new() }
     }
 
@@ -133,11 +135,11 @@ impl Worker {
             }
             Command::Fill(Part { job, rows }) => {
                 let from = Instant::now();
+                self.watched.watch.begin_masks(&job);
                 for (row, stamp) in rows {
-                    if let Some(mask) = self.mask(stamp) {
-                        job.put(row, mask);
-                    }
+                    job.put(row, self.mask(stamp));
                 }
+                self.watched.watch.end_masks();
                 job.worked(Interval::since(from));
             }
             Command::Close(sequence) => {
@@ -204,6 +206,12 @@ impl Watched {
         handle: CancelHandle,
         work: impl FnOnce() -> Result<T, MatchError>,
     ) -> Option<Result<T, MatcherError>> {
+        let work = || {
+            if let Some(before_work) = &self.before_work {
+                before_work(sequence);
+            }
+            work()
+        };
         let (done, ending) = self.watch.run(sequence, handle, work);
         let failed = |error: MatchError| match ending {
             Ending::Late => MatcherError::Deadline { limit: self.limit },

@@ -1,8 +1,12 @@
 //! What only the last stage does: check masks, sample, and send tokens back.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, select};
 use sluicegate_core::messages::MicrobatchId;
 use sluicegate_model::{
     placed::{Placed, Site},
@@ -14,11 +18,11 @@ use tracing::trace_span;
 
 use super::{
     error::StageError,
-    message::{Interval, MaskTimes, PipelineEvent, StageTimes},
+    message::{Interval, MaskTimes, PipelineEvent, StageMessage, StageTimes},
 };
 use crate::{
     device::{Links, LogitRows, Masks, Order, Sampled},
-    sampler::{GroupChoices, MaskRow, MaskRule, Sampler},
+    sampler::{GroupChoices, GroupSampling, MaskRule, Sampler},
 };
 
 /// The last stage's end: logits in, tokens out.
@@ -29,12 +33,47 @@ pub(super) struct LastStage {
     pub(super) logits: LogitRows,
     pub(super) links: Arc<Links>,
     pub(super) masks: Receiver<Placed<Masks>>,
-    /// Masks that came ahead of their microbatch.
-    pub(super) early: HashMap<MicrobatchId, Placed<Masks>>,
+    /// Masks that have come, of microbatches that were not sampled, or not all of them.
+    pub(super) come: BTreeMap<MicrobatchId, Masks>,
+    /// Groups whose masks are late, with their logits: no other row waits for them.
+    pub(super) parked: VecDeque<Parked>,
     pub(super) events: Sender<PipelineEvent>,
 }
 
+/// A group that waits for a mask.
+pub(super) struct Parked {
+    microbatch: MicrobatchId,
+    sampling: GroupSampling,
+    /// A copy of its rows.
+    logits: Vec<Vec<f32>>,
+}
+
 impl LastStage {
+    /// The next message of the inbox; meanwhile groups are sampled whose masks were late. None once
+    /// the inbox is closed, or nobody listens any more.
+    pub(super) fn next(
+        &mut self,
+        inbox: &Receiver<StageMessage>,
+    ) -> Result<Option<StageMessage>, StageError> {
+        while !self.parked.is_empty() {
+            let masks = self.masks.clone();
+            select! {
+                recv(inbox) -> message => return Ok(message.ok()),
+                recv(masks) -> masks => {
+                    // Where nobody can send masks any more, rows that require them fail.
+                    match masks {
+                        Ok(masks) => self.take(masks)?,
+                        Err(_) => self.come.values_mut().for_each(|masks| masks.late.clear()),
+                    }
+                    if !self.sample_parked()? {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+        Ok(inbox.recv().ok())
+    }
+
     /// Samples a microbatch's logits, if it has any; false if nobody listens any more.
     pub(super) fn sample(
         &mut self,
@@ -45,57 +84,113 @@ impl LastStage {
     ) -> Result<bool, StageError> {
         self.logits.read(logits, self.device)?;
         let order = order.at(&self.site("sample", "logits"))?;
-        let (masks, mask_times) = self.masks_for(id, order)?;
+        let mask_times = self.await_masks(id, order)?;
         let groups = {
             let _span = trace_span!("sampler.sample", microbatch = id.0).entered();
-            self.sample_groups(order, &masks)
+            self.sample_groups(id, order)
         };
         if let Some(last) = times.last_mut() {
             last.ended = Instant::now();
         }
         let logit_bytes = self.logits.copied_bytes;
-        let sampled = Sampled { microbatch: id, groups, times, mask_times, logit_bytes };
+        self.send(Sampled { microbatch: id, groups, times, mask_times, logit_bytes })
+    }
+
+    /// Samples the groups that have all of their masks, and parks the others.
+    fn sample_groups(&mut self, id: MicrobatchId, order: &Order) -> Vec<GroupChoices> {
+        let masks = self.come.get(&id);
+        let (rows, late) = masks.map_or((&[][..], &[][..]), |it| (&it.rows[..], &it.late[..]));
+        let mut groups = Vec::with_capacity(order.sampling.len());
+        for group in &*order.sampling {
+            let mut logits = self.logits.rows(group.logit_rows.clone());
+            if late.iter().any(|row| group.logit_rows.contains(row)) {
+                let logits = logits.iter().map(|row| row.to_vec()).collect();
+                let sampling = group.clone();
+                self.parked.push_back(Parked { microbatch: id, sampling, logits });
+            } else {
+                groups.push(self.sampler.sample(group, &mut logits, rows));
+            }
+        }
+        self.forget(id);
+        groups
+    }
+
+    /// Samples the parked groups whose masks have come; false if nobody listens any more.
+    fn sample_parked(&mut self) -> Result<bool, StageError> {
+        for _ in 0..self.parked.len() {
+            let Some(mut parked) = self.parked.pop_front() else { break };
+            let masks = self.come.get(&parked.microbatch);
+            let (rows, late) = masks.map_or((&[][..], &[][..]), |it| (&it.rows[..], &it.late[..]));
+            if late.iter().any(|row| parked.sampling.logit_rows.contains(row)) {
+                self.parked.push_back(parked);
+                continue;
+            }
+            let mut logits: Vec<&mut [f32]> =
+                parked.logits.iter_mut().map(Vec::as_mut_slice).collect();
+            let choices = self.sampler.sample(&parked.sampling, &mut logits, rows);
+            let sampled = Sampled {
+                microbatch: parked.microbatch,
+                groups: vec![choices],
+                times: Vec::new(),
+                mask_times: MaskTimes::default(),
+                logit_bytes: 0,
+            };
+            self.forget(sampled.microbatch);
+            if !self.send(sampled)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn send(&self, sampled: Sampled) -> Result<bool, StageError> {
         let sampled = Placed::new(sampled, self.device);
         let sampled = self.links.carry(&sampled, Endpoint::Stage(self.stage), Endpoint::Host)?;
         Ok(self.events.send(PipelineEvent::Sampled(sampled)).is_ok())
     }
 
-    fn sample_groups(&mut self, order: &Order, masks: &[Option<MaskRow>]) -> Vec<GroupChoices> {
-        let mut groups = Vec::with_capacity(order.sampling.len());
-        for group in &*order.sampling {
-            let mut logits = self.logits.rows(group.logit_rows.clone());
-            groups.push(self.sampler.sample(group, &mut logits, masks));
-        }
-        groups
-    }
-
-    /// The microbatch's masks, awaited if one of its rows requires one.
+    /// Waits until masks of a microbatch have come, if one of its rows requires one; those that are
+    /// late may still be missing.
     ///
     /// Masks of another microbatch never stand in: they are kept for theirs. Where the masks' channel
     /// is closed there are none, and the rows that require them fail.
-    fn masks_for(
-        &mut self,
-        id: MicrobatchId,
-        order: &Order,
-    ) -> Result<(Vec<Option<MaskRow>>, MaskTimes), StageError> {
+    fn await_masks(&mut self, id: MicrobatchId, order: &Order) -> Result<MaskTimes, StageError> {
         let mut rows = order.sampling.iter().flat_map(|group| &group.rows);
         if !rows.any(|row| matches!(row.mask, MaskRule::Required(_))) {
-            return Ok((Vec::new(), MaskTimes::default()));
+            return Ok(MaskTimes::default());
         }
         let from = Instant::now();
-        while !self.early.contains_key(&id) {
+        while !self.come.contains_key(&id) {
             let Ok(masks) = self.masks.recv() else { break };
-            let microbatch = masks.at(&self.site("apply_mask", "logits"))?.microbatch;
-            self.early.insert(microbatch, masks);
+            self.take(masks)?;
         }
+        // What was late may have come meanwhile.
+        let masks = self.masks.clone();
+        masks.try_iter().try_for_each(|masks| self.take(masks))?;
         let awaited = Some(Interval::since(from));
-        let Some(masks) = self.early.remove(&id) else {
-            return Ok((Vec::new(), MaskTimes { awaited, filled: Vec::new() }));
-        };
-        // Whatever came for an earlier microbatch will not be asked for again.
-        self.early.retain(|microbatch, _| *microbatch > id);
-        let Masks { rows, filled, .. } = masks.take(&self.site("apply_mask", "logits"))?;
-        Ok((rows, MaskTimes { awaited, filled }))
+        let come = self.come.get_mut(&id);
+        let filled = come.map(|masks| std::mem::take(&mut masks.filled)).unwrap_or_default();
+        // Of earlier microbatches nothing will be asked for again, but for parked groups.
+        self.come.retain(|other, _| {
+            *other >= id || self.parked.iter().any(|it| it.microbatch == *other)
+        });
+        Ok(MaskTimes { awaited, filled })
+    }
+
+    fn take(&mut self, masks: Placed<Masks>) -> Result<(), StageError> {
+        let masks = masks.take(&self.site("apply_mask", "logits"))?;
+        match self.come.get_mut(&masks.microbatch) {
+            Some(earlier) => earlier.merge(masks),
+            None => drop(self.come.insert(masks.microbatch, masks)),
+        }
+        Ok(())
+    }
+
+    /// Lets go of a sampled microbatch's masks, unless a group still waits for one of them.
+    fn forget(&mut self, id: MicrobatchId) {
+        if !self.parked.iter().any(|it| it.microbatch == id) {
+            self.come.remove(&id);
+        }
     }
 
     fn site(&self, operation: &'static str, with: &'static str) -> Site {

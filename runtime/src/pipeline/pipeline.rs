@@ -1,6 +1,11 @@
 //! A pipeline at work: its threads, their channels, and how they end and begin anew.
 
-use std::{collections::HashMap, num::NonZero, sync::Arc, thread::JoinHandle};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    num::NonZero,
+    sync::Arc,
+    thread::JoinHandle,
+};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use sluicegate_model::{
@@ -176,7 +181,8 @@ impl Pipeline {
             logits: LogitRows::default(),
             links: Arc::clone(&self.config.links),
             masks: self.masks.clone(),
-            early: HashMap::new(),
+            come: BTreeMap::new(),
+            parked: VecDeque::new(),
             events: self.event_sender(),
         }
     }

@@ -52,7 +52,7 @@ pub(super) struct Stage {
 impl Stage {
     /// Executes orders until the inbox closes, or the next stage is gone.
     pub(super) fn run(&mut self, inbox: &Receiver<StageMessage>) -> Result<(), StageError> {
-        for message in inbox {
+        while let Some(message) = self.next_message(inbox)? {
             let goes_on = match message {
                 StageMessage::Ancestors(ancestors) => self.reorder(&ancestors)?,
                 StageMessage::Microbatch(microbatch) => self.forward(microbatch)?,
@@ -62,6 +62,16 @@ impl Stage {
             }
         }
         Ok(())
+    }
+
+    fn next_message(
+        &mut self,
+        inbox: &Receiver<StageMessage>,
+    ) -> Result<Option<StageMessage>, StageError> {
+        match &mut self.outlet {
+            Outlet::Next(_) => Ok(inbox.recv().ok()),
+            Outlet::Last(last) => last.next(inbox),
+        }
     }
 
     fn reorder(&mut self, ancestors: &Placed<Ancestors>) -> Result<bool, StageError> {

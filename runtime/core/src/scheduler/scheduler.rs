@@ -146,15 +146,15 @@ impl Scheduler {
     }
 
     /// Begins anew with empty pages, as a pipeline does that was restarted: whatever was in flight
-    /// is lost, and every group has to be computed again.
-    pub fn restart(&mut self) {
+    /// is lost, and every group has to be computed again. Samples that have come back and whose step
+    /// is still to be taken, by `has_sample`, are not lost.
+    pub fn restart(&mut self, has_sample: impl Fn(GroupId) -> bool) {
         self.in_flight.clear();
         self.next_epoch = 1;
         self.groups.retain(|_, group| group.state != State::Leaving);
         for group in self.groups.values_mut() {
             group.forget(&mut self.memory);
-            // What has come back is not lost, though its matchers may still be at work.
-            group.awaits_sample &= group.num_in_flight == 0;
+            group.awaits_sample = has_sample(group.rank.id);
             group.num_in_flight = 0;
             group.state = State::Waiting;
             self.waiting.insert(group.rank);

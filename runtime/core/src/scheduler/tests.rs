@@ -366,7 +366,7 @@ fn after_a_restart_everything_is_computed_again() {
     let leaving = scheduler.submit(own_job(1, 4, 4));
     scheduler.next_turn().expect("the second is ready");
     scheduler.remove(leaving);
-    scheduler.restart();
+    scheduler.restart(|_| false);
     scheduler.retire(lost.microbatch.id);
     assert_eq!((scheduler.num_in_flight(), scheduler.num_free_pages()), (0, vec![8]));
     // Both rows, up to their last token, and then that one together.

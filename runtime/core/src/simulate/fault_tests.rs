@@ -7,7 +7,10 @@ use super::{
     tests::{check, config, prompt, setup},
     *,
 };
-use crate::timeline::{Activity, Usage, Window};
+use crate::{
+    scheduler::SchedulerConfig,
+    timeline::{Activity, Usage, Window},
+};
 
 fn requests() -> Vec<SimulatedRequest> {
     let request = |number| SimulatedRequest {
@@ -47,6 +50,30 @@ fn a_late_mask_is_awaited_at_the_last_stage_alone() {
     assert!(usage.stages[..2].iter().all(|stage| stage.awaiting_masks == 0.0), "{usage:?}");
     let waits = run.timeline.spans.iter().filter(|it| it.activity == Activity::AwaitMask);
     assert_eq!(waits.map(|span| span.microbatch).collect::<Vec<_>>(), [7]);
+}
+
+#[test]
+fn a_slow_matcher_costs_its_own_request_and_no_other() {
+    let timing = Uniform { hop: None, ..Uniform::new(2) };
+    let timing = Uniform { stage_s: vec![0.02; 2], ..timing };
+    let setup =
+        setup(&timing, SchedulerConfig { token_budget: 64, ..config(64, &[KvGroup::Full]) });
+    let run = |advance_s: f64| {
+        let slow = Constraint { advance_s, ..Constraint::default() };
+        let request = |number: u32| SimulatedRequest {
+            constraint: (number == 0).then(|| slow.clone()),
+            ..SimulatedRequest::new(prompt(number, 4), 40)
+        };
+        check(&setup, &(0..16).map(request).collect::<Vec<_>>())
+    };
+    let (usual, slowed) = (run(0.0), run(0.5));
+    // A step is a way through both stages; the slow matcher takes one once for each of its own 40.
+    let step_s = 0.04;
+    for (usual, slowed) in usual.ends.iter().zip(&slowed.ends).skip(1) {
+        let lost_s = slowed.end_s - usual.end_s;
+        assert!(lost_s < 4.0 * step_s, "{lost_s} s lost of {} s", usual.end_s);
+    }
+    assert!(slowed.ends[0].end_s > 40.0 * 0.5);
 }
 
 #[test]
