@@ -1,6 +1,6 @@
 //! What a whole document shows: schemas that never end, and how far the engine would recurse.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::document::{Body, Document, Keywords, NodeId, Types};
 use super::levels::{self, Start};
@@ -47,7 +47,8 @@ fn own_are_finite(keywords: &Keywords, is_finite: impl Fn(&NodeId) -> bool) -> b
     }
     let (object, array) = (&keywords.object, &keywords.array);
     let object_is = || {
-        let listed = object.properties.iter().filter(|(name, _)| object.required.contains(name));
+        let required: HashSet<&String> = object.required.iter().collect();
+        let listed = object.properties.iter().filter(|(name, _)| required.contains(name));
         listed.map(|(_, schema)| schema).all(&is_finite)
     };
     let array_is = || {

@@ -1,5 +1,7 @@
 //! How much text an open value may still need, at most, in the shortest finish.
 
+use std::collections::HashSet;
+
 use super::document::{ArrayRules, Body, Document, Group, Keywords, NodeId, ObjectRules, Types};
 use super::numbers::Decimal;
 use crate::formats::FINISH_BYTES;
@@ -125,8 +127,9 @@ fn object(rules: &ObjectRules, fresh: &[Option<usize>], part: Part) -> Option<us
     let mut sum = FRAME;
     // Behind a comma or a name that is begun, a property must come that was not needed.
     let mut begun = FRAME;
+    let required: HashSet<&String> = rules.required.iter().collect();
     for (name, id) in &rules.properties {
-        let is_required = rules.required.contains(name);
+        let is_required = required.contains(name);
         if part == Part::Fresh && !is_required {
             continue;
         }
@@ -134,8 +137,8 @@ fn object(rules: &ObjectRules, fresh: &[Option<usize>], part: Part) -> Option<us
         begun = begun.max(bytes);
         sum += if is_required { bytes } else { 0 };
     }
-    let is_listed = |name: &&String| !rules.properties.iter().any(|(known, _)| known == *name);
-    let others: Vec<&String> = rules.required.iter().filter(is_listed).collect();
+    let listed: HashSet<&String> = rules.properties.iter().map(|(name, _)| name).collect();
+    let others: Vec<&&String> = required.difference(&listed).collect();
     let is_open = part == Part::Begun || !others.is_empty();
     if is_open {
         let value = rules.additional.map_or(Some(FRAME), |id| fresh[id.index()])?;
