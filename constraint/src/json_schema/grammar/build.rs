@@ -10,9 +10,13 @@ use llguidance::earley::{Grammar as EngineGrammar, SymIdx, SymbolProps};
 
 use super::super::numbers;
 use super::parts::{Grammar, Part, PartId};
+use super::plan::Plan;
 use super::text;
 use crate::spacing::Spacing;
 use crate::spec::Whitespace;
+
+/// Symbols of a grammar: each costs the engine up to ten microseconds before the first mask.
+pub(super) const MAX_SYMBOLS: usize = 25_000;
 
 impl Grammar {
     /// Makes the engine's grammar and lexer. Some text must satisfy the root.
@@ -20,7 +24,11 @@ impl Grammar {
     /// # Errors
     /// What the engine says of a part that it does not take.
     pub(crate) fn build(&self) -> Result<(EngineGrammar, LexerSpec), String> {
-        let productive = self.productive();
+        let plan = Plan::new(self);
+        let num_symbols = plan.num_symbols();
+        if num_symbols > MAX_SYMBOLS {
+            return Err(format!("too many symbols: {num_symbols} of {MAX_SYMBOLS}"));
+        }
         let base = &*BASE;
         let mut lexer = LexerSpec::new().map_err(said)?;
         lexer.regex_builder = base.builder.clone();
@@ -28,7 +36,7 @@ impl Grammar {
         let class = class.map_err(said)?;
         let mut build = Build {
             source: self,
-            productive: &productive,
+            plan,
             grammar: EngineGrammar::new(None),
             lexer,
             props: SymbolProps { grammar_id: class, ..SymbolProps::default() },
@@ -72,7 +80,7 @@ fn said(error: impl std::fmt::Display) -> String {
 
 struct Build<'a> {
     source: &'a Grammar,
-    productive: &'a [bool],
+    plan: Plan,
     grammar: EngineGrammar,
     lexer: LexerSpec,
     props: SymbolProps,
@@ -85,6 +93,7 @@ struct Build<'a> {
 impl Build<'_> {
     /// The engine's symbol of a part; its rules are made later.
     fn symbol(&mut self, id: PartId) -> Result<SymIdx, String> {
+        let id = self.plan.meant(id);
         let idx = id.0 as usize;
         if let Some(known) = self.symbols[idx] {
             return Ok(known);
@@ -140,24 +149,9 @@ impl Build<'_> {
     }
 
     fn rules(&mut self, id: PartId, symbol: SymIdx) -> Result<(), String> {
-        let source = self.source;
-        match &source.parts[id.0 as usize] {
-            Part::Lexeme(_) => {}
-            Part::Seq(items) => {
-                let items =
-                    items.iter().map(|item| self.symbol(*item)).collect::<Result<_, _>>()?;
-                self.grammar.add_rule(symbol, items).map_err(said)?;
-            }
-            Part::Alt(options) => {
-                for option in options.iter().filter(|id| self.productive[id.0 as usize]) {
-                    let rule = if *option == source.marks.empty {
-                        Vec::new()
-                    } else {
-                        vec![self.symbol(*option)?]
-                    };
-                    self.grammar.add_rule(symbol, rule).map_err(said)?;
-                }
-            }
+        for rule in self.plan.rules(self.source, id) {
+            let rule = rule.into_iter().map(|item| self.symbol(item)).collect::<Result<_, _>>()?;
+            self.grammar.add_rule(symbol, rule).map_err(said)?;
         }
         Ok(())
     }

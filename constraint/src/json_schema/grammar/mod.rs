@@ -10,6 +10,7 @@ mod conjunct;
 mod literal;
 mod object;
 mod parts;
+mod plan;
 mod text;
 
 use std::collections::{HashMap, HashSet};
