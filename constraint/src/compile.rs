@@ -120,11 +120,19 @@ impl Compiler {
     fn json_grammar(&self, schema: &Value, options: &JsonOptions) -> Result<Compiled, SpecError> {
         let schema = Schema::read(schema, options, &self.limits)?;
         let mut coarse = Coarse::default();
+        let mut refused = None;
         loop {
             let Made { grammar, left, warnings } = schema.grammar(options, coarse);
+            // What leaves out nothing more is the same grammar.
+            if refused.as_ref() == Some(&left)
+                && let Some(coarser) = coarse.next()
+            {
+                coarse = coarser;
+                continue;
+            }
             let built = match grammar {
                 Ok(grammar) => self.builder.grammar(|| grammar.build()),
-                Err(error) => Err(error.into()),
+                Err(reason) => Err(SpecError::unsatisfiable(reason)),
             };
             match built {
                 Ok(compiled) => {
@@ -134,6 +142,7 @@ impl Compiler {
                 }
                 Err(error @ SpecError::TooComplex { .. }) => {
                     coarse = coarse.next().ok_or(error)?;
+                    refused = Some(left);
                 }
                 Err(error) => return Err(error),
             }

@@ -20,7 +20,7 @@ pub(crate) fn embed(
     let options = JsonOptions::default();
     let schema = Schema::read(schema, &options, limits)?;
     let made = schema.grammar(&options, Coarse::default());
-    made.grammar?;
+    made.grammar.map_err(SpecError::unsatisfiable)?;
     if let Some(left) = made.left.into_iter().chain(schema.beyond_engine()).next() {
         let message = "a schema inside other text must be all in the grammar";
         return Err(SpecError::unsupported(left.keyword, Some(&left.at), message));

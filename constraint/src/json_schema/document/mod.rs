@@ -51,7 +51,7 @@ pub(crate) enum Body {
 
 /// What a subschema says. Absent keywords say nothing; what older drafts say differently is here in
 /// the words of draft 2020-12.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Keywords {
     /// Groups of keywords in the order in which the schema has them.
     pub(crate) order: Vec<Group>,
@@ -73,7 +73,7 @@ pub(crate) struct Keywords {
 }
 
 /// Keywords that the engine must see in the schema's order, because it orders properties by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Group {
     /// All that stand for themselves.
     Own,
@@ -85,20 +85,20 @@ pub(crate) enum Group {
     Condition,
 }
 
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct NumberRules {
     pub(crate) minimum: Option<Bound>,
     pub(crate) maximum: Option<Bound>,
     pub(crate) multiple_of: Option<Number>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Bound {
     pub(crate) value: Number,
     pub(crate) is_exclusive: bool,
 }
 
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct StringRules {
     pub(crate) min_length: usize,
     pub(crate) max_length: Option<usize>,
@@ -106,7 +106,7 @@ pub(crate) struct StringRules {
     pub(crate) format: Option<String>,
 }
 
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct ArrayRules {
     pub(crate) first: Vec<NodeId>,
     /// For the items behind `first`.
@@ -118,14 +118,14 @@ pub(crate) struct ArrayRules {
     pub(crate) unevaluated: Option<NodeId>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Contains {
     pub(crate) schema: NodeId,
     pub(crate) min: usize,
     pub(crate) max: Option<usize>,
 }
 
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct ObjectRules {
     pub(crate) properties: Vec<(String, NodeId)>,
     pub(crate) patterns: Vec<(String, NodeId)>,
@@ -141,7 +141,7 @@ pub(crate) struct ObjectRules {
     pub(crate) unevaluated: Option<NodeId>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Condition {
     pub(crate) test: NodeId,
     pub(crate) then: Option<NodeId>,
@@ -269,6 +269,11 @@ impl NodeId {
 }
 
 impl Keywords {
+    /// Whether it refers to no other schema.
+    pub(crate) fn is_leaf(&self) -> bool {
+        self.in_place().chain(self.parts()).next().is_none()
+    }
+
     /// Schemas that apply to the same value, whether they must hold or not.
     pub(crate) fn in_place(&self) -> impl Iterator<Item = NodeId> + '_ {
         let condition = self.condition.iter();

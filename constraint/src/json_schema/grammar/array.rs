@@ -5,7 +5,7 @@ use super::conjunct::Conjunct;
 use super::parts::PartId;
 
 /// Schemas for the first items of an array, each with a part of its own.
-const MAX_FIRST: usize = 10_000;
+const MAX_FIRST: usize = 5_000;
 
 impl<'a> Maker<'a> {
     pub(super) fn array(&mut self, way: &Conjunct<'a>) -> PartId {

@@ -8,21 +8,31 @@ use super::Maker;
 const MAX_WAYS: usize = 256;
 /// Schemas that are joined to ways, altogether.
 const MAX_WORK: usize = 300_000;
+/// Options of one choice that may hold arrays or objects: each takes symbols of its own.
+const MAX_OPTIONS: usize = 1_000;
 /// Schemas that one way may join.
 const MAX_JOINED: usize = 400;
 
 /// Schemas without choices that all hold for one value, in the order in which they are met.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Conjunct<'a> {
     pub(super) all: Vec<(NodeId, &'a Keywords)>,
     seen: Vec<NodeId>,
+    /// The types of choices that are left to the guard.
+    chosen: Types,
+}
+
+impl Default for Conjunct<'_> {
+    fn default() -> Self {
+        Self { all: Vec::new(), seen: Vec::new(), chosen: Types::ALL }
+    }
 }
 
 impl Conjunct<'_> {
     /// The types that every schema allows, `not` aside.
     pub(super) fn types(&self) -> Types {
         let types = self.all.iter().filter_map(|(_, keywords)| keywords.types);
-        types.fold(Types::ALL, Types::intersection)
+        types.fold(self.chosen, Types::intersection)
     }
 }
 
@@ -84,7 +94,9 @@ impl<'a> Maker<'a> {
                 }
                 Group::Any => self.with_each(others, id, *group, &each(&keywords.any)),
                 Group::One => {
-                    self.check_disjoint(id, keywords);
+                    if !self.is_wide(&keywords.one) {
+                        self.check_disjoint(id, keywords);
+                    }
                     self.with_each(others, id, *group, &each(&keywords.one))
                 }
                 Group::Condition => match self.branches(id, keywords) {
@@ -106,7 +118,7 @@ impl<'a> Maker<'a> {
         options: &[Vec<NodeId>],
     ) -> Vec<Conjunct<'a>> {
         let mut joined = Vec::new();
-        let mut is_hard = self.hard.contains(&(id, name(group)));
+        let mut is_hard = self.hard.contains(&(id, name(group))) || options.len() > MAX_OPTIONS;
         for option in options {
             is_hard |= joined.len() > MAX_WAYS || self.work > MAX_WORK;
             if is_hard {
@@ -122,7 +134,35 @@ impl<'a> Maker<'a> {
             self.hard.insert((id, name(group)));
         }
         self.leave(id, name(group));
-        ways
+        let of_option = |option: &Vec<NodeId>| {
+            option.iter().map(|id| self.types_of(*id)).fold(Types::ALL, Types::intersection)
+        };
+        let chosen = options.iter().map(of_option).fold(Types::NONE, Types::union);
+        let narrowed =
+            ways.into_iter().map(|way| Conjunct { chosen: way.chosen.intersection(chosen), ..way });
+        narrowed.filter(|way| !way.types().is_empty()).collect()
+    }
+
+    /// The types that a schema allows at most, as far as it and what it refers to say so.
+    pub(super) fn types_of(&self, id: NodeId) -> Types {
+        match &self.document.node(id).body {
+            Body::Always => Types::ALL,
+            Body::Never => Types::NONE,
+            Body::Keywords(keywords) => {
+                let literals = keywords.literals.iter();
+                let literals =
+                    literals.map(|it| it.iter().map(Types::of).fold(Types::NONE, Types::union));
+                let referred = keywords.reference.map(|id| self.types_of(id));
+                let all = keywords.types.into_iter().chain(literals).chain(referred);
+                all.fold(Types::ALL, Types::intersection)
+            }
+        }
+    }
+
+    /// Whether a choice has more options than are told apart.
+    fn is_wide(&self, options: &[NodeId]) -> bool {
+        let may_hold_others = |id: &&NodeId| self.types_of(**id).has(Types::CONTAINERS);
+        options.len() > MAX_OPTIONS && options.iter().filter(may_hold_others).count() > MAX_OPTIONS
     }
 
     /// The options of a schema that is a choice and nothing else.
@@ -133,8 +173,8 @@ impl<'a> Maker<'a> {
             return None;
         }
         match keywords.order[..] {
-            [Group::Any] => Some(each(&keywords.any)),
-            [Group::One] => {
+            [Group::Any] if !self.is_wide(&keywords.any) => Some(each(&keywords.any)),
+            [Group::One] if !self.is_wide(&keywords.one) => {
                 self.check_disjoint(id, keywords);
                 Some(each(&keywords.one))
             }

@@ -13,13 +13,13 @@ mod parts;
 mod plan;
 mod text;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use llguidance::derivre::RegexAst;
 
 use super::document::{ArrayRules, Body, Document, Group, Keywords, NodeId, ObjectRules, Types};
 use super::patterns::Patterns;
-use crate::error::SpecError;
+use super::regexes;
 use crate::spacing::Spacing;
 use crate::spec::PropertyOrder;
 use conjunct::Conjunct;
@@ -31,37 +31,17 @@ use parts::PartId;
 /// value only the first counts.
 const VALUES_PER_SCHEMA: usize = 2;
 const MIN_VALUES: usize = 300;
-/// Parts of a grammar; the engine takes fewer symbols.
-const MAX_PARTS: usize = 100_000;
+/// Parts of a grammar, beyond which arrays and objects may hold anything.
+const MAX_PARTS: usize = 30_000;
 
 /// A grammar, and what it does not say.
 #[derive(Debug)]
 pub(crate) struct Made {
-    pub(crate) grammar: Result<Grammar, NoGrammar>,
+    /// The grammar, or why no text would satisfy it.
+    pub(crate) grammar: Result<Grammar, String>,
     /// What it leaves to a guard.
     pub(crate) left: Vec<Left>,
     pub(crate) warnings: Vec<String>,
-}
-
-/// Why there is no grammar.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum NoGrammar {
-    /// No text would satisfy it, for this reason.
-    Empty(String),
-    /// It would have too many parts.
-    TooLarge,
-}
-
-impl From<NoGrammar> for SpecError {
-    fn from(why: NoGrammar) -> Self {
-        match why {
-            NoGrammar::Empty(reason) => Self::unsatisfiable(reason),
-            NoGrammar::TooLarge => {
-                let message = "the schema's grammar would have too many parts".to_owned();
-                Self::TooComplex { message }
-            }
-        }
-    }
 }
 
 /// A keyword that the grammar does not express.
@@ -135,7 +115,9 @@ pub(crate) fn make(
         hard: HashSet::new(),
         disjoint: HashMap::new(),
         known: HashMap::new(),
-        todo: Vec::new(),
+        leaves: HashMap::new(),
+        any: HashMap::new(),
+        todo: VecDeque::new(),
         reasons: HashMap::new(),
         failed: None,
         left: Vec::new(),
@@ -172,7 +154,12 @@ struct Maker<'a> {
     disjoint: HashMap<NodeId, bool>,
     /// The part for each list of schemas that hold together.
     known: HashMap<Vec<NodeId>, PartId>,
-    todo: Vec<(Vec<NodeId>, PartId)>,
+    /// The first of equal schemas that refer to no other.
+    leaves: HashMap<&'a Keywords, NodeId>,
+    /// The part of each kind of value of which nothing is said.
+    any: HashMap<Types, PartId>,
+    /// From the outside to the inside, so that what is left out for want of room is deep inside.
+    todo: VecDeque<(Vec<NodeId>, PartId)>,
     /// Why no text satisfies a part.
     reasons: HashMap<PartId, String>,
     failed: Option<String>,
@@ -204,11 +191,7 @@ impl<'a> Maker<'a> {
             self.value(vec![Document::ROOT])
         };
         self.grammar.set_root(root);
-        while let Some((ids, part)) = self.todo.pop() {
-            if self.is_too_large() {
-                let grammar = Err(NoGrammar::TooLarge);
-                return Made { grammar, left: self.left, warnings: self.warnings };
-            }
+        while let Some((ids, part)) = self.todo.pop_front() {
             let body = self.body(&ids);
             if body == self.grammar.marks.never {
                 self.reasons.insert(part, self.failed.take().unwrap_or_default());
@@ -217,8 +200,7 @@ impl<'a> Maker<'a> {
             self.grammar.define(part, body);
         }
         let dead = self.grammar.dead_ends();
-        let reason = || NoGrammar::Empty(self.reason(&dead));
-        let grammar = if dead.is_empty() { Ok(()) } else { Err(reason()) };
+        let grammar = if dead.is_empty() { Ok(()) } else { Err(self.reason(&dead)) };
         let grammar = grammar.map(|()| self.grammar);
         Made { grammar, left: self.left, warnings: self.warnings }
     }
@@ -280,19 +262,27 @@ impl<'a> Maker<'a> {
         }
         let part = self.grammar.declare();
         self.known.insert(key, part);
-        self.todo.push((ids, part));
+        self.todo.push_back((ids, part));
         part
     }
 
-    /// What a schema refers to, if it does nothing else.
-    fn meant(&self, mut id: NodeId) -> NodeId {
-        while let Some(keywords) = self.document.keywords(id)
+    /// What a schema refers to, if it does nothing else; the first of those that say the same, except
+    /// where each is warned of.
+    fn meant(&mut self, mut id: NodeId) -> NodeId {
+        let document = self.document;
+        while let Some(keywords) = document.keywords(id)
             && let ([Group::Reference], Some(target)) = (&keywords.order[..], keywords.reference)
             && keywords.dynamic.is_none()
         {
             id = target;
         }
-        id
+        let format = |keywords: &Keywords| keywords.string.format.as_deref().map(regexes::format);
+        match document.keywords(id).filter(|it| it.is_leaf()) {
+            Some(leaf) if format(leaf) != Some(regexes::Format::Unknown) => {
+                *self.leaves.entry(leaf).or_insert(id)
+            }
+            _ => id,
+        }
     }
 
     fn body(&mut self, ids: &[NodeId]) -> PartId {
@@ -302,7 +292,10 @@ impl<'a> Maker<'a> {
         {
             for option in options {
                 let ways = self.ways(&option);
-                let is_scalar = |way: &Conjunct<'_>| !way.types().has(Types::CONTAINERS);
+                let is_scalar = |way: &Conjunct<'_>| {
+                    let of_each = way.all.iter().map(|(id, _)| self.types_of(*id));
+                    !of_each.fold(way.types(), Types::intersection).has(Types::CONTAINERS)
+                };
                 if ways.iter().all(is_scalar) {
                     for way in &ways {
                         self.way(way, &mut value);
@@ -363,16 +356,36 @@ impl<'a> Maker<'a> {
             (Types::ARRAY, Self::array as fn(&mut Self, &Conjunct<'a>) -> PartId),
             (Types::OBJECT, Self::object),
         ] {
+            if !types.has(kind) {
+                continue;
+            }
             let speaks = |(_, keywords): &&(NodeId, &Keywords)| match kind {
                 Types::ARRAY => keywords.array != ArrayRules::default(),
                 _ => keywords.object != ObjectRules::default(),
             };
-            let speaking = way.all.iter().filter(speaks).map(|(id, _)| *id).collect();
-            if types.has(kind) && !self.is_too_large() && value.made.insert((kind, speaking)) {
-                let part = make(self, way);
-                value.parts.extend(Some(part).filter(|part| *part != self.grammar.marks.never));
+            let speaking: Vec<NodeId> = way.all.iter().filter(speaks).map(|(id, _)| *id).collect();
+            let part = if self.is_too_large() || speaking.is_empty() {
+                speaking.iter().for_each(|id| self.leave(*id, "type"));
+                self.any(kind, make)
+            } else if value.made.insert((kind, speaking)) {
+                make(self, way)
+            } else {
+                continue;
+            };
+            if part != self.grammar.marks.never && !value.parts.contains(&part) {
+                value.parts.push(part);
             }
         }
+    }
+
+    /// The part of an array or object of which nothing is said.
+    fn any(&mut self, kind: Types, make: fn(&mut Self, &Conjunct<'a>) -> PartId) -> PartId {
+        if let Some(known) = self.any.get(&kind) {
+            return *known;
+        }
+        let part = make(self, &Conjunct::default());
+        self.any.insert(kind, part);
+        part
     }
 
     /// The types of a way, without those that `not` rules out.
@@ -400,3 +413,6 @@ fn only_types(keywords: &Keywords) -> Option<Types> {
     let plain = Keywords { order: vec![Group::Own], types, ..Keywords::default() };
     types.filter(|_| *keywords == plain)
 }
+
+#[cfg(test)]
+mod widths;

@@ -15,8 +15,15 @@ use super::text;
 
 /// Patterns of names that are told apart: there is one kind of name for each set of them.
 const MAX_PATTERNS: usize = 4;
+/// Patterns of names that listed names are compared with.
+const MAX_KNOWN: usize = 100;
 /// Parts of an object whose properties are counted.
 const MAX_COUNTED: usize = 3_000;
+/// Properties that may all come next. Of more, those with one value are one kind, in any order: each
+/// that may come next costs the engine the more the more there are.
+const MAX_ROW: usize = 2_000;
+/// Properties that come in order.
+const MAX_LISTED: usize = 10_000;
 /// Names times patterns that are compared.
 const MAX_MATCHED: usize = 100_000;
 /// So many names of a kind are few, and what it may cost to find as many.
@@ -76,7 +83,8 @@ impl<'a> Maker<'a> {
             values.push(value);
         }
         let others = self.others(way, &sides, &names);
-        if self.is_relaxed {
+        let is_wide = names.len() > MAX_LISTED || longest_row(&names, &required) > MAX_ROW;
+        if self.is_relaxed || is_wide {
             if let Some((id, rules)) = rules().find(|(_, rules)| says_names(rules)) {
                 self.leave(id, if rules.required.is_empty() { "properties" } else { "required" });
             }
@@ -150,15 +158,16 @@ impl<'a> Maker<'a> {
                 names.extend(said);
             }
         }
-        let mut patterns: Vec<(&str, Option<RegexAst>)> = Vec::new();
-        for (pattern, _) in all.iter().flat_map(|side| &side.patterns) {
-            if !patterns.iter().any(|(known, _)| known == pattern) {
-                let parts = regexes::parts(pattern).filter(|_| !self.coarse.strings);
-                let parts = parts.and_then(regexes::Parts::for_grammar);
-                let parts = parts.filter(|parts| !parts.is_relaxed);
-                patterns.push((pattern, parts.map(|parts| parts.ast())));
-            }
-        }
+        let mut seen = HashSet::new();
+        let patterns = all.iter().flat_map(|side| &side.patterns).map(|(pattern, _)| *pattern);
+        let patterns: Vec<&str> = patterns.filter(|pattern| seen.insert(*pattern)).collect();
+        let is_known = patterns.len() <= MAX_KNOWN && !self.coarse.strings;
+        let text = |pattern: &str| {
+            let parts = regexes::parts(pattern).and_then(regexes::Parts::for_grammar)?;
+            (!parts.is_relaxed).then(|| parts.ast())
+        };
+        let text = |pattern: &str| if is_known { text(pattern) } else { None };
+        let patterns = patterns.into_iter().map(|pattern| (pattern, text(pattern))).collect();
         let names = if names.is_empty() { None } else { Some(RegexAst::And(names)) };
         let matcher = names.as_ref().and_then(text::matcher);
         if names.is_some() && matcher.is_none() {
@@ -281,20 +290,29 @@ impl<'a> Maker<'a> {
     /// Listed properties as one part for each value that they have.
     fn by_value(&mut self, names: &[&str], values: &[PartId]) -> Vec<PartId> {
         let mut kinds: Vec<(PartId, Vec<RegexAst>)> = Vec::new();
+        let mut known: HashMap<PartId, usize> = HashMap::new();
+        let different = values.iter().collect::<HashSet<_>>().len();
+        let any = (different > MAX_ROW).then(|| self.value(Vec::new()));
         for (name, value) in names.iter().zip(values) {
-            let name = RegexAst::Literal(spelling::quoted(name));
-            match kinds.iter_mut().find(|(known, _)| known == value) {
-                Some((_, names)) => names.push(name),
-                None => kinds.push((*value, vec![name])),
+            let value = any.unwrap_or(*value);
+            let kind = *known.entry(value).or_insert(kinds.len());
+            if kind == kinds.len() {
+                kinds.push((value, Vec::new()));
             }
+            kinds[kind].1.push(RegexAst::Literal(spelling::quoted(name)));
         }
-        let mut parts = Vec::with_capacity(kinds.len());
-        for (value, names) in kinds {
+        let colon = self.grammar.marks.colon;
+        let part = |(value, names)| {
             let names = self.grammar.lexeme(RegexAst::Or(names));
-            parts.push(self.grammar.seq(vec![names, self.grammar.marks.colon, value]));
-        }
-        parts
+            self.grammar.seq(vec![names, colon, value])
+        };
+        kinds.into_iter().map(part).collect()
     }
+}
+
+/// Counts the names of which each may come next, as none before it is required.
+fn longest_row(names: &[&str], required: &HashSet<&str>) -> usize {
+    names.split(|name| required.contains(name)).map(<[&str]>::len).max().unwrap_or(0)
 }
 
 /// Whether few texts match; true if that takes too long to find out.
