@@ -266,8 +266,8 @@ impl<'a> Maker<'a> {
         part
     }
 
-    /// What a schema refers to, if it does nothing else; the first of those that say the same, except
-    /// where each is warned of.
+    /// What a schema refers to, if it does nothing else; the first of those that say the same,
+    /// except where each is warned of.
     fn meant(&mut self, mut id: NodeId) -> NodeId {
         let document = self.document;
         while let Some(keywords) = document.keywords(id)

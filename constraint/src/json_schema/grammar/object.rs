@@ -19,8 +19,8 @@ const MAX_PATTERNS: usize = 4;
 const MAX_KNOWN: usize = 100;
 /// Parts of an object whose properties are counted.
 const MAX_COUNTED: usize = 3_000;
-/// Properties that may all come next. Of more, those with one value are one kind, in any order: each
-/// that may come next costs the engine the more the more there are.
+/// Properties that may all come next. Of more, those with one value are one kind, in any order:
+/// each that may come next costs the engine the more the more there are.
 const MAX_ROW: usize = 2_000;
 /// Properties that come in order.
 const MAX_LISTED: usize = 10_000;

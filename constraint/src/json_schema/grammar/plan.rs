@@ -1,8 +1,8 @@
 //! Which parts of a grammar become symbols of the engine's, and what their rules are.
 //!
 //! A symbol costs the engine microseconds before the first mask, and each time that a place of a
-//! text begins with it. So a choice of one thing is that thing, and a sequence that is needed in one
-//! place only is written out there.
+//! text begins with it. So a choice of one thing is that thing, and a sequence that is needed in
+//! one place only is written out there.
 
 use super::parts::{Grammar, Part, PartId};
 
