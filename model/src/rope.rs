@@ -13,15 +13,19 @@ use crate::{
 
 /// The frequencies of one rotary embedding.
 pub(crate) struct Rotary {
-    /// `[1, head_dim / 2]`, f32.
+    /// `[1, turned / 2]`, f32, where so many numbers of a head are turned.
     frequencies: Tensor,
+    /// What cosines and sines are multiplied by.
+    magnitude: Option<f64>,
+    head_dim: usize,
     threads: Threads,
 }
 
-/// Cosines and sines of the positions of one step, `[tokens, head_dim / 2]` each.
+/// Cosines and sines of the positions of one step, `[tokens, turned / 2]` each.
 pub(crate) struct Angles {
     cos: Tensor,
     sin: Tensor,
+    head_dim: usize,
     threads: Threads,
 }
 
@@ -36,27 +40,43 @@ impl Rotary {
         let shape = (1, frequencies.len());
         #[expect(clippy::disallowed_methods, reason = "a table made while loading")]
         let frequencies = Tensor::from_vec(frequencies, shape, device)?;
-        Ok(Self { frequencies, threads })
+        Ok(Self { frequencies, magnitude: rope.magnitude, head_dim, threads })
     }
 
     /// Angles of `[tokens]`, u32.
     pub(crate) fn angles(&self, positions: &Tensor) -> Result<Angles> {
         let positions = positions.to_dtype(DType::F32)?.unsqueeze(1)?;
         let angles = positions.broadcast_mul(&self.frequencies)?;
-        Ok(Angles { cos: angles.cos()?, sin: angles.sin()?, threads: self.threads.clone() })
+        let (mut cos, mut sin) = (angles.cos()?, angles.sin()?);
+        drop(angles);
+        if let Some(magnitude) = self.magnitude {
+            (cos, sin) = ((cos * magnitude)?, (sin * magnitude)?);
+        }
+        Ok(Angles { cos, sin, head_dim: self.head_dim, threads: self.threads.clone() })
     }
 }
 
 impl Angles {
-    /// Turns each head of `[tokens, heads * head_dim]`, f32.
+    /// Turns each head of `[tokens, heads * head_dim]`, f32; what of a head is not turned stays.
     pub(crate) fn rotate(&self, input: &Tensor) -> Result<Tensor> {
         if input.device().is_cpu() {
             return input.apply_op3_no_bwd(&self.cos, &self.sin, self);
         }
+        self.rotate_by_candle(input)
+    }
+
+    /// As [`Angles::rotate`], by candle's kernels.
+    fn rotate_by_candle(&self, input: &Tensor) -> Result<Tensor> {
         let (num_tokens, width) = input.dims2()?;
-        let head_dim = 2 * self.cos.dim(D::Minus1)?;
+        let (head_dim, turned) = (self.head_dim, 2 * self.cos.dim(D::Minus1)?);
         let heads = input.contiguous()?.reshape((1, num_tokens, width / head_dim, head_dim))?;
-        candle_nn::rotary_emb::rope_thd(&heads, &self.cos, &self.sin)?.reshape((num_tokens, width))
+        let rope = |heads: &Tensor| candle_nn::rotary_emb::rope_thd(heads, &self.cos, &self.sin);
+        if turned == head_dim {
+            return rope(&heads)?.reshape((num_tokens, width));
+        }
+        let rest = heads.narrow(D::Minus1, turned, head_dim - turned)?;
+        let turned = rope(&heads.narrow(D::Minus1, 0, turned)?.contiguous()?)?;
+        Tensor::cat(&[turned, rest], D::Minus1)?.reshape((num_tokens, width))
     }
 }
 
@@ -77,17 +97,20 @@ impl CustomOp3 for Angles {
         let rows = Rows::new(input, input_layout)?;
         let (num_tokens, half) = cos_layout.shape().dims2()?;
         let (cos, sin) = (values(cos, cos_layout)?, values(sin, sin_layout)?);
-        if rows.num != num_tokens || half == 0 || rows.width % (2 * half) != 0 {
+        let head_dim = self.head_dim;
+        let is_turnable = half > 0 && 2 * half <= head_dim && rows.width.is_multiple_of(head_dim);
+        if rows.num != num_tokens || !is_turnable {
             bail!("rope of [{}, {}] by [{num_tokens}, {half}]", rows.num, rows.width);
         }
         let mut output = vec![0.0; rows.num * rows.width];
         self.threads.for_chunks(&mut output, rows.width, |token, output| {
             let cos = &cos[token * half..][..half];
             let sin = &sin[token * half..][..half];
-            let heads = rows.row(token).chunks_exact(2 * half);
-            for (head, output) in heads.zip(output.chunks_exact_mut(2 * half)) {
-                let (low, high) = head.split_at(half);
-                let (low_out, high_out) = output.split_at_mut(half);
+            let heads = rows.row(token).chunks_exact(head_dim);
+            for (head, output) in heads.zip(output.chunks_exact_mut(head_dim)) {
+                output[2 * half..].copy_from_slice(&head[2 * half..]);
+                let (low, high) = head[..2 * half].split_at(half);
+                let (low_out, high_out) = output[..2 * half].split_at_mut(half);
                 for i in 0..half {
                     low_out[i] = mul_add(low[i], cos[i], -(high[i] * sin[i]));
                     high_out[i] = mul_add(low[i], sin[i], high[i] * cos[i]);
@@ -98,10 +121,11 @@ impl CustomOp3 for Angles {
     }
 }
 
-/// Radians per position of each pair of a head's dimensions.
+/// Radians per position of each pair of a head's dimensions that are turned.
 fn frequencies(rope: &Rope, head_dim: usize) -> Result<Vec<f32>> {
-    let frequency = |pair: usize| rope.theta.powf(-2.0 * pair as f64 / head_dim as f64);
-    let plain = (0..head_dim / 2).map(frequency);
+    let width = rope.width.unwrap_or(head_dim);
+    let frequency = |pair: usize| rope.theta.powf(-2.0 * pair as f64 / width as f64);
+    let plain = (0..width / 2).map(frequency);
     #[expect(clippy::cast_possible_truncation, reason = "the tables are f32")]
     let narrow = |frequency: f64| frequency as f32;
     Ok(match &rope.scaling {
@@ -118,8 +142,8 @@ fn frequencies(rope: &Rope, head_dim: usize) -> Result<Vec<f32>> {
             plain.map(|value| narrow(llama3(value, *factor, range, context))).collect()
         }
         RopeScaling::Factors(factors) => {
-            if factors.len() != head_dim / 2 {
-                bail!("{} rope factors for heads of {head_dim}", factors.len());
+            if factors.len() != width / 2 {
+                bail!("{} rope factors for {width} numbers of a head", factors.len());
             }
             plain.zip(factors).map(|(value, factor)| narrow(value / f64::from(*factor))).collect()
         }
@@ -146,7 +170,7 @@ mod tests {
     use super::*;
 
     fn rope(scaling: RopeScaling) -> Vec<f32> {
-        frequencies(&Rope { theta: 10_000.0, scaling }, 8).unwrap()
+        frequencies(&Rope::new(10_000.0, scaling), 8).unwrap()
     }
 
     #[test]
@@ -170,9 +194,58 @@ mod tests {
         assert_eq!(llama3, [1.0, blended as f32, 0.00125, 0.000_125]);
     }
 
+    /// A head as it is, turned at position three.
+    #[expect(clippy::disallowed_methods, reason = "a test makes what it turns, and reads it")]
+    fn turned(rope: &Rope, head: &[f32]) -> Vec<f32> {
+        let rotary = Rotary::new(rope, head.len(), &Device::Cpu, Threads::inline()).unwrap();
+        let positions = Tensor::from_slice(&[3u32], 1, &Device::Cpu).unwrap();
+        let input = Tensor::from_slice(head, (1, head.len()), &Device::Cpu).unwrap();
+        let output = rotary.angles(&positions).unwrap().rotate(&input).unwrap();
+        output.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn the_rest_of_a_head_that_is_turned_in_part_stays() {
+        let head = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+        let whole = Rope::new(1e4, RopeScaling::None);
+        let part = Rope { width: Some(4), ..whole.clone() };
+        let got = turned(&part, &head);
+        // The first four numbers are a head of that size.
+        assert_eq!(got[..4], turned(&whole, &head[..4]));
+        assert_eq!(got[4..], head[4..]);
+        assert!(got[..4] != turned(&whole, &head)[..4]);
+        let larger = turned(&Rope { magnitude: Some(1.5), ..part }, &head);
+        for (larger, got) in larger[..4].iter().zip(&got) {
+            assert!((larger - 1.5 * got).abs() < 1e-5, "{larger} is not 1.5 times {got}");
+        }
+        assert_eq!(larger[4..], head[4..]);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test makes what it turns, and reads it")]
+    fn candle_s_kernels_turn_the_same() {
+        let numbers = Tensor::arange(0f32, 96.0, &Device::Cpu).unwrap();
+        // Three tokens of two heads, behind what is not theirs.
+        let input = numbers.reshape((3, 32)).unwrap().narrow(1, 8, 16).unwrap();
+        let positions = Tensor::from_slice(&[0u32, 7, 300], 3, &Device::Cpu).unwrap();
+        for width in [None, Some(6), Some(2)] {
+            let rope = Rope { width, ..Rope::new(1e4, RopeScaling::None) };
+            let rotary = Rotary::new(&rope, 8, &Device::Cpu, Threads::inline()).unwrap();
+            let angles = rotary.angles(&positions).unwrap();
+            let read =
+                |tensor: Tensor| -> Vec<f32> { tensor.flatten_all().unwrap().to_vec1().unwrap() };
+            let ours = read(angles.rotate(&input).unwrap());
+            let theirs = read(angles.rotate_by_candle(&input).unwrap());
+            assert_eq!(ours.len(), theirs.len());
+            for (ours, theirs) in ours.iter().zip(&theirs) {
+                assert!((ours - theirs).abs() < 1e-4, "{width:?}: {ours} and {theirs}");
+            }
+        }
+    }
+
     #[test]
     fn factors_for_another_head_size_are_refused() {
-        let rope = Rope { theta: 1e4, scaling: RopeScaling::Factors(vec![1.0; 3]) };
+        let rope = Rope::new(1e4, RopeScaling::Factors(vec![1.0; 3]));
         assert!(frequencies(&rope, 8).is_err());
     }
 }

@@ -59,7 +59,7 @@ fn llama_3_8b() -> ModelConfig {
         attention_scale: 128_f64.sqrt().recip(),
         score_cap: None,
         logit_cap: None,
-        rope: Rope { theta: 5e5, scaling: RopeScaling::None },
+        rope: Rope::new(5e5, RopeScaling::None),
         local_rope: None,
         windows: vec![None; 32],
         tied: false,

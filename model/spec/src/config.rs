@@ -1,6 +1,12 @@
 //! The sizes and numbers of a decoder, whichever file they were read from.
 //!
 //! Owns the resolved configuration. What the file formats call things is the readers' business.
+//!
+//! Models with `longrope` (Phi 3) have two lists of divisors: short ones for contexts that the model
+//! was first trained with, long ones beyond. A cache must not mix keys that were turned by both, so
+//! the choice is made here, once: long ones for every model that takes more positions than the
+//! original ones. transformers computes a cache anew where a sequence grows beyond; vLLM and
+//! llama.cpp choose once, too, but by the context that a run allows.
 
 mod check;
 pub(crate) mod gguf;
@@ -78,6 +84,21 @@ pub struct ModelConfig {
 pub struct Rope {
     pub theta: f64,
     pub scaling: RopeScaling,
+    /// How many numbers of a head it turns, from the first on; `None` turns all (Phi 4 mini: 96 of
+    /// 128).
+    #[serde(default)]
+    pub width: Option<usize>,
+    /// What cosines and sines are multiplied by: turned queries and keys grow by it (Phi 3 with
+    /// `longrope`).
+    #[serde(default)]
+    pub magnitude: Option<f64>,
+}
+
+impl Rope {
+    /// A rope that turns whole heads and leaves them as large as they are.
+    pub fn new(theta: f64, scaling: RopeScaling) -> Self {
+        Self { theta, scaling, width: None, magnitude: None }
+    }
 }
 
 /// How rotary frequencies are stretched for longer contexts.
@@ -95,7 +116,8 @@ pub enum RopeScaling {
         high_freq_factor: f64,
         original_max_positions: usize,
     },
-    /// Per frequency divisors, as GGUF's `rope_freqs.weight` gives them.
+    /// Per frequency divisors: GGUF's `rope_freqs.weight`, or the long or the short ones of
+    /// `longrope`, of which a model uses the one or the other throughout ([`crate::config`]).
     Factors(Vec<f32>),
 }
 

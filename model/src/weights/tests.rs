@@ -27,7 +27,7 @@ fn config(architecture: Architecture) -> ModelConfig {
         attention_scale: 0.5,
         score_cap: None,
         logit_cap: None,
-        rope: Rope { theta: 1e4, scaling: RopeScaling::None },
+        rope: Rope::new(1e4, RopeScaling::None),
         local_rope: None,
         windows: vec![None],
         tied: true,

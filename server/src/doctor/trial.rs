@@ -196,7 +196,7 @@ fn small_model(num_layers: usize) -> Result<Model, CliError> {
         attention_scale: 0.25,
         score_cap: None,
         logit_cap: None,
-        rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
+        rope: Rope::new(10_000.0, RopeScaling::None),
         local_rope: None,
         windows: vec![None; num_layers],
         tied: false,

@@ -84,6 +84,13 @@ impl Bounds<'_> {
 
     fn rope(&self, key: &str, rope: &Rope, head_dim: usize) -> Result<(), ConfigError> {
         self.number(&format!("{key} theta"), rope.theta, 0.0, 1e12)?;
+        if let Some(magnitude) = rope.magnitude {
+            self.number(&format!("{key} magnitude"), magnitude, 0.0, 1e6)?;
+        }
+        let width = rope.width.unwrap_or(head_dim);
+        self.size(&format!("{key} width"), width, 2..=head_dim)?;
+        let found = width.to_string();
+        self.that(width.is_multiple_of(2), &format!("{key} width"), "an even number", &found)?;
         match &rope.scaling {
             RopeScaling::None => Ok(()),
             RopeScaling::Linear { factor } => {
@@ -104,7 +111,7 @@ impl Bounds<'_> {
                 self.size(&positions, *original_max_positions, 1..=1 << 30)
             }
             RopeScaling::Factors(factors) => {
-                let wanted = head_dim / 2;
+                let wanted = width / 2;
                 self.size(&format!("{key} factors"), factors.len(), wanted..=wanted)?;
                 factors.iter().try_for_each(|factor| {
                     self.number(&format!("{key} factors"), f64::from(*factor), 0.0, 1e6)

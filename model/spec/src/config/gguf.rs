@@ -2,11 +2,13 @@
 //!
 //! Source: gguf-py/gguf/constants.py and src/llama-model.cpp of llama.cpp, for keys and defaults.
 
+mod rope;
+
 use super::{ModelConfig, Rope, RopeScaling, check::check};
 use crate::{
     error::ConfigError,
     family::{Family, QueryScale, WindowRule},
-    gguf::{Gguf, GgufHeader, StoredKind, Value},
+    gguf::{Gguf, GgufHeader, Value},
     units::TokenId,
 };
 
@@ -36,12 +38,11 @@ pub(super) fn read(gguf: &Gguf) -> Result<ModelConfig, ConfigError> {
         }
         QueryScale::Stated { .. } | QueryScale::HeadDim => head_dim as f64,
     };
-    let theta = keys.number("rope.freq_base")?.unwrap_or(10_000.0);
     let local_theta = match family.local_theta {
         Some(usual) => Some(keys.number("rope.freq_base_swa")?.unwrap_or(usual)),
         None => None,
     };
-    let local_rope = local_theta.map(|theta| Rope { theta, scaling: RopeScaling::None });
+    let local_rope = local_theta.map(|theta| Rope::new(theta, RopeScaling::None));
     let cap = |key: &str, usual: Option<f64>| -> Result<Option<f64>, ConfigError> {
         // Zero says that there is none.
         Ok(keys.number(key)?.or(usual).filter(|cap| *cap != 0.0 && family.caps.is_some()))
@@ -65,7 +66,7 @@ pub(super) fn read(gguf: &Gguf) -> Result<ModelConfig, ConfigError> {
             attention_scale: keys.number("attention.scale")?.unwrap_or(scale_of.powf(-0.5)),
             score_cap: cap("attn_logit_softcapping", family.caps.map(|caps| caps.scores))?,
             logit_cap: cap("final_logit_softcapping", family.caps.map(|caps| caps.logits))?,
-            rope: Rope { theta, scaling: scaling(gguf, &keys, head_dim)? },
+            rope: rope::read(gguf, &keys, family, head_dim)?,
             local_rope,
             windows,
             tied: !gguf.contains("output.weight"),
@@ -85,10 +86,9 @@ fn head_dim(keys: &Keys<'_>, hidden: usize, num_heads: usize) -> Result<usize, C
             return Err(keys.wrong("attention.head_count", wanted));
         }
     };
-    for key in ["attention.value_length", "rope.dimension_count"] {
-        if keys.size(key)?.is_some_and(|size| size != head_dim) {
-            return Err(keys.wrong(key, format!("the head size {head_dim}")));
-        }
+    let key = "attention.value_length";
+    if keys.size(key)?.is_some_and(|size| size != head_dim) {
+        return Err(keys.wrong(key, format!("the head size {head_dim}")));
     }
     Ok(head_dim)
 }
@@ -149,35 +149,6 @@ pub(crate) fn windows(
         _ => false,
     };
     Ok((0..num_layers).map(|layer_idx| (!is_full(layer_idx)).then_some(window)).collect())
-}
-
-fn scaling(gguf: &Gguf, keys: &Keys<'_>, head_dim: usize) -> Result<RopeScaling, ConfigError> {
-    if let Some(info) = gguf.tensor("rope_freqs.weight")? {
-        if info.kind != StoredKind::F32 || info.shape != [head_dim / 2] {
-            return Err(ConfigError::Value {
-                file: gguf.path().to_owned(),
-                key: "rope_freqs.weight".to_owned(),
-                wanted: format!("F32 [{}]", head_dim / 2),
-                found: format!("{:?} {:?}", info.kind, info.shape),
-            });
-        }
-        let bytes = gguf.bytes(info);
-        let factors = bytes.as_chunks::<4>().0.iter().map(|item| f32::from_le_bytes(*item));
-        return Ok(RopeScaling::Factors(factors.collect()));
-    }
-    let kind = keys.text("rope.scaling.type")?.unwrap_or("none");
-    match kind {
-        "none" => {
-            // An older spelling of linear scaling; a factor of one changes nothing.
-            let factor = keys.number("rope.scale_linear")?;
-            Ok(factor.map_or(RopeScaling::None, |factor| RopeScaling::Linear { factor }))
-        }
-        "linear" => {
-            let factor = keys.number("rope.scaling.factor")?;
-            Ok(RopeScaling::Linear { factor: keys.required("rope.scaling.factor", factor)? })
-        }
-        _ => Err(keys.wrong("rope.scaling.type", "none, linear, or a tensor `rope_freqs.weight`")),
-    }
 }
 
 fn end_ids(whole: &Keys<'_>) -> Result<(Option<TokenId>, Vec<TokenId>), ConfigError> {

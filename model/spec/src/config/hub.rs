@@ -17,6 +17,7 @@ use crate::{
     lfs::refuse_pointer,
     units::TokenId,
 };
+use rope::RopeReader;
 
 pub(super) const CONFIG: &str = "config.json";
 
@@ -69,20 +70,15 @@ pub(super) fn read(file: &Path) -> Result<ModelConfig, ConfigError> {
     let hidden = text.required("hidden_size", hidden)?;
     let num_heads = text.size("num_attention_heads")?.or(default.num_heads);
     let num_heads = text.required("num_attention_heads", num_heads)?;
-    let head_dim = match text.size("head_dim")?.or(default.head_dim) {
-        Some(head_dim) => head_dim,
-        None if num_heads > 0 && hidden.is_multiple_of(num_heads) => hidden / num_heads,
-        None => {
-            let wanted = format!("a divisor of the hidden size {hidden}");
-            return Err(text.wrong("num_attention_heads", wanted));
-        }
-    };
+    let head_dim = head_dim(&text, family, hidden, num_heads)?;
     let num_layers = text.size("num_hidden_layers")?.or(default.num_layers);
     let num_layers = text.required("num_hidden_layers", num_layers)?;
     if num_layers > 1024 {
         return Err(text.wrong("num_hidden_layers", "1 to 1024"));
     }
-    let (rope, local_rope) = rope::read(&text, family)?;
+    let max_positions = text.size("max_position_embeddings")?.unwrap_or(default.max_positions);
+    let reader = RopeReader { text: &text, family, head_dim, max_positions };
+    let (rope, local_rope) = reader.read()?;
     let intermediate = text.size("intermediate_size")?.or(default.intermediate);
     let vocab = text.size("vocab_size")?.or(default.vocab);
     let scale_of = match family.query_scale {
@@ -106,8 +102,8 @@ pub(super) fn read(file: &Path) -> Result<ModelConfig, ConfigError> {
                 .unwrap_or(num_heads),
             head_dim,
             vocab: text.required("vocab_size", vocab)?,
-            max_positions: text.size("max_position_embeddings")?.unwrap_or(default.max_positions),
-            norm_eps: text.number("rms_norm_eps")?.unwrap_or(1e-6),
+            max_positions,
+            norm_eps: text.number("rms_norm_eps")?.unwrap_or(default.norm_eps),
             attention_scale: scale_of.powf(-0.5),
             score_cap: cap(&text, "attn_logit_softcapping", family.caps.map(|caps| caps.scores))?,
             logit_cap: cap(&text, "final_logit_softcapping", family.caps.map(|caps| caps.logits))?,
@@ -120,6 +116,22 @@ pub(super) fn read(file: &Path) -> Result<ModelConfig, ConfigError> {
         },
         file,
     )
+}
+
+fn head_dim(
+    text: &Keys<'_>,
+    family: &Family,
+    hidden: usize,
+    num_heads: usize,
+) -> Result<usize, ConfigError> {
+    match text.size("head_dim")?.or(family.defaults.head_dim) {
+        Some(head_dim) => Ok(head_dim),
+        None if num_heads > 0 && hidden.is_multiple_of(num_heads) => Ok(hidden / num_heads),
+        None => {
+            let wanted = format!("a divisor of the hidden size {hidden}");
+            Err(text.wrong("num_attention_heads", wanted))
+        }
+    }
 }
 
 /// The family, what it runs as, and whether its numbers lie in `text_config`.
@@ -155,7 +167,6 @@ fn refuse_unsupported(
             text.refuse(key, "none (the family has no caps)", |_| false)?;
         }
     }
-    text.refuse("partial_rotary_factor", "1", |value| value.as_f64() == Some(1.0))?;
     text.refuse("mlp_bias", "false", |value| value == false)?;
     if family.qkv_bias == QkvBias::Absent {
         text.refuse("attention_bias", "false", |value| value == false)?;

@@ -48,7 +48,7 @@ const NONE: RopeScaling = RopeScaling::None;
 #[test]
 fn llama_is_read_with_its_defaults() {
     let config = good(&json!({}));
-    let rope = Rope { theta: 5e5, scaling: NONE };
+    let rope = Rope::new(5e5, NONE);
     let wanted = ModelConfig {
         architecture: Architecture::Llama,
         num_layers: 4,
@@ -90,7 +90,7 @@ fn both_spellings_of_rope_are_read() {
     let mut newer = llama3;
     newer["rope_theta"] = json!(7e5);
     let config = good(&json!({"rope_theta": null, "rope_parameters": newer}));
-    assert_eq!(config.rope, Rope { theta: 7e5, scaling: wanted });
+    assert_eq!(config.rope, Rope::new(7e5, wanted));
     let linear = good(&json!({"rope_scaling": {"type": "linear", "factor": 4}}));
     assert_eq!(linear.rope.scaling, RopeScaling::Linear { factor: 4.0 });
     assert_eq!(good(&json!({"rope_scaling": {"rope_type": "default"}})).rope.scaling, NONE);
@@ -145,14 +145,14 @@ fn families_differ_in_defaults() {
     let gemma = good(&json!({"architectures": ["Gemma3ForCausalLM"], "rope_theta": null,
         "query_pre_attn_scalar": 64, "rope_local_base_freq": 20000.0}));
     assert_eq!((gemma.head_dim, gemma.attention_scale, gemma.tied), (256, 0.125, true));
-    assert_eq!(gemma.rope, Rope { theta: 1e6, scaling: NONE });
-    assert_eq!(gemma.local_rope, Some(Rope { theta: 2e4, scaling: NONE }));
+    assert_eq!(gemma.rope, Rope::new(1e6, NONE));
+    assert_eq!(gemma.local_rope, Some(Rope::new(2e4, NONE)));
     let newer = good(&json!({"architectures": ["Gemma3ForCausalLM"], "rope_theta": null,
         "rope_parameters": {
             "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 2e6},
             "sliding_attention": {"rope_type": "default", "rope_theta": 3e4}}}));
-    assert_eq!(newer.rope, Rope { theta: 2e6, scaling: RopeScaling::Linear { factor: 8.0 } });
-    assert_eq!(newer.local_rope, Some(Rope { theta: 3e4, scaling: NONE }));
+    assert_eq!(newer.rope, Rope::new(2e6, RopeScaling::Linear { factor: 8.0 }));
+    assert_eq!(newer.local_rope, Some(Rope::new(3e4, NONE)));
     let vision = json!({"architectures": ["Gemma3ForConditionalGeneration"],
         "eos_token_id": [1, 106], "text_config": {"hidden_size": 64, "intermediate_size": 128,
         "num_hidden_layers": 7, "sliding_window": 16}});
@@ -303,7 +303,7 @@ fn gguf_metadata_are_read() {
     let config = read_gguf(&writer).unwrap();
     assert_eq!((config.head_dim, config.attention_scale, config.tied), (16, 0.25, false));
     assert_eq!(config.rope.scaling, RopeScaling::Linear { factor: 8.0 });
-    assert_eq!(config.local_rope, Some(Rope { theta: 1e4, scaling: NONE }));
+    assert_eq!(config.local_rope, Some(Rope::new(1e4, NONE)));
     let full: Vec<usize> = (0..7).filter(|layer| config.windows[*layer].is_none()).collect();
     assert_eq!(full, [5]);
 }

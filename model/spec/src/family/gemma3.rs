@@ -22,6 +22,7 @@ pub(super) const FAMILY: Family = Family {
         head_dim: Some(256),
         vocab: Some(262_208),
         max_positions: 131_072,
+        norm_eps: 1e-6,
         theta: 1_000_000.0,
         tied: true,
         activation: ("hidden_activation", &["gelu_pytorch_tanh"]),

@@ -2,7 +2,7 @@
 
 use super::{
     Activation, Defaults, Differs, EmbeddingScale, Family, FeedForwardKeys, HeadNorm, HubName,
-    LayerNorms, NormWeights, QkvBias, QueryScale, RotaryRows, WindowRule,
+    LayerNorms, NormWeights, QkvBias, QueryScale, RotaryRows, RotaryShare, WindowRule,
 };
 use crate::config::Architecture;
 
@@ -20,6 +20,7 @@ pub(super) const FAMILY: Family = Family {
         head_dim: None,
         vocab: None,
         max_positions: 2048,
+        norm_eps: 1e-6,
         theta: 10_000.0,
         tied: false,
         activation: ("hidden_act", &["silu", "swish"]),
@@ -28,6 +29,7 @@ pub(super) const FAMILY: Family = Family {
     gguf_window: None,
     feed_forward: FeedForwardKeys::Dense,
     query_scale: QueryScale::HeadDim,
+    rotary_share: RotaryShare::Whole,
     caps: None,
     local_theta: None,
     qkv_bias: QkvBias::Absent,

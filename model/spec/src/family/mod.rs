@@ -34,6 +34,7 @@ pub struct Family {
     pub(crate) gguf_window: Option<usize>,
     pub(crate) feed_forward: FeedForwardKeys,
     pub(crate) query_scale: QueryScale,
+    pub(crate) rotary_share: RotaryShare,
     /// What scores and logits are capped at where the files are silent; none if they must not be.
     pub(crate) caps: Option<Caps>,
     /// The base of the rotary embedding of layers with a window, where they have one of their own.
@@ -83,6 +84,7 @@ pub(crate) struct Defaults {
     pub(crate) head_dim: Option<usize>,
     pub(crate) vocab: Option<usize>,
     pub(crate) max_positions: usize,
+    pub(crate) norm_eps: f64,
     pub(crate) theta: f64,
     pub(crate) tied: bool,
     pub(crate) activation: (&'static str, &'static [&'static str]),
@@ -105,6 +107,14 @@ pub(crate) enum QueryScale {
         usual: f64,
         layers_of_largest: usize,
     },
+}
+
+/// How much of a head the rotary embedding turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RotaryShare {
+    Whole,
+    /// As much as `partial_rotary_factor` says, from the head's first number on.
+    Stated,
 }
 
 /// Which layers of a family see a window only, where its files do not list them.

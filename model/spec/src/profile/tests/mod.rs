@@ -25,7 +25,7 @@ fn smol(tied: bool) -> ModelConfig {
         attention_scale: 0.125,
         score_cap: None,
         logit_cap: None,
-        rope: Rope { theta: 1e5, scaling: RopeScaling::None },
+        rope: Rope::new(1e5, RopeScaling::None),
         local_rope: None,
         windows: vec![None; 30],
         tied,
