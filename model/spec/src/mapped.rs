@@ -49,7 +49,7 @@ impl MappedFile {
     /// If the span does not lie in the file: headers are checked before spans are made.
     pub fn span(&self, span: Range<usize>) -> TensorBytes {
         assert!(span.start <= span.end && span.end <= self.map.len(), "span checked by its header");
-        TensorBytes(Storage::Mapped { map: Arc::clone(&self.map), span })
+        TensorBytes { storage: Storage::Mapped(Arc::clone(&self.map)), span }
     }
 }
 
@@ -63,11 +63,14 @@ impl Deref for MappedFile {
 
 /// The bytes of one tensor: a span of a mapped file, or a copy in an order of our own.
 #[derive(Debug)]
-pub struct TensorBytes(Storage);
+pub struct TensorBytes {
+    storage: Storage,
+    span: Range<usize>,
+}
 
 #[derive(Debug)]
 enum Storage {
-    Mapped { map: Arc<Mmap>, span: Range<usize> },
+    Mapped(Arc<Mmap>),
     Copied(MmapMut),
 }
 
@@ -79,7 +82,18 @@ impl TensorBytes {
     pub fn copied(num_bytes: usize, fill: impl FnOnce(&mut [u8])) -> io::Result<Self> {
         let mut copy = MmapMut::map_anon(num_bytes)?;
         fill(&mut copy);
-        Ok(Self(Storage::Copied(copy)))
+        Ok(Self { storage: Storage::Copied(copy), span: 0..num_bytes })
+    }
+
+    /// The bytes of a span of these, counted from their start.
+    ///
+    /// # Panics
+    /// If the span does not lie in them.
+    #[must_use]
+    pub fn part(self, part: Range<usize>) -> Self {
+        assert!(part.start <= part.end && part.end <= self.len(), "part checked by its shape");
+        let start = self.span.start;
+        Self { span: start + part.start..start + part.end, ..self }
     }
 }
 
@@ -87,9 +101,10 @@ impl Deref for TensorBytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        match &self.0 {
-            Storage::Mapped { map, span } => &map[span.clone()],
+        let bytes: &[u8] = match &self.storage {
+            Storage::Mapped(map) => map,
             Storage::Copied(copy) => copy,
-        }
+        };
+        &bytes[self.span.clone()]
     }
 }

@@ -8,9 +8,18 @@ use crate::{
     units::Unit,
 };
 
-/// The name in a GGUF file.
-pub fn gguf(id: TensorId) -> String {
-    let stem = match id.role {
+/// The name in a GGUF file: of a matrix that is held with others, theirs.
+pub fn gguf(id: TensorId, family: &Family) -> String {
+    let fused = family.fused_with(id.role);
+    let stem = fused.map_or_else(|| usual_gguf_name(id.role), |fused| fused.gguf);
+    match id.unit {
+        Unit::Layer(layer_idx) => format!("blk.{layer_idx}.{stem}"),
+        Unit::Embed | Unit::Head => stem.to_owned(),
+    }
+}
+
+fn usual_gguf_name(role: Role) -> &'static str {
+    match role {
         Role::Embedding => "token_embd.weight",
         Role::Head => "output.weight",
         Role::FinalNorm => "output_norm.weight",
@@ -30,20 +39,21 @@ pub fn gguf(id: TensorId) -> String {
         Role::Gate => "ffn_gate.weight",
         Role::Up => "ffn_up.weight",
         Role::Down => "ffn_down.weight",
-    };
-    match id.unit {
-        Unit::Layer(layer_idx) => format!("blk.{layer_idx}.{stem}"),
-        Unit::Embed | Unit::Head => stem.to_owned(),
     }
 }
 
-/// The names in safetensors files, the usual one first.
+/// The names in safetensors files, the usual one first: of a matrix that is held with others,
+/// theirs.
 pub fn hub(id: TensorId, family: &Family) -> Vec<String> {
     if id.role == Role::Head {
         return ["lm_head.weight", "language_model.lm_head.weight"].map(str::to_owned).to_vec();
     }
     let own = family.hub_names.iter().find(|(role, _)| *role == id.role);
-    let stem = own.map_or_else(|| usual_hub_name(id.role), |(_, name)| *name);
+    let stem = match (family.fused_with(id.role), own) {
+        (Some(fused), _) => fused.hub,
+        (None, Some((_, name))) => name,
+        (None, None) => usual_hub_name(id.role),
+    };
     let stem = match id.unit {
         Unit::Layer(layer_idx) => format!("layers.{layer_idx}.{stem}"),
         Unit::Embed | Unit::Head => stem.to_owned(),

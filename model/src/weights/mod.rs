@@ -1,9 +1,11 @@
 //! Reading weights by what they are for, from GGUF or safetensors, without reading the rest.
 //!
 //! Owns the memory maps. Hides every difference between the formats: what leaves here follows Hugging
-//! Face's conventions (rotary embedding by halves, norm weights as plain multipliers).
+//! Face's conventions (rotary embedding by halves, norm weights as plain multipliers), each matrix
+//! by itself.
 
 mod dummy;
+mod fused;
 mod permute;
 #[cfg(test)]
 mod tests;
@@ -31,6 +33,7 @@ use sluicegate_spec::{
 
 use crate::error::WeightError;
 use dummy::Dummy;
+use fused::Part;
 use permute::RotaryRows;
 
 /// The weights of a model, memory-mapped. Clones share the maps.
@@ -43,10 +46,7 @@ pub struct Weights(Arc<Inner>);
 struct Inner {
     files: Files,
     family: &'static Family,
-    tied: bool,
-    /// Heads of queries and of keys, for files whose rotary rows are interleaved.
-    num_heads: usize,
-    num_kv_heads: usize,
+    config: ModelConfig,
 }
 
 #[derive(Debug)]
@@ -77,7 +77,7 @@ pub enum Matrix {
 struct Found<'a> {
     name: String,
     file: &'a Path,
-    shape: &'a [usize],
+    shape: Vec<usize>,
     kind: StoredKind,
     bytes: TensorBytes,
 }
@@ -109,9 +109,8 @@ impl Weights {
     }
 
     fn new(files: Files, config: &ModelConfig) -> Self {
-        let &ModelConfig { architecture, tied, num_heads, num_kv_heads, .. } = config;
-        let family = Family::of(architecture);
-        Self(Arc::new(Inner { files, family, tied, num_heads, num_kv_heads }))
+        let family = Family::of(config.architecture);
+        Self(Arc::new(Inner { files, family, config: config.clone() }))
     }
 
     /// The type of all matrices, where there are no files that store each in its own.
@@ -143,7 +142,7 @@ impl Weights {
     /// are raw. [`Weights::dense`] and [`Weights::matrix`] apply the conventions.
     pub fn stored(&self, id: TensorId) -> Option<Stored> {
         let Found { shape, kind, bytes, .. } = self.find(id).ok()??;
-        Some(Stored { shape: shape.to_vec(), kind, bytes })
+        Some(Stored { shape, kind, bytes })
     }
 
     /// A small tensor as f32, dequantised: norms and biases. Norm weights are plain multipliers.
@@ -194,40 +193,56 @@ impl Weights {
             file: self.path().to_owned(),
             tensor: self.name(id),
         })?;
-        let Found { name: tensor, file, shape, kind, bytes } = found;
-        let file = file.to_owned();
-        let wrong = |wanted: Vec<usize>, file, tensor| WeightError::Shape {
-            file,
-            tensor,
-            wanted,
-            found: shape.to_vec(),
-        };
         // The shape is compared before bytes are touched.
-        if shape != wanted {
-            return Err(wrong(wanted.to_vec(), file, tensor));
+        if found.shape != wanted {
+            return Err(found.misshapen(wanted.to_vec()));
         }
-        let bytes = match self.rotary_rows(id.role, shape, kind) {
-            None => bytes,
-            Some(Ok(rows)) => {
-                rows.restore(&bytes).map_err(|source| WeightError::Copy { file, tensor, source })?
-            }
-            Some(Err(wanted)) => return Err(wrong(wanted, file, tensor)),
+        let rows = match self.rotary_rows(id.role, &found.shape, found.kind) {
+            None => None,
+            Some(Ok(rows)) => Some(rows),
+            Some(Err(wanted)) => return Err(found.misshapen(wanted)),
         };
-        Ok(Stored { shape: shape.to_vec(), kind, bytes })
+        let Found { name: tensor, file, shape, kind, bytes } = found;
+        let bytes = match rows {
+            None => bytes,
+            Some(rows) => rows.restore(&bytes).map_err(|source| WeightError::Copy {
+                file: file.to_owned(),
+                tensor,
+                source,
+            })?,
+        };
+        Ok(Stored { shape, kind, bytes })
     }
 
     /// Where a tensor lies; `None` if the files lack it, an error if they hold what cannot be read.
-    fn find(&self, id: TensorId) -> Result<Option<Found<'_>>, HeaderError> {
-        let id = self.resolve(id);
+    ///
+    /// Of a tensor that holds several matrices it is the rows of the one that is asked for.
+    fn find(&self, id: TensorId) -> Result<Option<Found<'_>>, WeightError> {
+        let Inner { family, config, .. } = &*self.0;
+        let Some(found) = self.find_whole(self.resolve(id))? else { return Ok(None) };
+        let Some(part) = Part::of(id.role, family, config) else { return Ok(Some(found)) };
+        let wanted = part.whole();
+        if found.shape != wanted {
+            return Err(found.misshapen(wanted.to_vec()));
+        }
+        Ok(Some(Found {
+            shape: part.shape().to_vec(),
+            bytes: found.bytes.part(part.span(found.kind)),
+            ..found
+        }))
+    }
+
+    /// Where the tensor lies that is or holds the one asked for.
+    fn find_whole(&self, id: TensorId) -> Result<Option<Found<'_>>, HeaderError> {
         match &self.0.files {
             Files::Dummy(_) => Ok(None),
             Files::Gguf { gguf, .. } => {
-                let name = names::gguf(id);
+                let name = names::gguf(id, self.0.family);
                 let Some(info) = gguf.tensor(&name)? else { return Ok(None) };
                 Ok(Some(Found {
                     name,
                     file: gguf.path_of(info),
-                    shape: &info.shape,
+                    shape: info.shape.clone(),
                     kind: info.kind,
                     bytes: gguf.bytes(info),
                 }))
@@ -242,7 +257,7 @@ impl Weights {
                 Ok(Some(Found {
                     name,
                     file,
-                    shape: &layout.shape,
+                    shape: layout.shape.clone(),
                     kind: layout.kind,
                     bytes: view.file.span(view.span.clone()),
                 }))
@@ -252,7 +267,7 @@ impl Weights {
 
     /// The address under which the files keep a tensor: a tied head is the embedding.
     fn resolve(&self, id: TensorId) -> TensorId {
-        if id.role == Role::Head && self.0.tied {
+        if id.role == Role::Head && self.0.config.tied {
             return TensorId { unit: Unit::Embed, role: Role::Embedding };
         }
         id
@@ -269,8 +284,8 @@ impl Weights {
             return None;
         }
         let num_heads = match role {
-            Role::Query | Role::QueryBias => self.0.num_heads,
-            Role::Key | Role::KeyBias => self.0.num_kv_heads,
+            Role::Query | Role::QueryBias => self.0.config.num_heads,
+            Role::Key | Role::KeyBias => self.0.config.num_kv_heads,
             _ => return None,
         };
         Some(RotaryRows::new(shape, kind, num_heads))
@@ -293,9 +308,16 @@ impl Weights {
     fn name(&self, id: TensorId) -> String {
         let id = self.resolve(id);
         match &self.0.files {
-            Files::Gguf { .. } => names::gguf(id),
+            Files::Gguf { .. } => names::gguf(id, self.0.family),
             Files::SafeTensors(_) | Files::Dummy(_) => names::hub(id, self.0.family)[0].clone(),
         }
+    }
+}
+
+impl Found<'_> {
+    fn misshapen(self, wanted: Vec<usize>) -> WeightError {
+        let Self { name: tensor, file, shape: found, .. } = self;
+        WeightError::Shape { file: file.to_owned(), tensor, wanted, found }
     }
 }
 

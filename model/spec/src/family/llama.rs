@@ -42,4 +42,5 @@ pub(super) const FAMILY: Family = Family {
     hub_norms: NormWeights::Plain,
     hub_prefixes: &["model."],
     hub_names: &[],
+    fused: &[],
 };

@@ -54,6 +54,7 @@ pub struct Family {
     pub(crate) hub_prefixes: &'static [&'static str],
     /// Names in safetensors files that are not the usual ones.
     pub(crate) hub_names: &'static [(Role, &'static str)],
+    pub(crate) fused: &'static [Fused],
 }
 
 /// A family's name in `config.json`.
@@ -115,6 +116,15 @@ pub(crate) enum RotaryShare {
     Whole,
     /// As much as `partial_rotary_factor` says, from the head's first number on.
     Stated,
+}
+
+/// Matrices that the files of a family hold one below the other, under one name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fused {
+    /// In the order of their rows.
+    pub(crate) roles: &'static [Role],
+    pub(crate) hub: &'static str,
+    pub(crate) gguf: &'static str,
 }
 
 /// Which layers of a family see a window only, where its files do not list them.
@@ -274,6 +284,16 @@ impl Family {
     /// The family of an architecture in a GGUF file.
     pub(crate) fn of_gguf(name: &str) -> Option<&'static Self> {
         ALL.iter().find(|family| family.gguf == Some(name)).copied()
+    }
+
+    /// The matrices that files hold as one with that of a role, in the order of their rows; `None`
+    /// if they hold it alone.
+    pub fn fused_roles(&self, role: Role) -> Option<&'static [Role]> {
+        self.fused_with(role).map(|fused| fused.roles)
+    }
+
+    pub(crate) fn fused_with(&self, role: Role) -> Option<&'static Fused> {
+        self.fused.iter().find(|fused| fused.roles.contains(&role))
     }
 
     /// The classes of those that run here, or of all, for messages.

@@ -1,12 +1,42 @@
-//! Phi 3. Planned for only: its matrices are fused.
+//! Phi 3 and 3.5, and Phi 4, which goes by the same name: Llama with its matrices fused, frequencies
+//! for long contexts, and in the smallest Phi 4 heads that are turned in part. Planned for only.
+//!
+//! Source: `configuration_phi3.py` and `modeling_phi3.py` of transformers, `phi3.cpp` of llama.cpp.
 
-use super::{Family, HubName, RotaryShare, WindowRule, llama};
+use super::{Defaults, Family, Fused, HubName, RotaryRows, RotaryShare, WindowRule, llama};
+use crate::tensors::Role;
 
 pub(super) const FAMILY: Family = Family {
     runs_as: None,
     hub: &[HubName::new("Phi3ForCausalLM", "phi3")],
     gguf: Some("phi3"),
+    defaults: Defaults {
+        hidden: Some(3072),
+        intermediate: Some(8192),
+        num_layers: Some(32),
+        num_heads: Some(32),
+        vocab: Some(32_064),
+        max_positions: 4096,
+        norm_eps: 1e-5,
+        ..llama::FAMILY.defaults
+    },
+    // In transformers a token sees `sliding_window` positions, itself included; the code that came
+    // with the first models let it see one more. llama.cpp has no window for this family.
     windows: WindowRule::All { default: None },
     rotary_share: RotaryShare::Stated,
+    gguf_rows: RotaryRows::Halves,
+    fused: &[
+        Fused {
+            roles: &[Role::Query, Role::Key, Role::Value],
+            hub: "self_attn.qkv_proj.weight",
+            gguf: "attn_qkv.weight",
+        },
+        // In GGUF it is called as the second of the two is elsewhere.
+        Fused {
+            roles: &[Role::Gate, Role::Up],
+            hub: "mlp.gate_up_proj.weight",
+            gguf: "ffn_up.weight",
+        },
+    ],
     ..llama::FAMILY
 };
