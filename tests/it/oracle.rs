@@ -4,6 +4,7 @@ mod candle;
 mod compare;
 mod dequantized;
 mod gemma3;
+mod phi3;
 mod products;
 mod quantized;
 mod safetensors;

@@ -145,6 +145,11 @@ fn stages_agree_on_gemma3() {
 }
 
 #[test]
+fn stages_agree_on_phi3() {
+    check_tiny(Architecture::Phi3);
+}
+
+#[test]
 fn stages_agree_on_smollm2() {
     let prompts =
         ["The capital of France is", "1, 2, 3,"].map(|text| Prompt::Text(text.to_owned()));

@@ -37,7 +37,7 @@ fn model(architecture: Architecture) -> TinyModel {
         .with("intermediate_size", 1024)
         .with("num_attention_heads", 8)
         .with("num_key_value_heads", 2)
-        .with("head_dim", 64)
+        .with_head_dim(64)
         .with("vocab_size", 4096)
         .with("query_pre_attn_scalar", 64)
 }
@@ -129,7 +129,7 @@ impl Report {
 
 #[test]
 fn plans_say_what_stages_hold() {
-    use Architecture::{Gemma2, Gemma3, Llama, Mistral, Qwen2, Qwen3};
+    use Architecture::{Gemma2, Gemma3, Llama, Mistral, Phi3, Qwen2, Qwen3};
     let mut report = Report::default();
     let prefill = Largest { batch: 8, chunk_tokens: 128 };
     let mut stages = |name: &str, model: &Model| {
@@ -141,6 +141,8 @@ fn plans_say_what_stages_hold() {
     stages("qwen2 bf16 tied", &stored(Qwen2, StoredType::BF16));
     stages("gemma2 f32 tied", &stored(Gemma2, StoredType::F32));
     stages("gemma3 f32 tied", &stored(Gemma3, StoredType::F32));
+    stages("phi3 bf16", &stored(Phi3, StoredType::BF16));
+    stages("phi3 q4_k", &quantized(Phi3, GgmlDType::Q4K));
     stages("llama q8_0", &quantized(Llama, GgmlDType::Q8_0));
     stages("mistral q4_1", &quantized(Mistral, GgmlDType::Q4_1));
     stages("qwen3 q6_k", &quantized(Qwen3, GgmlDType::Q6K));

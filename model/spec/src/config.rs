@@ -33,12 +33,20 @@ pub enum Architecture {
     Qwen3,
     Gemma2,
     Gemma3,
+    Phi3,
 }
 
 impl Architecture {
     /// All there are.
-    pub const ALL: [Self; 6] =
-        [Self::Llama, Self::Mistral, Self::Qwen2, Self::Qwen3, Self::Gemma2, Self::Gemma3];
+    pub const ALL: [Self; 7] = [
+        Self::Llama,
+        Self::Mistral,
+        Self::Qwen2,
+        Self::Qwen3,
+        Self::Gemma2,
+        Self::Gemma3,
+        Self::Phi3,
+    ];
 }
 
 /// Everything about a decoder that is not a weight. Checked once, where it is read.

@@ -316,3 +316,74 @@ fn shards_come_from_the_index_and_stay_in_the_directory() {
     let error = open(json!({"t": "a.safetensors", "u": "c.safetensors"})).unwrap_err();
     assert!(error.to_string().contains("each name once"), "{error}");
 }
+
+/// Rows of a layer that has two heads of four, one of keys and of values, and gate and up of 64.
+const QKV: [f32; 16] =
+    [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 10.0, 11.0, 12.0, 13.0, 20.0, 21.0, 22.0, 23.0];
+
+#[track_caller]
+fn check_parts(weights: &Weights, tolerance: f32) {
+    let parts: [(Role, usize, f32); 5] = [
+        (Role::Query, 8, 0.0),
+        (Role::Key, 4, 10.0),
+        (Role::Value, 4, 20.0),
+        (Role::Gate, 64, 0.0),
+        (Role::Up, 64, 64.0),
+    ];
+    for (role, num_rows, first) in parts {
+        let stored = weights.stored(layer(role)).unwrap();
+        assert_eq!(stored.shape, [num_rows, 32], "{role:?}");
+        let row_bytes = 32 / stored.kind.block_len() * stored.kind.block_bytes();
+        assert_eq!(stored.bytes.len(), num_rows * row_bytes, "{role:?}");
+        let matrix = weights.matrix(layer(role), (num_rows, 32), &CPU).unwrap();
+        for (row, values) in rows(&dense(matrix)).iter().enumerate() {
+            for value in values {
+                let off = (value - first - row as f32).abs();
+                assert!(off <= tolerance, "{role:?}, row {row}: {value}");
+            }
+        }
+    }
+}
+
+#[test]
+fn matrices_that_lie_in_one_tensor_are_found_by_their_rows() {
+    let both: Vec<f32> = numbered(&std::array::from_fn::<f32, 128, _>(|row| row as f32));
+    let layer = |name: &str| format!("model.layers.0.{name}_proj.weight");
+    let (qkv_name, both_name) = (layer("self_attn.qkv"), layer("mlp.gate_up"));
+    let qkv = numbered(&QKV);
+    let files = directory(&[(&qkv_name, &[16, 32], &qkv), (&both_name, &[128, 32], &both)]);
+    let files = ModelFiles::Directory(files.path().to_owned());
+    check_parts(&Weights::open(&files, &config(Architecture::Phi3)).unwrap(), 0.0);
+    for (number, kind, tolerance) in [(0, GgmlDType::F32, 0.0), (8, GgmlDType::Q8_0, 0.5)] {
+        let writer = Writer::default()
+            .tensor("blk.0.attn_qkv.weight", &[16, 32], number, &quantised(kind, &qkv))
+            .tensor("blk.0.ffn_up.weight", &[128, 32], number, &quantised(kind, &both));
+        check_parts(&open_gguf(&writer, Architecture::Phi3), tolerance);
+    }
+}
+
+#[test]
+fn a_tensor_that_cannot_hold_its_matrices_is_named() {
+    let check = |name: &str, shape: &[u64], role: Role, wanted: &str| {
+        let values = vec![0.0; shape.iter().product::<u64>() as usize];
+        let weights =
+            open_gguf(&Writer::default().f32_tensor(name, shape, &values), Architecture::Phi3);
+        assert!(weights.stored(layer(role)).is_none());
+        let rows = if role == Role::Key { 4 } else { 64 };
+        let error = weights.matrix(layer(role), (rows, 32), &CPU).unwrap_err().to_string();
+        for part in [name, wanted] {
+            assert!(error.contains(part), "wanted {part:?} in {error:?}");
+        }
+    };
+    let (qkv, up) = ("blk.0.attn_qkv.weight", "blk.0.ffn_up.weight");
+    check(qkv, &[15, 32], Role::Key, "wanted shape [16, 32], found [15, 32]");
+    check(qkv, &[17, 32], Role::Key, "wanted shape [16, 32], found [17, 32]");
+    check(qkv, &[16, 31], Role::Key, "wanted shape [16, 32], found [16, 31]");
+    check(qkv, &[512], Role::Key, "wanted shape [16, 32], found [512]");
+    // As other families have it.
+    check(up, &[64, 32], Role::Up, "wanted shape [128, 32], found [64, 32]");
+    check(up, &[64, 32], Role::Gate, "wanted shape [128, 32], found [64, 32]");
+    let weights = open_gguf(&Writer::default(), Architecture::Phi3);
+    let error = weights.matrix(layer(Role::Gate), (64, 32), &CPU).unwrap_err().to_string();
+    assert!(error.contains("`blk.0.ffn_up.weight` is missing"), "{error}");
+}

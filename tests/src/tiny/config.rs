@@ -20,6 +20,7 @@ pub(super) fn preset(architecture: Architecture) -> Value {
         Architecture::Qwen3 => ("Qwen3ForCausalLM", "qwen3"),
         Architecture::Gemma2 => ("Gemma2ForCausalLM", "gemma2"),
         Architecture::Gemma3 => ("Gemma3ForCausalLM", "gemma3_text"),
+        Architecture::Phi3 => ("Phi3ForCausalLM", "phi3"),
     };
     let mut config = json!({
         "architectures": [class],
@@ -77,6 +78,14 @@ fn own(architecture: Architecture) -> Value {
             "attn_logit_softcapping": 2.0,
             "final_logit_softcapping": 3.0,
         }),
+        // More positions than the original ones: the long divisors.
+        Architecture::Phi3 => json!({
+            "sliding_window": TINY_WINDOW,
+            "attention_bias": false,
+            "resid_pdrop": 0.0,
+            "original_max_position_embeddings": 128,
+            "rope_scaling": longrope(8),
+        }),
         Architecture::Gemma3 => json!({
             "rms_norm_eps": 1e-6,
             "rope_theta": 1_000_000.0,
@@ -91,6 +100,13 @@ fn own(architecture: Architecture) -> Value {
             "attn_logit_softcapping": null,
         }),
     }
+}
+
+/// Scaling with divisors for so many pairs, which differ from each other.
+pub fn longrope(num_pairs: usize) -> Value {
+    let factors = |step: f64| (0..num_pairs).map(|pair| 1.0 + step * pair as f64).collect();
+    let [short, long]: [Vec<f64>; 2] = [0.125, 1.5].map(factors);
+    json!({ "type": "longrope", "short_factor": short, "long_factor": long })
 }
 
 /// A size in a configuration; `head_dim` follows from others where it is absent.

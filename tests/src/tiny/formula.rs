@@ -78,15 +78,23 @@ fn shapes(config: &Value) -> Vec<(String, Vec<usize>)> {
     let model_type = config["model_type"].as_str().unwrap_or_default();
     let mut layer = vec![
         ("input_layernorm.weight", vec![hidden]),
-        ("self_attn.q_proj.weight", vec![queries, hidden]),
-        ("self_attn.k_proj.weight", vec![keys, hidden]),
-        ("self_attn.v_proj.weight", vec![keys, hidden]),
         ("self_attn.o_proj.weight", vec![hidden, queries]),
         ("post_attention_layernorm.weight", vec![hidden]),
-        ("mlp.gate_proj.weight", vec![intermediate, hidden]),
-        ("mlp.up_proj.weight", vec![intermediate, hidden]),
         ("mlp.down_proj.weight", vec![hidden, intermediate]),
     ];
+    layer.extend(match model_type {
+        "phi3" => vec![
+            ("self_attn.qkv_proj.weight", vec![queries + 2 * keys, hidden]),
+            ("mlp.gate_up_proj.weight", vec![2 * intermediate, hidden]),
+        ],
+        _ => vec![
+            ("self_attn.q_proj.weight", vec![queries, hidden]),
+            ("self_attn.k_proj.weight", vec![keys, hidden]),
+            ("self_attn.v_proj.weight", vec![keys, hidden]),
+            ("mlp.gate_proj.weight", vec![intermediate, hidden]),
+            ("mlp.up_proj.weight", vec![intermediate, hidden]),
+        ],
+    });
     match model_type {
         "qwen2" => layer.extend([
             ("self_attn.q_proj.bias", vec![queries]),

@@ -2,6 +2,8 @@
 //!
 //! Source: `convert_hf_to_gguf.py` of llama.cpp.
 
+mod rope;
+
 use std::{fs::File, path::Path};
 
 use candle_core::{
@@ -17,14 +19,10 @@ use super::{TinyModel, TinyTensor, tokenizer};
 pub(super) fn write(model: &TinyModel, path: &Path, kind: impl Fn(&str) -> GgmlDType) {
     let mut tensors: Vec<(String, QTensor)> =
         model.tensors().into_iter().map(|tensor| converted(model, tensor, &kind)).collect();
-    if let Some(factors) = rope_factors(model) {
-        let factors = TinyTensor {
-            name: "rope_freqs.weight".to_owned(),
-            shape: vec![factors.len()],
-            values: factors,
-        };
-        tensors.push((factors.name.clone(), quantized(factors, GgmlDType::F32)));
-    }
+    tensors.extend(rope::tensors(model).into_iter().map(|(name, values)| {
+        let tensor = TinyTensor { name: name.to_owned(), shape: vec![values.len()], values };
+        (name.to_owned(), quantized(tensor, GgmlDType::F32))
+    }));
     let metadata = metadata(model);
     let metadata: Vec<(&str, &Value)> =
         metadata.iter().map(|(key, value)| (key.as_str(), value)).collect();
@@ -94,6 +92,7 @@ fn name(name: &str, architecture: &str) -> String {
         "self_attn.q_proj" => "attn_q",
         "self_attn.k_proj" => "attn_k",
         "self_attn.v_proj" => "attn_v",
+        "self_attn.qkv_proj" => "attn_qkv",
         "self_attn.o_proj" => "attn_output",
         "self_attn.q_norm" => "attn_q_norm",
         "self_attn.k_norm" => "attn_k_norm",
@@ -101,7 +100,7 @@ fn name(name: &str, architecture: &str) -> String {
         "post_attention_layernorm" | "pre_feedforward_layernorm" => "ffn_norm",
         "post_feedforward_layernorm" => "post_ffw_norm",
         "mlp.gate_proj" => "ffn_gate",
-        "mlp.up_proj" => "ffn_up",
+        "mlp.up_proj" | "mlp.gate_up_proj" => "ffn_up",
         "mlp.down_proj" => "ffn_down",
         other => panic!("no GGUF name for {other}"),
     };
@@ -120,29 +119,6 @@ fn interleave(tensor: &mut TinyTensor, num_heads: usize) {
     }
 }
 
-/// What llama3 scaling divides each frequency by.
-fn rope_factors(model: &TinyModel) -> Option<Vec<f32>> {
-    let scaling = &model.config()["rope_scaling"];
-    if scaling["rope_type"] != "llama3" {
-        return None;
-    }
-    let number = |key: &str| scaling[key].as_f64().expect("llama3 scaling has all its numbers");
-    let (factor, low, high) =
-        (number("factor"), number("low_freq_factor"), number("high_freq_factor"));
-    let context = number("original_max_position_embeddings");
-    let theta = model.config()["rope_theta"].as_f64().expect("presets have one");
-    let head_dim = model.size("head_dim");
-    let divisor = |pair: usize| {
-        let frequency = theta.powf(-2.0 * pair as f64 / head_dim as f64);
-        let turns = context * frequency / std::f64::consts::TAU;
-        let blend = ((turns - low) / (high - low)).clamp(0.0, 1.0);
-        1.0 / ((1.0 - blend) / factor + blend)
-    };
-    #[expect(clippy::cast_possible_truncation, reason = "the file holds f32")]
-    let factors = (0..head_dim / 2).map(|pair| divisor(pair) as f32).collect();
-    Some(factors)
-}
-
 fn metadata(model: &TinyModel) -> Vec<(String, Value)> {
     let config = model.config();
     let architecture = architecture(model);
@@ -158,16 +134,16 @@ fn metadata(model: &TinyModel) -> Vec<(String, Value)> {
         ("attention.head_count", Value::U32(number("num_attention_heads"))),
         ("attention.head_count_kv", Value::U32(number("num_key_value_heads"))),
         ("attention.key_length", head_dim.clone()),
-        ("attention.value_length", head_dim.clone()),
-        ("rope.dimension_count", head_dim),
+        ("attention.value_length", head_dim),
         ("attention.layer_norm_rms_epsilon", real("rms_norm_eps")),
         ("rope.freq_base", real("rope_theta")),
     ];
-    if matches!(config["model_type"].as_str(), Some("mistral" | "gemma2" | "gemma3_text"))
-        && config["sliding_window"].is_u64()
-    {
+    let windowed = ["mistral", "gemma2", "gemma3_text", "phi3"];
+    let model_type = config["model_type"].as_str().expect("presets have a type");
+    if windowed.contains(&model_type) && config["sliding_window"].is_u64() {
         own.push(("attention.sliding_window", Value::U32(number("sliding_window"))));
     }
+    own.extend(rope::metadata(model));
     if architecture == "gemma2" {
         own.extend([
             ("attn_logit_softcapping", real("attn_logit_softcapping")),

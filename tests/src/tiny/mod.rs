@@ -15,7 +15,7 @@ use serde_json::Value;
 use sluicegate_spec::{config::Architecture, files::ModelFiles};
 use tempfile::TempDir;
 
-pub use config::{TINY_LAYERS, TINY_WINDOW};
+pub use config::{TINY_LAYERS, TINY_WINDOW, longrope};
 pub use formula::TinyTensor;
 pub use hub::StoredType;
 pub use tokenizer::{TINY_BOS, TINY_EOS, TINY_MERGES, TINY_TOKENS};
@@ -77,7 +77,15 @@ impl TinyModel {
     /// Rows of 256 and 512 weights, as the types with wide blocks need.
     #[must_use]
     pub fn wide(self) -> Self {
-        self.with("hidden_size", 256).with("intermediate_size", 512).with("head_dim", 64)
+        self.with("hidden_size", 256).with("intermediate_size", 512).with_head_dim(64)
+    }
+
+    /// Heads of another size, and divisors of frequencies as they need.
+    #[must_use]
+    pub fn with_head_dim(self, head_dim: usize) -> Self {
+        let is_long = self.config["rope_scaling"]["type"] == "longrope";
+        let model = self.with("head_dim", head_dim);
+        if is_long { model.with("rope_scaling", longrope(head_dim / 2)) } else { model }
     }
 
     /// The `config.json`.

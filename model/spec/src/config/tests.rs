@@ -1,5 +1,7 @@
 //! Configurations of every family from both formats, and refused ones.
 
+mod phi3;
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -257,11 +257,11 @@ static ALL: [&Family; 12] = [
     &qwen3::FAMILY,
     &gemma2::FAMILY,
     &gemma3::FAMILY,
+    &phi3::FAMILY,
     &mixtral::FAMILY,
     &qwen2_moe::FAMILY,
     &qwen3_moe::FAMILY,
     &olmoe::FAMILY,
-    &phi3::FAMILY,
     &cohere::FAMILY,
 ];
 
@@ -331,6 +331,7 @@ mod tests {
             Architecture::Qwen3 => 3,
             Architecture::Gemma2 => 4,
             Architecture::Gemma3 => 5,
+            Architecture::Phi3 => 6,
         };
         assert!(Architecture::ALL.into_iter().map(place).eq(0..Architecture::ALL.len()));
         for architecture in Architecture::ALL {

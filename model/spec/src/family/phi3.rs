@@ -1,13 +1,13 @@
 //! Phi 3 and 3.5, and Phi 4, which goes by the same name: Llama with its matrices fused, frequencies
-//! for long contexts, and in the smallest Phi 4 heads that are turned in part. Planned for only.
+//! for long contexts, and in the smallest Phi 4 heads that are turned in part.
 //!
 //! Source: `configuration_phi3.py` and `modeling_phi3.py` of transformers, `phi3.cpp` of llama.cpp.
 
 use super::{Defaults, Family, Fused, HubName, RotaryRows, RotaryShare, WindowRule, llama};
-use crate::tensors::Role;
+use crate::{config::Architecture, tensors::Role};
 
 pub(super) const FAMILY: Family = Family {
-    runs_as: None,
+    runs_as: Some(Architecture::Phi3),
     hub: &[HubName::new("Phi3ForCausalLM", "phi3")],
     gguf: Some("phi3"),
     defaults: Defaults {

@@ -178,8 +178,8 @@ impl ModelProfile {
     /// `quantization_config`: the matrices of the layers take its bits and the scales of its
     /// groups, while embedding, head, routers, norms and biases stay as they were.
     ///
-    /// More families than run here: also Mixtral, Qwen 2 and Qwen 3 with experts, `OLMoE`,
-    /// Phi 3 and Command R.
+    /// More families than run here: also Mixtral, Qwen 2 and Qwen 3 with experts, `OLMoE` and
+    /// Command R.
     ///
     /// # Errors
     /// [`ProfileError`] naming the file and the key that is missing, wrong or of an unknown family.
