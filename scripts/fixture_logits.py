@@ -63,7 +63,8 @@ def weight(name, shape, seed, architecture):
         values = 0.1 * values
     elif name.endswith("norm.weight"):
         # Gemma stores the distance from one.
-        values = 0.1 * values if architecture == "gemma3_text" else 1.0 + 0.1 * values
+        is_gemma = architecture in ("gemma2", "gemma3_text")
+        values = 0.1 * values if is_gemma else 1.0 + 0.1 * values
     elif name != "model.embed_tokens.weight":
         assert len(shape) == 2, (name, shape)
         values = values * math.sqrt(3.0 / shape[-1])
@@ -124,6 +125,28 @@ def qwen3():
     )
 
 
+def gemma2():
+    # Caps so low that they show.
+    return config_json(
+        "Gemma2ForCausalLM",
+        "gemma2",
+        head_dim=16,
+        query_pre_attn_scalar=24,
+        rms_norm_eps=1e-6,
+        sliding_window=WINDOW,
+        hidden_activation="gelu_pytorch_tanh",
+        attn_logit_softcapping=2.0,
+        final_logit_softcapping=20.0,
+        tie_word_embeddings=True,
+    )
+
+
+def phi3(**fields):
+    # The class' own padding token lies beyond so small a vocabulary.
+    fields = {"pad_token_id": 0, "sliding_window": None} | fields
+    return config_json("Phi3ForCausalLM", "phi3", hidden_act="silu", **fields)
+
+
 def gemma3(**fields):
     fields = {
         "head_dim": 16,
@@ -150,6 +173,19 @@ LLAMA3_ROPE = {
 LINEAR_ROPE = {"type": "linear", "factor": 4.0}
 # The larger Gemma 3 models have this; it holds for the layers without a window only.
 GEMMA3_ROPE = {"rope_type": "linear", "factor": 8.0}
+
+# Divisors that differ from pair to pair and from each other.
+LONGROPE = {
+    "type": "longrope",
+    "short_factor": [1.0, 1.1, 1.3, 1.6, 2.0, 2.5, 3.0, 3.5],
+    "long_factor": [1.0, 1.5, 2.5, 4.0, 6.0, 9.0, 13.0, 18.0],
+}
+# For the six pairs of a head of 16 of which 12 are turned.
+PARTIAL_LONGROPE = {
+    "type": "longrope",
+    "short_factor": LONGROPE["short_factor"][:6],
+    "long_factor": LONGROPE["long_factor"][:6],
+}
 
 # Name, configuration, layers with a window, and the ablations: fields which, changed, must change
 # the logits. They show that the fixture would notice a reader that ignores the field.
@@ -183,6 +219,44 @@ MODELS = [
         [{"use_sliding_window": False}, {"max_window_layers": 4}, {"sliding_window": 9}],
     ),
     ("qwen3", qwen3(), [], [{"model_type": "llama"}]),
+    (
+        "phi3_window",
+        phi3(sliding_window=WINDOW, partial_rotary_factor=0.75),
+        range(7),
+        [{"sliding_window": None}, {"sliding_window": 7}, {"sliding_window": 9}]
+        + [{"partial_rotary_factor": 1.0}, {"partial_rotary_factor": 0.5}],
+    ),
+    (
+        # transformers takes the long divisors as soon as there are more positions than the
+        # original ones: here from the first chunk on, so that nothing is ever computed anew.
+        "phi3_longrope",
+        phi3(
+            rope_scaling=PARTIAL_LONGROPE,
+            partial_rotary_factor=0.75,
+            original_max_position_embeddings=4,
+            tie_word_embeddings=True,
+        ),
+        [],
+        [{"rope_scaling": None}, {"original_max_position_embeddings": 5}]
+        + [{"rope_scaling": PARTIAL_LONGROPE | {"long_factor": LONGROPE["short_factor"][:6]}}]
+        + [{"rope_scaling": PARTIAL_LONGROPE | {"attention_factor": 1.0}}],
+    ),
+    (
+        # Not more positions than the original ones: the short divisors.
+        "phi3_shortrope",
+        phi3(rope_scaling=LONGROPE | {"factor": 8.0}, original_max_position_embeddings=512),
+        [],
+        [{"rope_scaling": None}, {"original_max_position_embeddings": 4}]
+        + [{"rope_scaling": LONGROPE}]
+        + [{"rope_scaling": LONGROPE | {"factor": 8.0, "short_factor": [1.0] * 8}}],
+    ),
+    (
+        "gemma2",
+        gemma2(),
+        range(0, 7, 2),
+        [{"sliding_window": 7}, {"sliding_window": 9}, {"query_pre_attn_scalar": 16}]
+        + [{"attn_logit_softcapping": None}, {"final_logit_softcapping": None}],
+    ),
     (
         "gemma3",
         gemma3(),

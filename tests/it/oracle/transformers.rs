@@ -5,6 +5,7 @@ use std::{fs, path::PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 use sluicegate_model::threads::Threads;
+use sluicegate_spec::config::ModelConfig;
 use sluicegate_tests::{
     steps::{Pipe, RowInput},
     tiny::{StoredType, TinyModel},
@@ -18,6 +19,8 @@ const TOLERANCE: f32 = 1e-4;
 #[derive(Deserialize)]
 struct Fixture {
     config: Value,
+    /// What transformers writes for the same model.
+    config_saved: Value,
     seed: u64,
     tokens: Vec<u32>,
     /// Of the last tokens.
@@ -38,9 +41,17 @@ fn fixture(name: &str) -> Fixture {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
+/// A configuration as it is read from a file.
+fn read(config: &Value) -> ModelConfig {
+    let file = tempfile::NamedTempFile::with_suffix(".json").unwrap();
+    fs::write(file.path(), config.to_string()).unwrap();
+    ModelConfig::from_file(file.path()).unwrap()
+}
+
 #[track_caller]
 fn check(name: &str) {
     let fixture = fixture(name);
+    assert_eq!(read(&fixture.config), read(&fixture.config_saved), "{name}");
     let model = TinyModel::from_config(fixture.config, fixture.seed);
     let files = model.directory(StoredType::F32);
     let (weights, config) = open(&files.files);
@@ -88,6 +99,22 @@ fn qwen2_equals_transformers_with_and_without_a_window() {
 #[test]
 fn qwen3_equals_transformers() {
     check("qwen3");
+}
+
+#[test]
+fn phi3_equals_transformers_past_its_window() {
+    check("phi3_window");
+}
+
+#[test]
+fn phi3_with_stretched_positions_equals_transformers() {
+    check("phi3_longrope");
+    check("phi3_shortrope");
+}
+
+#[test]
+fn gemma2_equals_transformers_past_its_window() {
+    check("gemma2");
 }
 
 #[test]
