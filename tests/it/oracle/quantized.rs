@@ -14,9 +14,11 @@
 //!
 //! What two sound links leave open is how they are joined: that a quantised model's products stand
 //! where those of numbers do. So whole quantised runs are held to the exact ones here: ours may be
-//! off by rounding, and that is as much as candle's quantised model is off, give or take.
+//! off by rounding, and that is as much as candle's quantised model is off, give or take. candle has
+//! no quantised Gemma 2: there a bound on what rounding moves stands in for its model.
 
 use candle_core::quantized::GgmlDType;
+use serde_json::Value;
 use sluicegate_spec::{config::Architecture, files::ModelFiles};
 use sluicegate_tests::tiny::TinyModel;
 
@@ -66,9 +68,13 @@ pub(super) struct Run {
     exact: f32,
     /// Quantised, against the same weights as numbers: the root mean square, as a share.
     rounded: f64,
-    /// The same of candle's model.
-    theirs_rounded: f64,
+    /// The same of candle's model; none of Gemma 2.
+    theirs_rounded: Option<f64>,
 }
+
+/// What rounding may move logits where candle has no model to compare with: a little more than the
+/// 1.2 % that was measured.
+const ROUNDED: f64 = 0.02;
 
 impl Run {
     pub(super) fn new(files: &ModelFiles, tokens: &[u32], cuts: &[usize]) -> Self {
@@ -77,8 +83,9 @@ impl Run {
         let want = run_ours(&mut pipe(&numbers.files, cuts), tokens);
         let exact = largest_error(&want, &run_theirs(&mut candle(&numbers.files), tokens));
         let rounded = spread(&run_ours(&mut pipe(files, cuts), tokens), &want);
-        let theirs = |files| run_theirs(&mut candle_rounding(files), tokens);
-        let theirs_rounded = spread(&theirs(files), &theirs(&numbers.files));
+        let theirs = |files| Some(run_theirs(&mut candle_rounding(files)?, tokens));
+        let theirs_rounded =
+            theirs(files).zip(theirs(&numbers.files)).map(|(got, want)| spread(&got, &want));
         Self { exact, rounded, theirs_rounded }
     }
 
@@ -86,8 +93,14 @@ impl Run {
     #[track_caller]
     pub(super) fn check(&self, what: &str) {
         assert!(self.exact <= 1e-3, "{what}: {self:?}");
-        assert!(self.theirs_rounded < 0.1, "{what}: rounding hides everything in {self:?}");
-        assert!(self.rounded <= 1.5 * self.theirs_rounded, "{what}: {self:?}");
+        let bound = match self.theirs_rounded {
+            Some(theirs) => {
+                assert!(theirs < 0.1, "{what}: rounding hides everything in {self:?}");
+                1.5 * theirs
+            }
+            None => ROUNDED,
+        };
+        assert!(self.rounded <= bound, "{what}: {self:?}");
     }
 }
 
@@ -120,6 +133,19 @@ fn untied_qwen2_equals_candle() {
 #[test]
 fn qwen3_equals_candle() {
     check(&TinyModel::new(Architecture::Qwen3));
+}
+
+#[test]
+fn phi3_equals_candle_within_its_window() {
+    // candle's model knows no window, and no rotary embedding but the plain one.
+    let model = TinyModel::new(Architecture::Phi3).with("sliding_window", 64);
+    check(&model.with("rope_scaling", Value::Null));
+}
+
+#[test]
+fn gemma2_equals_candle_within_its_window() {
+    // candle's model has the window in every layer.
+    check(&TinyModel::new(Architecture::Gemma2).with("sliding_window", 64));
 }
 
 #[test]
