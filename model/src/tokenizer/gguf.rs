@@ -15,7 +15,7 @@ use super::{
     Encoder, GgufEncoder, Inner, TokenBytes,
     bytes::{METASPACE, Spelling, byte_of},
     pre::Pre,
-    spm::{SpmEncoder, WholeTokens},
+    spm::{SpmEncoder, WholeToken, WholeTokens},
 };
 use crate::error::TokenizerError;
 
@@ -23,7 +23,9 @@ const MAX_VOCAB: usize = 4 << 20;
 const MAX_TOKEN_BYTES: usize = 1 << 16;
 const SUPPORTED: &str = "gpt2 or llama";
 /// Control tokens that end a turn, whatever the file lists as its end token.
-const TURN_ENDS: [&str; 3] = ["<|im_end|>", "<|eot_id|>", "<end_of_turn>"];
+const TURN_ENDS: [&str; 4] = ["<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>"];
+/// Tokens of Phi 3 behind which white space is text; behind its other special tokens it is none.
+const PHI3_KEEPS_AFTER: [&str; 3] = ["<unk>", "<s>", "<|endoftext|>"];
 
 /// What a token is for, by the format's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,11 +100,7 @@ pub(super) fn read(gguf: &GgufHeader) -> Result<Inner, TokenizerError> {
 /// How a file without the key cuts text: as most models of its architecture and size do. Files made
 /// before the key was thought of lack it.
 fn assumed_pre(gguf: &GgufHeader, num_tokens: usize) -> &'static str {
-    let architecture = match gguf.value("general.architecture") {
-        Some(Value::Text(name)) => name.as_str(),
-        _ => "",
-    };
-    let assumed = match (architecture, num_tokens) {
+    let assumed = match (Keys { gguf }.architecture(), num_tokens) {
         ("qwen2" | "qwen3", _) => "qwen2",
         // Llama 3, and what was added to it.
         ("llama", 128_256..=128_511) => "llama-bpe",
@@ -213,11 +211,19 @@ fn spm(keys: &Keys<'_>, vocabulary: &Vocabulary) -> Result<SpmEncoder, Tokenizer
             _ => {}
         }
     }
-    let whole = vocabulary.iter().filter_map(|(token, text, kind)| match kind {
-        TokenType::Control => Some((text.to_owned(), token, true)),
-        // In the text as it is written, before spaces are spelled out.
-        TokenType::UserDefined => Some((text.replace(METASPACE, " "), token, false)),
-        _ => None,
+    let is_phi3 = keys.architecture() == "phi3";
+    let whole = vocabulary.iter().filter_map(|(token, text, kind)| {
+        let is_control = kind == TokenType::Control;
+        let written = match kind {
+            TokenType::Control => text.to_owned(),
+            // In the text as it is written, before spaces are spelled out.
+            TokenType::UserDefined => text.replace(METASPACE, " "),
+            _ => return None,
+        };
+        // Its `tokenizer.json` says so, and a GGUF file cannot.
+        let strips_after =
+            is_phi3 && (is_control || text == "</s>") && !PHI3_KEEPS_AFTER.contains(&text);
+        Some(WholeToken { text: written, token, is_control, strips_after })
     });
     Ok(SpmEncoder {
         pieces,
@@ -236,6 +242,14 @@ struct Keys<'a> {
 impl<'a> Keys<'a> {
     fn value(&self, key: &str) -> Option<&'a Value> {
         self.gguf.value(&format!("tokenizer.ggml.{key}"))
+    }
+
+    /// Empty if the file does not say.
+    fn architecture(&self) -> &'a str {
+        match self.gguf.value("general.architecture") {
+            Some(Value::Text(name)) => name,
+            _ => "",
+        }
     }
 
     fn wrong(&self, key: &str, wanted: &str) -> TokenizerError {

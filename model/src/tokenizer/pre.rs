@@ -44,6 +44,10 @@ const QWEN2: &str = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|
 const TEKKEN: &str = "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\
      \\p{Lo}\\p{M}]+|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\
      \\p{Lo}\\p{M}]*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+const GPT_4O: &str = "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\
+     \\p{Lo}\\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\
+     \\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\\p{N}{1,3}| \
+     ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 const DEFAULT: &[&str] = &[
     "[\\p{P}\\$\\+<=>\\^~\\|]+",
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)",
@@ -60,6 +64,11 @@ const TABLE: &[(&str, Pre)] = &[
     ("llama-bpe", LLAMA_BPE),
     ("llama3", LLAMA_BPE),
     ("llama-v3", LLAMA_BPE),
+    // Phi 4.
+    ("dbrx", Pre { cut: Cut::Expressions(&[LLAMA3]), ..GPT2 }),
+    // The smallest Phi 4, among others. llama.cpp takes combining marks and capitals beyond ASCII
+    // otherwise; this is the expression of the models themselves.
+    ("gpt-4o", Pre { cut: Cut::Expressions(&[GPT_4O]), ..GPT2 }),
     ("qwen2", QWEN),
     ("deepseek-r1-qwen", Pre { nfc: false, add_bos: true, ..QWEN }),
     (
@@ -105,5 +114,36 @@ impl Pre {
             }
         };
         Ok(Sequence::new(steps).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
+
+    use super::*;
+
+    #[test]
+    fn words_and_digits_are_cut_as_the_names_say() {
+        #[track_caller]
+        fn check(name: &str, text: &str, wanted: &[&str]) {
+            let cut = Pre::by_name(name).unwrap().pre_tokenizer().unwrap();
+            let mut pieces = PreTokenizedString::from(text);
+            cut.pre_tokenize(&mut pieces).unwrap();
+            let splits = pieces.get_splits(OffsetReferential::Original, OffsetType::Byte);
+            let found: Vec<&str> =
+                splits.into_iter().map(|(_, (start, end), _)| &text[start..end]).collect();
+            assert_eq!(found, wanted, "{name}");
+        }
+        let text = "It's HTMLParser's  ab12345/\nx";
+        check(
+            "dbrx",
+            text,
+            &["It", "'s", " HTMLParser", "'s", " ", " ab", "123", "45", "/\n", "x"],
+        );
+        check("gpt-4o", text, &["It's", " HTMLParser's", " ", " ab", "123", "45", "/\n", "x"]);
+        // Capitals in a word begin another.
+        check("gpt-4o", "aBcD e/\n/x", &["a", "Bc", "D", " e", "/\n/", "x"]);
+        check("dbrx", "aBcD e/\n/x", &["aBcD", " e", "/\n", "/x"]);
     }
 }

@@ -31,19 +31,20 @@ pub(super) struct WholeTokens {
 }
 
 #[derive(Debug)]
-struct WholeToken {
-    text: String,
-    token: TokenId,
-    is_control: bool,
+pub(super) struct WholeToken {
+    pub(super) text: String,
+    pub(super) token: TokenId,
+    pub(super) is_control: bool,
+    /// Whether white space behind it is none of the text.
+    pub(super) strips_after: bool,
 }
 
 impl WholeTokens {
-    pub(super) fn new(tokens: impl Iterator<Item = (String, TokenId, bool)>) -> Self {
+    pub(super) fn new(tokens: impl Iterator<Item = WholeToken>) -> Self {
         let mut by_first: HashMap<u8, Vec<WholeToken>> = HashMap::new();
-        for (text, token, is_control) in tokens {
-            if let Some(first) = text.bytes().next() {
-                let entry = WholeToken { text, token, is_control };
-                by_first.entry(first).or_default().push(entry);
+        for whole in tokens {
+            if let Some(first) = whole.text.bytes().next() {
+                by_first.entry(first).or_default().push(whole);
             }
         }
         for tokens in by_first.values_mut() {
@@ -72,6 +73,9 @@ impl WholeTokens {
             cuts.push(Cut::Between { text: &text[begin..at], follows_control });
             cuts.push(Cut::Whole(whole.token));
             at += whole.text.len();
+            if whole.strips_after {
+                at = text.len() - text[at..].trim_start().len();
+            }
             begin = at;
             follows_control = whole.is_control;
         }

@@ -19,7 +19,7 @@ use tokenizers::{
 use super::{
     Encoder, Inner, TokenBytes,
     merge::merge,
-    spm::{Cut, WholeTokens},
+    spm::{Cut, WholeToken, WholeTokens},
 };
 use crate::error::TokenizerError;
 
@@ -219,7 +219,12 @@ impl TekkenEncoder {
                 TokenBytes::Text(bytes) => {
                     tokens.entry(bytes.clone()).or_insert(token);
                 }
-                TokenBytes::Special(name) => names.push((name.clone(), token, true)),
+                TokenBytes::Special(name) => names.push(WholeToken {
+                    text: name.clone(),
+                    token,
+                    is_control: true,
+                    strips_after: false,
+                }),
                 TokenBytes::Unused => {}
             }
         }
