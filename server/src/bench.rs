@@ -28,7 +28,7 @@ use self::{
 use crate::{
     cli::{Against, BenchArgs},
     error::CliError,
-    generate,
+    generate, replay,
 };
 
 /// Runs the command.
@@ -48,6 +48,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
     if let Some(file) = &args.timeline {
         file.create()?;
     }
+    replay::create(&args.record)?;
     let model = generate::open(&args.model)?;
     let against = sorted(&args.against);
     let points: Vec<(usize, Vec<Side>)> = args

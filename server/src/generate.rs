@@ -49,6 +49,7 @@ pub(crate) fn run(args: &GenerateArgs, started: Instant) -> Result<(), CliError>
     if let Some(file) = &args.output.timeline {
         file.create()?;
     }
+    replay::create(&args.record)?;
     let model = open(&args.model)?;
     let prompts: Vec<WrittenPrompt> =
         prompts.iter().map(|it| request::write(it, args, &model)).collect::<Result<_, _>>()?;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
+use serde::Serialize;
 use sluicegate::engine::{EngineBuilder, RecordOptions};
 use sluicegate_core::serve::{Line, ReplayError, Replayed, replay};
 
@@ -16,20 +17,32 @@ use crate::{
     error::CliError,
 };
 
-/// The longest journal that is read.
-const MAX_BYTES: u64 = 1 << 30;
+/// The longest journal that is read: twice what an engine writes.
+const MAX_BYTES: u64 = 512 << 20;
+
+/// Makes the file of a journal, so that a wrong name costs nobody a long run.
+///
+/// # Errors
+/// [`CliError::Usage`] where there can be no such file.
+pub(crate) fn create(args: &RecordArgs) -> Result<(), CliError> {
+    open(args).map(drop)
+}
 
 /// Lets an engine write its journal, if that is wanted.
 ///
 /// # Errors
 /// [`CliError::Usage`] where there can be no such file.
 pub(crate) fn record(builder: EngineBuilder, args: &RecordArgs) -> Result<EngineBuilder, CliError> {
-    let Some(path) = &args.record else { return Ok(builder) };
-    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()));
-    let file = file.map_err(|error| CliError::usage_at("--record", error))?;
+    let Some(file) = open(args)? else { return Ok(builder) };
     let prompts = !args.record_without_prompts;
     let options = RecordOptions { prompts, ..RecordOptions::default() };
     Ok(builder.record(BufWriter::new(file), options))
+}
+
+fn open(args: &RecordArgs) -> Result<Option<File>, CliError> {
+    let Some(path) = &args.record else { return Ok(None) };
+    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()));
+    file.map(Some).map_err(|error| CliError::usage_at("--record", error))
 }
 
 /// Runs the command.
@@ -37,13 +50,15 @@ pub(crate) fn record(builder: EngineBuilder, args: &RecordArgs) -> Result<Engine
 /// # Errors
 /// [`CliError::Usage`] where the file is no journal, [`CliError::Failed`] at a difference.
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), CliError> {
-    let replayed = replay(&lines(args)?).map_err(|error| match error {
+    let (lines, is_cut) = lines(args)?;
+    let replayed = replay(&lines).map_err(|error| match error {
         ReplayError::Differs { .. } => CliError::failed(error),
         error => CliError::Usage(anyhow!(error).context(args.file.display().to_string())),
     })?;
     let mut stdout = io::stdout().lock();
     if args.json {
-        serde_json::to_writer_pretty(&mut stdout, &replayed).map_err(io::Error::from)?;
+        let report = Report { is_cut, replayed };
+        serde_json::to_writer_pretty(&mut stdout, &report).map_err(io::Error::from)?;
         writeln!(stdout)?;
         return Ok(());
     }
@@ -63,19 +78,32 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), CliError> {
     if is_full {
         writeln!(stdout, "the journal was full before the run had ended")?;
     }
+    if is_cut {
+        writeln!(stdout, "the last line is cut off: the run ended without a word")?;
+    }
     Ok(())
 }
 
-fn lines(args: &ReplayArgs) -> Result<Vec<Line>, CliError> {
+#[derive(Serialize)]
+struct Report {
+    is_cut: bool,
+    #[serde(flatten)]
+    replayed: Replayed,
+}
+
+/// The lines of the file, and whether the last one was not written to its end and is left out.
+fn lines(args: &ReplayArgs) -> Result<(Vec<Line>, bool), CliError> {
     let name = args.file.display();
-    let text = bounded::read_text(&args.file, MAX_BYTES);
-    let text = text.with_context(|| format!("cannot read {name}")).map_err(CliError::Usage)?;
+    let bytes = bounded::read_file(&args.file, MAX_BYTES);
+    let bytes = bytes.with_context(|| format!("cannot read {name}")).map_err(CliError::Usage)?;
     let too_long = || CliError::Usage(anyhow!("{name} is longer than {MAX_BYTES} bytes"));
-    let text = text.ok_or_else(too_long)?;
-    let read = |(number, line): (usize, &str)| {
-        let line = serde_json::from_str(line);
-        line.with_context(|| format!("{name}, line {number}, is none of a journal"))
+    let bytes = bytes.ok_or_else(too_long)?;
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let read = |(number, line): (usize, &[u8])| {
+        let line = serde_json::from_slice(line);
+        line.with_context(|| format!("line {number} of {name} is not a line of a journal"))
     };
-    let lines: anyhow::Result<Vec<Line>> = (1..).zip(text.lines()).map(read).collect();
-    lines.map_err(CliError::Usage)
+    let lines = bytes[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let lines: anyhow::Result<Vec<Line>> = (1..).zip(lines).map(read).collect();
+    Ok((lines.map_err(CliError::Usage)?, whole < bytes.len()))
 }

@@ -1,5 +1,7 @@
 //! The ledger holds what the plan foresees, byte for byte.
 
+use std::time::Duration;
+
 use serde_json::json;
 use sluicegate::{
     Engine, Event, Prompt, Request,
@@ -17,7 +19,7 @@ use sluicegate_spec::{
     units::LayerRange,
 };
 use sluicegate_tests::{
-    engines::{auto_plan, complete, even_plan, small_schema, smollm2, start, with_pages},
+    engines::{auto_plan, complete, even_plan, small_schema, smollm2, with_pages},
     tiny::{StoredType, TinyModel},
 };
 
@@ -58,7 +60,7 @@ fn run(engine: &Engine, plan: &Plan, request: Request) -> Vec<Traffic> {
 
 fn check(model: &Model, prompt: Prompt, num_devices: u32, is_constrained: bool) {
     let plan = auto_plan(model, num_devices);
-    let engine = start(model, &plan);
+    let engine = punctual(model, &plan);
     let mut request = Request { max_tokens: 12, ..Request::new(prompt) };
     if is_constrained {
         // ASCII alone, so that each step has text.
@@ -71,6 +73,12 @@ fn check(model: &Model, prompt: Prompt, num_devices: u32, is_constrained: bool) 
     let entries = engine.ledger().entries();
     check_hidden_and_masks(&plan, &entries, &traffic);
     check_routes(&entries, num_devices, is_constrained, traffic.len() as u64);
+}
+
+/// An engine in which no mask is late, so that there is one message for each microbatch.
+fn punctual(model: &Model, plan: &Plan) -> Engine {
+    let builder = Engine::builder(model.clone(), plan.clone());
+    builder.mask_late(Duration::from_hours(1)).build().unwrap()
 }
 
 /// By the plan's arithmetic, and by that of this test.
@@ -158,7 +166,7 @@ fn beams_of_a_long_text_move_a_fiftieth_of_an_index_select() {
     let files = model.directory(StoredType::F32);
     let model = Model::open(&files.files).unwrap();
     let plan = with_pages(&even_plan(&model, 2), WIDTH * 130);
-    let engine = start(&model, &plan);
+    let engine = punctual(&model, &plan);
     let prompt = Prompt::Tokens((0..HISTORY as u32).map(|i| (5 * i + 1) % 256).collect());
     let request = Request { max_tokens: STEPS, ignore_eos: true, ..Request::new(prompt) };
     let request = Request { method: Method::Beam { width: WIDTH }, ..request };

@@ -1,6 +1,6 @@
 //! The mask workers within an engine: as many as one likes, the same output, coded masks.
 
-use std::num::NonZero;
+use std::{num::NonZero, time::Duration};
 
 use serde_json::json;
 use sluicegate::{Completion, Engine, Prompt, Request, device::LedgerEntry};
@@ -57,7 +57,9 @@ fn mask_entry(engine: &Engine) -> LedgerEntry {
 fn equal_masks_of_a_microbatch_are_sent_once() {
     let files = TinyModel::new(Architecture::Llama).directory(StoredType::F32);
     let model = Model::open(&files.files).unwrap();
-    let engine = start(&model, &auto_plan(&model, 2));
+    let builder = Engine::builder(model.clone(), auto_plan(&model, 2));
+    // Where one is late, the others are sent before.
+    let engine = builder.mask_late(Duration::from_hours(1)).build().unwrap();
     let prompt = prompts().remove(0);
     let request = Request { prompts: vec![prompt; 4], samples: 2, ..samplers()[0].1.clone() };
     complete(&engine, &with_schema(request));

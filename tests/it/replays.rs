@@ -6,10 +6,11 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use sluicegate::{
-    Engine, Generation,
+    Engine, Generation, Prompt, Request,
     engine::RecordOptions,
     pipeline::BeforeForward,
     serve::{Line, Replayed, replay},
@@ -48,7 +49,7 @@ impl Shared {
 
 /// 200 requests of all kinds over two stages, one of which fails once, with few pages; every seventh
 /// caller goes away.
-fn record(options: RecordOptions) -> (Vec<Line>, Replayed) {
+fn record(options: RecordOptions) -> Replayed {
     let files = TinyModel::new(Architecture::Llama).directory(StoredType::F32);
     let model = Model::open(&files.files).unwrap();
     let calls = Arc::new(AtomicUsize::new(0));
@@ -63,32 +64,39 @@ fn record(options: RecordOptions) -> (Vec<Line>, Replayed) {
         .build()
         .unwrap();
     let requests = mixed_requests().into_iter().cycle().take(200);
-    let running: Vec<Generation> =
-        requests.map(|request| engine.submit(request).unwrap()).collect();
-    for (number, mut generation) in running.into_iter().enumerate() {
-        if number % 7 == 3 {
-            generation.next();
-            drop(generation);
+    let running: Vec<(bool, Generation)> = (0..)
+        .zip(requests)
+        .map(|(number, request): (usize, Request)| {
+            let goes_away = number % 7 == 3;
+            // So long that it surely runs when its caller goes away.
+            let long = || Request {
+                max_tokens: 150,
+                ignore_eos: true,
+                ..Request::new(request.prompts[0].clone())
+            };
+            let request = if goes_away { long() } else { request };
+            (goes_away, engine.submit(request).unwrap())
+        })
+        .collect();
+    for (goes_away, mut generation) in running {
+        if goes_away {
+            assert!(generation.next().is_some_and(|event| event.is_ok()));
         } else {
             generation.wait().unwrap();
         }
     }
-    while engine.metrics().requests > 0 {
-        std::thread::yield_now();
-    }
+    engine.shutdown(Duration::MAX);
     let metrics = assert_idle(&engine);
     assert!(metrics.scheduler.preemptions > 0 && metrics.requests_cancelled > 0, "{metrics:?}");
     assert_eq!(metrics.incarnation, 2);
-    drop(engine);
-    let lines = file.lines();
-    let replayed = replay(&lines).unwrap();
+    let replayed = replay(&file.lines()).unwrap();
     assert_eq!(replayed.metrics, metrics);
-    (lines, replayed)
+    replayed
 }
 
 #[test]
 fn two_hundred_mixed_requests_replay_to_the_same_actions() {
-    let (_, replayed) = record(RecordOptions::default());
+    let replayed = record(RecordOptions::default());
     assert!(replayed.inputs > 400 && !replayed.is_full, "{replayed:?}");
     record(RecordOptions { prompts: false, ..RecordOptions::default() });
 }
@@ -110,4 +118,28 @@ fn a_full_journal_ends_and_replays_as_far_as_it_goes() {
     let lines = file.lines();
     assert_eq!(lines.last(), Some(&Line::Full));
     assert!(replay(&lines).unwrap().is_full);
+}
+
+#[test]
+fn a_chat_that_goes_on_replays_without_its_prompts() {
+    let files = TinyModel::new(Architecture::Llama).directory(StoredType::F32);
+    let model = Model::open(&files.files).unwrap();
+    let file = Shared::default();
+    let options = RecordOptions { prompts: false, ..RecordOptions::default() };
+    let engine = Engine::builder(model.clone(), even_plan(&model, 1))
+        .record(file.clone(), options)
+        .build()
+        .unwrap();
+    let mut tokens: Vec<u32> = (1..22).collect();
+    for turn in 0..3 {
+        let prompt = Prompt::Tokens(tokens.clone());
+        let request = Request { max_tokens: 30, ignore_eos: true, ..Request::new(prompt) };
+        let output = engine.submit(request).unwrap().wait().unwrap().outputs.remove(0);
+        tokens.extend(output.token_ids);
+        tokens.push(200 + turn);
+    }
+    assert!(engine.metrics().scheduler.shared_tokens > 0);
+    engine.shutdown(Duration::MAX);
+    let replayed = replay(&file.lines()).unwrap();
+    assert_eq!(replayed.metrics, engine.metrics());
 }

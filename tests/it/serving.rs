@@ -19,7 +19,7 @@ use sluicegate_placement::StageId;
 use sluicegate_spec::{config::Architecture, units::LayerRange};
 use sluicegate_tests::{
     engines::{complete, even_plan, start, with_pages},
-    serving::{assert_idle, mixed_requests, outcome, prompt},
+    serving::{Gate, assert_idle, mixed_requests, outcome, prompt},
     tiny::{StoredType, TinyFiles, TinyModel},
 };
 
@@ -122,17 +122,17 @@ fn an_engine_whose_stages_fail_again_and_again_stops() {
 }
 
 /// An engine whose first stage waits until it is let go, with pages for one request of 100 tokens.
-fn held(model: &Model, limits: Limits) -> (Engine, Arc<AtomicBool>) {
-    let is_held = Arc::new(AtomicBool::new(true));
-    let held = Arc::clone(&is_held);
+fn held(model: &Model, limits: Limits) -> (Engine, Arc<Gate>) {
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
     let hook: BeforeForward = Arc::new(move |stage: StageId, _: MicrobatchId| {
-        while stage.0 == 0 && held.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(1));
+        if stage.0 == 0 {
+            held.pass();
         }
     });
     let plan = with_pages(&even_plan(model, 2), 7);
     let builder = Engine::builder(model.clone(), plan).limits(limits).before_forward(hook);
-    (builder.build().unwrap(), is_held)
+    (builder.build().unwrap(), gate)
 }
 
 /// Takes all of the seven pages at once.
@@ -142,7 +142,7 @@ fn large(number: u32) -> Request {
 
 fn until(mut is_so: impl FnMut() -> bool) {
     while !is_so() {
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::yield_now();
     }
 }
 
@@ -151,7 +151,7 @@ fn a_queue_that_is_full_refuses_and_one_that_is_slow_gives_up() {
     let (_files, model) = tiny();
     let max_wait = Duration::from_millis(30);
     let limits = Limits { max_waiting: 1, max_wait: Some(max_wait), ..Default::default() };
-    let (engine, is_held) = held(&model, limits);
+    let (engine, gate) = held(&model, limits);
     let first = engine.submit(large(1)).unwrap();
     until(|| engine.metrics().requests_waiting == 0);
     let second = engine.submit(large(2)).unwrap();
@@ -160,7 +160,7 @@ fn a_queue_that_is_full_refuses_and_one_that_is_slow_gives_up() {
     let error = second.wait().unwrap_err();
     let GenerationError::WaitedTooLong { limit } = error else { panic!("{error:?}") };
     assert_eq!(limit, max_wait);
-    is_held.store(false, Ordering::Relaxed);
+    gate.open();
     first.wait().unwrap();
     complete(&engine, &large(4));
     assert_eq!(assert_idle(&engine).requests_failed, 1);
@@ -169,23 +169,23 @@ fn a_queue_that_is_full_refuses_and_one_that_is_slow_gives_up() {
 #[test]
 fn an_engine_that_shuts_down_lets_requests_end_while_there_is_time() {
     let (_files, model) = tiny();
-    let (engine, is_held) = held(&model, Limits::default());
+    let (engine, gate) = held(&model, Limits::default());
     let [first, second] = [1, 2].map(|number| engine.submit(large(number)).unwrap());
     let other = engine.clone();
     let closing = std::thread::spawn(move || other.shutdown(Duration::MAX));
     until(|| engine.submit(large(3)).is_err_and(|error| matches!(error, SubmitError::ShutDown)));
-    is_held.store(false, Ordering::Relaxed);
+    gate.open();
     first.wait().unwrap();
     second.wait().unwrap();
     closing.join().unwrap();
     assert_idle(&engine);
 
-    let (engine, is_held) = held(&model, Limits::default());
+    let (engine, gate) = held(&model, Limits::default());
     let running = engine.submit(large(1)).unwrap();
     let other = engine.clone();
     let release = std::thread::spawn(move || {
         until(|| other.submit(large(2)).is_err_and(|it| matches!(it, SubmitError::ShutDown)));
-        is_held.store(false, Ordering::Relaxed);
+        gate.open();
     });
     engine.shutdown(Duration::ZERO);
     assert!(matches!(running.wait(), Err(GenerationError::ShutDown)));

@@ -63,13 +63,13 @@ fn assert_idle(engine: &Engine, num_requests: u64) {
         if metrics.requests == 0 {
             break metrics;
         }
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        std::thread::yield_now();
     };
     assert_eq!(metrics.requests_finished + metrics.requests_cancelled, num_requests);
     assert_eq!((metrics.matchers, metrics.requests_failed, metrics.requests_waiting), (0, 0, 0));
     // Orders of those who went away may still be on their way.
     while engine.metrics().scheduler.running > 0 {
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        std::thread::yield_now();
     }
     let scheduler = engine.metrics().scheduler;
     assert_eq!((scheduler.waiting, scheduler.microbatches_in_flight), (0, 0));

@@ -122,6 +122,15 @@ impl Bench {
         self.masks.as_ref().unwrap().send(masks).unwrap();
     }
 
+    /// Masks of a microbatch of one row, which is late.
+    fn late(&self, microbatch: u64) {
+        let masks = Masks::new(MicrobatchId(microbatch), vec![None], self.plan.mask_words);
+        let masks = Placed::new(Masks { late: vec![0], ..masks }, DeviceId::Host);
+        let last = Endpoint::Stage(self.plan.last_stage());
+        let masks = self.links.carry(&masks, Endpoint::Host, last).unwrap();
+        self.masks.as_ref().unwrap().send(masks).unwrap();
+    }
+
     fn sampled(&self) -> Sampled {
         let site = Site { operation: "test", unit: None, with: "test", device: DeviceId::Host };
         match self.pipeline.events().recv().unwrap() {
@@ -221,6 +230,48 @@ fn rows_that_require_masks_fail_when_nobody_can_send_them_any_more() {
     let wanted = stamp(4, 1);
     bench.masks = None;
     bench.microbatch(1, 1, MaskRule::Required(wanted));
+    assert_eq!(bench.row_error(), MaskError::Missing { wanted });
+}
+
+/// The tokens of a microbatch that was sampled.
+fn tokens(sampled: &Sampled) -> Vec<u32> {
+    let choices = sampled.groups.iter().flat_map(|group| group.choices.as_ref().unwrap());
+    choices.map(|choice| choice.token).collect()
+}
+
+#[test]
+fn a_row_whose_mask_is_late_is_sampled_when_it_comes_and_no_other_waits() {
+    let bench = Bench::new();
+    let required = MaskRule::Required(stamp(4, 1));
+    bench.microbatch(1, 1, required);
+    bench.late(1);
+    let first = bench.sampled();
+    assert_eq!((first.microbatch, tokens(&first)), (MicrobatchId(1), Vec::new()));
+    // Others go on, and a mask that comes while they are served is not forgotten.
+    bench.microbatch(2, 1, MaskRule::Free);
+    assert_eq!(bench.sampled().microbatch, MicrobatchId(2));
+    bench.mask(1, vec![Some(bench.one_bit(stamp(4, 1), 33))]);
+    bench.mask(3, vec![Some(bench.one_bit(stamp(4, 1), 77))]);
+    bench.microbatch(3, 1, required);
+    let mut found = [bench.sampled(), bench.sampled()].map(|it| (it.microbatch, tokens(&it)));
+    found.sort();
+    assert_eq!(found, [(MicrobatchId(1), vec![33]), (MicrobatchId(3), vec![77])]);
+}
+
+#[test]
+fn a_late_mask_that_never_comes_or_is_another_one_fails_its_row() {
+    let mut bench = Bench::new();
+    let wanted = stamp(4, 1);
+    bench.microbatch(1, 1, MaskRule::Required(wanted));
+    bench.late(1);
+    bench.sampled();
+    let found = stamp(3, 1);
+    bench.mask(1, vec![Some(bench.one_bit(found, 33))]);
+    assert_eq!(bench.row_error(), MaskError::WrongStamp { wanted, found });
+    bench.microbatch(2, 1, MaskRule::Required(wanted));
+    bench.late(2);
+    bench.sampled();
+    bench.masks = None;
     assert_eq!(bench.row_error(), MaskError::Missing { wanted });
 }
 

@@ -1,5 +1,7 @@
 //! Requests of all kinds that run at the same time, and what must hold when they have ended.
 
+use std::sync::{Condvar, Mutex, PoisonError};
+
 use sluicegate::{Completion, Engine, Output, Prompt, Request, engine::Metrics, stream::Usage};
 use sluicegate_spec::units::TokenId;
 
@@ -46,4 +48,22 @@ pub fn assert_idle(engine: &Engine) -> Metrics {
     assert_eq!((scheduler.waiting, scheduler.running, scheduler.rows), (0, 0, 0));
     assert!(scheduler.pages.iter().all(|pages| pages.held == 0), "{scheduler:?}");
     metrics
+}
+
+/// A gate that stays closed until it is opened.
+#[derive(Debug, Default)]
+pub struct Gate(Mutex<bool>, Condvar);
+
+impl Gate {
+    /// Waits until it is open.
+    pub fn pass(&self) {
+        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.1.wait_while(open, |is_open| !*is_open));
+    }
+
+    /// Lets everybody through, from now on.
+    pub fn open(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.1.notify_all();
+    }
 }

@@ -109,6 +109,14 @@ impl Rope {
     }
 }
 
+/// What `longrope` multiplies cosines and sines by, where a file does not say: for a context `longer`
+/// times the `original` one of 2 positions or more.
+///
+/// Source: `_compute_longrope_parameters` in transformers' `modeling_rope_utils.py`.
+fn longrope_magnitude(longer: f64, original: usize) -> Option<f64> {
+    (longer > 1.0).then(|| (1.0 + longer.ln() / (original as f64).ln()).sqrt())
+}
+
 /// How rotary frequencies are stretched for longer contexts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum RopeScaling {

@@ -1,6 +1,6 @@
 //! Masks on their way to the last stage: coded, and each only once.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 use candle_core::Device;
 use sluicegate_constraint::CodedMask;
@@ -14,11 +14,12 @@ use crate::{
     sampler::{MaskBits, MaskRow},
 };
 
-/// The masks of one microbatch.
+/// The masks of one microbatch, or of some of its rows where one is late.
 #[derive(Debug, Clone)]
 pub struct Masks {
     pub microbatch: MicrobatchId,
-    /// Per logit row; none where the row is free, or where its mask could not be computed.
+    /// Per logit row; none where the row is free, where its mask could not be computed, and where it
+    /// comes in another message.
     pub rows: Vec<Option<MaskRow>>,
     /// Words of a mask that is not coded.
     pub num_words: usize,
@@ -55,10 +56,13 @@ impl Masks {
         }
         Self { microbatch, rows, num_words, late: Vec::new(), filled: Vec::new() }
     }
-}
 
-impl Masks {
-    /// Takes a later message for the same microbatch in.
+    /// Whether the mask of one of these rows comes later.
+    pub fn is_late(&self, rows: &Range<usize>) -> bool {
+        self.late.iter().any(|row| rows.contains(row))
+    }
+
+    /// Merges a later message for the same microbatch.
     pub fn merge(&mut self, later: Self) {
         for (row, come) in self.rows.iter_mut().zip(later.rows) {
             if come.is_some() {

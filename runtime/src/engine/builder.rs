@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     device::{Devices, Ledger, Links},
-    masker::{BeforeWork, Masker, MaskerConfig, MaskerOutlet},
+    masker::{BeforeMatcher, Masker, MaskerConfig, MaskerOutlet},
     pipeline::{BeforeForward, Pipeline, PipelineConfig},
     sampler::Sampler,
     vocabulary,
@@ -116,6 +116,14 @@ impl EngineBuilder {
         self
     }
 
+    /// After what time a mask that is not ready keeps no other row of its microbatch waiting: they are
+    /// sampled without it, and its row once it has come. Without this it is ten milliseconds.
+    #[must_use]
+    pub fn mask_late(mut self, late: Duration) -> Self {
+        self.masker.late = late;
+        self
+    }
+
     /// How many compiled constraints are kept for the requests to come.
     #[must_use]
     pub fn constraint_cache(mut self, limits: CacheLimits) -> Self {
@@ -175,8 +183,8 @@ impl EngineBuilder {
     /// Calls this in a mask worker's thread before a sequence's matcher works, so that tests can let it
     /// take its time.
     #[must_use]
-    pub fn before_mask(mut self, before_work: BeforeWork) -> Self {
-        self.masker.before_work = Some(before_work);
+    pub fn before_matcher(mut self, before_matcher: BeforeMatcher) -> Self {
+        self.masker.before_matcher = Some(before_matcher);
         self
     }
 

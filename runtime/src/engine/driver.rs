@@ -97,9 +97,15 @@ impl Driver {
         }
         let shared = Arc::clone(&self.shared);
         shared.failure.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&failure);
-        let mut last = Vec::new();
-        self.serve.end_all(&RequestError::ShutDown, &mut last);
-        *shared.last_metrics.lock().unwrap_or_else(PoisonError::into_inner) = self.serve.metrics();
+        // Before callers hear of it, so that whoever does finds how things stand; a loop that has
+        // panicked may do so again.
+        let last = catch_unwind(AssertUnwindSafe(|| {
+            self.serve.end_all(&RequestError::ShutDown, &mut Vec::new());
+            self.serve.metrics()
+        }));
+        if let Ok(metrics) = last {
+            *shared.last_metrics.lock().unwrap_or_else(PoisonError::into_inner) = metrics;
+        }
         let error = failure.map_or(GenerationError::ShutDown, GenerationError::Engine);
         for (_, caller) in self.callers.drain() {
             // A caller that has gone needs no telling.
@@ -128,6 +134,11 @@ impl Driver {
                     Err(_) => return Ok(()),
                 },
                 recv(events) -> event => match event {
+                    Ok(PipelineEvent::Sampled(sampled)) => {
+                        if self.sampled(sampled)? {
+                            return Ok(());
+                        }
+                    }
                     Ok(event) => self.take(event)?,
                     Err(_) => return Err(Arc::new(EngineFailure::Disconnected)),
                 },
@@ -163,7 +174,8 @@ impl Driver {
 
     pub(super) fn take(&mut self, event: PipelineEvent) -> Result<(), Ended> {
         match event {
-            PipelineEvent::Sampled(sampled) => return self.sampled(sampled),
+            // Of an earlier incarnation: computed again, like all that was in flight.
+            PipelineEvent::Sampled(_) => {}
             PipelineEvent::Advanced { group, answers } => {
                 self.pending.push_back(Input::Advanced { group, answers });
             }
@@ -176,7 +188,8 @@ impl Driver {
         Ok(())
     }
 
-    fn sampled(&mut self, sampled: Placed<Sampled>) -> Result<(), Ended> {
+    /// Tells the loop what the last stage found; true if it has ended.
+    fn sampled(&mut self, sampled: Placed<Sampled>) -> Result<bool, Ended> {
         let site =
             Site { operation: "advance", unit: None, with: "sequences", device: DeviceId::Host };
         let began = Instant::now();
@@ -190,11 +203,11 @@ impl Driver {
         }
         let mask_wait = mask_times.awaited.map(|_| waited);
         let sampled = messages::Sampled { microbatch, groups, stage_s, mask_wait };
-        self.pending.push_back(Input::Sampled(sampled));
+        let has_ended = self.tell(Input::Sampled(sampled))?;
         if let Some(recorder) = &mut self.recorder {
             recorder.came_back(microbatch, &times, &mask_times, Interval::since(began));
         }
-        Ok(())
+        Ok(has_ended)
     }
 
     pub(super) fn stage_failed(&mut self, failure: StageFailure) {
@@ -215,7 +228,7 @@ impl Driver {
         if let Some(told) = told {
             self.record(now, &told, &actions);
         }
-        let begun = self.serve.take_begun();
+        let begun = self.serve.take_left_waiting();
         self.shared.num_waiting.fetch_sub(begun, Ordering::Relaxed);
         for action in actions {
             if self.obey(action)? {
@@ -228,9 +241,13 @@ impl Driver {
     /// A journal that cannot be written is given up, and the engine goes on.
     fn record(&mut self, now: Duration, told: &Input, actions: &[Action]) {
         let Some(journal) = &mut self.journal else { return };
-        if let Err(error) = journal.told(now, told, actions) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the journal ends here");
-            self.journal = None;
+        match journal.told(now, told, actions) {
+            Ok(false) => {}
+            Ok(true) => self.journal = None,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the journal ends here");
+                self.journal = None;
+            }
         }
     }
 
@@ -278,7 +295,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Hands an event on. A caller that has gone cancels by that.
+    /// Hands an event on. A caller that goes away cancels its request by that.
     fn hear(&mut self, request: RequestId, event: Event) {
         let Some(caller) = self.callers.get(&request) else { return };
         let is_last = matches!(event, Event::Finished { .. });

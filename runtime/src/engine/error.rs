@@ -129,7 +129,7 @@ impl GenerationError {
                 let failure = stage_failure.map(Arc::clone);
                 Self::Engine(failure.unwrap_or_else(|| Arc::new(EngineFailure::Disconnected)))
             }
-            _ => Self::ShutDown,
+            RequestError::ShutDown => Self::ShutDown,
         }
     }
 }

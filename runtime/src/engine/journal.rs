@@ -1,9 +1,8 @@
 //! The serving loop's journal, written as lines of JSON while the engine works.
 
 use std::{
-    hash::{BuildHasher, Hasher, RandomState},
     io::{self, Write},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sluicegate_core::serve::{Action, Input, Journal, Line, ServeConfig};
@@ -11,10 +10,10 @@ use sluicegate_core::serve::{Action, Input, Journal, Line, ServeConfig};
 /// What of a journal is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordOptions {
-    /// Whether prompts are written down; without this others stand in for them that are as long and
-    /// begin alike where they did. Outputs are there in any case.
+    /// Whether prompts are written down. Without this others stand in for them, which are as long and
+    /// begin alike where they did, and tell nothing else. Outputs are there in any case.
     pub prompts: bool,
-    /// The journal ends with so many bytes.
+    /// Where the journal would be longer, it ends with a line that says so.
     pub max_bytes: u64,
 }
 
@@ -31,7 +30,12 @@ pub(super) struct JournalWriter {
     out: Box<dyn Write + Send>,
     bytes_left: u64,
     is_full: bool,
+    /// When nothing was left in a buffer.
+    flushed: Instant,
 }
+
+/// No more than this is lost where the process ends without a word.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
 impl JournalWriter {
     /// Begins the journal of a loop.
@@ -43,15 +47,14 @@ impl JournalWriter {
         out: Box<dyn Write + Send>,
         options: RecordOptions,
     ) -> io::Result<Self> {
-        // Random keys, which nobody gets to know.
-        let salt = (!options.prompts).then(|| RandomState::new().build_hasher().finish());
-        let (journal, line) = Journal::begin(config, salt);
-        let mut writer = Self { journal, out, bytes_left: options.max_bytes, is_full: false };
+        let (journal, line) = Journal::begin(config, options.prompts);
+        let (bytes_left, flushed) = (options.max_bytes, Instant::now());
+        let mut writer = Self { journal, out, bytes_left, is_full: false, flushed };
         writer.write(&line)?;
         Ok(writer)
     }
 
-    /// Writes an input down, and what was wanted by it.
+    /// Writes an input down, and what was wanted by it. True once the journal is full.
     ///
     /// # Errors
     /// That of where it goes.
@@ -60,15 +63,17 @@ impl JournalWriter {
         at: Duration,
         input: &Input,
         actions: &[Action],
-    ) -> io::Result<()> {
-        if self.is_full {
-            return Ok(());
+    ) -> io::Result<bool> {
+        self.journal.told(at, input, actions).iter().try_for_each(|line| self.write(line))?;
+        if self.is_full || self.flushed.elapsed() > FLUSH_EVERY {
+            self.flush()?;
         }
-        self.journal.told(at, input, actions).iter().try_for_each(|line| self.write(line))
+        Ok(self.is_full)
     }
 
-    /// Nothing is left in a buffer.
+    /// Leaves nothing in a buffer.
     pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.flushed = Instant::now();
         self.out.flush()
     }
 
@@ -79,8 +84,10 @@ impl JournalWriter {
         let mut json = serde_json::to_vec(line)?;
         json.push(b'\n');
         let left = self.bytes_left.checked_sub(json.len() as u64);
+        // Without its beginning it would be none at all.
+        let must = matches!(line, Line::Begin(_));
+        self.is_full = left.is_none() && !must;
         self.bytes_left = left.unwrap_or_default();
-        self.is_full = left.is_none();
         if self.is_full {
             json = serde_json::to_vec(&Line::Full)?;
             json.push(b'\n');

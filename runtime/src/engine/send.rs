@@ -80,8 +80,6 @@ impl Driver {
         let events = self.pipeline.events().clone();
         for event in events.try_iter() {
             match event {
-                // Computed again, like all that is in flight.
-                PipelineEvent::Sampled(_) => {}
                 PipelineEvent::StageFailed(failure) => {
                     self.stage_failed(failure);
                     return Ok(());

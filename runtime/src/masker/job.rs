@@ -24,11 +24,11 @@ pub(super) struct Part {
     pub(super) rows: Vec<(usize, Stamp)>,
 }
 
-/// Masks that are being computed. They are sent together, once the last of them is there; where one
-/// is late, the others go ahead, and it follows in a message of its own.
+/// Masks that are being computed. They are sent in one message when all are ready. If that takes too
+/// long, those that are ready go first, and the others follow as they get ready.
 ///
-/// Whoever lets go of it last sends what was not sent, also a worker that panics: what is missing
-/// then fails its row, and the last stage never waits in vain.
+/// Whoever drops it last sends what was not sent, also a worker that panics: what is missing then
+/// fails its row, and the last stage never waits in vain.
 pub(super) struct Job {
     outlet: Arc<MaskerOutlet>,
     microbatch: MicrobatchId,
@@ -42,8 +42,10 @@ struct State {
     filled: Vec<Interval>,
     /// Rows that are still worked on.
     open: BTreeSet<usize>,
-    /// Whether the others went ahead.
+    /// Whether some went ahead.
     is_split: bool,
+    /// Whether there is something that was not sent.
+    has_ready: bool,
 }
 
 impl Job {
@@ -56,7 +58,7 @@ impl Job {
         let required = stamps.iter().enumerate().filter(|(_, stamp)| stamp.is_some());
         let open = required.map(|(row, _)| row).collect();
         let rows = vec![None; stamps.len()];
-        let state = State { rows, filled: Vec::new(), open, is_split: false };
+        let state = State { rows, filled: Vec::new(), open, is_split: false, has_ready: false };
         Self { outlet, microbatch, state: Mutex::new(state) }
     }
 
@@ -65,10 +67,7 @@ impl Job {
         let mut state = self.lock();
         state.rows[row] = mask;
         state.open.remove(&row);
-        // The last one is sent with all that is left, by whoever lets go.
-        if state.is_split && !state.open.is_empty() {
-            self.send(&mut state);
-        }
+        state.has_ready = true;
     }
 
     /// Takes note of when a worker did its part.
@@ -76,17 +75,19 @@ impl Job {
         self.lock().filled.push(interval);
     }
 
-    /// Lets the masks that are there go ahead of those that are late.
-    pub(super) fn split(&self) {
+    /// Lets the masks that are ready go ahead of those that are late; the first time also where none
+    /// is, so that free rows go on.
+    pub(super) fn send_ready(&self) {
         let mut state = self.lock();
-        // Where none is late any more, all are sent in a moment.
-        if !state.is_split && !state.open.is_empty() {
+        // Where none is late any more, the last holder sends them all in a moment.
+        if !state.open.is_empty() && (!state.is_split || state.has_ready) {
             state.is_split = true;
             self.send(&mut state);
         }
     }
 
     fn send(&self, state: &mut State) {
+        state.has_ready = false;
         let rows = state.rows.iter_mut().map(Option::take).collect();
         let MaskerOutlet { links, last_stage, masks, events, num_words } = &*self.outlet;
         let coded = Masks {

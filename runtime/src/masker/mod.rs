@@ -26,7 +26,7 @@ use crate::{
     pipeline::{MaskSender, PipelineEvent},
 };
 use job::{Job, Part};
-use watch::{Watch, Watchdog};
+use watch::{Jobs, Watch, Watchdog};
 use worker::{Command, Worker};
 
 /// Where masks and their failures go.
@@ -52,27 +52,34 @@ pub struct MaskerConfig {
     pub num_workers: NonZero<usize>,
     /// A row whose matcher works longer than this at one step fails.
     pub deadline: Duration,
+    /// Masks that take longer than this keep no other row of their microbatch waiting.
+    pub late: Duration,
     /// Called before a sequence's matcher works, so that tests can let it take its time.
-    pub before_work: Option<BeforeWork>,
+    pub before_matcher: Option<BeforeMatcher>,
 }
 
 /// Called with the sequence whose matcher is about to work.
-pub type BeforeWork = Arc<dyn Fn(SequenceId) + Send + Sync>;
+pub type BeforeMatcher = Arc<dyn Fn(SequenceId) + Send + Sync>;
 
 impl std::fmt::Debug for MaskerConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { num_workers, deadline, .. } = self;
+        let Self { num_workers, deadline, late, .. } = self;
         let mut config = f.debug_struct("MaskerConfig");
-        config.field("num_workers", num_workers).field("deadline", deadline).finish_non_exhaustive()
+        config.field("num_workers", num_workers).field("deadline", deadline);
+        config.field("late", late).finish_non_exhaustive()
     }
 }
 
+/// A hundred times what a mask takes as a rule, and less than a step of most models.
+const LATE: Duration = Duration::from_millis(10);
+
 impl Default for MaskerConfig {
-    /// Two workers, or one on a single processor; a second for a mask.
+    /// Two workers, or one on a single processor; a second for a mask, which is late after ten
+    /// milliseconds.
     fn default() -> Self {
         let num_cores = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
         let num_workers = num_cores.min(NonZero::new(2).expect("two is not zero"));
-        Self { num_workers, deadline: Duration::from_secs(1), before_work: None }
+        Self { num_workers, deadline: Duration::from_secs(1), late: LATE, before_matcher: None }
     }
 }
 
@@ -89,6 +96,7 @@ pub struct Masker {
     /// Which worker has each sequence.
     sequences: HashMap<SequenceId, usize>,
     watchdog: Watchdog,
+    jobs: Arc<Jobs>,
     outlet: Arc<MaskerOutlet>,
 }
 
@@ -112,8 +120,10 @@ impl Masker {
             workers.push(Handle::start(index, &outlet, config)?);
         }
         let watches = workers.iter().map(|worker: &Handle| Arc::clone(&worker.watch)).collect();
-        let watchdog = Watchdog::start(watches, config.deadline)?;
-        Ok(Self { workers, sequences: HashMap::new(), watchdog, outlet })
+        let jobs = Arc::new(Jobs::default());
+        let times = (config.deadline, config.late);
+        let watchdog = Watchdog::start(watches, Arc::clone(&jobs), times)?;
+        Ok(Self { workers, sequences: HashMap::new(), watchdog, jobs, outlet })
     }
 
     /// Gives a sequence a matcher, with the worker that has the fewest. It may take so many tokens,
@@ -153,7 +163,12 @@ impl Masker {
                 self.add(continuation.child, index);
             }
         }
-        self.workers[index].send(Command::Advance { group, continuations });
+        let wanted = continuations.len();
+        if !self.workers[index].send(Command::Advance { group, continuations }) {
+            let gone = || MatcherError::Failed { message: "its mask worker is gone".into() };
+            let answers = (0..wanted).map(|_| Err(gone())).collect();
+            self.outlet.tell(PipelineEvent::Advanced { group, answers });
+        }
     }
 
     fn add(&mut self, sequence: SequenceId, index: usize) {
@@ -161,10 +176,10 @@ impl Masker {
         self.workers[index].num_sequences += 1;
     }
 
-    /// Computes the masks of a microbatch, per logit row, and sends them to the last stage once all
-    /// workers have done theirs.
+    /// Computes the masks of a microbatch, per logit row, and sends them to the last stage.
     pub fn fill(&self, microbatch: MicrobatchId, stamps: &[Option<Stamp>]) {
         let job = Arc::new(Job::new(Arc::clone(&self.outlet), microbatch, stamps));
+        self.jobs.add(&job);
         let mut parts = vec![Vec::new(); self.workers.len()];
         for (row, stamp) in stamps.iter().enumerate() {
             let Some(stamp) = stamp else { continue };
@@ -209,11 +224,9 @@ impl Handle {
         Ok(Self { commands: Some(commands), thread: Some(thread), watch, num_sequences: 0 })
     }
 
-    /// A worker that is gone shows in the answers that do not come.
-    fn send(&self, command: Command) {
-        if let Some(commands) = &self.commands {
-            let _ = commands.send(command);
-        }
+    /// False if the worker is gone.
+    fn send(&self, command: Command) -> bool {
+        self.commands.as_ref().is_some_and(|commands| commands.send(command).is_ok())
     }
 }
 

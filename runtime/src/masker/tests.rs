@@ -48,6 +48,19 @@ struct Bench {
 
 impl Bench {
     fn new(num_workers: usize, deadline: Duration) -> Self {
+        Self::started(num_workers, deadline, LONG, None)
+    }
+
+    fn with(num_workers: usize, late: Duration, before_matcher: Option<BeforeMatcher>) -> Self {
+        Self::started(num_workers, LONG, late, before_matcher)
+    }
+
+    fn started(
+        num_workers: usize,
+        deadline: Duration,
+        late: Duration,
+        before_matcher: Option<BeforeMatcher>,
+    ) -> Self {
         let (mask_sender, masks) = unbounded();
         let (event_sender, events) = unbounded();
         let ledger = Ledger::default();
@@ -59,7 +72,7 @@ impl Bench {
             num_words: 9,
         };
         let num_workers = NonZero::new(num_workers).unwrap();
-        let config = MaskerConfig { num_workers, deadline, before_work: None };
+        let config = MaskerConfig { num_workers, deadline, late, before_matcher };
         let masker = Masker::start(outlet, &config).unwrap();
         Self { masker, masks, events, ledger, next: 0 }
     }
@@ -80,11 +93,16 @@ impl Bench {
         let stamp = |it: &u64| Some(Stamp { sequence: SequenceId(*it), step: 0, epoch: 0 });
         let stamps: Vec<Option<Stamp>> = sequences.iter().map(stamp).collect();
         self.masker.fill(MicrobatchId(self.next), &stamps);
+        self.take().rows
+    }
+
+    /// The next masks, which are of the microbatch that was begun last.
+    fn take(&self) -> Masks {
         let masks = self.masks.recv().unwrap();
         let site = Site { operation: "test", unit: None, with: "test", device: DeviceId::Host };
         let masks = masks.take(&site).unwrap();
         assert_eq!(masks.microbatch, MicrobatchId(self.next));
-        masks.rows
+        masks
     }
 
     /// Lets children continue parents, each with a byte.
@@ -205,6 +223,36 @@ fn a_worker_that_panics_loses_its_matchers_and_no_others() {
     assert!(bench.fill(&[3])[0].is_some() && bench.advance(3, b'z').is_ok());
 }
 
+#[test]
+fn masks_that_are_ready_go_ahead_of_one_that_is_late() {
+    let (held, gate) = bounded::<()>(0);
+    let hook: BeforeMatcher = Arc::new(move |sequence: SequenceId| {
+        if sequence == SequenceId(2) {
+            // Until the other end has gone.
+            let _ = gate.recv();
+        }
+    });
+    let mut bench = Bench::with(2, Duration::from_millis(1), Some(hook));
+    bench.open(1, "[a-y]x?");
+    bench.open(2, "[a-y]x?");
+    bench.next += 1;
+    let stamp = |it| Some(Stamp { sequence: SequenceId(it), step: 0, epoch: 0 });
+    bench.masker.fill(MicrobatchId(bench.next), &[stamp(1), None, stamp(2)]);
+    let mut first = bench.take();
+    while first.rows[0].is_none() {
+        let more = bench.take();
+        first.merge(more);
+    }
+    assert_eq!((first.late.as_slice(), &first.rows[2]), (&[2][..], &None));
+    drop(held);
+    let rest = bench.take();
+    assert!(rest.late.is_empty() && rest.rows[0].is_none());
+    // On its own it says what it is, and not whose it is the same as.
+    assert!(matches!(rest.rows[2].as_ref().unwrap().bits, MaskBits::Own(_)));
+    first.merge(rest);
+    assert!(first.late.is_empty() && first.rows[0].is_some() && first.rows[2].is_some());
+}
+
 fn letters() -> Compiled {
     COMPILER.compile(&Spec::Regex("[a-z]+".to_owned())).unwrap()
 }
@@ -221,7 +269,12 @@ fn forever(matcher: &mut Matcher) -> MatchError {
 #[test]
 fn a_mask_that_takes_too_long_fails_its_row_and_the_worker_goes_on() {
     let watch = Arc::new(Watch::default());
-    let watchdog = Watchdog::start(vec![Arc::clone(&watch)], Duration::from_millis(5)).unwrap();
+    let watchdog = Watchdog::start(
+        vec![Arc::clone(&watch)],
+        Arc::new(Jobs::default()),
+        (Duration::from_millis(5), LONG),
+    )
+    .unwrap();
     watchdog.wake();
     let compiled = letters();
     let mut matcher = compiled.matcher_on(0);

@@ -17,9 +17,34 @@ use super::job::Job;
 const LOOKS_PER_DEADLINE: u32 = 8;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
-/// Masks that take longer than this let those that are there go ahead of them: a hundred times what
-/// one takes as a rule, and less than a step of most models.
-const LATE: Duration = Duration::from_millis(10);
+/// The masks that are being computed, since when.
+#[derive(Default)]
+pub(super) struct Jobs(Mutex<Vec<(Weak<Job>, Instant)>>);
+
+impl Jobs {
+    /// Takes note of masks that are wanted from now on.
+    pub(super) fn add(&self, job: &Arc<Job>) {
+        self.lock().push((Arc::downgrade(job), Instant::now()));
+    }
+
+    /// Lets masks that are ready go ahead of others that have taken longer than this.
+    fn send_ready(&self, late: Duration) {
+        let mut jobs = self.lock();
+        jobs.retain(|(job, _)| job.strong_count() > 0);
+        let is_late = |(_, since): &&(Weak<Job>, Instant)| since.elapsed() > late;
+        let late: Vec<Arc<Job>> =
+            jobs.iter().filter(is_late).filter_map(|(job, _)| job.upgrade()).collect();
+        // Whoever adds a job does not wait for what is sent.
+        drop(jobs);
+        for job in late {
+            job.send_ready();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(Weak<Job>, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// What a worker is doing, for those who may have to end it.
 #[derive(Default)]
@@ -33,8 +58,6 @@ struct State {
     /// Sequences whose close is on its way to the worker.
     leaving: HashSet<SequenceId>,
     is_leaving_all: bool,
-    /// The masks that are being computed, since when.
-    masks: Option<(Weak<Job>, Instant)>,
 }
 
 struct Running {
@@ -74,27 +97,6 @@ impl Watch {
         let running = self.lock().running.take();
         let is_late = running.is_some_and(|running| running.is_late);
         (Some(result), if is_late { Ending::Late } else { Ending::InTime })
-    }
-
-    /// Takes note of masks that are being computed from now on.
-    pub(super) fn begin_masks(&self, job: &Arc<Job>) {
-        self.lock().masks = Some((Arc::downgrade(job), Instant::now()));
-    }
-
-    /// Takes note that they have been.
-    pub(super) fn end_masks(&self) {
-        self.lock().masks = None;
-    }
-
-    /// Lets masks go ahead of one that is late.
-    fn split_late(&self) {
-        let mut state = self.lock();
-        let is_late = state.masks.as_ref().is_some_and(|(_, since)| since.elapsed() > LATE);
-        let late = if is_late { state.masks.take() } else { None };
-        drop(state);
-        if let Some(job) = late.and_then(|(job, _)| job.upgrade()) {
-            job.split();
-        }
     }
 
     /// Ends what runs for a sequence, and what would begin for it before [`Watch::left`].
@@ -153,11 +155,16 @@ enum Signal {
 }
 
 impl Watchdog {
-    pub(super) fn start(watches: Vec<Arc<Watch>>, limit: Duration) -> std::io::Result<Self> {
+    /// Watches what workers do for longer than `limit`, and masks that take longer than `late`.
+    pub(super) fn start(
+        watches: Vec<Arc<Watch>>,
+        jobs: Arc<Jobs>,
+        (limit, late): (Duration, Duration),
+    ) -> std::io::Result<Self> {
         let (signals, inbox) = unbounded();
         let thread = std::thread::Builder::new()
             .name("sluicegate-mask-watchdog".to_owned())
-            .spawn(move || watch_all(&watches, limit, &inbox))?;
+            .spawn(move || watch_all(&watches, &jobs, (limit, late), &inbox))?;
         Ok(Self { signals: Some(signals), thread: Some(thread) })
     }
 
@@ -187,8 +194,13 @@ impl Drop for Watchdog {
     }
 }
 
-fn watch_all(watches: &[Arc<Watch>], limit: Duration, inbox: &Receiver<Signal>) {
-    let pause = (limit / LOOKS_PER_DEADLINE).min(LATE / 2).max(SHORTEST_PAUSE);
+fn watch_all(
+    watches: &[Arc<Watch>],
+    jobs: &Jobs,
+    (limit, late): (Duration, Duration),
+    inbox: &Receiver<Signal>,
+) {
+    let pause = (limit / LOOKS_PER_DEADLINE).min(late / 2).max(SHORTEST_PAUSE);
     let mut is_awake = false;
     loop {
         let signal = if is_awake {
@@ -201,8 +213,8 @@ fn watch_all(watches: &[Arc<Watch>], limit: Duration, inbox: &Receiver<Signal>) 
             Err(RecvTimeoutError::Timeout) => {
                 for watch in watches {
                     watch.check(limit);
-                    watch.split_late();
                 }
+                jobs.send_ready(late);
             }
             Err(RecvTimeoutError::Disconnected) => return,
         }

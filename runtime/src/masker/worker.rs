@@ -17,7 +17,7 @@ use sluicegate_core::{
 use sluicegate_spec::units::TokenId;
 
 use super::{
-    BeforeWork, MaskerConfig, MaskerOutlet,
+    BeforeMatcher, MaskerConfig, MaskerOutlet,
     job::Part,
     watch::{Ending, Watch},
 };
@@ -58,7 +58,7 @@ pub(super) struct Worker {
 struct Watched {
     watch: Arc<Watch>,
     limit: Duration,
-    before_work: Option<BeforeWork>,
+    before_matcher: Option<BeforeMatcher>,
 }
 
 enum State {
@@ -92,8 +92,8 @@ impl Worker {
         watch: Arc<Watch>,
         config: &MaskerConfig,
     ) -> Self {
-        let before_work = config.before_work.clone();
-        let watched = Watched { watch, limit: config.deadline, before_work };
+        let before_matcher = config.before_matcher.clone();
+        let watched = Watched { watch, limit: config.deadline, before_matcher };
         Self { index, outlet, watched, sequences: HashMap::new() }
     }
 
@@ -135,11 +135,9 @@ impl Worker {
             }
             Command::Fill(Part { job, rows }) => {
                 let from = Instant::now();
-                self.watched.watch.begin_masks(&job);
                 for (row, stamp) in rows {
                     job.put(row, self.mask(stamp));
                 }
-                self.watched.watch.end_masks();
                 job.worked(Interval::since(from));
             }
             Command::Close(sequence) => {
@@ -207,8 +205,8 @@ impl Watched {
         work: impl FnOnce() -> Result<T, MatchError>,
     ) -> Option<Result<T, MatcherError>> {
         let work = || {
-            if let Some(before_work) = &self.before_work {
-                before_work(sequence);
+            if let Some(before_matcher) = &self.before_matcher {
+                before_matcher(sequence);
             }
             work()
         };

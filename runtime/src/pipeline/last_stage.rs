@@ -27,17 +27,17 @@ use crate::{
 
 /// The last stage's end: logits in, tokens out.
 pub(super) struct LastStage {
-    pub(super) stage: StageId,
-    pub(super) device: DeviceId,
-    pub(super) sampler: Sampler,
-    pub(super) logits: LogitRows,
-    pub(super) links: Arc<Links>,
-    pub(super) masks: Receiver<Placed<Masks>>,
+    stage: StageId,
+    device: DeviceId,
+    sampler: Sampler,
+    logits: LogitRows,
+    links: Arc<Links>,
+    masks: Receiver<Placed<Masks>>,
     /// Masks that have come, of microbatches that were not sampled, or not all of them.
-    pub(super) come: BTreeMap<MicrobatchId, Masks>,
+    received: BTreeMap<MicrobatchId, Masks>,
     /// Groups whose masks are late, with their logits: no other row waits for them.
-    pub(super) parked: VecDeque<Parked>,
-    pub(super) events: Sender<PipelineEvent>,
+    parked: VecDeque<Parked>,
+    events: Sender<PipelineEvent>,
 }
 
 /// A group that waits for a mask.
@@ -46,32 +46,48 @@ pub(super) struct Parked {
     sampling: GroupSampling,
     /// A copy of its rows.
     logits: Vec<Vec<f32>>,
+    since: Instant,
 }
 
 impl LastStage {
+    /// The end of a stage on `device`, which gets its masks from one channel and sends tokens to the
+    /// other.
+    pub(super) fn new(
+        (stage, device): (StageId, DeviceId),
+        sampler: Sampler,
+        links: Arc<Links>,
+        masks: Receiver<Placed<Masks>>,
+        events: Sender<PipelineEvent>,
+    ) -> Self {
+        let (received, parked) = (BTreeMap::new(), VecDeque::new());
+        let logits = LogitRows::default();
+        Self { stage, device, sampler, logits, links, masks, received, parked, events }
+    }
+
     /// The next message of the inbox; meanwhile groups are sampled whose masks were late. None once
     /// the inbox is closed, or nobody listens any more.
     pub(super) fn next(
         &mut self,
         inbox: &Receiver<StageMessage>,
     ) -> Result<Option<StageMessage>, StageError> {
-        while !self.parked.is_empty() {
+        loop {
+            // Their masks may have come with those of another microbatch.
+            if !self.sample_parked()? {
+                return Ok(None);
+            }
+            if self.parked.is_empty() {
+                return Ok(inbox.recv().ok());
+            }
             let masks = self.masks.clone();
             select! {
                 recv(inbox) -> message => return Ok(message.ok()),
-                recv(masks) -> masks => {
+                recv(masks) -> masks => match masks {
+                    Ok(masks) => self.receive(masks)?,
                     // Where nobody can send masks any more, rows that require them fail.
-                    match masks {
-                        Ok(masks) => self.take(masks)?,
-                        Err(_) => self.come.values_mut().for_each(|masks| masks.late.clear()),
-                    }
-                    if !self.sample_parked()? {
-                        return Ok(None);
-                    }
-                }
+                    Err(_) => self.received.values_mut().for_each(|masks| masks.late.clear()),
+                },
             }
         }
-        Ok(inbox.recv().ok())
     }
 
     /// Samples a microbatch's logits, if it has any; false if nobody listens any more.
@@ -98,16 +114,19 @@ impl LastStage {
 
     /// Samples the groups that have all of their masks, and parks the others.
     fn sample_groups(&mut self, id: MicrobatchId, order: &Order) -> Vec<GroupChoices> {
-        let masks = self.come.get(&id);
-        let (rows, late) = masks.map_or((&[][..], &[][..]), |it| (&it.rows[..], &it.late[..]));
+        let masks = self.received.get(&id);
         let mut groups = Vec::with_capacity(order.sampling.len());
         for group in &*order.sampling {
             let mut logits = self.logits.rows(group.logit_rows.clone());
-            if late.iter().any(|row| group.logit_rows.contains(row)) {
-                let logits = logits.iter().map(|row| row.to_vec()).collect();
-                let sampling = group.clone();
-                self.parked.push_back(Parked { microbatch: id, sampling, logits });
+            if masks.is_some_and(|masks| masks.is_late(&group.logit_rows)) {
+                self.parked.push_back(Parked {
+                    microbatch: id,
+                    sampling: group.clone(),
+                    logits: logits.iter().map(|row| row.to_vec()).collect(),
+                    since: Instant::now(),
+                });
             } else {
+                let rows = masks.map_or(&[][..], |masks| &masks.rows);
                 groups.push(self.sampler.sample(group, &mut logits, rows));
             }
         }
@@ -119,23 +138,26 @@ impl LastStage {
     fn sample_parked(&mut self) -> Result<bool, StageError> {
         for _ in 0..self.parked.len() {
             let Some(mut parked) = self.parked.pop_front() else { break };
-            let masks = self.come.get(&parked.microbatch);
-            let (rows, late) = masks.map_or((&[][..], &[][..]), |it| (&it.rows[..], &it.late[..]));
-            if late.iter().any(|row| parked.sampling.logit_rows.contains(row)) {
+            let id = parked.microbatch;
+            let masks = self.received.get_mut(&id);
+            if masks.as_ref().is_some_and(|it| it.is_late(&parked.sampling.logit_rows)) {
                 self.parked.push_back(parked);
                 continue;
             }
+            let _span = trace_span!("sampler.sample", microbatch = id.0).entered();
+            let filled = masks.map(|masks| std::mem::take(&mut masks.filled)).unwrap_or_default();
+            let rows = self.received.get(&id).map_or(&[][..], |masks| &masks.rows);
             let mut logits: Vec<&mut [f32]> =
                 parked.logits.iter_mut().map(Vec::as_mut_slice).collect();
             let choices = self.sampler.sample(&parked.sampling, &mut logits, rows);
+            self.forget(id);
             let sampled = Sampled {
-                microbatch: parked.microbatch,
+                microbatch: id,
                 groups: vec![choices],
                 times: Vec::new(),
-                mask_times: MaskTimes::default(),
+                mask_times: MaskTimes { awaited: Some(Interval::since(parked.since)), filled },
                 logit_bytes: 0,
             };
-            self.forget(sampled.microbatch);
             if !self.send(sampled)? {
                 return Ok(false);
             }
@@ -160,28 +182,28 @@ impl LastStage {
             return Ok(MaskTimes::default());
         }
         let from = Instant::now();
-        while !self.come.contains_key(&id) {
+        while !self.received.contains_key(&id) {
             let Ok(masks) = self.masks.recv() else { break };
-            self.take(masks)?;
+            self.receive(masks)?;
         }
         // What was late may have come meanwhile.
         let masks = self.masks.clone();
-        masks.try_iter().try_for_each(|masks| self.take(masks))?;
+        masks.try_iter().try_for_each(|masks| self.receive(masks))?;
         let awaited = Some(Interval::since(from));
-        let come = self.come.get_mut(&id);
-        let filled = come.map(|masks| std::mem::take(&mut masks.filled)).unwrap_or_default();
+        let received = self.received.get_mut(&id);
+        let filled = received.map(|masks| std::mem::take(&mut masks.filled)).unwrap_or_default();
         // Of earlier microbatches nothing will be asked for again, but for parked groups.
-        self.come.retain(|other, _| {
+        self.received.retain(|other, _| {
             *other >= id || self.parked.iter().any(|it| it.microbatch == *other)
         });
         Ok(MaskTimes { awaited, filled })
     }
 
-    fn take(&mut self, masks: Placed<Masks>) -> Result<(), StageError> {
+    fn receive(&mut self, masks: Placed<Masks>) -> Result<(), StageError> {
         let masks = masks.take(&self.site("apply_mask", "logits"))?;
-        match self.come.get_mut(&masks.microbatch) {
+        match self.received.get_mut(&masks.microbatch) {
             Some(earlier) => earlier.merge(masks),
-            None => drop(self.come.insert(masks.microbatch, masks)),
+            None => drop(self.received.insert(masks.microbatch, masks)),
         }
         Ok(())
     }
@@ -189,7 +211,7 @@ impl LastStage {
     /// Lets go of a sampled microbatch's masks, unless a group still waits for one of them.
     fn forget(&mut self, id: MicrobatchId) {
         if !self.parked.iter().any(|it| it.microbatch == id) {
-            self.come.remove(&id);
+            self.received.remove(&id);
         }
     }
 

@@ -1,11 +1,6 @@
 //! A pipeline at work: its threads, their channels, and how they end and begin anew.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    num::NonZero,
-    sync::Arc,
-    thread::JoinHandle,
-};
+use std::{num::NonZero, sync::Arc, thread::JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use sluicegate_model::{
@@ -24,7 +19,7 @@ use super::{
     thread::{Loader, StageThread, failure},
 };
 use crate::{
-    device::{Devices, Links, LogitRows, Masks},
+    device::{Devices, Links, Masks},
     sampler::Sampler,
 };
 
@@ -174,17 +169,9 @@ impl Pipeline {
     }
 
     fn last_stage(&self, info: &StageInfo) -> LastStage {
-        LastStage {
-            stage: info.id,
-            device: info.device,
-            sampler: self.config.sampler.clone(),
-            logits: LogitRows::default(),
-            links: Arc::clone(&self.config.links),
-            masks: self.masks.clone(),
-            come: BTreeMap::new(),
-            parked: VecDeque::new(),
-            events: self.event_sender(),
-        }
+        let links = Arc::clone(&self.config.links);
+        let (masks, events) = (self.masks.clone(), self.event_sender());
+        LastStage::new((info.id, info.device), self.config.sampler.clone(), links, masks, events)
     }
 }
 

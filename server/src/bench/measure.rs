@@ -42,6 +42,8 @@ pub(super) struct Task {
     pub(super) is_constrained: bool,
     /// Whether what every stage did when is wanted, and not only what it comes to.
     pub(super) wants_timeline: bool,
+    /// Whether a journal is written.
+    pub(super) records: bool,
 }
 
 /// What a process says, each in a line.
@@ -175,7 +177,9 @@ fn measure(
     if let Some(num_threads) = task.threads_per_stage {
         builder = builder.threads_per_stage(num_threads);
     }
-    let builder = replay::record(builder, &args.record)?;
+    if task.records {
+        builder = replay::record(builder, &args.record)?;
+    }
     let engine = builder.build().map_err(CliError::failed)?;
     let explain = |error: Failure| match error {
         Failure::Submit(SubmitError::Spec(error)) => {

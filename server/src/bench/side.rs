@@ -39,6 +39,7 @@ pub(super) fn sides(
     let plan = plan(args, &args.model, model, num_requests)?;
     let num_stages = plan.stages.len();
     let own_name = name(num_stages, None);
+    let most = args.workload.concurrencies(!against.is_empty()).into_iter().max();
     let task = Task {
         plan,
         threads_per_stage: None,
@@ -46,6 +47,7 @@ pub(super) fn sides(
         first_prompt: 0,
         is_constrained: false,
         wants_timeline: args.timeline.is_some(),
+        records: args.record.record.is_some() && Some(num_requests) == most,
     };
     let mut sides = vec![Side { name: own_name.clone(), against: None, tasks: vec![task.clone()] }];
     let task = Task { wants_timeline: false, ..task };

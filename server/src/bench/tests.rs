@@ -59,6 +59,7 @@ fn task(plan: Plan, num_threads: Option<usize>) -> Task {
         first_prompt: 0,
         is_constrained: false,
         wants_timeline: false,
+        records: false,
     }
 }
 

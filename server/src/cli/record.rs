@@ -10,17 +10,19 @@ Examples:
     sluicegate generate --record run.jsonl 'Say hello.'
     sluicegate replay run.jsonl
 
-No model is needed, and any machine will do. Exit codes: 0 where every input led to the recorded
-actions, 1 at the first that did not, 2 where the file is no journal.";
+Neither the model nor its devices are needed. Exit codes: 0 where every input led to the recorded
+actions, 1 at the first that did not, 2 where the file cannot be read, or is no journal of this version.";
 
 /// Where a journal goes.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Journal")]
 pub(crate) struct RecordArgs {
-    /// Writes down what the serving loop is told, for `replay`; at most 256 MiB
+    /// Writes down what the serving loop is told, for `replay`, in place of what the file held; at most
+    /// 256 MiB. bench: of the most requests in the last run
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) record: Option<PathBuf>,
-    /// Leaves prompts out of it; outputs are there all the same
+    /// Puts others in the place of prompts, which are as long and begin alike where they did; outputs
+    /// are there all the same
     #[arg(long, requires = "record")]
     pub(crate) record_without_prompts: bool,
 }

@@ -11,6 +11,8 @@ use super::{
 };
 
 /// The outcome of one microbatch; without groups if it only filled the cache.
+///
+/// Groups whose masks were late follow in messages of their own, without times.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sampled {
     pub microbatch: MicrobatchId,

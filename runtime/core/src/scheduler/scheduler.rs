@@ -98,13 +98,20 @@ impl Scheduler {
         self.sequences.continuations(steps)
     }
 
-    /// Whether as many rows are ready to decode as a microbatch should have.
+    /// Whether a microbatch can have all that it should: its share of the rows that decode, or of the
+    /// tokens of prompts.
     pub fn has_full_turn(&self) -> bool {
-        let in_flight = self.in_flight.values();
-        let share = share(self.num_decoding_rows(), self.config.max_in_flight, in_flight);
+        let (rows, in_flight) = (self.num_decoding_rows(), || self.in_flight.values());
+        let share = share(rows, self.config.max_in_flight, in_flight());
         let share = share.min(self.config.rows_per_microbatch);
         let ready = self.decoding().filter(|group| group.is_ready());
-        share > 0 && ready.map(|group| group.rows.len()).sum::<usize>() >= share
+        if share > 0 && ready.map(|group| group.rows.len()).sum::<usize>() >= share {
+            return true;
+        }
+        let prompts = self.groups.values().filter(|it| it.is_ready() && !it.is_decoding());
+        let left = prompts.map(Group::num_pending).sum();
+        let share = prompt_share(left, rows > 0, &self.config, in_flight());
+        left > 0 && left >= share.min(self.config.token_budget)
     }
 
     /// The next turn, if the pipeline has room and a group is ready.

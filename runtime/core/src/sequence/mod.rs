@@ -18,7 +18,7 @@ use crate::{
     pages::{Cached, Memory},
 };
 
-/// One running hypothesis: a sample or a beam. It hangs on its number, in the group that owns it.
+/// One running hypothesis: a sample or a beam. Known by its number, and owned by its group.
 #[derive(Debug)]
 pub struct Sequence {
     id: SequenceId,

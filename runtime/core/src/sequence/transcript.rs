@@ -88,8 +88,8 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    /// Nothing said yet, by tokens of a vocabulary and until a stop string comes up. `keeps_tokens`
-    /// for [`Transcript::into_tokens`].
+    /// Nothing said yet, by tokens of a vocabulary and until a stop string comes up. Tokens with their
+    /// log-probabilities are kept if it `keeps_tokens`.
     pub fn new(vocabulary: &TokenTable, stop: &[String], keeps_tokens: bool) -> Self {
         Self {
             tokens: keeps_tokens.then(Vec::new),
@@ -112,11 +112,6 @@ impl Transcript {
     /// Tokens that the score is of.
     pub(super) fn num_scored(&self) -> usize {
         self.num_scored
-    }
-
-    /// All text that may be shown.
-    pub fn text(&self) -> &str {
-        &self.shown
     }
 
     /// The text, the score, and the tokens with their log-probabilities, if those are kept.

@@ -24,8 +24,8 @@ pub enum Action {
     Close(Vec<SequenceId>),
     /// Masks are begun, and orders leave for the first stage.
     Send(Batch),
-    /// A step brought the sequences of a group so many tokens each, so long after the ones before;
-    /// and over all of them so many that followed of themselves, and so many vetoes.
+    /// A step brought the sequences of a group at most so many tokens each, so long after the ones
+    /// before; and over all of them so many that followed of themselves, and so many vetoes.
     Stepped {
         request: RequestId,
         tokens: usize,

@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use sluicegate_spec::units::TokenId;
 
 use super::{
-    input::Answer,
     output::{Output, OutputId},
     request::Admitted,
     step::{Outcome, Selected},
@@ -81,17 +80,20 @@ impl RunningGroup {
     }
 
     /// Weighs what the last stage chose against what the group has: the choices that go on, best
-    /// first of beams, and the finished beams that stay among the best.
+    /// first of beams, and the finished beams that stay among the best. Rows that are not there have
+    /// no choices.
     pub(super) fn select(
         &self,
         choices: Vec<Choice>,
         rows: &[Sequence],
     ) -> (Vec<Choice>, Vec<usize>) {
-        let Some(width) = self.admitted.beam_width() else { return (choices, Vec::new()) };
+        let choices = choices.into_iter().filter(|choice| (choice.row as usize) < rows.len());
+        let Some(width) = self.admitted.beam_width() else {
+            return (choices.collect(), Vec::new());
+        };
         let penalty = self.admitted.length_penalty;
         let rank = |(beam, _): &(Sequence, FinishReason)| beam.transcript().rank(penalty);
         let finished: Vec<f64> = self.finished.iter().map(rank).collect();
-        let choices = choices.into_iter().filter(|choice| (choice.row as usize) < rows.len());
         let mut choices: Vec<Option<Choice>> = choices.map(Some).collect();
         let candidate = |choice: &Choice| {
             let transcript = rows[choice.row as usize].transcript();
@@ -162,25 +164,4 @@ impl RunningGroup {
         };
         samples.map(key).collect()
     }
-}
-
-/// Leaves out the beams that ended up with another token than the search had chosen, but keeps
-/// `wanted` in all, and none twice. Returns which are kept.
-///
-/// The token that was taken instead was not weighed against the others. Best first, so the best of
-/// the vetoed ones stay where some must.
-pub(super) fn without_vetoed(steps: &[(SequenceId, &Answer)], wanted: usize) -> Vec<usize> {
-    let is_good = |place: &usize| !steps[*place].1.is_vetoed;
-    let mut kept: Vec<usize> = (0..steps.len()).filter(is_good).collect();
-    for (place, (parent, answer)) in steps.iter().enumerate() {
-        let is_same = |other: &usize| {
-            let (other_parent, other) = &steps[*other];
-            other_parent == parent && other.tokens == answer.tokens
-        };
-        if answer.is_vetoed && kept.len() < wanted.max(1) && !kept.iter().any(is_same) {
-            kept.push(place);
-        }
-    }
-    kept.sort_unstable();
-    kept
 }

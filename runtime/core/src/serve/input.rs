@@ -18,7 +18,7 @@ pub enum Input {
     },
     /// Its caller has gone.
     Cancelled(RequestId),
-    /// A microbatch has left the last stage.
+    /// A microbatch has left the last stage; or groups of it that had to wait for their masks.
     Sampled(Sampled),
     /// The matchers have answered an [`Action::Advance`](super::Action::Advance): for each of its
     /// continuations, in order.

@@ -6,11 +6,13 @@
 
 mod action;
 mod group;
+mod grow;
 mod input;
 mod journal;
 mod limits;
 mod metrics;
 mod output;
+mod patience;
 mod recovery;
 mod request;
 mod running;

@@ -121,7 +121,6 @@ pub enum Event {
 /// Why a request ended without its outputs. Prompts are indices here, and numbers from 1 in messages.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum RequestError {
     #[error("no token can be chosen for prompt {}", prompt + 1)]
     Row { prompt: usize, source: RowError },

@@ -42,6 +42,8 @@ impl Serve {
         let is_stepping = |id| self.groups.get(&id).is_some_and(|it| it.stepping.is_some());
         self.scheduler.restart(is_stepping);
         self.sent.clear();
+        // Masks are computed again, too.
+        self.matchers.values_mut().for_each(|failure| *failure = None);
         self.incarnation += 1;
         self.is_down = true;
         self.actions.push(Action::Restart);

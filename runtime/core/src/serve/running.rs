@@ -49,7 +49,7 @@ impl RunningRequest {
         self.usage.forced_tokens += outcome.num_forced;
         self.usage.vetoed_tokens += outcome.num_vetoed;
         if is_first {
-            self.num_prefilling -= 1;
+            self.num_prefilling = self.num_prefilling.saturating_sub(1);
             if self.num_prefilling == 0 {
                 self.prefilled = Some(now);
             }

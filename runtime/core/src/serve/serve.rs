@@ -15,9 +15,9 @@ use super::{
     limits::{Limits, Restarts},
     metrics::Tally,
     output::RequestError,
+    patience::Patience,
     request::Admitted,
     running::RunningRequest,
-    step::Patience,
 };
 use crate::{
     messages::{GroupId, GroupSampling, MicrobatchId, MicrobatchOrder, RequestId, SequenceId},
@@ -60,8 +60,8 @@ pub struct Serve {
     pub(super) tally: Tally,
     /// Until when running requests may go on, once no others are taken.
     pub(super) closing: Option<Duration>,
-    /// Prompts that do not wait any more, since that was last asked.
-    num_begun: usize,
+    /// Prompts that have stopped waiting since that was last asked.
+    num_left_waiting: usize,
     pub(super) actions: Vec<Action>,
 }
 
@@ -90,7 +90,7 @@ impl Serve {
             is_down: false,
             tally: Tally::default(),
             closing: None,
-            num_begun: 0,
+            num_left_waiting: 0,
             actions: Vec::new(),
         }
     }
@@ -133,9 +133,9 @@ impl Serve {
         std::mem::swap(&mut self.actions, actions);
     }
 
-    /// How many prompts have begun, or ended without that, since this was last asked.
-    pub fn take_begun(&mut self) -> usize {
-        std::mem::take(&mut self.num_begun)
+    /// How many prompts have stopped waiting, begun or not, since this was last asked.
+    pub fn take_left_waiting(&mut self) -> usize {
+        std::mem::take(&mut self.num_left_waiting)
     }
 
     pub fn config(&self) -> &ServeConfig {
@@ -158,7 +158,7 @@ impl Serve {
 
     fn submit(&mut self, request: RequestId, admitted: &Arc<Admitted>, now: Duration) {
         if self.closing.is_some() {
-            self.num_begun += admitted.prompts.len();
+            self.num_left_waiting += admitted.prompts.len();
             self.actions.push(Action::Fail { request, error: RequestError::ShutDown });
             return;
         }
@@ -200,7 +200,7 @@ impl Serve {
 
     fn drop_group(&mut self, id: GroupId) {
         let Some(group) = self.groups.remove(&id) else { return };
-        self.num_begun += usize::from(group.is_waiting);
+        self.num_left_waiting += usize::from(group.is_waiting);
         self.patience.end(id);
         let rows = self.scheduler.sequences(id).iter().map(Sequence::id);
         let sequences: Vec<SequenceId> = rows.chain(group.children()).collect();
@@ -242,7 +242,7 @@ impl Serve {
         for row in &microbatch.rows {
             let Some(group) = self.groups.get_mut(&row.group) else { continue };
             if std::mem::take(&mut group.is_waiting) {
-                self.num_begun += 1;
+                self.num_left_waiting += 1;
                 if let Some(running) = self.requests.get_mut(&group.request) {
                     running.has_begun = true;
                 }

@@ -1,10 +1,9 @@
 //! A step of a group: tokens come back, matchers answer, text grows, outputs end.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::{
     action::Action,
-    group::{RunningGroup, without_vetoed},
     input::{Answer, MatcherError},
     output::{Event, Output, OutputId, RequestError},
     serve::{Sent, Serve},
@@ -13,8 +12,8 @@ use crate::{
     messages::{
         Choice, GroupChoices, GroupId, MaskError, RequestId, RowError, Sampled, SequenceId,
     },
-    scheduler::{Onward, Scheduler, Step},
-    sequence::{Continuation, Rules, Sequence, Token},
+    scheduler::Onward,
+    sequence::{Continuation, Sequence, Token},
 };
 
 /// What a group goes on with, before its matchers have said what they make of it.
@@ -24,7 +23,7 @@ pub(super) struct Selected {
     pub(super) choices: Vec<Choice>,
     pub(super) continuations: Vec<Continuation>,
     /// Which of the finished beams stay among the best.
-    finished: Vec<usize>,
+    pub(super) finished: Vec<usize>,
 }
 
 /// What a step brought a caller.
@@ -34,45 +33,13 @@ pub(super) struct Outcome {
     pub(super) texts: Vec<(OutputId, String, Vec<Token>)>,
     pub(super) outputs: Vec<Output>,
     /// Tokens that each sequence got, at most.
-    tokens_each: usize,
+    pub(super) tokens_each: usize,
     /// Tokens that were kept.
     pub(super) num_tokens: usize,
     /// Those of them that followed without being sampled.
     pub(super) num_forced: usize,
     /// Tokens that the constraint vetoed.
     pub(super) num_vetoed: usize,
-}
-
-/// For how long a microbatch that is not full waits for matchers that are at work: half of what a
-/// step takes, so that a slow one never costs the others more than that.
-#[derive(Debug, Default)]
-pub(super) struct Patience(BTreeMap<GroupId, Duration>);
-
-const LEAST_PATIENCE: Duration = Duration::from_micros(500);
-const MOST_PATIENCE: Duration = Duration::from_millis(100);
-
-impl Patience {
-    fn begin(&mut self, group: GroupId, step: Duration, now: Duration) {
-        self.0.insert(group, now + (step / 2).clamp(LEAST_PATIENCE, MOST_PATIENCE));
-    }
-
-    pub(super) fn end(&mut self, group: GroupId) {
-        self.0.remove(&group);
-    }
-
-    pub(super) fn expire(&mut self, now: Duration) {
-        self.0.retain(|_, until| *until > now);
-    }
-
-    /// Whether somebody is waited for.
-    pub(super) fn holds(&self) -> bool {
-        !self.0.is_empty()
-    }
-
-    /// When nobody is waited for any more.
-    pub(super) fn until(&self) -> Option<Duration> {
-        self.0.values().max().copied()
-    }
 }
 
 impl Serve {
@@ -84,9 +51,7 @@ impl Serve {
         if let Some(sent) = sent.filter(|sent| sent.is_decoding) {
             self.measure(sent, &stage_s, step);
         }
-        if let Some(wait) = mask_wait {
-            self.add_wait(wait, &groups);
-        }
+        self.add_wait(mask_wait, &groups);
         for GroupChoices { group, choices } in groups {
             match choices {
                 Ok(choices) => self.begin_step(group, choices, step, now),
@@ -106,9 +71,12 @@ impl Serve {
         }
     }
 
-    /// Takes note of a wait for masks, for the requests whose rows were sampled.
-    fn add_wait(&mut self, wait: Duration, groups: &[GroupChoices]) {
-        self.tally.waits.add(wait);
+    /// Takes note of what the last stage waited for masks, for the requests whose rows were sampled.
+    fn add_wait(&mut self, wait: Option<Duration>, groups: &[GroupChoices]) {
+        if let Some(wait) = wait {
+            self.tally.waits.add(wait);
+        }
+        let wait = wait.unwrap_or_default();
         let request_of = |group: &GroupChoices| Some(self.groups.get(&group.group)?.request);
         let mut requests: Vec<RequestId> = groups.iter().filter_map(request_of).collect();
         requests.sort_unstable();
@@ -134,7 +102,8 @@ impl Serve {
             return self.finish_step(id, selected, Vec::new(), now);
         }
         for Continuation { child, .. } in &continuations {
-            self.matchers.entry(*child).or_default();
+            // A failure before is of no account: the row was sampled.
+            self.matchers.insert(*child, None);
         }
         self.patience.begin(id, step, now);
         let asked = continuations.clone();
@@ -261,96 +230,4 @@ impl Serve {
             },
         );
     }
-}
-
-/// A step as it is taken.
-struct Taken {
-    choices: Vec<Choice>,
-    continuations: Vec<Continuation>,
-    /// What the matchers made of the continuations; nothing for a free group.
-    answers: Vec<Answer>,
-    num_vetoed: usize,
-    /// Whether the group had no tokens before.
-    is_first: bool,
-}
-
-impl RunningGroup {
-    /// Leaves out what a beam search does not keep: finished beams that were outdone, and beams that
-    /// ended up with another token than it had chosen.
-    fn take(&mut self, selected: Selected, answers: Vec<Answer>, is_first: bool) -> Taken {
-        let Selected { choices, continuations, finished } = selected;
-        let num_vetoed = answers.iter().filter(|answer| answer.is_vetoed).count();
-        if self.admitted.beam_width().is_none() {
-            return Taken { choices, continuations, answers, num_vetoed, is_first };
-        }
-        self.finished = pick(std::mem::take(&mut self.finished), &finished);
-        let mut kept: Vec<usize> = (0..choices.len()).collect();
-        if num_vetoed > 0 {
-            let parents = continuations.iter().map(|it| it.parent);
-            let steps: Vec<(SequenceId, &Answer)> = parents.zip(&answers).collect();
-            kept = without_vetoed(&steps, self.admitted.samples.saturating_sub(finished.len()));
-        }
-        Taken {
-            choices: pick(choices, &kept),
-            continuations: pick(continuations, &kept),
-            answers: pick(answers, &kept),
-            num_vetoed,
-            is_first,
-        }
-    }
-
-    /// Adds a step's tokens to the sequences; says how the group goes on, and what the step brought.
-    fn grow(
-        &mut self,
-        scheduler: &mut Scheduler,
-        id: GroupId,
-        taken: &Taken,
-    ) -> Option<(Onward, Outcome)> {
-        let (admitted, prompt) = (Arc::clone(&self.admitted), self.prompt);
-        let is_beam = admitted.beam_width().is_some();
-        let mut reasons = Vec::new();
-        let mut outcome = Outcome { num_vetoed: taken.num_vetoed, ..Outcome::default() };
-        let say = |place: usize, sequence: &mut Sequence| {
-            if taken.is_first && !is_beam {
-                sequence.set_index(place);
-            }
-            let Choice { token, log_probability, ref likeliest, .. } = taken.choices[place];
-            let first = Token { id: token, log_probability, likeliest: likeliest.clone() };
-            let rules = Rules {
-                eos: &admitted.params.eos,
-                max_tokens: admitted.max_tokens,
-                is_finished: taken.answers.get(place).is_some_and(|answer| answer.is_finished),
-            };
-            let said = sequence.say(&taken.continuations[place].tokens, &first, &rules);
-            outcome.tokens_each = outcome.tokens_each.max(said.num_tokens);
-            outcome.num_tokens += said.num_tokens;
-            outcome.num_forced += said.num_tokens.saturating_sub(1);
-            if !is_beam && !said.text.is_empty() {
-                let output = OutputId { prompt, index: sequence.transcript().index() };
-                outcome.texts.push((output, said.text, sequence.take_unshown()));
-            }
-            reasons.extend(said.finish);
-            said.finish.is_none()
-        };
-        let Step { ended, onward } = scheduler.advance(id, &taken.continuations, say)?;
-        let ended = ended.into_iter().zip(reasons);
-        if is_beam {
-            self.finished.extend(ended);
-            if onward == Onward::Ended {
-                self.rank_beams(&mut outcome);
-            }
-        } else {
-            outcome.outputs.extend(ended.map(|(sequence, reason)| {
-                let index = sequence.transcript().index();
-                Output::of(sequence, OutputId { prompt, index }, reason)
-            }));
-        }
-        Some((onward, outcome))
-    }
-}
-
-/// The items at these places, which are in order.
-fn pick<T>(items: Vec<T>, places: &[usize]) -> Vec<T> {
-    let is_picked = |(place, _): &(usize, T)| places.contains(place);
-    items.into_iter().enumerate().filter(is_picked).map(|(_, item)| item).collect()
 }

@@ -28,7 +28,7 @@ fn vocabulary() -> TokenTable {
     tokens.into()
 }
 
-fn admitted(method: Method, samples: usize) -> Admitted {
+pub(super) fn admitted(method: Method, samples: usize) -> Admitted {
     let params = SamplingParams {
         method,
         penalties: Penalties::default(),
@@ -51,7 +51,7 @@ fn admitted(method: Method, samples: usize) -> Admitted {
     }
 }
 
-fn free() -> Admitted {
+pub(super) fn free() -> Admitted {
     Admitted { is_constrained: false, ..admitted(Method::Greedy, 1) }
 }
 
@@ -60,10 +60,10 @@ fn greedy() -> Admitted {
 }
 
 /// A loop, and what it wanted done since that was last looked at.
-struct Bench {
-    serve: Serve,
+pub(super) struct Bench {
+    pub(super) serve: Serve,
     actions: Vec<Action>,
-    now: Duration,
+    pub(super) now: Duration,
     last_request: u64,
     journal: Journal,
     lines: Vec<Line>,
@@ -75,10 +75,10 @@ impl Bench {
     }
 
     fn with(limits: Limits) -> Self {
-        Self::recorded(limits, None)
+        Self::recorded(limits, true)
     }
 
-    fn recorded(limits: Limits, salt: Option<u64>) -> Self {
+    pub(super) fn recorded(limits: Limits, with_prompts: bool) -> Self {
         let scheduler = SchedulerConfig {
             kv_groups: vec![KvGroup::Full],
             pages_per_group: vec![64],
@@ -95,7 +95,7 @@ impl Bench {
         let bounds = OrderBounds { vocab: 6, max_positions: 1_000, pages_per_group: vec![64] };
         let (max_depth, vocabulary) = (None, vocabulary());
         let config = ServeConfig { scheduler, max_depth, bounds, limits, vocabulary };
-        let (journal, line) = Journal::begin(&config, salt);
+        let (journal, line) = Journal::begin(&config, with_prompts);
         Self {
             journal,
             lines: vec![line],
@@ -106,7 +106,7 @@ impl Bench {
         }
     }
 
-    fn tell(&mut self, input: Input) {
+    pub(super) fn tell(&mut self, input: Input) {
         let (mut actions, told) = (Vec::new(), input.clone());
         self.serve.on(self.now, input, &mut actions);
         self.lines.extend(self.journal.told(self.now, &told, &actions));
@@ -114,12 +114,12 @@ impl Bench {
     }
 
     /// The journal as it is read from a file.
-    fn journal(&self) -> Vec<Line> {
+    pub(super) fn journal(&self) -> Vec<Line> {
         let json = self.lines.iter().map(|line| serde_json::to_string(line).unwrap());
         json.map(|json| serde_json::from_str(&json).unwrap()).collect()
     }
 
-    fn submit(&mut self, admitted: Admitted) -> RequestId {
+    pub(super) fn submit(&mut self, admitted: Admitted) -> RequestId {
         self.last_request += 1;
         let request = RequestId(self.last_request);
         self.tell(Input::Submitted { request, admitted: Arc::new(admitted) });
@@ -191,7 +191,7 @@ impl Bench {
     }
 
     /// Takes a step of the only group there is, in which its matchers answer so.
-    fn step(&mut self, choices: &[Choice], answers: &[Answer]) {
+    pub(super) fn step(&mut self, choices: &[Choice], answers: &[Answer]) {
         let batch = self.sent().pop().expect("a batch was sent");
         let group = batch.turn.microbatch.sampled[0].group;
         self.sampled(batch.turn.microbatch.id, vec![(group, choices.to_vec())]);
@@ -210,15 +210,15 @@ impl Bench {
     }
 }
 
-fn taken(token: TokenId) -> Answer {
+pub(super) fn taken(token: TokenId) -> Answer {
     Answer { tokens: vec![token], is_finished: false, is_vetoed: false }
 }
 
-fn vetoed(instead: TokenId) -> Answer {
+pub(super) fn vetoed(instead: TokenId) -> Answer {
     Answer { is_vetoed: true, ..taken(instead) }
 }
 
-fn choice(row: u32, token: TokenId, log_probability: f64) -> Choice {
+pub(super) fn choice(row: u32, token: TokenId, log_probability: f64) -> Choice {
     Choice { row, token, log_probability, likeliest: Vec::new() }
 }
 
@@ -450,7 +450,7 @@ fn a_closing_loop_lets_requests_end_and_takes_no_others() {
     assert_eq!(bench.serve.wake_at(), Some(Duration::from_secs(9)));
     bench.submit(free());
     assert_eq!(bench.errors(), [RequestError::ShutDown]);
-    assert_eq!(bench.serve.take_begun(), 2, "neither of them waits any more");
+    assert_eq!(bench.serve.take_left_waiting(), 2, "neither of them waits any more");
     let batch = bench.sent().remove(0);
     let group = batch.turn.microbatch.sampled[0].group;
     bench.sampled(batch.turn.microbatch.id, vec![(group, vec![choice(0, EOS, -1.0)])]);
@@ -485,74 +485,4 @@ fn a_cancelled_request_leaves_nothing_behind() {
     assert_eq!(bench.serve.scheduler().num_free_pages(), [64]);
     let metrics = bench.serve.metrics();
     assert_eq!((metrics.requests, metrics.matchers, metrics.requests_cancelled), (0, 0, 1));
-}
-
-/// Two samples and beams of prompts that begin alike, a veto, a lost stage, and a request that goes
-/// away.
-fn eventful(salt: Option<u64>) -> Bench {
-    let mut bench = Bench::recorded(Limits::default(), salt);
-    let prompt: Vec<TokenId> = (0..40).map(|it| it % 5).collect();
-    let with_prompt = |admitted: Admitted| Admitted { prompts: vec![prompt.clone()], ..admitted };
-    bench.submit(with_prompt(admitted(Method::Greedy, 2)));
-    bench.step(&[choice(0, 0, -0.1), choice(0, 3, -0.7)], &[taken(0), vetoed(3)]);
-    bench.tell(Input::StageLost { microbatch: None, may_pass: true });
-    bench.tell(Input::Restarted);
-    let gone = bench.submit(with_prompt(free()));
-    bench.now = Duration::from_millis(7);
-    bench.submit(with_prompt(admitted(Method::Beam { width: 3 }, 2)));
-    bench.tell(Input::Cancelled(gone));
-    bench
-}
-
-#[test]
-fn a_journal_leads_another_loop_to_the_same_actions() {
-    for salt in [None, Some(7)] {
-        let bench = eventful(salt);
-        let replayed = replay(&bench.journal()).unwrap();
-        assert_eq!(replayed.metrics, bench.serve.metrics());
-        assert_eq!((replayed.inputs, replayed.is_full), (8, false));
-        assert!(replayed.actions > 8 && replayed.until == Duration::from_millis(7));
-    }
-}
-
-#[test]
-fn a_journal_without_prompts_does_not_tell_them() {
-    let prompts = |salt| {
-        let lines = eventful(salt).journal().into_iter();
-        let prompt = |line| match line {
-            Line::Told { input: Input::Submitted { admitted, .. }, .. } => {
-                Some(admitted.prompts[0].clone())
-            }
-            _ => None,
-        };
-        lines.filter_map(prompt).collect::<Vec<_>>()
-    };
-    let (told, hidden, other) = (prompts(None), prompts(Some(7)), prompts(Some(8)));
-    assert_ne!(told, hidden);
-    assert_ne!(hidden, other, "only who knows the salt can try prompts");
-    assert!(hidden.iter().all(|prompt| *prompt == hidden[0] && prompt.len() == 40));
-}
-
-#[test]
-fn a_difference_and_what_is_no_journal_are_named() {
-    let check = |change: &dyn Fn(&mut Vec<Line>), want: &str| {
-        let mut lines = eventful(None).journal();
-        change(&mut lines);
-        let error = replay(&lines).unwrap_err().to_string();
-        assert!(error.starts_with(want), "{error}");
-    };
-    check(&|lines| drop(lines.remove(0)), "a journal begins with a line of the kind `begin`");
-    let token = |id| Line::Token { id, bytes: TokenBytes::Unused };
-    check(
-        &|lines| lines.push(token(1 << 20)),
-        "its vocabulary has token 1048576, wanted ids below",
-    );
-    // Another text for a token; the third input shows it.
-    let other = Line::Token { id: 0, bytes: TokenBytes::Text(b"z".to_vec()) };
-    check(&|lines| lines.push(other.clone()), "input 3 led to other actions than were recorded");
-    let late = |lines: &mut Vec<Line>| {
-        let Some(Line::Told { at, .. }) = lines.get_mut(1) else { panic!("an input comes second") };
-        *at = Duration::from_secs(9);
-    };
-    check(&late, "input 2 goes back in time");
 }

@@ -21,7 +21,9 @@ use super::{
 use crate::{
     messages::{GroupId, MaskRule, RequestId, RowOrder, Sampled},
     scheduler::{OrderBounds, SchedulerConfig},
-    serve::{Action, Answer, Batch, Input, Limits, MatcherError, Serve, ServeConfig},
+    serve::{
+        Action, Answer, Batch, Input, Journal, Limits, Line, MatcherError, Serve, ServeConfig,
+    },
     timeline::{Activity, Lane, Timeline},
 };
 
@@ -86,11 +88,24 @@ pub(super) enum Event {
 /// # Errors
 /// [`SimulationError`] if the scheduler breaks a promise.
 pub fn simulate(setup: &Setup<'_>, requests: &[SimulatedRequest]) -> Result<Run, SimulationError> {
+    Simulation::new(setup, requests).run()
+}
+
+/// As [`simulate`], with the journal of the serving loop.
+#[cfg(test)]
+pub(super) fn recorded(
+    setup: &Setup<'_>,
+    requests: &[SimulatedRequest],
+) -> Result<(Run, Vec<Line>), SimulationError> {
     let mut simulation = Simulation::new(setup, requests);
+    let (journal, line) = Journal::begin(simulation.serve.config(), true);
+    simulation.journal = Some(journal);
+    simulation.lines.push(line);
     while let Some(event) = simulation.world.clock.pop() {
         simulation.handle(event)?;
     }
-    simulation.finish()
+    let lines = std::mem::take(&mut simulation.lines);
+    Ok((simulation.finish()?, lines))
 }
 
 struct Simulation<'a> {
@@ -111,6 +126,9 @@ struct Simulation<'a> {
     wake_at: Option<Duration>,
     watch: Watch,
     max_turns: u64,
+    /// None unless it is wanted.
+    journal: Option<Journal>,
+    lines: Vec<Line>,
 }
 
 impl<'a> Simulation<'a> {
@@ -143,8 +161,17 @@ impl<'a> Simulation<'a> {
             wake_at: None,
             watch: Watch::default(),
             max_turns: max_turns(requests, setup.faults.len()),
+            journal: None,
+            lines: Vec::new(),
             setup,
         }
+    }
+
+    fn run(mut self) -> Result<Run, SimulationError> {
+        while let Some(event) = self.world.clock.pop() {
+            self.handle(event)?;
+        }
+        self.finish()
     }
 
     fn handle(&mut self, event: Event) -> Result<(), SimulationError> {
@@ -219,7 +246,11 @@ impl<'a> Simulation<'a> {
     fn tell(&mut self, input: Input) -> Result<(), SimulationError> {
         let mut actions = Vec::new();
         let now = Duration::from_secs_f64(self.world.clock.now_s());
+        let told = self.journal.is_some().then(|| input.clone());
         self.serve.on(now, input, &mut actions);
+        if let (Some(journal), Some(told)) = (&mut self.journal, told) {
+            self.lines.extend(journal.told(now, &told, &actions));
+        }
         actions.into_iter().try_for_each(|action| self.obey(action))?;
         if let Some(at) = self.serve.wake_at()
             && self.wake_at.is_none_or(|before| at < before)

@@ -7,10 +7,15 @@ use sluicegate_placement::Hop;
 use sluicegate_spec::config::KvGroup;
 
 use super::{
+    driver::recorded,
     tests::{check, config, prompt, setup},
     *,
 };
-use crate::{scheduler::SchedulerConfig, sequence::FinishReason, serve::Output};
+use crate::{
+    scheduler::SchedulerConfig,
+    sequence::FinishReason,
+    serve::{Line, Output, replay},
+};
 
 #[derive(Debug, Clone)]
 struct Scenario {
@@ -235,6 +240,26 @@ fn random_schedules_end_every_request_once_with_the_text_it_has_alone() {
     assert!(preemptions > 0 && shared_tokens > 0 && restarts > 0);
     assert!(cancelled > 0 && refused > 0 && seen.finished > refused);
     assert!(seen.failed > 0 && seen.stopped > 0);
+}
+
+#[test]
+fn random_schedules_replay_to_the_same_actions() {
+    let mut runner = TestRunner::new(ProptestConfig { cases: 60, ..ProptestConfig::default() });
+    let outcome = runner.run(&scenarios(), |scenario| {
+        let Scenario { scheduler, timing, mask_workers, requests, faults } = &scenario;
+        let setup =
+            Setup { mask_workers: *mask_workers, faults, ..setup(timing, scheduler.clone()) };
+        let (run, lines) = recorded(&setup, requests).unwrap();
+        let through_json =
+            |line: &Line| serde_json::from_str(&serde_json::to_string(line).unwrap()).unwrap();
+        let lines: Vec<Line> = lines.iter().map(through_json).collect();
+        let replayed = replay(&lines).unwrap();
+        assert_eq!(replayed.metrics.scheduler, run.scheduler);
+        Ok(())
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The rotary embedding of a GGUF file: some of it lies in tensors.
 
 use super::{
-    super::{Rope, RopeScaling},
+    super::{Rope, RopeScaling, longrope_magnitude},
     Keys,
 };
 use crate::{
@@ -86,11 +86,18 @@ fn longrope(
     width: usize,
 ) -> Result<(RopeScaling, Option<f64>), ConfigError> {
     let context = keys.required_size("context_length")?;
-    let original = keys.size("rope.scaling.original_context_length")?.unwrap_or(context);
+    let key = "rope.scaling.original_context_length";
+    let original = keys.required_size(key)?;
+    if original < 2 {
+        return Err(keys.wrong(key, "2 or more"));
+    }
     let name = if context > original { LONG } else { SHORT };
     let missing = || ConfigError::Missing { file: gguf.path().to_owned(), key: name.to_owned() };
     let factors = factors(gguf, name, width)?.ok_or_else(missing)?;
-    Ok((RopeScaling::Factors(factors), keys.number("rope.scaling.attn_factor")?))
+    let given = keys.number("rope.scaling.attn_factor")?;
+    let magnitude =
+        given.or_else(|| longrope_magnitude(context as f64 / original as f64, original));
+    Ok((RopeScaling::Factors(factors), magnitude))
 }
 
 /// A tensor with one number for each pair of what is turned.

@@ -2,7 +2,7 @@
 
 use serde_json::Map;
 
-use super::super::{Rope, RopeScaling, keys::Keys};
+use super::super::{Rope, RopeScaling, keys::Keys, longrope_magnitude};
 use crate::{
     error::ConfigError,
     family::{Family, RotaryShare},
@@ -118,20 +118,20 @@ impl RopeReader<'_> {
     ) -> Result<(RopeScaling, Option<f64>), ConfigError> {
         let key = "original_max_position_embeddings";
         // Phi 3 has it beside the object, and that is what counts.
-        let original = match self.text.size(key)? {
-            Some(original) => Some(original),
-            None => keys.size(key)?,
+        let (owner, original) = match self.text.size(key)? {
+            Some(original) => (self.text, Some(original)),
+            None => (keys, keys.size(key)?),
         };
-        let original = keys.required(key, original)?;
+        let original = owner.required(key, original)?;
         if original < 2 {
-            return Err(self.text.wrong(key, "2 or more"));
+            return Err(owner.wrong(key, "2 or more"));
         }
         let long = factors(keys, "long_factor", width / 2)?;
         let short = factors(keys, "short_factor", width / 2)?;
         let longer = self.max_positions as f64 / original as f64;
         let longer = keys.number("factor")?.unwrap_or(longer);
         let magnitude = match keys.number("attention_factor")? {
-            None if longer > 1.0 => Some((1.0 + longer.ln() / (original as f64).ln()).sqrt()),
+            None => longrope_magnitude(longer, original),
             given => given,
         };
         let chosen = if self.max_positions > original { long } else { short };

@@ -160,6 +160,16 @@ fn gguf_files_of_phi3_are_read() {
         both(heads(writer, "phi3", 4)).u32("phi3.rope.scaling.original_context_length", 512)
     });
     assert_eq!(read_gguf(&short).unwrap().rope.scaling, RopeScaling::Factors(SHORT.into()));
+    // Where the file does not say it, it follows from the contexts, as in `config.json`.
+    let unsaid = long_gguf(|writer| {
+        writer.f32_tensor("rope_factors_long.weight", &[4], &LONG).f32_tensor(
+            "rope_factors_short.weight",
+            &[4],
+            &SHORT,
+        )
+    });
+    let magnitude = read_gguf(&unsaid).unwrap().rope.magnitude.unwrap();
+    assert!((magnitude - (1.0 + 4.0_f64.ln() / 128.0_f64.ln()).sqrt()).abs() < 1e-12);
     // Phi 4: no divisors, and a window of zero, which is none.
     let plain = gguf("phi3", |writer| {
         heads(writer, "phi3", 4)
@@ -181,6 +191,10 @@ fn bad_gguf_files_of_phi3_are_refused_by_key() {
             assert!(error.contains(part), "wanted {part:?} in {error:?}");
         }
     }
+    let no_original = gguf("phi3", |writer| {
+        heads(writer, "phi3", 4).f32_tensor("rope_factors_long.weight", &[4], &LONG)
+    });
+    check(&no_original, &["phi3.rope.scaling.original_context_length` is missing"]);
     let short_alone = |writer: Writer| writer.f32_tensor("rope_factors_short.weight", &[4], &SHORT);
     check(&long_gguf(short_alone), &["`rope_factors_long.weight` is missing"]);
     let of_another =
