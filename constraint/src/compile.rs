@@ -120,18 +120,21 @@ impl Compiler {
     fn json_grammar(&self, schema: &Value, options: &JsonOptions) -> Result<Compiled, SpecError> {
         let schema = Schema::read(schema, options, &self.limits)?;
         let mut coarse = Coarse::default();
-        let mut refused = None;
+        let mut refused = Coarse::default();
         loop {
-            let Made { grammar, left, warnings } = schema.grammar(options, coarse);
-            // What leaves out nothing more is the same grammar.
-            if refused.as_ref() == Some(&left)
+            let Made { grammar, left, coarsened, warnings } = schema.grammar(options, coarse);
+            // What makes no more difference is the grammar that was refused.
+            if coarse != Coarse::default()
+                && coarsened == refused
                 && let Some(coarser) = coarse.next()
             {
                 coarse = coarser;
                 continue;
             }
             let built = match grammar {
-                Ok(grammar) => self.builder.grammar(|| grammar.build()),
+                Ok(grammar) => {
+                    self.builder.grammar(|| grammar.build(self.limits.max_grammar_symbols))
+                }
                 Err(reason) => Err(SpecError::unsatisfiable(reason)),
             };
             match built {
@@ -142,7 +145,7 @@ impl Compiler {
                 }
                 Err(error @ SpecError::TooComplex { .. }) => {
                     coarse = coarse.next().ok_or(error)?;
-                    refused = Some(left);
+                    refused = coarsened;
                 }
                 Err(error) => return Err(error),
             }

@@ -22,7 +22,8 @@ pub struct Limits {
     pub max_grammar_bytes: usize,
     /// Lexer states of one matcher, at 1 to 2 kB each.
     pub max_lexer_states: usize,
-    /// Symbols of one grammar; the engine numbers them in 16 bits.
+    /// Symbols of one grammar; the engine numbers them in 16 bits. A JSON Schema's has at most
+    /// 25,000, if this is more: what needs more is said more coarsely, and the rest is guarded.
     pub max_grammar_symbols: usize,
     /// Work to build the lexer; about 50,000 a millisecond.
     pub lexer_fuel: u64,

@@ -16,6 +16,8 @@ use crate::json_schema::{Ask, in_order};
 const MAX_ADDED: usize = 2_000;
 /// Names that are looked at in the time of a schema.
 const NAMES_PER_FUEL: usize = 256;
+/// Listed names that are offered for one property, the first that may be.
+const MAX_OFFERED: usize = 64;
 /// Names that are tried for a property that is not listed.
 const MAX_TRIED: usize = 12;
 
@@ -161,9 +163,7 @@ impl<'a> Solver<'a, '_> {
             if members.contains_key(&name) || !seen.insert(name.clone()) {
                 continue;
             }
-            if let Some(rest) = rest_of_text(open, &name)
-                && self.may_be_named(facts, &name)
-            {
+            if let Some(rest) = rest_of_text(open, &name) {
                 found.push((name, rest));
             }
         }
@@ -172,6 +172,7 @@ impl<'a> Solver<'a, '_> {
         let last = order.last(members);
         let is_late = |name: &String| order.place(name) > last;
         found.sort_by_key(|(name, _)| !is_late(name));
+        let mut found = self.offered(facts, found, |(name, _)| name)?;
         let first_other = found.len().min(1);
         let picked = self.choices.pick(found.len() + 2, &self.place);
         let (name, rest) = match picked.checked_sub(first_other) {
@@ -202,12 +203,7 @@ impl<'a> Solver<'a, '_> {
         let order = Order::new(facts, &mut self.fuel);
         let last = order.last(members);
         names.sort_by_key(|name| order.place(name) <= last);
-        // To look each of them up goes through all of them.
-        self.fuel = self.fuel.saturating_sub(names.len() * names.len() / NAMES_PER_FUEL);
-        if self.fuel == 0 {
-            return None;
-        }
-        names.retain(|name| self.may_be_named(facts, name));
+        let mut names = self.offered(facts, names, |name| name)?;
         // Behind a name that is not listed, only such come; else one of them is the second guess.
         let has_others = members.keys().any(|name| order.place(name).is_none());
         let first_other = if has_others { 0 } else { names.len().min(1) };
@@ -219,6 +215,31 @@ impl<'a> Solver<'a, '_> {
             }
             Some(later) => Some(names.swap_remove(later - 2 + first_other)),
         }
+    }
+
+    /// The first of what is `listed` under a name that nothing rules out; none without fuel.
+    fn offered<T>(
+        &mut self,
+        facts: &Facts<'a>,
+        listed: Vec<T>,
+        name: impl Fn(&T) -> &str,
+    ) -> Option<Vec<T>> {
+        // To look one up goes through all that are listed; most of the fuel is for what follows.
+        let most = self.fuel / 4 * NAMES_PER_FUEL;
+        let num_listed: usize = facts.own.iter().map(|it| it.object.properties.len()).sum();
+        let mut num_compared = 0;
+        let mut offered = Vec::new();
+        for each in listed {
+            num_compared += num_listed;
+            if offered.len() == MAX_OFFERED || num_compared > most {
+                break;
+            }
+            if self.may_be_named(facts, name(&each)) {
+                offered.push(each);
+            }
+        }
+        self.fuel = self.fuel.saturating_sub(num_compared / NAMES_PER_FUEL);
+        (self.fuel > 0).then_some(offered)
     }
 
     /// A name that is not listed and begins with this text.

@@ -70,9 +70,7 @@ pub(super) fn check_cycles(document: &Document) -> Result<(), SpecError> {
     let mut marks = vec![Mark::New; document.len()];
     let children = |id: NodeId| -> Vec<NodeId> {
         let keywords = document.keywords(id);
-        keywords.map_or(Vec::new(), |it| {
-            it.in_place().filter(|child| Some(*child) != it.dynamic).collect()
-        })
+        keywords.map_or(Vec::new(), |it| it.own_in_place().chain(it.reference).collect())
     };
     for root in document.ids() {
         let mut stack = vec![(root, false)];
@@ -123,10 +121,10 @@ fn starts(document: &Document) -> Vec<Start> {
         while let Some((id, depth)) = todo.pop() {
             start.height = start.height.max(depth);
             let Some(keywords) = document.keywords(id) else { continue };
-            let references = [keywords.reference, keywords.dynamic];
             start.edges.extend(keywords.reference.map(|target| start_of[&target]));
-            let children = keywords.in_place().filter(|child| !references.contains(&Some(*child)));
-            todo.extend(children.chain(keywords.parts()).map(|child| (child, depth + 1)));
+            todo.extend(
+                keywords.own_in_place().chain(keywords.parts()).map(|child| (child, depth + 1)),
+            );
         }
         start
     };

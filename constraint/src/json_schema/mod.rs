@@ -31,6 +31,7 @@ use crate::spec::{Extras, JsonOptions};
 pub(crate) use conflict::core;
 pub(crate) use disjoint::is_same;
 use document::{Bound, Document, Reader, Source};
+use grammar::Room;
 pub(crate) use grammar::{Coarse, Left, Made, in_order};
 pub(crate) use numbers::{allows, common_multiple, spelled};
 pub(crate) use patterns::{Ask, Patterns};
@@ -121,8 +122,18 @@ impl Schema {
 
     /// Makes its grammar.
     pub(crate) fn grammar(&self, options: &JsonOptions, coarse: Coarse) -> Made {
-        let spacing = Spacing(options.whitespace);
-        grammar::make(&self.document, (options.order, spacing), &self.finite, coarse)
+        self.made(options, coarse, Room::BUILT)
+    }
+
+    /// Makes its grammar only to see what that leaves out, where the engine reads the schema itself.
+    /// What would cost too much to build is no reason to leave it out then.
+    pub(crate) fn checked(&self, options: &JsonOptions) -> Made {
+        self.made(options, Coarse::default(), Room::CHECKED)
+    }
+
+    fn made(&self, options: &JsonOptions, coarse: Coarse, room: Room) -> Made {
+        let form = (options.order, Spacing(options.whitespace));
+        grammar::make(&self.document, form, &self.finite, coarse, room)
     }
 
     /// The schema as the engine reads schemas itself, inside other grammars.

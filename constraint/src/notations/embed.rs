@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::error::SpecError;
-use crate::json_schema::{Coarse, Schema};
+use crate::json_schema::Schema;
 use crate::limits::Limits;
 use crate::spec::JsonOptions;
 
@@ -19,7 +19,7 @@ pub(crate) fn embed(
 ) -> Result<Value, SpecError> {
     let options = JsonOptions::default();
     let schema = Schema::read(schema, &options, limits)?;
-    let made = schema.grammar(&options, Coarse::default());
+    let made = schema.checked(&options);
     made.grammar.map_err(SpecError::unsatisfiable)?;
     if let Some(left) = made.left.into_iter().chain(schema.beyond_engine()).next() {
         let message = "a schema inside other text must be all in the grammar";

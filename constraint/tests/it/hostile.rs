@@ -67,6 +67,46 @@ fn chains_of_references_do_not_overflow_the_stack() {
 }
 
 #[test]
+fn references_that_are_also_dynamic_do_not_overflow_the_stack() {
+    let mut options = vec![json!({"$ref": "#/$defs/a"}); 1_001];
+    options.push(json!({"type": "object"}));
+    let both = json!({"$ref": "#/$defs/a", "$dynamicRef": "#/$defs/a"});
+    let spec = Spec::json(json!({"anyOf": options, "$defs": {"a": both}}));
+    let result = within_bounds("a reference to itself", &spec);
+    assert!(matches!(result, Err(SpecError::Schema { .. })), "{result:?}");
+    let mut defs = Map::new();
+    for idx in 0..4_000 {
+        let next = json!({"$ref": format!("#/$defs/a{}", idx + 1)});
+        let here = format!("#/$defs/a{idx}/allOf/0");
+        defs.insert(format!("a{idx}"), json!({"allOf": [next], "$dynamicRef": here}));
+    }
+    defs.insert("a4000".to_string(), json!({"type": "null"}));
+    let spec = Spec::json(json!({"$ref": "#/$defs/a0", "$defs": defs}));
+    let result = within_bounds("a chain of allOf", &spec);
+    assert!(matches!(result, Err(SpecError::TooLarge { .. })), "{result:?}");
+}
+
+#[test]
+fn chains_of_dynamic_references_do_not_overflow_the_stack() {
+    type Wrap = fn(Value) -> Value;
+    let wraps: [(&str, Wrap); 3] = [
+        ("in place", |next| next),
+        ("properties", |next| json!({"properties": {"x": next}})),
+        ("required", |next| json!({"properties": {"x": next}, "required": ["x"]})),
+    ];
+    for (name, wrap) in wraps {
+        let mut defs = Map::new();
+        for idx in 0..4_000 {
+            let next = json!({"$dynamicRef": format!("#/$defs/d{}", idx + 1)});
+            defs.insert(format!("d{idx}"), wrap(next));
+        }
+        defs.insert("d4000".to_string(), json!({"type": "null"}));
+        let spec = Spec::json(json!({"$dynamicRef": "#/$defs/d0", "$defs": defs}));
+        drop(within_bounds(name, &spec));
+    }
+}
+
+#[test]
 fn schemas_that_refer_to_each_other_compile() {
     // Fifteen kinds of component, each of which holds any of the others.
     let any: Vec<Value> = (0..15).map(|kind| json!({"$ref": format!("#/$defs/c{kind}")})).collect();

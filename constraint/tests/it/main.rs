@@ -25,4 +25,5 @@ mod tags;
 mod thinking;
 mod vocab;
 mod walks;
+mod wide;
 mod workers;

@@ -121,7 +121,7 @@ fn compile(
 }
 
 /// Walks at random within a budget; returns the text.
-fn walk(mut matcher: Matcher, max_tokens: usize, rng: &mut Rng) -> Vec<u8> {
+pub(crate) fn walk(mut matcher: Matcher, max_tokens: usize, rng: &mut Rng) -> Vec<u8> {
     let mut text = Vec::new();
     for _ in 0..max_tokens {
         let mask = matcher.mask().unwrap();

@@ -87,6 +87,28 @@ fn simple_formats() {
 }
 
 #[test]
+fn wide_schemas_inside_other_text_are_whole() {
+    let schema = |schema: Value| json!({"type": "json_schema", "json_schema": schema});
+    let properties: serde_json::Map<String, Value> =
+        (0..2_001).map(|idx| (format!("p{idx}"), json!({"type": "integer"}))).collect();
+    check_all(
+        schema(json!({"type": "object", "properties": properties,
+            "additionalProperties": false})),
+        &["{}", "{\"p0\": 1,\"p2000\": 2}"],
+        &["{\"p2001\": 1}", "{\"p0\": true}", "{\"p1\": 1,\"p0\": 2}"],
+    );
+    let option = |idx| {
+        json!({"type": "object", "properties": {"k": {"const": idx}}, "required": ["k"],
+            "additionalProperties": false})
+    };
+    check_all(
+        schema(json!({"anyOf": (0..1_001).map(option).collect::<Vec<_>>()})),
+        &["{\"k\": 0}", "{\"k\": 1000}"],
+        &["{\"k\": 1001}", "{}"],
+    );
+}
+
+#[test]
 fn tags_end_at_their_first_end() {
     let think = json!({"type": "tag", "begin": "<think>", "content": {"type": "any_text"},
         "end": "</think>"});

@@ -276,17 +276,17 @@ impl Keywords {
 
     /// Schemas that apply to the same value, whether they must hold or not.
     pub(crate) fn in_place(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.own_in_place().chain(self.reference).chain(self.dynamic)
+    }
+
+    /// As [`Keywords::in_place`], without the targets of references.
+    pub(crate) fn own_in_place(&self) -> impl Iterator<Item = NodeId> + '_ {
         let condition = self.condition.iter();
         let conditional =
             condition.flat_map(|it| [Some(it.test), it.then, it.otherwise].into_iter().flatten());
         let dependent = self.object.dependent.iter().map(|(_, schema)| *schema);
         let lists = self.all.iter().chain(&self.any).chain(&self.one).copied();
-        lists
-            .chain(self.not)
-            .chain(self.reference)
-            .chain(self.dynamic)
-            .chain(conditional)
-            .chain(dependent)
+        lists.chain(self.not).chain(conditional).chain(dependent)
     }
 
     /// Schemas that apply to parts of the value.

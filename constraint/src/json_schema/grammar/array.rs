@@ -4,9 +4,6 @@ use super::Maker;
 use super::conjunct::Conjunct;
 use super::parts::PartId;
 
-/// Schemas for the first items of an array, each with a part of its own.
-const MAX_FIRST: usize = 5_000;
-
 impl<'a> Maker<'a> {
     pub(super) fn array(&mut self, way: &Conjunct<'a>) -> PartId {
         let mut min = 0;
@@ -37,7 +34,7 @@ impl<'a> Maker<'a> {
             ));
         }
         let num_first = num_first.min(max.unwrap_or(usize::MAX));
-        let rest = if num_first > MAX_FIRST {
+        let rest = if num_first > self.room.first {
             for (id, keywords) in &way.all {
                 if !keywords.array.first.is_empty() {
                     self.leave(*id, "prefixItems");
@@ -47,7 +44,7 @@ impl<'a> Maker<'a> {
         } else {
             self.item(way, num_first)
         };
-        let num_first = num_first.min(MAX_FIRST);
+        let num_first = num_first.min(self.room.first);
         let mut items =
             self.rest(rest, min.saturating_sub(num_first), max.map(|it| it - num_first));
         for idx in (0..num_first).rev() {

@@ -15,19 +15,21 @@ use super::text;
 use crate::spacing::Spacing;
 use crate::spec::Whitespace;
 
-/// Symbols of a grammar: each costs the engine up to ten microseconds before the first mask.
+/// Symbols of a schema's grammar: each costs the engine up to ten microseconds before the first mask.
 pub(super) const MAX_SYMBOLS: usize = 25_000;
 
 impl Grammar {
-    /// Makes the engine's grammar and lexer. Some text must satisfy the root.
+    /// Makes the engine's grammar and lexer, of no more symbols than a schema's grammar may have and
+    /// `max_symbols`. Some text must satisfy the root.
     ///
     /// # Errors
-    /// What the engine says of a part that it does not take.
-    pub(crate) fn build(&self) -> Result<(EngineGrammar, LexerSpec), String> {
+    /// There are too many symbols, or what the engine says of a part that it does not take.
+    pub(crate) fn build(&self, max_symbols: usize) -> Result<(EngineGrammar, LexerSpec), String> {
         let plan = Plan::new(self);
         let num_symbols = plan.num_symbols();
-        if num_symbols > MAX_SYMBOLS {
-            return Err(format!("too many symbols: {num_symbols} of {MAX_SYMBOLS}"));
+        let max_symbols = max_symbols.min(MAX_SYMBOLS);
+        if num_symbols > max_symbols {
+            return Err(format!("too many symbols: {num_symbols} of {max_symbols}"));
         }
         let base = &*BASE;
         let mut lexer = LexerSpec::new().map_err(said)?;

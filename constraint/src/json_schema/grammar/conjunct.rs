@@ -8,8 +8,6 @@ use super::Maker;
 const MAX_WAYS: usize = 256;
 /// Schemas that are joined to ways, altogether.
 const MAX_WORK: usize = 300_000;
-/// Options of one choice that may hold arrays or objects: each takes symbols of its own.
-const MAX_OPTIONS: usize = 1_000;
 /// Schemas that one way may join.
 const MAX_JOINED: usize = 400;
 
@@ -80,6 +78,7 @@ impl<'a> Maker<'a> {
                     others
                 }
                 _ if self.coarse.alone && keywords.order.len() > 1 => {
+                    self.coarsened.alone = true;
                     self.leave(id, name(*group));
                     others
                 }
@@ -118,7 +117,8 @@ impl<'a> Maker<'a> {
         options: &[Vec<NodeId>],
     ) -> Vec<Conjunct<'a>> {
         let mut joined = Vec::new();
-        let mut is_hard = self.hard.contains(&(id, name(group))) || options.len() > MAX_OPTIONS;
+        let mut is_hard =
+            self.hard.contains(&(id, name(group))) || options.len() > self.room.options;
         for option in options {
             is_hard |= joined.len() > MAX_WAYS || self.work > MAX_WORK;
             if is_hard {
@@ -145,24 +145,29 @@ impl<'a> Maker<'a> {
 
     /// The types that a schema allows at most, as far as it and what it refers to say so.
     pub(super) fn types_of(&self, id: NodeId) -> Types {
-        match &self.document.node(id).body {
-            Body::Always => Types::ALL,
-            Body::Never => Types::NONE,
-            Body::Keywords(keywords) => {
-                let literals = keywords.literals.iter();
-                let literals =
-                    literals.map(|it| it.iter().map(Types::of).fold(Types::NONE, Types::union));
-                let referred = keywords.reference.map(|id| self.types_of(id));
-                let all = keywords.types.into_iter().chain(literals).chain(referred);
-                all.fold(Types::ALL, Types::intersection)
+        let mut types = Types::ALL;
+        let mut next = Some(id);
+        while let Some(id) = next.take() {
+            // References that lead back to themselves are not finite either, so this ends.
+            if !self.finite[id.index()] {
+                return Types::NONE;
             }
+            let Some(keywords) = self.document.keywords(id) else { continue };
+            let literals = keywords.literals.iter();
+            let literals =
+                literals.map(|it| it.iter().map(Types::of).fold(Types::NONE, Types::union));
+            let all = keywords.types.into_iter().chain(literals);
+            types = all.fold(types, Types::intersection);
+            next = keywords.reference;
         }
+        types
     }
 
     /// Whether a choice has more options than are told apart.
     fn is_wide(&self, options: &[NodeId]) -> bool {
         let may_hold_others = |id: &&NodeId| self.types_of(**id).has(Types::CONTAINERS);
-        options.len() > MAX_OPTIONS && options.iter().filter(may_hold_others).count() > MAX_OPTIONS
+        let most = self.room.options;
+        options.len() > most && options.iter().filter(may_hold_others).count() > most
     }
 
     /// The options of a schema that is a choice and nothing else.

@@ -180,6 +180,7 @@ impl<'a> Maker<'a> {
             }
             if let Some(multiple) = &rules.multiple_of {
                 let both = Multiple::new(multiple).and_then(|it| it.and(multiple_of));
+                self.coarsened.strings |= self.coarse.strings && both.is_some();
                 match both.filter(|_| !self.coarse.strings) {
                     Some(both) => multiple_of = Some(both),
                     None => self.leave(*id, "multipleOf"),

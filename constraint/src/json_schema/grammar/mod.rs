@@ -7,10 +7,12 @@ mod array;
 mod build;
 mod chain;
 mod conjunct;
+mod leaves;
 mod literal;
 mod object;
 mod parts;
 mod plan;
+mod room;
 mod text;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -19,20 +21,19 @@ use llguidance::derivre::RegexAst;
 
 use super::document::{ArrayRules, Body, Document, Group, Keywords, NodeId, ObjectRules, Types};
 use super::patterns::Patterns;
-use super::regexes;
 use crate::spacing::Spacing;
 use crate::spec::PropertyOrder;
 use conjunct::Conjunct;
+use leaves::Leaves;
 pub(crate) use object::in_order;
 pub(crate) use parts::Grammar;
 use parts::PartId;
+pub(crate) use room::Room;
 
 /// Values that are told apart, for each schema and altogether at least. Beyond, of schemas for one
 /// value only the first counts.
 const VALUES_PER_SCHEMA: usize = 2;
 const MIN_VALUES: usize = 300;
-/// Parts of a grammar, beyond which arrays and objects may hold anything.
-const MAX_PARTS: usize = 30_000;
 
 /// A grammar, and what it does not say.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub(crate) struct Made {
     pub(crate) grammar: Result<Grammar, String>,
     /// What it leaves to a guard.
     pub(crate) left: Vec<Left>,
+    /// What of [`Coarse`] made a difference.
+    pub(crate) coarsened: Coarse,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -101,11 +104,14 @@ pub(crate) fn make(
     (order, spacing): (PropertyOrder, Spacing),
     finite: &[bool],
     coarse: Coarse,
+    room: Room,
 ) -> Made {
     let maker = |is_relaxed| Maker {
         document,
         finite,
         coarse,
+        coarsened: Coarse::default(),
+        room,
         is_relaxed,
         num_unordered: 0,
         max_values: MIN_VALUES.max(VALUES_PER_SCHEMA * document.len()),
@@ -115,7 +121,7 @@ pub(crate) fn make(
         hard: HashSet::new(),
         disjoint: HashMap::new(),
         known: HashMap::new(),
-        leaves: HashMap::new(),
+        leaves: Leaves::default(),
         any: HashMap::new(),
         todo: VecDeque::new(),
         reasons: HashMap::new(),
@@ -139,6 +145,9 @@ struct Maker<'a> {
     document: &'a Document,
     finite: &'a [bool],
     coarse: Coarse,
+    /// What of it made a difference so far.
+    coarsened: Coarse,
+    room: Room,
     /// Whether properties may come in any order.
     is_relaxed: bool,
     /// Listed objects so far whose properties come in any order.
@@ -154,8 +163,7 @@ struct Maker<'a> {
     disjoint: HashMap<NodeId, bool>,
     /// The part for each list of schemas that hold together.
     known: HashMap<Vec<NodeId>, PartId>,
-    /// The first of equal schemas that refer to no other.
-    leaves: HashMap<&'a Keywords, NodeId>,
+    leaves: Leaves<'a>,
     /// The part of each kind of value of which nothing is said.
     any: HashMap<Types, PartId>,
     /// From the outside to the inside, so that what is left out for want of room is deep inside.
@@ -163,7 +171,7 @@ struct Maker<'a> {
     /// Why no text satisfies a part.
     reasons: HashMap<PartId, String>,
     failed: Option<String>,
-    left: Vec<Left>,
+    left: Vec<(NodeId, &'static str)>,
     known_left: HashSet<(NodeId, &'static str)>,
     warnings: Vec<String>,
 }
@@ -201,8 +209,22 @@ impl<'a> Maker<'a> {
         }
         let dead = self.grammar.dead_ends();
         let grammar = if dead.is_empty() { Ok(()) } else { Err(self.reason(&dead)) };
+        let left = self.all_left();
         let grammar = grammar.map(|()| self.grammar);
-        Made { grammar, left: self.left, warnings: self.warnings }
+        Made { grammar, left, coarsened: self.coarsened, warnings: self.warnings }
+    }
+
+    /// What was left out, of all schemas that say the same.
+    fn all_left(&mut self) -> Vec<Left> {
+        let mut all = Vec::new();
+        for (id, keyword) in std::mem::take(&mut self.left) {
+            let others = self.leaves.others(id).iter().copied();
+            let others = others.filter(|other| self.known_left.insert((*other, keyword)));
+            for id in std::iter::once(id).chain(others) {
+                all.push(Left { at: self.document.node(id).at.clone(), keyword });
+            }
+        }
+        all
     }
 
     /// Why no value can be whole.
@@ -213,13 +235,13 @@ impl<'a> Maker<'a> {
     }
 
     fn is_too_large(&self) -> bool {
-        self.grammar.len() > MAX_PARTS
+        self.grammar.len() > self.room.parts
     }
 
     /// Notes that a keyword is left to the guard.
     fn leave(&mut self, id: NodeId, keyword: &'static str) {
         if self.known_left.insert((id, keyword)) {
-            self.left.push(Left { at: self.document.node(id).at.clone(), keyword });
+            self.left.push((id, keyword));
         }
     }
 
@@ -230,6 +252,7 @@ impl<'a> Maker<'a> {
     }
 
     fn types_only(&mut self) -> PartId {
+        self.coarsened.types_only = true;
         let root = Document::ROOT;
         self.leave(root, "type");
         let types = self.document.keywords(root).and_then(|keywords| keywords.types);
@@ -266,8 +289,7 @@ impl<'a> Maker<'a> {
         part
     }
 
-    /// What a schema refers to, if it does nothing else; the first of those that say the same,
-    /// except where each is warned of.
+    /// What a schema refers to, if it does nothing else; the first of those that say the same.
     fn meant(&mut self, mut id: NodeId) -> NodeId {
         let document = self.document;
         while let Some(keywords) = document.keywords(id)
@@ -276,13 +298,7 @@ impl<'a> Maker<'a> {
         {
             id = target;
         }
-        let format = |keywords: &Keywords| keywords.string.format.as_deref().map(regexes::format);
-        match document.keywords(id).filter(|it| it.is_leaf()) {
-            Some(leaf) if format(leaf) != Some(regexes::Format::Unknown) => {
-                *self.leaves.entry(leaf).or_insert(id)
-            }
-            _ => id,
-        }
+        self.leaves.meant(document, id)
     }
 
     fn body(&mut self, ids: &[NodeId]) -> PartId {
@@ -365,7 +381,9 @@ impl<'a> Maker<'a> {
             };
             let speaking: Vec<NodeId> = way.all.iter().filter(speaks).map(|(id, _)| *id).collect();
             let part = if self.is_too_large() || speaking.is_empty() {
-                speaking.iter().for_each(|id| self.leave(*id, "type"));
+                for id in &speaking {
+                    self.leave(*id, "type");
+                }
                 self.any(kind, make)
             } else if value.made.insert((kind, speaking)) {
                 make(self, way)

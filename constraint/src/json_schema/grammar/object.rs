@@ -19,11 +19,8 @@ const MAX_PATTERNS: usize = 4;
 const MAX_KNOWN: usize = 100;
 /// Parts of an object whose properties are counted.
 const MAX_COUNTED: usize = 3_000;
-/// Properties that may all come next. Of more, those with one value are one kind, in any order:
-/// each that may come next costs the engine the more the more there are.
-const MAX_ROW: usize = 2_000;
-/// Properties that come in order.
-const MAX_LISTED: usize = 10_000;
+/// Values of properties in any order that are told apart.
+const MAX_KINDS: usize = 2_000;
 /// Names times patterns that are compared.
 const MAX_MATCHED: usize = 100_000;
 /// So many names of a kind are few, and what it may cost to find as many.
@@ -83,7 +80,8 @@ impl<'a> Maker<'a> {
             values.push(value);
         }
         let others = self.others(way, &sides, &names);
-        let is_wide = names.len() > MAX_LISTED || longest_row(&names, &required) > MAX_ROW;
+        let is_wide =
+            names.len() > self.room.listed || longest_row(&names, &required) > self.room.row;
         if self.is_relaxed || is_wide {
             if let Some((id, rules)) = rules().find(|(_, rules)| says_names(rules)) {
                 self.leave(id, if rules.required.is_empty() { "properties" } else { "required" });
@@ -161,6 +159,7 @@ impl<'a> Maker<'a> {
         let mut seen = HashSet::new();
         let patterns = all.iter().flat_map(|side| &side.patterns).map(|(pattern, _)| *pattern);
         let patterns: Vec<&str> = patterns.filter(|pattern| seen.insert(*pattern)).collect();
+        self.coarsened.strings |= self.coarse.strings && !patterns.is_empty();
         let is_known = patterns.len() <= MAX_KNOWN && !self.coarse.strings;
         let text = |pattern: &str| {
             let parts = regexes::parts(pattern).and_then(regexes::Parts::for_grammar)?;
@@ -287,13 +286,15 @@ impl<'a> Maker<'a> {
         self.grammar.seq(vec![name, self.grammar.marks.colon, value])
     }
 
-    /// Listed properties as one part for each value that they have.
+    /// Listed properties as one part for each value that they have; without those that have none.
     fn by_value(&mut self, names: &[&str], values: &[PartId]) -> Vec<PartId> {
         let mut kinds: Vec<(PartId, Vec<RegexAst>)> = Vec::new();
         let mut known: HashMap<PartId, usize> = HashMap::new();
-        let different = values.iter().collect::<HashSet<_>>().len();
-        let any = (different > MAX_ROW).then(|| self.value(Vec::new()));
-        for (name, value) in names.iter().zip(values) {
+        let never = self.grammar.marks.never;
+        let possible = || names.iter().zip(values).filter(|(_, value)| **value != never);
+        let different = possible().map(|(_, value)| value).collect::<HashSet<_>>().len();
+        let any = (different > MAX_KINDS).then(|| self.value(Vec::new()));
+        for (name, value) in possible() {
             let value = any.unwrap_or(*value);
             let kind = *known.entry(value).or_insert(kinds.len());
             if kind == kinds.len() {

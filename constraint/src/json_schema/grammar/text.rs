@@ -106,6 +106,7 @@ impl<'a> Maker<'a> {
                     (format.is_some(), "format"),
                 ] {
                     if is_said {
+                        self.coarsened.strings = true;
                         self.leave(*id, keyword);
                     }
                 }
