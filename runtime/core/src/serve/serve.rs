@@ -146,6 +146,11 @@ impl Serve {
         &self.scheduler
     }
 
+    /// Whether something is held back for matchers that are at work.
+    pub fn waits_for_matchers(&self) -> bool {
+        !self.patience.lets_go(|| false)
+    }
+
     /// The request that a group belongs to, while it runs.
     pub fn request_of(&self, group: GroupId) -> Option<RequestId> {
         Some(self.groups.get(&group)?.request)
@@ -219,7 +224,7 @@ impl Serve {
     /// Sends all that is ready. A microbatch that is not full waits for those whose matchers are at
     /// work, for a while.
     fn take_turns(&mut self, now: Duration) {
-        while !self.is_down && (!self.patience.holds() || self.scheduler.has_full_turn()) {
+        while !self.is_down && self.patience.lets_go(|| self.scheduler.has_full_turn()) {
             let Some(turn) = self.scheduler.next_turn() else { return };
             if let Err(error) = self.config.bounds.check(&turn) {
                 self.actions.push(Action::Stop(Stop::Bounds(error)));

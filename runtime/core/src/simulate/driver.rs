@@ -200,11 +200,14 @@ impl<'a> Simulation<'a> {
             }
             Event::Taken(message) if message.incarnation == self.incarnation => {
                 self.tell(Input::Sampled(self.sampled(&message)))?;
-                let (now_s, num_tokens) = (self.world.clock.now_s(), self.host.num_tokens);
-                self.watch.note(self.serve.scheduler(), now_s, num_tokens);
+                self.note();
                 Ok(())
             }
-            Event::Answered { group, answers } => self.tell(Input::Advanced { group, answers }),
+            Event::Answered { group, answers } => {
+                self.tell(Input::Advanced { group, answers })?;
+                self.note();
+                Ok(())
+            }
             Event::Lost { restart_s } => {
                 self.restart_s = restart_s;
                 self.tell(Input::StageLost { microbatch: None, may_pass: true })
@@ -218,6 +221,14 @@ impl<'a> Simulation<'a> {
                 self.wake_at = None;
                 self.tell(Input::TimePassed)
             }
+        }
+    }
+
+    /// Takes note of how many run and wait, once all that could be sent was.
+    fn note(&mut self) {
+        if !self.serve.waits_for_matchers() {
+            let (now_s, num_tokens) = (self.world.clock.now_s(), self.host.num_tokens);
+            self.watch.note(self.serve.scheduler(), now_s, num_tokens);
         }
     }
 
