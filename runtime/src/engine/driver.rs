@@ -203,11 +203,12 @@ impl Driver {
         }
         let mask_wait = mask_times.awaited.map(|_| waited);
         let sampled = messages::Sampled { microbatch, groups, stage_s, mask_wait };
-        let has_ended = self.tell(Input::Sampled(sampled))?;
+        let actions = self.on(Input::Sampled(sampled));
+        // Batches that leave now have times of their own.
         if let Some(recorder) = &mut self.recorder {
             recorder.came_back(microbatch, &times, &mask_times, Interval::since(began));
         }
-        Ok(has_ended)
+        self.obey_all(actions)
     }
 
     pub(super) fn stage_failed(&mut self, failure: StageFailure) {
@@ -221,6 +222,12 @@ impl Driver {
 
     /// Tells the serving loop of something, and does what it wants done; true if it has ended.
     fn tell(&mut self, input: Input) -> Result<bool, Ended> {
+        let actions = self.on(input);
+        self.obey_all(actions)
+    }
+
+    /// Tells the serving loop of something; returns what it wants done.
+    fn on(&mut self, input: Input) -> Vec<Action> {
         let mut actions = Vec::new();
         let now = self.began.elapsed();
         let told = self.journal.is_some().then(|| input.clone());
@@ -228,8 +235,13 @@ impl Driver {
         if let Some(told) = told {
             self.record(now, &told, &actions);
         }
-        let begun = self.serve.take_left_waiting();
-        self.shared.num_waiting.fetch_sub(begun, Ordering::Relaxed);
+        let left = self.serve.take_left_waiting();
+        self.shared.num_waiting.fetch_sub(left, Ordering::Relaxed);
+        actions
+    }
+
+    /// Does what the serving loop wants done; true if it has ended.
+    fn obey_all(&mut self, actions: Vec<Action>) -> Result<bool, Ended> {
         for action in actions {
             if self.obey(action)? {
                 return Ok(true);
