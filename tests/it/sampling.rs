@@ -151,14 +151,7 @@ fn a_row_without_a_finite_logit_fails_and_says_so() {
 }
 
 fn params(method: Method, penalties: Penalties) -> SamplingParams {
-    SamplingParams {
-        method,
-        penalties,
-        min_tokens: 0,
-        ignore_eos: false,
-        eos: Vec::new(),
-        num_likeliest: 0,
-    }
+    SamplingParams { method, penalties, ..SamplingParams::greedy(Vec::new()) }
 }
 
 fn row(mask: MaskRule, counts: Vec<TokenCount>) -> RowSampling {

@@ -8,8 +8,8 @@ use sluicegate::{
         MaskSender, Microbatch, Pipeline, PipelineConfig, PipelineEvent, StageError, StageMessage,
     },
     sampler::{
-        GroupSampling, MaskError, MaskRow, MaskRule, Method, Penalties, RandomKey, RowError,
-        RowSampling, Sampler, SamplingParams, Stamp,
+        GroupSampling, MaskError, MaskRow, MaskRule, RandomKey, RowError, RowSampling, Sampler,
+        SamplingParams, Stamp,
     },
 };
 use sluicegate_core::messages::{
@@ -85,14 +85,7 @@ impl Bench {
         };
         let id = MicrobatchId(id);
         let order = MicrobatchOrder { id, rows: vec![row], sampled: Vec::new() };
-        let params = SamplingParams {
-            method: Method::Greedy,
-            penalties: Penalties::default(),
-            min_tokens: 0,
-            ignore_eos: false,
-            num_likeliest: 0,
-            eos: Vec::new(),
-        };
+        let params = SamplingParams::greedy(Vec::new());
         let draws = vec![RandomKey { seed: 0, prompt: 0, sample: 0, step: 0 }];
         let row = RowSampling { mask, step: 4, counts: Vec::new(), draws };
         let sampling = GroupSampling {

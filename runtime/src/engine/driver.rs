@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, at, never, select};
 use sluicegate_constraint::Compiled;
 use sluicegate_core::{
     messages::{self, RequestId},
-    serve::{Action, Input, Metrics, RequestError, Serve, Stop},
+    serve::{Action, Input, Metrics, Serve, Stop},
 };
 use sluicegate_model::placed::{Placed, Site};
 use sluicegate_spec::device::DeviceId;
@@ -100,7 +100,7 @@ impl Driver {
         // Before callers hear of it, so that whoever does finds how things stand; a loop that has
         // panicked may do so again.
         let last = catch_unwind(AssertUnwindSafe(|| {
-            self.serve.end_all(&RequestError::ShutDown, &mut Vec::new());
+            self.serve.end_all();
             self.serve.metrics()
         }));
         if let Ok(metrics) = last {

@@ -72,3 +72,17 @@ pub struct SamplingParams {
     /// So many of the likeliest tokens are handed on with each choice; a beam search hands on none.
     pub num_likeliest: usize,
 }
+
+impl SamplingParams {
+    /// The most likely token at each step, until one of `eos` is chosen.
+    pub fn greedy(eos: Vec<TokenId>) -> Self {
+        Self {
+            method: Method::Greedy,
+            penalties: Penalties::default(),
+            min_tokens: 0,
+            ignore_eos: false,
+            eos,
+            num_likeliest: 0,
+        }
+    }
+}

@@ -123,14 +123,14 @@ impl Serve {
         std::mem::swap(&mut self.actions, actions);
     }
 
-    /// Ends every request that still runs; what the loop is told last.
-    pub fn end_all(&mut self, error: &RequestError, actions: &mut Vec<Action>) {
-        std::mem::swap(&mut self.actions, actions);
+    /// Ends every request that still runs; what the loop is told last. Nothing is to be done any more:
+    /// who drives it tells the callers.
+    pub fn end_all(&mut self) {
         let running: Vec<RequestId> = self.requests.keys().copied().collect();
         for request in running {
-            self.fail(request, error.clone());
+            self.fail(request, RequestError::ShutDown);
         }
-        std::mem::swap(&mut self.actions, actions);
+        self.actions.clear();
     }
 
     /// How many prompts have stopped waiting, begun or not, since this was last asked.

@@ -12,7 +12,7 @@ use sluicegate_spec::{
 use super::*;
 use crate::{
     messages::{
-        Choice, GroupChoices, GroupId, Likely, Method, MicrobatchId, Penalties, RequestId, Sampled,
+        Choice, GroupChoices, GroupId, Likely, Method, MicrobatchId, RequestId, Sampled,
         SamplingParams, SequenceId,
     },
     scheduler::{OrderBounds, SchedulerConfig},
@@ -29,14 +29,7 @@ fn vocabulary() -> TokenTable {
 }
 
 pub(super) fn admitted(method: Method, samples: usize) -> Admitted {
-    let params = SamplingParams {
-        method,
-        penalties: Penalties::default(),
-        min_tokens: 0,
-        ignore_eos: false,
-        eos: vec![EOS],
-        num_likeliest: 0,
-    };
+    let params = SamplingParams { method, ..SamplingParams::greedy(vec![EOS]) };
     Admitted {
         prompts: vec![vec![0]],
         is_constrained: true,

@@ -9,7 +9,7 @@ use sluicegate_spec::{
 
 use super::value::{EOS, mix, to_token};
 use crate::{
-    messages::{Method, Multinomial, Penalties, SamplingParams},
+    messages::{Method, Multinomial, SamplingParams},
     serve::{Admitted, Answer},
 };
 
@@ -116,14 +116,7 @@ impl SimulatedRequest {
             Search::Samples(samples) => (Method::Multinomial(Multinomial::default()), samples),
             Search::Beams(width) => (Method::Beam { width }, width),
         };
-        let params = SamplingParams {
-            method,
-            penalties: Penalties::default(),
-            min_tokens: 0,
-            ignore_eos: false,
-            eos: vec![EOS],
-            num_likeliest: 0,
-        };
+        let params = SamplingParams { method, ..SamplingParams::greedy(vec![EOS]) };
         Admitted {
             prompts: vec![self.prompt.clone()],
             is_constrained: self.constraint.is_some(),

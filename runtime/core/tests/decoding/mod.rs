@@ -4,8 +4,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use sluicegate_core::{
     messages::{
-        Choice, GroupChoices, MicrobatchId, Penalties, RequestId, Sampled, SampledGroup,
-        SamplingParams,
+        Choice, GroupChoices, MicrobatchId, RequestId, Sampled, SampledGroup, SamplingParams,
     },
     scheduler::{OrderBounds, SchedulerConfig},
     serve::{Action, Admitted, Input, Limits, Serve, ServeConfig},
@@ -60,14 +59,7 @@ impl Decoding {
             vocabulary: TokenTable::from((0..VOCAB).map(letter).collect::<Vec<_>>()),
         });
         let mut actions = Vec::new();
-        let params = Arc::new(SamplingParams {
-            method: sluicegate_core::messages::Method::Greedy,
-            penalties: Penalties::default(),
-            min_tokens: 0,
-            ignore_eos: true,
-            eos: Vec::new(),
-            num_likeliest: 0,
-        });
+        let params = Arc::new(SamplingParams::greedy(Vec::new()));
         for number in 0..sequences {
             let prompt = (0..PROMPT_TOKENS).map(|place| (number * 31 + place) % VOCAB).collect();
             let admitted = Admitted {
