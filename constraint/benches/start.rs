@@ -11,7 +11,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use serde_json::{Value, json};
-use sluicegate_constraint::{Cache, CacheLimits, CodedMask, Compiler, Matcher, Spec};
+use sluicegate_constraint::{Cache, CacheLimits, Compiler, EncodedMask, Matcher, Spec};
 use synthetic::vocab;
 
 fn small() -> Value {
@@ -63,12 +63,14 @@ fn start(criterion: &mut Criterion) {
     let mut matcher = in_string(&cache);
     let mask = matcher.mask().unwrap();
     let vocab = cache.compiler().vocab();
-    let coded = CodedMask::new(&mask, vocab);
-    criterion.bench_function("code a string's mask", |bench| {
-        bench.iter(|| CodedMask::new(black_box(&mask), vocab));
+    let encoded = EncodedMask::new(&mask, vocab);
+    criterion.bench_function("encode a string's mask", |bench| {
+        bench.iter(|| EncodedMask::new(black_box(&mask), vocab));
     });
     criterion.bench_function("decode it", |bench| {
-        bench.iter(|| black_box(&coded).decode(vocab.allow_all()).unwrap().len());
+        bench.iter(|| {
+            EncodedMask::decode(black_box(encoded.as_bytes()), vocab.allow_all()).unwrap().len()
+        });
     });
     criterion.bench_function("fork", |bench| bench.iter(|| matcher.fork()));
     criterion.bench_function("forced, of nothing", |bench| bench.iter(|| matcher.forced()));

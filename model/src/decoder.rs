@@ -3,12 +3,6 @@
 //! A layer is assembled once, from the family's row; the pass itself has no branch on the family.
 
 use candle_core::Tensor;
-use sluicegate_spec::{
-    config::ModelConfig,
-    family::{Family, HeadNorm, LayerNorms, QkvBias},
-    tensors::{Role, TensorId},
-    units::{Bytes, LayerRange, Unit},
-};
 
 use crate::{
     attention::Heads,
@@ -17,11 +11,17 @@ use crate::{
     linear::Linear,
     mlp::Mlp,
     norm::RmsNorm,
-    placed::{Placed, Site},
     rope::{Angles, Rotary},
     shard::Home,
     step::Step,
     weights::Weights,
+};
+use sluicegate_spec::{
+    config::ModelConfig,
+    family::{Family, HeadNorm, LayerNorms, QkvBias},
+    placed::{Placed, Site},
+    tensors::{Role, TensorId},
+    units::{Bytes, LayerRange, Unit},
 };
 
 /// What a unit is loaded from and for.

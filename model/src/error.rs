@@ -7,10 +7,9 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use sluicegate_spec::{
     error::{ConfigError, HeaderError},
+    placed::Misplaced,
     units::{TokenId, Unit, UnitRange},
 };
-
-use crate::placed::Misplaced;
 
 /// Why a model could not be found or fetched.
 #[derive(Debug, thiserror::Error)]

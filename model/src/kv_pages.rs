@@ -7,20 +7,20 @@ mod element;
 pub(crate) use element::{Numbers, NumbersMut};
 
 use candle_core::{CpuStorage, InplaceOp3, Layout, Tensor, bail};
+
+use crate::{
+    error::{ForwardError, LoadError},
+    rows::Rows,
+    shard::Home,
+    step::{Ancestors, TailCopies},
+};
 use sluicegate_spec::{
     config::ModelConfig,
     device::DeviceId,
     epoch::{Epoch, WrongEpoch},
     kv::{KvType, PAGE_TOKENS},
-    units::{Bytes, LayerRange, Unit},
-};
-
-use crate::{
-    error::{ForwardError, LoadError},
     placed::{Placed, Site},
-    rows::Rows,
-    shard::Home,
-    step::{Ancestors, TailCopies},
+    units::{Bytes, LayerRange, Unit},
 };
 
 /// The KV pages of a shard's layers.

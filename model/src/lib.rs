@@ -29,7 +29,6 @@ pub mod linear;
 mod mlp;
 mod norm;
 pub mod open;
-pub mod placed;
 mod rope;
 mod rows;
 pub mod shard;

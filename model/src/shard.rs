@@ -5,14 +5,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Device, Tensor};
-use sluicegate_spec::{
-    config::ModelConfig,
-    device::DeviceId,
-    family::Family,
-    kv::KvType,
-    tensors::{Role, TensorId},
-    units::{Bytes, Unit, UnitRange},
-};
 
 use crate::{
     cap::capped,
@@ -22,10 +14,18 @@ use crate::{
     kv_pages::KvPages,
     linear::Linear,
     norm::RmsNorm,
-    placed::{Placed, Site},
     step::{Ancestors, Hidden, Logits, Step},
     threads::Threads,
     weights::{Matrix, Weights},
+};
+use sluicegate_spec::{
+    config::ModelConfig,
+    device::DeviceId,
+    family::Family,
+    kv::KvType,
+    placed::{Placed, Site},
+    tensors::{Role, TensorId},
+    units::{Bytes, Unit, UnitRange},
 };
 
 /// Where a shard lives and what it computes with.

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use candle_core::Tensor;
 
-use crate::placed::Named;
+use sluicegate_spec::placed::Named;
 
 /// A microbatch as a shard sees it. Rows lie one after another without padding.
 ///
@@ -44,10 +44,8 @@ pub struct StepRow {
 /// The page table of one row in one KV group.
 #[derive(Debug, Clone)]
 pub struct StepTable {
-    /// Position of the first slot of `pages`; a window group has dropped the pages before it.
+    /// Position of the first slot; a window group has dropped the pages before it.
     pub first_position: usize,
-    /// Pages from `first_position` on, the last ones holding the step's new tokens.
-    pub pages: Vec<u32>,
     /// `[past + new tokens - first_position]`, u32: the slot of every position, new ones included.
     pub read_slots: Tensor,
 }

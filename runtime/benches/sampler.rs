@@ -6,9 +6,10 @@ use std::{hint::black_box, sync::Arc};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use sluicegate::sampler::{
-    GroupSampling, MaskRow, MaskRule, Method, Multinomial, Penalties, RandomKey, RowSampling,
-    Sampler, SamplingParams, Stamp,
+    GroupSampling, MaskBits, MaskRow, MaskRule, Method, Multinomial, Penalties, RandomKey,
+    RowSampling, Sampler, SamplingParams, Stamp,
 };
+use sluicegate_constraint::EncodedMask;
 use sluicegate_core::messages::{GroupId, SequenceId};
 
 const STAMP: Stamp = Stamp { sequence: SequenceId(1), step: 0, epoch: 0 };
@@ -44,7 +45,10 @@ fn sample(criterion: &mut Criterion) {
         let logits = logits(vocab);
         let mut bench = |name: &str, method, words: Option<Vec<u32>>| {
             let rule = words.as_ref().map_or(MaskRule::Free, |_| MaskRule::Required(STAMP));
-            let masks = [words.map(|words| MaskRow::dense(STAMP, words))];
+            let masks = [words.map(|words| {
+                let words = EncodedMask::dense(&words).into_bytes();
+                MaskRow::new(STAMP, MaskBits::Own(words))
+            })];
             let group = group(method, rule);
             criterion.bench_function(&format!("{name}, {vocab} tokens"), |bencher| {
                 bencher.iter_batched_ref(

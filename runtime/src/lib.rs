@@ -6,6 +6,7 @@
 //! [`sampler`], and comes back as a [`stream::Generation`]. The [`placement`] decided beforehand
 //! which device does what, and [`device`] is the only way from one to another.
 
+pub mod clock;
 pub mod device;
 pub mod engine;
 pub mod masker;

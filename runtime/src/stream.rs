@@ -10,7 +10,8 @@ use crossbeam_channel::Sender;
 use futures_core::Stream;
 use sluicegate_core::messages::RequestId;
 pub use sluicegate_core::{
-    sequence::{FinishReason, Token},
+    messages::Token,
+    sequence::FinishReason,
     serve::{Event, MaskExposed, Output, OutputId, Timings, Usage},
 };
 use tokio::sync::mpsc::UnboundedReceiver;

@@ -4,9 +4,9 @@
 //! Here it works; and with any one transfer left out, the error says which one is missing.
 
 use sluicegate::{Engine, Prompt, Request};
-use sluicegate_model::{open::Model, placed::Misplaced};
+use sluicegate_model::open::Model;
 use sluicegate_placement::{Endpoint, Plan, StageId, Transfer, TransferKind};
-use sluicegate_spec::{config::Architecture, device::DeviceId, units::Unit};
+use sluicegate_spec::{config::Architecture, device::DeviceId, placed::Misplaced, units::Unit};
 use sluicegate_tests::{
     engines::{
         auto_plan, complete, misplaced, samplers, small_schema, smollm2, start, with_schema,

@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Deserialize;
 use sluicegate::sampler::{
-    GroupSampling, MaskRow, MaskRule, Method, Multinomial, Penalties, RandomKey, RowError,
-    RowSampling, Sampler, SamplingParams, Stamp, TokenCount, draw::Narrowed, row::Distribution,
+    GroupSampling, MaskRule, Method, Multinomial, Penalties, RandomKey, RowError, RowSampling,
+    Sampler, SamplingParams, Stamp, TokenCount, draw::Narrowed, row::Distribution,
 };
 use sluicegate_core::messages::{GroupId, SequenceId};
+use sluicegate_tests::constraints::dense_mask;
 
 #[derive(Deserialize)]
 struct Fixture {
@@ -127,14 +128,14 @@ fn beams_with_fewer_legal_tokens_than_width_give_no_garbage() {
     };
     let mut rows = [[0.5f32, 0.1, 0.2, 0.3], [0.1, 0.2, 0.3, f32::NAN]];
     let [first, second] = &mut rows;
-    let mask = |row, bits: u32| Some(MaskRow::dense(stamp(row), [bits]));
+    let mask = |row, bits: u32| Some(dense_mask(stamp(row), &[bits]));
     let masks = [mask(0, 0b0001), mask(1, 0b1100)];
     let sampler = Sampler::new([0b1111].into());
     let choices = sampler.sample(&order, &mut [first, second], &masks).choices.unwrap();
-    let got: Vec<(u32, u32)> = choices.iter().map(|it| (it.row, it.token)).collect();
+    let got: Vec<(u32, u32)> = choices.iter().map(|it| (it.row, it.token.id)).collect();
     // One legal token in the first row; in the second one of the two has no finite logit.
     assert_eq!(got, [(0, 0), (1, 2)]);
-    assert!(choices.iter().all(|choice| choice.log_probability.abs() < 1e-6));
+    assert!(choices.iter().all(|choice| choice.token.log_probability.abs() < 1e-6));
 }
 
 #[test]

@@ -3,27 +3,26 @@
 use std::{num::NonZero, sync::Arc};
 
 use sluicegate::{
-    device::{Devices, Ledger, Links, Masks, Order, Sampled, order::ancestors_on_host},
-    pipeline::{
-        MaskSender, Microbatch, Pipeline, PipelineConfig, PipelineEvent, StageError, StageMessage,
+    clock::Clock,
+    device::{Devices, Ledger, Links, ReceivingEnd, SendingEnd},
+    messages::{
+        AncestorsOrder, Batch, CopyOrder, GroupId, GroupSampling, MaskError, MaskRow, MaskRule,
+        Masks, MicrobatchId, RandomKey, RowError, RowOrder, RowSampling, Sampled, SamplingParams,
+        SequenceId, StageBatch, Stamp, TableOrder,
     },
-    sampler::{
-        GroupSampling, MaskError, MaskRow, MaskRule, RandomKey, RowError, RowSampling, Sampler,
-        SamplingParams, Stamp,
-    },
+    pipeline::{MaskSender, Microbatch, Pipeline, PipelineConfig, PipelineEvent, StageError},
+    sampler::Sampler,
 };
-use sluicegate_core::messages::{
-    AncestorsOrder, CopyOrder, GroupId, MicrobatchId, MicrobatchOrder, RowOrder, SequenceId,
-    TableOrder,
-};
-use sluicegate_model::{
-    error::ForwardError,
-    open::Model,
+use sluicegate_model::{error::ForwardError, open::Model};
+use sluicegate_placement::{Endpoint, Plan};
+use sluicegate_spec::{
+    config::Architecture,
+    device::DeviceId,
+    kv::KvType,
     placed::{Placed, Site},
 };
-use sluicegate_placement::{Endpoint, Plan, StageId};
-use sluicegate_spec::{config::Architecture, device::DeviceId, kv::KvType};
 use sluicegate_tests::{
+    constraints::dense_mask,
     engines::auto_plan,
     tiny::{StoredType, TinyFiles, TinyModel},
 };
@@ -33,7 +32,8 @@ use tracing::Span;
 struct Bench {
     _files: TinyFiles,
     plan: Plan,
-    links: Arc<Links>,
+    masks_end: SendingEnd,
+    tokens_end: ReceivingEnd,
     pipeline: Pipeline,
     /// None once nobody can send masks any more.
     masks: Option<MaskSender>,
@@ -47,13 +47,17 @@ impl Bench {
         let model = Model::open(&files.files).unwrap();
         let plan = auto_plan(&model, 2);
         let devices = Devices::open(plan.stages.iter().map(|stage| stage.device)).unwrap();
-        let links = Arc::new(Links::new(&plan.transfers(), &devices, Ledger::default()));
+        let links = Links::new(&plan.transfers(), &devices, Ledger::default());
+        let last = Endpoint::Stage(plan.last_stage());
+        let (masks_end, _) = links.connect(Endpoint::Host, last);
+        let (_, tokens_end) = links.connect(last, Endpoint::Host);
         let (pipeline, masks) = Pipeline::start(PipelineConfig {
             plan: plan.clone(),
             model: model.config.clone(),
             weights: model.weights.clone(),
             devices,
-            links: Arc::clone(&links),
+            links,
+            clock: Clock::start(),
             sampler: Sampler::new(vec![u32::MAX; plan.mask_words].into()),
             threads_per_stage: NonZero::<usize>::MIN,
             cores: Vec::new(),
@@ -62,81 +66,57 @@ impl Bench {
             before_forward: None,
         })
         .unwrap();
-        Self { _files: files, plan, links, pipeline, masks: Some(masks) }
+        Self { _files: files, plan, masks_end, tokens_end, pipeline, masks: Some(masks) }
     }
 
     fn reorder(&self, epoch: u64) {
         let copies = vec![CopyOrder { tail_pages: vec![0], ..CopyOrder::default() }];
-        let order = AncestorsOrder { group: GROUP, epoch, parents: vec![0], copies };
-        let ancestors = ancestors_on_host(order).unwrap();
-        let first = Endpoint::Stage(StageId(0));
-        let ancestors = self.links.carry(&ancestors, Endpoint::Host, first).unwrap();
-        self.pipeline.send(StageMessage::Ancestors(ancestors));
+        let ancestors = AncestorsOrder { group: GROUP, epoch, parents: vec![0], copies };
+        self.send(Batch { ancestors: vec![ancestors], ..batch(1, MaskRule::Free) }, 1);
     }
 
     fn microbatch(&self, id: u64, incarnation: u32, mask: MaskRule) {
-        let table = TableOrder { first_position: 0, pages: Arc::new(vec![0]) };
-        let row = RowOrder {
-            group: GROUP,
-            tokens: vec![1, 2, 3],
-            position: 0,
-            tables: vec![table],
-            wants_logits: true,
-        };
-        let id = MicrobatchId(id);
-        let order = MicrobatchOrder { id, rows: vec![row], sampled: Vec::new() };
-        let params = SamplingParams::greedy(Vec::new());
-        let draws = vec![RandomKey { seed: 0, prompt: 0, sample: 0, step: 0 }];
-        let row = RowSampling { mask, step: 4, counts: Vec::new(), draws };
-        let sampling = GroupSampling {
-            group: GROUP,
-            logit_rows: 0..1,
-            params: Arc::new(params),
-            rows: vec![row],
-        };
-        let order = Order::on_host(order, vec![sampling]).unwrap();
-        let order = self.links.carry(&order, Endpoint::Host, Endpoint::Stage(StageId(0))).unwrap();
-        let microbatch = Microbatch {
-            id,
-            incarnation,
-            order,
-            hidden: None,
-            span: Span::none(),
-            times: Vec::new(),
-        };
-        self.pipeline.send(StageMessage::Microbatch(microbatch));
+        self.send(batch(id, mask), incarnation);
+    }
+
+    fn send(&self, batch: Batch, incarnation: u32) {
+        let batch = StageBatch { incarnation, batch: Arc::new(batch), times: Vec::new() };
+        self.pipeline.send(Microbatch { batch, hidden: None, span: Span::none() });
     }
 
     fn mask(&self, microbatch: u64, rows: Vec<Option<MaskRow>>) {
         let masks = Masks::new(MicrobatchId(microbatch), rows, self.plan.mask_words);
-        let masks = Placed::new(masks, DeviceId::Host);
-        let last = Endpoint::Stage(self.plan.last_stage());
-        let masks = self.links.carry(&masks, Endpoint::Host, last).unwrap();
-        self.masks.as_ref().unwrap().send(masks).unwrap();
+        self.send_masks(masks);
     }
 
     /// Masks of a microbatch of one row, which is late.
     fn late(&self, microbatch: u64) {
         let masks = Masks::new(MicrobatchId(microbatch), vec![None], self.plan.mask_words);
-        let masks = Placed::new(Masks { late: vec![0], ..masks }, DeviceId::Host);
-        let last = Endpoint::Stage(self.plan.last_stage());
-        let masks = self.links.carry(&masks, Endpoint::Host, last).unwrap();
+        self.send_masks(Masks { late: vec![0], ..masks });
+    }
+
+    fn send_masks(&self, masks: Masks) {
+        let masks = self.masks_end.send(&Placed::new(masks, DeviceId::Host)).unwrap();
         self.masks.as_ref().unwrap().send(masks).unwrap();
     }
 
     fn sampled(&self) -> Sampled {
         let site = Site { operation: "test", unit: None, with: "test", device: DeviceId::Host };
         match self.pipeline.events().recv().unwrap() {
-            PipelineEvent::Sampled(sampled) => sampled.take(&site).unwrap(),
+            PipelineEvent::Sampled(sampled) => {
+                let sampled: Placed<Sampled> = self.tokens_end.receive(sampled).unwrap();
+                sampled.take(&site).unwrap()
+            }
             event => panic!("wanted tokens, found {event:?}"),
         }
     }
 
     fn failure(&self) -> StageError {
-        match self.pipeline.events().recv().unwrap() {
-            PipelineEvent::StageFailed(failure) => *failure.error,
-            event => panic!("wanted a failure, found {event:?}"),
-        }
+        let failure = self.pipeline.events().iter().find_map(|event| match event {
+            PipelineEvent::StageFailed(failure) => Some(*failure.error),
+            _ => None,
+        });
+        failure.expect("a stage fails")
     }
 
     fn row_error(&self) -> MaskError {
@@ -150,8 +130,29 @@ impl Bench {
     fn one_bit(&self, stamp: Stamp, token: u32) -> MaskRow {
         let mut words = vec![0; self.plan.mask_words];
         words[token as usize / 32] = 1 << (token % 32);
-        MaskRow::dense(stamp, words)
+        dense_mask(stamp, &words)
     }
+}
+
+/// A row of three tokens, which is sampled.
+fn batch(id: u64, mask: MaskRule) -> Batch {
+    let table = TableOrder { first_position: 0, pages: Arc::new(vec![0]) };
+    let row = RowOrder {
+        group: GROUP,
+        tokens: vec![1, 2, 3],
+        position: 0,
+        tables: vec![table],
+        wants_logits: true,
+    };
+    let draws = vec![RandomKey { seed: 0, prompt: 0, sample: 0, step: 0 }];
+    let sampling = GroupSampling {
+        group: GROUP,
+        logit_rows: 0..1,
+        params: Arc::new(SamplingParams::greedy(Vec::new())),
+        rows: vec![RowSampling { mask, step: 4, counts: Vec::new(), draws }],
+    };
+    let (microbatch, ancestors) = (MicrobatchId(id), Vec::new());
+    Batch { microbatch, ancestors, rows: vec![row], sampling: vec![sampling] }
 }
 
 fn stamp(step: u32, epoch: u64) -> Stamp {
@@ -186,7 +187,7 @@ fn the_right_mask_decides_the_token_also_when_it_comes_late_or_early() {
     bench.microbatch(2, 1, required);
     for token in [33, 77] {
         let choices = bench.sampled().groups.remove(0).choices.unwrap();
-        assert_eq!(choices.iter().map(|choice| choice.token).collect::<Vec<_>>(), [token]);
+        assert_eq!(choices.iter().map(|choice| choice.token.id).collect::<Vec<_>>(), [token]);
     }
 }
 
@@ -210,7 +211,7 @@ fn a_mask_of_another_step_epoch_or_row_fails_its_row_and_not_the_stage() {
     bench.mask(10, vec![None]);
     assert_eq!(bench.row_error(), MaskError::Missing { wanted });
     bench.microbatch(11, 1, MaskRule::Required(wanted));
-    let empty = MaskRow::dense(wanted, vec![0; bench.plan.mask_words]);
+    let empty = dense_mask(wanted, &vec![0; bench.plan.mask_words]);
     bench.mask(11, vec![Some(empty)]);
     assert_eq!(bench.row_error(), MaskError::Empty { stamp: wanted });
     bench.microbatch(12, 1, MaskRule::Free);
@@ -229,7 +230,7 @@ fn rows_that_require_masks_fail_when_nobody_can_send_them_any_more() {
 /// The tokens of a microbatch that was sampled.
 fn tokens(sampled: &Sampled) -> Vec<u32> {
     let choices = sampled.groups.iter().flat_map(|group| group.choices.as_ref().unwrap());
-    choices.map(|choice| choice.token).collect()
+    choices.map(|choice| choice.token.id).collect()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, sync::Arc};
 
 use sluicegate::vocabulary;
-use sluicegate_constraint::{CodedMask, Compiler, Spec, TokenBytes, Vocab};
+use sluicegate_constraint::{Compiler, EncodedMask, Spec, TokenBytes, Vocab};
 use sluicegate_model::tokenizer::Tokenizer;
 use sluicegate_tests::engines::{gemma3, smollm2, tekken};
 
@@ -121,9 +121,10 @@ fn check_masks(tokenizer: &Tokenizer, num_logits: usize) {
     // All that begin like a character, and no end of one.
     assert!(num_text > source.tokens.len() / 2, "{num_text}");
     assert!(source.eos.iter().all(|eos| mask.allows(*eos)), "all end tokens may end it");
-    let coded = CodedMask::new(&mask, &vocab);
-    assert_eq!(&*coded.decode(vocab.allow_all()).unwrap(), mask.words());
-    assert!(2 * coded.num_bytes() < mask.num_bytes(), "{} bytes", coded.num_bytes());
+    let encoded = EncodedMask::new(&mask, &vocab);
+    let encoded = encoded.as_bytes();
+    assert_eq!(&*EncodedMask::decode(encoded, vocab.allow_all()).unwrap(), mask.words());
+    assert!(2 * encoded.len() < mask.num_bytes(), "{} bytes", encoded.len());
 }
 
 #[test]

@@ -13,7 +13,6 @@ use sluicegate::{
 use sluicegate_core::messages::GroupId;
 use sluicegate_model::{
     open::Model,
-    placed::Placed,
     shard::{Shard, ShardOutput},
     step::{Hidden, Logits, Step, StepRow, StepTable},
     threads::Threads,
@@ -23,6 +22,7 @@ use sluicegate_spec::{
     config::{KvGroup, ModelConfig},
     device::DeviceId,
     kv::PAGE_TOKENS,
+    placed::Placed,
 };
 use sluicegate_tests::steps::{home, ids};
 
@@ -145,11 +145,7 @@ fn step(config: &ModelConfig, plan: &Plan, extents: &[Extent]) -> Step {
             let table = table(*group, *extent, row_idx * num_pages, num_pages);
             let slots = slots(&table.1, past + new - table.0);
             write_slots[group_idx].extend_from_slice(&slots[slots.len() - new..]);
-            tables.push(StepTable {
-                first_position: table.0,
-                pages: table.1,
-                read_slots: ids(&slots),
-            });
+            tables.push(StepTable { first_position: table.0, read_slots: ids(&slots) });
         }
         rows.push(StepRow { span, past, tables });
     }

@@ -13,7 +13,6 @@ use sluicegate::{
 use sluicegate_constraint::Spec;
 use sluicegate_model::{
     open::Model,
-    placed::Misplaced,
     source::{Alias, ModelSource, Part, Silent},
     tokenizer::Tokenizer,
 };
@@ -24,6 +23,7 @@ use sluicegate_placement::{
 use sluicegate_spec::{
     device::DeviceId,
     kv::KvType,
+    placed::Misplaced,
     units::{Bytes, LayerRange},
 };
 

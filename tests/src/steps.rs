@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use candle_core::{Device, Tensor};
 use sluicegate_model::{
-    placed::Placed,
     shard::{Home, Shard, ShardOutput},
     step::{Hidden, Step, StepRow, StepTable},
     threads::Threads,
@@ -14,6 +13,7 @@ use sluicegate_spec::{
     config::{KvGroup, ModelConfig},
     device::DeviceId,
     kv::{KvType, PAGE_TOKENS},
+    placed::Placed,
     units::UnitRange,
 };
 
@@ -84,8 +84,7 @@ fn table(group: KvGroup, row: &RowInput<'_>, end: usize) -> StepTable {
     };
     let first_position = first_seen / PAGE_TOKENS * PAGE_TOKENS;
     let read: Vec<u32> = (first_position..end).map(|at| slot(row.sequence, at)).collect();
-    let pages = (first_position..end).step_by(PAGE_TOKENS).map(|at| page(row.sequence, at));
-    StepTable { first_position, pages: pages.collect(), read_slots: ids(&read) }
+    StepTable { first_position, read_slots: ids(&read) }
 }
 
 /// The home of a test's shard on the CPU.
@@ -157,8 +156,8 @@ impl Pipe {
     }
 }
 
-fn site(device: DeviceId) -> sluicegate_model::placed::Site {
-    sluicegate_model::placed::Site { operation: "read", unit: None, with: "test", device }
+fn site(device: DeviceId) -> sluicegate_spec::placed::Site {
+    sluicegate_spec::placed::Site { operation: "read", unit: None, with: "test", device }
 }
 
 /// The rows of a tensor on the CPU.

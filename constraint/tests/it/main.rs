@@ -5,7 +5,7 @@
 mod admitted;
 mod bounds;
 mod cache;
-mod coded;
+mod encoded;
 mod formats;
 mod gbnf;
 mod gbnf_random;

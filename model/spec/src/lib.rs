@@ -22,6 +22,7 @@ pub mod kv;
 pub mod lfs;
 pub mod mapped;
 pub mod names;
+pub mod placed;
 pub mod profile;
 pub mod safetensors;
 pub mod tensors;

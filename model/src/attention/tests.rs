@@ -50,8 +50,7 @@ fn row(start: usize, num: usize, past: usize, first_position: usize) -> StepRow 
     let order = [4_u32, 1, 5, 0, 3];
     let slot = |position: usize| order[position / 16] * 16 + (position % 16) as u32;
     let read: Vec<u32> = (first_position..past + num).map(slot).collect();
-    let pages = order[first_position / 16..(past + num).div_ceil(16)].to_vec();
-    let table = StepTable { first_position, pages, read_slots: slots(&read) };
+    let table = StepTable { first_position, read_slots: slots(&read) };
     StepRow { span: start..start + num, past, tables: vec![table] }
 }
 

@@ -49,7 +49,7 @@ pub use planner::{Solution, plan, predict, solve};
 pub use policy::{KvTokens, MemoryShare, Objective, Placement, Policy, Sequences, TimeLimits};
 pub use prediction::{Prediction, Proof, StagePrediction};
 pub use saved::{SavedPlan, diff};
-pub use transfers::{Endpoint, Foreseen, Traffic, Transfer, TransferKind};
+pub use transfers::{Endpoint, Foreseen, Traffic, Transfer, TransferKind, TransferRoute};
 pub use work::Hop;
 
 #[cfg(test)]

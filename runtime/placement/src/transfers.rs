@@ -15,9 +15,9 @@ use super::plan::{Plan, StageId};
 pub enum TransferKind {
     /// Activations, from a stage to the next.
     Hidden,
-    /// Token ids, positions, page tables and sampling parameters, from the host through all stages.
+    /// Token ids, positions and slots of the cache: what a stage uploads of the batch that came in band.
     Order,
-    /// Which row each row continues, from the host through all stages.
+    /// Which row each row continues: what a stage uploads of the reorders that came in band.
     Ancestors,
     /// Allowed tokens, one bit each, from the host to the last stage.
     Mask,
@@ -61,6 +61,34 @@ pub struct Transfer {
     pub target: Endpoint,
     pub source_device: DeviceId,
     pub target_device: DeviceId,
+    pub route: TransferRoute,
+}
+
+/// The way that bytes take, and so what each end of a link does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransferRoute {
+    /// Within the memory of one processor, which logical devices share: the sender copies.
+    HostMemory,
+    /// From the host's memory to a GPU's: the receiver copies.
+    Upload,
+    /// From a GPU's memory to the host's: the sender copies.
+    Download,
+    /// From a GPU's memory to another's: the sender copies to the host's memory, the receiver from there.
+    HostStaged,
+}
+
+impl TransferRoute {
+    /// The way from one device to another.
+    pub fn between(source: DeviceId, target: DeviceId) -> Self {
+        let is_gpu = |device| matches!(device, DeviceId::Cuda(_));
+        match (is_gpu(source), is_gpu(target)) {
+            (false, false) => Self::HostMemory,
+            (false, true) => Self::Upload,
+            (true, false) => Self::Download,
+            (true, true) => Self::HostStaged,
+        }
+    }
 }
 
 /// A microbatch, by what its transfers depend on.
@@ -85,20 +113,20 @@ pub struct Foreseen {
 impl Plan {
     /// Every move between devices that the plan needs, and no other.
     ///
-    /// Neighbouring stages on one device need none between them: the value is home already.
+    /// Batches travel in band, as plain data on the host; each stage uploads what its device needs of
+    /// them. Neighbouring stages on one device need no transfer of hidden values: they are home already.
     pub fn transfers(&self) -> Vec<Transfer> {
         use TransferKind::{Ancestors, Hidden, Mask, Order, Tokens};
-        let first = Endpoint::Stage(StageId(0));
+        let stage = |stage_idx| Endpoint::Stage(StageId(stage_idx));
         let last = Endpoint::Stage(self.last_stage());
-        let mut transfers = vec![
-            self.transfer(Order, Endpoint::Host, first),
-            self.transfer(Ancestors, Endpoint::Host, first),
-        ];
-        for stage_idx in 1..self.stages.len() {
-            let source = Endpoint::Stage(StageId(stage_idx - 1));
-            let target = Endpoint::Stage(StageId(stage_idx));
+        let mut transfers = Vec::new();
+        for stage_idx in 0..self.stages.len() {
+            let uploads = [Order, Ancestors];
             transfers
-                .extend([Order, Ancestors, Hidden].map(|kind| self.transfer(kind, source, target)));
+                .extend(uploads.map(|kind| self.transfer(kind, Endpoint::Host, stage(stage_idx))));
+            if stage_idx > 0 {
+                transfers.push(self.transfer(Hidden, stage(stage_idx - 1), stage(stage_idx)));
+            }
         }
         transfers.push(self.transfer(Mask, Endpoint::Host, last));
         transfers.push(self.transfer(Tokens, last, Endpoint::Host));
@@ -142,7 +170,8 @@ impl Plan {
             Endpoint::Stage(StageId(stage_idx)) => self.stages[stage_idx].device,
         };
         let (source_device, target_device) = (device(source), device(target));
-        Transfer { kind, source, target, source_device, target_device }
+        let route = TransferRoute::between(source_device, target_device);
+        Transfer { kind, source, target, source_device, target_device, route }
     }
 }
 
@@ -177,17 +206,17 @@ mod tests {
     }
 
     #[test]
-    fn order_and_ancestors_travel_ahead_of_hidden() {
+    fn each_stage_uploads_its_part_and_hidden_values_go_from_one_to_the_next() {
         assert_eq!(
             lines(&plan_of(&[(0, 0..4), (1, 4..8), (0, 8..10)])),
             [
                 "order host->0 host cpu:0",
                 "ancestors host->0 host cpu:0",
-                "order 0->1 cpu:0 cpu:1",
-                "ancestors 0->1 cpu:0 cpu:1",
+                "order host->1 host cpu:1",
+                "ancestors host->1 host cpu:1",
                 "hidden 0->1 cpu:0 cpu:1",
-                "order 1->2 cpu:1 cpu:0",
-                "ancestors 1->2 cpu:1 cpu:0",
+                "order host->2 host cpu:0",
+                "ancestors host->2 host cpu:0",
                 "hidden 1->2 cpu:1 cpu:0",
                 "mask host->2 host cpu:0",
                 "tokens 2->host cpu:0 host",
@@ -196,13 +225,23 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_on_one_device_need_no_transfer() {
+    fn neighbours_on_one_device_move_no_hidden_values() {
         let plan = plan_of(&[(0, 0..4), (0, 4..8), (1, 8..10)]);
         let between = plan.transfers().into_iter().filter(|it| {
             it.source == Endpoint::Stage(StageId(0)) && it.target == Endpoint::Stage(StageId(1))
         });
         assert_eq!(between.count(), 0);
-        assert_eq!(plan.transfers().len(), 2 + 3 + 2);
+        assert_eq!(plan.transfers().len(), 3 * 2 + 1 + 2);
+    }
+
+    #[test]
+    fn a_route_follows_from_its_devices() {
+        use TransferRoute::{Download, HostMemory, HostStaged, Upload};
+        let devices = [DeviceId::Host, DeviceId::Cpu(0), DeviceId::Cuda(0), DeviceId::Cuda(1)];
+        let found = devices.map(|source| devices.map(|it| TransferRoute::between(source, it)));
+        let from_host = [HostMemory, HostMemory, Upload, Upload];
+        let from_gpu = [Download, Download, HostStaged, HostStaged];
+        assert_eq!(found, [from_host, from_host, from_gpu, from_gpu]);
     }
 
     #[test]

@@ -3,10 +3,8 @@
 use std::fmt;
 
 use serde::Serialize;
-use sluicegate_constraint::MaskKind;
-
-use super::masks::Masks;
-use crate::sampler::{MaskBits, MaskRow};
+use sluicegate_constraint::MaskForm;
+use sluicegate_core::messages::{MaskBits, Masks};
 
 /// Rows of masks by their form on the link, and tokens that were not simply sampled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -31,17 +29,21 @@ pub struct MaskCounts {
 
 impl MaskCounts {
     pub(super) fn add(&mut self, masks: &Masks) {
-        for MaskRow { bits, .. } in masks.rows.iter().flatten() {
-            *match bits {
-                MaskBits::SameAs(_) => &mut self.same,
-                MaskBits::Own(coded) => match coded.kind() {
-                    MaskKind::All => &mut self.all,
-                    MaskKind::Only => &mut self.only,
-                    MaskKind::Sparse => &mut self.sparse,
-                    MaskKind::Denied => &mut self.denied,
-                    MaskKind::Dense => &mut self.dense,
-                },
-            } += 1;
+        for bits in masks.rows.iter().flatten().flat_map(|row| &row.positions) {
+            let count = match bits {
+                MaskBits::SameAs(_) => Some(&mut self.same),
+                MaskBits::Own(bytes) => MaskForm::of(bytes).ok().map(|form| match form {
+                    MaskForm::All => &mut self.all,
+                    MaskForm::Only => &mut self.only,
+                    MaskForm::Sparse => &mut self.sparse,
+                    MaskForm::Denied => &mut self.denied,
+                    MaskForm::Dense => &mut self.dense,
+                }),
+            };
+            // A mask that cannot be read is refused where it arrives.
+            if let Some(count) = count {
+                *count += 1;
+            }
         }
     }
 

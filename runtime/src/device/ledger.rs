@@ -7,10 +7,11 @@ use std::{
 };
 
 use serde::Serialize;
+use sluicegate_core::messages::Masks;
 use sluicegate_placement::TransferKind;
 use sluicegate_spec::{device::DeviceId, units::Bytes};
 
-use super::{counts::MaskCounts, masks::Masks, payload::PayloadSize};
+use super::{counts::MaskCounts, payload::PayloadSize};
 
 /// Counts per kind, source and target. Clones count into the same ledger.
 #[derive(Debug, Clone, Default)]
@@ -30,7 +31,7 @@ pub struct LedgerEntry {
     pub transfers: u64,
     /// As they crossed.
     pub bytes: u64,
-    /// As they would have crossed without coding.
+    /// As they would have crossed without being encoded.
     pub raw_bytes: u64,
 }
 

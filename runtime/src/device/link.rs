@@ -1,14 +1,21 @@
 //! Links: the plan's list of transfers made into the only way between devices.
+//!
+//! A link has two ends, one that sends and one that receives. Each belongs to a thread and works on that
+//! thread's device; what passes between them is an [`InTransit`].
 
-use sluicegate_model::placed::{Misplaced, Placed, Site};
-use sluicegate_placement::{Endpoint, Transfer, TransferKind};
-use sluicegate_spec::device::DeviceId;
+use candle_core::Device;
+use sluicegate_placement::{Endpoint, StageId, Transfer, TransferKind};
+use sluicegate_spec::{
+    device::DeviceId,
+    placed::{Misplaced, Placed, Site},
+};
 use tracing::trace_span;
 
 use super::{
-    devices::{Devices, make_current},
+    devices::Devices,
     ledger::Ledger,
-    payload::Payload,
+    payload::{Payload, PayloadSize},
+    upload::Uploader,
 };
 
 /// Why a value did not cross.
@@ -26,32 +33,48 @@ pub enum TransferError {
     },
 }
 
+impl TransferError {
+    pub(super) fn copy(transfer: &Transfer) -> impl FnOnce(candle_core::Error) -> Self + use<> {
+        let Transfer { kind, source_device, target_device, .. } = *transfer;
+        move |error| Self::Copy { kind, source_device, target_device, error }
+    }
+}
+
 /// The transfers that a plan foresees. What it does not foresee is not moved.
 #[derive(Debug, Clone)]
 pub struct Links {
-    links: Vec<Link>,
+    transfers: Vec<Transfer>,
+    devices: Devices,
     ledger: Ledger,
 }
 
+/// Where values leave.
 #[derive(Debug, Clone)]
-struct Link {
-    transfer: Transfer,
-    source: candle_core::Device,
-    target: candle_core::Device,
+pub struct SendingEnd {
+    transfers: Vec<Transfer>,
+    ledger: Ledger,
+}
+
+/// Where values arrive.
+#[derive(Debug, Clone)]
+pub struct ReceivingEnd {
+    device: Device,
+}
+
+/// A value between the ends of a link.
+#[derive(Debug)]
+pub enum InTransit<T> {
+    /// The plan has no such transfer, so it stays where it is: right for two stages on one device, and
+    /// for a forgotten transfer the error comes from the operation that needs the value.
+    Stays(Placed<T>),
+    /// It has left its source.
+    Moves { value: T, transfer: Transfer },
 }
 
 impl Links {
-    /// Makes a link of each transfer.
-    ///
-    /// `devices` holds every source and target.
+    /// Takes a plan's transfers, or some of them; `devices` holds every source and target.
     pub fn new(transfers: &[Transfer], devices: &Devices, ledger: Ledger) -> Self {
-        let device = |id| devices.get(id).unwrap_or(candle_core::Device::Cpu);
-        let link = |transfer: &Transfer| Link {
-            transfer: *transfer,
-            source: device(transfer.source_device),
-            target: device(transfer.target_device),
-        };
-        Self { links: transfers.iter().map(link).collect(), ledger }
+        Self { transfers: transfers.to_vec(), devices: devices.clone(), ledger }
     }
 
     /// Where transfers are counted.
@@ -59,51 +82,75 @@ impl Links {
         &self.ledger
     }
 
-    /// Carries a copy of `value` from one end to the other.
-    ///
-    /// Where the plan has no such transfer the value stays where it is: right for two stages on one
-    /// device, and for a forgotten transfer the error comes from the operation that needs the value.
-    ///
-    /// # Errors
-    /// [`TransferError`] if the value is not at the link's source, or the copy fails.
-    pub fn carry<T: Payload>(
-        &self,
-        value: &Placed<T>,
-        source: Endpoint,
-        target: Endpoint,
-    ) -> Result<Placed<T>, TransferError> {
-        let is_wanted = |link: &&Link| {
-            let transfer = &link.transfer;
-            transfer.kind == T::KIND && transfer.source == source && transfer.target == target
-        };
-        match self.links.iter().find(is_wanted) {
-            Some(link) => link.carry(value, &self.ledger),
-            None => Ok(value.clone()),
-        }
+    /// The two ends of a link.
+    pub fn connect(&self, source: Endpoint, target: Endpoint) -> (SendingEnd, ReceivingEnd) {
+        let transfers = self.between(source, target);
+        let target_device = transfers.first().map_or(DeviceId::Host, |it| it.target_device);
+        let sending = SendingEnd { transfers, ledger: self.ledger.clone() };
+        (sending, ReceivingEnd { device: self.device(target_device) })
+    }
+
+    /// What makes index tensors on a stage's device of what came in band.
+    pub fn uploader(&self, stage: StageId) -> Uploader {
+        let transfers = self.between(Endpoint::Host, Endpoint::Stage(stage));
+        let target_device = transfers.first().map_or(DeviceId::Host, |it| it.target_device);
+        Uploader::new(transfers, self.device(target_device), self.ledger.clone())
+    }
+
+    fn between(&self, source: Endpoint, target: Endpoint) -> Vec<Transfer> {
+        let is_between = |it: &&Transfer| it.source == source && it.target == target;
+        self.transfers.iter().filter(is_between).copied().collect()
+    }
+
+    fn device(&self, id: DeviceId) -> Device {
+        self.devices.get(id).unwrap_or(Device::Cpu)
     }
 }
 
-impl Link {
-    fn carry<T: Payload>(
+impl SendingEnd {
+    /// Lets a copy of `value` leave, and counts it.
+    ///
+    /// # Errors
+    /// [`TransferError`] if the value is not at the link's source, or the copy fails.
+    pub fn send<T: Payload>(&self, value: &Placed<T>) -> Result<InTransit<T>, TransferError> {
+        self.send_with(value, T::size)
+    }
+
+    /// The same, for a value whose size is known to the sender alone.
+    ///
+    /// # Errors
+    /// As [`SendingEnd::send`].
+    pub fn send_with<T: Payload>(
         &self,
         value: &Placed<T>,
-        ledger: &Ledger,
-    ) -> Result<Placed<T>, TransferError> {
-        let Transfer { kind, source_device, target_device, .. } = self.transfer;
+        size: impl FnOnce(&T) -> PayloadSize,
+    ) -> Result<InTransit<T>, TransferError> {
+        let Some(transfer) = self.transfers.iter().find(|it| it.kind == T::KIND).copied() else {
+            return Ok(InTransit::Stays(value.clone()));
+        };
+        let Transfer { kind, source_device, target_device, route, .. } = transfer;
         let site = Site { operation: "transfer", unit: None, with: "link", device: source_device };
         let value = value.at(&site)?;
-        let size = value.size();
+        let size = size(value);
         let _span = trace_span!("link.transfer", kind = %kind, bytes = size.bytes).entered();
-        let copied = value.copy_to(&self.target);
-        // The thread is its source's, and goes on there.
-        let copied = copied.and_then(|copy| make_current(&self.source).map(|()| copy));
-        let copy = copied.map_err(|error| TransferError::Copy {
-            kind,
-            source_device,
-            target_device,
-            error,
-        })?;
-        ledger.record(kind, source_device, target_device, size);
-        Ok(Placed::new(copy, target_device))
+        let value = value.depart(route).map_err(TransferError::copy(&transfer))?;
+        self.ledger.record(kind, source_device, target_device, size);
+        Ok(InTransit::Moves { value, transfer })
+    }
+}
+
+impl ReceivingEnd {
+    /// Takes a value that was sent from the other end.
+    ///
+    /// # Errors
+    /// [`TransferError`] if the copy fails.
+    pub fn receive<T: Payload>(&self, sent: InTransit<T>) -> Result<Placed<T>, TransferError> {
+        let (value, transfer) = match sent {
+            InTransit::Stays(value) => return Ok(value),
+            InTransit::Moves { value, transfer } => (value, transfer),
+        };
+        let arrived = value.arrive(transfer.route, &self.device);
+        let arrived = arrived.map_err(TransferError::copy(&transfer))?;
+        Ok(Placed::new(arrived, transfer.target_device))
     }
 }

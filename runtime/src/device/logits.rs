@@ -3,11 +3,12 @@
 use std::ops::Range;
 
 use candle_core::{Device, Storage, Tensor};
-use sluicegate_model::{
+use sluicegate_model::step::Logits;
+use sluicegate_spec::{
+    device::DeviceId,
     placed::{Placed, Site},
-    step::Logits,
+    units::Unit,
 };
-use sluicegate_spec::{device::DeviceId, units::Unit};
 
 use super::link::TransferError;
 

@@ -1,18 +1,17 @@
-//! What may cross a device border, and the one function that makes it cross.
+//! What may cross a device border, and the functions that make it cross.
 
 use candle_core::{Device, Tensor};
-use sluicegate_model::{
-    placed::Named,
-    step::{Ancestors, Hidden, TailCopies},
-};
-use sluicegate_placement::TransferKind;
+use sluicegate_core::messages::{Masks, Sampled, wire};
+use sluicegate_model::step::Hidden;
+use sluicegate_placement::{TransferKind, TransferRoute};
+use sluicegate_spec::placed::Named;
 
 /// Size of a value on a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PayloadSize {
     /// As it crosses.
     pub bytes: usize,
-    /// As it would without coding.
+    /// As it would without being encoded.
     pub raw_bytes: usize,
 }
 
@@ -22,40 +21,25 @@ impl PayloadSize {
     }
 }
 
-/// A value of one of the five kinds that cross device borders.
+/// A value that crosses device borders. Each end of a link does its part of the way, in its own thread
+/// and on its own device.
 pub trait Payload: Named + Clone {
     const KIND: TransferKind;
 
     /// Counted from the value itself.
     fn size(&self) -> PayloadSize;
 
-    /// A copy in the memory of `device`.
+    /// The sender's part: a copy that the receiver can read.
     ///
     /// # Errors
     /// The device's, if it has no room or the copy fails.
-    fn copy_to(&self, device: &Device) -> candle_core::Result<Self>;
-}
+    fn depart(&self, route: TransferRoute) -> candle_core::Result<Self>;
 
-/// Copies a tensor into the memory of `device`, also where both are the same processor's.
-///
-/// Only the view is copied: candle would move a view's whole storage between CUDA devices. Two CUDA
-/// devices are joined through host memory, because candle never enables peer access.
-fn copy_tensor(tensor: &Tensor, device: &Device) -> candle_core::Result<Tensor> {
-    let tensor = tensor.contiguous()?;
-    match (tensor.device(), device) {
-        (Device::Cpu, Device::Cpu) => tensor.copy(),
-        (Device::Cpu, _) | (_, Device::Cpu) => move_tensor(&tensor, device),
-        _ => move_tensor(&move_tensor(&tensor, &Device::Cpu)?, device),
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the one caller: every transfer ends here")]
-fn move_tensor(tensor: &Tensor, device: &Device) -> candle_core::Result<Tensor> {
-    tensor.to_device(device)
-}
-
-fn num_bytes(tensor: &Tensor) -> usize {
-    tensor.elem_count() * tensor.dtype().size_in_bytes()
+    /// The receiver's part: the value in the memory of its device.
+    ///
+    /// # Errors
+    /// The device's, if it has no room or the copy fails.
+    fn arrive(self, route: TransferRoute, device: &Device) -> candle_core::Result<Self>;
 }
 
 impl Payload for Hidden {
@@ -65,36 +49,78 @@ impl Payload for Hidden {
         PayloadSize::plain(num_bytes(&self.0))
     }
 
-    fn copy_to(&self, device: &Device) -> candle_core::Result<Self> {
-        Ok(Self(copy_tensor(&self.0, device)?))
+    /// Only the view is copied: candle would move the whole storage of a view out of a GPU.
+    fn depart(&self, route: TransferRoute) -> candle_core::Result<Self> {
+        let tensor = self.0.contiguous()?;
+        Ok(Self(match route {
+            TransferRoute::HostMemory => tensor.copy()?,
+            TransferRoute::Download | TransferRoute::HostStaged => {
+                move_tensor(&tensor, &Device::Cpu)?
+            }
+            TransferRoute::Upload => tensor,
+        }))
+    }
+
+    fn arrive(self, route: TransferRoute, device: &Device) -> candle_core::Result<Self> {
+        Ok(match route {
+            TransferRoute::HostMemory | TransferRoute::Download => self,
+            TransferRoute::Upload | TransferRoute::HostStaged => {
+                Self(move_tensor(&self.0, device)?)
+            }
+        })
     }
 }
 
-impl Payload for Ancestors {
-    const KIND: TransferKind = TransferKind::Ancestors;
+/// The sampler reads masks in the last stage's thread, also where that stage computes on a GPU.
+impl Payload for Masks {
+    const KIND: TransferKind = TransferKind::Mask;
 
     fn size(&self) -> PayloadSize {
-        let copies = self.copies.iter().flatten().flat_map(|copies| {
-            [&copies.tail_pages, &copies.rows, &copies.target_pages].map(num_bytes)
-        });
-        PayloadSize::plain(
-            size_of_val(&self.epoch) + num_bytes(&self.parents) + copies.sum::<usize>(),
-        )
+        PayloadSize { bytes: wire::num_bytes(self), raw_bytes: self.raw_bytes() }
     }
 
-    fn copy_to(&self, device: &Device) -> candle_core::Result<Self> {
-        let copy = |copies: &TailCopies| {
-            candle_core::Result::Ok(TailCopies {
-                tail_pages: copy_tensor(&copies.tail_pages, device)?,
-                rows: copy_tensor(&copies.rows, device)?,
-                target_pages: copy_tensor(&copies.target_pages, device)?,
-            })
-        };
-        let copies = self.copies.iter().map(|copies| copies.as_ref().map(copy).transpose());
-        Ok(Self {
-            epoch: self.epoch,
-            parents: copy_tensor(&self.parents, device)?,
-            copies: copies.collect::<candle_core::Result<_>>()?,
-        })
+    fn depart(&self, _route: TransferRoute) -> candle_core::Result<Self> {
+        Ok(copy_message(self))
     }
+
+    fn arrive(self, _route: TransferRoute, _device: &Device) -> candle_core::Result<Self> {
+        Ok(self)
+    }
+}
+
+impl Payload for Sampled {
+    const KIND: TransferKind = TransferKind::Tokens;
+
+    fn size(&self) -> PayloadSize {
+        PayloadSize::plain(wire::num_bytes(self))
+    }
+
+    fn depart(&self, _route: TransferRoute) -> candle_core::Result<Self> {
+        Ok(copy_message(self))
+    }
+
+    fn arrive(self, _route: TransferRoute, _device: &Device) -> candle_core::Result<Self> {
+        Ok(self)
+    }
+}
+
+/// Copies a message, so that two logical devices share no memory. In builds with debug assertions it
+/// goes through its encoding, so that every test shows that nothing is lost.
+pub(crate) fn copy_message<T: wire::Message + Clone>(message: &T) -> T {
+    if cfg!(debug_assertions) {
+        return wire::decode(&wire::encode(message)).expect("what was encoded can be decoded");
+    }
+    message.clone()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one caller: every transfer of a tensor ends here"
+)]
+fn move_tensor(tensor: &Tensor, device: &Device) -> candle_core::Result<Tensor> {
+    tensor.to_device(device)
+}
+
+pub(super) fn num_bytes(tensor: &Tensor) -> usize {
+    tensor.elem_count() * tensor.dtype().size_in_bytes()
 }

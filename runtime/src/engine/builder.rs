@@ -5,7 +5,7 @@ use std::{
     io::Write,
     num::NonZero,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use sluicegate_constraint::{Cache, CacheLimits, Compiler};
@@ -25,6 +25,7 @@ use super::{
     recorder::Recorder,
 };
 use crate::{
+    clock::Clock,
     device::{Devices, Ledger, Links},
     masker::{BeforeMatcher, Masker, MaskerConfig, MaskerOutlet},
     pipeline::{BeforeForward, Pipeline, PipelineConfig},
@@ -194,18 +195,18 @@ impl EngineBuilder {
     /// [`BuildError`]; every thread that had started has ended by then.
     pub fn build(self) -> Result<Engine, BuildError> {
         let Self { model, plan, transfers, threads_per_stage, masker, .. } = self;
-        let (wanted, found) = (model.config.num_layers, plan.num_layers);
-        if wanted != found {
-            return Err(BuildError::WrongPlan { wanted, found });
-        }
-        check_pages(&plan, &model.config, self.kv_type)?;
+        check_plan(&plan, &model.config, self.kv_type)?;
         let threads_per_stage = threads_per_stage.unwrap_or_else(|| default_threads(&plan));
         check_cores(&self.cores, plan.stages.len() * threads_per_stage.get())?;
         let vocab = Arc::new(vocabulary::of(&model.tokenizer, model.config.vocab)?);
         let constraints = Cache::new(Compiler::new(Arc::clone(&vocab))?, self.constraint_cache);
         let devices = Devices::open(plan.stages.iter().map(|stage| stage.device))?;
         let transfers = transfers.unwrap_or_else(|| plan.transfers());
-        let links = Arc::new(Links::new(&transfers, &devices, Ledger::default()));
+        let ledger = Ledger::default();
+        let links = Links::new(&transfers, &devices, ledger.clone());
+        let last_stage = Endpoint::Stage(plan.last_stage());
+        let (_, tokens) = links.connect(last_stage, Endpoint::Host);
+        let clock = Clock::start();
         let profile = model.profile(self.kv_type);
         let scheduler = SchedulerConfig {
             shares_prefixes: self.shares_prefixes,
@@ -218,17 +219,19 @@ impl EngineBuilder {
             model: model.config.clone(),
             weights: model.weights.clone(),
             devices,
-            links: Arc::clone(&links),
+            links: links.clone(),
+            clock,
             sampler: Sampler::new(vocab.allow_all().into()),
             threads_per_stage,
             cores: self.cores,
             kv_type: self.kv_type,
-            channel_capacity: channel_capacity(max_depth, &scheduler),
+            channel_capacity: max_depth,
             before_forward: self.before_forward,
         })?;
         let outlet = MaskerOutlet {
-            links: Arc::clone(&links),
-            last_stage: Endpoint::Stage(plan.last_stage()),
+            link: links.connect(Endpoint::Host, last_stage).0,
+            ledger: ledger.clone(),
+            clock,
             masks,
             events: pipeline.event_sender(),
             num_words: vocab.num_words(),
@@ -240,20 +243,18 @@ impl EngineBuilder {
             limits: self.limits,
             vocabulary: model.tokenizer.table().clone(),
         });
-        let journal = self
-            .record
-            .map(|(out, options)| JournalWriter::begin(serve.config(), out, options))
-            .transpose()
-            .map_err(BuildError::Journal)?;
+        let begin = |(out, options)| JournalWriter::begin(serve.config(), out, options);
+        let journal = self.record.map(begin).transpose().map_err(BuildError::Journal)?;
         let driver = Driver {
             masker: Masker::start(outlet, &masker)?,
             pipeline,
             serve,
-            links,
-            recorder: self.records_timeline.then(|| Recorder::new(&plan)),
+            tokens,
+            ledger,
+            recorder: self.records_timeline.then(|| Recorder::new(&plan, clock.now())),
             journal,
             shared: Arc::new(SharedState::default()),
-            began: Instant::now(),
+            clock,
             callers: HashMap::new(),
             pending: VecDeque::new(),
             stage_failure: None,
@@ -287,8 +288,12 @@ fn check_cores(cores: &[usize], wanted: usize) -> Result<(), BuildError> {
     Ok(threads::check_cores(cores)?)
 }
 
-/// No stage may take more memory for its pages than was planned.
-fn check_pages(plan: &Plan, config: &ModelConfig, kv_type: KvType) -> Result<(), BuildError> {
+/// The plan is one of this model, and no stage takes more memory for its pages than was planned.
+fn check_plan(plan: &Plan, config: &ModelConfig, kv_type: KvType) -> Result<(), BuildError> {
+    let (wanted, found) = (config.num_layers, plan.num_layers);
+    if wanted != found {
+        return Err(BuildError::WrongPlan { wanted, found });
+    }
     for (stage, planned) in plan.stages() {
         let pages = page_bytes(config, plan.layers(planned), kv_type);
         let bytes = pages.iter().zip(&plan.pages_per_group);
@@ -304,12 +309,6 @@ fn check_pages(plan: &Plan, config: &ModelConfig, kv_type: KvType) -> Result<(),
 /// Microbatches in flight at most: enough to fill the pipeline twice.
 fn max_depth(plan: &Plan) -> usize {
     plan.microbatches.max(2 * plan.stages.len() + 2)
-}
-
-/// Room for every turn in flight: a microbatch, and a reorder for each group in it. A group adds a
-/// token at least, so the engine never waits for a stage.
-fn channel_capacity(max_depth: usize, scheduler: &SchedulerConfig) -> usize {
-    max_depth * (1 + scheduler.token_budget)
 }
 
 fn default_threads(plan: &Plan) -> NonZero<usize> {

@@ -7,17 +7,19 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crossbeam_channel::{Receiver, at, never, select};
 use sluicegate_constraint::Compiled;
 use sluicegate_core::{
-    messages::{self, RequestId},
+    messages::{RequestId, Sampled},
     serve::{Action, Input, Metrics, Serve, Stop},
 };
-use sluicegate_model::placed::{Placed, Site};
-use sluicegate_spec::device::DeviceId;
+use sluicegate_spec::{
+    device::DeviceId,
+    placed::{Placed, Site},
+};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{Span, info_span};
 
@@ -28,9 +30,10 @@ use super::{
     recorder::Recorder,
 };
 use crate::{
-    device::{Links, Sampled},
+    clock::Clock,
+    device::{InTransit, Ledger, ReceivingEnd},
     masker::Masker,
-    pipeline::{Interval, Pipeline, PipelineEvent, StageFailure, StageTimes, panic_message},
+    pipeline::{Pipeline, PipelineEvent, StageFailure, panic_message},
     stream::Event,
 };
 
@@ -55,14 +58,15 @@ pub(super) struct Driver {
     pub(super) masker: Masker,
     pub(super) pipeline: Pipeline,
     pub(super) serve: Serve,
-    pub(super) links: Arc<Links>,
+    /// Where the last stage's tokens arrive.
+    pub(super) tokens: ReceivingEnd,
+    pub(super) ledger: Ledger,
     /// None unless it is wanted.
     pub(super) recorder: Option<Recorder>,
     /// None unless it is wanted.
     pub(super) journal: Option<JournalWriter>,
     pub(super) shared: Arc<SharedState>,
-    /// From when the serving loop's moments are counted.
-    pub(super) began: Instant,
+    pub(super) clock: Clock,
     pub(super) callers: HashMap<RequestId, Caller>,
     /// Inputs that actions have led to.
     pub(super) pending: VecDeque<Input>,
@@ -126,7 +130,7 @@ impl Driver {
                     return Ok(());
                 }
             }
-            let wake_at = self.serve.wake_at().and_then(|wake| self.began.checked_add(wake));
+            let wake_at = self.serve.wake_at().and_then(|wake| self.clock.instant(wake));
             let alarm = wake_at.map_or_else(never, at);
             select! {
                 recv(commands) -> command => match command {
@@ -166,7 +170,7 @@ impl Driver {
                 drop(reply.send(recorded.unwrap_or_default()));
             }
             Command::Shutdown { deadline } => {
-                let deadline = deadline.saturating_duration_since(self.began);
+                let deadline = self.clock.moment(deadline);
                 self.pending.push_back(Input::Closing { deadline });
             }
         }
@@ -189,24 +193,22 @@ impl Driver {
     }
 
     /// Tells the loop what the last stage found; true if it has ended.
-    fn sampled(&mut self, sampled: Placed<Sampled>) -> Result<bool, Ended> {
+    fn sampled(&mut self, sampled: InTransit<Sampled>) -> Result<bool, Ended> {
         let site =
             Site { operation: "advance", unit: None, with: "sequences", device: DeviceId::Host };
-        let began = Instant::now();
+        let began = self.clock.now();
+        let sampled: Placed<Sampled> =
+            self.tokens.receive(sampled).map_err(|error| Arc::new(error.into()))?;
         let sampled = sampled.take(&site).map_err(|error| Arc::new(error.into()))?;
-        let Sampled { microbatch, groups, times, mask_times, .. } = sampled;
-        let waited = mask_times.exposed();
-        let seconds = |times: &StageTimes| (times.ended - times.started).as_secs_f64();
-        let mut stage_s: Vec<f64> = times.iter().map(seconds).collect();
-        if let Some(last) = stage_s.last_mut() {
-            *last -= waited.as_secs_f64();
-        }
-        let mask_wait = mask_times.awaited.map(|_| waited);
-        let sampled = messages::Sampled { microbatch, groups, stage_s, mask_wait };
+        let came_back = self.recorder.is_some().then(|| {
+            let Sampled { microbatch, times, mask_times, .. } = &sampled;
+            (*microbatch, times.clone(), mask_times.clone())
+        });
         let actions = self.on(Input::Sampled(sampled));
         // Batches that leave now have times of their own.
-        if let Some(recorder) = &mut self.recorder {
-            recorder.came_back(microbatch, &times, &mask_times, Interval::since(began));
+        if let (Some(recorder), Some((microbatch, times, masks))) = (&mut self.recorder, came_back)
+        {
+            recorder.came_back(microbatch, &times, &masks, self.clock.since(began));
         }
         self.obey_all(actions)
     }
@@ -229,7 +231,7 @@ impl Driver {
     /// Tells the serving loop of something; returns what it wants done.
     fn on(&mut self, input: Input) -> Vec<Action> {
         let mut actions = Vec::new();
-        let now = self.began.elapsed();
+        let now = self.clock.now();
         let told = self.journal.is_some().then(|| input.clone());
         self.serve.on(now, input, &mut actions);
         if let Some(told) = told {
@@ -275,7 +277,7 @@ impl Driver {
             Action::Close(sequences) => self.masker.close(&sequences),
             Action::Send(batch) => self.send(batch)?,
             Action::Stepped { forced, vetoed, .. } => {
-                self.links.ledger().count_tokens(forced, vetoed);
+                self.ledger.count_tokens(forced, vetoed);
             }
             Action::Tell { request, event } => self.hear(request, event),
             Action::Fail { request, error } => {

@@ -10,11 +10,10 @@ use sluicegate_core::{
 };
 use sluicegate_model::{
     error::{ChatError, TokenizerError},
-    placed::Misplaced,
     threads::UnknownCore,
 };
 use sluicegate_placement::StageId;
-use sluicegate_spec::{kv::KvType, units::Bytes};
+use sluicegate_spec::{kv::KvType, placed::Misplaced, units::Bytes};
 
 use crate::{device::devices::DeviceError, masker::MaskerFailure, pipeline::StageFailure};
 
@@ -90,9 +89,7 @@ pub enum EngineFailure {
     Tokens(#[from] Misplaced),
     #[error("the scheduler's order is wrong")]
     Bounds(#[from] OutOfBounds),
-    #[error("an order's index tensors could not be made")]
-    Order(#[source] candle_core::Error),
-    #[error("an order did not reach the first stage")]
+    #[error("the tokens of a step could not be copied")]
     Transfer(#[from] crate::device::TransferError),
     #[error("a stage or the mask worker is gone without a word")]
     Disconnected,

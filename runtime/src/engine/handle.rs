@@ -74,7 +74,7 @@ impl Engine {
     ) -> Result<Self, BuildError> {
         let (commands, inbox) = unbounded();
         let ServeConfig { scheduler, limits, .. } = driver.serve.config().clone();
-        let (state, ledger) = (Arc::clone(&driver.shared), driver.links.ledger().clone());
+        let (state, ledger) = (Arc::clone(&driver.shared), driver.ledger.clone());
         let thread = std::thread::Builder::new()
             .name("sluicegate-engine".to_owned())
             .spawn(move || driver.run(&inbox))?;

@@ -1,14 +1,12 @@
 //! What every stage did when, written down while the engine works.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, time::Duration};
 
 use sluicegate_core::{
-    messages::MicrobatchId,
+    messages::{Interval, MaskTimes, MicrobatchId, StageTimes},
     timeline::{Activity, Lane, MicrobatchNote, Span, Timeline},
 };
 use sluicegate_placement::Plan;
-
-use crate::pipeline::{Interval, MaskTimes, StageTimes};
 
 /// Microbatches that are remembered; of more, the latest.
 const MAX_MICROBATCHES: usize = 1 << 16;
@@ -16,7 +14,7 @@ const MAX_MICROBATCHES: usize = 1 << 16;
 /// Keeps the last microbatches that came back, until it is asked for them.
 #[derive(Debug)]
 pub(super) struct Recorder {
-    began: Instant,
+    began: Duration,
     devices: Vec<String>,
     microbatches: BTreeMap<MicrobatchId, Recorded>,
 }
@@ -30,10 +28,10 @@ struct Recorded {
 }
 
 impl Recorder {
-    /// For the stages of a plan. Its seconds count from now.
-    pub(super) fn new(plan: &Plan) -> Self {
+    /// For the stages of a plan. Its seconds count from now on.
+    pub(super) fn new(plan: &Plan, began: Duration) -> Self {
         let devices = plan.stages.iter().map(|stage| stage.device.to_string()).collect();
-        Self { began: Instant::now(), devices, microbatches: BTreeMap::new() }
+        Self { began, devices, microbatches: BTreeMap::new() }
     }
 
     /// Takes note of a microbatch that the host has made and sent.
@@ -99,7 +97,7 @@ impl Recorder {
     }
 
     fn span(&self, id: MicrobatchId, lane: Lane, activity: Activity, interval: Interval) -> Span {
-        let seconds = |at: Instant| at.saturating_duration_since(self.began).as_secs_f64();
+        let seconds = |at: Duration| at.saturating_sub(self.began).as_secs_f64();
         let (start_s, end_s) = (seconds(interval.from), seconds(interval.until));
         Span { lane, activity, microbatch: id.0, start_s, end_s }
     }

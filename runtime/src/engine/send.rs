@@ -1,72 +1,55 @@
-//! Batches on their way out: masks begun, orders made and sent.
+//! Batches on their way out: masks are begun, then the batch is sent.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
-use sluicegate_core::{
-    messages::{MicrobatchOrder, Stamp},
-    serve::Batch,
-};
-use sluicegate_placement::{Endpoint, StageId};
+use sluicegate_core::messages::{Batch, StageBatch, Stamp};
 use tracing::{Span, field, trace_span};
 
 use super::{driver::Driver, error::EngineFailure};
 use crate::{
-    device::{Order, order},
-    pipeline::{Interval, Microbatch, PipelineEvent, StageMessage},
+    device::payload::copy_message,
+    pipeline::{Microbatch, PipelineEvent},
 };
 
 impl Driver {
-    /// Sends a batch: first the masks are begun, then the orders go their way. Where the first stage
-    /// is gone nothing is sent until all stages have begun anew: it is ordered again then.
+    /// Sends a batch to the first stage, and begins its masks before. Where that stage is gone nothing is
+    /// sent until all stages have begun anew: it is ordered again then.
     pub(super) fn send(&mut self, batch: Batch) -> Result<(), Arc<EngineFailure>> {
         if self.is_gone {
             return Ok(());
         }
-        let began = Instant::now();
-        let note = batch.turn.microbatch.note();
-        let is_sent = self.send_batch(batch).map_err(Arc::new)?;
-        if !is_sent {
+        let began = self.clock.now();
+        let note = batch.note();
+        if !self.send_batch(batch) {
             return self.find_failure();
         }
         if let Some(recorder) = &mut self.recorder {
-            recorder.sent(note, Interval::since(began));
+            recorder.sent(note, self.clock.since(began));
         }
         Ok(())
     }
 
     /// False if the first stage is gone.
-    fn send_batch(&mut self, Batch { turn, sampling }: Batch) -> Result<bool, EngineFailure> {
-        let id = turn.microbatch.id;
-        let span = self.span(&turn.microbatch);
+    fn send_batch(&mut self, batch: Batch) -> bool {
+        let span = self.span(&batch);
         let _entered = span.clone().entered();
-        let rows = sampling.iter().flat_map(|group| &group.rows);
+        let rows = batch.sampling.iter().flat_map(|group| &group.rows);
         let stamps: Vec<Option<Stamp>> = rows.map(|row| row.mask.stamp()).collect();
         if stamps.iter().any(Option::is_some) {
-            self.masker.fill(id, &stamps);
+            self.masker.fill(batch.microbatch, &stamps);
         }
-        let first = Endpoint::Stage(StageId(0));
-        for ancestors in turn.ancestors {
-            let ancestors = order::ancestors_on_host(ancestors).map_err(EngineFailure::Order)?;
-            let ancestors = self.links.carry(&ancestors, Endpoint::Host, first)?;
-            if !self.pipeline.send(StageMessage::Ancestors(ancestors)) {
-                return Ok(false);
-            }
-        }
-        let order = Order::on_host(turn.microbatch, sampling).map_err(EngineFailure::Order)?;
-        let order = self.links.carry(&order, Endpoint::Host, first)?;
         let incarnation = self.pipeline.incarnation();
-        let microbatch =
-            Microbatch { id, incarnation, order, hidden: None, span, times: Vec::new() };
-        Ok(self.pipeline.send(StageMessage::Microbatch(microbatch)))
+        let batch = StageBatch { incarnation, batch: Arc::new(batch), times: Vec::new() };
+        self.pipeline.send(Microbatch { batch: copy_message(&batch), hidden: None, span })
     }
 
     /// A microbatch's span, which follows from those of the requests whose rows it carries.
-    fn span(&self, microbatch: &MicrobatchOrder) -> Span {
+    fn span(&self, batch: &Batch) -> Span {
         let span = trace_span!("scheduler.step", microbatch = field::Empty, tokens = field::Empty);
         if !span.is_disabled() {
-            span.record("microbatch", microbatch.id.0);
-            span.record("tokens", microbatch.num_tokens());
-            let requests = self.serve.requests_in(microbatch);
+            span.record("microbatch", batch.microbatch.0);
+            span.record("tokens", batch.num_tokens());
+            let requests = self.serve.requests_in(batch);
             for caller in requests.iter().filter_map(|request| self.callers.get(request)) {
                 span.follows_from(&caller.span);
             }
@@ -74,7 +57,7 @@ impl Driver {
         span
     }
 
-    /// Finds out why the first stage takes no more orders.
+    /// Finds out why the first stage takes no more batches.
     fn find_failure(&mut self) -> Result<(), Arc<EngineFailure>> {
         self.is_gone = true;
         let events = self.pipeline.events().clone();

@@ -5,17 +5,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use sluicegate_core::messages::{MicrobatchId, Stamp};
-use sluicegate_model::placed::Placed;
-use sluicegate_placement::Endpoint;
-use sluicegate_spec::device::DeviceId;
+use sluicegate_core::messages::{Interval, MaskRow, Masks, MicrobatchId, Stamp};
+use sluicegate_spec::{device::DeviceId, placed::Placed};
 
 use super::{MaskerFailure, MaskerOutlet};
-use crate::{
-    device::Masks,
-    pipeline::{Interval, PipelineEvent},
-    sampler::MaskRow,
-};
+use crate::pipeline::PipelineEvent;
 
 /// What a worker has to do for a microbatch.
 pub(super) struct Part {
@@ -89,17 +83,16 @@ impl Job {
     fn send(&self, state: &mut State) {
         state.has_ready = false;
         let rows = state.rows.iter_mut().map(Option::take).collect();
-        let MaskerOutlet { links, last_stage, masks, events, num_words } = &*self.outlet;
-        let coded = Masks {
+        let MaskerOutlet { link, ledger, masks, events, num_words, .. } = &*self.outlet;
+        let filled = Masks {
             filled: std::mem::take(&mut state.filled),
             late: state.open.iter().copied().collect(),
             ..Masks::new(self.microbatch, rows, *num_words)
         };
-        links.ledger().count_masks(&coded);
-        let coded = Placed::new(coded, DeviceId::Host);
-        match links.carry(&coded, Endpoint::Host, *last_stage) {
+        ledger.count_masks(&filled);
+        match link.send(&Placed::new(filled, DeviceId::Host)) {
             // A last stage that is gone has said why.
-            Ok(carried) => drop(masks.send(carried)),
+            Ok(sent) => drop(masks.send(sent)),
             Err(error) => {
                 let _ = events.send(PipelineEvent::MaskerFailed(MaskerFailure::Transfer(error)));
             }

@@ -19,10 +19,10 @@ use sluicegate_core::{
     sequence::Continuation,
     serve::MatcherError,
 };
-use sluicegate_placement::Endpoint;
 
 use crate::{
-    device::{Links, TransferError},
+    clock::Clock,
+    device::{Ledger, SendingEnd, TransferError},
     pipeline::{MaskSender, PipelineEvent},
 };
 use job::{Job, Part};
@@ -31,8 +31,9 @@ use worker::{Command, Worker};
 
 /// Where masks and their failures go.
 pub struct MaskerOutlet {
-    pub links: Arc<Links>,
-    pub last_stage: Endpoint,
+    pub link: SendingEnd,
+    pub ledger: Ledger,
+    pub clock: Clock,
     pub masks: MaskSender,
     pub events: Sender<PipelineEvent>,
     /// Words of a mask.

@@ -4,19 +4,21 @@ use std::sync::LazyLock;
 
 use crossbeam_channel::{Receiver, bounded};
 use sluicegate_constraint::{
-    CodedMask, Compiler, Encode, MatchError, Matcher, Spec, TokenBytes, Vocab, VocabSource,
+    Compiler, Encode, EncodedMask, MaskForm, MatchError, Matcher, Spec, TokenBytes, Vocab,
+    VocabSource,
 };
-use sluicegate_model::placed::{Placed, Site};
-use sluicegate_placement::StageId;
-use sluicegate_spec::device::DeviceId;
+use sluicegate_placement::{Endpoint, StageId};
 
 use super::{watch::Ending, worker::Command, *};
 use crate::{
-    device::{Devices, Ledger, Masks},
-    sampler::{MaskBits, MaskRow},
+    device::{Devices, Links, ReceivingEnd},
+    pipeline::MasksInTransit,
 };
-use sluicegate_core::serve::Answer;
-use sluicegate_spec::units::TokenId;
+use sluicegate_core::{
+    messages::{MaskBits, MaskRow, Masks},
+    serve::Answer,
+};
+use sluicegate_spec::{device::DeviceId, placed::Site, units::TokenId};
 
 const EOS: TokenId = 256;
 
@@ -40,7 +42,8 @@ static COMPILER: LazyLock<Compiler> = LazyLock::new(|| {
 
 struct Bench {
     masker: Masker,
-    masks: Receiver<Placed<Masks>>,
+    masks: Receiver<MasksInTransit>,
+    masks_end: ReceivingEnd,
     events: Receiver<PipelineEvent>,
     ledger: Ledger,
     next: u64,
@@ -64,9 +67,13 @@ impl Bench {
         let (mask_sender, masks) = unbounded();
         let (event_sender, events) = unbounded();
         let ledger = Ledger::default();
+        let links = Links::new(&[], &Devices::default(), ledger.clone());
+        let last_stage = Endpoint::Stage(StageId(0));
+        let (link, masks_end) = links.connect(Endpoint::Host, last_stage);
         let outlet = MaskerOutlet {
-            links: Arc::new(Links::new(&[], &Devices::default(), ledger.clone())),
-            last_stage: Endpoint::Stage(StageId(0)),
+            link,
+            ledger: ledger.clone(),
+            clock: Clock::start(),
             masks: mask_sender,
             events: event_sender,
             num_words: 9,
@@ -74,7 +81,7 @@ impl Bench {
         let num_workers = NonZero::new(num_workers).unwrap();
         let config = MaskerConfig { num_workers, deadline, late, before_matcher };
         let masker = Masker::start(outlet, &config).unwrap();
-        Self { masker, masks, events, ledger, next: 0 }
+        Self { masker, masks, masks_end, events, ledger, next: 0 }
     }
 
     fn open(&mut self, sequence: u64, regex: &str) {
@@ -100,7 +107,7 @@ impl Bench {
     fn take(&self) -> Masks {
         let masks = self.masks.recv().unwrap();
         let site = Site { operation: "test", unit: None, with: "test", device: DeviceId::Host };
-        let masks = masks.take(&site).unwrap();
+        let masks = self.masks_end.receive(masks).unwrap().take(&site).unwrap();
         assert_eq!(masks.microbatch, MicrobatchId(self.next));
         masks
     }
@@ -112,7 +119,11 @@ impl Bench {
             child: SequenceId(child),
             tokens: vec![byte.into()],
         };
-        self.masker.advance(GroupId(1), next.iter().map(continuation).collect());
+        self.advance_by(next.iter().map(continuation).collect())
+    }
+
+    fn advance_by(&mut self, next: Vec<Continuation>) -> Vec<Result<Answer, MatcherError>> {
+        self.masker.advance(GroupId(1), next);
         loop {
             match self.events.recv().unwrap() {
                 PipelineEvent::Advanced { group: GroupId(1), answers } => return answers,
@@ -136,7 +147,7 @@ fn missing() -> MatcherError {
 }
 
 fn bits(rows: &[Option<MaskRow>]) -> Vec<Option<MaskBits>> {
-    rows.iter().map(|row| row.as_ref().map(|row| row.bits.clone())).collect()
+    rows.iter().map(|row| row.as_ref().map(|row| row.positions[0].clone())).collect()
 }
 
 const LONG: Duration = Duration::from_mins(10);
@@ -149,8 +160,10 @@ fn sequences_are_spread_over_workers_and_their_masks_come_together() {
     }
     assert_eq!(bench.loads(), [3, 2, 2]);
     let rows = bench.fill(&[0, 1, 2, 3, 4, 5, 6]);
-    let MaskBits::Own(first) = &rows[0].as_ref().unwrap().bits else { panic!("it is whole") };
-    let words = first.decode(&[u32::MAX; 9]).unwrap();
+    let MaskBits::Own(first) = &rows[0].as_ref().unwrap().positions[0] else {
+        panic!("it is whole")
+    };
+    let words = EncodedMask::decode(first, &[u32::MAX; 9]).unwrap();
     assert_eq!(words.iter().map(|word| word.count_ones()).sum::<u32>(), 25);
     // Equal rows are equal, whichever worker they are from.
     assert!(bits(&rows)[1..].iter().all(|bits| *bits == Some(MaskBits::SameAs(0))));
@@ -177,11 +190,34 @@ fn matchers_advance_fork_and_say_what_became_of_them() {
     assert_eq!(bench.loads(), [1, 0]);
     let rows = bench.fill(&[3]);
     let row = rows[0].as_ref().unwrap();
-    assert_eq!((row.stamp.step, &row.bits), (2, &MaskBits::Own(CodedMask::Only(EOS))));
+    let only_eos = [&[MaskForm::Only as u8][..], &EOS.to_le_bytes()].concat();
+    let only_eos = MaskBits::Own(only_eos.into());
+    assert_eq!((row.stamp.step, &row.positions[..]), (2, &[only_eos][..]));
     // Nobody knows this one: its mask is missing, and the message comes all the same.
     assert_eq!(bench.fill(&[9]), [None]);
     assert_eq!(bench.advance(9, b'a'), Err(missing()));
     assert_eq!(bench.advance(1, b'a'), Err(missing()), "it was closed");
+}
+
+#[test]
+fn tokens_of_a_draft_are_taken_up_to_the_first_that_is_not_allowed_or_ends() {
+    let mut bench = Bench::new(1, LONG);
+    let mut take = |sequence: u64, regex: &str, tokens: &[u8]| {
+        bench.open(sequence, regex);
+        let tokens = tokens.iter().copied().map(TokenId::from).collect();
+        let (parent, child) = (SequenceId(sequence), SequenceId(sequence));
+        bench.advance_by(vec![Continuation { parent, child, tokens }]).remove(0)
+    };
+    let taken = |tokens: &[u8], is_finished| {
+        let tokens = tokens.iter().copied().map(TokenId::from).collect();
+        Ok(Answer { tokens, is_finished, is_vetoed: false })
+    };
+    assert_eq!(take(1, "[ab]{4}", b"aba"), taken(b"aba", false));
+    assert_eq!(take(2, "[ab]{2}", b"aba"), taken(b"ab", true));
+    // What must follow comes behind all of them.
+    assert_eq!(take(3, "[ab][ab]cd[ef]", b"ab"), taken(b"abcd", false));
+    assert!(take(4, "[ab]{4}", b"ax").is_err(), "a sampler chooses what its mask allows");
+    assert!(take(5, "[ab]{4}", b"").is_err());
 }
 
 #[test]
@@ -248,7 +284,7 @@ fn masks_that_are_ready_go_ahead_of_one_that_is_late() {
     let rest = bench.take();
     assert!(rest.late.is_empty() && rest.rows[0].is_none());
     // On its own it says what it is, and not whose it is the same as.
-    assert!(matches!(rest.rows[2].as_ref().unwrap().bits, MaskBits::Own(_)));
+    assert!(matches!(rest.rows[2].as_ref().unwrap().positions[0], MaskBits::Own(_)));
     first.merge(rest);
     assert!(first.late.is_empty() && first.rows[0].is_some() && first.rows[2].is_some());
 }

@@ -4,13 +4,13 @@ use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crossbeam_channel::Receiver;
-use sluicegate_constraint::{CancelHandle, CodedMask, Compiled, Event, MatchError, Matcher};
+use sluicegate_constraint::{CancelHandle, Compiled, EncodedMask, Event, MatchError, Matcher};
 use sluicegate_core::{
-    messages::{GroupId, SequenceId, Stamp},
+    messages::{GroupId, MaskBits, MaskRow, SequenceId, Stamp},
     sequence::Continuation,
     serve::{Answer, MatcherError},
 };
@@ -21,10 +21,7 @@ use super::{
     job::Part,
     watch::{Ending, Watch},
 };
-use crate::{
-    pipeline::{Interval, PipelineEvent, panic_message},
-    sampler::{MaskBits, MaskRow},
-};
+use crate::pipeline::{PipelineEvent, panic_message};
 
 /// Tokens that are taken at most behind a sampled one, since nothing else may follow.
 const MAX_FORCED: usize = 64;
@@ -134,11 +131,11 @@ impl Worker {
                 self.outlet.tell(PipelineEvent::Advanced { group, answers });
             }
             Command::Fill(Part { job, rows }) => {
-                let from = Instant::now();
+                let from = self.outlet.clock.now();
                 for (row, stamp) in rows {
                     job.put(row, self.mask(stamp));
                 }
-                job.worked(Interval::since(from));
+                job.worked(self.outlet.clock.since(from));
             }
             Command::Close(sequence) => {
                 self.sequences.remove(&sequence);
@@ -170,9 +167,12 @@ impl Worker {
             }
             None => return Err(failed("it has no matcher")),
         };
-        let &[token] = &next.tokens[..] else { return Err(failed("one token is taken at a time")) };
+        if next.tokens.is_empty() {
+            return Err(failed("it goes on by no token"));
+        }
         let handle = matcher.cancel_handle();
-        let taken = self.watched.run(next.child, handle, || take(matcher, token, *takes_forced));
+        let work = || take(matcher, &next.tokens, *takes_forced);
+        let taken = self.watched.run(next.child, handle, work);
         // Nobody reads what an unwanted one says.
         taken.unwrap_or_else(|| Err(failed("nobody waits for it any more")))
     }
@@ -183,10 +183,11 @@ impl Worker {
         let State::Running(running) = self.sequences.get_mut(&stamp.sequence)? else { return None };
         let matcher = &mut running.matcher;
         let handle = matcher.cancel_handle();
-        match self.watched.run(stamp.sequence, handle, || code(matcher))? {
-            Ok(coded) => {
+        match self.watched.run(stamp.sequence, handle, || encode(matcher))? {
+            Ok(encoded) => {
                 let step = u32::try_from(matcher.num_tokens()).unwrap_or(u32::MAX);
-                Some(MaskRow { stamp: Stamp { step, ..stamp }, bits: MaskBits::Own(coded) })
+                let bits = MaskBits::Own(encoded.into_bytes());
+                Some(MaskRow::new(Stamp { step, ..stamp }, bits))
             }
             Err(error) => {
                 self.outlet.tell(PipelineEvent::MaskFailed { sequence: stamp.sequence, error });
@@ -221,39 +222,49 @@ impl Watched {
     }
 }
 
-/// Takes a token, and what must follow.
-fn take(matcher: &mut Matcher, sampled: TokenId, takes_forced: bool) -> Result<Answer, MatchError> {
-    let (token, mut is_finished, is_vetoed) = match matcher.advance(sampled)? {
-        Event::Vetoed { instead, finished } => (instead, finished, true),
-        Event::Closed => {
-            return Ok(Answer { tokens: Vec::new(), is_finished: true, is_vetoed: true });
+/// Takes sampled tokens up to the first that is vetoed or ends the output, and what must follow them.
+fn take(
+    matcher: &mut Matcher,
+    sampled: &[TokenId],
+    takes_forced: bool,
+) -> Result<Answer, MatchError> {
+    let mut answer = Answer { tokens: Vec::new(), is_finished: false, is_vetoed: false };
+    for token in sampled {
+        answer.is_vetoed = !take_one(matcher, *token, &mut answer)?;
+        if answer.is_vetoed || answer.is_finished {
+            break;
         }
-        event => (sampled, event == Event::Finished, false),
-    };
-    let mut tokens = vec![token];
-    while takes_forced && !is_finished && tokens.len() <= MAX_FORCED {
+    }
+    let num_sampled = answer.tokens.len();
+    while takes_forced && !answer.is_finished && answer.tokens.len() < num_sampled + MAX_FORCED {
         // An end is left to the sampler, which knows whether it is wanted yet.
         let forced = matcher.forced();
         let Some(&next) = forced.first().filter(|token| !matcher.vocab().eos().contains(token))
         else {
             break;
         };
-        match matcher.advance(next)? {
-            Event::Vetoed { instead, finished } => {
-                tokens.push(instead);
-                is_finished = finished;
-            }
-            Event::Closed => is_finished = true,
-            event => {
-                tokens.push(next);
-                is_finished = event == Event::Finished;
-            }
-        }
+        take_one(matcher, next, &mut answer)?;
     }
-    Ok(Answer { tokens, is_finished, is_vetoed })
+    Ok(answer)
 }
 
-fn code(matcher: &mut Matcher) -> Result<CodedMask, MatchError> {
+/// Takes a token, or another where it is vetoed, or ends before it; says whether it was this one.
+fn take_one(
+    matcher: &mut Matcher,
+    token: TokenId,
+    answer: &mut Answer,
+) -> Result<bool, MatchError> {
+    let (taken, is_finished) = match matcher.advance(token)? {
+        Event::Vetoed { instead, finished } => (Some(instead), finished),
+        Event::Closed => (None, true),
+        event => (Some(token), event == Event::Finished),
+    };
+    answer.tokens.extend(taken);
+    answer.is_finished = is_finished;
+    Ok(taken == Some(token))
+}
+
+fn encode(matcher: &mut Matcher) -> Result<EncodedMask, MatchError> {
     let mask = matcher.mask()?;
-    Ok(CodedMask::new(&mask, matcher.vocab()))
+    Ok(EncodedMask::new(&mask, matcher.vocab()))
 }

@@ -5,11 +5,10 @@ use std::fmt;
 use sluicegate_core::messages::MicrobatchId;
 use sluicegate_model::{
     error::{ForwardError, LoadError},
-    placed::Misplaced,
     threads::UnknownCore,
 };
 use sluicegate_placement::StageId;
-use sluicegate_spec::{device::DeviceId, units::LayerRange};
+use sluicegate_spec::{device::DeviceId, placed::Misplaced, units::LayerRange};
 
 use crate::device::TransferError;
 

@@ -2,42 +2,49 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Instant,
+    time::Duration,
 };
 
 use crossbeam_channel::{Receiver, Sender, select};
-use sluicegate_core::messages::MicrobatchId;
-use sluicegate_model::{
+use sluicegate_core::messages::{Batch, MaskTimes, Masks, MicrobatchId, Sampled, StageBatch};
+use sluicegate_model::step::Logits;
+use sluicegate_spec::{
+    device::DeviceId,
     placed::{Placed, Site},
-    step::Logits,
+    units::Unit,
 };
-use sluicegate_placement::{Endpoint, StageId};
-use sluicegate_spec::{device::DeviceId, units::Unit};
 use tracing::trace_span;
 
 use super::{
     error::StageError,
-    message::{Interval, MaskTimes, PipelineEvent, StageMessage, StageTimes},
+    message::{MasksInTransit, Microbatch, PipelineEvent},
 };
 use crate::{
-    device::{Links, LogitRows, Masks, Order, Sampled},
+    clock::Clock,
+    device::{LogitRows, Payload, ReceivingEnd, SendingEnd, payload::PayloadSize},
     sampler::{GroupChoices, GroupSampling, MaskRule, Sampler},
 };
 
 /// The last stage's end: logits in, tokens out.
 pub(super) struct LastStage {
-    stage: StageId,
-    device: DeviceId,
-    sampler: Sampler,
+    config: LastStageConfig,
     logits: LogitRows,
-    links: Arc<Links>,
-    masks: Receiver<Placed<Masks>>,
     /// Masks that have come, of microbatches that were not sampled, or not all of them.
     received: BTreeMap<MicrobatchId, Masks>,
     /// Groups whose masks are late, with their logits: no other row waits for them.
     parked: VecDeque<Parked>,
-    events: Sender<PipelineEvent>,
+}
+
+/// What a last stage is made from.
+#[derive(Clone)]
+pub(super) struct LastStageConfig {
+    pub(super) device: DeviceId,
+    pub(super) sampler: Sampler,
+    pub(super) clock: Clock,
+    pub(super) masks: Receiver<MasksInTransit>,
+    pub(super) masks_end: ReceivingEnd,
+    pub(super) tokens_end: SendingEnd,
+    pub(super) events: Sender<PipelineEvent>,
 }
 
 /// A group that waits for a mask.
@@ -46,30 +53,21 @@ pub(super) struct Parked {
     sampling: GroupSampling,
     /// A copy of its rows.
     logits: Vec<Vec<f32>>,
-    since: Instant,
+    since: Duration,
 }
 
 impl LastStage {
-    /// The end of a stage on `device`, which gets its masks from one channel and sends tokens to the
-    /// other.
-    pub(super) fn new(
-        (stage, device): (StageId, DeviceId),
-        sampler: Sampler,
-        links: Arc<Links>,
-        masks: Receiver<Placed<Masks>>,
-        events: Sender<PipelineEvent>,
-    ) -> Self {
+    pub(super) fn new(config: LastStageConfig) -> Self {
         let (received, parked) = (BTreeMap::new(), VecDeque::new());
-        let logits = LogitRows::default();
-        Self { stage, device, sampler, logits, links, masks, received, parked, events }
+        Self { config, logits: LogitRows::default(), received, parked }
     }
 
     /// The next message of the inbox; meanwhile groups are sampled whose masks were late. None once
     /// the inbox is closed, or nobody listens any more.
     pub(super) fn next(
         &mut self,
-        inbox: &Receiver<StageMessage>,
-    ) -> Result<Option<StageMessage>, StageError> {
+        inbox: &Receiver<Microbatch>,
+    ) -> Result<Option<Microbatch>, StageError> {
         loop {
             // Their masks may have come with those of another microbatch.
             if !self.sample_parked()? {
@@ -78,7 +76,7 @@ impl LastStage {
             if self.parked.is_empty() {
                 return Ok(inbox.recv().ok());
             }
-            let masks = self.masks.clone();
+            let masks = self.config.masks.clone();
             select! {
                 recv(inbox) -> message => return Ok(message.ok()),
                 recv(masks) -> masks => match masks {
@@ -93,41 +91,40 @@ impl LastStage {
     /// Samples a microbatch's logits, if it has any; false if nobody listens any more.
     pub(super) fn sample(
         &mut self,
-        id: MicrobatchId,
-        order: &Placed<Order>,
+        StageBatch { batch, mut times, .. }: StageBatch,
         logits: Option<&Placed<Logits>>,
-        mut times: Vec<StageTimes>,
     ) -> Result<bool, StageError> {
-        self.logits.read(logits, self.device)?;
-        let order = order.at(&self.site("sample", "logits"))?;
-        let mask_times = self.await_masks(id, order)?;
+        let microbatch = batch.microbatch;
+        self.logits.read(logits, self.config.device)?;
+        let mask_times = self.await_masks(&batch)?;
         let groups = {
-            let _span = trace_span!("sampler.sample", microbatch = id.0).entered();
-            self.sample_groups(id, order)
+            let _span = trace_span!("sampler.sample", microbatch = microbatch.0).entered();
+            self.sample_groups(&batch)
         };
         if let Some(last) = times.last_mut() {
-            last.ended = Instant::now();
+            last.ended = self.config.clock.now();
         }
         let logit_bytes = self.logits.copied_bytes;
-        self.send(Sampled { microbatch: id, groups, times, mask_times, logit_bytes })
+        self.send(Sampled { microbatch, groups, times, mask_times }, logit_bytes)
     }
 
     /// Samples the groups that have all of their masks, and parks the others.
-    fn sample_groups(&mut self, id: MicrobatchId, order: &Order) -> Vec<GroupChoices> {
+    fn sample_groups(&mut self, batch: &Batch) -> Vec<GroupChoices> {
+        let id = batch.microbatch;
         let masks = self.received.get(&id);
-        let mut groups = Vec::with_capacity(order.sampling.len());
-        for group in &*order.sampling {
+        let mut groups = Vec::with_capacity(batch.sampling.len());
+        for group in &batch.sampling {
             let mut logits = self.logits.rows(group.logit_rows.clone());
             if masks.is_some_and(|masks| masks.is_late(&group.logit_rows)) {
                 self.parked.push_back(Parked {
                     microbatch: id,
                     sampling: group.clone(),
                     logits: logits.iter().map(|row| row.to_vec()).collect(),
-                    since: Instant::now(),
+                    since: self.config.clock.now(),
                 });
             } else {
                 let rows = masks.map_or(&[][..], |masks| &masks.rows);
-                groups.push(self.sampler.sample(group, &mut logits, rows));
+                groups.push(self.config.sampler.sample(group, &mut logits, rows));
             }
         }
         self.forget(id);
@@ -149,26 +146,34 @@ impl LastStage {
             let rows = self.received.get(&id).map_or(&[][..], |masks| &masks.rows);
             let mut logits: Vec<&mut [f32]> =
                 parked.logits.iter_mut().map(Vec::as_mut_slice).collect();
-            let choices = self.sampler.sample(&parked.sampling, &mut logits, rows);
+            let choices = self.config.sampler.sample(&parked.sampling, &mut logits, rows);
             self.forget(id);
             let sampled = Sampled {
                 microbatch: id,
                 groups: vec![choices],
                 times: Vec::new(),
-                mask_times: MaskTimes { awaited: Some(Interval::since(parked.since)), filled },
-                logit_bytes: 0,
+                mask_times: MaskTimes {
+                    awaited: Some(self.config.clock.since(parked.since)),
+                    filled,
+                },
             };
-            if !self.send(sampled)? {
+            if !self.send(sampled, 0)? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    fn send(&self, sampled: Sampled) -> Result<bool, StageError> {
-        let sampled = Placed::new(sampled, self.device);
-        let sampled = self.links.carry(&sampled, Endpoint::Stage(self.stage), Endpoint::Host)?;
-        Ok(self.events.send(PipelineEvent::Sampled(sampled)).is_ok())
+    /// Without sampling here, the logits would go to the host: those that had to be read out of a GPU's
+    /// memory did.
+    fn send(&self, sampled: Sampled, logit_bytes: usize) -> Result<bool, StageError> {
+        let sampled = Placed::new(sampled, self.config.device);
+        let size = |sampled: &Sampled| {
+            let PayloadSize { bytes, raw_bytes } = sampled.size();
+            PayloadSize { bytes, raw_bytes: raw_bytes.max(logit_bytes) }
+        };
+        let sampled = self.config.tokens_end.send_with(&sampled, size)?;
+        Ok(self.config.events.send(PipelineEvent::Sampled(sampled)).is_ok())
     }
 
     /// Waits until masks of a microbatch have come, if one of its rows requires one; those that are
@@ -176,20 +181,21 @@ impl LastStage {
     ///
     /// Masks of another microbatch never stand in: they are kept for theirs. Where the masks' channel
     /// is closed there are none, and the rows that require them fail.
-    fn await_masks(&mut self, id: MicrobatchId, order: &Order) -> Result<MaskTimes, StageError> {
-        let mut rows = order.sampling.iter().flat_map(|group| &group.rows);
+    fn await_masks(&mut self, batch: &Batch) -> Result<MaskTimes, StageError> {
+        let id = batch.microbatch;
+        let mut rows = batch.sampling.iter().flat_map(|group| &group.rows);
         if !rows.any(|row| matches!(row.mask, MaskRule::Required(_))) {
             return Ok(MaskTimes::default());
         }
-        let from = Instant::now();
+        let from = self.config.clock.now();
         while !self.received.contains_key(&id) {
-            let Ok(masks) = self.masks.recv() else { break };
+            let Ok(masks) = self.config.masks.recv() else { break };
             self.receive(masks)?;
         }
         // What was late may have come meanwhile.
-        let masks = self.masks.clone();
+        let masks = self.config.masks.clone();
         masks.try_iter().try_for_each(|masks| self.receive(masks))?;
-        let awaited = Some(Interval::since(from));
+        let awaited = Some(self.config.clock.since(from));
         let received = self.received.get_mut(&id);
         let filled = received.map(|masks| std::mem::take(&mut masks.filled)).unwrap_or_default();
         // Of earlier microbatches nothing will be asked for again, but for parked groups.
@@ -199,8 +205,11 @@ impl LastStage {
         Ok(MaskTimes { awaited, filled })
     }
 
-    fn receive(&mut self, masks: Placed<Masks>) -> Result<(), StageError> {
-        let masks = masks.take(&self.site("apply_mask", "logits"))?;
+    fn receive(&mut self, masks: MasksInTransit) -> Result<(), StageError> {
+        let device = self.config.device;
+        let unit = Some(Unit::Head);
+        let site = Site { operation: "apply_mask", unit, with: "logits", device };
+        let masks = self.config.masks_end.receive(masks)?.take(&site)?;
         match self.received.get_mut(&masks.microbatch) {
             Some(earlier) => earlier.merge(masks),
             None => drop(self.received.insert(masks.microbatch, masks)),
@@ -213,9 +222,5 @@ impl LastStage {
         if !self.parked.iter().any(|it| it.microbatch == id) {
             self.received.remove(&id);
         }
-    }
-
-    fn site(&self, operation: &'static str, with: &'static str) -> Site {
-        Site { operation, unit: Some(Unit::Head), with, device: self.device }
     }
 }

@@ -12,7 +12,7 @@ pub mod stage;
 mod thread;
 
 pub use error::{StageError, StageFailure};
-pub use message::{Interval, MaskTimes, Microbatch, PipelineEvent, StageMessage, StageTimes};
+pub use message::{MasksInTransit, Microbatch, PipelineEvent};
 pub use pipeline::{MaskSender, Pipeline, PipelineConfig};
 pub use stage::BeforeForward;
 pub(crate) use thread::panic_message;

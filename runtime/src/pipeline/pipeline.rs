@@ -1,25 +1,25 @@
 //! A pipeline at work: its threads, their channels, and how they end and begin anew.
 
-use std::{num::NonZero, sync::Arc, thread::JoinHandle};
+use std::{num::NonZero, thread::JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use sluicegate_model::{
-    placed::Placed,
     shard::{Shard, SharedTable},
     weights::Weights,
 };
-use sluicegate_placement::{Plan, PlannedStage, StageId};
+use sluicegate_placement::{Endpoint, Plan, PlannedStage, StageId};
 use sluicegate_spec::{config::ModelConfig, kv::KvType};
 
 use super::{
     error::{StageError, StageFailure},
-    last_stage::LastStage,
-    message::{PipelineEvent, StageMessage},
-    stage::{BeforeForward, Outlet, StageInfo},
+    last_stage::{LastStage, LastStageConfig},
+    message::{MasksInTransit, Microbatch, PipelineEvent},
+    stage::{BeforeForward, Inlet, Outlet, StageInfo},
     thread::{Loader, StageThread, failure},
 };
 use crate::{
-    device::{Devices, Links, Masks},
+    clock::Clock,
+    device::{Devices, Links, ReceivingEnd},
     sampler::Sampler,
 };
 
@@ -29,7 +29,8 @@ pub struct PipelineConfig {
     pub model: ModelConfig,
     pub weights: Weights,
     pub devices: Devices,
-    pub links: Arc<Links>,
+    pub links: Links,
+    pub clock: Clock,
     pub sampler: Sampler,
     /// Threads that each stage computes with; one means inline in the stage's own.
     pub threads_per_stage: NonZero<usize>,
@@ -37,22 +38,22 @@ pub struct PipelineConfig {
     pub cores: Vec<usize>,
     /// In what stages keep keys and values.
     pub kv_type: KvType,
-    /// Messages that fit between two stages; at least the microbatches in flight and their reorders.
+    /// Microbatches that fit between two stages; at least those in flight.
     pub channel_capacity: usize,
     /// Called in a stage's thread before it computes, so that tests can let it fail or wait.
     pub before_forward: Option<BeforeForward>,
 }
 
 /// Where masks for the last stage go.
-pub type MaskSender = Sender<Placed<Masks>>;
+pub type MaskSender = Sender<MasksInTransit>;
 
 /// Running stages. Dropping it closes the first channel and waits for the threads.
 pub struct Pipeline {
     config: PipelineConfig,
     /// Which life of the pipeline it is, from 1 on.
     incarnation: u32,
-    to_first: Option<Sender<StageMessage>>,
-    masks: Receiver<Placed<Masks>>,
+    to_first: Option<Sender<Microbatch>>,
+    masks: Receiver<MasksInTransit>,
     events: Receiver<PipelineEvent>,
     event_sender: Sender<PipelineEvent>,
     threads: Vec<JoinHandle<Option<Shard>>>,
@@ -104,24 +105,25 @@ impl Pipeline {
     fn launch(&mut self, kept: Vec<Option<Shard>>) -> Result<(), StageFailure> {
         self.incarnation += 1;
         let (ready_sender, ready) = unbounded();
-        let (to_first, mut inbox) = bounded(self.config.channel_capacity);
+        let (to_first, inbox) = bounded(self.config.channel_capacity);
         self.to_first = Some(to_first);
+        let links = &self.config.links;
+        // The first stage gets no hidden values.
+        let (_, hidden) = links.connect(Endpoint::Host, Endpoint::Stage(StageId(0)));
+        let mut input = (inbox, hidden);
         let mut kept = kept.into_iter();
         for (id, planned) in self.config.plan.stages() {
             let info = self.stage_info(planned, id);
-            let (to_next, next_inbox) = bounded(self.config.channel_capacity);
-            let outlet = if id == self.config.plan.last_stage() {
-                Outlet::Last(self.last_stage(&info))
-            } else {
-                Outlet::Next(to_next)
-            };
+            let (outlet, next_input) = self.outlet(&info);
+            let (inbox, hidden) = std::mem::replace(&mut input, next_input);
+            let inlet = Inlet { inbox, uploader: links.uploader(id), hidden };
             let kept = kept.next().flatten();
             let work = StageThread {
                 load: Loader::new(&self.config, (id, planned), self.table.clone(), kept),
                 info: info.clone(),
-                links: Arc::clone(&self.config.links),
+                inlet,
                 outlet,
-                inbox: std::mem::replace(&mut inbox, next_inbox),
+                clock: self.config.clock,
                 ready: ready_sender.clone(),
                 events: self.event_sender(),
                 before_forward: self.config.before_forward.clone(),
@@ -133,8 +135,8 @@ impl Pipeline {
     }
 
     /// Sends to the first stage; false if it is gone.
-    pub fn send(&self, message: StageMessage) -> bool {
-        self.to_first.as_ref().is_some_and(|to_first| to_first.send(message).is_ok())
+    pub fn send(&self, microbatch: Microbatch) -> bool {
+        self.to_first.as_ref().is_some_and(|to_first| to_first.send(microbatch).is_ok())
     }
 
     /// Which life of the pipeline it is, from 1 on; every microbatch carries it.
@@ -168,10 +170,26 @@ impl Pipeline {
         }
     }
 
-    fn last_stage(&self, info: &StageInfo) -> LastStage {
-        let links = Arc::clone(&self.config.links);
-        let (masks, events) = (self.masks.clone(), self.event_sender());
-        LastStage::new((info.id, info.device), self.config.sampler.clone(), links, masks, events)
+    /// Where a stage's output goes, and what the stage behind it reads from.
+    fn outlet(&self, info: &StageInfo) -> (Outlet, (Receiver<Microbatch>, ReceivingEnd)) {
+        let (links, here) = (&self.config.links, Endpoint::Stage(info.id));
+        let (to_next, next_inbox) = bounded(self.config.channel_capacity);
+        let next = Endpoint::Stage(StageId(info.id.0 + 1));
+        let (hidden, next_hidden) = links.connect(here, next);
+        let outlet = if info.id == self.config.plan.last_stage() {
+            Outlet::Last(LastStage::new(LastStageConfig {
+                device: info.device,
+                sampler: self.config.sampler.clone(),
+                clock: self.config.clock,
+                masks: self.masks.clone(),
+                masks_end: links.connect(Endpoint::Host, here).1,
+                tokens_end: links.connect(here, Endpoint::Host).0,
+                events: self.event_sender(),
+            }))
+        } else {
+            Outlet::Next { stage: to_next, hidden }
+        };
+        (outlet, (next_inbox, next_hidden))
     }
 }
 

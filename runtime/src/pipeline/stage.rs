@@ -1,24 +1,22 @@
-//! One stage: its layers, its pages, and the loop that executes orders.
+//! One stage: its layers, its pages, and the loop that executes batches.
 
-use std::{sync::Arc, time::Instant};
+use std::{sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender};
-use sluicegate_core::messages::MicrobatchId;
+use sluicegate_core::messages::{MicrobatchId, StageBatch, StageTimes};
 use sluicegate_model::{
-    placed::Placed,
     shard::{Shard, ShardOutput},
-    step::{Ancestors, Hidden},
+    step::{Hidden, Step},
 };
-use sluicegate_placement::{Endpoint, StageId};
-use sluicegate_spec::{device::DeviceId, units::LayerRange};
-use tracing::trace_span;
+use sluicegate_placement::StageId;
+use sluicegate_spec::{device::DeviceId, placed::Placed, units::LayerRange};
+use tracing::{Span, trace_span};
 
-use super::{
-    error::StageError,
-    last_stage::LastStage,
-    message::{Microbatch, StageMessage, StageTimes},
+use super::{error::StageError, last_stage::LastStage, message::Microbatch};
+use crate::{
+    clock::Clock,
+    device::{InTransit, ReceivingEnd, SendingEnd, Uploader, payload::copy_message},
 };
-use crate::device::Links;
 
 /// What a stage is besides its shard.
 #[derive(Debug, Clone)]
@@ -29,9 +27,18 @@ pub(super) struct StageInfo {
     pub(super) incarnation: u32,
 }
 
+/// Where a stage's input comes from.
+pub(super) struct Inlet {
+    pub(super) inbox: Receiver<Microbatch>,
+    /// For what came in band.
+    pub(super) uploader: Uploader,
+    /// For hidden values of the stage before.
+    pub(super) hidden: ReceivingEnd,
+}
+
 /// Where a stage's output goes.
 pub(super) enum Outlet {
-    Next(Sender<StageMessage>),
+    Next { stage: Sender<Microbatch>, hidden: SendingEnd },
     Last(LastStage),
 }
 
@@ -42,89 +49,78 @@ pub type BeforeForward = Arc<dyn Fn(StageId, MicrobatchId) + Send + Sync>;
 pub(super) struct Stage {
     pub(super) info: StageInfo,
     pub(super) shard: Shard,
-    pub(super) links: Arc<Links>,
+    pub(super) inlet: Inlet,
     pub(super) outlet: Outlet,
+    pub(super) clock: Clock,
     pub(super) before_forward: Option<BeforeForward>,
     /// What it is computing, for those who ask why it failed.
     pub(super) microbatch: Option<MicrobatchId>,
 }
 
 impl Stage {
-    /// Executes orders until the inbox closes, or the next stage is gone.
-    pub(super) fn run(&mut self, inbox: &Receiver<StageMessage>) -> Result<(), StageError> {
-        while let Some(message) = self.next_message(inbox)? {
-            let goes_on = match message {
-                StageMessage::Ancestors(ancestors) => self.reorder(&ancestors)?,
-                StageMessage::Microbatch(microbatch) => self.forward(microbatch)?,
-            };
-            if !goes_on {
+    /// Executes batches until the inbox closes, or the next stage is gone.
+    pub(super) fn run(&mut self) -> Result<(), StageError> {
+        while let Some(microbatch) = self.next_microbatch()? {
+            if !self.execute(microbatch)? {
                 break;
             }
         }
         Ok(())
     }
 
-    fn next_message(
-        &mut self,
-        inbox: &Receiver<StageMessage>,
-    ) -> Result<Option<StageMessage>, StageError> {
+    fn next_microbatch(&mut self) -> Result<Option<Microbatch>, StageError> {
         match &mut self.outlet {
-            Outlet::Next(_) => Ok(inbox.recv().ok()),
-            Outlet::Last(last) => last.next(inbox),
+            Outlet::Next { .. } => Ok(self.inlet.inbox.recv().ok()),
+            Outlet::Last(last) => last.next(&self.inlet.inbox),
         }
     }
 
-    fn reorder(&mut self, ancestors: &Placed<Ancestors>) -> Result<bool, StageError> {
-        self.shard.reorder(ancestors)?;
-        let Outlet::Next(next) = &self.outlet else { return Ok(true) };
-        let ancestors = self.links.carry(ancestors, self.here(), self.next())?;
-        Ok(next.send(StageMessage::Ancestors(ancestors)).is_ok())
-    }
-
-    fn forward(&mut self, microbatch: Microbatch) -> Result<bool, StageError> {
-        let Microbatch { id, incarnation, order, hidden, span, mut times } = microbatch;
+    /// Executes a batch: its reorders, then its rows. False if nobody takes the output.
+    fn execute(&mut self, microbatch: Microbatch) -> Result<bool, StageError> {
+        let Microbatch { batch, hidden, span } = microbatch;
         let _entered = span.enter();
-        self.microbatch = Some(id);
-        if incarnation != self.info.incarnation {
-            let wanted = self.info.incarnation;
-            return Err(StageError::Incarnation { wanted, found: incarnation });
+        self.microbatch = Some(batch.batch.microbatch);
+        let (wanted, found) = (self.info.incarnation, batch.incarnation);
+        if wanted != found {
+            return Err(StageError::Incarnation { wanted, found });
         }
-        let started = Instant::now();
+        let started = self.clock.now();
+        for ancestors in &batch.batch.ancestors {
+            self.shard.reorder(&self.inlet.uploader.upload(ancestors)?)?;
+        }
         if let Some(before_forward) = &self.before_forward {
-            before_forward(self.info.id, id);
+            before_forward(self.info.id, batch.batch.microbatch);
         }
-        let output = trace_span!("stage.forward", stage = self.info.id.0, microbatch = id.0)
-            .in_scope(|| self.shard.forward(order.part(|order| &order.step), hidden))?;
-        let computed = Instant::now();
-        let goes_on = match (output, &mut self.outlet) {
-            (ShardOutput::Hidden(hidden), Outlet::Next(next)) => {
-                let (here, there) = (Endpoint::Stage(self.info.id), next_of(self.info.id));
-                let order = self.links.carry(&order, here, there)?;
-                let hidden: Option<Placed<Hidden>> = Some(self.links.carry(&hidden, here, there)?);
-                let span = span.clone();
-                times.push(StageTimes { started, computed, ended: Instant::now() });
-                let microbatch = Microbatch { id, incarnation, order, hidden, span, times };
-                Ok(next.send(StageMessage::Microbatch(microbatch)).is_ok())
-            }
-            (ShardOutput::Logits(logits), Outlet::Last(last)) => {
-                times.push(StageTimes { started, computed, ended: computed });
-                last.sample(id, &order, logits.as_ref(), times)
-            }
-            _ => Err(StageError::NoLogits),
-        };
+        let step: Placed<Step> = self.inlet.uploader.upload(&batch.batch.rows[..])?;
+        let hidden = hidden.map(|hidden| self.inlet.hidden.receive(hidden)).transpose()?;
+        let id = batch.batch.microbatch.0;
+        let output = trace_span!("stage.forward", stage = self.info.id.0, microbatch = id)
+            .in_scope(|| self.shard.forward(step.part(|step| step), hidden))?;
+        let goes_on = self.hand_on(batch, output, span.clone(), started);
         self.microbatch = None;
         goes_on
     }
 
-    fn here(&self) -> Endpoint {
-        Endpoint::Stage(self.info.id)
+    fn hand_on(
+        &mut self,
+        mut batch: StageBatch,
+        output: ShardOutput,
+        span: Span,
+        started: Duration,
+    ) -> Result<bool, StageError> {
+        let computed = self.clock.now();
+        match (output, &mut self.outlet) {
+            (ShardOutput::Hidden(hidden), Outlet::Next { stage, hidden: link }) => {
+                let hidden: Option<InTransit<Hidden>> = Some(link.send(&hidden)?);
+                batch.times.push(StageTimes { started, computed, ended: self.clock.now() });
+                let batch = copy_message(&batch);
+                Ok(stage.send(Microbatch { batch, hidden, span }).is_ok())
+            }
+            (ShardOutput::Logits(logits), Outlet::Last(last)) => {
+                batch.times.push(StageTimes { started, computed, ended: computed });
+                last.sample(batch, logits.as_ref())
+            }
+            _ => Err(StageError::NoLogits),
+        }
     }
-
-    fn next(&self) -> Endpoint {
-        next_of(self.info.id)
-    }
-}
-
-fn next_of(stage: StageId) -> Endpoint {
-    Endpoint::Stage(StageId(stage.0 + 1))
 }

@@ -4,10 +4,9 @@ use std::{
     any::Any,
     num::NonZero,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
 };
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 use sluicegate_core::messages::MicrobatchId;
 use sluicegate_model::{
     shard::{Home, Shard, SharedTable},
@@ -19,11 +18,11 @@ use sluicegate_spec::{config::ModelConfig, kv::KvType};
 
 use super::{
     error::{StageError, StageFailure},
-    message::{PipelineEvent, StageMessage},
+    message::PipelineEvent,
     pipeline::PipelineConfig,
-    stage::{BeforeForward, Outlet, Stage, StageInfo},
+    stage::{BeforeForward, Inlet, Outlet, Stage, StageInfo},
 };
-use crate::device::{Links, devices::make_current};
+use crate::{clock::Clock, device::devices::make_current};
 
 /// Loads a stage's shard, in the stage's thread.
 pub(super) struct Loader {
@@ -93,9 +92,9 @@ impl Loader {
 pub(super) struct StageThread {
     pub(super) load: Loader,
     pub(super) info: StageInfo,
-    pub(super) links: Arc<Links>,
+    pub(super) inlet: Inlet,
     pub(super) outlet: Outlet,
-    pub(super) inbox: Receiver<StageMessage>,
+    pub(super) clock: Clock,
     pub(super) ready: Sender<Result<(), StageFailure>>,
     pub(super) events: Sender<PipelineEvent>,
     pub(super) before_forward: Option<BeforeForward>,
@@ -104,7 +103,7 @@ pub(super) struct StageThread {
 impl StageThread {
     /// Returns the shard, unless it was its stage that failed.
     pub(super) fn run(self) -> Option<Shard> {
-        let Self { load, info, links, outlet, inbox, ready, events, before_forward } = self;
+        let Self { load, info, inlet, outlet, clock, ready, events, before_forward } = self;
         let shard = match guarded(|| load.load()) {
             Ok(shard) => shard,
             Err(error) => {
@@ -115,9 +114,16 @@ impl StageThread {
         let _ = ready.send(Ok(()));
         drop(ready);
         let info_of_stage = info.clone();
-        let mut stage =
-            Stage { info: info_of_stage, shard, links, outlet, before_forward, microbatch: None };
-        match guarded(|| stage.run(&inbox)) {
+        let mut stage = Stage {
+            info: info_of_stage,
+            shard,
+            inlet,
+            outlet,
+            clock,
+            before_forward,
+            microbatch: None,
+        };
+        match guarded(|| stage.run()) {
             Ok(()) => Some(stage.shard),
             Err(error) => {
                 let failure = failure(&info, error, stage.microbatch);

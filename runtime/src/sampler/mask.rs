@@ -2,32 +2,10 @@
 
 use std::borrow::Cow;
 
-use sluicegate_constraint::{CodeError, CodedMask};
-use sluicegate_core::messages::{MaskError, MaskRule, Stamp};
+use sluicegate_constraint::{EncodedMask, MaskDecodeError};
+use sluicegate_core::messages::{MaskBits, MaskError, MaskRow, MaskRule};
 
-/// The mask of one row, as it travels.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MaskRow {
-    pub stamp: Stamp,
-    pub bits: MaskBits,
-}
-
-/// What a row's mask allows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MaskBits {
-    Own(CodedMask),
-    /// The same as that logit row of the microbatch, which comes before this one and has its own.
-    SameAs(u32),
-}
-
-impl MaskRow {
-    /// A mask as plain words: a bit per token of the vocabulary, 32 to a word.
-    pub fn dense(stamp: Stamp, words: impl Into<Box<[u32]>>) -> Self {
-        Self { stamp, bits: MaskBits::Own(CodedMask::Dense(words.into())) }
-    }
-}
-
-/// Decodes the bits for a row by its rule.
+/// Decodes the bits for a row's next position by its rule.
 ///
 /// `masks` are those that came with the microbatch, per logit row; `row` is the one that is asked
 /// for, and `valid` allows every real token.
@@ -36,7 +14,7 @@ impl MaskRow {
 /// [`MaskError`] if the row requires a mask and the right one is not there.
 pub fn resolve<'a>(
     rule: MaskRule,
-    masks: &'a [Option<MaskRow>],
+    masks: &[Option<MaskRow>],
     row: usize,
     valid: &'a [u32],
 ) -> Result<Cow<'a, [u32]>, MaskError> {
@@ -46,34 +24,30 @@ pub fn resolve<'a>(
         return Err(MaskError::WrongStamp { wanted, found: mask.stamp });
     }
     // Padded logits stay closed whatever the mask says.
-    own_bits(mask, &masks[..row])?.decode(valid).map_err(|error| match error {
-        CodeError::Width { wanted: words, found } => {
-            MaskError::WrongWidth { stamp: wanted, wanted: words, found }
-        }
-        CodeError::Empty => MaskError::Empty { stamp: wanted },
+    EncodedMask::decode(own_bits(mask, &masks[..row])?, valid).map_err(|error| match error {
+        MaskDecodeError::Empty => MaskError::Empty { stamp: wanted },
         error => MaskError::Malformed { stamp: wanted, message: error.to_string().into() },
     })
 }
 
 /// Follows one reference to a row before; whoever is referred to has bits of its own.
-fn own_bits<'a>(
-    mask: &'a MaskRow,
-    before: &'a [Option<MaskRow>],
-) -> Result<&'a CodedMask, MaskError> {
-    let found = match &mask.bits {
-        MaskBits::Own(coded) => return Ok(coded),
-        MaskBits::SameAs(row) => *row,
+fn own_bits<'a>(mask: &'a MaskRow, before: &'a [Option<MaskRow>]) -> Result<&'a [u8], MaskError> {
+    let found = match mask.positions.first() {
+        Some(MaskBits::Own(bits)) => return Ok(bits),
+        Some(MaskBits::SameAs(row)) => *row,
+        None => return Err(MaskError::Missing { wanted: mask.stamp }),
     };
-    match before.get(found as usize) {
-        Some(Some(MaskRow { bits: MaskBits::Own(coded), .. })) => Ok(coded),
+    let row = before.get(found as usize).and_then(Option::as_ref);
+    match row.and_then(|row| row.positions.first()) {
+        Some(MaskBits::Own(bits)) => Ok(bits),
         _ => Err(MaskError::NoSuchRow { stamp: mask.stamp, found }),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_constraint::Gaps;
-    use sluicegate_core::messages::SequenceId;
+    use sluicegate_constraint::MaskForm;
+    use sluicegate_core::messages::{SequenceId, Stamp};
 
     use super::*;
 
@@ -81,9 +55,18 @@ mod tests {
         Stamp { sequence: SequenceId(3), step, epoch }
     }
 
+    /// An encoded mask.
+    fn encoded(form: MaskForm, body: &[u8]) -> MaskBits {
+        MaskBits::Own([&[form as u8], body].concat().into())
+    }
+
+    fn dense(words: &[u32]) -> MaskBits {
+        MaskBits::Own(EncodedMask::dense(words).into_bytes())
+    }
+
     #[track_caller]
     fn check(rule: MaskRule, mask: Option<(Stamp, &[u32])>, want: &str) {
-        let mask = mask.map(|(stamp, words)| MaskRow::dense(stamp, words));
+        let mask = mask.map(|(stamp, words)| MaskRow::new(stamp, dense(words)));
         check_row(rule, &[mask], 0, want);
     }
 
@@ -99,25 +82,24 @@ mod tests {
     #[test]
     fn a_mask_in_any_form_is_checked_in_the_same_way() {
         let required = MaskRule::Required(stamp(4, 1));
-        let row = |bits| Some(MaskRow { stamp: stamp(4, 1), bits });
-        let own = |coded| row(MaskBits::Own(coded));
-        let check_own = |coded, want: &str| check_row(required, &[own(coded)], 0, want);
+        let row = |bits| Some(MaskRow::new(stamp(4, 1), bits));
+        let check_own = |bits, want: &str| check_row(required, &[row(bits)], 0, want);
+        let only = |token: u32| encoded(MaskForm::Only, &token.to_le_bytes());
         let this = "the mask for sequence 3 step 4 epoch 1";
-        check_own(CodedMask::All, "[7]");
-        check_own(CodedMask::Only(1), "[2]");
-        check_own(CodedMask::Only(3), &format!("{this} allows no token"));
-        let beyond = CodedMask::Only(32);
-        let unreadable = |coded: &CodedMask| {
-            let error = coded.decode(&[0b0111]).unwrap_err();
-            format!("{this} cannot be read: {error}")
-        };
-        check_own(beyond.clone(), &unreadable(&beyond));
-        let broken = CodedMask::Sparse(Gaps::from_bytes([0x80].into()));
-        check_own(broken.clone(), &unreadable(&broken));
+        check_own(encoded(MaskForm::All, &[]), "[7]");
+        check_own(only(1), "[2]");
+        check_own(only(3), &format!("{this} allows no token"));
+        let beyond = "the mask names token 32, wanted one below 32";
+        check_own(only(32), &format!("{this} cannot be read: {beyond}"));
+        let broken = "the mask's list of tokens breaks off after 0 tokens";
+        let bits = encoded(MaskForm::Sparse, &[0x80]);
+        check_own(bits, &format!("{this} cannot be read: {broken}"));
+        let bits = MaskBits::Own([9].into());
+        let form = "the mask is of form 9, wanted one below 5";
+        check_own(bits, &format!("{this} cannot be read: {form}"));
 
         let same = |found| row(MaskBits::SameAs(found));
-        let masks =
-            [own(CodedMask::Only(2)), None, same(0), same(1), same(2), same(5), same(9), same(0)];
+        let masks = [row(only(2)), None, same(0), same(1), same(2), same(5), same(9), same(0)];
         let none =
             |found| format!("{this} is that of row {found}, which has none of its own before it");
         check_row(required, &masks, 2, "[4]");
@@ -128,10 +110,10 @@ mod tests {
         check_row(required, &masks, 7, "[4]");
         check_row(required, &masks, 8, "no mask came for sequence 3 step 4 epoch 1");
         // Another row's bits under this row's own stamp only.
-        let stale = Some(MaskRow { stamp: stamp(3, 1), bits: MaskBits::SameAs(0) });
+        let stale = Some(MaskRow::new(stamp(3, 1), MaskBits::SameAs(0)));
         let wrong = "the mask is for sequence 3 step 3 epoch 1, \
                      wanted one for sequence 3 step 4 epoch 1";
-        check_row(required, &[own(CodedMask::All), stale], 1, wrong);
+        check_row(required, &[row(encoded(MaskForm::All, &[])), stale], 1, wrong);
     }
 
     #[test]
@@ -151,7 +133,8 @@ mod tests {
         check(
             required,
             Some((stamp(4, 1), &[1, 1])),
-            "the mask for sequence 3 step 4 epoch 1 has 2 words, wanted 1",
+            "the mask for sequence 3 step 4 epoch 1 cannot be read: \
+             the mask's form takes 4 bytes, found 8",
         );
     }
 }

@@ -7,9 +7,9 @@ pub mod mask;
 pub mod row;
 pub mod sample;
 
-pub use mask::{MaskBits, MaskRow};
 pub use sample::Sampler;
 pub use sluicegate_core::messages::{
-    Choice, GroupChoices, GroupSampling, Likely, MaskError, MaskRule, Method, Multinomial,
-    Penalties, RandomKey, RowError, RowSampling, SamplingParams, Stamp, TokenCount,
+    Choice, GroupChoices, GroupSampling, Likely, MaskBits, MaskError, MaskRow, MaskRule, Method,
+    Multinomial, Penalties, RandomKey, RowError, RowSampling, SamplingParams, Stamp, Token,
+    TokenCount,
 };

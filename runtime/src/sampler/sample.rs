@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use sluicegate_core::messages::{
-    Choice, GroupChoices, GroupSampling, Likely, Method, RowError, RowSampling, SamplingParams,
+    Choice, GroupChoices, GroupSampling, Likely, MaskRow, Method, RowError, RowSampling,
+    SamplingParams, Token,
 };
 
 use super::{
     draw::Narrowed,
-    mask::{self, MaskRow},
+    mask,
     row::{Allowed, Distribution},
 };
 
@@ -54,11 +55,9 @@ impl Sampler {
             let no_token = || RowError::NoToken { group: order.group, row: row_idx };
             let drawn = draw_row(&distribution, &order.params, row).ok_or_else(no_token)?;
             let likeliest = likeliest(&distribution, order.params.num_likeliest);
-            choices.extend(drawn.into_iter().map(|(token, log_probability)| Choice {
-                row: to_u32(row_idx),
-                token,
-                log_probability,
-                likeliest: likeliest.clone(),
+            choices.extend(drawn.into_iter().map(|(id, log_probability)| {
+                let token = Token { id, log_probability, likeliest: likeliest.clone() };
+                Choice::new(to_u32(row_idx), token)
             }));
         }
         Ok(choices)
@@ -82,11 +81,10 @@ impl Sampler {
                     continue;
                 }
             };
-            choices.extend(distribution.likeliest(width).into_iter().map(|next| Choice {
-                row: to_u32(row_idx),
-                token: next.token,
-                log_probability: distribution.log_probability(next),
-                likeliest: Vec::new(),
+            choices.extend(distribution.likeliest(width).into_iter().map(|next| {
+                let log_probability = distribution.log_probability(next);
+                let token = Token { log_probability, ..Token::certain(next.token) };
+                Choice::new(to_u32(row_idx), token)
             }));
         }
         if choices.is_empty() { Err(last_error) } else { Ok(choices) }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use sluicegate_constraint::{CodedMask, Compiled, Mask, MaskKind, TokenId, Vocab};
+use sluicegate_constraint::{Compiled, EncodedMask, Mask, MaskForm, TokenId, Vocab};
 
 use super::{
     instance::Instance,
@@ -116,11 +116,11 @@ fn text(tokens: &[TokenId], vocab: &Vocab) -> String {
 
 /// The form in which a mask travels.
 fn mask_kind(mask: &Mask, vocab: &Vocab) -> &'static str {
-    match CodedMask::new(mask, vocab).kind() {
-        MaskKind::All => "all",
-        MaskKind::Only => "only",
-        MaskKind::Sparse => "sparse",
-        MaskKind::Denied => "denied",
-        MaskKind::Dense => "dense",
+    match EncodedMask::new(mask, vocab).form() {
+        MaskForm::All => "all",
+        MaskForm::Only => "only",
+        MaskForm::Sparse => "sparse",
+        MaskForm::Denied => "denied",
+        MaskForm::Dense => "dense",
     }
 }

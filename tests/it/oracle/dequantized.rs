@@ -14,7 +14,6 @@ use candle_core::{
     },
 };
 use sluicegate_model::{
-    placed::{Placed, Site},
     shard::{Shard, ShardOutput},
     step::Hidden,
     threads::Threads,
@@ -24,6 +23,7 @@ use sluicegate_spec::{
     config::ModelConfig,
     device::DeviceId,
     files::ModelFiles,
+    placed::{Placed, Site},
     tensors::{Role, TensorId},
     units::{Unit, UnitRange},
 };

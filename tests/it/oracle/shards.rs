@@ -6,7 +6,6 @@ use candle_core::{Device, quantized::GgmlDType};
 use sluicegate_model::{
     error::{ForwardError, LoadError},
     kv_pages::page_bytes,
-    placed::Placed,
     shard::{Shard, ShardBytes, ShardOutput},
     step::{Ancestors, Hidden, TailCopies},
     threads::Threads,
@@ -15,6 +14,7 @@ use sluicegate_spec::{
     config::Architecture,
     device::DeviceId,
     kv::KvType,
+    placed::Placed,
     units::{Bytes, LayerRange, Unit, UnitRange},
 };
 use sluicegate_tests::{

@@ -1,65 +1,65 @@
-//! What the scheduler decides: numbered orders.
+//! What stages execute: batches of rows, and before them the reorders that they depend on.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sluicegate_spec::units::TokenId;
 
-use super::ids::{GroupId, MicrobatchId};
+use super::{
+    ids::{GroupId, MicrobatchId},
+    sampling::GroupSampling,
+    times::StageTimes,
+    wire::{Kind, Message, words},
+};
 use crate::timeline::MicrobatchNote;
 
-/// One turn of the scheduler: a microbatch, and before it the reorders that it depends on.
+/// One microbatch: the rows that travel the pipeline together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Turn {
+pub struct Batch {
+    pub microbatch: MicrobatchId,
+    /// Executed before the rows.
     pub ancestors: Vec<AncestorsOrder>,
-    pub microbatch: MicrobatchOrder,
-}
-
-/// The rows that travel the pipeline together.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MicrobatchOrder {
-    pub id: MicrobatchId,
     pub rows: Vec<RowOrder>,
     /// The groups whose rows are sampled, in the order of their logit rows.
-    pub sampled: Vec<SampledGroup>,
+    pub sampling: Vec<GroupSampling>,
 }
 
-impl MicrobatchOrder {
+/// A batch on its way: what a stage gets in band, ahead of the hidden values.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StageBatch {
+    /// Which life of the pipeline it belongs to; a restarted pipeline has the next one.
+    pub incarnation: u32,
+    pub batch: Arc<Batch>,
+    /// When each stage so far worked on it.
+    pub times: Vec<StageTimes>,
+}
+
+impl Message for StageBatch {
+    const KIND: Kind = Kind::Batch;
+}
+
+impl Batch {
     pub fn num_tokens(&self) -> usize {
         self.rows.iter().map(|row| row.tokens.len()).sum()
     }
 
-    /// Rows that bring one token, which is sampled from.
-    pub fn num_decoding_rows(&self) -> usize {
-        self.rows.iter().filter(|row| row.tokens.len() == 1 && row.wants_logits).count()
-    }
-
     /// What a timeline says of it.
     pub fn note(&self) -> MicrobatchNote {
+        // Rows that bring one token, which is sampled from.
+        let decodes = |row: &&RowOrder| row.tokens.len() == 1 && row.wants_logits;
         MicrobatchNote {
-            microbatch: self.id.0,
+            microbatch: self.microbatch.0,
             tokens: self.num_tokens(),
-            decoding_rows: self.num_decoding_rows(),
+            decoding_rows: self.rows.iter().filter(decodes).count(),
         }
     }
-}
-
-/// A group that samples in this microbatch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SampledGroup {
-    pub group: GroupId,
-    /// Its rows among the logit rows of the microbatch.
-    pub logit_rows: Range<usize>,
-    /// Tokens that each of its rows has generated so far.
-    pub step: u32,
-    /// How often the group's rows were reordered so far; masks carry it.
-    pub epoch: u64,
 }
 
 /// One sequence's new tokens and where its cache lies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RowOrder {
     pub group: GroupId,
+    #[serde(with = "words")]
     pub tokens: Vec<TokenId>,
     /// Position of the first token.
     pub position: usize,
@@ -74,27 +74,32 @@ pub struct RowOrder {
 pub struct TableOrder {
     pub first_position: usize,
     /// Shared with the sequence, which copies them only if it grows while an order holds them.
+    #[serde(with = "words")]
     pub pages: Arc<Vec<u32>>,
 }
 
-/// Which earlier row each row of a group continues, and the tail pages that must be copied.
+/// Which earlier row each row of a group continues, and the pages that are copied on write.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AncestorsOrder {
     pub group: GroupId,
     /// Counts up by one over all groups.
     pub epoch: u64,
+    #[serde(with = "words")]
     pub parents: Vec<u32>,
     /// Per KV group.
     pub copies: Vec<CopyOrder>,
 }
 
-/// Tail pages to copy in one KV group.
+/// Pages of one KV group that are copied on write.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyOrder {
     /// The page that each earlier row would write next.
+    #[serde(with = "words")]
     pub tail_pages: Vec<u32>,
     /// The rows of the next step that get a page of their own.
+    #[serde(with = "words")]
     pub rows: Vec<u32>,
     /// The page that each of them gets.
+    #[serde(with = "words")]
     pub target_pages: Vec<u32>,
 }

@@ -1,26 +1,47 @@
 //! What comes back from the last stage.
 
-use std::time::Duration;
+use std::iter;
 
 use serde::{Deserialize, Serialize};
-use sluicegate_spec::units::TokenId;
+use sluicegate_spec::{placed::Named, units::TokenId};
 
 use super::{
     ids::{GroupId, MicrobatchId},
     stamp::MaskError,
+    times::{MaskTimes, StageTimes},
+    wire::{Kind, Message},
 };
 
 /// The outcome of one microbatch; without groups if it only filled the cache.
 ///
-/// Groups whose masks were late follow in messages of their own, without times.
+/// Groups whose masks were late follow in messages of their own, without times of stages.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sampled {
     pub microbatch: MicrobatchId,
     pub groups: Vec<GroupChoices>,
-    /// Seconds that each stage worked on it, waits for masks left out.
-    pub stage_s: Vec<f64>,
-    /// How long the last stage waited for masks, where a row needed one.
-    pub mask_wait: Option<Duration>,
+    /// When each stage worked on it.
+    pub times: Vec<StageTimes>,
+    pub mask_times: MaskTimes,
+}
+
+impl Message for Sampled {
+    const KIND: Kind = Kind::Sampled;
+}
+
+impl Named for Sampled {
+    const NAME: &'static str = "tokens";
+}
+
+impl Sampled {
+    /// Seconds that each stage worked, waits for masks left out.
+    pub fn stage_s(&self) -> Vec<f64> {
+        let worked = |times: &StageTimes| times.ended.saturating_sub(times.started).as_secs_f64();
+        let mut seconds: Vec<f64> = self.times.iter().map(worked).collect();
+        if let (Some(last), Some(wait)) = (seconds.last_mut(), self.mask_times.wait()) {
+            *last -= wait.as_secs_f64();
+        }
+        seconds
+    }
 }
 
 /// What was chosen for a group: one token for each draw of each row, or of each beam its most likely
@@ -33,17 +54,46 @@ pub struct GroupChoices {
     pub choices: Result<Vec<Choice>, RowError>,
 }
 
-/// A token that was chosen for a row.
+/// What was chosen for a row: one token, and more where a draft was verified.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
     /// Index of the row that it continues, within its group.
     pub row: u32,
-    pub token: TokenId,
+    pub token: Token,
+    /// Tokens behind it.
+    pub more: Vec<Token>,
+}
+
+impl Choice {
+    /// A single token.
+    pub fn new(row: u32, token: Token) -> Self {
+        Self { row, token, more: Vec::new() }
+    }
+
+    /// The tokens, in order: one at least.
+    pub fn tokens(&self) -> impl Iterator<Item = &Token> {
+        iter::once(&self.token).chain(&self.more)
+    }
+}
+
+/// A token that was chosen, or followed of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Token {
+    pub id: TokenId,
     /// Natural logarithm of its probability in the masked, renormalised distribution, before
-    /// temperature and the like.
+    /// temperature and the like; 0 where the constraint left no choice.
     pub log_probability: f64,
-    /// The most likely tokens of the same distribution, most likely first, if they are wanted.
+    /// The most likely tokens of that distribution, most likely first, as many as the request asked
+    /// for; none where the constraint left no choice. Where a token was vetoed, those that it was
+    /// among.
     pub likeliest: Vec<Likely>,
+}
+
+impl Token {
+    /// A token about which the constraint left no choice.
+    pub fn certain(id: TokenId) -> Self {
+        Self { id, log_probability: 0.0, likeliest: Vec::new() }
+    }
 }
 
 /// A token that was allowed.

@@ -46,11 +46,3 @@ pub struct RandomKey {
     pub sample: u64,
     pub step: u64,
 }
-
-impl GroupSampling {
-    /// Size on a link: what an encoding without padding would take.
-    pub fn num_bytes(&self) -> usize {
-        let row = |row: &RowSampling| 24 + 8 * row.counts.len() + 32 * row.draws.len();
-        32 + self.rows.iter().map(row).sum::<usize>()
-    }
-}

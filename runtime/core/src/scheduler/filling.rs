@@ -2,10 +2,11 @@
 
 use sluicegate_spec::kv::PAGE_TOKENS;
 
-use super::config::SchedulerConfig;
-use crate::messages::{
-    AncestorsOrder, GroupId, MicrobatchId, MicrobatchOrder, RowOrder, SampledGroup, Turn,
+use super::{
+    config::SchedulerConfig,
+    output::{SampledGroup, SchedulerOutput},
 };
+use crate::messages::{AncestorsOrder, GroupId, MicrobatchId, RowOrder};
 
 /// A microbatch on its way through the stages.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ pub(super) fn prompt_share<'a>(
 /// Tokens of a chunk beside rows that decode, at least: a chunk reads the cache of its prompt anew.
 const LEAST_BESIDE: usize = 2 * PAGE_TOKENS;
 
-/// What goes into the next turn.
+/// What goes into the next microbatch.
 #[derive(Debug, Default)]
 pub(super) struct Filling {
     ancestors: Vec<AncestorsOrder>,
@@ -91,17 +92,21 @@ impl Filling {
         self.groups.push(group);
     }
 
-    /// The turn, its reorders numbered from `next_epoch` on, and what is in flight by it.
-    pub(super) fn finish(mut self, id: MicrobatchId, next_epoch: &mut u64) -> (Turn, InFlight) {
+    /// The output, its reorders numbered from `next_epoch` on, and what is in flight by it.
+    pub(super) fn finish(
+        mut self,
+        microbatch: MicrobatchId,
+        next_epoch: &mut u64,
+    ) -> (SchedulerOutput, InFlight) {
         // Numbered as they are sent: a group that ends before leaves no gap.
         for ancestors in &mut self.ancestors {
             ancestors.epoch = *next_epoch;
             *next_epoch += 1;
         }
-        let microbatch = MicrobatchOrder { id, rows: self.rows, sampled: self.sampled };
-        let Self { groups, num_decoding_rows, num_prompt_tokens, .. } = self;
+        let Self { ancestors, rows, sampled, groups, num_decoding_rows, num_prompt_tokens, .. } =
+            self;
         let in_flight = InFlight { groups, num_decoding_rows, num_prompt_tokens };
-        (Turn { ancestors: self.ancestors, microbatch }, in_flight)
+        (SchedulerOutput { microbatch, ancestors, rows, sampled }, in_flight)
     }
 }
 

@@ -14,6 +14,7 @@ mod forecast;
 pub mod group;
 mod lengths;
 mod ordering;
+pub mod output;
 #[expect(clippy::module_inception, reason = "the scheduler itself, beside what it is made of")]
 pub mod scheduler;
 pub mod stats;
@@ -23,6 +24,7 @@ pub use bounds::{OrderBounds, OutOfBounds};
 pub use config::{AdmitError, SchedulerConfig};
 pub use depth::Depth;
 pub use group::Job;
+pub use output::{SampledGroup, SchedulerOutput};
 pub use scheduler::Scheduler;
 pub use stats::{PageStats, SchedulerStats};
 pub use step::{Onward, Step};

@@ -1,4 +1,4 @@
-//! The turn: admit what fits, then order the next microbatch.
+//! Admits what fits, then orders the next microbatch.
 
 use std::{
     cmp::Reverse,
@@ -13,14 +13,16 @@ use super::{
     filling::{Filling, InFlight, prompt_share, share},
     group::{Group, Job, Limits, Rank, State},
     lengths::Lengths,
+    output::SchedulerOutput,
 };
 use crate::{
-    messages::{GroupId, MicrobatchId, SequenceId, Turn},
+    messages::{GroupId, MicrobatchId, SequenceId},
     pages::Memory,
     sequence::{Continuation, Ids, Sequence},
 };
 
-/// Decides who runs next. One per engine; driven by events, asked for turns.
+/// Decides who runs next. One per engine; driven by events, asked for the next
+/// microbatch.
 ///
 /// A group has at most one sample outstanding; chunks of known tokens may follow each other.
 #[derive(Debug)]
@@ -94,13 +96,13 @@ impl Scheduler {
     }
 
     /// How sequences go on with these tokens, each a child of its own.
-    pub fn continuations(&mut self, steps: &[(SequenceId, TokenId)]) -> Vec<Continuation> {
+    pub fn continuations(&mut self, steps: Vec<(SequenceId, Vec<TokenId>)>) -> Vec<Continuation> {
         self.sequences.continuations(steps)
     }
 
     /// Whether a microbatch can have all that it should: its share of the rows that decode, or of the
     /// tokens of prompts.
-    pub fn has_full_turn(&self) -> bool {
+    pub fn has_full_microbatch(&self) -> bool {
         let (rows, in_flight) = (self.num_decoding_rows(), || self.in_flight.values());
         let share = share(rows, self.config.max_in_flight, in_flight());
         let share = share.min(self.config.rows_per_microbatch);
@@ -114,8 +116,8 @@ impl Scheduler {
         left > 0 && left >= share.min(self.config.token_budget)
     }
 
-    /// The next turn, if the pipeline has room and a group is ready.
-    pub fn next_turn(&mut self) -> Option<Turn> {
+    /// The next microbatch, if the pipeline has room and a group is ready.
+    pub fn schedule(&mut self) -> Option<SchedulerOutput> {
         if self.in_flight.len() >= self.config.max_in_flight {
             return None;
         }
@@ -129,9 +131,9 @@ impl Scheduler {
         let id = MicrobatchId(self.next_microbatch);
         self.next_microbatch += 1;
         self.counts.computed_tokens += filling.num_tokens as u64;
-        let (turn, in_flight) = filling.finish(id, &mut self.next_epoch);
+        let (output, in_flight) = filling.finish(id, &mut self.next_epoch);
         self.in_flight.insert(id, in_flight);
-        Some(turn)
+        Some(output)
     }
 
     /// Takes note that a microbatch has left the last stage, and frees what only it kept.

@@ -5,8 +5,8 @@ use sluicegate_spec::{config::KvGroup, units::TokenId};
 
 use super::*;
 use crate::{
-    messages::{GroupId, Turn},
-    sequence::{Rules, Token},
+    messages::{Choice, GroupId, Token},
+    sequence::Rules,
 };
 
 fn config(pages: usize, kv_groups: &[KvGroup]) -> SchedulerConfig {
@@ -33,11 +33,12 @@ fn job(prompt_tokens: u32, max_rows: usize, max_tokens: usize) -> Job {
 /// group ends.
 fn go_on(scheduler: &mut Scheduler, group: GroupId, rows: &[(usize, &[TokenId])]) -> Vec<GroupId> {
     let sequences = scheduler.sequences(group);
-    let steps: Vec<_> = rows.iter().map(|(row, it)| (sequences[*row].id(), it[0])).collect();
-    let continuations = scheduler.continuations(&steps);
+    let steps: Vec<_> =
+        rows.iter().map(|(row, it)| (sequences[*row].id(), it[..1].to_vec())).collect();
+    let continuations = scheduler.continuations(steps);
     let rules = Rules { eos: &[], max_tokens: usize::MAX, is_finished: false };
     let step = scheduler.advance(group, &continuations, |place, sequence| {
-        let first = Token { id: 0, log_probability: 0.0, likeliest: Vec::new() };
+        let first = Choice::new(0, Token::certain(0));
         sequence.say(rows[place].1, &first, &rules).finish.is_none()
     });
     match step.expect("the group is there").onward {
@@ -49,30 +50,34 @@ fn go_on(scheduler: &mut Scheduler, group: GroupId, rows: &[(usize, &[TokenId])]
 
 const TWO_CHILDREN: [(usize, &[TokenId]); 2] = [(0, &[1]), (0, &[2])];
 
-/// The groups of a turn's rows.
-fn groups_of(turn: &Turn) -> Vec<GroupId> {
-    turn.microbatch.rows.iter().map(|row| row.group).collect()
+fn num_tokens(output: &SchedulerOutput) -> usize {
+    output.rows.iter().map(|row| row.tokens.len()).sum()
+}
+
+/// The groups of an output's rows.
+fn groups_of(output: &SchedulerOutput) -> Vec<GroupId> {
+    output.rows.iter().map(|row| row.group).collect()
 }
 
 #[test]
 fn a_prompt_is_ordered_in_chunks_that_follow_each_other() {
     let mut scheduler = Scheduler::new(config(8, &[KvGroup::Full]));
     let group = scheduler.submit(job(70, 1, 4));
-    let turns: Vec<Turn> = std::iter::from_fn(|| scheduler.next_turn()).collect();
-    let sizes: Vec<usize> = turns.iter().map(|turn| turn.microbatch.num_tokens()).collect();
+    let outputs: Vec<SchedulerOutput> = std::iter::from_fn(|| scheduler.schedule()).collect();
+    let sizes: Vec<usize> = outputs.iter().map(num_tokens).collect();
     assert_eq!(sizes, [23, 24, 23]);
-    let sampled: Vec<usize> = turns.iter().map(|turn| turn.microbatch.sampled.len()).collect();
+    let sampled: Vec<usize> = outputs.iter().map(|output| output.sampled.len()).collect();
     assert_eq!(sampled, [0, 0, 1], "only the last chunk is sampled");
-    assert_eq!(turns[2].microbatch.rows[0].position, 47);
-    for turn in &turns {
-        scheduler.retire(turn.microbatch.id);
+    assert_eq!(outputs[2].rows[0].position, 47);
+    for output in &outputs {
+        scheduler.retire(output.microbatch);
     }
-    assert!(scheduler.next_turn().is_none(), "one sample is outstanding");
+    assert!(scheduler.schedule().is_none(), "one sample is outstanding");
     go_on(&mut scheduler, group, &[(0, &[7])]);
-    let turn = scheduler.next_turn().expect("the row has its next token");
-    assert_eq!(turn.microbatch.rows[0].tokens, [7]);
-    assert_eq!(turn.microbatch.rows[0].position, 70);
-    assert!(turn.ancestors.is_empty());
+    let output = scheduler.schedule().expect("the row has its next token");
+    assert_eq!(output.rows[0].tokens, [7]);
+    assert_eq!(output.rows[0].position, 70);
+    assert!(output.ancestors.is_empty());
 }
 
 #[test]
@@ -89,8 +94,8 @@ fn prompts_are_cut_so_that_all_stages_work() {
         for (number, tokens) in (0..).zip(prompts) {
             scheduler.submit(own_job(number, *tokens, 4));
         }
-        let turns = std::iter::from_fn(|| scheduler.next_turn());
-        turns.map(|turn| turn.microbatch.num_tokens()).collect()
+        let outputs = std::iter::from_fn(|| scheduler.schedule());
+        outputs.map(|output| num_tokens(&output)).collect()
     };
     assert_eq!(sizes(1, &[512]), [256, 256]);
     assert_eq!(sizes(1, &[300]), [150, 150], "the rest is not cut further");
@@ -105,13 +110,15 @@ fn prompts_are_cut_so_that_all_stages_work() {
 fn children_of_one_row_share_full_pages_and_copy_the_tail() {
     let mut scheduler = Scheduler::new(config(32, &[KvGroup::Full]));
     let group = scheduler.submit(job(20, 3, 8));
-    let turn = scheduler.next_turn().expect("a prompt is waiting");
-    scheduler.retire(turn.microbatch.id);
+    let output = scheduler.schedule().expect("a prompt is waiting");
+    scheduler.retire(output.microbatch);
     go_on(&mut scheduler, group, &TWO_CHILDREN);
-    let turn = scheduler.next_turn().expect("two rows go on");
-    let [reorder] = &turn.ancestors[..] else { panic!("one reorder, found {:?}", turn.ancestors) };
+    let output = scheduler.schedule().expect("two rows go on");
+    let [reorder] = &output.ancestors[..] else {
+        panic!("one reorder, found {:?}", output.ancestors)
+    };
     assert_eq!((reorder.epoch, &reorder.parents[..]), (1, &[0, 0][..]));
-    let [first, second] = &turn.microbatch.rows[..] else { panic!("two rows") };
+    let [first, second] = &output.rows[..] else { panic!("two rows") };
     let (first, second) = (&first.tables[0].pages, &second.tables[0].pages);
     assert_eq!(first[0], second[0], "the full page is shared");
     assert_ne!(first[1], second[1], "the tail is not");
@@ -126,9 +133,9 @@ fn beams_that_crowd_out_others_fit_into_an_exact_reservation() {
     let mut scheduler = Scheduler::new(config(2, &[KvGroup::Full]));
     let group = scheduler.submit(job(3, 2, 8));
     for epoch in 1..6 {
-        let turn = scheduler.next_turn().expect("the group is ready");
-        assert!(turn.ancestors.iter().all(|reorder| reorder.epoch == epoch - 1));
-        scheduler.retire(turn.microbatch.id);
+        let output = scheduler.schedule().expect("the group is ready");
+        assert!(output.ancestors.iter().all(|reorder| reorder.epoch == epoch - 1));
+        scheduler.retire(output.microbatch);
         go_on(&mut scheduler, group, &TWO_CHILDREN);
     }
 }
@@ -137,15 +144,15 @@ fn beams_that_crowd_out_others_fit_into_an_exact_reservation() {
 fn a_group_that_ends_before_its_reorder_is_sent_leaves_no_gap() {
     let mut scheduler = Scheduler::new(config(32, &[KvGroup::Full]));
     let groups = [scheduler.submit(job(3, 2, 8)), scheduler.submit(job(3, 2, 8))];
-    while let Some(turn) = scheduler.next_turn() {
-        scheduler.retire(turn.microbatch.id);
+    while let Some(output) = scheduler.schedule() {
+        scheduler.retire(output.microbatch);
     }
     for group in groups {
         go_on(&mut scheduler, group, &TWO_CHILDREN);
     }
     scheduler.remove(groups[0]);
-    let turn = scheduler.next_turn().expect("the other group is ready");
-    assert_eq!(turn.ancestors.iter().map(|reorder| reorder.epoch).collect::<Vec<_>>(), [1]);
+    let output = scheduler.schedule().expect("the other group is ready");
+    assert_eq!(output.ancestors.iter().map(|reorder| reorder.epoch).collect::<Vec<_>>(), [1]);
 }
 
 #[test]
@@ -157,13 +164,13 @@ fn a_job_larger_than_the_cache_is_refused_and_one_that_must_wait_waits() {
     let mut scheduler = Scheduler::new(config);
     let first = scheduler.submit(job(20, 1, 20));
     scheduler.submit(own_job(1, 40, 20));
-    let turn = scheduler.next_turn().expect("the first fits");
-    assert!(turn.microbatch.rows.iter().all(|row| row.group == first));
-    assert!(scheduler.next_turn().is_none(), "the second waits for pages");
+    let output = scheduler.schedule().expect("the first fits");
+    assert!(output.rows.iter().all(|row| row.group == first));
+    assert!(scheduler.schedule().is_none(), "the second waits for pages");
     scheduler.remove(first);
-    assert!(scheduler.next_turn().is_none(), "pages return when the order has retired");
-    scheduler.retire(turn.microbatch.id);
-    assert!(scheduler.next_turn().is_some());
+    assert!(scheduler.schedule().is_none(), "pages return when the order has retired");
+    scheduler.retire(output.microbatch);
+    assert!(scheduler.schedule().is_some());
 }
 
 /// A job with other tokens than those of any other number.
@@ -176,24 +183,24 @@ fn own_job(number: u32, prompt_tokens: u32, max_tokens: usize) -> Job {
 fn a_prompt_that_begins_like_an_earlier_one_shares_its_full_pages() {
     let mut scheduler = Scheduler::new(config(16, &[KvGroup::Full]));
     let first = scheduler.submit(job(40, 1, 4));
-    let turns: Vec<Turn> = std::iter::from_fn(|| scheduler.next_turn()).collect();
+    let outputs: Vec<SchedulerOutput> = std::iter::from_fn(|| scheduler.schedule()).collect();
     // While the first one still runs.
     let second = scheduler.submit(job(50, 1, 4));
-    let turn = scheduler.next_turn().expect("the second is ready");
-    let row = &turn.microbatch.rows[0];
+    let output = scheduler.schedule().expect("the second is ready");
+    let row = &output.rows[0];
     assert_eq!((row.group, row.position, row.tokens.len()), (second, 32, 18));
-    let shared = &turns[1].microbatch.rows[0].tables[0].pages[..2];
+    let shared = &outputs[1].rows[0].tables[0].pages[..2];
     assert_eq!(&row.tables[0].pages[..2], shared);
-    for turn in turns.iter().chain([&turn]) {
-        scheduler.retire(turn.microbatch.id);
+    for output in outputs.iter().chain([&output]) {
+        scheduler.retire(output.microbatch);
     }
     scheduler.remove(first);
     scheduler.remove(second);
     assert_eq!(scheduler.num_free_pages(), [16]);
     // And after they have ended; the last token has to be computed all the same.
     scheduler.submit(job(48, 1, 4));
-    let turn = scheduler.next_turn().expect("the third is ready");
-    assert_eq!(turn.microbatch.rows[0].position, 32);
+    let output = scheduler.schedule().expect("the third is ready");
+    assert_eq!(output.rows[0].position, 32);
     let stats = scheduler.stats();
     assert_eq!((stats.admitted_tokens, stats.shared_tokens), (138, 64));
     assert_eq!(stats.pages, [PageStats { total: 16, held: 3, kept: 1 }]);
@@ -204,27 +211,27 @@ fn the_youngest_gives_its_pages_up_and_loses_nothing() {
     let mut scheduler = Scheduler::new(config(4, &[KvGroup::Full]));
     let old = scheduler.submit(own_job(1, 32, 18));
     let young = scheduler.submit(own_job(2, 30, 18));
-    let first = scheduler.next_turn().expect("both are ready");
+    let first = scheduler.schedule().expect("both are ready");
     assert_eq!(groups_of(&first), [old], "the budget is for one");
-    let second = scheduler.next_turn().expect("the second is ready");
+    let second = scheduler.schedule().expect("the second is ready");
     assert_eq!(groups_of(&second), [young]);
-    scheduler.retire(first.microbatch.id);
+    scheduler.retire(first.microbatch);
     go_on(&mut scheduler, old, &[(0, &[7])]);
-    assert!(scheduler.next_turn().is_none(), "the young one's pages are in use");
-    scheduler.retire(second.microbatch.id);
+    assert!(scheduler.schedule().is_none(), "the young one's pages are in use");
+    scheduler.retire(second.microbatch);
     go_on(&mut scheduler, young, &[(0, &[9])]);
-    let turn = scheduler.next_turn().expect("the old one goes on");
-    assert_eq!(groups_of(&turn), [old]);
+    let output = scheduler.schedule().expect("the old one goes on");
+    assert_eq!(groups_of(&output), [old]);
     assert_eq!(scheduler.stats().preemptions, 1);
-    scheduler.retire(turn.microbatch.id);
+    scheduler.retire(output.microbatch);
     scheduler.remove(old);
     // Computed again, with the token that it had; what nobody needed is still there.
-    let turn = scheduler.next_turn().expect("the young one comes back");
-    let row = &turn.microbatch.rows[0];
+    let output = scheduler.schedule().expect("the young one comes back");
+    let row = &output.rows[0];
     assert_eq!((row.group, row.wants_logits), (young, true));
     assert_eq!((row.position, row.tokens.len()), (16, 15));
     assert_eq!(row.tokens.last(), Some(&9));
-    assert_eq!(turn.microbatch.sampled[0].step, 1);
+    assert_eq!(output.sampled[0].step, 1);
 }
 
 #[test]
@@ -233,32 +240,32 @@ fn a_prompt_longer_than_the_cache_of_a_window_is_admitted() {
     assert_eq!(config.check(&job(200, 1, 8)), Ok(()));
     let mut scheduler = Scheduler::new(config);
     scheduler.submit(job(200, 1, 8));
-    let mut num_tokens = 0;
-    while let Some(turn) = scheduler.next_turn() {
-        num_tokens += turn.microbatch.num_tokens();
-        scheduler.retire(turn.microbatch.id);
+    let mut computed = 0;
+    while let Some(output) = scheduler.schedule() {
+        computed += num_tokens(&output);
+        scheduler.retire(output.microbatch);
     }
-    assert_eq!(num_tokens, 200);
+    assert_eq!(computed, 200);
 }
 
 #[test]
 fn samples_go_on_as_groups_of_their_own() {
     let mut scheduler = Scheduler::new(config(16, &[KvGroup::Full]));
     let group = scheduler.submit(job(20, 1, 8));
-    let turn = scheduler.next_turn().expect("a prompt is waiting");
-    scheduler.retire(turn.microbatch.id);
+    let output = scheduler.schedule().expect("a prompt is waiting");
+    scheduler.retire(output.microbatch);
     let forks = go_on(&mut scheduler, group, &[(0, &[1]), (0, &[2]), (0, &[3, 4])]);
-    let turns: Vec<Turn> = std::iter::from_fn(|| scheduler.next_turn()).collect();
-    let ordered: Vec<GroupId> = turns.iter().flat_map(groups_of).collect();
+    let outputs: Vec<SchedulerOutput> = std::iter::from_fn(|| scheduler.schedule()).collect();
+    let ordered: Vec<GroupId> = outputs.iter().flat_map(groups_of).collect();
     assert_eq!(ordered, forks);
-    let steps: Vec<u32> = turns.iter().map(|turn| turn.microbatch.sampled[0].step).collect();
+    let steps: Vec<u32> = outputs.iter().map(|output| output.sampled[0].step).collect();
     assert_eq!(steps, [1, 1, 2]);
     // Two copy the tail, the last one writes in place.
     let epochs: Vec<Vec<u64>> =
-        turns.iter().map(|turn| turn.ancestors.iter().map(|it| it.epoch).collect()).collect();
+        outputs.iter().map(|output| output.ancestors.iter().map(|it| it.epoch).collect()).collect();
     assert_eq!(epochs, [vec![1], vec![2], vec![]]);
-    for turn in &turns {
-        scheduler.retire(turn.microbatch.id);
+    for output in &outputs {
+        scheduler.retire(output.microbatch);
     }
     for group in &forks {
         scheduler.remove(*group);
@@ -271,17 +278,17 @@ fn samples_go_on_as_groups_of_their_own() {
 fn a_sample_that_gives_way_leaves_the_shared_page_to_the_other() {
     let mut scheduler = Scheduler::new(config(2, &[KvGroup::Full]));
     let group = scheduler.submit(job(20, 1, 8));
-    let turn = scheduler.next_turn().expect("a prompt is waiting");
-    scheduler.retire(turn.microbatch.id);
+    let output = scheduler.schedule().expect("a prompt is waiting");
+    scheduler.retire(output.microbatch);
     let forks = go_on(&mut scheduler, group, &TWO_CHILDREN);
     // No page is left to copy the tail to: the second sample waits, and the first writes in place.
-    let turn = scheduler.next_turn().expect("nothing is in flight, so one of them goes on");
-    assert_eq!(groups_of(&turn), forks[..1]);
-    assert_eq!((turn.ancestors.len(), scheduler.stats().preemptions), (0, 1));
-    scheduler.retire(turn.microbatch.id);
+    let output = scheduler.schedule().expect("nothing is in flight, so one of them goes on");
+    assert_eq!(groups_of(&output), forks[..1]);
+    assert_eq!((output.ancestors.len(), scheduler.stats().preemptions), (0, 1));
+    scheduler.retire(output.microbatch);
     scheduler.remove(forks[0]);
-    let turn = scheduler.next_turn().expect("the other one comes back");
-    assert_eq!(groups_of(&turn), forks[1..]);
+    let output = scheduler.schedule().expect("the other one comes back");
+    assert_eq!(groups_of(&output), forks[1..]);
 }
 
 #[test]
@@ -291,13 +298,13 @@ fn decoding_rows_are_spread_over_the_microbatches() {
     let mut in_flight = std::collections::VecDeque::new();
     let mut sizes = Vec::new();
     for _ in 0..24 {
-        while let Some(turn) = scheduler.next_turn() {
-            sizes.push(turn.microbatch.rows.len());
-            in_flight.push_back(turn);
+        while let Some(output) = scheduler.schedule() {
+            sizes.push(output.rows.len());
+            in_flight.push_back(output);
         }
-        let turn = in_flight.pop_front().expect("something is in flight");
-        scheduler.retire(turn.microbatch.id);
-        for group in groups_of(&turn) {
+        let output = in_flight.pop_front().expect("something is in flight");
+        scheduler.retire(output.microbatch);
+        for group in groups_of(&output) {
             go_on(&mut scheduler, group, &[(0, &[5])]);
         }
     }
@@ -321,9 +328,9 @@ fn requests_take_turns_and_priorities_go_first() {
     let late = submit(&mut scheduler, 10, 0, 0);
     let urgent = submit(&mut scheduler, 11, 0, 1);
     let mut order = Vec::new();
-    while let Some(turn) = scheduler.next_turn() {
-        scheduler.retire(turn.microbatch.id);
-        for group in groups_of(&turn) {
+    while let Some(output) = scheduler.schedule() {
+        scheduler.retire(output.microbatch);
+        for group in groups_of(&output) {
             order.push(group);
             scheduler.remove(group);
         }
@@ -336,51 +343,50 @@ fn requests_take_turns_and_priorities_go_first() {
 fn a_job_of_a_lower_priority_gives_its_pages_up() {
     let mut scheduler = Scheduler::new(config(2, &[KvGroup::Full]));
     let low = scheduler.submit(own_job(1, 20, 8));
-    let turn = scheduler.next_turn().expect("a prompt is waiting");
+    let output = scheduler.schedule().expect("a prompt is waiting");
     let equal = scheduler.submit(own_job(2, 20, 8));
     let urgent = scheduler.submit(Job { priority: 1, ..own_job(3, 20, 8) });
-    assert!(scheduler.next_turn().is_none(), "all pages are in use");
-    scheduler.retire(turn.microbatch.id);
+    assert!(scheduler.schedule().is_none(), "all pages are in use");
+    scheduler.retire(output.microbatch);
     go_on(&mut scheduler, low, &[(0, &[7])]);
-    let turn = scheduler.next_turn().expect("the urgent one has them");
-    assert_eq!((groups_of(&turn), scheduler.stats().preemptions), (vec![urgent], 1));
-    scheduler.retire(turn.microbatch.id);
+    let output = scheduler.schedule().expect("the urgent one has them");
+    assert_eq!((groups_of(&output), scheduler.stats().preemptions), (vec![urgent], 1));
+    scheduler.retire(output.microbatch);
     scheduler.remove(urgent);
-    let turn = scheduler.next_turn().expect("the first goes on");
-    assert_eq!(groups_of(&turn), [low]);
-    scheduler.retire(turn.microbatch.id);
-    assert!(scheduler.next_turn().is_none(), "one of the same priority waits");
+    let output = scheduler.schedule().expect("the first goes on");
+    assert_eq!(groups_of(&output), [low]);
+    scheduler.retire(output.microbatch);
+    assert!(scheduler.schedule().is_none(), "one of the same priority waits");
     scheduler.remove(low);
-    assert_eq!(groups_of(&scheduler.next_turn().expect("now it has its turn")), [equal]);
+    assert_eq!(groups_of(&scheduler.schedule().expect("now it has its output")), [equal]);
 }
 
 #[test]
 fn after_a_restart_everything_is_computed_again() {
     let mut scheduler = Scheduler::new(config(8, &[KvGroup::Full]));
     let beams = scheduler.submit(job(20, 2, 8));
-    let turn = scheduler.next_turn().expect("a prompt is waiting");
-    scheduler.retire(turn.microbatch.id);
+    let output = scheduler.schedule().expect("a prompt is waiting");
+    scheduler.retire(output.microbatch);
     go_on(&mut scheduler, beams, &TWO_CHILDREN);
-    let lost = scheduler.next_turn().expect("two rows go on");
+    let lost = scheduler.schedule().expect("two rows go on");
     assert_eq!(lost.ancestors[0].epoch, 1);
     let leaving = scheduler.submit(own_job(1, 4, 4));
-    scheduler.next_turn().expect("the second is ready");
+    scheduler.schedule().expect("the second is ready");
     scheduler.remove(leaving);
     scheduler.restart(|_| false);
-    scheduler.retire(lost.microbatch.id);
+    scheduler.retire(lost.microbatch);
     assert_eq!((scheduler.num_in_flight(), scheduler.num_free_pages()), (0, vec![8]));
     // Both rows, up to their last token, and then that one together.
-    let turns: Vec<Turn> = std::iter::from_fn(|| scheduler.next_turn()).collect();
-    let last = turns.last().expect("the beams are ready");
-    assert_eq!((last.microbatch.sampled[0].group, last.microbatch.sampled[0].step), (beams, 1));
-    let tokens: Vec<&[TokenId]> =
-        last.microbatch.rows.iter().map(|row| row.tokens.as_slice()).collect();
+    let outputs: Vec<SchedulerOutput> = std::iter::from_fn(|| scheduler.schedule()).collect();
+    let last = outputs.last().expect("the beams are ready");
+    assert_eq!((last.sampled[0].group, last.sampled[0].step), (beams, 1));
+    let tokens: Vec<&[TokenId]> = last.rows.iter().map(|row| row.tokens.as_slice()).collect();
     assert_eq!(tokens, [[1], [2]]);
-    assert!(turns.iter().all(|turn| turn.ancestors.is_empty()), "no row continues another");
-    let computed: usize = turns.iter().map(|turn| turn.microbatch.num_tokens()).sum();
+    assert!(outputs.iter().all(|output| output.ancestors.is_empty()), "no row continues another");
+    let computed: usize = outputs.iter().map(num_tokens).sum();
     assert_eq!(computed, 42);
-    for turn in &turns {
-        scheduler.retire(turn.microbatch.id);
+    for output in &outputs {
+        scheduler.retire(output.microbatch);
     }
     scheduler.remove(beams);
     assert!(scheduler.is_idle());
@@ -391,7 +397,7 @@ fn after_a_restart_everything_is_computed_again() {
 enum Action {
     Submit { prompt: u32, rows: usize, tokens: usize },
     Remove(prop::sample::Index),
-    Turn,
+    Schedule,
     Result(Vec<prop::sample::Index>),
 }
 
@@ -400,7 +406,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         1 => (1..80u32, 1..5usize, 1..40usize)
             .prop_map(|(prompt, rows, tokens)| Action::Submit { prompt, rows, tokens }),
         1 => any::<prop::sample::Index>().prop_map(Action::Remove),
-        4 => Just(Action::Turn),
+        4 => Just(Action::Schedule),
         4 => prop::collection::vec(any::<prop::sample::Index>(), 0..5).prop_map(Action::Result),
     ];
     prop::collection::vec(action, 1..120)
@@ -427,20 +433,20 @@ fn check_run(actions: &[Action], kv_groups: &[KvGroup]) {
                 scheduler.remove(group);
             }
             Action::Remove(_) => {}
-            Action::Turn => {
-                if let Some(turn) = scheduler.next_turn() {
-                    for reorder in &turn.ancestors {
+            Action::Schedule => {
+                if let Some(output) = scheduler.schedule() {
+                    for reorder in &output.ancestors {
                         last_epoch += 1;
                         assert_eq!(reorder.epoch, last_epoch);
                     }
-                    check_tables(&turn);
-                    in_flight.push_back(turn);
+                    check_tables(&output);
+                    in_flight.push_back(output);
                 }
             }
             Action::Result(parents) => {
-                let Some(turn): Option<Turn> = in_flight.pop_front() else { continue };
-                scheduler.retire(turn.microbatch.id);
-                for sampled in &turn.microbatch.sampled {
+                let Some(output): Option<SchedulerOutput> = in_flight.pop_front() else { continue };
+                scheduler.retire(output.microbatch);
+                for sampled in &output.sampled {
                     let found = running.iter().find(|(id, ..)| *id == sampled.group);
                     let Some(&(_, rows, tokens)) = found else { continue };
                     let parents = parents.iter().take(rows);
@@ -460,18 +466,18 @@ fn check_run(actions: &[Action], kv_groups: &[KvGroup]) {
     for (group, ..) in running {
         scheduler.remove(group);
     }
-    for turn in in_flight {
-        scheduler.retire(turn.microbatch.id);
+    for output in in_flight {
+        scheduler.retire(output.microbatch);
     }
     assert!(scheduler.is_idle());
     assert_eq!(scheduler.num_free_pages(), config.pages_per_group);
 }
 
 /// The slots that a microbatch writes are distinct: no two rows share the page they write.
-fn check_tables(turn: &Turn) {
-    for kv_idx in 0..turn.microbatch.rows[0].tables.len() {
+fn check_tables(output: &SchedulerOutput) {
+    for kv_idx in 0..output.rows[0].tables.len() {
         let mut written = std::collections::BTreeSet::new();
-        for row in &turn.microbatch.rows {
+        for row in &output.rows {
             let table = &row.tables[kv_idx];
             for position in row.position..row.position + row.tokens.len() {
                 let page = table.pages[(position - table.first_position) / 16];

@@ -29,14 +29,15 @@ impl Ids {
         SequenceId(self.0)
     }
 
-    /// The continuations of `(parent, token)` pairs, in order.
-    pub fn continuations(&mut self, steps: &[(SequenceId, TokenId)]) -> Vec<Continuation> {
-        let child_of = |(place, &(parent, token)): (usize, &(SequenceId, TokenId))| {
-            let is_last = !steps[place + 1..].iter().any(|(other, _)| *other == parent);
+    /// The continuations of parents by tokens, in order.
+    pub fn continuations(&mut self, steps: Vec<(SequenceId, Vec<TokenId>)>) -> Vec<Continuation> {
+        let parents: Vec<SequenceId> = steps.iter().map(|(parent, _)| *parent).collect();
+        let child_of = |(at, (parent, tokens)): (usize, (SequenceId, Vec<TokenId>))| {
+            let is_last = !parents[at + 1..].contains(&parent);
             let child = if is_last { parent } else { self.new_id() };
-            Continuation { parent, child, tokens: vec![token] }
+            Continuation { parent, child, tokens }
         };
-        steps.iter().enumerate().map(child_of).collect()
+        steps.into_iter().enumerate().map(child_of).collect()
     }
 }
 
@@ -48,7 +49,8 @@ mod tests {
     fn the_last_of_several_is_the_parent_itself() {
         let mut ids = Ids::default();
         let (a, b) = (ids.new_id(), ids.new_id());
-        let made = ids.continuations(&[(a, 7), (b, 8), (a, 9), (a, 10)]);
+        let made = ids
+            .continuations([(a, 7), (b, 8), (a, 9), (a, 10)].map(|(id, it)| (id, vec![it])).into());
         let made: Vec<(u64, u64, TokenId)> =
             made.iter().map(|it| (it.parent.0, it.child.0, it.tokens[0])).collect();
         assert_eq!(made, [(1, 3, 7), (2, 2, 8), (1, 4, 9), (1, 1, 10)]);

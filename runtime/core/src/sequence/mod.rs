@@ -9,12 +9,12 @@ mod transcript;
 pub use beam::{Candidate, Kept, select};
 pub use continuation::{Continuation, Ids};
 pub use stop::{StopOutcome, StopStrings};
-pub use transcript::{FinishReason, Rules, Said, Token, Transcript};
+pub use transcript::{FinishReason, Rules, Said, Transcript};
 
 use sluicegate_spec::units::TokenId;
 
 use crate::{
-    messages::SequenceId,
+    messages::{Choice, SequenceId, Token},
     pages::{Cached, Memory},
 };
 
@@ -95,17 +95,20 @@ impl Sequence {
         self.cached.extend(&self.tokens, end, memory);
     }
 
-    /// Takes a step: a token that was chosen, and what followed of itself. Says what may be shown of
-    /// it now, and whether it ends; tokens behind an end are left out.
-    pub fn say(&mut self, tokens: &[TokenId], first: &Token, rules: &Rules<'_>) -> Said {
-        self.transcript.add_score(first.log_probability);
+    /// Takes a step: the tokens that were taken of a choice, and those that followed of themselves.
+    /// Says what may be shown of it now, and whether it ends; tokens behind an end are left out.
+    pub fn say(&mut self, tokens: &[TokenId], choice: &Choice, rules: &Rules<'_>) -> Said {
+        self.transcript.add_score(choice.token.log_probability);
         let mut said = Said::default();
+        let mut chosen = Some(choice.tokens());
         for (place, &id) in tokens.iter().enumerate() {
-            // What must follow is certain.
-            let token = match place {
-                0 => Token { id, ..first.clone() },
-                _ => Token { id, log_probability: 0.0, likeliest: Vec::new() },
-            };
+            let next = chosen.as_mut().and_then(Iterator::next);
+            let token = next.map_or_else(|| Token::certain(id), |it| Token { id, ..it.clone() });
+            if let Some(next) = next.filter(|_| place > 0) {
+                self.transcript.add_score(next.log_probability);
+            }
+            // Behind a token that was vetoed, nothing is as it was chosen.
+            chosen = chosen.filter(|_| next.is_some_and(|next| next.id == id));
             said.num_tokens += 1;
             if rules.eos.contains(&id) {
                 self.end(FinishReason::EndToken, &mut said);

@@ -9,19 +9,7 @@ use sluicegate_spec::{
 };
 
 use super::stop::StopStrings;
-use crate::messages::Likely;
-
-/// A token of an output.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Token {
-    pub id: TokenId,
-    /// Natural logarithm of its probability in the masked, renormalised distribution; 0 where the
-    /// constraint left no choice.
-    pub log_probability: f64,
-    /// The likeliest tokens of that distribution, likeliest first, as many as the request asked for;
-    /// none where the constraint left no choice. Of a vetoed token's place those that it was among.
-    pub likeliest: Vec<Likely>,
-}
+use crate::messages::Token;
 
 /// Why an output ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

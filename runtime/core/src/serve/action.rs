@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::output::{Event, RequestError};
 use crate::{
-    messages::{GroupId, GroupSampling, RequestId, SequenceId, Turn},
+    messages::{Batch, GroupId, RequestId, SequenceId},
     scheduler::OutOfBounds,
     sequence::Continuation,
 };
@@ -41,13 +41,6 @@ pub enum Action {
     Restart,
     /// Nothing is left to be done.
     Stop(Stop),
-}
-
-/// A turn of the scheduler, and how its rows are sampled.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Batch {
-    pub turn: Turn,
-    pub sampling: Vec<GroupSampling>,
 }
 
 /// Why the loop ends.

@@ -11,9 +11,10 @@ use super::{
 };
 use crate::{
     messages::{
-        Choice, GroupSampling, MaskRule, RandomKey, RequestId, RowSampling, SampledGroup,
-        SequenceId, Stamp, TokenCount,
+        Choice, GroupSampling, MaskRule, RandomKey, RequestId, RowSampling, SequenceId, Stamp,
+        TokenCount,
     },
+    scheduler::SampledGroup,
     sequence::{Candidate, FinishReason, Kept, Sequence, select},
 };
 
@@ -97,8 +98,8 @@ impl RunningGroup {
         let mut choices: Vec<Option<Choice>> = choices.map(Some).collect();
         let candidate = |choice: &Choice| {
             let transcript = rows[choice.row as usize].transcript();
-            let rank = transcript.rank_with(choice.log_probability, penalty);
-            Candidate { row: choice.row, token: choice.token, rank }
+            let rank = transcript.rank_with(choice.token.log_probability, penalty);
+            Candidate { row: choice.row, token: choice.token.id, rank }
         };
         let candidates: Vec<Candidate> = choices.iter().flatten().map(candidate).collect();
         let (mut selected, mut stay) = (Vec::new(), Vec::new());

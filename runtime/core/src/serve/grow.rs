@@ -11,7 +11,7 @@ use super::{
 use crate::{
     messages::{Choice, GroupId, SequenceId},
     scheduler::{Onward, Scheduler, Step},
-    sequence::{Continuation, Rules, Sequence, Token},
+    sequence::{Continuation, Rules, Sequence},
 };
 
 /// A step as it is taken.
@@ -70,14 +70,13 @@ impl RunningGroup {
             if taken.is_first && !is_beam {
                 sequence.set_index(place);
             }
-            let Choice { token, log_probability, ref likeliest, .. } = taken.choices[place];
-            let first = Token { id: token, log_probability, likeliest: likeliest.clone() };
             let rules = Rules {
                 eos: &admitted.params.eos,
                 max_tokens: admitted.max_tokens,
                 is_finished: taken.answers.get(place).is_some_and(|answer| answer.is_finished),
             };
-            let said = sequence.say(&taken.continuations[place].tokens, &first, &rules);
+            let said =
+                sequence.say(&taken.continuations[place].tokens, &taken.choices[place], &rules);
             outcome.tokens_each = outcome.tokens_each.max(said.num_tokens);
             outcome.num_tokens += said.num_tokens;
             outcome.num_forced += said.num_tokens.saturating_sub(1);

@@ -20,7 +20,7 @@ mod running;
 mod serve;
 mod step;
 
-pub use action::{Action, Batch, Stop};
+pub use action::{Action, Stop};
 pub use input::{Answer, Input, MatcherError};
 pub use journal::{Journal, Line, ReplayError, Replayed, replay};
 pub use limits::Limits;
@@ -31,3 +31,5 @@ pub use serve::{Serve, ServeConfig};
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod token_tests;

@@ -7,8 +7,8 @@ use sluicegate_spec::units::TokenId;
 
 use super::input::MatcherError;
 use crate::{
-    messages::RowError,
-    sequence::{FinishReason, Sequence, Token},
+    messages::{RowError, Token},
+    sequence::{FinishReason, Sequence},
 };
 
 /// Which output of a request: the `index`-th of a prompt.

@@ -9,7 +9,7 @@ use std::{
 use sluicegate_spec::tokens::TokenTable;
 
 use super::{
-    action::{Action, Batch, Stop},
+    action::{Action, Stop},
     group::RunningGroup,
     input::{Input, MatcherError},
     limits::{Limits, Restarts},
@@ -20,7 +20,7 @@ use super::{
     running::RunningRequest,
 };
 use crate::{
-    messages::{GroupId, GroupSampling, MicrobatchId, MicrobatchOrder, RequestId, SequenceId},
+    messages::{Batch, GroupId, GroupSampling, MicrobatchId, RequestId, SequenceId},
     scheduler::{Depth, OrderBounds, Scheduler, SchedulerConfig},
     sequence::Sequence,
 };
@@ -115,7 +115,7 @@ impl Serve {
             Input::Closing { deadline } => self.closing = Some(deadline),
             Input::TimePassed => self.end_waits(now),
         }
-        self.take_turns(now);
+        self.send_ready(now);
         let is_late = self.closing.is_some_and(|deadline| deadline <= now);
         if is_late || self.closing.is_some() && self.requests.is_empty() {
             self.actions.push(Action::Stop(Stop::Closed));
@@ -157,8 +157,8 @@ impl Serve {
     }
 
     /// The requests whose rows a microbatch carries.
-    pub fn requests_in(&self, microbatch: &MicrobatchOrder) -> BTreeSet<RequestId> {
-        microbatch.rows.iter().filter_map(|row| self.request_of(row.group)).collect()
+    pub fn requests_in(&self, batch: &Batch) -> BTreeSet<RequestId> {
+        batch.rows.iter().filter_map(|row| self.request_of(row.group)).collect()
     }
 
     fn submit(&mut self, request: RequestId, admitted: &Arc<Admitted>, now: Duration) {
@@ -223,28 +223,29 @@ impl Serve {
 
     /// Sends all that is ready. A microbatch that is not full waits for those whose matchers are at
     /// work, for a while.
-    fn take_turns(&mut self, now: Duration) {
-        while !self.is_down && self.patience.lets_go(|| self.scheduler.has_full_turn()) {
-            let Some(turn) = self.scheduler.next_turn() else { return };
-            if let Err(error) = self.config.bounds.check(&turn) {
-                self.actions.push(Action::Stop(Stop::Bounds(error)));
-                return;
-            }
-            self.take_note(&turn.microbatch, now);
-            let sampled = turn.microbatch.sampled.iter();
+    fn send_ready(&mut self, now: Duration) {
+        while !self.is_down && self.patience.lets_go(|| self.scheduler.has_full_microbatch()) {
+            let Some(output) = self.scheduler.schedule() else { return };
+            let sampled = output.sampled.iter();
             let sampling: Vec<GroupSampling> = sampled
                 .filter_map(|sampled| {
                     let rows = self.scheduler.sequences(sampled.group);
                     Some(self.groups.get(&sampled.group)?.sampling(sampled, rows))
                 })
                 .collect();
-            self.actions.push(Action::Send(Batch { turn, sampling }));
+            let batch = output.into_batch(sampling);
+            if let Err(error) = self.config.bounds.check(&batch) {
+                self.actions.push(Action::Stop(Stop::Bounds(error)));
+                return;
+            }
+            self.take_note(&batch, now);
+            self.actions.push(Action::Send(batch));
         }
     }
 
     /// Takes note of what has begun, and of what is measured.
-    fn take_note(&mut self, microbatch: &MicrobatchOrder, now: Duration) {
-        for row in &microbatch.rows {
+    fn take_note(&mut self, batch: &Batch, now: Duration) {
+        for row in &batch.rows {
             let Some(group) = self.groups.get_mut(&row.group) else { continue };
             if std::mem::take(&mut group.is_waiting) {
                 self.num_left_waiting += 1;
@@ -253,8 +254,8 @@ impl Serve {
                 }
             }
         }
-        let num_rows = microbatch.rows.len();
-        let is_decoding = microbatch.num_tokens() == num_rows;
-        self.sent.insert(microbatch.id, Sent { at: now, num_rows, is_decoding });
+        let num_rows = batch.rows.len();
+        let is_decoding = batch.num_tokens() == num_rows;
+        self.sent.insert(batch.microbatch, Sent { at: now, num_rows, is_decoding });
     }
 }

@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{
     messages::{
-        Choice, GroupChoices, GroupId, MaskError, RequestId, RowError, Sampled, SequenceId,
+        Choice, GroupChoices, GroupId, MaskError, RequestId, RowError, Sampled, SequenceId, Token,
     },
     scheduler::Onward,
-    sequence::{Continuation, Sequence, Token},
+    sequence::{Continuation, Sequence},
 };
 
 /// What a group goes on with, before its matchers have said what they make of it.
@@ -44,14 +44,15 @@ pub(super) struct Outcome {
 
 impl Serve {
     pub(super) fn sampled(&mut self, sampled: Sampled, now: Duration) {
-        let Sampled { microbatch, groups, stage_s, mask_wait } = sampled;
+        let stage_s = sampled.stage_s();
+        let Sampled { microbatch, groups, mask_times, .. } = sampled;
         self.scheduler.retire(microbatch);
         let sent = self.sent.remove(&microbatch);
         let step = sent.map_or(Duration::ZERO, |sent| now.saturating_sub(sent.at));
         if let Some(sent) = sent.filter(|sent| sent.is_decoding) {
             self.measure(sent, &stage_s, step);
         }
-        self.add_wait(mask_wait, &groups);
+        self.add_wait(mask_times.wait(), &groups);
         for GroupChoices { group, choices } in groups {
             match choices {
                 Ok(choices) => self.begin_step(group, choices, step, now),
@@ -93,9 +94,12 @@ impl Serve {
         let Some(group) = self.groups.get_mut(&id) else { return };
         let rows = self.scheduler.sequences(id);
         let (choices, finished) = group.select(choices, rows);
-        let child = |choice: &Choice| Some((rows.get(choice.row as usize)?.id(), choice.token));
+        let child = |choice: &Choice| {
+            let tokens = choice.tokens().map(|token| token.id).collect();
+            Some((rows.get(choice.row as usize)?.id(), tokens))
+        };
         let children: Vec<_> = choices.iter().filter_map(child).collect();
-        let continuations = self.scheduler.continuations(&children);
+        let continuations = self.scheduler.continuations(children);
         let is_constrained = group.admitted.is_constrained;
         if !is_constrained {
             let selected = Selected { choices, continuations, finished };

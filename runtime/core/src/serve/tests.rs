@@ -12,14 +12,14 @@ use sluicegate_spec::{
 use super::*;
 use crate::{
     messages::{
-        Choice, GroupChoices, GroupId, Likely, Method, MicrobatchId, RequestId, Sampled,
-        SamplingParams, SequenceId,
+        Batch, Choice, GroupChoices, GroupId, MaskTimes, Method, MicrobatchId, RequestId, Sampled,
+        SamplingParams, SequenceId, StageTimes, Token,
     },
     scheduler::{OrderBounds, SchedulerConfig},
-    sequence::{Continuation, FinishReason, Token},
+    sequence::{Continuation, FinishReason},
 };
 
-const EOS: TokenId = 5;
+pub(super) const EOS: TokenId = 5;
 
 /// Letters `a` to `e`, and an end token.
 fn vocabulary() -> TokenTable {
@@ -48,7 +48,7 @@ pub(super) fn free() -> Admitted {
     Admitted { is_constrained: false, ..admitted(Method::Greedy, 1) }
 }
 
-fn greedy() -> Admitted {
+pub(super) fn greedy() -> Admitted {
     admitted(Method::Greedy, 1)
 }
 
@@ -63,7 +63,7 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(Limits::default())
     }
 
@@ -126,7 +126,7 @@ impl Bench {
     }
 
     /// The batches that were sent.
-    fn sent(&mut self) -> Vec<Batch> {
+    pub(super) fn sent(&mut self) -> Vec<Batch> {
         self.take(|action| match action {
             Action::Send(batch) => Some(batch.clone()),
             _ => None,
@@ -141,7 +141,7 @@ impl Bench {
         })
     }
 
-    fn events(&mut self) -> Vec<Event> {
+    pub(super) fn events(&mut self) -> Vec<Event> {
         self.take(|action| match action {
             Action::Tell { event, .. } => Some(event.clone()),
             _ => None,
@@ -163,7 +163,7 @@ impl Bench {
         })
     }
 
-    fn outputs(&mut self) -> Vec<Output> {
+    pub(super) fn outputs(&mut self) -> Vec<Output> {
         let events = self.events().into_iter();
         let output = |event| match event {
             Event::Output(output) => Some(output),
@@ -172,31 +172,35 @@ impl Bench {
         events.filter_map(output).collect()
     }
 
-    fn sampled(&mut self, microbatch: MicrobatchId, groups: Vec<(GroupId, Vec<Choice>)>) {
+    pub(super) fn sampled(
+        &mut self,
+        microbatch: MicrobatchId,
+        groups: Vec<(GroupId, Vec<Choice>)>,
+    ) {
         let choices = |(group, choices)| GroupChoices { group, choices: Ok(choices) };
         let groups = groups.into_iter().map(choices).collect();
         self.tell(Input::Sampled(Sampled {
             microbatch,
             groups,
-            stage_s: vec![1.0],
-            mask_wait: None,
+            times: vec![StageTimes { ended: Duration::from_secs(1), ..StageTimes::default() }],
+            mask_times: MaskTimes::default(),
         }));
     }
 
     /// Takes a step of the only group there is, in which its matchers answer so.
     pub(super) fn step(&mut self, choices: &[Choice], answers: &[Answer]) {
         let batch = self.sent().pop().expect("a batch was sent");
-        let group = batch.turn.microbatch.sampled[0].group;
-        self.sampled(batch.turn.microbatch.id, vec![(group, choices.to_vec())]);
+        let group = batch.sampling[0].group;
+        self.sampled(batch.microbatch, vec![(group, choices.to_vec())]);
         self.advancing();
         let answers = answers.iter().cloned().map(Ok).collect();
         self.tell(Input::Advanced { group, answers });
     }
 
     /// The tokens of the rows that are ordered next.
-    fn ordered(&self) -> Vec<Vec<TokenId>> {
+    pub(super) fn ordered(&self) -> Vec<Vec<TokenId>> {
         let sent = self.actions.iter().filter_map(|action| match action {
-            Action::Send(batch) => Some(&batch.turn.microbatch.rows),
+            Action::Send(batch) => Some(&batch.rows),
             _ => None,
         });
         sent.flatten().map(|row| row.tokens.clone()).collect()
@@ -212,22 +216,8 @@ pub(super) fn vetoed(instead: TokenId) -> Answer {
 }
 
 pub(super) fn choice(row: u32, token: TokenId, log_probability: f64) -> Choice {
-    Choice { row, token, log_probability, likeliest: Vec::new() }
-}
-
-#[test]
-fn tokens_are_kept_with_the_likeliest_in_their_place() {
-    let mut bench = Bench::new();
-    bench.submit(Admitted { keeps_tokens: true, ..greedy() });
-    let likeliest = vec![Likely { id: 0, log_probability: -0.5 }];
-    let choice = Choice { likeliest: likeliest.clone(), ..choice(0, 0, -0.5) };
-    // The second token follows of itself.
-    bench.step(&[choice], &[Answer { tokens: vec![0, 1], is_finished: true, is_vetoed: false }]);
-    let want = [
-        Token { id: 0, log_probability: -0.5, likeliest },
-        Token { id: 1, log_probability: 0.0, likeliest: Vec::new() },
-    ];
-    assert_eq!(bench.outputs()[0].tokens, want);
+    let token = Token { log_probability, ..Token::certain(token) };
+    Choice::new(row, token)
 }
 
 #[test]
@@ -314,9 +304,9 @@ fn samples_part_after_their_first_token() {
     let samples: Vec<u64> = sampling.map(|group| group.rows[0].draws[0].sample).collect();
     assert_eq!(samples, [0, 1]);
     let batch = &batches[1];
-    let second = batch.turn.microbatch.sampled[0].group;
+    let second = batch.sampling[0].group;
     bench.events();
-    bench.sampled(batch.turn.microbatch.id, vec![(second, vec![choice(0, 4, 0.0)])]);
+    bench.sampled(batch.microbatch, vec![(second, vec![choice(0, 4, 0.0)])]);
     bench.tell(Input::Advanced { group: second, answers: vec![Ok(taken(4))] });
     let Event::Text { output, text, .. } = &bench.events()[0] else { panic!("text was shown") };
     assert_eq!((output.index, &text[..]), (1, "e"));
@@ -346,8 +336,8 @@ fn a_matcher_that_fails_or_says_nothing_ends_the_request() {
         let mut bench = Bench::new();
         bench.submit(greedy());
         let batch = bench.sent().remove(0);
-        let group = batch.turn.microbatch.sampled[0].group;
-        bench.sampled(batch.turn.microbatch.id, vec![(group, vec![choice(0, 0, 0.0)])]);
+        let group = batch.sampling[0].group;
+        bench.sampled(batch.microbatch, vec![(group, vec![choice(0, 0, 0.0)])]);
         bench.tell(Input::Advanced { group, answers });
         assert_eq!((bench.closed().len(), bench.serve.metrics().matchers), (1, 0));
         let RequestError::Constraint { prompt: 0, source } = bench.errors().remove(0) else {
@@ -370,9 +360,9 @@ fn a_late_matcher_costs_the_others_half_a_step_at_most() {
     bench.now = Duration::from_millis(20);
     let mut late = None;
     for batch in batches.drain(..) {
-        let groups = batch.turn.microbatch.sampled.iter().map(|it| it.group);
+        let groups = batch.sampling.iter().map(|it| it.group);
         let groups = groups.map(|group| (group, vec![choice(0, 1, -1.0)])).collect();
-        bench.sampled(batch.turn.microbatch.id, groups);
+        bench.sampled(batch.microbatch, groups);
         late = late.or(bench.advancing().pop());
     }
     let (group, _) = late.expect("a matcher was asked");
@@ -392,9 +382,9 @@ fn a_late_matcher_costs_the_others_half_a_step_at_most() {
     for step in 0..5 {
         bench.now += Duration::from_millis(20);
         for batch in bench.sent() {
-            let groups = batch.turn.microbatch.sampled.iter().map(|it| it.group);
+            let groups = batch.sampling.iter().map(|it| it.group);
             let groups = groups.map(|group| (group, vec![choice(0, 1, -1.0)])).collect();
-            bench.sampled(batch.turn.microbatch.id, groups);
+            bench.sampled(batch.microbatch, groups);
         }
         assert_eq!(rows(&bench), 2, "step {step}");
     }
@@ -411,8 +401,8 @@ fn what_comes_back_while_stages_begin_anew_is_not_lost() {
     let mut bench = Bench::new();
     bench.submit(greedy());
     let batch = bench.sent().remove(0);
-    let group = batch.turn.microbatch.sampled[0].group;
-    bench.sampled(batch.turn.microbatch.id, vec![(group, vec![choice(0, 1, -1.0)])]);
+    let group = batch.sampling[0].group;
+    bench.sampled(batch.microbatch, vec![(group, vec![choice(0, 1, -1.0)])]);
     bench.tell(Input::StageLost { microbatch: None, may_pass: true });
     assert!(bench.actions.contains(&Action::Restart));
     // The matcher has advanced: the same step must not be sampled once more.
@@ -428,7 +418,7 @@ fn a_request_in_two_failing_microbatches_ends_and_a_stage_that_always_fails_stop
     let mut bench = Bench::with(Limits { max_restarts: 2, ..Limits::default() });
     bench.submit(free());
     for strike in 0..2 {
-        let microbatch = Some(bench.sent().remove(0).turn.microbatch.id);
+        let microbatch = Some(bench.sent().remove(0).microbatch);
         bench.tell(Input::StageLost { microbatch, may_pass: true });
         bench.tell(Input::Restarted);
         let errors = bench.errors();
@@ -448,8 +438,8 @@ fn a_closing_loop_lets_requests_end_and_takes_no_others() {
     assert_eq!(bench.errors(), [RequestError::ShutDown]);
     assert_eq!(bench.serve.take_left_waiting(), 2, "neither of them waits any more");
     let batch = bench.sent().remove(0);
-    let group = batch.turn.microbatch.sampled[0].group;
-    bench.sampled(batch.turn.microbatch.id, vec![(group, vec![choice(0, EOS, -1.0)])]);
+    let group = batch.sampling[0].group;
+    bench.sampled(batch.microbatch, vec![(group, vec![choice(0, EOS, -1.0)])]);
     assert!(bench.actions.contains(&Action::Stop(Stop::Closed)));
 }
 
@@ -471,9 +461,9 @@ fn a_cancelled_request_leaves_nothing_behind() {
     let mut bench = Bench::new();
     let request = bench.submit(admitted(Method::Beam { width: 3 }, 1));
     let batch = bench.sent().remove(0);
-    let group = batch.turn.microbatch.sampled[0].group;
+    let group = batch.sampling[0].group;
     let choices = vec![choice(0, 0, -1.0), choice(0, 1, -2.0), choice(0, 2, -3.0)];
-    bench.sampled(batch.turn.microbatch.id, vec![(group, choices)]);
+    bench.sampled(batch.microbatch, vec![(group, choices)]);
     bench.tell(Input::Cancelled(request));
     assert_eq!(bench.closed().len(), 3, "its children's matchers too");
     bench.tell(Input::Advanced { group, answers: vec![Ok(taken(0)), Ok(taken(1)), Ok(taken(2))] });

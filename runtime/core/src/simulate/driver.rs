@@ -19,11 +19,9 @@ use super::{
     waits::MaskWorkers,
 };
 use crate::{
-    messages::{GroupId, MaskRule, RequestId, RowOrder, Sampled},
+    messages::{Batch, GroupId, MaskRule, MaskTimes, RequestId, RowOrder, Sampled},
     scheduler::{OrderBounds, SchedulerConfig},
-    serve::{
-        Action, Answer, Batch, Input, Journal, Limits, Line, MatcherError, Serve, ServeConfig,
-    },
+    serve::{Action, Answer, Input, Journal, Limits, Line, MatcherError, Serve, ServeConfig},
     timeline::{Activity, Lane, Timeline},
 };
 
@@ -305,8 +303,8 @@ impl<'a> Simulation<'a> {
         if self.host.turns > self.max_turns {
             return Err(SimulationError::Endless { turns: self.host.turns });
         }
-        let loads: Vec<RowLoad> = batch.turn.microbatch.rows.iter().map(load).collect();
-        self.world.timeline.microbatches.push(batch.turn.microbatch.note());
+        let loads: Vec<RowLoad> = batch.rows.iter().map(load).collect();
+        self.world.timeline.microbatches.push(batch.note());
         if self.setup.mask_start == MaskStart::WithOrder {
             self.begin_masks(&batch);
         }
@@ -315,6 +313,7 @@ impl<'a> Simulation<'a> {
             cost: Rc::new(self.setup.timing.microbatch(&loads)),
             batch: Rc::new(batch),
             values: Vec::new(),
+            times: Vec::new(),
         };
         self.pipeline.deliver(0, message, &mut self.world);
         Ok(())
@@ -324,7 +323,7 @@ impl<'a> Simulation<'a> {
         let rows = batch.sampling.iter().flat_map(|group| &group.rows);
         let num_masks = rows.filter(|row| row.mask != MaskRule::Free).count();
         let costs = (self.setup.timing.mask_s(), self.setup.faults);
-        self.masks.begin(batch.turn.microbatch.id.0, num_masks, costs, &mut self.world);
+        self.masks.begin(batch.microbatch.0, num_masks, costs, &mut self.world);
     }
 
     /// The last stage has logits.
@@ -352,10 +351,10 @@ impl<'a> Simulation<'a> {
             Some(last_stage::sample(&request, sampling, &logits[sampling.logit_rows.clone()]))
         });
         Sampled {
-            microbatch: message.batch.turn.microbatch.id,
+            microbatch: message.batch.microbatch,
             groups: groups.collect(),
-            stage_s: message.cost.stage_s.clone(),
-            mask_wait: None,
+            times: message.times.clone(),
+            mask_times: MaskTimes::default(),
         }
     }
 

@@ -4,7 +4,9 @@ use super::{
     request::SimulatedRequest,
     value::{EOS, draw, mix, to_token},
 };
-use crate::messages::{Choice, GroupChoices, GroupSampling, Method};
+use sluicegate_spec::units::TokenId;
+
+use crate::messages::{Choice, GroupChoices, GroupSampling, Method, Token};
 
 /// What is chosen for a group whose rows have these values.
 pub(super) fn sample(
@@ -21,7 +23,7 @@ pub(super) fn sample(
         choices.extend(sampled.draws.iter().map(|key| {
             let drawn = draw(*value, [key.seed, key.sample, key.step]);
             let token = if request.ends(drawn) { EOS } else { drawn };
-            Choice { row, token, log_probability: -1.0, likeliest: Vec::new() }
+            choice(row, token, -1.0)
         }));
     }
     GroupChoices { group: sampling.group, choices: Ok(choices) }
@@ -39,6 +41,11 @@ pub(super) fn candidates(
         let log_probability = -0.01 * (1 + mix(value, place) % 1_000) as f64;
         let token = first + ((to_token(mix(value, 0)) + offset) & 0xff);
         let token = if place == 0 && request.ends(token) { EOS } else { token };
-        Choice { row, token, log_probability, likeliest: Vec::new() }
+        choice(row, token, log_probability)
     })
+}
+
+fn choice(row: u32, token: TokenId, log_probability: f64) -> Choice {
+    let token = Token { log_probability, ..Token::certain(token) };
+    Choice::new(row, token)
 }

@@ -1,6 +1,6 @@
 //! Stages on their devices, and the links between them.
 
-use std::{collections::VecDeque, rc::Rc};
+use std::{collections::VecDeque, rc::Rc, time::Duration};
 
 use sluicegate_placement::{Hop, MicrobatchCost};
 
@@ -12,8 +12,8 @@ use super::{
     shadow::Shadow,
 };
 use crate::{
+    messages::{Batch, StageTimes},
     scheduler::SchedulerConfig,
-    serve::Batch,
     timeline::{Activity, Lane, Span, Timeline},
 };
 
@@ -24,7 +24,7 @@ pub(super) struct World {
     pub(super) timeline: Timeline,
 }
 
-/// A turn on its way, and how its rows are sampled.
+/// A batch on its way.
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) incarnation: u32,
@@ -32,6 +32,8 @@ pub(super) struct Message {
     pub(super) cost: Rc<MicrobatchCost>,
     /// One for each token; none before the first stage.
     pub(super) values: Vec<u64>,
+    /// When each stage so far worked on it.
+    pub(super) times: Vec<StageTimes>,
 }
 
 #[derive(Debug)]
@@ -72,14 +74,14 @@ impl World {
 
 impl Message {
     pub(super) fn microbatch(&self) -> u64 {
-        self.batch.turn.microbatch.id.0
+        self.batch.microbatch.0
     }
 
     /// The values of the rows whose logits are wanted, in order.
     pub(super) fn logits(&self) -> Vec<u64> {
         let mut end = 0;
         let mut logits = Vec::new();
-        for row in &self.batch.turn.microbatch.rows {
+        for row in &self.batch.rows {
             end += row.tokens.len();
             if row.wants_logits {
                 logits.push(self.values[end - 1]);
@@ -129,7 +131,7 @@ impl<'a> Pipeline<'a> {
         at.is_working = false;
         let Some(mut message) = at.current.take() else { return Ok(None) };
         let values = std::mem::take(&mut message.values);
-        message.values = at.shadow.run(message.incarnation, &message.batch.turn, values)?;
+        message.values = at.shadow.run(message.incarnation, &message.batch, values)?;
         let device = at.device;
         let leaving = if stage == self.last_stage() {
             // Nothing else is begun before it has its masks.
@@ -181,13 +183,15 @@ impl<'a> Pipeline<'a> {
 
     fn start(&mut self, stage: usize, world: &mut World) {
         let at = &mut self.stages[stage];
-        let Some(message) = at.inbox.pop_front() else { return };
+        let Some(mut message) = at.inbox.pop_front() else { return };
         let (microbatch, incarnation) = (message.microbatch(), message.incarnation);
         let now_s = world.clock.now_s();
         let blocking_s = message.cost.hops[stage].map_or(0.0, Hop::blocking_s);
         let begin_s = now_s + blocking_s * fault::link_factor(self.faults, stage, now_s);
         let compute_s = message.cost.stage_s[stage];
         let end_s = begin_s + compute_s * fault::stage_factor(self.faults, stage, begin_s);
+        let [started, ended] = [begin_s, end_s].map(Duration::from_secs_f64);
+        message.times.push(StageTimes { started, computed: ended, ended });
         at.is_working = true;
         at.current = Some(message);
         let lane = Lane::Stage(stage);

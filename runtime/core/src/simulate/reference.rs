@@ -73,8 +73,8 @@ fn beams(first: Sequence<'_>, width: usize) -> Vec<Sequence<'_>> {
         let score = |row: u32| rows[row as usize].score;
         let candidate = |choice: &Choice| Candidate {
             row: choice.row,
-            token: choice.token,
-            rank: score(choice.row) + choice.log_probability,
+            token: choice.token.id,
+            rank: score(choice.row) + choice.token.log_probability,
         };
         let candidates: Vec<Candidate> = choices.iter().map(candidate).collect();
         let scores: Vec<f64> = finished.iter().map(|it: &Sequence<'_>| it.score).collect();
@@ -84,8 +84,8 @@ fn beams(first: Sequence<'_>, width: usize) -> Vec<Sequence<'_>> {
                 Kept::Finished(place) => still.push(finished[place].clone()),
                 Kept::Continued(place) => {
                     let mut beam = rows[choices[place].row as usize].clone();
-                    beam.score += choices[place].log_probability;
-                    beam.step(choices[place].token, true);
+                    beam.score += choices[place].token.log_probability;
+                    beam.step(choices[place].token.id, true);
                     next.push(beam);
                 }
             }

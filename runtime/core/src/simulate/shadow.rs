@@ -7,7 +7,7 @@ use super::{
     value::{attend, cached, embed},
 };
 use crate::{
-    messages::{AncestorsOrder, CopyOrder, GroupId, MicrobatchId, RowOrder, Turn},
+    messages::{AncestorsOrder, Batch, CopyOrder, GroupId, MicrobatchId, RowOrder},
     scheduler::SchedulerConfig,
 };
 
@@ -29,7 +29,7 @@ struct Pages {
 
 /// Where a value is looked up.
 #[derive(Debug, Clone, Copy)]
-struct Place<'a> {
+struct Lookup<'a> {
     stage: usize,
     kv_idx: usize,
     row: &'a RowOrder,
@@ -52,31 +52,31 @@ impl Shadow {
         Self { stage, incarnation, epoch: Epoch::default(), pages }
     }
 
-    /// Executes a turn: first its reorders, then its microbatch, on one value for each token.
+    /// Executes a batch: first its reorders, then its rows, on one value for each token.
     pub(super) fn run(
         &mut self,
         incarnation: u32,
-        turn: &Turn,
+        batch: &Batch,
         values: Vec<u64>,
     ) -> Result<Vec<u64>, SimulationError> {
-        self.check_incarnation(turn.microbatch.id, incarnation)?;
-        for reorder in &turn.ancestors {
+        self.check_incarnation(batch.microbatch, incarnation)?;
+        for reorder in &batch.ancestors {
             self.reorder(reorder)?;
         }
-        let rows = &turn.microbatch.rows;
+        let rows = &batch.rows;
         let mut values = if self.stage == 0 { embed_rows(rows) } else { values };
         let stage = self.stage;
         for (kv_idx, pages) in self.pages.iter_mut().flatten().enumerate() {
             let mut start = 0;
             for row in rows {
                 let values = &values[start..start + row.tokens.len()];
-                pages.write(Place { stage, kv_idx, row }, values)?;
+                pages.write(Lookup { stage, kv_idx, row }, values)?;
                 start += values.len();
             }
             start = 0;
             for row in rows {
                 let values = &mut values[start..start + row.tokens.len()];
-                pages.read(Place { stage, kv_idx, row }, values)?;
+                pages.read(Lookup { stage, kv_idx, row }, values)?;
                 start += values.len();
             }
         }
@@ -129,10 +129,10 @@ impl Pages {
         Ok(())
     }
 
-    fn write(&mut self, place: Place<'_>, values: &[u64]) -> Result<(), SimulationError> {
-        let Place { stage, kv_idx, row } = place;
+    fn write(&mut self, at: Lookup<'_>, values: &[u64]) -> Result<(), SimulationError> {
+        let Lookup { stage, kv_idx, row } = at;
         for (value, position) in values.iter().zip(row.position..) {
-            let page = page_of(place, position)?;
+            let page = page_of(at, position)?;
             let page = self.page(page, row.group, (stage, kv_idx))?;
             page[position % PAGE_TOKENS] = Some(cached(*value, stage, kv_idx));
         }
@@ -140,21 +140,21 @@ impl Pages {
     }
 
     /// Lets each value attend to what its window shows it, itself included.
-    fn read(&self, place: Place<'_>, values: &mut [u64]) -> Result<(), SimulationError> {
-        for (value, position) in values.iter_mut().zip(place.row.position..) {
+    fn read(&self, at: Lookup<'_>, values: &mut [u64]) -> Result<(), SimulationError> {
+        for (value, position) in values.iter_mut().zip(at.row.position..) {
             let first = match self.kv_group {
                 KvGroup::Full => 0,
                 KvGroup::Window(window) => (position + 1).saturating_sub(window),
             };
-            let history = (first..=position).map(|position| self.slot(place, position));
+            let history = (first..=position).map(|position| self.slot(at, position));
             *value = attend(*value, history)?;
         }
         Ok(())
     }
 
-    fn slot(&self, place: Place<'_>, position: usize) -> Result<u64, SimulationError> {
-        let Place { stage, kv_idx, row } = place;
-        let (group, page) = (row.group, page_of(place, position)?);
+    fn slot(&self, at: Lookup<'_>, position: usize) -> Result<u64, SimulationError> {
+        let Lookup { stage, kv_idx, row } = at;
+        let (group, page) = (row.group, page_of(at, position)?);
         let slot = page as usize * PAGE_TOKENS + position % PAGE_TOKENS;
         let found = self.slots.get(slot);
         let found = found.ok_or(SimulationError::NoPage { stage, group, kv_idx, page })?;
@@ -178,8 +178,8 @@ fn embed_rows(rows: &[RowOrder]) -> Vec<u64> {
     tokens.map(|(token, position)| embed(*token, position)).collect()
 }
 
-fn page_of(place: Place<'_>, position: usize) -> Result<u32, SimulationError> {
-    let Place { kv_idx, row, .. } = place;
+fn page_of(at: Lookup<'_>, position: usize) -> Result<u32, SimulationError> {
+    let Lookup { kv_idx, row, .. } = at;
     let table = &row.tables[kv_idx];
     let page_idx = position.checked_sub(table.first_position).map(|offset| offset / PAGE_TOKENS);
     let page = page_idx.and_then(|page_idx| table.pages.get(page_idx)).copied();

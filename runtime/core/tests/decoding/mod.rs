@@ -4,7 +4,8 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use sluicegate_core::{
     messages::{
-        Choice, GroupChoices, MicrobatchId, RequestId, Sampled, SampledGroup, SamplingParams,
+        Choice, GroupChoices, GroupSampling, MaskTimes, MicrobatchId, RequestId, Sampled,
+        SamplingParams, StageTimes, Token,
     },
     scheduler::{OrderBounds, SchedulerConfig},
     serve::{Action, Admitted, Input, Limits, Serve, ServeConfig},
@@ -24,7 +25,7 @@ pub(crate) struct Decoding {
     serve: Serve,
     actions: Vec<Action>,
     /// What the last stage samples, batch by batch.
-    in_flight: VecDeque<(MicrobatchId, Vec<SampledGroup>)>,
+    in_flight: VecDeque<(MicrobatchId, Vec<GroupSampling>)>,
     now: Duration,
 }
 
@@ -86,14 +87,17 @@ impl Decoding {
     /// Lets the oldest microbatch come back; returns how many rows were sampled, none at the end.
     pub(crate) fn step(&mut self) -> Option<usize> {
         let (microbatch, sampled) = self.in_flight.pop_front()?;
-        let choice = || Choice { row: 0, token: 7, log_probability: -1.0, likeliest: Vec::new() };
+        let token = || Token { log_probability: -1.0, ..Token::certain(7) };
+        let choice = || Choice::new(0, token());
         let groups = sampled
             .iter()
             .map(|sampled| GroupChoices { group: sampled.group, choices: Ok(vec![choice()]) });
         let groups: Vec<GroupChoices> = groups.collect();
         let rows = groups.len();
         self.now += Duration::from_millis(1);
-        let sampled = Sampled { microbatch, groups, stage_s: vec![1e-3; STAGES], mask_wait: None };
+        let ended = Duration::from_millis(1);
+        let times = vec![StageTimes { ended, ..StageTimes::default() }; STAGES];
+        let sampled = Sampled { microbatch, groups, times, mask_times: MaskTimes::default() };
         self.serve.on(self.now, Input::Sampled(sampled), &mut self.actions);
         self.obey();
         Some(rows)
@@ -102,8 +106,7 @@ impl Decoding {
     fn obey(&mut self) {
         for action in self.actions.drain(..) {
             if let Action::Send(batch) = action {
-                let microbatch = batch.turn.microbatch;
-                self.in_flight.push_back((microbatch.id, microbatch.sampled));
+                self.in_flight.push_back((batch.microbatch, batch.sampling));
             }
         }
     }

@@ -22,11 +22,12 @@ use super::{
     action::Action, input::Input, limits::Limits, output::Event, request::Admitted,
     serve::ServeConfig,
 };
+use crate::messages::Choice;
 use crate::scheduler::{OrderBounds, SchedulerConfig};
 use stand_ins::StandIns;
 
 /// The form of the lines; others are refused.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// One line of a journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -130,7 +131,7 @@ fn tokens_of(input: &Input) -> Vec<TokenId> {
     match input {
         Input::Sampled(sampled) => {
             let choices = sampled.groups.iter().filter_map(|group| group.choices.as_ref().ok());
-            choices.flatten().map(|choice| choice.token).collect()
+            choices.flatten().flat_map(Choice::tokens).map(|token| token.id).collect()
         }
         Input::Advanced { answers, .. } => {
             answers.iter().flatten().flat_map(|answer| &answer.tokens).copied().collect()
@@ -155,7 +156,7 @@ impl Wanted {
 fn without_tokens(action: &Action) -> Option<Action> {
     let Action::Send(batch) = action else { return None };
     let mut batch = batch.clone();
-    for row in &mut batch.turn.microbatch.rows {
+    for row in &mut batch.rows {
         row.tokens.fill(0);
     }
     for row in batch.sampling.iter_mut().flat_map(|group| &mut group.rows) {

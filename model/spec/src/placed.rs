@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use sluicegate_spec::{device::DeviceId, units::Unit};
+use crate::{device::DeviceId, units::Unit};
 
 /// The name under which a kind of value appears in errors and in the ledger.
 pub trait Named {
