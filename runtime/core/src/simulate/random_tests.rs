@@ -2,6 +2,8 @@
 //!
 //! `SLUICEGATE_SIMULATIONS` says how many; 2,000 without it.
 
+use std::collections::BTreeSet;
+
 use proptest::{prelude::*, test_runner::TestRunner};
 use sluicegate_placement::Hop;
 use sluicegate_spec::config::KvGroup;
@@ -163,8 +165,23 @@ fn faults() -> impl Strategy<Value = Fault> {
     ]
 }
 
+fn rows_of(request: &SimulatedRequest) -> usize {
+    let (Search::Samples(rows) | Search::Beams(rows)) = request.search;
+    rows
+}
+
+/// Microbatches until all rows that may decode at once have had their turn. A request with more rows
+/// than may run runs alone, but for those of other priorities.
+fn round(scenario: &Scenario) -> usize {
+    let Scenario { scheduler, requests, .. } = scenario;
+    let priorities: BTreeSet<i32> = requests.iter().map(|it| it.priority).collect();
+    let most_rows = requests.iter().map(rows_of).max().unwrap_or(0).max(scheduler.max_rows);
+    let microbatches = (priorities.len() * most_rows).div_ceil(scheduler.rows_per_microbatch);
+    microbatches.max(scheduler.max_in_flight)
+}
+
 /// Turns that a request may take: no more than the work of those who come before it, itself
-/// included, each token of which may have to wait until a full pipeline has come round. Who comes
+/// included, each token of which may have to wait until all others have had theirs. Who comes
 /// later only fills microbatches up.
 fn bound(scenario: &Scenario, of: usize) -> u64 {
     let request = &scenario.requests[of];
@@ -173,15 +190,12 @@ fn bound(scenario: &Scenario, of: usize) -> u64 {
         other.priority > request.priority || other.priority == request.priority && is_earlier
     });
     let tokens = before.map(|(_, other)| {
-        let rows = match other.search {
-            Search::Samples(rows) | Search::Beams(rows) => rows,
-        };
+        let rows = rows_of(other);
         other.prompt.len() + rows * (other.max_tokens + other.prompt.len().div_ceil(8))
     });
     let restarts =
         scenario.faults.iter().filter(|it| matches!(it, Fault::LostStage { .. })).count();
-    let depth = scenario.scheduler.max_in_flight;
-    ((1 + depth) * tokens.sum::<usize>() * (1 + restarts)) as u64
+    ((1 + round(scenario)) * tokens.sum::<usize>() * (1 + restarts)) as u64
 }
 
 #[derive(Debug, Default)]
