@@ -43,7 +43,7 @@ pub enum SpecError {
         message: String,
     },
     /// A JSON Schema is not one.
-    #[error("schema is not valid{}: {message}", Place(.at))]
+    #[error("schema is not valid{}: {message}", AtSchema(.at))]
     Schema {
         /// JSON pointer into the schema, where known.
         at: Option<String>,
@@ -51,7 +51,7 @@ pub enum SpecError {
         message: String,
     },
     /// The specification means something that the grammar cannot express.
-    #[error("`{keyword}` is not supported{}: {message}", Place(.at))]
+    #[error("`{keyword}` is not supported{}: {message}", AtSchema(.at))]
     Unsupported {
         /// The schema keyword or regex feature.
         keyword: String,
@@ -232,9 +232,9 @@ pub enum MatchError {
 }
 
 /// Shows an optional JSON pointer as ` at <pointer>`; the root is named, since its pointer is empty.
-struct Place<'a>(&'a Option<String>);
+struct AtSchema<'a>(&'a Option<String>);
 
-impl std::fmt::Display for Place<'_> {
+impl std::fmt::Display for AtSchema<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0.as_deref() {
             None => Ok(()),

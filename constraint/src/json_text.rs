@@ -22,7 +22,7 @@ const SAFE_MAGNITUDE: i32 = 200;
 const MAX_NAMES: usize = 1_000;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Kind {
+enum Lexeme {
     #[default]
     Outside,
     Text,
@@ -91,8 +91,8 @@ impl Names {
 
 /// Where a text is.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Place {
-    kind: Kind,
+pub(crate) struct TextState {
+    kind: Lexeme,
     number: Number,
     container: Option<Arc<Container>>,
     depth: usize,
@@ -100,7 +100,7 @@ pub(crate) struct Place {
     name: Option<Vec<u8>>,
 }
 
-impl Place {
+impl TextState {
     /// Containers that are open here.
     pub(crate) fn depth(&self) -> usize {
         self.depth
@@ -119,33 +119,35 @@ impl Place {
     fn next(&mut self, byte: u8, vocab: &Vocab) -> bool {
         let mut is_new = true;
         self.kind = match (self.kind, byte) {
-            (Kind::Text, b'\\') => {
+            (Lexeme::Text, b'\\') => {
                 self.name.iter_mut().for_each(|name| name.push(byte));
-                Kind::Escape
+                Lexeme::Escape
             }
-            (Kind::Text, b'"') => {
+            (Lexeme::Text, b'"') => {
                 is_new = self.end_name(vocab);
-                Kind::Outside
+                Lexeme::Outside
             }
-            (Kind::Text | Kind::Escape, _) => {
+            (Lexeme::Text | Lexeme::Escape, _) => {
                 self.name.iter_mut().for_each(|name| name.push(byte));
-                Kind::Text
+                Lexeme::Text
             }
             (_, b'"') => {
                 let names = self.container.as_ref().and_then(|it| it.names.as_ref());
                 self.name = names.is_some_and(|names| names.is_next).then(Vec::new);
-                Kind::Text
+                Lexeme::Text
             }
-            (Kind::Whole, b'.') => Kind::Fraction,
-            (Kind::Whole | Kind::Fraction, b'e' | b'E') | (Kind::Exponent, b'+') => Kind::Exponent,
-            (Kind::Exponent, b'-') => {
+            (Lexeme::Whole, b'.') => Lexeme::Fraction,
+            (Lexeme::Whole | Lexeme::Fraction, b'e' | b'E') | (Lexeme::Exponent, b'+') => {
+                Lexeme::Exponent
+            }
+            (Lexeme::Exponent, b'-') => {
                 self.number.is_small = true;
-                Kind::Exponent
+                Lexeme::Exponent
             }
-            (Kind::Outside, b'-' | b'0'..=b'9') => {
+            (Lexeme::Outside, b'-' | b'0'..=b'9') => {
                 self.number = Number::default();
-                self.number.digit(Kind::Whole, byte);
-                Kind::Whole
+                self.number.digit(Lexeme::Whole, byte);
+                Lexeme::Whole
             }
             (kind, b'0'..=b'9') => {
                 self.number.digit(kind, byte);
@@ -153,7 +155,7 @@ impl Place {
             }
             (_, byte) => {
                 self.structure(byte);
-                Kind::Outside
+                Lexeme::Outside
             }
         };
         is_new
@@ -208,15 +210,15 @@ impl Place {
     }
 
     fn is_in_number(&self) -> bool {
-        matches!(self.kind, Kind::Whole | Kind::Fraction | Kind::Exponent)
+        matches!(self.kind, Lexeme::Whole | Lexeme::Fraction | Lexeme::Exponent)
     }
 
     /// Whether short tokens may make a number too large here.
     fn is_near(&self) -> bool {
         match self.kind {
-            Kind::Whole | Kind::Fraction => self.number.magnitude > SAFE_MAGNITUDE,
-            Kind::Exponent => true,
-            Kind::Outside | Kind::Text | Kind::Escape => false,
+            Lexeme::Whole | Lexeme::Fraction => self.number.magnitude > SAFE_MAGNITUDE,
+            Lexeme::Exponent => true,
+            Lexeme::Outside | Lexeme::Text | Lexeme::Escape => false,
         }
     }
 
@@ -228,20 +230,20 @@ impl Place {
 }
 
 impl Number {
-    fn digit(&mut self, kind: Kind, byte: u8) {
+    fn digit(&mut self, kind: Lexeme, byte: u8) {
         if byte == b'-' {
             return;
         }
         let digit = byte - b'0';
-        if kind == Kind::Exponent {
+        if kind == Lexeme::Exponent {
             self.num_exponent = self.num_exponent.saturating_add(1);
             self.exponent = self.exponent.saturating_mul(10).saturating_add(digit.into());
             return;
         }
         let is_leading_zero = self.num_lead == 0 && digit == 0;
         match kind {
-            Kind::Whole if !is_leading_zero => self.magnitude += 1,
-            Kind::Fraction if is_leading_zero => self.magnitude -= 1,
+            Lexeme::Whole if !is_leading_zero => self.magnitude += 1,
+            Lexeme::Fraction if is_leading_zero => self.magnitude -= 1,
             _ => {}
         }
         if !is_leading_zero && self.num_lead < MAX_LEAD_DIGITS {
@@ -265,53 +267,53 @@ impl Number {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct JsonText {
     /// Where the text is behind each token.
-    places: Vec<Place>,
+    states: Vec<TextState>,
 }
 
 impl JsonText {
-    fn place(&self) -> Place {
-        self.places.last().cloned().unwrap_or_default()
+    fn state(&self) -> TextState {
+        self.states.last().cloned().unwrap_or_default()
     }
 
     /// Whether these bytes change nothing: they go on with a string that is a value.
     fn goes_on(&self, bytes: &[u8]) -> bool {
-        let is_value = |place: &Place| place.kind == Kind::Text && place.name.is_none();
-        self.places.last().is_some_and(is_value) && !bytes.iter().any(|it| b"\"\\".contains(it))
+        let is_value = |state: &TextState| state.kind == Lexeme::Text && state.name.is_none();
+        self.states.last().is_some_and(is_value) && !bytes.iter().any(|it| b"\"\\".contains(it))
     }
 
     /// Where the text is with a token behind it, and whether numbers stay small enough and names new.
-    pub(crate) fn behind(&self, token: TokenId, vocab: &Vocab) -> (Place, bool) {
+    pub(crate) fn behind(&self, token: TokenId, vocab: &Vocab) -> (TextState, bool) {
         let bytes = vocab.token_bytes(token);
-        let mut place = self.place();
-        let is_allowed = self.goes_on(bytes) || place.read(bytes, vocab);
-        (place, is_allowed)
+        let mut state = self.state();
+        let is_allowed = self.goes_on(bytes) || state.read(bytes, vocab);
+        (state, is_allowed)
     }
 
     /// Takes a token, of which it is known where it leads.
-    pub(crate) fn take(&mut self, place: Place) {
-        self.places.push(place);
+    pub(crate) fn take(&mut self, state: TextState) {
+        self.states.push(state);
     }
 
     pub(crate) fn rollback(&mut self, num_tokens: usize) {
-        self.places.truncate(self.places.len() - num_tokens);
+        self.states.truncate(self.states.len() - num_tokens);
     }
 
     /// Takes out of a mask what would make a number too large or repeat a name. If nothing else is
     /// allowed, as where a number must still become a multiple, all stays.
     pub(crate) fn trim(&self, mut mask: Mask, vocab: &Vocab) -> Mask {
-        let first = Place::default();
-        let place = self.places.last().unwrap_or(&first);
+        let first = TextState::default();
+        let state = self.states.last().unwrap_or(&first);
         let is_beyond = |token: &TokenId| !self.behind(*token, vocab).1;
-        let is_inside = matches!(place.kind, Kind::Text | Kind::Escape);
-        let mut denied: Vec<TokenId> = if place.is_near() {
+        let is_inside = matches!(state.kind, Lexeme::Text | Lexeme::Escape);
+        let mut denied: Vec<TokenId> = if state.is_near() {
             mask.iter().filter(is_beyond).collect()
         } else {
             // Inside a string only what ends it can go on with a number.
             let long = vocab.long_numbers(is_inside).iter().copied();
             long.filter(|token| mask.allows(*token)).filter(is_beyond).collect()
         };
-        if let Some(names) = place.names() {
-            if let Some(begun) = &place.name {
+        if let Some(names) = state.names() {
+            if let Some(begun) = &state.name {
                 denied.extend(ending_a_name(names, begun, &mask, vocab));
             } else if names.may_be_whole {
                 let whole = vocab.whole_names(is_inside).iter().copied();
@@ -346,7 +348,7 @@ mod tests {
             ..VocabSource::default()
         };
         let vocab = Vocab::new(source, None).unwrap();
-        assert_eq!(Place::default().read(text.as_bytes(), &vocab), want, "{text}");
+        assert_eq!(TextState::default().read(text.as_bytes(), &vocab), want, "{text}");
     }
 
     #[test]

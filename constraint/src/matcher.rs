@@ -13,7 +13,7 @@ use crate::TokenId;
 use crate::closing::Closing;
 use crate::engine::{Engine, EngineError};
 use crate::error::MatchError;
-use crate::json_text::{JsonText, Place};
+use crate::json_text::{JsonText, TextState};
 use crate::mask::Mask;
 use crate::thinking::Section;
 use crate::vocab::Vocab;
@@ -172,12 +172,12 @@ impl Matcher {
         if !open || !self.vocab.contains(token) || self.vocab.is_eos(token) {
             return Err(self.fail(MatchError::NotAllowed { token, num_tokens }));
         }
-        let place = self.text.as_ref().map(|text| text.behind(token, &self.vocab));
-        if matches!(place, Some((_, false))) && !self.mask()?.allows(token) {
+        let state = self.text.as_ref().map(|text| text.behind(token, &self.vocab));
+        if matches!(state, Some((_, false))) && !self.mask()?.allows(token) {
             return Err(self.fail(MatchError::NotAllowed { token, num_tokens }));
         }
-        let place = place.map(|(place, _)| place);
-        let taken = match self.find_finish(token, place.as_ref().map_or(0, Place::depth))? {
+        let state = state.map(|(state, _)| state);
+        let taken = match self.find_finish(token, state.as_ref().map_or(0, TextState::depth))? {
             Taken::End => {
                 let Some(&instead) = self.vocab.eos().first() else {
                     self.phase = Phase::Complete;
@@ -197,11 +197,11 @@ impl Matcher {
             finished = engine.is_complete();
         }
         self.num_tokens += 1;
-        if let (Some(text), Some(mut place)) = (&mut self.text, place) {
+        if let (Some(text), Some(mut state)) = (&mut self.text, state) {
             if taken != token {
-                place = text.behind(taken, &self.vocab).0;
+                state = text.behind(taken, &self.vocab).0;
             }
-            text.take(place);
+            text.take(state);
         }
         if finished {
             self.phase = Phase::Complete;

@@ -9,13 +9,13 @@ use crate::vocab::Vocab;
 const MAX_MASKS: usize = 400;
 /// Tokens of a finish, in the order in which these bounds are tried.
 const LENGTHS: [usize; 3] = [6, 24, 120];
-/// Tokens that are tried in one place.
+/// Tokens that are tried in one node.
 const MAX_TRIED: usize = 6;
 /// Bytes in the order in which they are tried.
 const LIKELY: &[u8] = b"\"}])>;.\n' ,:0a1=-/<({[A_";
 
 /// A place in the search.
-struct Place {
+struct SearchNode {
     engine: Engine,
     /// Tokens that may be tried here, the next one last.
     untried: Vec<TokenId>,
@@ -50,7 +50,7 @@ fn within(
     may_go_on: &mut impl FnMut() -> bool,
 ) -> Option<Vec<TokenId>> {
     let mut path: Vec<TokenId> = Vec::new();
-    let mut places: Vec<Place> = Vec::new();
+    let mut path_nodes: Vec<SearchNode> = Vec::new();
     let mut engine = start.fork().ok()?;
     loop {
         if engine.is_complete() || engine.is_accepting().unwrap_or(false) {
@@ -58,17 +58,17 @@ fn within(
         }
         let untried =
             if path.len() < length && may_go_on() { tried(&mut engine, vocab) } else { Vec::new() };
-        places.push(Place { engine, untried });
+        path_nodes.push(SearchNode { engine, untried });
         engine = loop {
-            let place = places.last_mut()?;
-            if let Some(token) = place.untried.pop() {
-                let mut next = place.engine.fork().ok()?;
+            let node = path_nodes.last_mut()?;
+            if let Some(token) = node.untried.pop() {
+                let mut next = node.engine.fork().ok()?;
                 if next.take(token).is_ok() {
                     path.push(token);
                     break next;
                 }
             } else {
-                places.pop();
+                path_nodes.pop();
                 path.pop();
             }
         };

@@ -44,7 +44,7 @@ impl<'a> Solver<'a, '_> {
             ArrayTail::Bracket | ArrayTail::Item => {}
         }
         let min = facts.own.iter().map(|keywords| keywords.array.min_items).max().unwrap_or(0);
-        let extra = salt + self.choices.pick(3, &self.place);
+        let extra = salt + self.choices.pick(3, &self.pointer);
         let min = min.max(if salt > 0 || extra > 0 { items.len() + extra } else { 0 });
         let wanted: usize =
             facts.own.iter().filter_map(|keywords| keywords.array.contains).map(|it| it.min).sum();
@@ -80,7 +80,7 @@ impl<'a> Solver<'a, '_> {
         if let Some(contains) = wanted {
             let is_fresh = matches!(open, Partial::Nothing);
             let may = self.opinion().may_hold(contains.schema, open);
-            let picked = if may { self.choices.pick(2, &self.place) } else { 1 };
+            let picked = if may { self.choices.pick(2, &self.pointer) } else { 1 };
             if may && (picked == 0) == (is_fresh || is_last_chance) {
                 ids.push(contains.schema);
             }

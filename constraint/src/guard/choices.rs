@@ -23,18 +23,18 @@ pub(super) struct Choice {
     picked: usize,
     num_options: usize,
     /// Where in the value it was made.
-    place: String,
+    pointer: String,
 }
 
 impl Choices {
     /// Picks one of `num_options`, at least one: the first unless the attempt says otherwise.
-    pub(super) fn pick(&mut self, num_options: usize, place: &str) -> usize {
+    pub(super) fn pick(&mut self, num_options: usize, pointer: &str) -> usize {
         if num_options <= 1 {
             return 0;
         }
         let scripted = self.script.get(self.made.len()).copied();
         let picked = self.ahead.pop().or(scripted).unwrap_or(0).min(num_options - 1);
-        self.made.push(Choice { picked, num_options, place: place.to_owned() });
+        self.made.push(Choice { picked, num_options, pointer: pointer.to_owned() });
         picked
     }
 
@@ -92,13 +92,15 @@ impl Attempts {
 
     /// Adds what differs from an attempt that failed in one choice, later than those it was told;
     /// first at these places, as far as they are known.
-    pub(super) fn learn(&mut self, failed: &Choices, places: &[String]) {
+    pub(super) fn learn(&mut self, failed: &Choices, pointers: &[String]) {
         let made = failed.made.iter().enumerate().skip(failed.script.len());
         for (idx, choice) in made.take(MAX_CHOICES) {
-            let is_related = |place: &String| {
-                place.starts_with(choice.place.as_str()) || choice.place.starts_with(place.as_str())
+            let is_related = |pointer: &String| {
+                pointer.starts_with(choice.pointer.as_str())
+                    || choice.pointer.starts_with(pointer.as_str())
             };
-            let queue = if places.iter().any(is_related) { &mut self.near } else { &mut self.far };
+            let queue =
+                if pointers.iter().any(is_related) { &mut self.near } else { &mut self.far };
             for other in 0..choice.num_options.min(MAX_ALTERNATIVES) {
                 if other == choice.picked || queue.len() >= MAX_WAITING {
                     continue;

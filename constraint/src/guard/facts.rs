@@ -7,7 +7,9 @@ use serde_json::Value;
 use super::partial::{ArrayTail, ObjectTail, Partial};
 use super::solver::Solver;
 use super::verdict::{Verdict, kind};
-use crate::json_schema::document::{Body, Condition, Document, Group, Keywords, NodeId, Types};
+use crate::json_schema::document::{
+    Body, Condition, Document, KeywordGroup, Keywords, NodeId, Types,
+};
 
 /// Schemas that one value may have to satisfy.
 const MAX_SCHEMAS: usize = 400;
@@ -85,28 +87,28 @@ impl<'a> Solver<'a, '_> {
         let mut is_own_met = false;
         for group in &keywords.order {
             match group {
-                Group::Own | Group::Literals if is_own_met => {}
-                Group::Own | Group::Literals => {
+                KeywordGroup::Own | KeywordGroup::Literals if is_own_met => {}
+                KeywordGroup::Own | KeywordGroup::Literals => {
                     is_own_met = true;
                     facts.own.push(keywords);
                     facts.excluded.extend(keywords.not);
                 }
-                Group::All => self.gather_all(facts, &keywords.all, partial)?,
-                Group::Reference => {
+                KeywordGroup::All => self.gather_all(facts, &keywords.all, partial)?,
+                KeywordGroup::Reference => {
                     let targets = keywords.reference.iter().chain(&keywords.dynamic);
                     let targets: Vec<NodeId> = targets.copied().collect();
                     self.gather_all(facts, &targets, partial)?;
                 }
-                Group::Any => {
+                KeywordGroup::Any => {
                     let chosen = self.option(&keywords.any, partial)?;
                     self.gather(facts, chosen, partial)?;
                 }
-                Group::One => {
+                KeywordGroup::One => {
                     let chosen = self.option(&keywords.one, partial)?;
                     facts.excluded.extend(keywords.one.iter().filter(|id| **id != chosen));
                     self.gather(facts, chosen, partial)?;
                 }
-                Group::Condition => self.branch(facts, keywords.condition, partial)?,
+                KeywordGroup::Condition => self.branch(facts, keywords.condition, partial)?,
             }
         }
         Some(())
@@ -156,13 +158,13 @@ impl<'a> Solver<'a, '_> {
         let Some(condition) = condition else { return Some(()) };
         if condition.then.is_none() && condition.otherwise.is_none() {
             // It says no more than which properties and items it evaluates.
-            let is_meant = self.choices.pick(2, &self.place) == 1;
+            let is_meant = self.choices.pick(2, &self.pointer) == 1;
             return if is_meant { self.gather(facts, condition.test, partial) } else { Some(()) };
         }
         let so_far = so_far(partial);
         let is_so = so_far.map_or(Verdict::Unknown, |it| self.opinion().of(condition.test, &it));
         let may = self.opinion().may_hold(condition.test, partial);
-        let picked = if may { self.choices.pick(2, &self.place) } else { 1 };
+        let picked = if may { self.choices.pick(2, &self.pointer) } else { 1 };
         let holds = may && (picked == 0) != (is_so == Verdict::No);
         let branch = if holds {
             self.gather(facts, condition.test, partial)?;
@@ -191,7 +193,7 @@ impl<'a> Solver<'a, '_> {
                 Verdict::No => 2,
             });
         }
-        let picked = self.choices.pick(may.len(), &self.place);
+        let picked = self.choices.pick(may.len(), &self.pointer);
         Some(may[picked])
     }
 }

@@ -53,7 +53,7 @@ impl Judge {
     }
 
     /// Where a value that is refused is wrong, as JSON pointers.
-    pub(crate) fn places(&self, value: &Value) -> Vec<String> {
+    pub(crate) fn pointers(&self, value: &Value) -> Vec<String> {
         let errors = self.0.iter_errors(value).take(MAX_ERRORS);
         errors.map(|error| error.instance_path().to_string()).collect()
     }

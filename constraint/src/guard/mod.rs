@@ -145,7 +145,7 @@ impl Finisher {
                 document: &self.document,
                 patterns,
                 choices: attempts.next()?,
-                place: String::new(),
+                pointer: String::new(),
                 out: Vec::new(),
                 fuel: share,
                 blamed: None,
@@ -153,15 +153,15 @@ impl Finisher {
                 is_over: caller.is_over,
             };
             let value = solver.value(&[Document::ROOT], partial, 0);
-            let Solver { choices, out, place, fuel: left, .. } = solver;
+            let Solver { choices, out, pointer, fuel: left, .. } = solver;
             fuel -= share - left;
             let num_bytes = num_written + out.len();
-            let mut places = Vec::new();
+            let mut pointers = Vec::new();
             match (value, &self.judge) {
-                (None, _) => places.push(place),
+                (None, _) => pointers.push(pointer),
                 (Some(value), Some(judge)) if !judge.accepts(&value) => {
                     fuel = fuel.saturating_sub(num_bytes / EXPLAINED_PER_FUEL);
-                    places = judge.places(&value);
+                    pointers = judge.pointers(&value);
                 }
                 (Some(_), _) => {
                     if (caller.fits)(&out) {
@@ -171,7 +171,7 @@ impl Finisher {
                 }
             }
             fuel = fuel.saturating_sub(num_bytes / JUDGED_PER_FUEL);
-            attempts.learn(&choices, &places);
+            attempts.learn(&choices, &pointers);
         }
         None
     }

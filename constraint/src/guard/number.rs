@@ -50,7 +50,7 @@ impl<'a> Solver<'a, '_> {
             }
         }
         self.fuel = self.fuel.saturating_sub(offered.len() / OFFERED_PER_FUEL);
-        let picked = self.choices.pick(offered.len().min(6), &self.place) + salt;
+        let picked = self.choices.pick(offered.len().min(6), &self.pointer) + salt;
         let (text, value) = (picked < offered.len()).then(|| offered.swap_remove(picked))?;
         self.out.extend_from_slice(&text.as_bytes()[begun.len()..]);
         Some(value)

@@ -58,7 +58,7 @@ impl<'a> Solver<'a, '_> {
             }
             ObjectTail::Brace | ObjectTail::Value | ObjectTail::Comma => {}
         }
-        let extra = self.choices.pick(3, &self.place) + salt;
+        let extra = self.choices.pick(3, &self.pointer) + salt;
         let min = facts.own.iter().map(|it| it.object.min_properties).max().unwrap_or(0);
         let min = min.max(if extra > 0 { members.len() + extra } else { 0 });
         let mut missing = Missing::default();
@@ -170,11 +170,11 @@ impl<'a> Solver<'a, '_> {
         // Names in order come first; a grammar without order takes the others too.
         let order = Order::new(facts, &mut self.fuel);
         let last = order.last(members);
-        let is_late = |name: &String| order.place(name) > last;
+        let is_late = |name: &String| order.position(name) > last;
         found.sort_by_key(|(name, _)| !is_late(name));
         let mut found = self.offered(facts, found, |(name, _)| name)?;
         let first_other = found.len().min(1);
-        let picked = self.choices.pick(found.len() + 2, &self.place);
+        let picked = self.choices.pick(found.len() + 2, &self.pointer);
         let (name, rest) = match picked.checked_sub(first_other) {
             None => found.swap_remove(picked),
             Some(variant @ (0 | 1)) => {
@@ -202,12 +202,12 @@ impl<'a> Solver<'a, '_> {
         // Listed names come in order: the engine takes none that stands before one that is there.
         let order = Order::new(facts, &mut self.fuel);
         let last = order.last(members);
-        names.sort_by_key(|name| order.place(name) <= last);
+        names.sort_by_key(|name| order.position(name) <= last);
         let mut names = self.offered(facts, names, |name| name)?;
         // Behind a name that is not listed, only such come; else one of them is the second guess.
-        let has_others = members.keys().any(|name| order.place(name).is_none());
+        let has_others = members.keys().any(|name| order.position(name).is_none());
         let first_other = if has_others { 0 } else { names.len().min(1) };
-        let picked = self.choices.pick(names.len() + 2, &self.place);
+        let picked = self.choices.pick(names.len() + 2, &self.pointer);
         match picked.checked_sub(first_other) {
             None => Some(names.swap_remove(picked)),
             Some(variant @ (0 | 1)) => {
@@ -310,18 +310,18 @@ struct Order<'f>(HashMap<&'f str, usize>);
 impl<'f> Order<'f> {
     fn new(facts: &Facts<'f>, fuel: &mut usize) -> Self {
         let names = in_order(facts.own.iter().map(|keywords| &keywords.object));
-        let places: HashMap<&str, usize> = names.into_iter().zip(0..).collect();
-        *fuel = fuel.saturating_sub(places.len() / NAMES_PER_FUEL);
-        Self(places)
+        let positions: HashMap<&str, usize> = names.into_iter().zip(0..).collect();
+        *fuel = fuel.saturating_sub(positions.len() / NAMES_PER_FUEL);
+        Self(positions)
     }
 
-    fn place(&self, name: &str) -> Option<usize> {
+    fn position(&self, name: &str) -> Option<usize> {
         self.0.get(name).copied()
     }
 
     /// The last place of a name that is there.
     fn last(&self, members: &Map<String, Value>) -> Option<usize> {
-        members.keys().filter_map(|name| self.place(name)).max()
+        members.keys().filter_map(|name| self.position(name)).max()
     }
 }
 
@@ -370,7 +370,7 @@ fn missing(facts: &Facts<'_>, members: &Map<String, Value>, fuel: &mut usize) ->
     *fuel = fuel.saturating_sub(needed.len() / NAMES_PER_FUEL);
     let order = Order::new(facts, fuel);
     let mut missing: Vec<String> = needed.into_iter().cloned().collect();
-    missing.sort_by_key(|name| order.place(name).unwrap_or(usize::MAX));
+    missing.sort_by_key(|name| order.position(name).unwrap_or(usize::MAX));
     missing.dedup();
     missing
 }

@@ -25,7 +25,7 @@ pub(super) struct Solver<'a, 'p> {
     pub(super) patterns: &'p mut Patterns,
     pub(super) choices: Choices,
     /// The JSON pointer of the value that is being built.
-    pub(super) place: String,
+    pub(super) pointer: String,
     /// What is written behind the partial value.
     pub(super) out: Vec<u8>,
     /// Schemas that may still be visited.
@@ -92,11 +92,11 @@ impl<'a> Solver<'a, '_> {
         partial: &Partial,
         salt: usize,
     ) -> Option<Value> {
-        let len = self.place.len();
-        self.place.push('/');
-        self.place.push_str(&name.replace('~', "~0").replace('/', "~1"));
+        let len = self.pointer.len();
+        self.pointer.push('/');
+        self.pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
         let built = self.value(ids, partial, salt);
-        self.place.truncate(len);
+        self.pointer.truncate(len);
         built
     }
 
@@ -131,7 +131,7 @@ impl<'a> Solver<'a, '_> {
         if kinds.is_empty() {
             return None;
         }
-        let picked = kinds[self.choices.pick(kinds.len(), &self.place)];
+        let picked = kinds[self.choices.pick(kinds.len(), &self.pointer)];
         let value = match picked {
             Types::NULL => self.one_of(&facts, partial, &[Value::Null], salt),
             Types::BOOLEAN => self.one_of(&facts, partial, &[true.into(), false.into()], salt),
@@ -196,7 +196,7 @@ impl<'a> Solver<'a, '_> {
         if may.is_empty() {
             return None;
         }
-        let picked = self.choices.pick(may.len(), &self.place) + salt;
+        let picked = self.choices.pick(may.len(), &self.pointer) + salt;
         let (value, rest) = (picked < may.len()).then(|| may.swap_remove(picked))?;
         self.out.extend(rest);
         Some(value)

@@ -24,7 +24,7 @@ impl<'a> Solver<'a, '_> {
             self.out.push(b'"');
             &fresh
         };
-        let variant = salt + self.choices.pick(4, &self.place);
+        let variant = salt + self.choices.pick(4, &self.pointer);
         let ask = self.ask(facts);
         for attempt in 0..8 {
             let (begun, spelled) = self.without_pending(&ask, open)?;

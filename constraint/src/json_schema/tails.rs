@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::document::{ArrayRules, Body, Document, Group, Keywords, NodeId, ObjectRules, Types};
+use super::document::{
+    ArrayRules, Body, Document, KeywordGroup, Keywords, NodeId, ObjectRules, Types,
+};
 use super::numbers::Decimal;
 use crate::formats::FINISH_BYTES;
 
@@ -59,14 +61,16 @@ fn bytes(document: &Document, id: NodeId, fresh: &[Option<usize>], part: Part) -
     };
     match keywords.order.as_slice() {
         [] => Some(FRAME),
-        [Group::Own] if keywords.not.is_none() => own(keywords, fresh, part),
-        [Group::Literals] | [Group::Own, Group::Literals] | [Group::Literals, Group::Own] => {
+        [KeywordGroup::Own] if keywords.not.is_none() => own(keywords, fresh, part),
+        [KeywordGroup::Literals]
+        | [KeywordGroup::Own, KeywordGroup::Literals]
+        | [KeywordGroup::Literals, KeywordGroup::Own] => {
             let literals = keywords.literals.iter().flatten();
             Some(literals.map(|it| it.to_string().len()).max().unwrap_or(0) + FRAME)
         }
-        [Group::Any] => options(&keywords.any),
-        [Group::One] => options(&keywords.one),
-        [Group::Reference] => options(keywords.reference.as_slice()),
+        [KeywordGroup::Any] => options(&keywords.any),
+        [KeywordGroup::One] => options(&keywords.one),
+        [KeywordGroup::Reference] => options(keywords.reference.as_slice()),
         _ => None,
     }
 }

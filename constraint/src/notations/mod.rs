@@ -5,7 +5,7 @@
 mod embed;
 mod gbnf;
 mod lark;
-mod place;
+mod line_column;
 mod rules;
 mod tags;
 mod terminals;

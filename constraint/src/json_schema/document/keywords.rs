@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::super::is_same;
 use super::super::numbers::Decimal;
 use super::Bound;
-use super::syntax::Place;
+use super::syntax::SchemaObject;
 use crate::error::SpecError;
 
 /// Keywords that say nothing about values, some of them in other drafts than where they are met.
@@ -74,16 +74,16 @@ pub(super) fn add_literals(literals: &mut Option<Vec<Value>>, more: Vec<Value>) 
 /// Draft 4 makes a bound exclusive by a boolean, which means nothing else in later drafts; those have
 /// two bounds, of which the tighter one counts.
 pub(super) fn bound(
-    place: Place<'_, '_>,
+    schema: SchemaObject<'_, '_>,
     inclusive: &str,
     exclusive: &str,
 ) -> Result<Option<Bound>, SpecError> {
-    let loose = place.number(inclusive)?;
-    if place.get(exclusive).is_some_and(Value::is_boolean) {
-        let is_exclusive = place.flag(exclusive)?;
+    let loose = schema.number(inclusive)?;
+    if schema.get(exclusive).is_some_and(Value::is_boolean) {
+        let is_exclusive = schema.flag(exclusive)?;
         return Ok(loose.map(|value| Bound { value, is_exclusive }));
     }
-    let strict = place.number(exclusive)?;
+    let strict = schema.number(exclusive)?;
     let is_lower = inclusive == "minimum";
     Ok(match (loose, strict) {
         (Some(loose), Some(strict)) => {
@@ -100,11 +100,11 @@ pub(super) fn bound(
 
 /// What a property needs: a list of names, or in old drafts one name.
 pub(super) fn needed(
-    place: Place<'_, '_>,
+    schema: SchemaObject<'_, '_>,
     keyword: &str,
     value: &Value,
 ) -> Result<Vec<String>, SpecError> {
-    let wrong = || place.wrong(keyword, "names with lists of names");
+    let wrong = || schema.wrong(keyword, "names with lists of names");
     match value {
         Value::String(name) => Ok(vec![name.clone()]),
         Value::Array(names) => {

@@ -54,7 +54,7 @@ pub(crate) enum Body {
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Keywords {
     /// Groups of keywords in the order in which the schema has them.
-    pub(crate) order: Vec<Group>,
+    pub(crate) order: Vec<KeywordGroup>,
     pub(crate) types: Option<Types>,
     /// `enum`, or `const` as a list of one.
     pub(crate) literals: Option<Vec<Value>>,
@@ -74,7 +74,7 @@ pub(crate) struct Keywords {
 
 /// Keywords that the engine must see in the schema's order, because it orders properties by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Group {
+pub(crate) enum KeywordGroup {
     /// All that stand for themselves.
     Own,
     Literals,

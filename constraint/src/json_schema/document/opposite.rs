@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::super::patterns::{Ask, Patterns};
 use super::{
-    ArrayRules, Body, Bound, Contains, Document, Group, Keywords, Node, NodeId, ObjectRules, Types,
+    ArrayRules, Body, Bound, Contains, Document, KeywordGroup, Keywords, Node, NodeId, ObjectRules,
+    Types,
 };
 
 /// Schemas that are added, and of them for each keyword with a list.
@@ -74,21 +75,25 @@ impl<'a> Opposites<'a> {
     }
 
     fn typed(&mut self, types: Types) -> NodeId {
-        self.schema(Keywords { order: vec![Group::Own], types: Some(types), ..Keywords::default() })
+        self.schema(Keywords {
+            order: vec![KeywordGroup::Own],
+            types: Some(types),
+            ..Keywords::default()
+        })
     }
 
     fn array(&mut self, array: ArrayRules) -> NodeId {
-        let (order, types) = (vec![Group::Own], Some(Types::ARRAY));
+        let (order, types) = (vec![KeywordGroup::Own], Some(Types::ARRAY));
         self.schema(Keywords { order, types, array, ..Keywords::default() })
     }
 
     fn object(&mut self, object: ObjectRules) -> NodeId {
-        let (order, types) = (vec![Group::Own], Some(Types::OBJECT));
+        let (order, types) = (vec![KeywordGroup::Own], Some(Types::OBJECT));
         self.schema(Keywords { order, types, object, ..Keywords::default() })
     }
 
     fn all(&mut self, all: Vec<NodeId>) -> NodeId {
-        self.schema(Keywords { order: vec![Group::All], all, ..Keywords::default() })
+        self.schema(Keywords { order: vec![KeywordGroup::All], all, ..Keywords::default() })
     }
 
     /// What a schema does not allow; none if it allows everything.
@@ -103,7 +108,7 @@ impl<'a> Opposites<'a> {
             Body::Always
         } else {
             self.todo.push_back(id);
-            let (order, not) = (vec![Group::Own], Some(id));
+            let (order, not) = (vec![KeywordGroup::Own], Some(id));
             Body::Keywords(Box::new(Keywords { order, not, ..Keywords::default() }))
         };
         let negated = self.add(body);
@@ -143,7 +148,7 @@ impl<'a> Opposites<'a> {
         };
         for (bound, is_least) in [(&number.minimum, true), (&number.maximum, false)] {
             let Some(bound) = bound else { continue };
-            let mut other = Keywords { order: vec![Group::Own], ..Keywords::default() };
+            let mut other = Keywords { order: vec![KeywordGroup::Own], ..Keywords::default() };
             other.types = Some(Types::NUMBER);
             let side = if is_least { &mut other.number.maximum } else { &mut other.number.minimum };
             *side = beyond(bound);
@@ -155,7 +160,7 @@ impl<'a> Opposites<'a> {
             string.max_length.map(|max| (max + 1, None)),
         ];
         for (min_length, max_length) in lengths.into_iter().flatten() {
-            let mut other = Keywords { order: vec![Group::Own], ..Keywords::default() };
+            let mut other = Keywords { order: vec![KeywordGroup::Own], ..Keywords::default() };
             other.types = Some(Types::STRING);
             (other.string.min_length, other.string.max_length) = (min_length, max_length);
             found.push(self.schema(other));

@@ -9,10 +9,10 @@ use super::super::ecma;
 use super::super::pointer::escape;
 use super::keywords::{ANNOTATIONS, add_literals, bound, is_own, needed};
 use super::resolve::{ROOT, Source, registry, rooted};
-use super::syntax::Place;
+use super::syntax::SchemaObject;
 use super::{
-    ArrayRules, Body, Condition, Contains, Document, Group, Keywords, Node, NodeId, NumberRules,
-    ObjectRules, StringRules,
+    ArrayRules, Body, Condition, Contains, Document, KeywordGroup, Keywords, Node, NodeId,
+    NumberRules, ObjectRules, StringRules,
 };
 use crate::error::SpecError;
 use crate::limits::Limits;
@@ -77,7 +77,7 @@ fn read_rooted(
 struct Reader<'a> {
     limits: &'a Limits,
     document: Document,
-    /// By address: the registry holds each schema in one place.
+    /// By address: the registry holds each schema once.
     known: HashMap<*const Value, NodeId>,
     todo: Vec<(NodeId, Spot<'a>)>,
 }
@@ -131,11 +131,11 @@ impl<'a> Reader<'a> {
             source.resolver = entered.map_err(|error| unresolved(&source.at, "", &error))?;
         }
         let at = source.at.clone();
-        let place = Place { object, at: &at };
+        let schema = SchemaObject { object, at: &at };
         let mut keywords = Keywords::default();
-        if self.references(&source, place, &mut keywords)? {
-            self.own(&source, place, &mut keywords)?;
-            self.applicators(&source, place, &mut keywords)?;
+        if self.references(&source, schema, &mut keywords)? {
+            self.own(&source, schema, &mut keywords)?;
+            self.applicators(&source, schema, &mut keywords)?;
         }
         let says_nothing = keywords.order.is_empty();
         Ok(if says_nothing { Body::Always } else { Body::Keywords(Box::new(keywords)) })
@@ -145,13 +145,13 @@ impl<'a> Reader<'a> {
     fn references(
         &mut self,
         source: &Spot<'a>,
-        place: Place<'a, '_>,
+        schema: SchemaObject<'a, '_>,
         keywords: &mut Keywords,
     ) -> Result<bool, SpecError> {
-        if let Some(reference) = place.text("$ref")? {
+        if let Some(reference) = schema.text("$ref")? {
             keywords.reference = Some(self.follow(source, "$ref", reference)?);
             if source.draft <= Draft::Draft7 {
-                keywords.order.push(Group::Reference);
+                keywords.order.push(KeywordGroup::Reference);
                 return Ok(false);
             }
         }
@@ -160,7 +160,7 @@ impl<'a> Reader<'a> {
             Draft::Draft202012 => "$dynamicRef",
             _ => return Ok(true),
         };
-        if let Some(reference) = place.text(dynamic)? {
+        if let Some(reference) = schema.text(dynamic)? {
             self.document.is_dynamic = true;
             keywords.dynamic = Some(self.follow(source, dynamic, reference)?);
         }
@@ -210,11 +210,11 @@ impl<'a> Reader<'a> {
     fn named(
         &mut self,
         source: &Spot<'a>,
-        place: Place<'a, '_>,
+        schema: SchemaObject<'a, '_>,
         keyword: &str,
     ) -> Result<Vec<(String, NodeId)>, SpecError> {
         let mut named = Vec::new();
-        for (name, value) in place.map(keyword)? {
+        for (name, value) in schema.map(keyword)? {
             let child = source.child(value, &format!("{keyword}/{}", escape(name)));
             named.push((name.clone(), self.node(child)?));
         }
@@ -225,56 +225,60 @@ impl<'a> Reader<'a> {
     fn own(
         &mut self,
         source: &Spot<'a>,
-        place: Place<'a, '_>,
+        schema: SchemaObject<'a, '_>,
         keywords: &mut Keywords,
     ) -> Result<(), SpecError> {
-        keywords.types = place.types()?;
+        keywords.types = schema.types()?;
         keywords.number = NumberRules {
-            minimum: bound(place, "minimum", "exclusiveMinimum")?,
-            maximum: bound(place, "maximum", "exclusiveMaximum")?,
-            multiple_of: place.number("multipleOf")?,
+            minimum: bound(schema, "minimum", "exclusiveMinimum")?,
+            maximum: bound(schema, "maximum", "exclusiveMaximum")?,
+            multiple_of: schema.number("multipleOf")?,
         };
         if keywords.number.multiple_of.as_ref().and_then(serde_json::Number::as_f64) <= Some(0.0)
-            && place.get("multipleOf").is_some()
+            && schema.get("multipleOf").is_some()
         {
-            return Err(place.wrong("multipleOf", "a number above 0"));
+            return Err(schema.wrong("multipleOf", "a number above 0"));
         }
         keywords.string = StringRules {
-            min_length: place.count("minLength")?.unwrap_or(0),
-            max_length: place.count("maxLength")?,
-            pattern: match place.text("pattern")? {
-                Some(pattern) => Some(self.pattern(place, "pattern", pattern)?),
+            min_length: schema.count("minLength")?.unwrap_or(0),
+            max_length: schema.count("maxLength")?,
+            pattern: match schema.text("pattern")? {
+                Some(pattern) => Some(self.pattern(schema, "pattern", pattern)?),
                 None => None,
             },
-            format: place.text("format")?.map(str::to_owned),
+            format: schema.text("format")?.map(str::to_owned),
         };
-        keywords.array = self.array(source, place)?;
-        keywords.object = self.object(source, place)?;
+        keywords.array = self.array(source, schema)?;
+        keywords.object = self.object(source, schema)?;
         Ok(())
     }
 
     fn pattern(
         &self,
-        place: Place<'a, '_>,
+        schema: SchemaObject<'a, '_>,
         keyword: &str,
         pattern: &str,
     ) -> Result<String, SpecError> {
         check_limit("bytes of a regex", pattern.len(), self.limits.max_regex_bytes)?;
         ecma::normalised(pattern).map_err(|message| SpecError::Schema {
-            at: Some(format!("{}/{keyword}", place.at)),
+            at: Some(format!("{}/{keyword}", schema.at)),
             message: format!("{pattern:?}: {message}"),
         })
     }
 
-    fn array(&mut self, source: &Spot<'a>, place: Place<'a, '_>) -> Result<ArrayRules, SpecError> {
-        let is_list = place.get("items").is_some_and(Value::is_array);
+    fn array(
+        &mut self,
+        source: &Spot<'a>,
+        schema: SchemaObject<'a, '_>,
+    ) -> Result<ArrayRules, SpecError> {
+        let is_list = schema.get("items").is_some_and(Value::is_array);
         let (first, rest) = match source.draft {
             _ if is_list => (Some("items"), "additionalItems"),
             Draft::Draft202012 => (Some("prefixItems"), "items"),
             _ => (None, "items"),
         };
-        let min = place.count("minContains")?;
-        let max = place.count("maxContains")?;
+        let min = schema.count("minContains")?;
+        let max = schema.count("maxContains")?;
         let counts = source.draft >= Draft::Draft201909;
         let contains = self.child(source, "contains")?.filter(|_| source.draft > Draft::Draft4);
         let contains = contains.map(|schema| Contains {
@@ -283,15 +287,15 @@ impl<'a> Reader<'a> {
             max: max.filter(|_| counts),
         });
         let first = match first {
-            Some(keyword) => self.children(source, keyword, place.list(keyword)?)?,
+            Some(keyword) => self.children(source, keyword, schema.list(keyword)?)?,
             None => Vec::new(),
         };
         Ok(ArrayRules {
             first,
             rest: self.child(source, rest)?,
-            min_items: place.count("minItems")?.unwrap_or(0),
-            max_items: place.count("maxItems")?,
-            is_unique: place.flag("uniqueItems")?,
+            min_items: schema.count("minItems")?.unwrap_or(0),
+            max_items: schema.count("maxItems")?,
+            is_unique: schema.flag("uniqueItems")?,
             contains,
             unevaluated: if counts { self.child(source, "unevaluatedItems")? } else { None },
         })
@@ -300,39 +304,39 @@ impl<'a> Reader<'a> {
     fn object(
         &mut self,
         source: &Spot<'a>,
-        place: Place<'a, '_>,
+        schema: SchemaObject<'a, '_>,
     ) -> Result<ObjectRules, SpecError> {
         let is_recent = source.draft >= Draft::Draft201909;
         let mut needs = Vec::new();
         let mut dependent = Vec::new();
         if is_recent {
-            dependent = self.named(source, place, "dependentSchemas")?;
-            for (name, value) in place.map("dependentRequired")? {
-                needs.push((name.clone(), needed(place, "dependentRequired", value)?));
+            dependent = self.named(source, schema, "dependentSchemas")?;
+            for (name, value) in schema.map("dependentRequired")? {
+                needs.push((name.clone(), needed(schema, "dependentRequired", value)?));
             }
         }
         // Later drafts only advise against it, and who writes it means it.
-        for (name, value) in place.map("dependencies")? {
+        for (name, value) in schema.map("dependencies")? {
             if value.is_array() || value.is_string() {
-                needs.push((name.clone(), needed(place, "dependencies", value)?));
+                needs.push((name.clone(), needed(schema, "dependencies", value)?));
             } else {
                 let child = source.child(value, &format!("dependencies/{}", escape(name)));
                 dependent.push((name.clone(), self.node(child)?));
             }
         }
         let names = self.child(source, "propertyNames")?;
-        let mut patterns = self.named(source, place, "patternProperties")?;
+        let mut patterns = self.named(source, schema, "patternProperties")?;
         for (pattern, _) in &mut patterns {
             *pattern =
-                self.pattern(place, &format!("patternProperties/{}", escape(pattern)), pattern)?;
+                self.pattern(schema, &format!("patternProperties/{}", escape(pattern)), pattern)?;
         }
         Ok(ObjectRules {
-            properties: self.named(source, place, "properties")?,
+            properties: self.named(source, schema, "properties")?,
             patterns,
             additional: self.child(source, "additionalProperties")?,
-            required: place.names("required")?,
-            min_properties: place.count("minProperties")?.unwrap_or(0),
-            max_properties: place.count("maxProperties")?,
+            required: schema.names("required")?,
+            min_properties: schema.count("minProperties")?.unwrap_or(0),
+            max_properties: schema.count("maxProperties")?,
             names: names.filter(|_| source.draft > Draft::Draft4),
             needs,
             dependent,
@@ -348,49 +352,51 @@ impl<'a> Reader<'a> {
     fn applicators(
         &mut self,
         source: &Spot<'a>,
-        place: Place<'a, '_>,
+        schema: SchemaObject<'a, '_>,
         keywords: &mut Keywords,
     ) -> Result<(), SpecError> {
         let is_recent = source.draft >= Draft::Draft6;
-        for (name, value) in place.object {
+        for (name, value) in schema.object {
             let group = match name.as_str() {
-                "$ref" if keywords.reference.is_some() => Group::Reference,
-                "$dynamicRef" | "$recursiveRef" if keywords.dynamic.is_some() => Group::Reference,
+                "$ref" if keywords.reference.is_some() => KeywordGroup::Reference,
+                "$dynamicRef" | "$recursiveRef" if keywords.dynamic.is_some() => {
+                    KeywordGroup::Reference
+                }
                 "allOf" | "anyOf" | "oneOf" => {
-                    let children = self.children(source, name, place.list(name)?)?;
+                    let children = self.children(source, name, schema.list(name)?)?;
                     if children.is_empty() {
-                        return Err(place.wrong(name, "at least one schema"));
+                        return Err(schema.wrong(name, "at least one schema"));
                     }
                     let (list, group) = match name.as_str() {
-                        "allOf" => (&mut keywords.all, Group::All),
-                        "anyOf" => (&mut keywords.any, Group::Any),
-                        _ => (&mut keywords.one, Group::One),
+                        "allOf" => (&mut keywords.all, KeywordGroup::All),
+                        "anyOf" => (&mut keywords.any, KeywordGroup::Any),
+                        _ => (&mut keywords.one, KeywordGroup::One),
                     };
                     *list = children;
                     group
                 }
                 "enum" => {
-                    let listed = place.list(name)?;
+                    let listed = schema.list(name)?;
                     check_limit("values of an enum", listed.len(), self.limits.max_choices)?;
                     add_literals(&mut keywords.literals, listed.to_vec());
-                    Group::Literals
+                    KeywordGroup::Literals
                 }
                 "const" if is_recent => {
                     add_literals(&mut keywords.literals, vec![value.clone()]);
-                    Group::Literals
+                    KeywordGroup::Literals
                 }
                 "not" => {
                     keywords.not = self.child(source, name)?;
-                    Group::Own
+                    KeywordGroup::Own
                 }
                 "if" if source.draft >= Draft::Draft7 => {
                     keywords.condition = self.condition(source)?;
                     if keywords.condition.is_none() {
                         continue;
                     }
-                    Group::Condition
+                    KeywordGroup::Condition
                 }
-                name if is_own(name, source.draft) => Group::Own,
+                name if is_own(name, source.draft) => KeywordGroup::Own,
                 name => {
                     self.unknown(name, &source.at, source.draft);
                     continue;
@@ -417,8 +423,8 @@ impl<'a> Reader<'a> {
             return;
         }
         if self.document.warnings.len() < MAX_WARNINGS {
-            let place = if at.is_empty() { "the schema's root" } else { at };
-            let warning = format!("unknown keyword {name:?} restricts nothing at {place}");
+            let location = if at.is_empty() { "the schema's root" } else { at };
+            let warning = format!("unknown keyword {name:?} restricts nothing at {location}");
             self.document.warnings.push(warning);
         }
     }

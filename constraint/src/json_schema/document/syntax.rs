@@ -14,12 +14,12 @@ const MAX_NAME_BYTES: usize = 512;
 
 /// A schema object, and where it stands.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a, 'p> {
+pub(super) struct SchemaObject<'a, 'p> {
     pub(super) object: &'a Map<String, Value>,
     pub(super) at: &'p str,
 }
 
-impl<'a> Place<'a, '_> {
+impl<'a> SchemaObject<'a, '_> {
     pub(super) fn get(&self, keyword: &str) -> Option<&'a Value> {
         self.object.get(keyword)
     }

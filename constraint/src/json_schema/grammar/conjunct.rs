@@ -1,7 +1,7 @@
 //! Schemas that hold for one value, taken apart into ways in which they can hold together.
 
 use super::super::disjoint;
-use super::super::document::{Body, Group, Keywords, NodeId, Types};
+use super::super::document::{Body, KeywordGroup, Keywords, NodeId, Types};
 use super::Maker;
 
 /// Ways of one value that are told apart.
@@ -68,8 +68,8 @@ impl<'a> Maker<'a> {
         let mut is_own_met = false;
         for group in &keywords.order {
             others = match group {
-                Group::Own | Group::Literals if is_own_met => others,
-                Group::Own | Group::Literals => {
+                KeywordGroup::Own | KeywordGroup::Literals if is_own_met => others,
+                KeywordGroup::Own | KeywordGroup::Literals => {
                     is_own_met = true;
                     for way in &mut others {
                         way.all.push((id, keywords));
@@ -82,23 +82,23 @@ impl<'a> Maker<'a> {
                     self.leave(id, name(*group));
                     others
                 }
-                Group::All => {
+                KeywordGroup::All => {
                     keywords.all.iter().fold(others, |ways, child| self.joined(ways, *child))
                 }
-                Group::Reference => {
+                KeywordGroup::Reference => {
                     if keywords.dynamic.is_some() {
                         self.leave(id, "$dynamicRef");
                     }
                     keywords.reference.iter().fold(others, |ways, child| self.joined(ways, *child))
                 }
-                Group::Any => self.with_each(others, id, *group, &each(&keywords.any)),
-                Group::One => {
+                KeywordGroup::Any => self.with_each(others, id, *group, &each(&keywords.any)),
+                KeywordGroup::One => {
                     if !self.is_wide(&keywords.one) {
                         self.check_disjoint(id, keywords);
                     }
                     self.with_each(others, id, *group, &each(&keywords.one))
                 }
-                Group::Condition => match self.branches(id, keywords) {
+                KeywordGroup::Condition => match self.branches(id, keywords) {
                     Some(branches) => self.with_each(others, id, *group, &branches),
                     None => others,
                 },
@@ -113,7 +113,7 @@ impl<'a> Maker<'a> {
         &mut self,
         ways: Vec<Conjunct<'a>>,
         id: NodeId,
-        group: Group,
+        group: KeywordGroup,
         options: &[Vec<NodeId>],
     ) -> Vec<Conjunct<'a>> {
         let mut joined = Vec::new();
@@ -178,8 +178,8 @@ impl<'a> Maker<'a> {
             return None;
         }
         match keywords.order[..] {
-            [Group::Any] if !self.is_wide(&keywords.any) => Some(each(&keywords.any)),
-            [Group::One] if !self.is_wide(&keywords.one) => {
+            [KeywordGroup::Any] if !self.is_wide(&keywords.any) => Some(each(&keywords.any)),
+            [KeywordGroup::One] if !self.is_wide(&keywords.one) => {
                 self.check_disjoint(id, keywords);
                 Some(each(&keywords.one))
             }
@@ -214,14 +214,14 @@ fn each(options: &[NodeId]) -> Vec<Vec<NodeId>> {
     options.iter().map(|option| vec![*option]).collect()
 }
 
-fn name(group: Group) -> &'static str {
+fn name(group: KeywordGroup) -> &'static str {
     match group {
-        Group::Own => "type",
-        Group::Literals => "enum",
-        Group::All => "allOf",
-        Group::Any => "anyOf",
-        Group::One => "oneOf",
-        Group::Reference => "$ref",
-        Group::Condition => "if",
+        KeywordGroup::Own => "type",
+        KeywordGroup::Literals => "enum",
+        KeywordGroup::All => "allOf",
+        KeywordGroup::Any => "anyOf",
+        KeywordGroup::One => "oneOf",
+        KeywordGroup::Reference => "$ref",
+        KeywordGroup::Condition => "if",
     }
 }

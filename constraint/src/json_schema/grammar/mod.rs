@@ -19,7 +19,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use llguidance::derivre::RegexAst;
 
-use super::document::{ArrayRules, Body, Document, Group, Keywords, NodeId, ObjectRules, Types};
+use super::document::{
+    ArrayRules, Body, Document, KeywordGroup, Keywords, NodeId, ObjectRules, Types,
+};
 use super::patterns::Patterns;
 use crate::spacing::Spacing;
 use crate::spec::PropertyOrder;
@@ -293,7 +295,8 @@ impl<'a> Maker<'a> {
     fn meant(&mut self, mut id: NodeId) -> NodeId {
         let document = self.document;
         while let Some(keywords) = document.keywords(id)
-            && let ([Group::Reference], Some(target)) = (&keywords.order[..], keywords.reference)
+            && let ([KeywordGroup::Reference], Some(target)) =
+                (&keywords.order[..], keywords.reference)
             && keywords.dynamic.is_none()
         {
             id = target;
@@ -428,7 +431,7 @@ impl<'a> Maker<'a> {
 /// The types that a schema allows, if it says nothing else.
 fn only_types(keywords: &Keywords) -> Option<Types> {
     let types = keywords.types;
-    let plain = Keywords { order: vec![Group::Own], types, ..Keywords::default() };
+    let plain = Keywords { order: vec![KeywordGroup::Own], types, ..Keywords::default() };
     types.filter(|_| *keywords == plain)
 }
 

@@ -151,8 +151,8 @@ impl<'a> Maker<'a> {
     /// A format that nobody knows is an annotation, as the specification says.
     fn warn_of_format(&mut self, id: NodeId, format: &str) {
         let at = &self.document.node(id).at;
-        let place = if at.is_empty() { "the schema's root" } else { at };
-        let warning = format!("format {format:?} is not enforced at {place}");
+        let location = if at.is_empty() { "the schema's root" } else { at };
+        let warning = format!("format {format:?} is not enforced at {location}");
         if !self.warnings.contains(&warning) && self.warnings.len() < 50 {
             self.warnings.push(warning);
         }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use crate::error::SpecError;
 use crate::limits::Limits;
 use crate::limits::check_limit;
-use crate::notations::place::Place;
+use crate::notations::line_column::LineColumn;
 use crate::notations::rules::{Node, NodeId, RuleId, Rules};
 use crate::notations::token_lists::TokenLists;
 use crate::vocab::Vocab;
@@ -56,8 +56,8 @@ pub(crate) fn read_into(
 /// A name's rule, where it was first named, and where it is defined.
 struct Name {
     rule: RuleId,
-    used: Option<Place>,
-    defined: Option<Place>,
+    used: Option<LineColumn>,
+    defined: Option<LineColumn>,
 }
 
 struct Reader<'a> {
@@ -66,22 +66,22 @@ struct Reader<'a> {
     tokens: TokenLists<'a>,
     names: HashMap<String, Name>,
     /// The symbol to read next; none at the end.
-    next: Option<(Symbol, Place)>,
+    next: Option<(Symbol, LineColumn)>,
     num_groups: usize,
 }
 
 impl Reader<'_> {
-    fn advance(&mut self) -> Result<Option<(Symbol, Place)>, SpecError> {
+    fn advance(&mut self) -> Result<Option<(Symbol, LineColumn)>, SpecError> {
         let next = self.scanner.next()?;
         Ok(std::mem::replace(&mut self.next, next))
     }
 
     /// Where the next symbol is.
-    fn place(&self) -> Place {
-        self.next.as_ref().map_or(self.scanner.place(), |(_, place)| *place)
+    fn position(&self) -> LineColumn {
+        self.next.as_ref().map_or(self.scanner.position(), |(_, position)| *position)
     }
 
-    fn named(&mut self, name: &str, used: Option<Place>) -> RuleId {
+    fn named(&mut self, name: &str, used: Option<LineColumn>) -> RuleId {
         if let Some(known) = self.names.get_mut(name) {
             known.used = known.used.or(used);
             return known.rule;
@@ -92,21 +92,21 @@ impl Reader<'_> {
     }
 
     fn rule(&mut self) -> Result<(), SpecError> {
-        let place = self.place();
+        let position = self.position();
         let Some((Symbol::Head(name), _)) = self.advance()? else {
-            return Err(place.error("wanted a rule: a name and `::=`"));
+            return Err(position.error("wanted a rule: a name and `::=`"));
         };
         let rule = self.named(&name, None);
         let known = self.names.get_mut(&name).expect("named above");
-        if let Some(first) = known.defined.replace(place) {
+        if let Some(first) = known.defined.replace(position) {
             let message = format!("rule `{name}` is defined already at line {}", first.line);
-            return Err(place.error(&message));
+            return Err(position.error(&message));
         }
         let body = self.alternatives()?;
         self.rules.define(rule, body);
         match &self.next {
             None | Some((Symbol::Head(_), _)) => Ok(()),
-            Some((symbol, place)) => Err(place.error(&format!("{symbol} closes nothing"))),
+            Some((symbol, position)) => Err(position.error(&format!("{symbol} closes nothing"))),
         }
     }
 
@@ -122,15 +122,15 @@ impl Reader<'_> {
     fn sequence(&mut self) -> Result<NodeId, SpecError> {
         let mut items: Vec<NodeId> = Vec::new();
         loop {
-            let place = self.place();
+            let position = self.position();
             match &self.next {
                 None | Some((Symbol::Head(_) | Symbol::Bar | Symbol::Close, _)) => break,
                 Some((Symbol::Times { min, max }, _)) => {
                     let (min, max) = (*min, *max);
                     let Some(item) = items.pop() else {
-                        return Err(place.error("nothing before it to repeat"));
+                        return Err(position.error("nothing before it to repeat"));
                     };
-                    check_times(min, max, place)?;
+                    check_times(min, max, position)?;
                     self.advance()?;
                     items.push(self.rules.add(Node::Repeat(item, min, max)));
                 }
@@ -141,12 +141,12 @@ impl Reader<'_> {
     }
 
     fn item(&mut self) -> Result<NodeId, SpecError> {
-        let (symbol, place) = self.advance()?.expect("the caller saw it");
+        let (symbol, position) = self.advance()?.expect("the caller saw it");
         let node = match symbol {
             Symbol::Literal(text) => Node::Literal(text),
             Symbol::Class { negated, ranges } => Node::Class { negated, ranges },
-            Symbol::Name(name) => Node::Rule(self.named(&name, Some(place))),
-            Symbol::Token { name, negated } => self.token(&name, negated, place)?,
+            Symbol::Name(name) => Node::Rule(self.named(&name, Some(position))),
+            Symbol::Token { name, negated } => self.token(&name, negated, position)?,
             Symbol::Open => {
                 self.num_groups += 1;
                 check_limit("groups inside one another", self.num_groups, MAX_GROUPS)?;
@@ -154,7 +154,7 @@ impl Reader<'_> {
                 self.num_groups -= 1;
                 return match self.advance()? {
                     Some((Symbol::Close, _)) => Ok(inner),
-                    _ => Err(place.error("`(` is never closed")),
+                    _ => Err(position.error("`(` is never closed")),
                 };
             }
             Symbol::Head(_) | Symbol::Bar | Symbol::Close | Symbol::Times { .. } => {
@@ -165,8 +165,13 @@ impl Reader<'_> {
     }
 
     /// One token by its name, `<name>`, or by its number, `<[7]>`; negated, any other.
-    fn token(&mut self, name: &str, negated: bool, place: Place) -> Result<Node, SpecError> {
-        let at = place.to_string();
+    fn token(
+        &mut self,
+        name: &str,
+        negated: bool,
+        position: LineColumn,
+    ) -> Result<Node, SpecError> {
+        let at = position.to_string();
         let number = name.strip_prefix("<[").and_then(|rest| rest.strip_suffix("]>"));
         let id = match number.and_then(|digits| digits.parse().ok()) {
             Some(id) => Some(id).filter(|&id| self.tokens.vocab.contains(id)),
@@ -176,7 +181,9 @@ impl Reader<'_> {
             return Err(SpecError::UnknownToken { name: name.to_string(), at });
         };
         if !negated && self.tokens.vocab.is_eos(id) {
-            return Err(place.error(&format!("{name} ends the output, which no rule may ask for")));
+            return Err(
+                position.error(&format!("{name} ends the output, which no rule may ask for"))
+            );
         }
         let ranges = if negated { self.tokens.get(vec![(id, id)], false)? } else { vec![(id, id)] };
         let is_text = negated || !self.tokens.vocab.token_bytes(id).is_empty();
@@ -189,8 +196,8 @@ impl Reader<'_> {
         match first {
             None => Ok(()),
             Some((name, Name { used, .. })) => {
-                let place = used.unwrap_or(self.scanner.place());
-                Err(place.error(&format!("rule `{name}` is not defined")))
+                let position = used.unwrap_or(self.scanner.position());
+                Err(position.error(&format!("rule `{name}` is not defined")))
             }
         }
     }
@@ -198,27 +205,25 @@ impl Reader<'_> {
     /// Refuses rules that name themselves in every alternative, so that no text is complete.
     fn check_ends(&self) -> Result<(), SpecError> {
         let endless = self.rules.endless();
-        let place = |rule: RuleId| {
+        let position = |rule: RuleId| {
             let mut names = self.names.iter();
             names
                 .find(|(_, known)| known.rule == rule)
                 .and_then(|(name, known)| Some((name, known.defined?)))
         };
-        let first = endless.into_iter().filter_map(place).min_by_key(|(_, place)| *place);
+        let first = endless.into_iter().filter_map(position).min_by_key(|(_, position)| *position);
         match first {
             None => Ok(()),
-            Some((name, place)) => {
-                Err(place
-                    .error(&format!("rule `{name}` never ends: each alternative needs it again")))
-            }
+            Some((name, position)) => Err(position
+                .error(&format!("rule `{name}` never ends: each alternative needs it again"))),
         }
     }
 }
 
-fn check_times(min: u32, max: Option<u32>, place: Place) -> Result<(), SpecError> {
+fn check_times(min: u32, max: Option<u32>, position: LineColumn) -> Result<(), SpecError> {
     if max.is_some_and(|max| max < min) {
         return Err(
-            place.error(&format!("at most {} is less than at least {min}", max.unwrap_or(0)))
+            position.error(&format!("at most {} is less than at least {min}", max.unwrap_or(0)))
         );
     }
     let found = max.unwrap_or(min).max(min) as usize;

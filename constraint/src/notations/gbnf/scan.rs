@@ -5,7 +5,7 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 use crate::error::SpecError;
-use crate::notations::place::Place;
+use crate::notations::line_column::LineColumn;
 
 #[derive(Debug)]
 pub(super) enum Symbol {
@@ -43,24 +43,24 @@ impl fmt::Display for Symbol {
 /// Reads symbols one by one.
 pub(super) struct Scanner<'a> {
     rest: Peekable<Chars<'a>>,
-    here: Place,
+    here: LineColumn,
 }
 
 impl<'a> Scanner<'a> {
     pub(super) fn new(source: &'a str) -> Self {
         let source = source.strip_prefix('\u{feff}').unwrap_or(source);
-        Self { rest: source.chars().peekable(), here: Place::START }
+        Self { rest: source.chars().peekable(), here: LineColumn::START }
     }
 
     /// Where the next character is.
-    pub(super) fn place(&self) -> Place {
+    pub(super) fn position(&self) -> LineColumn {
         self.here
     }
 
     /// Returns the next symbol and its place; none at the end.
-    pub(super) fn next(&mut self) -> Result<Option<(Symbol, Place)>, SpecError> {
+    pub(super) fn next(&mut self) -> Result<Option<(Symbol, LineColumn)>, SpecError> {
         self.skip();
-        let place = self.here;
+        let position = self.here;
         let Some(c) = self.bump() else { return Ok(None) };
         let symbol = match c {
             '|' => Symbol::Bar,
@@ -70,15 +70,15 @@ impl<'a> Scanner<'a> {
             '+' => Symbol::Times { min: 1, max: None },
             '?' => Symbol::Times { min: 0, max: Some(1) },
             '.' => Symbol::Class { negated: true, ranges: Vec::new() },
-            '{' => self.times(place)?,
-            '"' => self.literal(place)?,
-            '[' => self.class(place)?,
-            '<' => self.token(false, place)?,
-            '!' if self.take('<') => self.token(true, place)?,
+            '{' => self.times(position)?,
+            '"' => self.literal(position)?,
+            '[' => self.class(position)?,
+            '<' => self.token(false, position)?,
+            '!' if self.take('<') => self.token(true, position)?,
             c if is_word(c) => self.name(c),
-            c => return Err(place.error(&format!("{c:?} begins nothing"))),
+            c => return Err(position.error(&format!("{c:?} begins nothing"))),
         };
-        Ok(Some((symbol, place)))
+        Ok(Some((symbol, position)))
     }
 
     fn bump(&mut self) -> Option<char> {
@@ -136,11 +136,12 @@ impl<'a> Scanner<'a> {
         Symbol::Head(name)
     }
 
-    fn times(&mut self, place: Place) -> Result<Symbol, SpecError> {
-        let wanted = || place.error("wanted `{m}`, `{m,}`, `{,n}` or `{m,n}`");
-        let min = self.number(place)?;
+    fn times(&mut self, position: LineColumn) -> Result<Symbol, SpecError> {
+        let wanted = || position.error("wanted `{m}`, `{m,}`, `{,n}` or `{m,n}`");
+        let min = self.number(position)?;
         self.skip();
-        let max = if self.take(',') { self.number(place)? } else { Some(min.ok_or_else(wanted)?) };
+        let max =
+            if self.take(',') { self.number(position)? } else { Some(min.ok_or_else(wanted)?) };
         self.skip();
         if self.take('}') {
             Ok(Symbol::Times { min: min.unwrap_or(0), max })
@@ -149,7 +150,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn number(&mut self, place: Place) -> Result<Option<u32>, SpecError> {
+    fn number(&mut self, position: LineColumn) -> Result<Option<u32>, SpecError> {
         self.skip();
         let mut digits = String::new();
         while let Some(&c) = self.rest.peek().filter(|c| c.is_ascii_digit()) {
@@ -159,33 +160,33 @@ impl<'a> Scanner<'a> {
         if digits.is_empty() {
             return Ok(None);
         }
-        digits.parse().map(Some).map_err(|_| place.error(&format!("{digits} is too many")))
+        digits.parse().map(Some).map_err(|_| position.error(&format!("{digits} is too many")))
     }
 
-    fn literal(&mut self, place: Place) -> Result<Symbol, SpecError> {
+    fn literal(&mut self, position: LineColumn) -> Result<Symbol, SpecError> {
         let mut text = String::new();
         loop {
             match self.bump() {
                 Some('"') => return Ok(Symbol::Literal(text)),
                 Some('\\') => text.push(self.escape()?),
-                Some('\n') | None => return Err(place.error("the text is not closed")),
+                Some('\n') | None => return Err(position.error("the text is not closed")),
                 Some(c) => text.push(c),
             }
         }
     }
 
-    fn class(&mut self, place: Place) -> Result<Symbol, SpecError> {
+    fn class(&mut self, position: LineColumn) -> Result<Symbol, SpecError> {
         let negated = self.take('^');
         let mut ranges = Vec::new();
         loop {
             let at = self.here;
             let low = match self.bump() {
                 Some(']') if ranges.is_empty() => {
-                    return Err(place.error("the class has no characters"));
+                    return Err(position.error("the class has no characters"));
                 }
                 Some(']') => return Ok(Symbol::Class { negated, ranges }),
                 Some('\\') => self.escape()?,
-                Some('\n') | None => return Err(place.error("the class is not closed")),
+                Some('\n') | None => return Err(position.error("the class is not closed")),
                 Some(c) => c,
             };
             let mut ahead = self.rest.clone();
@@ -195,7 +196,7 @@ impl<'a> Scanner<'a> {
                 self.bump();
                 high = match self.bump() {
                     Some('\\') => self.escape()?,
-                    Some('\n') | None => return Err(place.error("the class is not closed")),
+                    Some('\n') | None => return Err(position.error("the class is not closed")),
                     Some(c) => c,
                 };
             }
@@ -207,7 +208,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn escape(&mut self) -> Result<char, SpecError> {
-        let place = self.here;
+        let position = self.here;
         let num_digits = match self.bump() {
             Some('n') => return Ok('\n'),
             Some('r') => return Ok('\r'),
@@ -216,21 +217,22 @@ impl<'a> Scanner<'a> {
             Some('u') => 4,
             Some('U') => 8,
             Some(c) if c.is_ascii_punctuation() => return Ok(c),
-            Some(c) => return Err(place.error(&format!("`\\{c}` is no escape"))),
-            None => return Err(place.error("the source ends in an escape")),
+            Some(c) => return Err(position.error(&format!("`\\{c}` is no escape"))),
+            None => return Err(position.error("the source ends in an escape")),
         };
         let mut code = 0u32;
         for _ in 0..num_digits {
             let digit = self.rest.peek().and_then(|c| c.to_digit(16));
-            let digit = digit
-                .ok_or_else(|| place.error(&format!("wanted {num_digits} hexadecimal digits")))?;
+            let digit = digit.ok_or_else(|| {
+                position.error(&format!("wanted {num_digits} hexadecimal digits"))
+            })?;
             self.bump();
             code = code << 4 | digit;
         }
-        char::from_u32(code).ok_or_else(|| place.error(&format!("U+{code:04X} is no character")))
+        char::from_u32(code).ok_or_else(|| position.error(&format!("U+{code:04X} is no character")))
     }
 
-    fn token(&mut self, negated: bool, place: Place) -> Result<Symbol, SpecError> {
+    fn token(&mut self, negated: bool, position: LineColumn) -> Result<Symbol, SpecError> {
         let mut name = "<".to_string();
         loop {
             match self.bump() {
@@ -239,7 +241,7 @@ impl<'a> Scanner<'a> {
                     return Ok(Symbol::Token { name, negated });
                 }
                 Some(c) if !c.is_whitespace() => name.push(c),
-                _ => return Err(place.error("the token's name is not closed by `>`")),
+                _ => return Err(position.error("the token's name is not closed by `>`")),
             }
         }
     }

@@ -16,11 +16,11 @@ use crate::error::SpecError;
 use crate::limits::Limits;
 use crate::limits::check_limit;
 use crate::notations::embed::embed;
-use crate::notations::place::Place;
+use crate::notations::line_column::LineColumn;
 use crate::notations::token_lists::TokenLists;
 use crate::regex::{MAX_UNICODE_CLASSES, Use, check_regex};
 use crate::vocab::Vocab;
-use scan::{Kind, Symbol};
+use scan::{Symbol, SymbolKind};
 
 /// Groups inside one another, fewer than the engine's reader allows.
 const MAX_GROUPS: usize = 25;
@@ -68,7 +68,7 @@ pub(crate) fn check(
         while let Some((start, _)) = complements.pop_if(|(_, last)| *last == idx) {
             rewriter.name_complement(start);
         }
-        if symbol.kind == Kind::Open('[') && names::is_head(&symbols[..idx]) {
+        if symbol.kind == SymbolKind::Open('[') && names::is_head(&symbols[..idx]) {
             check_attributes(&symbols[idx + 1..])?;
         }
         done = symbol.end;
@@ -91,20 +91,20 @@ fn unused_name(source: &str) -> String {
 fn end_of_complement(symbols: &[Symbol<'_>]) -> Option<usize> {
     let [first, operand, rest @ ..] = symbols else { return None };
     // Before a number it counts.
-    if first.kind != Kind::Mark || first.text != "~" || operand.kind == Kind::Number {
+    if first.kind != SymbolKind::Mark || first.text != "~" || operand.kind == SymbolKind::Number {
         return None;
     }
     let mut depth = 0;
     match operand.kind {
-        Kind::Open(_) => symbols.iter().position(|symbol| {
+        SymbolKind::Open(_) => symbols.iter().position(|symbol| {
             match symbol.kind {
-                Kind::Open(_) => depth += 1,
-                Kind::Close(_) => depth -= 1,
+                SymbolKind::Open(_) => depth += 1,
+                SymbolKind::Close(_) => depth -= 1,
                 _ => return false,
             }
             depth == 0
         }),
-        Kind::String if rest.first().is_some_and(|it| it.text == "..") => Some(3),
+        SymbolKind::String if rest.first().is_some_and(|it| it.text == "..") => Some(3),
         _ => Some(1),
     }
 }
@@ -113,13 +113,13 @@ fn check_nesting(symbols: &[Symbol<'_>]) -> Result<(), SpecError> {
     let mut depth = 0;
     for symbol in symbols {
         match symbol.kind {
-            Kind::Open(_) => {
+            SymbolKind::Open(_) => {
                 depth += 1;
                 check_limit("groups inside one another", depth, MAX_GROUPS)?;
             }
-            Kind::Close(_) => depth = depth.saturating_sub(1),
+            SymbolKind::Close(_) => depth = depth.saturating_sub(1),
             // A line's end inside a group is an error of the engine's.
-            Kind::Newline => depth = 0,
+            SymbolKind::Newline => depth = 0,
             _ => {}
         }
     }
@@ -128,19 +128,19 @@ fn check_nesting(symbols: &[Symbol<'_>]) -> Result<(), SpecError> {
 
 /// Refuses attributes, given what follows their opening bracket.
 fn check_attributes(symbols: &[Symbol<'_>]) -> Result<(), SpecError> {
-    let inside = symbols.iter().take_while(|symbol| symbol.kind != Kind::Close(']'));
-    for name in inside.filter(|symbol| symbol.kind == Kind::Name) {
+    let inside = symbols.iter().take_while(|symbol| symbol.kind != SymbolKind::Close(']'));
+    for name in inside.filter(|symbol| symbol.kind == SymbolKind::Name) {
         let known = ATTRIBUTES.contains(&name.text);
         // The value of an attribute may be a terminal's name, which is in capitals.
         if !known && name.text.starts_with(|c: char| c.is_ascii_lowercase()) {
-            return Err(refused(name.text, name.place, "what it does could not be taken back"));
+            return Err(refused(name.text, name.position, "what it does could not be taken back"));
         }
     }
     Ok(())
 }
 
-fn refused(keyword: &str, place: Place, why: &str) -> SpecError {
-    SpecError::unsupported(keyword, None, &format!("{why} ({place})"))
+fn refused(keyword: &str, position: LineColumn, why: &str) -> SpecError {
+    SpecError::unsupported(keyword, None, &format!("{why} ({position})"))
 }
 
 struct Rewriter<'a> {
@@ -171,65 +171,72 @@ impl Rewriter<'_> {
 
     /// Checks a symbol and writes it, or what it becomes.
     fn symbol(&mut self, symbol: &Symbol<'_>) -> Result<(), SpecError> {
-        let Symbol { text, place, .. } = *symbol;
+        let Symbol { text, position, .. } = *symbol;
         match &symbol.kind {
-            Kind::Regex => self.regex(text, place)?,
-            Kind::Token => return self.token(text, place),
-            Kind::GrammarRef => return Err(refused(text, place, "there are no other grammars")),
-            Kind::Directive(value) => match (text.split_whitespace().next().unwrap_or(text), value)
-            {
-                ("%lark", _) => return Err(refused("%lark", place, "grammars are not nested")),
-                ("%json", Some(schema)) => {
-                    let schema = embed(schema, self.limits, &mut self.warnings)?.to_string();
-                    // As many lines as before, so that later errors name the right one.
-                    let lines = text.matches('\n').count();
-                    let (open, rest) = schema.split_at(1);
-                    self.out.push_str("%json ");
-                    self.out.push_str(open);
-                    self.out.extend(std::iter::repeat_n('\n', lines));
-                    self.out.push_str(rest);
-                    return Ok(());
-                }
-                ("%regex", _) => {
-                    self.num_substrings += text.len();
-                    check_limit("bytes of %regex", self.num_substrings, MAX_SUBSTRINGS)?;
-                }
-                ("%llguidance", Some(options)) => {
-                    let mut names = options.as_object().into_iter().flat_map(|map| map.keys());
-                    if let Some(name) = names.find(|name| !OPTIONS.contains(&name.as_str())) {
-                        return Err(refused(name, place, "the option is not for callers"));
+            SymbolKind::Regex => self.regex(text, position)?,
+            SymbolKind::Token => return self.token(text, position),
+            SymbolKind::GrammarRef => {
+                return Err(refused(text, position, "there are no other grammars"));
+            }
+            SymbolKind::Directive(value) => {
+                match (text.split_whitespace().next().unwrap_or(text), value) {
+                    ("%lark", _) => {
+                        return Err(refused("%lark", position, "grammars are not nested"));
                     }
+                    ("%json", Some(schema)) => {
+                        let schema = embed(schema, self.limits, &mut self.warnings)?.to_string();
+                        // As many lines as before, so that later errors name the right one.
+                        let lines = text.matches('\n').count();
+                        let (open, rest) = schema.split_at(1);
+                        self.out.push_str("%json ");
+                        self.out.push_str(open);
+                        self.out.extend(std::iter::repeat_n('\n', lines));
+                        self.out.push_str(rest);
+                        return Ok(());
+                    }
+                    ("%regex", _) => {
+                        self.num_substrings += text.len();
+                        check_limit("bytes of %regex", self.num_substrings, MAX_SUBSTRINGS)?;
+                    }
+                    ("%llguidance", Some(options)) => {
+                        let mut names = options.as_object().into_iter().flat_map(|map| map.keys());
+                        if let Some(name) = names.find(|name| !OPTIONS.contains(&name.as_str())) {
+                            return Err(refused(name, position, "the option is not for callers"));
+                        }
+                    }
+                    _ => {}
                 }
-                _ => {}
-            },
+            }
             _ => {}
         }
         self.out.push_str(text);
         Ok(())
     }
 
-    fn regex(&mut self, text: &str, place: Place) -> Result<(), SpecError> {
+    fn regex(&mut self, text: &str, position: LineColumn) -> Result<(), SpecError> {
         let (body, flags) = text[1..].rsplit_once('/').expect("it has two slashes");
         let pattern = if flags.is_empty() { body.to_string() } else { format!("(?{flags}){body}") };
         let found = check_regex(&pattern, self.limits, Use::Whole);
         self.num_classes += found.map_err(|error| match error {
-            SpecError::Regex { message } => place.error(&format!("regex: {message}")),
+            SpecError::Regex { message } => position.error(&format!("regex: {message}")),
             other => other,
         })?;
         check_limit("Unicode classes of a grammar", self.num_classes, MAX_UNICODE_CLASSES)
     }
 
     /// Writes a token, by its name or its numbers, as numbers.
-    fn token(&mut self, text: &str, place: Place) -> Result<(), SpecError> {
-        let unknown =
-            |name: &str| SpecError::UnknownToken { name: name.to_string(), at: place.to_string() };
+    fn token(&mut self, text: &str, position: LineColumn) -> Result<(), SpecError> {
+        let unknown = |name: &str| SpecError::UnknownToken {
+            name: name.to_string(),
+            at: position.to_string(),
+        };
         let numbers = text.strip_prefix("<[").and_then(|rest| rest.strip_suffix("]>"));
         let ranges = match numbers {
             None => {
                 let id = self.tokens.vocab.special(text).ok_or_else(|| unknown(text))?;
                 if self.tokens.vocab.is_eos(id) {
                     let message = format!("{text} ends the output, which no rule may ask for");
-                    return Err(place.error(&message));
+                    return Err(position.error(&message));
                 }
                 vec![(id, id)]
             }
@@ -237,7 +244,7 @@ impl Rewriter<'_> {
             Some(list) => {
                 let negated = list.starts_with('^');
                 let given = ranges(list.trim_start_matches('^'))
-                    .ok_or_else(|| place.error(&format!("{text} is no list of tokens")))?;
+                    .ok_or_else(|| position.error(&format!("{text} is no list of tokens")))?;
                 let num_tokens = self.tokens.vocab.num_tokens();
                 if let Some((_, last)) = given.iter().find(|(_, last)| *last >= num_tokens) {
                     return Err(unknown(&last.to_string()));
@@ -247,7 +254,7 @@ impl Rewriter<'_> {
         };
         if ranges.is_empty() {
             return Err(
-                place.error(&format!("{text} holds no token but those that end the output"))
+                position.error(&format!("{text} holds no token but those that end the output"))
             );
         }
         let ranges: Vec<String> =

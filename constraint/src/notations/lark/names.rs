@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::scan::{Kind, Symbol};
+use super::scan::{Symbol, SymbolKind};
 use crate::error::SpecError;
 use crate::limits::check_limit;
-use crate::notations::place::Place;
+use crate::notations::line_column::LineColumn;
 use crate::notations::rules::MAX_DEPTH;
 
 /// Symbols of one terminal, of all that it names, and of a rule with its terminals.
@@ -13,15 +13,15 @@ const MAX_SYMBOLS: usize = 30_000;
 
 /// A rule or terminal: where it is, and what it says.
 struct Definition<'a> {
-    place: Place,
+    position: LineColumn,
     body: Vec<&'a Symbol<'a>>,
 }
 
 /// Says whether the symbols end in the name of a rule that is being defined.
 pub(super) fn is_head(symbols: &[Symbol<'_>]) -> bool {
     match symbols {
-        [.., before, last] => last.kind == Kind::Name && before.kind == Kind::Newline,
-        [last] => last.kind == Kind::Name,
+        [.., before, last] => last.kind == SymbolKind::Name && before.kind == SymbolKind::Newline,
+        [last] => last.kind == SymbolKind::Name,
         [] => false,
     }
 }
@@ -34,7 +34,7 @@ pub(super) fn check(symbols: &[Symbol<'_>]) -> Result<(), SpecError> {
     let mut lines: Vec<&[Symbol<'_>]> = Vec::new();
     let mut start = 0;
     for (idx, pair) in symbols.windows(2).enumerate() {
-        if pair[0].kind == Kind::Newline && pair[1].text != "|" {
+        if pair[0].kind == SymbolKind::Newline && pair[1].text != "|" {
             lines.push(&symbols[start..idx]);
             start = idx + 1;
         }
@@ -56,28 +56,29 @@ struct Names<'a> {
 impl<'a> Names<'a> {
     fn line(&mut self, line: &'a [Symbol<'a>]) -> Result<(), SpecError> {
         let line = match line {
-            [first, rest @ ..] if first.kind == Kind::Newline => rest,
+            [first, rest @ ..] if first.kind == SymbolKind::Newline => rest,
             _ => line,
         };
         let Some(first) = line.first() else { return Ok(()) };
         match (&first.kind, first.text) {
-            (Kind::Name, _) => {
+            (SymbolKind::Name, _) => {
                 let colon = line.iter().position(|symbol| symbol.text == ":");
                 let Some(colon) = colon else {
-                    return Err(first.place.error("wanted a rule: a name and `:`"));
+                    return Err(first.position.error("wanted a rule: a name and `:`"));
                 };
                 let name = plain(first.text);
-                let definition = Definition { place: first.place, body: clean(&line[colon + 1..]) };
+                let definition =
+                    Definition { position: first.position, body: clean(&line[colon + 1..]) };
                 if let Some(known) = self.definitions.insert(name, definition) {
                     let message =
-                        format!("`{name}` is defined already at line {}", known.place.line);
-                    return Err(first.place.error(&message));
+                        format!("`{name}` is defined already at line {}", known.position.line);
+                    return Err(first.position.error(&message));
                 }
             }
             (_, "%ignore") => self.ignored.push(clean(&line[1..])),
             // All names of the line, that of the library too, which is no other's.
             (_, "%import") => {
-                let all = line[1..].iter().filter(|symbol| symbol.kind == Kind::Name);
+                let all = line[1..].iter().filter(|symbol| symbol.kind == SymbolKind::Name);
                 self.imported.extend(all.map(|symbol| symbol.text));
             }
             _ => {}
@@ -91,11 +92,11 @@ impl<'a> Names<'a> {
         let unknown = all.filter(|(name, ..)| {
             !self.definitions.contains_key(name) && !self.imported.contains(name)
         });
-        if let Some((name, _, place)) = unknown.min_by_key(|(.., place)| *place) {
-            return Err(place.error(&format!("`{name}` is not defined")));
+        if let Some((name, _, position)) = unknown.min_by_key(|(.., position)| *position) {
+            return Err(position.error(&format!("`{name}` is not defined")));
         }
         let Some(start) = self.definitions.get("start") else {
-            return Err(Place::START.error("rule `start` is not defined"));
+            return Err(LineColumn::START.error("rule `start` is not defined"));
         };
         self.check_size(start)?;
         self.check_ends()
@@ -151,10 +152,10 @@ impl<'a> Names<'a> {
             }
         }
         let endless = self.definitions.iter().filter(|(name, _)| !ends.contains(*name));
-        match endless.min_by_key(|(_, definition)| definition.place) {
+        match endless.min_by_key(|(_, definition)| definition.position) {
             None => Ok(()),
             Some((name, definition)) => Err(definition
-                .place
+                .position
                 .error(&format!("`{name}` never ends: each alternative needs it again"))),
         }
     }
@@ -178,14 +179,14 @@ fn clean<'a>(body: &'a [Symbol<'a>]) -> Vec<&'a Symbol<'a>> {
         rest = match symbol.text {
             "->" => after.get(1..).unwrap_or_default(),
             "::" => match after {
-                [_, open, ..] if open.kind == Kind::Open('(') => {
+                [_, open, ..] if open.kind == SymbolKind::Open('(') => {
                     &after[1 + group(&after[1..], false)..]
                 }
                 _ => after.get(1..).unwrap_or_default(),
             },
             "%if" => &after[group(after, true)..],
             _ => {
-                if symbol.kind != Kind::Newline {
+                if symbol.kind != SymbolKind::Newline {
                     out.push(symbol);
                 }
                 after
@@ -201,15 +202,15 @@ fn group(symbols: &[Symbol<'_>], inside: bool) -> usize {
     let mut depth = 0usize;
     for (idx, symbol) in symbols.iter().enumerate() {
         match symbol.kind {
-            Kind::Open(_) => depth += 1,
-            Kind::Close(_) if depth == 0 => return idx,
-            Kind::Close(_) => {
+            SymbolKind::Open(_) => depth += 1,
+            SymbolKind::Close(_) if depth == 0 => return idx,
+            SymbolKind::Close(_) => {
                 depth -= 1;
                 if depth == 0 && !inside {
                     return idx + 1;
                 }
             }
-            Kind::Mark if inside && depth == 0 && symbol.text == "|" => return idx,
+            SymbolKind::Mark if inside && depth == 0 && symbol.text == "|" => return idx,
             _ => {}
         }
     }
@@ -219,15 +220,15 @@ fn group(symbols: &[Symbol<'_>], inside: bool) -> usize {
 /// Returns the names in a body, each with the groups it is in and its place.
 fn names<'b, 'a>(
     body: &'b [&'a Symbol<'a>],
-) -> impl Iterator<Item = (&'a str, usize, Place)> + use<'b, 'a> {
+) -> impl Iterator<Item = (&'a str, usize, LineColumn)> + use<'b, 'a> {
     let mut depth = 0usize;
     body.iter().filter_map(move |symbol| {
         match symbol.kind {
-            Kind::Open(_) => depth += 1,
-            Kind::Close(_) => depth = depth.saturating_sub(1),
+            SymbolKind::Open(_) => depth += 1,
+            SymbolKind::Close(_) => depth = depth.saturating_sub(1),
             _ => {}
         }
-        (symbol.kind == Kind::Name).then_some((plain(symbol.text), depth, symbol.place))
+        (symbol.kind == SymbolKind::Name).then_some((plain(symbol.text), depth, symbol.position))
     })
 }
 
@@ -238,29 +239,29 @@ fn may_end<'a>(rest: &mut std::slice::Iter<'_, &'a Symbol<'a>>, ends: &HashSet<&
     let mut last = true;
     while let Some(symbol) = rest.next() {
         let item = match (&symbol.kind, symbol.text) {
-            (Kind::Open('{'), _) => {
+            (SymbolKind::Open('{'), _) => {
                 // A number of times, of which the least counts.
                 last |= matches!(rest.clone().next().map(|symbol| symbol.text), Some("0" | ","));
-                while rest.next().is_some_and(|symbol| symbol.kind != Kind::Close('}')) {}
+                while rest.next().is_some_and(|symbol| symbol.kind != SymbolKind::Close('}')) {}
                 continue;
             }
-            (Kind::Mark, "~") => {
+            (SymbolKind::Mark, "~") => {
                 last |= rest.clone().next().is_some_and(|symbol| symbol.text == "0");
                 continue;
             }
-            (Kind::Mark, "*" | "?") => {
+            (SymbolKind::Mark, "*" | "?") => {
                 last = true;
                 continue;
             }
-            (Kind::Mark, "|") => {
+            (SymbolKind::Mark, "|") => {
                 any |= all && last;
                 (all, last) = (true, true);
                 continue;
             }
-            (Kind::Close(_), _) => break,
-            (Kind::Open(open), _) => may_end(rest, ends) || *open == '[',
-            (Kind::Name, name) => ends.contains(plain(name)),
-            (Kind::Mark | Kind::Number | Kind::Newline, _) => continue,
+            (SymbolKind::Close(_), _) => break,
+            (SymbolKind::Open(open), _) => may_end(rest, ends) || *open == '[',
+            (SymbolKind::Name, name) => ends.contains(plain(name)),
+            (SymbolKind::Mark | SymbolKind::Number | SymbolKind::Newline, _) => continue,
             _ => true,
         };
         all &= last;

@@ -3,21 +3,21 @@
 use serde_json::Value;
 
 use crate::error::SpecError;
-use crate::notations::place::Place;
+use crate::notations::line_column::LineColumn;
 
 /// A symbol, and where it is.
 #[derive(Debug)]
 pub(super) struct Symbol<'a> {
-    pub(super) kind: Kind,
+    pub(super) kind: SymbolKind,
     pub(super) text: &'a str,
     /// Bytes from `start` to `end`.
     pub(super) start: usize,
     pub(super) end: usize,
-    pub(super) place: Place,
+    pub(super) position: LineColumn,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum SymbolKind {
     /// A rule's or a terminal's name.
     Name,
     String,
@@ -39,21 +39,21 @@ pub(super) enum Kind {
 /// Cuts the source into symbols, white space and comments left out.
 pub(super) fn scan(source: &str) -> Result<Vec<Symbol<'_>>, SpecError> {
     let mut symbols = Vec::new();
-    let mut place = Place::START;
+    let mut position = LineColumn::START;
     let mut start = 0;
     while start < source.len() {
         let rest = &source[start..];
         let (kind, len) = match gap(rest) {
-            0 => symbol(rest, place)?,
+            0 => symbol(rest, position)?,
             len => {
-                rest[..len].chars().for_each(|c| place.pass(c));
+                rest[..len].chars().for_each(|c| position.pass(c));
                 start += len;
                 continue;
             }
         };
         let end = start + len;
-        symbols.push(Symbol { kind, text: &source[start..end], start, end, place });
-        source[start..end].chars().for_each(|c| place.pass(c));
+        symbols.push(Symbol { kind, text: &source[start..end], start, end, position });
+        source[start..end].chars().for_each(|c| position.pass(c));
         start = end;
     }
     Ok(symbols)
@@ -67,41 +67,43 @@ fn gap(rest: &str) -> usize {
     rest.len() - rest.trim_start_matches([' ', '\t']).len()
 }
 
-fn symbol(rest: &str, place: Place) -> Result<(Kind, usize), SpecError> {
+fn symbol(rest: &str, position: LineColumn) -> Result<(SymbolKind, usize), SpecError> {
     let first = rest.chars().next().expect("the source goes on");
     let found = match first {
-        '\n' | '\r' => (Kind::Newline, rest.len() - rest.trim_start_matches(['\n', '\r']).len()),
+        '\n' | '\r' => {
+            (SymbolKind::Newline, rest.len() - rest.trim_start_matches(['\n', '\r']).len())
+        }
         '"' => {
-            let body = quoted(rest, '"', place)?;
-            (Kind::String, body + usize::from(rest[body..].starts_with('i')))
+            let body = quoted(rest, '"', position)?;
+            (SymbolKind::String, body + usize::from(rest[body..].starts_with('i')))
         }
         '/' => {
-            let body = quoted(rest, '/', place)?;
-            (Kind::Regex, body + prefix(&rest[body..], |c| "imslux".contains(c)))
+            let body = quoted(rest, '/', position)?;
+            (SymbolKind::Regex, body + prefix(&rest[body..], |c| "imslux".contains(c)))
         }
         '<' => {
             let len = rest.find(['>', '\n', ' ', '\t']).unwrap_or(rest.len());
             if !rest[len..].starts_with('>') {
-                return Err(place.error("the token's name is not closed by `>`"));
+                return Err(position.error("the token's name is not closed by `>`"));
             }
-            (Kind::Token, len + 1)
+            (SymbolKind::Token, len + 1)
         }
-        '@' => (Kind::GrammarRef, 1 + prefix(&rest[1..], is_word)),
-        '%' => directive(rest, place)?,
-        '(' | '[' | '{' => (Kind::Open(first), 1),
-        ')' | ']' | '}' => (Kind::Close(first), 1),
-        '.' | ':' if rest[1..].starts_with(first) => (Kind::Mark, 2),
-        '-' if rest.starts_with("->") => (Kind::Mark, 2),
-        '0'..='9' => (Kind::Number, prefix(rest, |c| c.is_ascii_alphanumeric())),
+        '@' => (SymbolKind::GrammarRef, 1 + prefix(&rest[1..], is_word)),
+        '%' => directive(rest, position)?,
+        '(' | '[' | '{' => (SymbolKind::Open(first), 1),
+        ')' | ']' | '}' => (SymbolKind::Close(first), 1),
+        '.' | ':' if rest[1..].starts_with(first) => (SymbolKind::Mark, 2),
+        '-' if rest.starts_with("->") => (SymbolKind::Mark, 2),
+        '0'..='9' => (SymbolKind::Number, prefix(rest, |c| c.is_ascii_alphanumeric())),
         'a'..='z' | 'A'..='Z' | '_' | '!' | '?' => {
             let marks = prefix(rest, |c| "!?".contains(c));
             match prefix(&rest[marks..], is_word) {
-                0 => (Kind::Mark, 1),
-                len => (Kind::Name, marks + len),
+                0 => (SymbolKind::Mark, 1),
+                len => (SymbolKind::Name, marks + len),
             }
         }
-        c if c.is_ascii() => (Kind::Mark, 1),
-        c => return Err(place.error(&format!("{c:?} begins nothing"))),
+        c if c.is_ascii() => (SymbolKind::Mark, 1),
+        c => return Err(position.error(&format!("{c:?} begins nothing"))),
     };
     Ok(found)
 }
@@ -115,7 +117,7 @@ fn prefix(text: &str, part: impl Fn(char) -> bool) -> usize {
 }
 
 /// Returns the length up to the closing mark, which a backslash may hide.
-fn quoted(rest: &str, mark: char, place: Place) -> Result<usize, SpecError> {
+fn quoted(rest: &str, mark: char, position: LineColumn) -> Result<usize, SpecError> {
     let mut hidden = false;
     for (idx, c) in rest.char_indices().skip(1) {
         match c {
@@ -126,19 +128,19 @@ fn quoted(rest: &str, mark: char, place: Place) -> Result<usize, SpecError> {
             _ => {}
         }
     }
-    Err(place.error(&format!("it is not closed by `{mark}`")))
+    Err(position.error(&format!("it is not closed by `{mark}`")))
 }
 
 /// Reads `%name` and, for those that have one, the value behind it.
-fn directive(rest: &str, place: Place) -> Result<(Kind, usize), SpecError> {
+fn directive(rest: &str, position: LineColumn) -> Result<(SymbolKind, usize), SpecError> {
     let name = 1 + prefix(&rest[1..], |c| c.is_ascii_alphabetic());
     if !["%json", "%regex", "%llguidance"].contains(&&rest[..name]) {
-        return Ok((Kind::Directive(None), name));
+        return Ok((SymbolKind::Directive(None), name));
     }
     let mut values = serde_json::Deserializer::from_str(&rest[name..]).into_iter::<Value>();
     match values.next() {
-        Some(Ok(value)) => Ok((Kind::Directive(Some(value)), name + values.byte_offset())),
-        Some(Err(error)) => Err(place.error(&format!("{}: {error}", &rest[..name]))),
-        None => Err(place.error(&format!("{} wants a value", &rest[..name]))),
+        Some(Ok(value)) => Ok((SymbolKind::Directive(Some(value)), name + values.byte_offset())),
+        Some(Err(error)) => Err(position.error(&format!("{}: {error}", &rest[..name]))),
+        None => Err(position.error(&format!("{} wants a value", &rest[..name]))),
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use llguidance::api::{GrammarWithLexer, TopLevelGrammar};
 
 use super::regular::times;
-use super::skeleton::{Kind, Part, Skeleton, Terminal};
+use super::skeleton::{Part, Skeleton, Terminal, TerminalKind};
 use super::{Node, ROOT, Rules};
 use crate::error::SpecError;
 use crate::limits::Limits;
@@ -39,7 +39,7 @@ pub(super) fn grammar(
     let mut lark = writer.out;
     lark.push_str(&rules.lark_without());
     for (idx, terminal) in skeleton.terminals.iter().enumerate() {
-        if let Kind::Text(_) = terminal.kind {
+        if let TerminalKind::Text(_) = terminal.kind {
             let text = rules.lark(terminal.node)?;
             writeln!(lark, "T{idx}: {text}").expect("a string takes all writes");
         }

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::follow::{Bits, Follow};
-use super::skeleton::{Kind, Skeleton};
+use super::skeleton::{Skeleton, TerminalKind};
 use super::texts::Texts;
 use super::{Node, NodeId, Rules};
 use crate::error::SpecError;
@@ -154,14 +154,16 @@ fn check_kinds(
         let pairs = texts.first_bytes(first).into_iter().zip(texts.first_bytes(second));
         pairs.into_iter().any(|(a, b)| a && b)
     };
-    let is_text = matches!(other.kind, Kind::Text(_));
+    let is_text = matches!(other.kind, TerminalKind::Text(_));
     match rules.node(node.node) {
         Node::Json { at, .. } if is_text && meet() => Err(SpecError::unsupported(
             "json_schema",
             Some(at),
             "other text that may come in its place begins alike",
         )),
-        Node::Tokens { is_text: true, at, .. } if is_text || matches!(other.kind, Kind::Json) => {
+        Node::Tokens { is_text: true, at, .. }
+            if is_text || matches!(other.kind, TerminalKind::Json) =>
+        {
             Err(SpecError::unsupported(
                 "token",
                 Some(at),

@@ -25,7 +25,7 @@ impl Regular {
 }
 
 /// A step of a walk over nodes with an explicit stack, as the depth is what is in question.
-enum Step {
+enum Visit {
     Enter(NodeId, usize),
     Leave(RuleId),
 }
@@ -43,11 +43,11 @@ impl Rules {
     fn walk(&self, mut visit: impl FnMut(NodeId, usize), mut leave: impl FnMut(RuleId)) {
         let mut seen = vec![false; self.bodies.len()];
         seen[0] = true;
-        let mut todo = vec![Step::Leave(ROOT), Step::Enter(self.body(ROOT), 1)];
+        let mut todo = vec![Visit::Leave(ROOT), Visit::Enter(self.body(ROOT), 1)];
         while let Some(step) = todo.pop() {
             let (id, depth) = match step {
-                Step::Enter(id, depth) => (id, depth),
-                Step::Leave(rule) => {
+                Visit::Enter(id, depth) => (id, depth),
+                Visit::Leave(rule) => {
                     leave(rule);
                     continue;
                 }
@@ -56,11 +56,11 @@ impl Rules {
             if let &Node::Rule(rule) = self.node(id)
                 && !std::mem::replace(&mut seen[rule.0 as usize], true)
             {
-                todo.push(Step::Leave(rule));
-                todo.push(Step::Enter(self.body(rule), depth + 1));
+                todo.push(Visit::Leave(rule));
+                todo.push(Visit::Enter(self.body(rule), depth + 1));
             }
             todo.extend(
-                self.node(id).children().iter().rev().map(|&item| Step::Enter(item, depth + 1)),
+                self.node(id).children().iter().rev().map(|&item| Visit::Enter(item, depth + 1)),
             );
         }
     }

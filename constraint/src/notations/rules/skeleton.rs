@@ -25,10 +25,10 @@ pub(super) enum Part {
 pub(super) struct Terminal {
     /// The node that it was made from.
     pub(super) node: NodeId,
-    pub(super) kind: Kind,
+    pub(super) kind: TerminalKind,
 }
 
-pub(super) enum Kind {
+pub(super) enum TerminalKind {
     Text(RegexAst),
     Tokens,
     Json,
@@ -162,8 +162,8 @@ impl Builder<'_> {
             return self.text(id);
         }
         match self.rules.node(id).clone() {
-            Node::Tokens { .. } => Ok(self.terminal(id, Kind::Tokens)),
-            Node::Json { .. } => Ok(self.terminal(id, Kind::Json)),
+            Node::Tokens { .. } => Ok(self.terminal(id, TerminalKind::Tokens)),
+            Node::Json { .. } => Ok(self.terminal(id, TerminalKind::Json)),
             Node::Rule(rule) => {
                 if self.is_met.insert(rule) {
                     self.met.push(rule);
@@ -242,11 +242,11 @@ impl Builder<'_> {
         if let Some(&known) = self.by_node.get(&id) {
             return Ok(Part::Terminal(known));
         }
-        let kind = Kind::Text(self.rules.ast(id)?);
+        let kind = TerminalKind::Text(self.rules.ast(id)?);
         Ok(self.terminal(id, kind))
     }
 
-    fn terminal(&mut self, node: NodeId, kind: Kind) -> Part {
+    fn terminal(&mut self, node: NodeId, kind: TerminalKind) -> Part {
         self.by_node.insert(node, self.terminals.len());
         self.terminals.push(Terminal { node, kind });
         Part::Terminal(self.terminals.len() - 1)

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use llguidance::derivre::{Regex, RegexBuilder, StateID};
 use serde_json::Value;
 
-use super::skeleton::{Kind, Skeleton};
+use super::skeleton::{Skeleton, TerminalKind};
 use super::{Node, NodeId, Rules};
 
 /// Work to build one automaton, as in [`crate::Limits::lexer_fuel`].
@@ -171,7 +171,7 @@ impl<'a> Texts<'a> {
                 return None;
             }
         }
-        let Kind::Text(ast) = &self.skeleton.terminals[idx].kind else { return None };
+        let TerminalKind::Text(ast) = &self.skeleton.terminals[idx].kind else { return None };
         let mut builder = RegexBuilder::new();
         let made = builder.mk(ast).and_then(|root| builder.into_regex_limited(root, FUEL));
         self.is_complete &= made.is_ok();
