@@ -73,7 +73,8 @@ fn start(criterion: &mut Criterion) {
         });
     });
     criterion.bench_function("fork", |bench| bench.iter(|| matcher.fork()));
-    criterion.bench_function("forced, of nothing", |bench| bench.iter(|| matcher.forced()));
+    criterion
+        .bench_function("jump-forward, of nothing", |bench| bench.iter(|| matcher.jump_forward()));
 }
 
 criterion_group!(benches, start);

@@ -6,7 +6,7 @@ use crate::TokenId;
 use crate::closing::{self, Closing};
 use crate::engine::Engine;
 use crate::error::SpecError;
-use crate::guard::{Finisher, Judge};
+use crate::guard::{Finisher, Validator};
 use crate::json_schema::{Left, Schema};
 use crate::matcher::Matcher;
 use crate::spec::JsonOptions;
@@ -47,8 +47,9 @@ impl Values {
         options: &JsonOptions,
         left: Vec<Left>,
     ) -> Result<Self, SpecError> {
-        let judge = if left.is_empty() { None } else { Some(Judge::new(&schema, options)?) };
-        Ok(Self { finisher: Arc::new(Finisher::new(schema.document, judge)), left })
+        let validator =
+            if left.is_empty() { None } else { Some(Validator::new(&schema, options)?) };
+        Ok(Self { finisher: Arc::new(Finisher::new(schema.document, validator)), left })
     }
 }
 

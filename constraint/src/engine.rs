@@ -181,7 +181,7 @@ impl Engine {
     }
 
     /// The tokens that must come next.
-    pub(crate) fn forced(&mut self) -> Vec<TokenId> {
+    pub(crate) fn jump_forward(&mut self) -> Vec<TokenId> {
         self.inner.compute_ff_tokens()
     }
 

@@ -2,7 +2,7 @@
 //! knows no sampling, no rows, no stamps.
 
 mod cancel;
-mod forced;
+mod jump_forward;
 mod prefix;
 
 pub use cancel::CancelHandle;

@@ -42,8 +42,8 @@ pub enum TokenBytes {
     Unused,
 }
 
-/// Tokenises text the way the model's tokenizer does, so that forced text gets the tokens that the
-/// model knows it by.
+/// Tokenises text as the model's tokenizer does, so that jump-forward text gets the tokens that the
+/// model was trained on.
 pub trait Encode: Send + Sync {
     /// Returns the tokens of `text`, without any added prefix or special token. `text` may end in
     /// the middle of a UTF-8 character.

@@ -169,7 +169,7 @@ fn what_is_forced_is_spelled_as_the_model_spells_it() {
     let mut take = |token| {
         taken.borrow_mut().push(token);
         matcher.advance(token).unwrap();
-        (matcher.is_finished(), matcher.forced(), matcher.mask())
+        (matcher.is_finished(), matcher.jump_forward(), matcher.mask())
     };
     let tokens = model.tokenizer.encode(text, false).unwrap();
     let (mut is_finished, mut forced, mut mask) = take(tokens[0]);

@@ -280,9 +280,9 @@ fn json_formats_have_their_texts_and_no_others() {
         check(name, pattern, good, true);
         check(name, pattern, bad, false);
         let schema = json!({"format": name});
-        let judge = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
+        let validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
         for text in *good {
-            assert!(judge.is_valid(&json!(text)), "{name}: {text:?} by the judge");
+            assert!(validator.is_valid(&json!(text)), "{name}: {text:?} by the validator");
         }
     }
     assert_eq!(json_format("color"), None);
@@ -348,7 +348,7 @@ fn what_a_json_format_writes_at_random_is_valid() {
     for (name, _, _) in JSON {
         let mut regex = Regex::new(json_format(name).unwrap()).unwrap();
         let schema = json!({"format": name});
-        let judge = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
+        let validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
         for _ in 0..200 {
             let (mut state, mut text) = (regex.initial_state(), String::new());
             while text.len() < 400 {
@@ -365,7 +365,7 @@ fn what_a_json_format_writes_at_random_is_valid() {
                 state = to;
             }
             if regex.is_accepting(state) {
-                assert!(judge.is_valid(&json!(text)), "{name}: {text:?}");
+                assert!(validator.is_valid(&json!(text)), "{name}: {text:?}");
             }
         }
     }

@@ -8,20 +8,20 @@ mod array;
 mod choices;
 mod facts;
 mod finish;
-mod judge;
 mod number;
 mod object;
 mod partial;
 mod solver;
 mod text;
+mod validator;
 mod verdict;
 
 use std::sync::{Mutex, PoisonError};
 
 use choices::Attempts;
-pub(crate) use judge::Judge;
 use partial::Partial;
 use solver::Solver;
+pub(crate) use validator::Validator;
 use verdict::Opinion;
 
 use crate::json_schema::document::Document;
@@ -57,7 +57,7 @@ pub(crate) struct Caller<'a> {
 pub(crate) struct Finisher {
     document: Document,
     /// Present where the grammar allows more than the schema.
-    judge: Option<Judge>,
+    validator: Option<Validator>,
     /// What an open level of a value may still need at most, in bytes, where that is known.
     level_bytes: Option<usize>,
     /// Expressions that searches have compiled: one set per search at a time.
@@ -65,12 +65,12 @@ pub(crate) struct Finisher {
 }
 
 impl Finisher {
-    pub(crate) fn new(mut document: Document, judge: Option<Judge>) -> Self {
-        let level_bytes = if judge.is_none() { level_bytes(&document) } else { None };
-        if judge.is_some() {
+    pub(crate) fn new(mut document: Document, validator: Option<Validator>) -> Self {
+        let level_bytes = if validator.is_none() { level_bytes(&document) } else { None };
+        if validator.is_some() {
             document.add_opposites();
         }
-        Self { document, judge, level_bytes, patterns: Mutex::default() }
+        Self { document, validator, level_bytes, patterns: Mutex::default() }
     }
 
     pub(crate) fn level_bytes(&self) -> Option<usize> {
@@ -80,21 +80,23 @@ impl Finisher {
     /// Estimates the memory that this holds.
     pub(crate) fn num_bytes(&self) -> usize {
         // A validator is about as large as what it was made from.
-        let factor = if self.judge.is_some() { 2 } else { 1 };
+        let factor = if self.validator.is_some() { 2 } else { 1 };
         self.document.num_bytes() * factor
     }
 
     /// Whether the grammar alone does not suffice.
     pub(crate) fn is_guard(&self) -> bool {
-        self.judge.is_some()
+        self.validator.is_some()
     }
 
     /// Whether a text that the grammar allows is a valid value.
     pub(crate) fn accepts(&self, text: &[u8]) -> bool {
-        let Some(judge) = &self.judge else { return true };
+        let Some(validator) = &self.validator else { return true };
         match partial::read(text) {
-            Ok(Partial::Whole(value)) => judge.accepts(&value),
-            Ok(Partial::Number(text)) => partial::number(&text).is_ok_and(|it| judge.accepts(&it)),
+            Ok(Partial::Whole(value)) => validator.accepts(&value),
+            Ok(Partial::Number(text)) => {
+                partial::number(&text).is_ok_and(|it| validator.accepts(&it))
+            }
             _ => false,
         }
     }
@@ -108,7 +110,7 @@ impl Finisher {
     ) -> Option<Vec<u8>> {
         let partial = partial::read(text).ok()?;
         if let Partial::Whole(value) = &partial {
-            let is_valid = self.judge.as_ref().is_none_or(|judge| judge.accepts(value));
+            let is_valid = self.validator.as_ref().is_none_or(|validator| validator.accepts(value));
             return (is_valid && (caller.fits)(&[])).then(Vec::new);
         }
         let mut patterns = self.lock().pop().unwrap_or_default();
@@ -157,11 +159,11 @@ impl Finisher {
             fuel -= share - left;
             let num_bytes = num_written + out.len();
             let mut pointers = Vec::new();
-            match (value, &self.judge) {
+            match (value, &self.validator) {
                 (None, _) => pointers.push(pointer),
-                (Some(value), Some(judge)) if !judge.accepts(&value) => {
+                (Some(value), Some(validator)) if !validator.accepts(&value) => {
                     fuel = fuel.saturating_sub(num_bytes / EXPLAINED_PER_FUEL);
-                    pointers = judge.pointers(&value);
+                    pointers = validator.pointers(&value);
                 }
                 (Some(_), _) => {
                     if (caller.fits)(&out) {

@@ -1,6 +1,6 @@
 //! What a schema says of a value or of its beginning, in three words: yes, no, or not known.
 //!
-//! Only a guide for the search for a valid finish: the judge has the last word.
+//! Only a guide for the search for a valid finish: the validator has the last word.
 
 use serde_json::{Map, Value};
 

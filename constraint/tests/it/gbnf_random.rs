@@ -165,8 +165,9 @@ fn random_grammars_accept_exactly_their_texts() {
         num_compiled += 1;
         for text in &texts {
             let text_chars = text.chars().collect();
-            let mut judge = Recogniser { rules: &rules, text: text_chars, known: HashMap::new() };
-            let wanted = judge.accepts();
+            let mut recogniser =
+                Recogniser { rules: &rules, text: text_chars, known: HashMap::new() };
+            let wanted = recogniser.accepts();
             num_accepted += usize::from(wanted);
             assert_eq!(
                 accepts(&compiled, &bytewise(text.as_bytes())),

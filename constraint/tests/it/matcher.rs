@@ -186,7 +186,7 @@ fn rollback_beyond_the_start_changes_nothing() {
 }
 
 #[test]
-fn forced_text_comes_in_canonical_tokens() {
+fn jump_forward_text_comes_in_canonical_tokens() {
     let schema = json!({
         "type": "object", "properties": {"name": {"const": "abc"}}, "required": ["name"],
         "additionalProperties": false,

@@ -41,7 +41,7 @@ pub(crate) fn vocab(num_logits: usize, canonical: bool) -> Arc<Vocab> {
 /// Logits padded to a multiple of 32, any tokenisation.
 pub(crate) static COMPILER: LazyLock<Compiler> =
     LazyLock::new(|| Compiler::new(vocab(320, false)).unwrap());
-/// Logits not a multiple of 32, forced text in its longest tokens.
+/// Logits not a multiple of 32, jump-forward text in its longest tokens.
 pub(crate) static CANONICAL: LazyLock<Compiler> =
     LazyLock::new(|| Compiler::new(vocab(301, true)).unwrap());
 

@@ -1,4 +1,4 @@
-//! Matchers made for a worker, forced tokens, and ending a matcher's work from outside.
+//! Matchers made for a worker, jump-forward tokens, and ending a matcher's work from outside.
 
 use serde_json::json;
 use sluicegate_constraint::{Compiled, Event, MatchError, Matcher, Spec, TokenId};
@@ -56,16 +56,16 @@ fn workers_go_on_at_the_same_time() {
     });
 }
 
-/// Walks with every forced list checked: each mask on its way is that one token.
-fn check_forced(compiled: &Compiled, rng: &mut Rng) -> usize {
+/// Walks with every list of jump-forward tokens checked: each mask on its way is that one token.
+fn check_jump_forward(compiled: &Compiled, rng: &mut Rng) -> usize {
     let mut matcher = compiled.matcher_on(0);
-    let mut num_forced = 0;
+    let mut num_jumped = 0;
     for _ in 0..200 {
-        let forced = matcher.forced();
-        num_forced += forced.len();
+        let jump = matcher.jump_forward();
+        num_jumped += jump.len();
         let mut ahead = matcher.fork();
-        for &token in &forced {
-            assert_eq!(ahead.mask().unwrap().iter().collect::<Vec<_>>(), [token], "{forced:?}");
+        for &token in &jump {
+            assert_eq!(ahead.mask().unwrap().iter().collect::<Vec<_>>(), [token], "{jump:?}");
             if ahead.advance(token).unwrap() == Event::Finished {
                 break;
             }
@@ -75,19 +75,19 @@ fn check_forced(compiled: &Compiled, rng: &mut Rng) -> usize {
             break;
         }
     }
-    num_forced
+    num_jumped
 }
 
 #[test]
-fn forced_tokens_are_what_each_mask_would_allow_alone() {
+fn jump_forward_tokens_are_what_each_mask_would_allow_alone() {
     let compiled = CANONICAL.compile(&person()).unwrap();
     let mut rng = Rng(3);
-    let num_forced: usize = (0..20).map(|_| check_forced(&compiled, &mut rng)).sum();
-    assert!(num_forced > 40, "{num_forced}");
+    let num_jumped: usize = (0..20).map(|_| check_jump_forward(&compiled, &mut rng)).sum();
+    assert!(num_jumped > 40, "{num_jumped}");
 }
 
 #[test]
-fn forced_text_is_spelled_canonically_and_nothing_advances() {
+fn jump_forward_text_is_spelled_canonically_and_nothing_advances() {
     let spec = Spec::json(json!({
         "type": "object", "properties": {"name": {"const": "abc"}}, "required": ["name"],
         "additionalProperties": false,
@@ -96,18 +96,18 @@ fn forced_text_is_spelled_canonically_and_nothing_advances() {
     for token in bytewise(b"{\"") {
         matcher.advance(token).unwrap();
     }
-    let forced = matcher.forced();
-    assert_eq!(forced.first(), greedy(b"name").first(), "{forced:?}");
-    assert_eq!((matcher.num_tokens(), matcher.forced()), (2, forced));
-    // Any tokenisation means that none is forced; nor is anything in free text or after the end.
+    let jump = matcher.jump_forward();
+    assert_eq!(jump.first(), greedy(b"name").first(), "{jump:?}");
+    assert_eq!((matcher.num_tokens(), matcher.jump_forward()), (2, jump));
+    // Any tokenisation means that no jump is possible; nor is anything in free text or after the end.
     let mut any = COMPILER.compile(&spec).unwrap().matcher();
-    assert!(any.forced().is_empty());
-    assert!(CANONICAL.compile(&Spec::Text).unwrap().matcher().forced().is_empty());
+    assert!(any.jump_forward().is_empty());
+    assert!(CANONICAL.compile(&Spec::Text).unwrap().matcher().jump_forward().is_empty());
     let mut done = CANONICAL.compile(&Spec::Choice(vec!["ab".into()])).unwrap().matcher();
     for token in bytewise(b"ab") {
         done.advance(token).unwrap();
     }
-    assert!(done.is_finished() && done.forced().is_empty());
+    assert!(done.is_finished() && done.jump_forward().is_empty());
 }
 
 fn cancelled(matcher: &mut Matcher, num_tokens: usize) {
@@ -115,7 +115,7 @@ fn cancelled(matcher: &mut Matcher, num_tokens: usize) {
     assert_eq!(matcher.mask().unwrap_err(), error);
     assert_eq!(matcher.advance(97).unwrap_err(), error);
     assert_eq!(matcher.rollback(1).unwrap_err(), error);
-    assert!(!matcher.is_accepting() && matcher.forced().is_empty());
+    assert!(!matcher.is_accepting() && matcher.jump_forward().is_empty());
 }
 
 #[test]

@@ -238,7 +238,7 @@ fn take(
     let num_sampled = answer.tokens.len();
     while takes_forced && !answer.is_finished && answer.tokens.len() < num_sampled + MAX_FORCED {
         // An end is left to the sampler, which knows whether it is wanted yet.
-        let forced = matcher.forced();
+        let forced = matcher.jump_forward();
         let Some(&next) = forced.first().filter(|token| !matcher.vocab().eos().contains(token))
         else {
             break;

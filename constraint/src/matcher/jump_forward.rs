@@ -10,12 +10,12 @@ impl Matcher {
     /// Empty where the text is not determined, where its last token could still become another one
     /// with what follows, without a canonical tokenisation, and where the value may end. A failure
     /// shows in the next call.
-    pub fn forced(&mut self) -> Vec<TokenId> {
+    pub fn jump_forward(&mut self) -> Vec<TokenId> {
         if !matches!(self.phase, Phase::Running) {
             return Vec::new();
         }
         let Some(engine) = &mut self.engine else { return Vec::new() };
-        let mut tokens = engine.forced();
+        let mut tokens = engine.jump_forward();
         let is_text = |token: &TokenId| self.vocab.contains(*token) && !self.vocab.is_eos(*token);
         let num_text = tokens.iter().take_while(|token| is_text(token)).count();
         tokens.truncate(num_text);

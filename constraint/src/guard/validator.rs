@@ -1,6 +1,6 @@
 //! The validator that has the last word on a whole value.
 
-use jsonschema::{PatternOptions, Registry, Validator};
+use jsonschema::{PatternOptions, Registry};
 use referencing::ResourceRef;
 use serde_json::Value;
 
@@ -16,9 +16,9 @@ const PATTERN_BYTES: usize = 4 << 20;
 const MAX_ERRORS: usize = 8;
 
 /// Judges whole values by the specification, formats included.
-pub(crate) struct Judge(Validator);
+pub(crate) struct Validator(jsonschema::Validator);
 
-impl Judge {
+impl Validator {
     /// Compiles a schema that was read.
     ///
     /// # Errors
