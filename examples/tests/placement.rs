@@ -84,7 +84,7 @@ fn the_card_with_the_screen_is_left_alone() {
 #[test]
 fn layers_that_share_something_stay_together() {
     let together = LayerRange { start: 10, end: 20 };
-    let policy = Policy { unparted: vec![together], ..chats() };
+    let policy = Policy { keep_together: vec![together], ..chats() };
     let Solution { plan, .. } = place("llama-3-8b", "4x l4, pcie4", &policy);
     let holds = |stage| {
         let layers = plan.layers(stage);

@@ -149,7 +149,7 @@ pub(crate) fn explain(error: PlanError) -> CliError {
         | PlanError::TooManyLayers { .. }
         | PlanError::Invalid(_) => return CliError::failed(error),
         PlanError::Cluster(_) => "--cluster",
-        PlanError::Unparted { .. } => "--keep-together",
+        PlanError::KeepTogether { .. } => "--keep-together",
         PlanError::UnknownDevice { field: "memory caps", .. } => "--max-memory",
         PlanError::UnknownDevice { field: "forbidden devices", .. }
         | PlanError::AllForbidden { .. } => "--forbid",

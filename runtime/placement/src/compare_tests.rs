@@ -19,7 +19,7 @@ fn check(instance: &Instance) -> Result<(), TestCaseError> {
                 .iter()
                 .any(|(_, units)| (layers.start + 2..=layers.end).contains(&units.end))
         };
-        if !peer.feasible || policy.unparted.iter().any(parts) {
+        if !peer.feasible || policy.keep_together.iter().any(parts) {
             continue;
         }
         let theirs = peer.objective_value.expect("what fits has stages");

@@ -28,8 +28,8 @@ pub enum PlanError {
     AllForbidden { known: DeviceList },
     #[error("layers {layers} are given to {device}, which is forbidden")]
     Forbidden { device: DeviceId, layers: LayerRange },
-    #[error("layers {layers} may not be parted, but the model has layers 0..{num_layers}")]
-    Unparted { layers: LayerRange, num_layers: usize },
+    #[error("layers {layers} must stay together, but the model has layers 0..{num_layers}")]
+    KeepTogether { layers: LayerRange, num_layers: usize },
     #[error("no layers are given to any device")]
     NoLayers,
     #[error("{device} is given the empty range {layers}")]

@@ -126,9 +126,9 @@ fn any_policy(num_devices: u32, num_layers: usize) -> impl Strategy<Value = Poli
     (load, objective, kv, pins, time_limits).prop_map(move |all| {
         let (load, objective, kv_tokens, pins, time_limits) = all;
         let (sequences, prompt_tokens, output_tokens, chunk_tokens) = load;
-        let (cap, forbidden, unparted) = pins;
-        let unparted =
-            unparted.map(|(start, len)| LayerRange { start, end: (start + len).min(num_layers) });
+        let (cap, forbidden, keep_together) = pins;
+        let keep_together = keep_together
+            .map(|(start, len)| LayerRange { start, end: (start + len).min(num_layers) });
         Policy {
             objective,
             sequences,
@@ -142,7 +142,7 @@ fn any_policy(num_devices: u32, num_layers: usize) -> impl Strategy<Value = Poli
                 .into_iter()
                 .collect(),
             forbidden: forbidden.filter(|it| *it < num_devices).map(Cpu).into_iter().collect(),
-            unparted: unparted.into_iter().collect(),
+            keep_together: keep_together.into_iter().collect(),
             ..Policy::default()
         }
     })

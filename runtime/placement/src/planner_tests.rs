@@ -283,7 +283,7 @@ fn errors_say_what_is_wanted_and_found() {
         (&two, given(&[(Cpu(0), 2, 3), (Cpu(1), 0, 2)])),
         (&two, given(&[(Cpu(0), 0, 2)])),
         (&two, given(&[(Cpu(9), 0, 3)])),
-        (&two, Policy { unparted: vec![LayerRange { start: 1, end: 4 }], ..exactly(1) }),
+        (&two, Policy { keep_together: vec![LayerRange { start: 1, end: 4 }], ..exactly(1) }),
     ];
     let mut text = String::new();
     for (cluster, policy) in cases {
@@ -310,7 +310,7 @@ fn errors_say_what_is_wanted_and_found() {
     layers 0..2 are given to no device; cpu:0 continues with 2..3
     layers 2..3 are given to no device
     explicit layers: there is no device cpu:9; the devices are cpu:0, cpu:1
-    layers 1..4 may not be parted, but the model has layers 0..3
+    layers 1..4 must stay together, but the model has layers 0..3
     ");
 }
 

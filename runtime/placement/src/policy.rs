@@ -35,7 +35,8 @@ pub struct Policy {
     /// Devices that get nothing.
     pub forbidden: BTreeSet<DeviceId>,
     /// Runs of layers that stay together on one device.
-    pub unparted: Vec<LayerRange>,
+    #[serde(alias = "unparted")]
+    pub keep_together: Vec<LayerRange>,
     pub placement: Placement,
 }
 
@@ -147,7 +148,7 @@ impl Default for Policy {
             memory_share: None,
             memory_caps: BTreeMap::new(),
             forbidden: BTreeSet::new(),
-            unparted: Vec::new(),
+            keep_together: Vec::new(),
             placement: Placement::default(),
         }
     }
@@ -236,5 +237,17 @@ mod tests {
         assert_eq!(policy.memory_caps[&DeviceId::Cpu(1)], Bytes(1024));
         assert_eq!(policy.sequences, Sequences::UpTo(1024));
         assert!(matches!(&policy.placement, Placement::Layers(stages) if stages.len() == 1));
+    }
+
+    #[test]
+    fn layers_to_keep_together_are_read_by_their_old_name_too() {
+        let layers = LayerRange { start: 1, end: 4 };
+        for key in ["keep_together", "unparted"] {
+            let text = format!(r#"{{"{key}": [{{"start": 1, "end": 4}}]}}"#);
+            let policy: Policy = serde_json::from_str(&text).unwrap();
+            assert_eq!(policy.keep_together, [layers], "{key}");
+        }
+        let written = serde_json::to_value(Policy::default()).unwrap();
+        assert!(written.get("keep_together").is_some() && written.get("unparted").is_none());
     }
 }

@@ -98,7 +98,7 @@ impl<'a> Setting<'a> {
         let allowed = |device: &&ClusterDevice| !policy.forbidden.contains(&device.id);
         let devices: Vec<Usable> = cluster.devices.iter().filter(allowed).map(usable).collect();
         let links = links(cluster, &devices);
-        let may_cut = may_cut(profile.num_layers, &policy.unparted);
+        let may_cut = may_cut(profile.num_layers, &policy.keep_together);
         let tolerance = 0.0;
         Ok(Self { profile, cluster, policy, devices, links, may_cut, layout, tolerance })
     }
@@ -234,11 +234,11 @@ fn links(cluster: &Cluster, devices: &[Usable]) -> Vec<LinkFigures> {
     pairs.map(|pair| listed.get(&pair).copied().unwrap_or(cluster.unlisted)).collect()
 }
 
-/// Layer `i` is unit `i + 1`: layers `a..b` that may not be parted forbid the boundaries between
+/// Layer `i` is unit `i + 1`: layers `a..b` that must stay together forbid the boundaries between
 /// them.
-fn may_cut(num_layers: usize, unparted: &[LayerRange]) -> Vec<bool> {
+fn may_cut(num_layers: usize, keep_together: &[LayerRange]) -> Vec<bool> {
     let mut may_cut = vec![true; num_layers + 3];
-    for layers in unparted {
+    for layers in keep_together {
         may_cut[layers.start + 2..=layers.end].fill(false);
     }
     may_cut
@@ -275,8 +275,8 @@ fn check_policy(policy: &Policy, cluster: &Cluster, num_layers: usize) -> Result
         return Err(PlanError::Zero { field });
     }
     let outside = |layers: &&LayerRange| layers.is_empty() || layers.end > num_layers;
-    if let Some(&layers) = policy.unparted.iter().find(outside) {
-        return Err(PlanError::Unparted { layers, num_layers });
+    if let Some(&layers) = policy.keep_together.iter().find(outside) {
+        return Err(PlanError::KeepTogether { layers, num_layers });
     }
     let known: Vec<DeviceId> = cluster.devices.iter().map(|device| device.id).collect();
     let given: Vec<(DeviceId, LayerRange)> = match &policy.placement {

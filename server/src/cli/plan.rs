@@ -186,7 +186,7 @@ impl PolicyArgs {
                 .map_or(KvTokens::AsManyAsFit, |tokens| KvTokens::Exactly(tokens.get())),
             memory_caps: self.max_memory.clone().unwrap_or_default().0,
             forbidden: self.forbid.iter().copied().collect(),
-            unparted: self.keep_together.clone(),
+            keep_together: self.keep_together.clone(),
             placement: self
                 .layers
                 .as_ref()
