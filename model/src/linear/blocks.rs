@@ -171,7 +171,7 @@ impl<F: Format<LEN, RUNS>, const LEN: usize, const RUNS: usize> Kernel for Block
         let mut buffer = [F32x8::ZERO; TOKENS];
         for first in rows.clone().step_by(8) {
             let num_rows = (rows.end - first).min(8);
-            let group = Group::new(blocks, self.num_blocks, first..first + num_rows);
+            let group = RowGroup::new(blocks, self.num_blocks, first..first + num_rows);
             for token in (0..input.num_tokens).step_by(TOKENS) {
                 let sums = &mut buffer[..(input.num_tokens - token).min(TOKENS)];
                 let input =
@@ -191,13 +191,13 @@ impl<F: Format<LEN, RUNS>, const LEN: usize, const RUNS: usize> Kernel for Block
 }
 
 /// The blocks of eight rows.
-struct Group<'a, const LEN: usize> {
+struct RowGroup<'a, const LEN: usize> {
     rows: [&'a [[u8; LEN]]; 8],
     /// All blocks after those of these rows.
     next: &'a [[u8; LEN]],
 }
 
-impl<'a, const LEN: usize> Group<'a, LEN> {
+impl<'a, const LEN: usize> RowGroup<'a, LEN> {
     /// Takes eight rows or fewer, for which the last stands in.
     fn new(blocks: &'a [[u8; LEN]], num_blocks: usize, rows: ops::Range<usize>) -> Self {
         let next = &blocks[rows.end * num_blocks..];
@@ -241,7 +241,7 @@ impl Input<'_> {
 
 /// Computes the products of eight rows with as many tokens as there are `sums`.
 fn products<F: Format<LEN, RUNS>, const LEN: usize, const RUNS: usize>(
-    group: &Group<'_, LEN>,
+    group: &RowGroup<'_, LEN>,
     input: &Input<'_>,
     sums: &mut [F32x8],
 ) {
@@ -266,7 +266,7 @@ fn products<F: Format<LEN, RUNS>, const LEN: usize, const RUNS: usize>(
 /// Unpacks all runs of eight rows.
 #[inline(always)]
 fn each_run<F: Format<LEN, RUNS>, const LEN: usize, const RUNS: usize>(
-    group: &Group<'_, LEN>,
+    group: &RowGroup<'_, LEN>,
     mut work: impl FnMut(usize, &Run),
 ) {
     for block_idx in 0..group.rows[0].len() {

@@ -21,12 +21,12 @@ use crate::{threads::Threads, weights::Matrix};
 /// `[tokens, in]` becomes `[tokens, out]`, f32, where `out` counts the rows of all matrices, one
 /// after another.
 pub struct Linear {
-    kind: Kind,
+    backend: Backend,
     bias: Option<Tensor>,
     bytes: u64,
 }
 
-enum Kind {
+enum Backend {
     Cpu(cpu::Product),
     Device(Vec<DeviceMatrix>),
 }
@@ -49,12 +49,12 @@ impl Linear {
             bytes += matrix_bytes(matrix).0;
             on_cpu &= matrix_device(matrix).is_cpu();
         }
-        let kind = if on_cpu {
-            Kind::Cpu(cpu::Product::new(matrices, threads)?)
+        let backend = if on_cpu {
+            Backend::Cpu(cpu::Product::new(matrices, threads)?)
         } else {
-            Kind::Device(matrices.into_iter().map(DeviceMatrix::new).collect::<Result<_>>()?)
+            Backend::Device(matrices.into_iter().map(DeviceMatrix::new).collect::<Result<_>>()?)
         };
-        Ok(Self { kind, bias, bytes })
+        Ok(Self { backend, bias, bytes })
     }
 
     /// Multiplies `[tokens, in]`, f32.
@@ -62,9 +62,9 @@ impl Linear {
     /// # Errors
     /// Where the input has another width, or the device fails.
     pub fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        let output = match &self.kind {
-            Kind::Cpu(product) => input.contiguous()?.apply_op1_no_bwd(product)?,
-            Kind::Device(matrices) => {
+        let output = match &self.backend {
+            Backend::Cpu(product) => input.contiguous()?.apply_op1_no_bwd(product)?,
+            Backend::Device(matrices) => {
                 let outputs: Vec<Tensor> =
                     matrices.iter().map(|matrix| matrix.forward(input)).collect::<Result<_>>()?;
                 Tensor::cat(&outputs, D::Minus1)?

@@ -31,8 +31,8 @@ mod work;
 pub use actual::{CostModel, MicrobatchCost};
 pub use baselines::{Baseline, BaselineInput, Stages, Unplaced};
 pub use cluster::{
-    Cluster, ClusterDevice, ClusterLink, DescriptionError, DescriptionFault, LinkFigures, Measure,
-    Nearest, Place, Rates, Route,
+    Cluster, ClusterDevice, ClusterLink, DescriptionError, DescriptionFault, DescriptionLocation,
+    LinkFigures, Measure, Nearest, Rates, Route,
 };
 pub use compare::{Baselined, baselines};
 pub use demand::{Demand, Purpose};

@@ -10,7 +10,7 @@ use super::{
     cursor::Cursor,
     shards::ShardName,
     tensor::TensorInfo,
-    value::{Array, Kind, Value},
+    value::{Array, Value, ValueType},
 };
 use crate::{
     error::{HeaderError, Unusable, malformed},
@@ -158,7 +158,7 @@ impl GgufHeader {
     ///
     /// Bytes that are not UTF-8 are kept as they are.
     pub fn texts(&self, array: &Array) -> Option<impl Iterator<Item = &[u8]>> {
-        let mut rest = (array.kind == Kind::Text).then(|| &self.file()[array.span.clone()])?;
+        let mut rest = (array.kind == ValueType::Text).then(|| &self.file()[array.span.clone()])?;
         Some((0..array.len).map_while(move |_| {
             let (len, tail) = rest.split_first_chunk::<8>()?;
             let (text, tail) =
@@ -182,15 +182,15 @@ impl GgufHeader {
             };
         }
         Some(match array.kind {
-            Kind::U8 | Kind::Bool => items!(u8),
-            Kind::I8 => items!(i8),
-            Kind::U16 => items!(u16),
-            Kind::I16 => items!(i16),
-            Kind::U32 => items!(u32),
-            Kind::I32 => items!(i32),
-            Kind::F32 => items!(f32),
-            Kind::F64 => items!(f64),
-            Kind::Text | Kind::Array | Kind::U64 | Kind::I64 => return None,
+            ValueType::U8 | ValueType::Bool => items!(u8),
+            ValueType::I8 => items!(i8),
+            ValueType::U16 => items!(u16),
+            ValueType::I16 => items!(i16),
+            ValueType::U32 => items!(u32),
+            ValueType::I32 => items!(i32),
+            ValueType::F32 => items!(f32),
+            ValueType::F64 => items!(f64),
+            ValueType::Text | ValueType::Array | ValueType::U64 | ValueType::I64 => return None,
         })
     }
 }
@@ -314,7 +314,7 @@ fn read_metadata(
         let start = cursor.offset();
         let key = cursor.text("metadata key", MAX_KEY_BYTES)?;
         let what = format!("`{key}`");
-        let kind = Kind::read(cursor, &what)?;
+        let kind = ValueType::read(cursor, &what)?;
         let value = Value::read(cursor, kind, &what)?;
         if metadata.insert(key.to_owned(), value).is_some() {
             let wanted = "each key once".to_owned();

@@ -17,7 +17,7 @@ pub use header::GgufHeader;
 pub use kind::{BlockType, StoredKind};
 pub use shards::ShardName;
 pub use tensor::TensorInfo;
-pub use value::{Array, Kind, Value};
+pub use value::{Array, Value, ValueType};
 
 use crate::{error::HeaderError, mapped::TensorBytes};
 

@@ -12,7 +12,7 @@ const MAX_DEPTH: usize = 4;
 
 /// The type of a value, by the format's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueType {
     U8,
     I8,
     U16,
@@ -29,27 +29,27 @@ pub enum Kind {
 }
 
 /// The types in the order of their numbers.
-const KINDS: [Kind; 13] = [
-    Kind::U8,
-    Kind::I8,
-    Kind::U16,
-    Kind::I16,
-    Kind::U32,
-    Kind::I32,
-    Kind::F32,
-    Kind::Bool,
-    Kind::Text,
-    Kind::Array,
-    Kind::U64,
-    Kind::I64,
-    Kind::F64,
+const VALUE_TYPES: [ValueType; 13] = [
+    ValueType::U8,
+    ValueType::I8,
+    ValueType::U16,
+    ValueType::I16,
+    ValueType::U32,
+    ValueType::I32,
+    ValueType::F32,
+    ValueType::Bool,
+    ValueType::Text,
+    ValueType::Array,
+    ValueType::U64,
+    ValueType::I64,
+    ValueType::F64,
 ];
 
-impl Kind {
+impl ValueType {
     pub(super) fn read(cursor: &mut Cursor<'_>, what: &str) -> Result<Self, HeaderError> {
         let start = cursor.offset();
         let number = cursor.u32(what)?;
-        KINDS.get(number as usize).copied().ok_or_else(|| {
+        VALUE_TYPES.get(number as usize).copied().ok_or_else(|| {
             let wanted = "a value type from 0 to 12".to_owned();
             cursor.malformed_at(start, what, wanted, number.to_string())
         })
@@ -83,7 +83,7 @@ pub enum Value {
 /// Where an array lies in the file; its items are walked once when the header is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Array {
-    pub kind: Kind,
+    pub kind: ValueType,
     pub len: usize,
     pub(super) span: Range<usize>,
 }
@@ -91,21 +91,21 @@ pub struct Array {
 impl Value {
     pub(super) fn read(
         cursor: &mut Cursor<'_>,
-        kind: Kind,
+        kind: ValueType,
         what: &str,
     ) -> Result<Self, HeaderError> {
         Ok(match kind {
-            Kind::U8 => Self::Unsigned(u8::from_le_bytes(cursor.array(what)?).into()),
-            Kind::U16 => Self::Unsigned(u16::from_le_bytes(cursor.array(what)?).into()),
-            Kind::U32 => Self::Unsigned(u32::from_le_bytes(cursor.array(what)?).into()),
-            Kind::U64 => Self::Unsigned(u64::from_le_bytes(cursor.array(what)?)),
-            Kind::I8 => Self::Signed(i8::from_le_bytes(cursor.array(what)?).into()),
-            Kind::I16 => Self::Signed(i16::from_le_bytes(cursor.array(what)?).into()),
-            Kind::I32 => Self::Signed(i32::from_le_bytes(cursor.array(what)?).into()),
-            Kind::I64 => Self::Signed(i64::from_le_bytes(cursor.array(what)?)),
-            Kind::F32 => Self::Float(f32::from_le_bytes(cursor.array(what)?).into()),
-            Kind::F64 => Self::Float(f64::from_le_bytes(cursor.array(what)?)),
-            Kind::Bool => {
+            ValueType::U8 => Self::Unsigned(u8::from_le_bytes(cursor.array(what)?).into()),
+            ValueType::U16 => Self::Unsigned(u16::from_le_bytes(cursor.array(what)?).into()),
+            ValueType::U32 => Self::Unsigned(u32::from_le_bytes(cursor.array(what)?).into()),
+            ValueType::U64 => Self::Unsigned(u64::from_le_bytes(cursor.array(what)?)),
+            ValueType::I8 => Self::Signed(i8::from_le_bytes(cursor.array(what)?).into()),
+            ValueType::I16 => Self::Signed(i16::from_le_bytes(cursor.array(what)?).into()),
+            ValueType::I32 => Self::Signed(i32::from_le_bytes(cursor.array(what)?).into()),
+            ValueType::I64 => Self::Signed(i64::from_le_bytes(cursor.array(what)?)),
+            ValueType::F32 => Self::Float(f32::from_le_bytes(cursor.array(what)?).into()),
+            ValueType::F64 => Self::Float(f64::from_le_bytes(cursor.array(what)?)),
+            ValueType::Bool => {
                 let start = cursor.offset();
                 match cursor.array::<1>(what)? {
                     [0] => Self::Bool(false),
@@ -116,14 +116,14 @@ impl Value {
                     }
                 }
             }
-            Kind::Text => {
+            ValueType::Text => {
                 let bytes = cursor.string(what, MAX_TEXT_BYTES)?.to_owned();
                 match String::from_utf8(bytes) {
                     Ok(text) => Self::Text(text),
                     Err(error) => Self::Bytes(error.into_bytes()),
                 }
             }
-            Kind::Array => Self::Array(Array::read(cursor, what, 1)?),
+            ValueType::Array => Self::Array(Array::read(cursor, what, 1)?),
         })
     }
 
@@ -148,17 +148,17 @@ impl Array {
             let wanted = format!("arrays at most {MAX_DEPTH} deep");
             return Err(cursor.malformed_at(start, what, wanted, "deeper ones".to_owned()));
         }
-        let kind = Kind::read(cursor, what)?;
+        let kind = ValueType::read(cursor, what)?;
         let len = cursor.u64(what)?;
         cursor.want(len.saturating_mul(kind.min_bytes()), what)?;
         let begin = cursor.offset();
         match kind {
-            Kind::Array => {
+            ValueType::Array => {
                 for _ in 0..len {
                     Self::read(cursor, what, depth + 1)?;
                 }
             }
-            Kind::Text => {
+            ValueType::Text => {
                 for _ in 0..len {
                     let num_bytes = cursor.u64(what)?;
                     cursor.skip(num_bytes, what)?;

@@ -30,7 +30,7 @@ pub(super) struct UnitBytes {
 
 /// Where a tensor belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
+struct TensorOwner {
     unit: Unit,
     is_expert: bool,
 }
@@ -55,8 +55,8 @@ impl UnitSizes {
                     continue;
                 }
                 let num_bytes = stored_bytes(&file, &name, &entry)?;
-                if let Some(place) = place_of_hub(&name, tied) {
-                    sizes.add(place, num_bytes);
+                if let Some(owner) = hub_owner(&name, tied) {
+                    sizes.add(owner, num_bytes);
                 }
             }
         }
@@ -70,10 +70,10 @@ impl UnitSizes {
     pub(super) fn of_gguf(header: &GgufHeader) -> Result<Self, HeaderError> {
         let mut sizes = Self::default();
         for (name, info) in header.tensors() {
-            if let Some(place) = place_of_gguf(name) {
+            if let Some(owner) = gguf_owner(name) {
                 let info = info?;
                 let shape: Vec<u64> = info.shape.iter().map(|axis| *axis as u64).collect();
-                sizes.add(place, held_bytes(&shape, info.num_bytes));
+                sizes.add(owner, held_bytes(&shape, info.num_bytes));
             }
         }
         Ok(sizes)
@@ -83,9 +83,9 @@ impl UnitSizes {
         self.0.get(&unit).copied()
     }
 
-    fn add(&mut self, place: Place, num_bytes: u64) {
-        let sizes = self.0.entry(place.unit).or_default();
-        let sum = if place.is_expert { &mut sizes.experts } else { &mut sizes.shared };
+    fn add(&mut self, owner: TensorOwner, num_bytes: u64) {
+        let sizes = self.0.entry(owner.unit).or_default();
+        let sum = if owner.is_expert { &mut sizes.experts } else { &mut sizes.shared };
         sum.0 = sum.0.saturating_add(num_bytes);
     }
 }
@@ -98,13 +98,13 @@ fn held_bytes(shape: &[u64], stored: u64) -> u64 {
     }
 }
 
-fn place_of_hub(name: &str, tied: bool) -> Option<Place> {
-    let shared = |unit| Some(Place { unit, is_expert: false });
+fn hub_owner(name: &str, tied: bool) -> Option<TensorOwner> {
+    let shared = |unit| Some(TensorOwner { unit, is_expert: false });
     let stem = PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
     if let Some(rest) = stem.strip_prefix("layers.") {
         let (layer_idx, rest) = rest.split_once('.')?;
         let unit = Unit::Layer(layer_idx.parse().ok()?);
-        return Some(Place { unit, is_expert: rest.contains(".experts.") });
+        return Some(TensorOwner { unit, is_expert: rest.contains(".experts.") });
     }
     match stem.split('.').next()? {
         "embed_tokens" => shared(Unit::Embed),
@@ -114,15 +114,15 @@ fn place_of_hub(name: &str, tied: bool) -> Option<Place> {
     }
 }
 
-fn place_of_gguf(name: &str) -> Option<Place> {
-    let shared = |unit| Some(Place { unit, is_expert: false });
+fn gguf_owner(name: &str) -> Option<TensorOwner> {
+    let shared = |unit| Some(TensorOwner { unit, is_expert: false });
     if let Some(rest) = name.strip_prefix("blk.") {
         let (layer_idx, rest) = rest.split_once('.')?;
         let unit = Unit::Layer(layer_idx.parse().ok()?);
         // Older files hold each expert for itself: `ffn_gate.3.weight`.
         let is_numbered = rest.strip_prefix("ffn_").and_then(|rest| rest.split('.').nth(1));
         let is_numbered = is_numbered.is_some_and(|part| part.parse::<u32>().is_ok());
-        return Some(Place { unit, is_expert: rest.contains("_exps.") || is_numbered });
+        return Some(TensorOwner { unit, is_expert: rest.contains("_exps.") || is_numbered });
     }
     match name.split('.').next()? {
         "token_embd" => shared(Unit::Embed),
@@ -158,8 +158,8 @@ fn read_header(path: &Path) -> Result<Map<String, Value>, HeaderError> {
         (&file).take(MAX_POINTER_BYTES).read_to_end(&mut header).map_err(io)?;
         refuse_pointer(path, &[&header_len.to_le_bytes()[..], &header].concat())?;
         let wanted = format!("at most {MAX_HEADER_BYTES} bytes");
-        let place = "the header's length".to_owned();
-        return Err(malformed(path, place, wanted, format!("{header_len} bytes")));
+        let location = "the header's length".to_owned();
+        return Err(malformed(path, location, wanted, format!("{header_len} bytes")));
     }
     if header_len > file_len - 8 {
         return Err(truncated(header_len.saturating_add(8)));
@@ -194,13 +194,13 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(place: Option<Place>, want: Option<(Unit, bool)>) {
-        assert_eq!(place.map(|it| (it.unit, it.is_expert)), want);
+    fn check(owner: Option<TensorOwner>, want: Option<(Unit, bool)>) {
+        assert_eq!(owner.map(|it| (it.unit, it.is_expert)), want);
     }
 
     #[test]
     fn names_tell_the_unit() {
-        let hub = |name| place_of_hub(name, false);
+        let hub = |name| hub_owner(name, false);
         check(hub("model.embed_tokens.weight"), Some((Unit::Embed, false)));
         check(hub("model.layers.11.self_attn.q_proj.qweight"), Some((Unit::Layer(11), false)));
         check(hub("model.layers.3.mlp.experts.7.up_proj.weight"), Some((Unit::Layer(3), true)));
@@ -214,17 +214,17 @@ mod tests {
         );
         check(hub("model.language_model.norm.weight"), Some((Unit::Head, false)));
         check(hub("lm_head.weight"), Some((Unit::Head, false)));
-        check(place_of_hub("lm_head.weight", true), None);
+        check(hub_owner("lm_head.weight", true), None);
         check(hub("vision_tower.vision_model.encoder.layers.3.mlp.fc1.weight"), None);
         check(hub("model.layers.x.y"), None);
 
-        check(place_of_gguf("token_embd.weight"), Some((Unit::Embed, false)));
-        check(place_of_gguf("output.weight"), Some((Unit::Head, false)));
-        check(place_of_gguf("blk.5.ffn_gate.weight"), Some((Unit::Layer(5), false)));
-        check(place_of_gguf("blk.5.ffn_gate_exps.weight"), Some((Unit::Layer(5), true)));
-        check(place_of_gguf("blk.5.ffn_gate_shexp.weight"), Some((Unit::Layer(5), false)));
-        check(place_of_gguf("blk.5.ffn_gate_inp.weight"), Some((Unit::Layer(5), false)));
-        check(place_of_gguf("blk.5.ffn_gate.3.weight"), Some((Unit::Layer(5), true)));
-        check(place_of_gguf("rope_freqs.weight"), None);
+        check(gguf_owner("token_embd.weight"), Some((Unit::Embed, false)));
+        check(gguf_owner("output.weight"), Some((Unit::Head, false)));
+        check(gguf_owner("blk.5.ffn_gate.weight"), Some((Unit::Layer(5), false)));
+        check(gguf_owner("blk.5.ffn_gate_exps.weight"), Some((Unit::Layer(5), true)));
+        check(gguf_owner("blk.5.ffn_gate_shexp.weight"), Some((Unit::Layer(5), false)));
+        check(gguf_owner("blk.5.ffn_gate_inp.weight"), Some((Unit::Layer(5), false)));
+        check(gguf_owner("blk.5.ffn_gate.3.weight"), Some((Unit::Layer(5), true)));
+        check(gguf_owner("rope_freqs.weight"), None);
     }
 }

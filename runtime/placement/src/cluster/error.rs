@@ -9,22 +9,22 @@ use crate::error::ClusterError;
 
 /// Where a description is wrong, and how.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{place}: {fault}")]
+#[error("{location}: {fault}")]
 pub struct DescriptionError {
-    pub place: Place,
+    pub location: DescriptionLocation,
     pub fault: DescriptionFault,
 }
 
 /// Where a description is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum DescriptionLocation {
     /// A line of a file, counted from one.
     Line { file: String, line: usize },
     /// The text itself, as short as a message quotes it.
     Spec(String),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for DescriptionLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Line { file, line } => write!(f, "{file}:{line}"),

@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::{
     Cluster, ClusterLink, LinkFigures, Route,
     entries::{EndsEntry, Entries, FiguresEntry, LinkEntry, UnlistedEntry},
-    error::{DescriptionError, DescriptionFault, Place},
+    error::{DescriptionError, DescriptionFault, DescriptionLocation},
     figure::{Figure, Measure},
     join::nth,
     names::shown,
@@ -211,8 +211,9 @@ impl Reader<'_> {
     }
 
     pub(super) fn wrong(&self, at: usize, fault: impl Into<DescriptionFault>) -> DescriptionError {
-        let place = Place::Line { file: self.file_name.to_owned(), line: self.line(at) };
-        DescriptionError { place, fault: fault.into() }
+        let location =
+            DescriptionLocation::Line { file: self.file_name.to_owned(), line: self.line(at) };
+        DescriptionError { location, fault: fault.into() }
     }
 
     /// The line of a byte of the text, counted from one.

@@ -7,7 +7,7 @@ use sluicegate_spec::device::DeviceId;
 use super::{
     Cluster, ClusterDevice, ClusterLink, LinkFigures,
     error::DescriptionFault,
-    spec::{Group, Spec},
+    spec::{DeviceGroup, Spec},
 };
 
 /// Listed links by their ends.
@@ -43,7 +43,11 @@ struct Joining<'a> {
 
 impl Joining<'_> {
     /// Adds the devices of one group; `to_all` is the link named for all pairs with a new device.
-    fn add(&mut self, group: &Group, to_all: Option<LinkFigures>) -> Result<(), DescriptionFault> {
+    fn add(
+        &mut self,
+        group: &DeviceGroup,
+        to_all: Option<LinkFigures>,
+    ) -> Result<(), DescriptionFault> {
         let first = next_id(&self.devices, group)?;
         let num_before = self.devices.len();
         for offset in 0..group.count {
@@ -102,7 +106,7 @@ fn is_alike(one: &ClusterDevice, other: &ClusterDevice) -> bool {
 }
 
 /// The id behind the last of the group's kind.
-fn next_id(devices: &[ClusterDevice], group: &Group) -> Result<DeviceId, DescriptionFault> {
+fn next_id(devices: &[ClusterDevice], group: &DeviceGroup) -> Result<DeviceId, DescriptionFault> {
     let first = group.preset.id(0);
     match devices.iter().map(|device| device.id).filter(|id| same_kind(*id, first)).max() {
         None => Ok(first),

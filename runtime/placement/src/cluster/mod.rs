@@ -14,7 +14,7 @@ mod names;
 mod preset;
 mod spec;
 
-pub use error::{DescriptionError, DescriptionFault, Place};
+pub use error::{DescriptionError, DescriptionFault, DescriptionLocation};
 pub use figure::Measure;
 pub use names::Nearest;
 

@@ -13,7 +13,7 @@ use sluicegate_spec::units::Bytes;
 
 use super::{
     Cluster, LinkFigures,
-    error::{DescriptionError, DescriptionFault, Place},
+    error::{DescriptionError, DescriptionFault, DescriptionLocation},
     figure,
     names::{Key, shown},
     preset::{DevicePreset, LinkPreset},
@@ -22,14 +22,14 @@ use super::{
 /// A line, understood.
 #[derive(Debug)]
 pub(super) struct Spec {
-    pub(super) groups: Vec<Group>,
+    pub(super) groups: Vec<DeviceGroup>,
     /// Of the pairs that no group links.
     pub(super) link: Option<LinkFigures>,
 }
 
 /// Some devices of one kind.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(super) struct DeviceGroup {
     pub(super) count: usize,
     pub(super) preset: &'static DevicePreset,
     /// Instead of the preset's.
@@ -74,7 +74,7 @@ impl Cluster {
 }
 
 fn error(text: &str, fault: DescriptionFault) -> DescriptionError {
-    DescriptionError { place: Place::Spec(shown(text)), fault }
+    DescriptionError { location: DescriptionLocation::Spec(shown(text)), fault }
 }
 
 fn parse(text: &str) -> Result<Spec, DescriptionFault> {
@@ -90,7 +90,7 @@ fn parse(text: &str) -> Result<Spec, DescriptionFault> {
     Ok(Spec { groups, link })
 }
 
-fn group(text: &str) -> Result<Group, DescriptionFault> {
+fn group(text: &str) -> Result<DeviceGroup, DescriptionFault> {
     let (count, rest) = count(text.trim())?;
     if rest.is_empty() {
         return Err(DescriptionFault::NothingThere);
@@ -98,12 +98,12 @@ fn group(text: &str) -> Result<Group, DescriptionFault> {
     let Some((name, sized)) = rest.split_once('@') else {
         let (preset, link) = device_and_link(rest)?;
         let link = link.map(|link| link_of(link, preset)).transpose()?;
-        return Ok(Group { count, preset, memory: None, link });
+        return Ok(DeviceGroup { count, preset, memory: None, link });
     };
     let preset = device(name)?;
     let (memory, link) = size_and_link(sized)?;
     let link = link.map(|link| link_of(link, preset)).transpose()?;
-    Ok(Group { count, preset, memory: Some(memory), link })
+    Ok(DeviceGroup { count, preset, memory: Some(memory), link })
 }
 
 /// The count, and what is behind it: `2x rtx4090`, `2 rtx4090`, `2 x rtx4090`.
@@ -176,7 +176,7 @@ fn link_of(word: &str, preset: &DevicePreset) -> Result<LinkFigures, Description
 }
 
 /// The link behind the comma; `nvlink` and `pcie` must be the same for all devices.
-fn last_link(text: &str, groups: &[Group]) -> Result<LinkFigures, DescriptionFault> {
+fn last_link(text: &str, groups: &[DeviceGroup]) -> Result<LinkFigures, DescriptionFault> {
     if text.contains(',') {
         return Err(DescriptionFault::CommaTwice);
     }
