@@ -13,7 +13,6 @@ mod doctor;
 mod error;
 mod facts;
 mod generate;
-mod judge;
 mod layers;
 mod maskbench;
 mod memory;
@@ -30,6 +29,7 @@ mod schema;
 mod simulate;
 mod stages;
 mod timeline;
+mod validation;
 mod vocabulary;
 
 use std::{process::ExitCode, time::Instant};

@@ -2,8 +2,8 @@
 //! instances.
 
 mod instance;
-mod place;
 mod print;
+mod refusal;
 mod report;
 
 use std::{
@@ -52,7 +52,7 @@ pub(crate) fn check(args: &SchemaCheckArgs) -> Result<(), CliError> {
     let report = CheckReport {
         model: &args.model,
         schema: SchemaReport::new(&compiled, compile, &witness),
-        instances: judge_all(&compiled, &instances, args.trace),
+        instances: check_all(&compiled, &instances, args.trace),
     };
     let mut stdout = io::stdout().lock();
     if args.json {
@@ -65,6 +65,6 @@ pub(crate) fn check(args: &SchemaCheckArgs) -> Result<(), CliError> {
     if is_accepted { Ok(()) } else { Err(CliError::Refused) }
 }
 
-fn judge_all(compiled: &Compiled, instances: &[Instance], trace: bool) -> Vec<InstanceReport> {
+fn check_all(compiled: &Compiled, instances: &[Instance], trace: bool) -> Vec<InstanceReport> {
     instances.iter().map(|instance| InstanceReport::new(compiled, instance, trace)).collect()
 }

@@ -10,7 +10,7 @@ use sluicegate_constraint::{Event, Mask, MatchError, Matcher, TokenId};
 
 /// One token of a text, and what became of it.
 #[derive(Debug)]
-pub(crate) struct Step<'a> {
+pub(crate) struct TokenCheck<'a> {
     pub(crate) token: TokenId,
     pub(crate) mask: &'a Mask,
     pub(crate) mask_time: Duration,
@@ -56,10 +56,10 @@ impl fmt::Display for Why {
 ///
 /// # Errors
 /// [`Refusal`] at the first token that is refused, or at the end.
-pub(crate) fn judge(
+pub(crate) fn validate(
     matcher: &mut Matcher,
     tokens: &[TokenId],
-    mut watch: impl FnMut(&Step<'_>),
+    mut watch: impl FnMut(&TokenCheck<'_>),
 ) -> Result<(), Refusal> {
     for (num_tokens, &token) in tokens.iter().enumerate() {
         take(matcher, token, &mut watch).map_err(|why| Refusal { num_tokens, why })?;
@@ -71,7 +71,7 @@ pub(crate) fn judge(
 fn take(
     matcher: &mut Matcher,
     token: TokenId,
-    watch: &mut impl FnMut(&Step<'_>),
+    watch: &mut impl FnMut(&TokenCheck<'_>),
 ) -> Result<(), Why> {
     if matcher.is_finished() {
         return Err(Why::GoesOn);
@@ -81,13 +81,13 @@ fn take(
     let mask_time = started.elapsed();
     let mask = mask.map_err(Why::Failed)?;
     if !mask.allows(token) {
-        watch(&Step { token, mask: &mask, mask_time, advance_time: None });
+        watch(&TokenCheck { token, mask: &mask, mask_time, advance_time: None });
         return Err(Why::NotAllowed);
     }
     let started = Instant::now();
     let event = matcher.advance(token);
     let advance_time = Some(started.elapsed());
-    watch(&Step { token, mask: &mask, mask_time, advance_time });
+    watch(&TokenCheck { token, mask: &mask, mask_time, advance_time });
     match event.map_err(Why::Failed)? {
         Event::Vetoed { instead, .. } => Err(Why::Vetoed { instead }),
         _ => Ok(()),

@@ -49,7 +49,7 @@ fn the_summary_counts_what_is_right_and_what_cannot_be_used() {
     maskbench/not-json.json, case 0: EOF while parsing a value at line 2 column 0
     schemas passing            1 of 6         16.7 %
       real ones                1 of 5         20.0 %
-    tests judged right         7 of 10        70.0 %
+    tests correct              7 of 10        70.0 %
       not optional             7 of 10        70.0 %
     valid refused              1
     invalid accepted           1
@@ -78,7 +78,7 @@ fn the_test_suite_is_counted_by_tests_and_compared() {
     suite/strings.json, case 1: missing field `schema` at line 1 column 43
     schemas passing            3 of 4         75.0 %
       real ones                3 of 4         75.0 %
-    tests judged right         6 of 6        100.0 %
+    tests correct              6 of 6        100.0 %
       not optional             4 of 4        100.0 %
     valid refused              0
     invalid accepted           0

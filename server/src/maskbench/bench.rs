@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     facts::Witness,
-    judge::{self, Refusal, Step, Why},
+    validation::{Refusal, TokenCheck, Why, validate},
 };
 
 /// What every schema is run with.
@@ -130,7 +130,7 @@ impl Bench {
             let tokens = self.compiler.vocab().tokenize(text.as_bytes());
             let ((outcome, times), baseline_times) = in_turn(
                 turn,
-                || Self::judge(&compiled, &tokens),
+                || Self::validate(&compiled, &tokens),
                 || baseline.as_ref().map(|(matcher, _)| run_baseline(matcher, &tokens)),
             );
             let Test { description, valid, .. } = test;
@@ -145,19 +145,19 @@ impl Bench {
         }
     }
 
-    fn judge(
+    fn validate(
         compiled: &Result<(Compiled, CompiledRun), SpecError>,
         tokens: &[TokenId],
     ) -> (Option<Result<(), Refusal>>, Vec<TokenTime>) {
         let mut times = Vec::new();
-        let mut watch = |step: &Step<'_>| {
-            let advance = step.advance_time.unwrap_or_default();
-            times.push(TokenTime { mask: step.mask_time, advance });
+        let mut watch = |check: &TokenCheck<'_>| {
+            let advance = check.advance_time.unwrap_or_default();
+            times.push(TokenTime { mask: check.mask_time, advance });
         };
         let outcome = match compiled {
             Ok((compiled, _)) => {
                 let mut matcher = compiled.matcher();
-                Some(judge::judge(&mut matcher, tokens, &mut watch))
+                Some(validate(&mut matcher, tokens, &mut watch))
             }
             // A schema that allows nothing refuses each instance when it is compiled.
             Err(SpecError::Unsatisfiable { .. }) => {

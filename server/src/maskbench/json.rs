@@ -8,7 +8,7 @@ use super::{
     summary::{Summary, TokenTimes, error_kind},
     times::microseconds,
 };
-use crate::judge::Refusal;
+use crate::validation::Refusal;
 
 /// The object that is printed. Times are in microseconds.
 #[derive(Debug, Serialize)]

@@ -24,7 +24,7 @@ pub(super) fn print(summary: &Summary, entries: &[Entry], out: &mut impl Write) 
     for (name, share) in [
         ("schemas passing", summary.schemas),
         ("  real ones", summary.real_schemas),
-        ("tests judged right", summary.tests),
+        ("tests correct", summary.tests),
         ("  not optional", summary.required_tests),
     ] {
         let Share { passing, total } = share;

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{
-    place::{Allowed, Place},
+    refusal::{Allowed, RefusalReport},
     report::{CheckReport, InstanceReport, SchemaReport, TraceReport},
 };
 use crate::{counted::counted, facts::GuardedKeyword};
@@ -40,13 +40,13 @@ fn schema(report: &SchemaReport, out: &mut impl Write) -> io::Result<()> {
 fn print_instance(instance: &InstanceReport, out: &mut impl Write) -> io::Result<()> {
     match &instance.refused {
         None => writeln!(out, "accepted, {}", counted(instance.tokens, "token"))?,
-        Some(place) => refused(place, out)?,
+        Some(refusal) => print_refusal(refusal, out)?,
     }
     instance.trace.as_ref().map_or(Ok(()), |steps| trace(steps, out))
 }
 
-fn refused(place: &Place, out: &mut impl Write) -> io::Result<()> {
-    let Place { byte, line, column, reason, before, found, allowed, .. } = place;
+fn print_refusal(refusal: &RefusalReport, out: &mut impl Write) -> io::Result<()> {
+    let RefusalReport { byte, line, column, reason, before, found, allowed, .. } = refusal;
     writeln!(out, "refused at line {line}, column {column} (byte {byte}): {reason}")?;
     writeln!(out, "  before   {before:?}")?;
     if found.is_empty() {

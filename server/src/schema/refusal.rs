@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use sluicegate_constraint::{Compiled, Matcher, TokenId, Vocab};
 
-use crate::judge::{Refusal, Why};
+use crate::validation::{Refusal, Why};
 
 /// Characters shown before and after the place.
 const CONTEXT_CHARS: usize = 40;
@@ -16,7 +16,7 @@ const MAX_EXAMPLE_BYTES: usize = 16;
 
 /// The place of a refusal in the text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Place {
+pub(super) struct RefusalReport {
     /// Bytes of the text before it.
     pub(super) byte: usize,
     /// From 1.
@@ -44,12 +44,12 @@ pub(super) struct Allowed {
 }
 
 /// Finds the place of a refusal. The token that is refused may begin with bytes that are allowed.
-pub(super) fn find(
+pub(super) fn locate(
     compiled: &Compiled,
     text: &[u8],
     tokens: &[TokenId],
     refusal: &Refusal,
-) -> Place {
+) -> RefusalReport {
     let vocab = compiled.vocab();
     let start: usize =
         tokens[..refusal.num_tokens].iter().map(|it| vocab.token_bytes(*it).len()).sum();
@@ -63,7 +63,7 @@ pub(super) fn find(
     let byte = start + num_taken;
     let (before, after) = text.split_at(byte.min(text.len()));
     let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    Place {
+    RefusalReport {
         byte,
         line: before.split(|byte| *byte == b'\n').count(),
         column: String::from_utf8_lossy(&before[line_start..]).chars().count() + 1,

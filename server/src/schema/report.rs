@@ -7,12 +7,12 @@ use sluicegate_constraint::{Compiled, EncodedMask, Mask, MaskForm, TokenId, Voca
 
 use super::{
     instance::Instance,
-    place::{self, Place},
+    refusal::{RefusalReport, locate},
 };
 use crate::{
     facts::{self, GuardedKeyword, Witness},
-    judge::{self, Step},
     maskbench::times::microseconds,
+    validation::{TokenCheck, validate},
 };
 
 #[derive(Debug, Serialize)]
@@ -40,7 +40,7 @@ pub(super) struct InstanceReport {
     pub(super) file: Option<String>,
     pub(super) accepted: bool,
     pub(super) tokens: usize,
-    pub(super) refused: Option<Place>,
+    pub(super) refused: Option<RefusalReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) trace: Option<Vec<TraceReport>>,
 }
@@ -77,13 +77,13 @@ impl InstanceReport {
         let tokens = vocab.tokenize(&instance.bytes);
         let mut trace = Vec::new();
         let mut matcher = compiled.matcher();
-        let outcome = judge::judge(&mut matcher, &tokens, |step| {
+        let outcome = validate(&mut matcher, &tokens, |check| {
             if is_traced {
-                trace.push(TraceReport::new(step, vocab));
+                trace.push(TraceReport::new(check, vocab));
             }
         });
         let refused = outcome.err();
-        let refused = refused.map(|it| place::find(compiled, &instance.bytes, &tokens, &it));
+        let refused = refused.map(|it| locate(compiled, &instance.bytes, &tokens, &it));
         Self {
             file: instance.file.clone(),
             accepted: refused.is_none(),
@@ -95,15 +95,15 @@ impl InstanceReport {
 }
 
 impl TraceReport {
-    fn new(step: &Step<'_>, vocab: &Vocab) -> Self {
+    fn new(check: &TokenCheck<'_>, vocab: &Vocab) -> Self {
         Self {
-            token: step.token,
-            text: text(&[step.token], vocab),
-            allowed: step.mask.allows(step.token),
-            num_allowed: step.mask.num_allowed(),
-            mask: mask_kind(step.mask, vocab),
-            mask_us: microseconds(step.mask_time),
-            advance_us: step.advance_time.map(microseconds),
+            token: check.token,
+            text: text(&[check.token], vocab),
+            allowed: check.mask.allows(check.token),
+            num_allowed: check.mask.num_allowed(),
+            mask: mask_kind(check.mask, vocab),
+            mask_us: microseconds(check.mask_time),
+            advance_us: check.advance_time.map(microseconds),
         }
     }
 }
