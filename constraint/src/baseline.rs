@@ -1,5 +1,5 @@
-//! `llguidance` used plainly: its own reading of a JSON Schema, its own options, no rule of ours. A
-//! yardstick for time and coverage; nothing that generates text may use it.
+//! Plain `llguidance`: its own reading of JSON Schema and its own options, without any rule of this
+//! crate. A baseline for time and coverage; no code path that generates text may use it.
 
 use llguidance::ParserFactory;
 use llguidance::api::TopLevelGrammar;
@@ -10,7 +10,7 @@ use crate::TokenId;
 use crate::error::{VocabError, engine_message};
 use crate::vocab::Vocab;
 
-/// Compiles schemas as the engine does by default, for the same vocabulary.
+/// Compiles schemas with the engine's defaults, for the same vocabulary.
 pub struct Baseline {
     factory: ParserFactory,
 }
@@ -53,17 +53,17 @@ impl std::fmt::Debug for Baseline {
     }
 }
 
-/// One sequence, as the engine tracks it.
+/// The engine's state for one sequence.
 pub struct BaselineMatcher(llguidance::Matcher);
 
 impl BaselineMatcher {
-    /// Copies this state so that the two share nothing.
+    /// Makes a deep copy that shares nothing with this one.
     #[must_use]
     pub fn copy(&self) -> Self {
         Self(self.0.deep_clone())
     }
 
-    /// Computes the mask and says whether it has `token`.
+    /// Computes the mask and returns whether it allows `token`.
     ///
     /// # Errors
     /// The engine's message.
@@ -82,12 +82,12 @@ impl BaselineMatcher {
         self.0.consume_token(token).map_err(|error| engine_message(&error.to_string()))
     }
 
-    /// Says whether the value may end here; false where the engine failed.
+    /// Returns whether the value may end here; false where the engine failed.
     pub fn is_accepting(&mut self) -> bool {
         self.0.is_accepting().unwrap_or(false)
     }
 
-    /// Says whether nothing can follow.
+    /// Returns whether nothing can follow.
     pub fn is_stopped(&self) -> bool {
         self.0.is_stopped()
     }

@@ -1,5 +1,5 @@
-//! Grammars become templates that matchers are copied from: the only place that asks the engine to
-//! build one, and that says what its complaints mean.
+//! Builds the templates that matchers are copied from. This is the only module that asks the engine
+//! to build a grammar, and that interprets its error messages.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -26,15 +26,17 @@ pub(crate) struct Builder {
     halves: Arc<Halves>,
 }
 
-/// Who wrote the text of a grammar.
+/// Who wrote a grammar's text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Author {
-    /// It was made here, so its places mean nothing to a caller.
+    /// This crate. Positions in the text mean nothing to the caller.
     Us,
     Caller,
 }
 
 impl Builder {
+    /// Prepares the engine for `vocab`.
+    ///
     /// # Errors
     /// The engine cannot index the vocabulary.
     pub(crate) fn new(vocab: Arc<Vocab>, limits: &Limits) -> Result<Self, VocabError> {
@@ -63,11 +65,11 @@ impl Builder {
         Ok(Self { vocab, factory, halves })
     }
 
-    /// Builds a grammar that is made with the engine's own builder.
+    /// Builds a grammar that `make` assembles with the engine's own builder.
     ///
     /// # Errors
-    /// [`SpecError::Unsatisfiable`] if it allows nothing, [`SpecError::TooComplex`] if the engine
-    /// has no room for it.
+    /// [`SpecError::Unsatisfiable`] if it allows nothing, [`SpecError::TooComplex`] if it exceeds
+    /// the engine's limits.
     pub(crate) fn grammar(
         &self,
         make: impl FnOnce() -> Result<(Grammar, LexerSpec), String>,
@@ -75,10 +77,11 @@ impl Builder {
         self.build(Author::Us, |_| make())
     }
 
-    /// Builds a grammar in one of the engine's notations.
+    /// Builds a grammar written in one of the engine's notations.
     ///
     /// # Errors
-    /// As [`Builder::grammar`]; [`SpecError::Syntax`] if a caller wrote what is no grammar.
+    /// As [`Builder::grammar`], and [`SpecError::Syntax`] if a caller's text is not a valid
+    /// grammar.
     pub(crate) fn text(
         &self,
         grammar: TopLevelGrammar,
@@ -117,19 +120,19 @@ impl Builder {
     }
 }
 
-/// What the engine says of a grammar that allows nothing.
+/// Parts of the engine's messages about a grammar that allows nothing.
 const EMPTY: [&str; 3] = ["Unsatisfiable schema", "is unsatisfiable", "are unsatisfiable"];
-/// What it says of one that it has no room for.
+/// Parts of the engine's messages about a grammar that exceeds a limit.
 const TOO_LARGE: [&str; 8] =
     ["too big", "too large", "too complex", "too many", "exceeded", "exhausted", "limit", "panic"];
 
-/// Tells the engine's complaints about a grammar apart.
+/// Maps the engine's message about a grammar to an error.
 fn explain(message: String, author: Author) -> SpecError {
     let first = message.lines().next().unwrap_or_default();
-    // Further lines of a caller's grammar are its own text.
+    // The further lines quote the caller's own grammar, so they are not searched.
     let said = if author == Author::Caller { first } else { &message };
     if EMPTY.iter().any(|part| said.contains(part)) {
-        // The reason without its wrapping.
+        // Strips the engine's prefix from the reason.
         let reason = first.split("Unsatisfiable schema: ").last().unwrap_or(first);
         return SpecError::unsatisfiable(reason.to_owned());
     }
@@ -140,12 +143,12 @@ fn explain(message: String, author: Author) -> SpecError {
     if author == Author::Us || TOO_LARGE.iter().any(|part| lower.contains(part)) {
         return SpecError::TooComplex { message };
     }
-    let (line, column, message) = place(first).unwrap_or((1, 1, first));
+    let (line, column, message) = split_position(first).unwrap_or((1, 1, first));
     SpecError::Syntax { line, column, message: message.to_owned() }
 }
 
-/// Takes the place off a complaint that begins with one.
-fn place(message: &str) -> Option<(usize, usize, &str)> {
+/// Splits the position off a message that begins with one.
+fn split_position(message: &str) -> Option<(usize, usize, &str)> {
     let (line, rest) = message.strip_prefix("at ").unwrap_or(message).split_once('(')?;
     let (column, rest) = rest.split_once("): ")?;
     Some((line.parse().ok()?, column.parse().ok()?, rest))

@@ -1,7 +1,7 @@
-//! Compiled specifications kept for the next request that asks for the same.
+//! A cache of compiled specifications, for requests that ask for the same one.
 //!
-//! Owns which answers are kept and what they weigh; who compiles, who waits, and what is given up for
-//! room is `quick_cache`'s. Starts no thread and reads no clock.
+//! Owns which results are kept and how much each weighs. `quick_cache` decides who compiles, who
+//! waits and what is evicted. Starts no thread and reads no clock.
 
 mod key;
 
@@ -19,13 +19,13 @@ use crate::compiled::Compiled;
 use crate::error::SpecError;
 use crate::spec::Spec;
 
-/// Bounds what is kept, by estimate and keys included. What is larger is compiled and not kept.
+/// Bounds the size of the cache. Sizes are estimates and include the keys. A result larger than the
+/// bound is returned but not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheLimits {
     /// Bytes of compiled specifications.
     pub max_bytes: usize,
-    /// Bytes of specifications that were refused, with their errors: they never take the place of
-    /// what compiles.
+    /// Bytes of refused specifications with their errors. They never evict compiled ones.
     pub max_error_bytes: usize,
 }
 
@@ -35,27 +35,28 @@ impl Default for CacheLimits {
     }
 }
 
-/// Counts what the cache has done, and what it holds.
+/// Counters and current sizes of a cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheStats {
-    /// Answers that were there or that another caller was compiling, errors included.
+    /// Lookups answered without compiling: the result was there, or another caller was compiling
+    /// it. Errors count.
     pub hits: u64,
     /// Compilations.
     pub misses: u64,
-    /// Answers given up for room, or too large to be kept.
+    /// Results evicted to make room, or too large to be kept.
     pub evictions: u64,
-    /// Compiled specifications now.
+    /// Compiled specifications in the cache now.
     pub num_compiled: usize,
-    /// Errors now.
+    /// Errors in the cache now.
     pub num_errors: usize,
-    /// The estimate for both.
+    /// Estimated bytes of both.
     pub num_bytes: usize,
 }
 
-/// Compiles each specification once for all who ask, and keeps the result while there is room.
+/// Compiles each specification once for all callers, and keeps the result while there is room.
 ///
-/// Shared between threads. Two specifications are the same if they are written the same: the order
-/// of an object's keys matters, because it is the order of the output.
+/// May be shared between threads. Two specifications are the same if they are written the same way.
+/// The order of an object's keys counts, because the output follows it.
 pub struct Cache {
     compiler: Compiler,
     secret: RandomState,
@@ -67,7 +68,7 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Keeps what `compiler` compiles, within `limits`.
+    /// Makes an empty cache, within `limits`, in front of `compiler`.
     pub fn new(compiler: Compiler, limits: CacheLimits) -> Self {
         let evictions = Evictions::default();
         Self {
@@ -86,11 +87,11 @@ impl Cache {
         &self.compiler
     }
 
-    /// Returns the compiled `spec`: from the cache, or compiled here, or compiled by another caller
-    /// who asked first, for whom this one waits.
+    /// Returns the compiled `spec`: from the cache, by compiling it, or by waiting for another
+    /// caller who compiles it already.
     ///
     /// # Errors
-    /// As [`Compiler::compile`]; the last errors are kept too.
+    /// As [`Compiler::compile`]; errors are cached too.
     pub fn get(&self, spec: &Spec) -> Result<Compiled, SpecError> {
         if matches!(spec, Spec::Text) {
             return self.compiler.compile(spec);
@@ -104,15 +105,15 @@ impl Cache {
             return known(error);
         }
         let found = self.compiled.entry(&key, None, |key, kept| {
-            // The lexers of its workers may have grown since.
+            // The workers' lexers may have grown since the last use.
             kept.num_bytes = key.num_bytes() + kept.answer.num_bytes();
             EntryAction::Retain::<Compiled>(kept.answer.clone())
         });
-        let place = match found {
-            EntryResult::Vacant(place) => place,
+        let vacant = match found {
+            EntryResult::Vacant(vacant) => vacant,
             EntryResult::Retained(compiled) => {
                 self.hits.fetch_add(1, Ordering::Relaxed);
-                // Room is made where something comes, not where it grows.
+                // The cache evicts on insertion only, so an entry that grew is inserted again.
                 if self.compiled.weight() > self.compiled.capacity()
                     && let Some((key, kept)) = self.compiled.remove(&key)
                 {
@@ -124,18 +125,19 @@ impl Cache {
                 unreachable!("entries are retained, and are waited for without end")
             }
         };
-        // Another caller may have found an error while this one waited.
+        // Another caller may have cached an error while this one waited.
         if let Some(error) = self.errors.get(&key) {
             return known(error);
         }
         self.misses.fetch_add(1, Ordering::Relaxed);
-        // Should compiling panic, the place is free again and those who wait try themselves.
+        // If compilation panics, the entry is free again and the waiting callers compile
+        // themselves.
         let result = self.compiler.compile(spec);
         match &result {
             Ok(compiled) => {
                 let num_bytes = key.num_bytes() + compiled.num_bytes();
-                // Nobody else fills the place; if somebody did, theirs is as good.
-                let _ = place.insert(Kept { answer: compiled.clone(), num_bytes });
+                // Nobody else fills this entry; if somebody did, their result is as good.
+                let _ = vacant.insert(Kept { answer: compiled.clone(), num_bytes });
             }
             Err(error) => {
                 let num_bytes = key.num_bytes() + error.to_string().len();
@@ -167,7 +169,8 @@ impl std::fmt::Debug for Cache {
 
 type Store<T> = quick_cache::sync::Cache<Key, Kept<T>, ByBytes, RandomState, Evictions>;
 
-/// Makes a store of one shard: a large answer may take all of it, and locks are held for moments.
+/// Makes a store with a single shard, so that one large result may use all of it. Locks are held
+/// only briefly.
 fn store<T: Clone>(max_bytes: usize, evictions: &Evictions) -> Store<T> {
     let options = OptionsBuilder::new()
         .shards(1)
@@ -178,10 +181,10 @@ fn store<T: Clone>(max_bytes: usize, evictions: &Evictions) -> Store<T> {
     Store::with_options(options, ByBytes, RandomState::new(), evictions.clone())
 }
 
-/// What an answer takes as a rule; how many it remembers to have given up follows from it.
+/// Typical bytes of a result; sets how many evicted keys the store remembers.
 const TYPICAL_BYTES: usize = 64 << 10;
 
-/// An answer and the estimate of what keeping it takes, which is renewed when it is used.
+/// A result and its estimated bytes, which are updated at each use.
 #[derive(Clone)]
 struct Kept<T> {
     answer: T,
@@ -197,7 +200,7 @@ impl<T> Weighter<Key, Kept<T>> for ByBytes {
     }
 }
 
-/// Counts what is given up.
+/// Counts evictions.
 #[derive(Clone, Default)]
 struct Evictions(Arc<AtomicU64>);
 

@@ -1,9 +1,9 @@
-//! A known valid finish beside a running output: the witness.
+//! Keeps a known valid finish, the witness, beside a running output.
 //!
-//! After each token that is not the witness's next one, a new witness is sought. Where none is found
-//! the token is not taken, and the witness's next token comes instead. So an output that began can
-//! always be finished: validly, and within its budget. While the budget is so large that a finish
-//! surely fits, none is sought.
+//! After each token that is not the next one of the witness, a new witness is searched for. If none
+//! is found, the token is vetoed and the witness's next token is taken instead. So every output
+//! that has begun can be finished validly and within its budget. No search runs while the budget is
+//! so large that any finish fits.
 
 use std::sync::Arc;
 
@@ -13,25 +13,25 @@ use crate::guard::{Caller, Effort, Finisher};
 use crate::search;
 use crate::vocab::Vocab;
 
-/// To find a finish after one token.
+/// Effort for finding a finish after one token.
 const EFFORT: Effort = Effort { attempts: 64, fuel: 20_000 };
-/// To find the first finish of a specification.
+/// Effort for finding the first finish of a specification.
 pub(crate) const FIRST_EFFORT: Effort = Effort { attempts: 1_000, fuel: 100_000 };
 
-/// What a matcher knows about how its output can end.
+/// What a matcher knows about the ways its output can end.
 #[derive(Clone)]
 pub(crate) struct Closing {
-    /// None where the grammar alone decides and is no JSON.
+    /// None where the grammar alone decides and the output is not JSON.
     finisher: Option<Arc<Finisher>>,
-    /// What an open level may still need at most, in bytes, where that is known.
+    /// The most bytes that an open nesting level may still need, where known.
     level_bytes: Option<usize>,
-    /// Tokens that the output may have, the end token not counted.
+    /// The output's token budget, without the end token.
     max_tokens: usize,
-    /// Tokens that came before the constraint.
+    /// Tokens that came before the constraint, such as those of a thinking section.
     num_before: usize,
     text: Vec<u8>,
     tokens: Vec<TokenId>,
-    /// Tokens that finish the output, the next one last. None while a finish surely fits.
+    /// Tokens that finish the output, the next one last. None while any finish fits the budget.
     witness: Option<Vec<TokenId>>,
     num_vetoed: usize,
 }
@@ -55,9 +55,10 @@ impl Closing {
         }
     }
 
-    /// Takes `token` if, whatever the grammar then allows, a finish fits into what is left: one takes
-    /// at most as many tokens as it has bytes. `depth` is of the containers that are open behind it.
-    pub(crate) fn take_if_it_surely_fits(
+    /// Takes `token` without a search if any finish the grammar allows fits into the remaining
+    /// budget. A finish has at most as many tokens as bytes. `depth` counts the containers open
+    /// after the token.
+    pub(crate) fn take_if_any_finish_fits(
         &mut self,
         vocab: &Vocab,
         token: TokenId,
@@ -73,21 +74,21 @@ impl Closing {
         fits
     }
 
-    /// Says how many tokens came before.
-    pub(crate) fn start_behind(&mut self, num_before: usize) {
+    /// Sets how many tokens came before the constraint.
+    pub(crate) fn start_after(&mut self, num_before: usize) {
         self.num_before = num_before;
     }
 
-    /// Whether the output, which the grammar allows, is valid as it is.
+    /// Returns whether the output, which the grammar allows, is valid as it is.
     pub(crate) fn may_end(&self) -> bool {
         self.finisher.as_ref().is_none_or(|finisher| finisher.accepts(&self.text))
     }
 
-    /// Takes `token`, or, if no finish is found behind it, the known finish's next token. Returns
+    /// Takes `token`, or the next token of the witness if no finish is found after `token`. Returns
     /// the token taken; none if the output ends instead.
     ///
     /// # Errors
-    /// The engine failed, or does not take `token`, so far as it had to be asked.
+    /// The engine failed, or it had to be asked about `token` and refused it.
     pub(crate) fn advance(
         &mut self,
         engine: &mut Engine,
@@ -103,7 +104,7 @@ impl Closing {
             self.witness = found.map(next_last);
         }
         let Some(known) = &mut self.witness else {
-            // A finish fits, only none was found: there is nothing better to take.
+            // A finish fits the budget but none was found, so there is no better token to take.
             self.write(token, vocab);
             return Ok(Some(token));
         };
@@ -129,7 +130,7 @@ impl Closing {
         Ok(next)
     }
 
-    /// Finds a finish for the output with `token` behind it. None if there is none within reach.
+    /// Searches for a finish of the output followed by `token`; none if the search fails.
     fn after(
         &self,
         engine: &mut Engine,
@@ -148,8 +149,8 @@ impl Closing {
         Ok(found.map(next_last))
     }
 
-    /// Tries the known finish behind the token: without what the token wrote of it, or whole, as
-    /// behind one more piece of a string.
+    /// Tries to reuse the known witness after the token: without the bytes that the token already
+    /// wrote, or whole, if the token only extended a string.
     fn known_rest(
         &self,
         (engine, vocab): (&mut Engine, &Vocab),
@@ -173,7 +174,7 @@ impl Closing {
         self.tokens.push(token);
     }
 
-    /// Takes back tokens: going the same way again is a finish of what is left.
+    /// Takes back tokens. They are put back in front of the witness, which stays a valid finish.
     pub(crate) fn rollback(&mut self, num_tokens: usize, vocab: &Vocab) {
         for token in self.tokens.split_off(self.tokens.len() - num_tokens).into_iter().rev() {
             self.text.truncate(self.text.len() - vocab.token_bytes(token).len());
@@ -186,13 +187,13 @@ impl Closing {
     }
 }
 
-/// Turns a finish so that its next token is the last, where it is taken from.
+/// Reverses a finish, so that its next token can be popped from the end.
 fn next_last(mut tokens: Vec<TokenId>) -> Vec<TokenId> {
     tokens.reverse();
     tokens
 }
 
-/// Finds the tokens of a first finish, of `max_tokens` at most.
+/// Searches for the first finish, of at most `max_tokens` tokens.
 pub(crate) fn first_witness(
     finisher: Option<&Finisher>,
     engine: &mut Engine,
@@ -203,7 +204,7 @@ pub(crate) fn first_witness(
     find(finisher, (engine, vocab), &[], FIRST_EFFORT, start)
 }
 
-/// As [`first_witness`], with little effort.
+/// As [`first_witness`], with less effort.
 pub(crate) fn quick_witness(
     finisher: Option<&Finisher>,
     engine: &mut Engine,
@@ -214,7 +215,7 @@ pub(crate) fn quick_witness(
 
 #[derive(Clone, Copy)]
 struct Start {
-    /// The token that comes before the finish.
+    /// The token that precedes the finish.
     token: Option<TokenId>,
     num_left: usize,
 }
@@ -240,7 +241,7 @@ fn find(
     found
 }
 
-/// The tokens of a text, if grammar and budget take them and the output may end behind them.
+/// Returns the tokens of `rest` if grammar and budget allow them and the output may end there.
 fn fitting(engine: &mut Engine, vocab: &Vocab, rest: &[u8], start: Start) -> Option<Vec<TokenId>> {
     let tokens = vocab.tokenize(rest);
     is_fitting(engine, vocab, &tokens, start).then_some(tokens)
@@ -256,10 +257,10 @@ fn is_fitting(
         return false;
     }
     let all: Vec<TokenId> = token.iter().chain(tokens).copied().collect();
-    engine.may_end_behind(&all, vocab.engine_end())
+    engine.may_end_after(&all, vocab.engine_end())
 }
 
-/// What is left of a finish, its next token last, once these bytes of it are written.
+/// Returns the rest of a finish, its next token last, after `written` has been written of it.
 fn without(known: &[TokenId], mut written: &[u8], vocab: &Vocab) -> Option<Vec<TokenId>> {
     let mut rest = known.to_vec();
     while !written.is_empty() {

@@ -1,5 +1,5 @@
-//! Compilation: a specification and a vocabulary become a template that matchers are copied from.
-//! Nothing that a caller sends may cost unbounded time or memory here.
+//! Compilation: turns a specification and a vocabulary into a template that matchers are copied
+//! from. No input of a caller may cost unbounded time or memory here.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::spec::{JsonOptions, Spec, Thinking};
 use crate::thinking::Rule;
 use crate::vocab::Vocab;
 
-/// Compiles specifications for one vocabulary. Shared between threads.
+/// Compiles specifications for one vocabulary. May be shared between threads.
 pub struct Compiler {
     builder: Builder,
     limits: Limits,
@@ -38,16 +38,17 @@ impl Compiler {
         Ok(Self { builder: Builder::new(vocab, &limits)?, limits })
     }
 
-    /// Returns the vocabulary that this compiles for.
+    /// Returns the vocabulary that this compiler is for.
     pub fn vocab(&self) -> &Arc<Vocab> {
         &self.builder.vocab
     }
 
-    /// Compiles `spec`; takes about a millisecond, bounded by the limits.
+    /// Compiles `spec` and, where a guard is needed, finds a first valid output. Takes about a
+    /// millisecond; the limits bound it.
     ///
     /// # Errors
-    /// The specification is malformed, means what cannot be expressed, allows no output, or exceeds
-    /// a limit.
+    /// The specification is malformed, has a meaning that cannot be expressed, allows no output, or
+    /// exceeds a limit.
     pub fn compile(&self, spec: &Spec) -> Result<Compiled, SpecError> {
         let compiled = self.compile_grammar(spec)?;
         if compiled.is_guarded() {
@@ -56,8 +57,8 @@ impl Compiler {
         Ok(compiled)
     }
 
-    /// Adds the keywords that are in the way to a [`SpecError::NoWitness`] of `spec`, found by
-    /// leaving out one after the other; other errors are as they are.
+    /// Adds the conflicting keywords to a [`SpecError::NoWitness`] of `spec`. They are found by
+    /// leaving out one keyword after another. Other errors are returned unchanged.
     pub fn explain(&self, spec: &Spec, error: SpecError) -> SpecError {
         match (spec, error) {
             (Spec::Json { schema, options }, SpecError::NoWitness { attempts, .. }) => {
@@ -73,7 +74,8 @@ impl Compiler {
         }
     }
 
-    /// As [`Compiler::compile`], but does not look for a first valid output: the first matcher does.
+    /// As [`Compiler::compile`], but does not search for a first valid output; that is left to the
+    /// first matcher.
     ///
     /// # Errors
     /// As [`Compiler::compile`], except for [`SpecError::NoWitness`].
@@ -103,7 +105,8 @@ impl Compiler {
         Ok(built.warn(source.warnings).at_most(source.max_bytes))
     }
 
-    /// Restates a schema ever more coarsely until the engine takes it; a guard does the rest.
+    /// Compiles a schema. Where the engine refuses the grammar, the schema is restated more and
+    /// more coarsely; a guard checks what the grammar then leaves out.
     fn json(&self, schema: &Value, options: &JsonOptions) -> Result<Compiled, SpecError> {
         self.json_grammar(schema, options).map_err(|error| match error {
             SpecError::Unsatisfiable { message, .. } => {
@@ -123,7 +126,7 @@ impl Compiler {
         let mut refused = Coarse::default();
         loop {
             let Made { grammar, left, coarsened, warnings } = schema.grammar(options, coarse);
-            // What makes no more difference is the grammar that was refused.
+            // This level changes nothing: it gives the grammar that was refused before.
             if coarse != Coarse::default()
                 && coarsened == refused
                 && let Some(coarser) = coarse.next()
@@ -152,14 +155,14 @@ impl Compiler {
         }
     }
 
-    /// Compiles a thinking section and what follows.
+    /// Compiles a thinking section and the specification after it.
     fn after(&self, thinking: &Thinking, then: &Spec) -> Result<Compiled, SpecError> {
         if matches!(then, Spec::After { .. }) {
             let message = "after another thinking section";
             return Err(SpecError::unsupported("thinking", None, message));
         }
         let section = Rule::new(thinking, self.vocab())?;
-        Ok(self.compile_grammar(then)?.behind(section))
+        Ok(self.compile_grammar(then)?.after_section(section))
     }
 }
 

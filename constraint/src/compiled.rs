@@ -1,4 +1,4 @@
-//! A compiled specification, and how matchers are made of it.
+//! A compiled specification, and the matchers made from it.
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,10 +14,10 @@ use crate::template::Template;
 use crate::thinking::{Rule, Section};
 use crate::vocab::Vocab;
 
-/// A compiled specification. Cheap to clone, shared between threads.
+/// A compiled specification. Cheap to clone; may be shared between threads.
 ///
-/// Keeps one template engine whose first mask is already computed. It never advances, so a
-/// matcher's failure cannot reach it.
+/// Holds one template engine whose first mask is already computed. The template never advances, so
+/// a failing matcher cannot corrupt it.
 #[derive(Clone)]
 pub struct Compiled {
     vocab: Arc<Vocab>,
@@ -25,23 +25,23 @@ pub struct Compiled {
     warnings: Arc<Vec<String>>,
     /// Present where the output is a JSON value.
     values: Option<Arc<Values>>,
-    /// What an open level of the output may still need at most, in bytes, where that is known.
+    /// The most bytes that an open nesting level may still need, where known.
     level_bytes: Option<usize>,
-    /// A first valid output; none if none was found.
+    /// A first valid output; inner `None` if none was found.
     witness: Arc<OnceLock<Option<Vec<TokenId>>>>,
-    /// What comes before the template's text.
+    /// The thinking section before the template's text.
     section: Option<Arc<Rule>>,
 }
 
-/// What is known of the values that a schema allows.
+/// What is known about the values that a schema allows.
 pub(crate) struct Values {
     finisher: Arc<Finisher>,
-    /// What the grammar leaves to the guard.
+    /// Keywords that the grammar does not express and the guard checks.
     left: Vec<Left>,
 }
 
 impl Values {
-    /// Prepares to finish values, and to judge them if the grammar leaves something.
+    /// Prepares to finish values, and to validate them where the grammar leaves keywords out.
     pub(crate) fn new(
         schema: Schema,
         options: &JsonOptions,
@@ -75,39 +75,40 @@ impl Compiled {
         Self { values: Some(Arc::new(values)), level_bytes, ..self }
     }
 
-    /// Says that no output is longer than this, where that is known.
+    /// Sets the most bytes of any output, where known.
     pub(crate) fn at_most(self, num_bytes: Option<usize>) -> Self {
         Self { level_bytes: num_bytes, ..self }
     }
 
-    pub(crate) fn behind(self, section: Rule) -> Self {
+    pub(crate) fn after_section(self, section: Rule) -> Self {
         Self { section: Some(Arc::new(section)), ..self }
     }
 
-    /// Puts warnings before those there are.
+    /// Puts `warnings` before the existing ones.
     pub(crate) fn warn(mut self, warnings: Vec<String>) -> Self {
         Arc::make_mut(&mut self.warnings).splice(0..0, warnings);
         self
     }
 
-    /// Makes a matcher at the start of the output, independent of all others: a deep copy of the
-    /// template, which shares no lock and may live on any thread.
+    /// Makes an independent matcher at the start of the output. It is a deep copy of the template,
+    /// which shares no lock and may run on any thread.
     pub fn matcher(&self) -> Matcher {
         self.start(Template::copy)
     }
 
-    /// Makes a matcher at the start of the output for use on the thread that calls itself `worker`.
+    /// Makes a matcher at the start of the output for the thread that identifies itself as
+    /// `worker`.
     ///
-    /// It shares a lexer with the other matchers of that worker, which makes it cheap to make and
-    /// finds what they have already worked out; the lexer is behind a lock, so on another thread it
-    /// would wait for them. Matchers of different workers share no lock. A lexer that a panic left
-    /// behind is replaced here; the matchers that shared it have failed.
+    /// It shares a lexer with the other matchers of that worker. That makes it cheap to create, and
+    /// lets it reuse the states they computed. The lexer is behind a lock, so the matcher would
+    /// wait for them on another thread. Matchers of different workers share no lock. A lexer that a
+    /// panic corrupted is replaced here; the matchers that shared it have failed.
     pub fn matcher_on(&self, worker: usize) -> Matcher {
         self.start(|template| template.copy_on(worker))
     }
 
-    /// As [`Compiled::matcher`], for an output that closes within `max_tokens`, its end token not
-    /// counted.
+    /// As [`Compiled::matcher`], for an output of at most `max_tokens` tokens, not counting its end
+    /// token.
     ///
     /// # Errors
     /// As [`Compiled::matcher_on_within`].
@@ -115,8 +116,8 @@ impl Compiled {
         self.start_within(max_tokens, Template::copy)
     }
 
-    /// As [`Compiled::matcher_on`], for an output that closes within `max_tokens`, its end token not
-    /// counted.
+    /// As [`Compiled::matcher_on`], for an output of at most `max_tokens` tokens, not counting its
+    /// end token.
     ///
     /// # Errors
     /// As [`Compiled::check_budget`].
@@ -128,18 +129,19 @@ impl Compiled {
         self.start_within(max_tokens, |template| template.copy_on(worker))
     }
 
-    /// Checks that some output closes within `max_tokens`, its end token not counted.
+    /// Checks that some output fits into `max_tokens`, not counting its end token.
     ///
-    /// Of a grammar that is no JSON nothing may be found; then nothing is promised of its outputs.
+    /// For grammars other than JSON the search may find no output; then no promise is made about
+    /// them.
     ///
     /// # Errors
-    /// [`SpecError::Budget`] if no output was found that closes in time, [`SpecError::NoWitness`] if
-    /// a schema has none that was found at all.
+    /// [`SpecError::Budget`] if every output that was found is longer, [`SpecError::NoWitness`] if
+    /// none was found for a schema.
     pub fn check_budget(&self, max_tokens: usize) -> Result<(), SpecError> {
         self.witness_within(max_tokens).map(drop)
     }
 
-    /// The tokens of an output that closes in time; none if nothing can be promised.
+    /// Returns the tokens of an output that fits; `None` if no promise can be made.
     fn witness_within(&self, max_tokens: usize) -> Result<Option<Vec<TokenId>>, SpecError> {
         let first = match self.first_witness() {
             Ok(first) => first,
@@ -195,20 +197,21 @@ impl Compiled {
         Some(Engine::new(Arc::clone(template), copy(template)))
     }
 
-    /// Whether the grammar allows more than the specification, so that outputs are guarded.
+    /// Returns whether the grammar allows more than the specification, so that a guard checks
+    /// outputs.
     pub fn is_guarded(&self) -> bool {
         self.values.as_ref().is_some_and(|values| values.finisher.is_guard())
     }
 
-    /// Returns what the grammar does not express and the guard checks, as JSON pointers of schemas
-    /// with keywords.
+    /// Returns what the guard checks because the grammar does not express it: pairs of a schema's
+    /// JSON pointer and a keyword.
     pub fn guarded(&self) -> impl Iterator<Item = (&str, &str)> {
         let left = self.values.iter().flat_map(|values| &values.left);
         left.map(|left| (left.at.as_str(), left.keyword))
     }
 
-    /// Returns the tokens of a first valid output, sought at the first call. A thinking section is
-    /// not part of it.
+    /// Returns the tokens of a first valid output, without a thinking section. The first call
+    /// searches for it.
     ///
     /// # Errors
     /// [`SpecError::NoWitness`] if none was found.
@@ -218,7 +221,7 @@ impl Compiled {
         found.as_deref().ok_or(SpecError::NoWitness { attempts, core: Vec::new() })
     }
 
-    /// Whether little effort finds no valid output.
+    /// Returns whether a quick search finds no valid output.
     pub(crate) fn seems_empty(&self) -> bool {
         let Some(mut engine) = self.engine(Template::copy) else { return false };
         let finisher = self.values.as_ref().map(|values| &*values.finisher);
@@ -231,15 +234,15 @@ impl Compiled {
         closing::first_witness(finisher, &mut engine, &self.vocab, max_tokens)
     }
 
-    /// Estimates the memory that this holds: the grammar, the template, and the lexers of the
-    /// workers, which grow while matchers run.
+    /// Estimates the memory of the grammar, the template and the workers' lexers, which grow while
+    /// matchers run.
     pub fn num_bytes(&self) -> usize {
         let warnings: usize = self.warnings.iter().map(|it| size_of::<String>() + it.len()).sum();
         let values = self.values.as_ref().map_or(0, |values| values.finisher.num_bytes());
         warnings + values + self.template.as_ref().map_or(0, |template| template.num_bytes())
     }
 
-    /// Returns what was accepted with a doubt, such as a `format` that is not enforced.
+    /// Returns warnings about what was accepted but not enforced, such as an unknown `format`.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }

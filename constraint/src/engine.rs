@@ -1,5 +1,5 @@
-//! The engine behind one sequence. The one place that tells its errors apart, and that gives a
-//! sequence a fresh lexer where the old one is full.
+//! The engine behind one sequence. The only module that classifies the engine's errors, and that
+//! replaces a sequence's lexer when it is full.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,22 +12,22 @@ use crate::TokenId;
 use crate::error::engine_message;
 use crate::template::Template;
 
-/// Tokens that the engine is asked about at once.
+/// The most tokens that one call asks the engine about.
 const MAX_ASKED: usize = 500;
 
-/// Why the engine does not go on.
+/// Why the engine cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum EngineError {
     /// The grammar does not allow the token.
     Refused,
     /// No token is allowed.
     DeadEnd,
-    /// It reached a limit or failed.
+    /// The engine reached a limit or failed.
     Failed(String),
 }
 
 impl EngineError {
-    /// The engine's messages are all that tells its errors apart.
+    /// Classifies an error by its message: the engine offers nothing else.
     fn new(raw: &str) -> Self {
         if raw.contains("doesn't satisfy the grammar") {
             return Self::Refused;
@@ -36,8 +36,8 @@ impl EngineError {
         if message.starts_with("NoExtension") { Self::DeadEnd } else { Self::Failed(message) }
     }
 
-    /// Whether the lexer is of no more use: its states, which are a cache, have no room, or another
-    /// sequence that shares it has spent the fuel of a step.
+    /// Returns whether the lexer must be replaced: its state cache is full, or another sequence
+    /// that shares it used up the fuel of a step.
     fn is_full(&self) -> bool {
         let is = |message: &str| {
             message.contains("too many states") || message.contains("too many expressions")
@@ -46,7 +46,7 @@ impl EngineError {
     }
 }
 
-/// A grammar's parser, and what it has taken.
+/// A grammar's parser, and the tokens it has taken.
 pub(crate) struct Engine {
     inner: Matcher,
     template: Arc<Template>,
@@ -54,25 +54,25 @@ pub(crate) struct Engine {
     cancellation: Cancellation,
 }
 
-/// Ends an engine's work from another thread, whichever parser it has by then.
+/// Cancels an engine's work from another thread, even after the parser was replaced.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cancellation(Arc<Mutex<Asked>>);
 
 #[derive(Debug, Default)]
 struct Asked {
     is_cancelled: bool,
-    /// Whether to end a search for a finish.
+    /// Whether searches for a finish should stop.
     is_in_haste: bool,
     handle: Option<CancellationHandle>,
 }
 
 impl Cancellation {
     fn lock(&self) -> std::sync::MutexGuard<'_, Asked> {
-        // A flag and a handle are whole whatever happened to their last user.
+        // A flag and a handle stay consistent even if their last user panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for an end, for good.
+    /// Cancels all work, for good.
     pub(crate) fn cancel(&self) {
         let mut asked = self.lock();
         asked.is_cancelled = true;
@@ -85,18 +85,18 @@ impl Cancellation {
         self.lock().is_cancelled
     }
 
-    /// Says whether searches for a finish are to end early.
+    /// Sets whether searches for a finish should stop early.
     pub(crate) fn set_haste(&self, is_in_haste: bool) {
         self.lock().is_in_haste = is_in_haste;
     }
 
-    /// Whether a search has to end.
+    /// Returns whether a search must stop.
     pub(crate) fn ends_search(&self) -> bool {
         let asked = self.lock();
         asked.is_cancelled || asked.is_in_haste
     }
 
-    /// From now on ends the work of this parser.
+    /// Directs the cancellation at `inner` from now on.
     fn follow(&self, inner: &Matcher) {
         let mut asked = self.lock();
         asked.handle = inner.cancellation_handle();
@@ -107,7 +107,7 @@ impl Cancellation {
 }
 
 impl Engine {
-    /// Puts `inner`, a copy of `template`, at the start of a sequence.
+    /// Starts a sequence with `inner`, a copy of `template`.
     pub(crate) fn new(template: Arc<Template>, inner: Matcher) -> Self {
         let inner = inner.into_cancellable();
         let cancellation = Cancellation::default();
@@ -115,7 +115,7 @@ impl Engine {
         Self { inner, template, taken: Vec::new(), cancellation }
     }
 
-    /// Asks the engine; once more with a fresh lexer if the old one is full.
+    /// Asks the engine, and retries once with a fresh lexer if the old one is full.
     fn ask<T, E: std::fmt::Display>(
         &mut self,
         question: impl Fn(&mut Matcher) -> Result<T, E>,
@@ -141,7 +141,7 @@ impl Engine {
         Ok(())
     }
 
-    /// The tokens that may come next.
+    /// Computes which tokens may come next.
     pub(crate) fn mask(&mut self) -> Result<SimpleVob, EngineError> {
         self.ask(Matcher::compute_mask)
     }
@@ -153,34 +153,34 @@ impl Engine {
         Ok(())
     }
 
-    /// How many of these tokens could be taken, in order.
+    /// Returns how many of `tokens` could be taken in order.
     pub(crate) fn num_allowed(&mut self, tokens: &[TokenId]) -> Result<usize, EngineError> {
         self.ask(|inner| inner.validate_tokens(tokens))
     }
 
-    /// Whether the text may end behind these tokens.
-    pub(crate) fn may_end_behind(&mut self, tokens: &[TokenId], end: TokenId) -> bool {
+    /// Returns whether the text may end after `tokens`.
+    pub(crate) fn may_end_after(&mut self, tokens: &[TokenId], end: TokenId) -> bool {
         if tokens.len() <= MAX_ASKED {
             let all = [tokens, &[end]].concat();
             return self.num_allowed(&all).is_ok_and(|valid| valid == all.len());
         }
-        // One question has the fuel of one step.
+        // A single call has the fuel of one step only.
         let Ok(mut copy) = self.fork() else { return false };
         let takes = |token: &TokenId| !self.cancellation.ends_search() && copy.take(*token).is_ok();
         tokens.iter().all(takes) && (copy.is_complete() || copy.is_accepting().unwrap_or(false))
     }
 
-    /// Whether the text may end here.
+    /// Returns whether the text may end here.
     pub(crate) fn is_accepting(&mut self) -> Result<bool, EngineError> {
         self.ask(Matcher::is_accepting)
     }
 
-    /// Whether nothing can follow.
+    /// Returns whether nothing can follow.
     pub(crate) fn is_complete(&self) -> bool {
         self.inner.is_stopped() && !self.inner.is_error()
     }
 
-    /// The tokens that must come next.
+    /// Returns the tokens that must come next.
     pub(crate) fn jump_forward(&mut self) -> Vec<TokenId> {
         self.inner.compute_ff_tokens()
     }
@@ -189,12 +189,13 @@ impl Engine {
     pub(crate) fn rollback(&mut self, num_tokens: usize) -> Result<(), EngineError> {
         self.ask(|inner| inner.rollback(num_tokens))?;
         self.taken.truncate(self.taken.len() - num_tokens);
-        // The engine keeps its last mask by place alone, and another way may lead to that place.
+        // The engine caches its last mask by position alone, and other tokens may lead to that
+        // position.
         self.inner.invalidate_bias_cache();
         Ok(())
     }
 
-    /// Copies the state; the copy shares the lexer.
+    /// Copies the state. The copy shares the lexer.
     pub(crate) fn fork(&self) -> Result<Self, EngineError> {
         let copy = catch_unwind(AssertUnwindSafe(|| Ok(self.inner.clone())));
         let inner = copy.map_err(|error| EngineError::new(&error.to_string()))?;

@@ -1,4 +1,5 @@
-//! One error enum per kind of operation: making a vocabulary, compiling a specification, matching.
+//! One error enum per kind of operation: building a vocabulary, compiling a specification,
+//! matching.
 
 use crate::TokenId;
 
@@ -6,7 +7,7 @@ use crate::TokenId;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VocabError {
-    /// The count of tokens or logits is outside what masks can hold.
+    /// There are more tokens or logits than masks can hold, or none.
     #[error("vocabulary has {found} {what}, wanted 1 to {max}")]
     Size {
         /// `tokens` or `logits`.
@@ -16,7 +17,7 @@ pub enum VocabError {
         /// The largest count supported.
         max: usize,
     },
-    /// An end token is no token of the vocabulary.
+    /// An end token lies outside the vocabulary.
     #[error("end token {token} is outside the vocabulary of {num_tokens} tokens")]
     EosOutOfRange {
         /// The end token given.
@@ -27,22 +28,22 @@ pub enum VocabError {
     /// The token trie could not be built.
     #[error("token trie: {message}")]
     Trie {
-        /// What the engine said.
+        /// The engine's message.
         message: String,
     },
 }
 
-/// Why a specification cannot be compiled. All of these are the caller's to mend.
+/// Why a specification cannot be compiled. The caller can fix every one of these.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpecError {
-    /// A regular expression is not one.
+    /// The text is not a valid regular expression.
     #[error("regex is not valid: {message}")]
     Regex {
         /// What is wrong, and where in the regex.
         message: String,
     },
-    /// A JSON Schema is not one.
+    /// The document is not a valid JSON Schema.
     #[error("schema is not valid{}: {message}", AtSchema(.at))]
     Schema {
         /// JSON pointer into the schema, where known.
@@ -50,7 +51,7 @@ pub enum SpecError {
         /// What is wrong.
         message: String,
     },
-    /// The specification means something that the grammar cannot express.
+    /// The specification has a meaning that the grammar cannot express.
     #[error("`{keyword}` is not supported{}: {message}", AtSchema(.at))]
     Unsupported {
         /// The schema keyword or regex feature.
@@ -63,31 +64,31 @@ pub enum SpecError {
     /// No output satisfies the specification.
     #[error("nothing satisfies the specification: {message}{}", Core(.core))]
     Unsatisfiable {
-        /// What excludes every output.
+        /// Why every output is excluded.
         message: String,
-        /// JSON pointers to keywords that exclude it together; empty if not known.
+        /// JSON pointers to the keywords that conflict; empty if unknown.
         core: Vec<String>,
     },
-    /// A schema does not keep to the rules for strict ones, in the words of `OpenAI`'s API.
+    /// A schema violates the rules for strict schemas. Worded as by `OpenAI`'s API.
     #[error("In context={context}, {message}")]
     NotStrict {
-        /// Where, as a tuple of the path's parts.
+        /// Where in the schema, as a tuple of path segments.
         context: String,
-        /// Which rule.
+        /// The rule that is violated.
         message: String,
     },
-    /// No valid output was found within the limits, nor that there is none.
+    /// Within the limits, the search found neither a valid output nor a proof that there is none.
     #[error(
-        "no valid output was found in {attempts} attempts, so none can be promised{}",
+        "no valid output was found in {attempts} attempts, so none can be guaranteed{}",
         Core(.core)
     )]
     NoWitness {
-        /// How often it was tried.
+        /// How many attempts were made.
         attempts: usize,
-        /// JSON pointers to keywords that are in the way together; empty if not known.
+        /// JSON pointers to the keywords that conflict; empty if unknown.
         core: Vec<String>,
     },
-    /// The shortest output that was found takes more tokens than there may be.
+    /// The shortest output that was found exceeds the token budget.
     #[error(
         "at most {max_tokens} tokens are allowed, but the shortest output found takes {needed}"
     )]
@@ -97,7 +98,7 @@ pub enum SpecError {
         /// Tokens allowed.
         max_tokens: usize,
     },
-    /// A grammar's text is not one.
+    /// The text is not a valid grammar.
     #[error("grammar is not valid at line {line}, column {column}: {message}")]
     Syntax {
         /// Line, from 1.
@@ -107,7 +108,7 @@ pub enum SpecError {
         /// What is wrong.
         message: String,
     },
-    /// A special token is named that the vocabulary does not have.
+    /// The specification names a special token that the vocabulary lacks.
     #[error("the vocabulary has no special token {name:?}, named at {at}")]
     UnknownToken {
         /// The token's name as written.
@@ -115,7 +116,7 @@ pub enum SpecError {
         /// A line and column, or a JSON pointer.
         at: String,
     },
-    /// A limit on the specification's size is exceeded.
+    /// The specification exceeds a size limit.
     #[error("{limit}: found {found}, at most {max} allowed")]
     TooLarge {
         /// What was counted, with its unit.
@@ -125,16 +126,16 @@ pub enum SpecError {
         /// The count allowed.
         max: u64,
     },
-    /// The compiled form would exceed the engine's limits, or the engine failed on it.
+    /// The compiled form would exceed the engine's limits, or the engine failed.
     #[error("specification is too complex: {message}")]
     TooComplex {
-        /// What the engine said.
+        /// The engine's message.
         message: String,
     },
-    /// A choice without options.
+    /// A choice has no options.
     #[error("choice has no options, wanted at least one")]
     NoChoices,
-    /// A choice names the same option twice.
+    /// A choice lists the same option twice.
     #[error("choice options {first} and {second} are both {text:?}")]
     DuplicateChoice {
         /// The option's text.
@@ -146,7 +147,7 @@ pub enum SpecError {
     },
 }
 
-/// A name that no [`crate::Format`] has.
+/// A name that is not the name of any [`crate::Format`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "format {name:?} is unknown, wanted int, float, bool, date, time, datetime, uuid, email, ipv4, \
@@ -162,14 +163,15 @@ impl SpecError {
         Self::Unsatisfiable { message, core: Vec::new() }
     }
 
-    /// What `keyword` means cannot be expressed; `at` is a JSON pointer, where one is known.
+    /// Makes the error for a `keyword` that cannot be expressed. `at` is a JSON pointer, where
+    /// known.
     pub(crate) fn unsupported(keyword: &str, at: Option<&str>, message: &str) -> Self {
         let (keyword, message) = (keyword.to_string(), message.to_string());
         Self::Unsupported { keyword, at: at.map(str::to_string), message }
     }
 }
 
-/// Shows the keywords that conflict, where they are known.
+/// Displays the conflicting keywords, where known.
 struct Core<'a>(&'a [String]);
 
 impl std::fmt::Display for Core<'_> {
@@ -182,12 +184,12 @@ impl std::fmt::Display for Core<'_> {
     }
 }
 
-/// Why a matcher cannot go on. Except for [`MatchError::Ended`] and [`MatchError::Rollback`] the
-/// matcher that reported it repeats it for ever; its forks are unaffected.
+/// Why a matcher cannot go on. All errors but [`MatchError::Ended`] and [`MatchError::Rollback`]
+/// are permanent: the matcher returns the same error from then on. Its forks are unaffected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MatchError {
-    /// The token is not allowed here.
+    /// The token is not allowed at this point.
     #[error("token {token} is not allowed after {num_tokens} tokens")]
     NotAllowed {
         /// The token given.
@@ -195,27 +197,27 @@ pub enum MatchError {
         /// Tokens accepted before it.
         num_tokens: usize,
     },
-    /// An end token was accepted: nothing can follow.
+    /// An end token was accepted, so nothing can follow.
     #[error("the output ended after {num_tokens} tokens")]
     Ended {
         /// Tokens accepted, the end token included.
         num_tokens: usize,
     },
-    /// No token is allowed and the value may not end: the mask would be all zero.
+    /// No token is allowed and the value may not end, so the mask would be empty.
     #[error("no token is allowed after {num_tokens} tokens and the value may not end")]
     DeadEnd {
         /// Tokens accepted so far.
         num_tokens: usize,
     },
-    /// More tokens to take back than were accepted.
-    #[error("cannot take back {wanted} tokens of {found}")]
+    /// A rollback of more tokens than were accepted.
+    #[error("cannot roll back {wanted} tokens; {found} were accepted")]
     Rollback {
-        /// Tokens to take back.
+        /// Tokens to roll back.
         wanted: usize,
         /// Tokens accepted.
         found: usize,
     },
-    /// It was asked to stop.
+    /// The matcher was cancelled.
     #[error("the constraint's work was cancelled after {num_tokens} tokens")]
     Cancelled {
         /// Tokens accepted so far.
@@ -226,12 +228,13 @@ pub enum MatchError {
     Engine {
         /// Tokens accepted so far.
         num_tokens: usize,
-        /// What the engine said.
+        /// The engine's message.
         message: String,
     },
 }
 
-/// Shows an optional JSON pointer as ` at <pointer>`; the root is named, since its pointer is empty.
+/// Displays an optional JSON pointer as ` at <pointer>`. The root is spelled out, since its pointer
+/// is empty.
 struct AtSchema<'a>(&'a Option<String>);
 
 impl std::fmt::Display for AtSchema<'_> {
@@ -244,8 +247,8 @@ impl std::fmt::Display for AtSchema<'_> {
     }
 }
 
-/// Cuts the engine's message down to what a caller may read: no state dump, no backtrace with
-/// machine paths, no grammar of a megabyte.
+/// Reduces the engine's message to what a caller may read: no state dump, no backtrace with machine
+/// paths, no huge quotes of the grammar.
 pub(crate) fn engine_message(raw: &str) -> String {
     const MAX_CHARS: usize = 400;
     let end = ["\n<non-verbose/>", "\n<state>", "\n<backtrace>"]

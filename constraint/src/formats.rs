@@ -1,8 +1,8 @@
-//! Texts of a known shape, as regexes: dates, numbers, addresses. A table; compiles nothing.
+//! Regexes of typed texts: dates, numbers, addresses. A table; compiles nothing.
 //!
-//! Each regex matches whole texts, in the syntax of [`crate::Spec::Regex`], without Unicode classes
-//! or look-around. What a regex cannot say is left out rather than let in: every text that matches
-//! is valid by the source named, a few valid ones do not match, and the entry says which.
+//! Each regex matches whole texts. The syntax is that of [`crate::Spec::Regex`], without Unicode
+//! classes or look-around. Where a regex cannot express a rule exactly, it is stricter: every text
+//! that matches is valid by the cited source, and the comment says which valid ones do not match.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,10 +10,10 @@ use std::sync::LazyLock;
 
 use crate::error::UnknownFormat;
 
-/// Bytes that the shortest finish of a text of a known shape takes at most, whatever is written of it.
+/// The most bytes that the shortest finish of a typed text needs, from any prefix of it.
 pub(crate) const FINISH_BYTES: usize = 120;
 
-/// A text of a known shape.
+/// The type of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// A whole number of up to 18 digits, which fits 64 bits; no leading zero, no `-0`.
@@ -23,22 +23,23 @@ pub enum Format {
     Float,
     /// `true` or `false`.
     Bool,
-    /// A day that exists, `YYYY-MM-DD`. Source: RFC 3339, `full-date`.
+    /// A date that exists, `YYYY-MM-DD`. Source: RFC 3339, `full-date`.
     Date,
     /// A time of day, `HH:MM:SS`. Source: RFC 3339, `partial-time` without fractions.
     Time,
-    /// A moment, `YYYY-MM-DDTHH:MM:SS` with an optional fraction, and `Z` or an offset.
+    /// A date and time, `YYYY-MM-DDTHH:MM:SS`, with an optional fraction and with `Z` or an offset.
     /// Source: RFC 3339, `date-time` in capitals, without leap seconds.
     DateTime,
     /// 32 hexadecimal digits in five groups. Source: RFC 9562, section 4.
     Uuid,
     /// A mailbox at a domain with at least one dot. Source: RFC 5321, `Dot-string "@" Domain`.
     Email,
-    /// Four numbers to 255. Source: RFC 2673, section 3.2.
+    /// Four numbers of 0 to 255. Source: RFC 2673, section 3.2.
     Ipv4,
-    /// Groups of hexadecimal digits, the longest form included. Source: RFC 4291, section 2.2.
+    /// Groups of hexadecimal digits, `::` and a trailing IPv4 address included. Source: RFC 4291,
+    /// section 2.2.
     Ipv6,
-    /// An address with a scheme. Source: RFC 3986, `URI`.
+    /// A URI with a scheme. Source: RFC 3986, `URI`.
     Uri,
 }
 
@@ -85,7 +86,7 @@ impl fmt::Display for Format {
 impl FromStr for Format {
     type Err = UnknownFormat;
 
-    /// Reads a name, or what JSON Schema calls the same: `integer`, `number`, `boolean`,
+    /// Reads a format's name or its JSON Schema equivalent: `integer`, `number`, `boolean`,
     /// `date-time`.
     fn from_str(name: &str) -> Result<Self, UnknownFormat> {
         let known = match name {
@@ -117,7 +118,7 @@ pub(crate) fn regex(format: Format) -> &'static str {
     }
 }
 
-/// Returns the regex of a `format` of JSON Schema, where it has one that lets nothing invalid in.
+/// Returns the regex of a JSON Schema `format`, if there is one that matches nothing invalid.
 pub(crate) fn json_format(name: &str) -> Option<&'static str> {
     Some(match name {
         "date" => &DATE,
@@ -137,7 +138,7 @@ pub(crate) fn json_format(name: &str) -> Option<&'static str> {
     })
 }
 
-/// RFC 3339, `full-date`: the months' lengths, and leap years by the Gregorian rule.
+/// RFC 3339, `full-date`: with the months' lengths, and leap years by the Gregorian rule.
 static DATE: LazyLock<String> = LazyLock::new(|| {
     let long = "(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])";
     let short = "(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)";
@@ -147,24 +148,24 @@ static DATE: LazyLock<String> = LazyLock::new(|| {
 });
 
 const TIME_OF_DAY: &str = "(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]";
-/// Fractions of a second; the standard sets no bound, this one lets picoseconds pass.
+/// Fractions of a second. The standard sets no bound; twelve digits allow picoseconds.
 const FRACTION: &str = r"(?:\.[0-9]{1,12})?";
 const OFFSET: &str = "[+-](?:[01][0-9]|2[0-3]):[0-5][0-9]";
 
-/// RFC 3339, `full-time`. A leap second only where it is 23:59:60 in UTC, and only at offsets of
-/// whole hours and of 30 and 45 minutes, which are those in use.
+/// RFC 3339, `full-time`. A leap second is allowed only at 23:59:60 UTC, and only at offsets of
+/// whole hours and of 30 and 45 minutes, the ones in use.
 static TIME: LazyLock<String> = LazyLock::new(|| {
     let leap = leap_seconds().join("|");
     format!("(?:{TIME_OF_DAY}{FRACTION}(?:[Zz]|{OFFSET})|{leap})")
 });
 
-/// RFC 3339, `date-time`, in small letters too.
+/// RFC 3339, `date-time`, lower case included.
 static DATE_TIME: LazyLock<String> = LazyLock::new(|| format!("{}[Tt]{}", *DATE, *TIME));
 
 static PLAIN_DATE_TIME: LazyLock<String> =
     LazyLock::new(|| format!(r"{}T{TIME_OF_DAY}(?:\.[0-9]{{1,9}})?(?:Z|{OFFSET})", *DATE));
 
-/// Each local time at which UTC may have a leap second, with its offset.
+/// Returns each local time at which UTC may have a leap second, with its offset.
 fn leap_seconds() -> Vec<String> {
     let mut out = vec![format!("23:59:60{FRACTION}[Zz]")];
     for (sign, direction) in [(r"\+", 1_i32), ("-", -1)] {
@@ -199,7 +200,7 @@ static IPV4: LazyLock<String> = LazyLock::new(|| {
     format!(r"{byte}(?:\.{byte}){{3}}")
 });
 
-/// RFC 3986, `IPv6address`, which is RFC 4291, section 2.2: no zone.
+/// RFC 3986, `IPv6address`, which is RFC 4291, section 2.2, without a zone.
 static IPV6: LazyLock<String> = LazyLock::new(|| {
     let group = "[0-9a-fA-F]{1,4}";
     let last = format!("(?:{group}:{group}|{})", *IPV4);
@@ -221,10 +222,11 @@ static IPV6: LazyLock<String> = LazyLock::new(|| {
     format!("(?:{})", forms.join("|"))
 });
 
-/// A label of a host name of up to `max` characters. Source: RFC 1123, section 2.1.
+/// Matches one label of a host name, of up to `max` characters. Source: RFC 1123, section 2.1.
 ///
-/// Two hyphens in third and fourth place are left out: `xn--` encodes another script, and is valid
-/// only if what it encodes is (RFC 5891, section 4.2.3.1), which no regex can say.
+/// Labels with two hyphens as third and fourth character do not match: `xn--` marks an encoded
+/// label of another script, which is valid only if its decoded form is (RFC 5891, section 4.2.3.1).
+/// No regex can check that.
 fn label(max: usize) -> String {
     let (any, end) = ("[A-Za-z0-9-]", "[A-Za-z0-9]");
     let (third, fourth) = (max - 4, max - 5);
@@ -242,7 +244,7 @@ fn host(min_dots: usize) -> String {
 
 static HOSTNAME: LazyLock<String> = LazyLock::new(|| host(0));
 
-/// RFC 5321, `Dot-string` of up to 64 characters: the fewer its parts, the longer each may be.
+/// RFC 5321, `Dot-string` of up to 64 characters. The fewer parts it has, the longer each may be.
 static DOT_STRING: LazyLock<String> = LazyLock::new(|| {
     let atom = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]";
     let parts =
@@ -286,8 +288,8 @@ static URI_TEMPLATE: LazyLock<String> = LazyLock::new(|| {
 
 /// A label in any script: letters, with digits and single hyphens inside.
 ///
-/// RFC 5892 lets more pass, such as marks and a middle dot, each in its own surroundings, which no
-/// regex can say; nor can it count what a label becomes in the ASCII form, so labels are short.
+/// RFC 5892 allows more, such as marks and a middle dot, each in a context that no regex can check.
+/// Nor can a regex count the label's ASCII form, so labels are kept short.
 const IDN_LABEL: &str = r"[\p{L}0-9](?:-?[\p{L}0-9]){0,20}";
 
 /// RFC 5890, section 2.3.2.3.

@@ -1,8 +1,8 @@
-//! Follows a JSON text byte by byte: where it is in containers, strings and numbers.
+//! Follows a JSON text byte by byte: its containers, strings and numbers.
 //!
-//! Keeps what no grammar keeps. JSON bounds no number; but many readers refuse a number beyond 64-bit
-//! floats, or read it as infinite: here a number stays finite as such a float, and an exponent has
-//! three digits at most. And no name is written twice in one object.
+//! Enforces two rules that grammars do not. A number must be finite as a 64-bit float, with an
+//! exponent of at most three digits: JSON bounds no number, but many readers refuse larger ones or
+//! read them as infinite. And an object must not repeat a property name.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use crate::mask::Mask;
 use crate::vocab::Vocab;
 
 const MAX_EXPONENT_DIGITS: u8 = 3;
-/// Significant digits that are compared with those of the largest float.
+/// The number of significant digits compared with those of the largest float.
 const MAX_LEAD_DIGITS: u8 = 17;
-/// The largest float in that many digits, and where its decimal point is behind the first of them.
+/// The largest float in that many digits, and the position of its decimal point.
 const MAX_LEAD: u64 = 17_976_931_348_623_157;
 const MAX_MAGNITUDE: i32 = 309;
-/// What follows a number that is no larger than this can be too large only if its token is long.
+/// Numbers up to this magnitude can become too large only through a long token.
 const SAFE_MAGNITUDE: i32 = 200;
-/// Names that are remembered of one object; more may repeat.
+/// Names remembered per object. Later names may repeat.
 const MAX_NAMES: usize = 1_000;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,22 +32,21 @@ enum Lexeme {
     Exponent,
 }
 
-/// The number that is being written.
+/// The number being written.
 #[derive(Clone, Copy, Debug, Default)]
 struct Number {
-    /// Digits of `lead`, and of the exponent.
+    /// Number of digits in `lead` and in the exponent.
     num_lead: u8,
     num_exponent: u8,
     is_small: bool,
     exponent: i16,
-    /// Digits between the first one that is not zero and the decimal point; below zero where zeros
-    /// follow the point.
+    /// Digits from the first non-zero one to the decimal point; negative if zeros follow the point.
     magnitude: i32,
-    /// The first digits that are not leading zeros.
+    /// The first significant digits.
     lead: u64,
 }
 
-/// An array or object that is open. Shared by all places behind it.
+/// An open array or object. Shared by all states inside it.
 #[derive(Debug)]
 struct Container {
     around: Option<Arc<Container>>,
@@ -56,7 +55,7 @@ struct Container {
 }
 
 impl Drop for Container {
-    /// One after the other: there may be more around each other than a stack holds.
+    /// Drops iteratively: containers may be nested deeper than the stack allows.
     fn drop(&mut self) {
         let mut around = self.around.take();
         while let Some(container) = around {
@@ -65,13 +64,13 @@ impl Drop for Container {
     }
 }
 
-/// The names of an object, as they are written.
+/// The names in an object so far.
 #[derive(Clone, Debug, Default)]
 struct Names {
-    /// Whether the next string is one.
+    /// Whether the next string is a name.
     is_next: bool,
     count: usize,
-    /// Whether a token holds one of them whole, with its quotes.
+    /// Whether a single token may hold one of these names with both its quotes.
     may_be_whole: bool,
     last: Option<Arc<Name>>,
 }
@@ -89,24 +88,24 @@ impl Names {
     }
 }
 
-/// Where a text is.
+/// The position in a text.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TextState {
     kind: Lexeme,
     number: Number,
     container: Option<Arc<Container>>,
     depth: usize,
-    /// What is written of a name.
+    /// What is written of a name, if the text is inside one.
     name: Option<Vec<u8>>,
 }
 
 impl TextState {
-    /// Containers that are open here.
+    /// Returns how many containers are open.
     pub(crate) fn depth(&self) -> usize {
         self.depth
     }
 
-    /// Reads on; false once a number is too large or a name is there twice.
+    /// Reads bytes. Returns false if a number becomes too large or a name repeats.
     fn read(&mut self, bytes: &[u8], vocab: &Vocab) -> bool {
         let mut is_allowed = true;
         for byte in bytes {
@@ -115,7 +114,7 @@ impl TextState {
         is_allowed
     }
 
-    /// Reads a byte; false if it ends a name that is there already.
+    /// Reads a byte. Returns false if it ends a name that the object already has.
     fn next(&mut self, byte: u8, vocab: &Vocab) -> bool {
         let mut is_new = true;
         self.kind = match (self.kind, byte) {
@@ -188,7 +187,7 @@ impl TextState {
         self.container = Some(Arc::new(Container { around, names: Some(names) }));
     }
 
-    /// Ends a string; false if it is a name that is there already.
+    /// Ends a string. Returns false if it is a name that the object already has.
     fn end_name(&mut self, vocab: &Vocab) -> bool {
         let Some(text) = self.name.take() else { return true };
         let names = self.container.as_ref().and_then(|it| it.names.as_ref());
@@ -213,7 +212,7 @@ impl TextState {
         matches!(self.kind, Lexeme::Whole | Lexeme::Fraction | Lexeme::Exponent)
     }
 
-    /// Whether short tokens may make a number too large here.
+    /// Returns whether short tokens may make a number too large here.
     fn is_near(&self) -> bool {
         match self.kind {
             Lexeme::Whole | Lexeme::Fraction => self.number.magnitude > SAFE_MAGNITUDE,
@@ -222,7 +221,7 @@ impl TextState {
         }
     }
 
-    /// The names of the object that the text is in, if there are some.
+    /// Returns the names of the innermost object, if it has any.
     fn names(&self) -> Option<&Names> {
         let names = self.container.as_ref()?.names.as_ref()?;
         (names.count > 0).then_some(names)
@@ -263,10 +262,10 @@ impl Number {
     }
 }
 
-/// Follows one text, token by token.
+/// The states of one text, token by token.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct JsonText {
-    /// Where the text is behind each token.
+    /// The state after each token.
     states: Vec<TextState>,
 }
 
@@ -275,21 +274,22 @@ impl JsonText {
         self.states.last().cloned().unwrap_or_default()
     }
 
-    /// Whether these bytes change nothing: they go on with a string that is a value.
+    /// Returns whether these bytes leave the state unchanged: they continue a string that is a
+    /// value.
     fn goes_on(&self, bytes: &[u8]) -> bool {
         let is_value = |state: &TextState| state.kind == Lexeme::Text && state.name.is_none();
         self.states.last().is_some_and(is_value) && !bytes.iter().any(|it| b"\"\\".contains(it))
     }
 
-    /// Where the text is with a token behind it, and whether numbers stay small enough and names new.
-    pub(crate) fn behind(&self, token: TokenId, vocab: &Vocab) -> (TextState, bool) {
+    /// Returns the state after `token`, and whether numbers stay small enough and names unique.
+    pub(crate) fn after(&self, token: TokenId, vocab: &Vocab) -> (TextState, bool) {
         let bytes = vocab.token_bytes(token);
         let mut state = self.state();
         let is_allowed = self.goes_on(bytes) || state.read(bytes, vocab);
         (state, is_allowed)
     }
 
-    /// Takes a token, of which it is known where it leads.
+    /// Takes a token, given the state after it.
     pub(crate) fn take(&mut self, state: TextState) {
         self.states.push(state);
     }
@@ -298,17 +298,17 @@ impl JsonText {
         self.states.truncate(self.states.len() - num_tokens);
     }
 
-    /// Takes out of a mask what would make a number too large or repeat a name. If nothing else is
-    /// allowed, as where a number must still become a multiple, all stays.
+    /// Removes the tokens that would make a number too large or repeat a name. If no other token is
+    /// left, the mask is unchanged: a number may have to go on to become a multiple, for example.
     pub(crate) fn trim(&self, mut mask: Mask, vocab: &Vocab) -> Mask {
         let first = TextState::default();
         let state = self.states.last().unwrap_or(&first);
-        let is_beyond = |token: &TokenId| !self.behind(*token, vocab).1;
+        let is_beyond = |token: &TokenId| !self.after(*token, vocab).1;
         let is_inside = matches!(state.kind, Lexeme::Text | Lexeme::Escape);
         let mut denied: Vec<TokenId> = if state.is_near() {
             mask.iter().filter(is_beyond).collect()
         } else {
-            // Inside a string only what ends it can go on with a number.
+            // Inside a string, only a token that ends it can begin a number.
             let long = vocab.long_numbers(is_inside).iter().copied();
             long.filter(|token| mask.allows(*token)).filter(is_beyond).collect()
         };
@@ -327,7 +327,7 @@ impl JsonText {
     }
 }
 
-/// Tokens that would end a name that is begun as one that is there.
+/// Returns the tokens that would complete the name begun here to one that the object already has.
 fn ending_a_name(names: &Names, begun: &[u8], mask: &Mask, vocab: &Vocab) -> Vec<TokenId> {
     let rests = names.iter().filter_map(|name| name.strip_prefix(begun));
     let rests = rests.filter(|rest| vocab.may_end_with(rest));

@@ -1,8 +1,10 @@
-//! Keeps what the lexer's state alone decides about a mask, for all sequences that share the lexer.
+//! Caches the part of a mask that depends on the lexer's state alone, for all sequences that share
+//! the lexer.
 //!
-//! Inside a string, for example, the state of the lexer says which tokens without a quote may follow,
-//! whatever the parser has seen. Tokens with a quote are asked of the parser each time. A set is kept
-//! only if no lexeme can end within any of its tokens: only then does it depend on nothing else.
+//! Inside a string, for example, the lexer's state decides which tokens without a quote may follow,
+//! whatever the parser has seen. Tokens with a quote are still checked by the parser each time. A
+//! set is cached only if no lexeme can end within any of its tokens, because only then does it
+//! depend on nothing else.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,13 +13,14 @@ use llguidance::derivre::StateID;
 use llguidance::earley::{BiasComputer, ParserRecognizer};
 use toktrie::{Recognizer, SimpleVob, TokTrie};
 
-/// A set is kept if finding it took more than one in so many nodes of the tokens without a quote.
+/// A set is cached if computing it visited more than one in this many nodes of the trie of tokens
+/// without a quote.
 const LEAST_SHARE: usize = 8;
-/// Bytes of the masks that one lexer's states keep, and the states that are known of.
+/// The most bytes of cached sets, and the most states tracked, of one lexer.
 const MAX_BYTES: usize = 1 << 20;
 const MAX_STATES: usize = 10_000;
 
-/// A vocabulary in two parts.
+/// The vocabulary in two tries: tokens without and with a quote.
 pub(crate) struct Halves {
     plain: TokTrie,
     quoted: TokTrie,
@@ -36,27 +39,27 @@ impl Halves {
         Self { plain: trie.filter(&plain), quoted: trie.filter(&quoted) }
     }
 
-    /// Whether a walk over so many nodes is worth sparing.
+    /// Returns whether a walk over `num_nodes` nodes is worth caching.
     fn is_wide(&self, num_nodes: usize) -> bool {
         num_nodes * LEAST_SHARE > self.plain.root().subtree_size()
     }
 }
 
-/// What is known of a state.
+/// What is known about a lexer state.
 #[derive(Clone)]
 enum Known {
-    /// A walk was not long, or lexemes may end on it.
+    /// Its walk was short, or lexemes may end within it.
     Walked,
-    /// A walk was long.
+    /// Its walk was long.
     Wide,
-    /// The tokens without a quote that are allowed.
+    /// The allowed tokens without a quote.
     Plain(Arc<SimpleVob>),
 }
 
 #[derive(Default)]
 struct States {
     known: HashMap<StateID, Known>,
-    /// The sets of them, each once.
+    /// The sets in `known`, each once.
     sets: Vec<Arc<SimpleVob>>,
 }
 
@@ -68,37 +71,38 @@ pub(crate) struct Lexed {
 }
 
 impl Lexed {
-    /// For a lexer that nobody else computes masks with; `engine` computes those that are not kept.
+    /// Caches for a lexer with which nothing else computes masks. `engine` computes what is not
+    /// cached.
     pub(crate) fn new(engine: Arc<dyn BiasComputer>, halves: Arc<Halves>) -> Self {
         Self { engine, halves, states: Mutex::default() }
     }
 
-    /// Estimates the memory of what is kept.
+    /// Estimates the memory of the cache.
     pub(crate) fn num_bytes(&self) -> usize {
         let states = self.lock();
         states.known.capacity() * size_of::<(StateID, Known)>()
             + states.sets.iter().map(|set| size_of_val(set.as_slice())).sum::<usize>()
     }
 
-    /// Counts the sets of tokens that are kept.
+    /// Counts the cached sets.
     #[cfg(test)]
     pub(crate) fn num_kept(&self) -> usize {
         self.lock().sets.len()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, States> {
-        // What is known is whole whatever happened to its last user.
+        // The map stays consistent even if its last user panicked.
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Walks and learns how far.
+    /// Walks the whole trie and notes how long the walk was.
     fn walk(&self, rec: &mut ParserRecognizer<'_>, state: StateID) -> SimpleVob {
         let num_before = rec.stats_mut().trie_nodes_walked;
         let set = self.engine.compute_bias(rec, &[]);
         let num_walked = rec.stats_mut().trie_nodes_walked - num_before;
-        // A walk that was ended says nothing.
+        // A cancelled walk proves nothing.
         if !rec.cancellation_requested() {
-            // A lexeme that ends as soon as it can is no case of it.
+            // A state whose lexeme ends as soon as it can is not cached.
             let may_stay = rec.lexer_mut().subsume_possible(state);
             let is_wide = may_stay && self.halves.is_wide(num_walked);
             self.lock().learn(state, if is_wide { Known::Wide } else { Known::Walked });
@@ -106,14 +110,14 @@ impl Lexed {
         set
     }
 
-    /// Walks the tokens without a quote by the lexer alone, and keeps what it finds if no lexeme can
-    /// end on the way.
+    /// Walks the tokens without a quote by the lexer alone. Caches the set if no lexeme can end
+    /// within it.
     fn walk_apart(&self, rec: &mut ParserRecognizer<'_>, state: StateID) -> SimpleVob {
         let mut set = self.trie().alloc_token_set();
         let mut walk = LexerWalk { rec: &mut *rec, states: vec![state], may_end: false };
         self.halves.plain.add_bias(&mut walk, &mut set, &[]);
         let may_end = walk.may_end;
-        // Nor may anything stay where the lexer has failed; then the set is not whole.
+        // Nothing may be cached after a lexer failure either: the set is incomplete.
         if rec.cancellation_requested() || !rec.lexer_mut().subsume_possible(state) {
             return self.engine.compute_bias(rec, &[]);
         }
@@ -171,7 +175,7 @@ impl States {
     }
 }
 
-/// Walks from state to state of the lexer, as long as no lexeme can end.
+/// Walks the lexer's states for as long as no lexeme can end.
 struct LexerWalk<'a, 'p> {
     rec: &'a mut ParserRecognizer<'p>,
     states: Vec<StateID>,
@@ -200,11 +204,11 @@ impl Recognizer for LexerWalk<'_, '_> {
         let lexer = self.rec.lexer_mut();
         let next = lexer.transition_start_state(state, Some(byte), &None);
         if next.is_dead() {
-            // A lexeme that is whole ends before the byte.
+            // A complete lexeme would end before this byte.
             self.may_end = !lexer.try_lexeme_end(state).is_error();
             return false;
         }
-        // A lexeme that nothing can follow ends with the byte.
+        // A lexeme that nothing can continue ends with this byte.
         self.may_end = next.has_lowest_match();
         if !self.may_end {
             self.states.push(next);

@@ -1,15 +1,20 @@
-//! Grammar in, token bits out: which tokens may come next so that the whole output is allowed.
+//! Turns a specification of an output into token masks: which tokens may come next so that the
+//! whole output stays valid.
 //!
-//! Owns the vocabulary as the constraint sees it ([`Vocab`]), the specifications a caller may ask
-//! for ([`Spec`]: JSON Schema and any JSON object, regex, choice, typed formats, grammars in Lark
-//! and GBNF, structural tags, plain text, and a thinking section before each), their compilation ([`Compiler`]), the
-//! state of one sequence ([`Matcher`]) and the bits for its next token ([`Mask`]). It runs on the
-//! CPU, in the caller's thread, on plain data: it must not know tensors, devices or tokenizer
-//! crates, start threads, read clocks or do I/O. It fails closed: a state that it cannot vouch for
-//! is an error, never a mask that allows everything.
+//! The crate owns
+//! - the vocabulary as constraints see it ([`Vocab`]);
+//! - the specifications that a caller may ask for ([`Spec`]: JSON Schema, any JSON object, regex,
+//!   choice, typed formats, Lark and GBNF grammars, structural tags, plain text, and a thinking
+//!   section before any of these);
+//! - their compilation ([`Compiler`]);
+//! - the state of one sequence ([`Matcher`]) and the mask for its next token ([`Mask`]).
 //!
-//! A [`Compiled`] is shared between threads; a [`Matcher`] belongs to one sequence and may move
-//! between threads, but a matcher and its [`Matcher::fork`]s should stay on one (see there).
+//! It runs on the CPU, in the caller's thread, on plain data. It must not know tensors, devices or
+//! tokenizer crates, start threads, read clocks or do I/O. It fails closed: a state that it cannot
+//! vouch for is an error, never a mask that allows everything.
+//!
+//! A [`Compiled`] may be shared between threads. A [`Matcher`] belongs to one sequence and may move
+//! between threads, but a matcher and its [`Matcher::fork`]s should stay on the same thread.
 
 #[cfg(feature = "baseline")]
 pub mod baseline;

@@ -1,37 +1,38 @@
-//! What a specification may cost.
+//! Limits on the cost of a specification.
 
 use crate::error::SpecError;
 
-/// Bounds what a specification may cost.
+/// Limits on the cost of one specification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Names, strings and structure of a schema together, in bytes.
+    /// Bytes of a schema's names, strings and structure together.
     pub max_schema_bytes: usize,
     /// JSON nesting of a schema.
     pub max_schema_depth: usize,
-    /// Schemas on the longest way down a schema, references followed. The validator recurses over
-    /// them: with dependencies optimised, 2 MiB of stack hold more than twice the default.
+    /// Schemas on the longest path down a schema, references followed. The validator recurses along
+    /// it: with optimised dependencies, a stack of 2 MiB holds more than twice the default.
     pub max_schema_levels: usize,
-    /// One regular expression, in bytes.
+    /// Bytes of one regular expression.
     pub max_regex_bytes: usize,
-    /// Options of a choice, and values of an `enum`.
+    /// Options of a choice, or values of an `enum`.
     pub max_choices: usize,
-    /// Options of a choice together, in bytes.
+    /// Bytes of a choice's options together.
     pub max_choice_bytes: usize,
-    /// The text of a grammar, in bytes.
+    /// Bytes of a grammar's text.
     pub max_grammar_bytes: usize,
     /// Lexer states of one matcher, at 1 to 2 kB each.
     pub max_lexer_states: usize,
-    /// Symbols of one grammar; the engine numbers them in 16 bits. A JSON Schema's has at most
-    /// 25,000, if this is more: what needs more is said more coarsely, and the rest is guarded.
+    /// Symbols of one grammar; the engine numbers them in 16 bits. The grammar of a JSON Schema has
+    /// at most 25,000 even if this is larger: a schema that needs more is stated more coarsely, and
+    /// a guard checks the rest.
     pub max_grammar_symbols: usize,
-    /// Work to build the lexer; about 50,000 a millisecond.
+    /// Fuel for building the lexer; about 50,000 units per millisecond.
     pub lexer_fuel: u64,
-    /// Lexer work for one mask; about 14,000 a millisecond.
+    /// Lexer fuel for one mask; about 14,000 units per millisecond.
     pub step_lexer_fuel: u64,
-    /// Parser items in one place of a text, as where one of so many rules may begin.
+    /// Parser items at one position of a text, such as where any of many rules may begin.
     pub max_row_items: usize,
-    /// Parser items for one mask; about 20,000 a millisecond.
+    /// Parser items for one mask; about 20,000 per millisecond.
     pub step_max_items: usize,
 }
 
@@ -55,7 +56,7 @@ impl Default for Limits {
     }
 }
 
-/// Refuses a count beyond its limit.
+/// Returns an error for a count beyond its limit.
 pub(crate) fn check_limit(limit: &'static str, found: usize, max: usize) -> Result<(), SpecError> {
     if found <= max {
         return Ok(());

@@ -1,25 +1,25 @@
-//! The bits of one row: which tokens may come next. Owns the layout, knows no grammar.
+//! The mask of one row: which tokens may come next. Owns the bit layout and knows no grammar.
 
 use crate::TokenId;
 use crate::vocab::Vocab;
 
 /// Holds one bit per logit: bit `t % 32` of word `t / 32` is set when token `t` is allowed.
 ///
-/// At least one bit is set; bits of tokens that do not exist, and of the last word's tail, are not.
+/// At least one bit is set. Bits of unused ids and beyond the last logit are zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mask {
     words: Vec<u32>,
 }
 
 impl Mask {
-    /// Takes `raw` (of any length) cut or padded to the vocabulary's words and to the tokens that
-    /// exist. `None` if no bit is left.
+    /// Takes `raw`, of any length, cut or padded to the vocabulary's words and masked to the tokens
+    /// that exist. Returns `None` if no bit is left.
     pub(crate) fn from_raw(raw: impl Into<Vec<u32>>, vocab: &Vocab) -> Option<Self> {
         let valid = vocab.allow_all();
         let mut words = raw.into();
         words.resize(valid.len(), 0);
         let mut any = 0;
-        // Slices of one length, so that this is a few wide instructions.
+        // Both slices have one length, so that this compiles to a few wide instructions.
         for (word, valid) in words.iter_mut().zip(valid) {
             *word &= valid;
             any |= *word;
@@ -27,7 +27,7 @@ impl Mask {
         (any != 0).then_some(Self { words })
     }
 
-    /// Takes tokens out. False if none is left then.
+    /// Clears tokens. Returns false if no token is left.
     pub(crate) fn deny(&mut self, tokens: &[TokenId]) -> bool {
         for token in tokens {
             clear_bit(&mut self.words, *token);
@@ -35,14 +35,14 @@ impl Mask {
         self.words.iter().any(|word| *word != 0)
     }
 
-    /// Puts tokens that exist back in.
+    /// Sets tokens, which must exist, again.
     pub(crate) fn allow(&mut self, tokens: &[TokenId]) {
         for token in tokens {
             set_bit(&mut self.words, *token);
         }
     }
 
-    /// Returns the words, `num_words` of the vocabulary.
+    /// Returns the words; there are as many as the vocabulary's `num_words`.
     pub fn words(&self) -> &[u32] {
         &self.words
     }
@@ -52,17 +52,17 @@ impl Mask {
         self.words.into_boxed_slice()
     }
 
-    /// Counts the tokens that are allowed; at least 1.
+    /// Counts the allowed tokens; at least 1.
     pub fn num_allowed(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// Returns the bytes that the words take.
+    /// Returns the size of the words in bytes.
     pub fn num_bytes(&self) -> usize {
         self.words.len() * size_of::<u32>()
     }
 
-    /// Says whether `token` is allowed; false beyond the logits.
+    /// Returns whether `token` is allowed; false beyond the logits.
     pub fn allows(&self, token: TokenId) -> bool {
         has_bit(&self.words, token)
     }
@@ -85,7 +85,7 @@ pub(crate) fn ids(words: impl Iterator<Item = u32>) -> impl Iterator<Item = Toke
     })
 }
 
-/// Says whether bit `token` is set; false beyond the words.
+/// Returns whether bit `token` is set; false beyond the words.
 pub(crate) fn has_bit(words: &[u32], token: TokenId) -> bool {
     words.get(token as usize / 32).is_some_and(|word| word >> (token % 32) & 1 == 1)
 }

@@ -1,5 +1,5 @@
-//! The state of one sequence under a constraint. Owns when a sequence may end and what failed;
-//! knows no sampling, no rows, no stamps.
+//! The state of one sequence under a constraint. Owns when a sequence may end and how it failed;
+//! knows no sampling, rows or timestamps.
 
 mod cancel;
 mod jump_forward;
@@ -18,26 +18,27 @@ use crate::mask::Mask;
 use crate::thinking::Section;
 use crate::vocab::Vocab;
 
-/// What a token did to a sequence.
+/// The effect of a token on a sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
     /// More tokens may come.
     Running,
-    /// The output is complete: an end token came, or nothing but an end token could follow.
+    /// The output is complete: an end token came, or only an end token could follow.
     Finished,
-    /// No valid output was found that begins with the token, so it was not taken: `instead` was,
-    /// which a valid output is known to follow. `finished` says whether that completed the output.
+    /// The token was rejected because no valid output was found that continues with it. `instead`
+    /// was taken, after which a valid output is known. `finished` tells whether that completed the
+    /// output.
     Vetoed { instead: TokenId, finished: bool },
-    /// As `Vetoed`, but the output is valid as it is and ends before the token. Only where no end
-    /// token could be taken instead, since the vocabulary has none.
+    /// As `Vetoed`, but the output is valid as it stands and ends before the token. Returned only
+    /// if the vocabulary has no end token to take instead.
     Closed,
 }
 
 #[derive(Clone)]
 enum Phase {
     Running,
-    /// The grammar is complete and cannot go on.
+    /// The grammar is complete and allows nothing more.
     Complete,
     /// An end token was accepted.
     Ended,
@@ -47,13 +48,14 @@ enum Phase {
 /// Tracks one sequence: which tokens may come next, and whether it may end.
 ///
 /// Every method runs in the caller's thread, within the fuel of [`crate::Limits`]. A failure is
-/// final for this matcher only. A panic inside the engine is caught and is such a failure.
+/// permanent and affects this matcher only. A panic inside the engine is caught and reported as a
+/// failure.
 pub struct Matcher {
     vocab: Arc<Vocab>,
-    /// What comes before the engine's text.
+    /// The thinking section before the engine's text.
     section: Option<Section>,
-    /// What decides about tokens; none where all that exist are allowed. End tokens never reach it:
-    /// they are ours.
+    /// Decides about tokens; none where every existing token is allowed. It never sees end tokens:
+    /// the matcher handles them.
     engine: Option<Box<Engine>>,
     phase: Phase,
     num_tokens: usize,
@@ -71,23 +73,23 @@ impl Matcher {
         Self { vocab, section: None, engine, phase, num_tokens: 0, closing, text: None }
     }
 
-    /// Says that the output is a JSON value, before any token.
+    /// Declares the output a JSON value. Call before any token.
     pub(crate) fn of_value(self) -> Self {
         Self { text: Some(Box::default()), ..self }
     }
 
-    /// Puts a section in front, before any token.
+    /// Puts a section in front. Call before any token.
     pub(crate) fn after(self, section: Option<Section>) -> Self {
         Self { section, ..self }
     }
 
-    /// Says whether the sequence is still in the section in front.
+    /// Returns whether the sequence is still in the section in front.
     fn in_section(&self) -> bool {
         self.section.as_ref().is_some_and(Section::is_open)
     }
 
-    /// Computes the bits for the next token. End tokens are set exactly when the value may end
-    /// here, then all of them; when the grammar is complete they are all there is.
+    /// Computes the mask for the next token. All end tokens are set where the value may end, and
+    /// none elsewhere. When the grammar is complete, nothing else is set.
     ///
     /// # Errors
     /// The output has ended, no token is allowed, or the engine failed.
@@ -124,7 +126,7 @@ impl Matcher {
         }
     }
 
-    /// Takes the end tokens out where the grammar would end but the value is not valid.
+    /// Removes the end tokens where the grammar would allow an end but the value is not valid.
     fn without_early_end(&mut self, mut mask: Mask) -> Result<Mask, MatchError> {
         let Some(closing) = &self.closing else { return Ok(mask) };
         let allows_end = self.vocab.eos().first().is_some_and(|eos| mask.allows(*eos));
@@ -136,12 +138,11 @@ impl Matcher {
         if is_left { Ok(mask) } else { Err(self.fail(MatchError::DeadEnd { num_tokens })) }
     }
 
-    /// Takes the next token. The grammar decides, not the last mask: where text is forced, another
-    /// tokenisation of the same text is accepted too.
+    /// Takes the next token. The grammar decides, not the last mask: where the mask holds one
+    /// jump-forward token only, other tokenisations of the same text are accepted too.
     ///
     /// # Errors
-    /// The token is not allowed (which makes this matcher fail for good), the output has ended, or
-    /// the engine failed.
+    /// The token is not allowed (a permanent failure), the output has ended, or the engine failed.
     pub fn advance(&mut self, token: TokenId) -> Result<Event, MatchError> {
         let num_tokens = self.num_tokens;
         match &self.phase {
@@ -155,7 +156,7 @@ impl Matcher {
             }
             self.num_tokens += 1;
             if let Some(closing) = self.closing.as_mut().filter(|_| !section.is_open()) {
-                closing.start_behind(self.num_tokens);
+                closing.start_after(self.num_tokens);
             }
             return Ok(Event::Running);
         }
@@ -164,7 +165,7 @@ impl Matcher {
             self.num_tokens += 1;
             return Ok(Event::Finished);
         }
-        // The engine may have failed when asked whether the value may end.
+        // Asking whether the value may end may have failed the engine.
         if let Phase::Failed(error) = &self.phase {
             return Err(error.clone());
         }
@@ -172,7 +173,7 @@ impl Matcher {
         if !open || !self.vocab.contains(token) || self.vocab.is_eos(token) {
             return Err(self.fail(MatchError::NotAllowed { token, num_tokens }));
         }
-        let state = self.text.as_ref().map(|text| text.behind(token, &self.vocab));
+        let state = self.text.as_ref().map(|text| text.after(token, &self.vocab));
         if matches!(state, Some((_, false))) && !self.mask()?.allows(token) {
             return Err(self.fail(MatchError::NotAllowed { token, num_tokens }));
         }
@@ -199,7 +200,7 @@ impl Matcher {
         self.num_tokens += 1;
         if let (Some(text), Some(mut state)) = (&mut self.text, state) {
             if taken != token {
-                state = text.behind(taken, &self.vocab).0;
+                state = text.after(taken, &self.vocab).0;
             }
             text.take(state);
         }
@@ -213,22 +214,23 @@ impl Matcher {
         })
     }
 
-    /// Whether the token makes a number too large or repeats a name, though it need not.
+    /// Returns whether the token, though others are allowed, makes a number too large or repeats a
+    /// name.
     fn is_unreadable(&mut self, token: TokenId) -> Result<bool, MatchError> {
         let Some(text) = &self.text else { return Ok(false) };
-        if text.behind(token, &self.vocab).1 {
+        if text.after(token, &self.vocab).1 {
             return Ok(false);
         }
         self.mask().map(|mask| !mask.allows(token))
     }
 
-    /// Decides which token is taken: the given one if a valid finish is found behind it, else the
-    /// one that leads to the known finish. `depth` is of the containers that are open behind it.
+    /// Decides which token is taken: `token` if a valid finish is found after it, else the next
+    /// token of the known finish. `depth` counts the containers open after `token`.
     fn find_finish(&mut self, token: TokenId, depth: usize) -> Result<Taken, MatchError> {
         let (Some(closing), Some(engine)) = (&mut self.closing, &mut self.engine) else {
             return Ok(Taken::Token(token));
         };
-        if closing.take_if_it_surely_fits(&self.vocab, token, depth) {
+        if closing.take_if_any_finish_fits(&self.vocab, token, depth) {
             return Ok(Taken::Token(token));
         }
         match closing.advance(engine, &self.vocab, token) {
@@ -237,16 +239,16 @@ impl Matcher {
         }
     }
 
-    /// Returns how many tokens were not taken because no valid output was found behind them.
+    /// Returns how many tokens were vetoed because no valid output was found after them.
     pub fn num_vetoed(&self) -> usize {
         self.closing.as_ref().map_or(0, |closing| closing.num_vetoed())
     }
 
-    /// Copies this state for another sample or beam; from then on the two are independent.
+    /// Copies this state for another sample or beam. The two are independent from then on.
     ///
-    /// The copy is shallow: it takes time in proportion to the text so far and shares the lexer's
-    /// states, which makes both quicker. The lexer is behind a lock, so a matcher and its forks on
-    /// different threads would wait for each other: keep them on one.
+    /// The copy is shallow: its cost grows with the text so far, and both share the lexer's states,
+    /// which speeds up both. The lexer is behind a lock, so keep a matcher and its forks on one
+    /// thread: on different threads they would wait for each other.
     #[must_use]
     pub fn fork(&self) -> Self {
         let num_tokens = self.num_tokens;
@@ -268,7 +270,7 @@ impl Matcher {
         }
     }
 
-    /// Takes back the last `num_tokens` tokens, an end token included.
+    /// Rolls back the last `num_tokens` tokens, an end token included.
     ///
     /// # Errors
     /// Fewer tokens were accepted (nothing changes), or this matcher failed before.
@@ -282,7 +284,7 @@ impl Matcher {
         if num_tokens == 0 {
             return Ok(());
         }
-        // An accepted end token was never shown to the engine.
+        // The engine never saw an accepted end token.
         let in_section = self.section.as_ref().map_or(0, Section::num_tokens);
         let after_section = num_tokens.min(self.num_tokens - in_section);
         let is_ended = matches!(self.phase, Phase::Ended);
@@ -308,7 +310,7 @@ impl Matcher {
         Ok(())
     }
 
-    /// Says whether the value may end here; false once this matcher failed.
+    /// Returns whether the value may end here; false if this matcher failed.
     pub fn is_accepting(&mut self) -> bool {
         match self.phase {
             Phase::Failed(_) => return false,
@@ -326,7 +328,8 @@ impl Matcher {
         }
     }
 
-    /// Says whether the output is complete: [`Event::Finished`] was returned and not taken back.
+    /// Returns whether the output is complete: [`Event::Finished`] was returned and not rolled
+    /// back.
     pub fn is_finished(&self) -> bool {
         matches!(self.phase, Phase::Complete | Phase::Ended)
     }
@@ -336,12 +339,12 @@ impl Matcher {
         self.num_tokens
     }
 
-    /// Returns the vocabulary whose tokens it takes.
+    /// Returns the vocabulary of the matcher's tokens.
     pub fn vocab(&self) -> &Arc<Vocab> {
         &self.vocab
     }
 
-    /// As [`Matcher::fail`], for what the engine said when asked about `token`.
+    /// As [`Matcher::fail`], for the engine's error about `token`.
     fn fail_of(&mut self, error: EngineError, token: TokenId) -> MatchError {
         let num_tokens = self.num_tokens;
         self.fail(match error {
@@ -351,7 +354,7 @@ impl Matcher {
         })
     }
 
-    /// Makes this matcher fail for good, and returns the error for its caller.
+    /// Fails this matcher permanently and returns the error.
     fn fail(&mut self, error: MatchError) -> MatchError {
         let error = self.cancelled().unwrap_or(error);
         self.phase = Phase::Failed(error.clone());
@@ -374,10 +377,10 @@ impl std::fmt::Debug for Matcher {
     }
 }
 
-/// Which token is taken.
+/// What is taken for a token.
 enum Taken {
     Token(TokenId),
-    /// None: the output ends.
+    /// Nothing: the output ends.
     End,
 }
 

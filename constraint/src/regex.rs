@@ -1,4 +1,4 @@
-//! Regular expressions as the engine reads them: what is checked before it sees one.
+//! Checks regular expressions before the engine sees them.
 
 use std::fmt::Write;
 
@@ -9,23 +9,23 @@ use regex_syntax::hir::HirKind;
 use crate::error::{SpecError, engine_message};
 use crate::limits::{Limits, check_limit};
 
-/// Whether a regex must match the whole text, or may match anywhere in it (as in JSON Schema).
+/// Whether a regex must match the whole text or, as in JSON Schema, any part of it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {
     Whole,
     Search,
 }
 
-/// Unicode classes in one specification: each new combination costs the engine milliseconds.
+/// Unicode classes in one specification. Each new combination costs the engine milliseconds.
 pub(crate) const MAX_UNICODE_CLASSES: usize = 500;
 
-/// Checks size and syntax of a regex, with its own message, before the engine sees it. Returns how
-/// many Unicode classes it holds.
+/// Checks the size and syntax of a regex, with error messages of this crate. Returns how many
+/// Unicode classes it has.
 pub(crate) fn check_regex(pattern: &str, limits: &Limits, mode: Use) -> Result<usize, SpecError> {
     check_limit("bytes of a regex", pattern.len(), limits.max_regex_bytes)?;
     let trailing = pattern.bytes().rev().take_while(|&byte| byte == b'\\').count();
     if trailing % 2 == 1 {
-        // The engine's rewriting would drop it.
+        // The engine's rewriting would drop the backslash.
         return Err(SpecError::Regex { message: "it ends in a lone backslash".to_string() });
     }
     if pattern.contains("P<stop>") || pattern.contains("?<stop>") {
@@ -47,11 +47,11 @@ pub(crate) fn check_regex(pattern: &str, limits: &Limits, mode: Use) -> Result<u
         .map_err(|error| SpecError::Regex { message: engine_message(&error.to_string()) })
 }
 
-/// Times that one part of a regex may be repeated by counted repetitions around each other. The
-/// engine's expressions for such are quadratic in the times.
+/// How often nested counted repetitions may repeat one part of a regex. The engine's expressions
+/// for them are quadratic in this number.
 const MAX_NESTED_REPEATS: u64 = 10_000;
 
-/// The most times that a part is repeated by counted repetitions, at least two, around each other.
+/// Returns how often two or more nested counted repetitions repeat a part of the regex, at most.
 pub(crate) fn nested_repeats(pattern: &str) -> u64 {
     let Ok(parsed) = regex_syntax::Parser::new().parse(pattern) else { return 0 };
     let mut most = 0;
@@ -78,7 +78,7 @@ pub(crate) fn nested_repeats(pattern: &str) -> u64 {
     most
 }
 
-/// Refuses counted repetitions inside such that the engine could not follow.
+/// Refuses nested counted repetitions that are too large for the engine.
 pub(crate) fn check_repeats(pattern: &str) -> Result<(), SpecError> {
     let limit = "times that repetitions around each other repeat a part of a regex";
     let found = nested_repeats(pattern);
@@ -88,7 +88,7 @@ pub(crate) fn check_repeats(pattern: &str) -> Result<(), SpecError> {
     Err(SpecError::TooLarge { limit, found, max: MAX_NESTED_REPEATS })
 }
 
-/// Counts escapes for large sets of characters.
+/// Counts the escapes that stand for large character classes.
 fn num_unicode_classes(pattern: &str) -> usize {
     let mut escaped = false;
     let is_class = |byte: &u8| {
@@ -105,7 +105,8 @@ pub(crate) fn push_literal(pattern: &mut String, text: &str) {
         if c.is_ascii_alphanumeric() || c == ' ' || c == '_' || (!c.is_ascii() && !c.is_control()) {
             pattern.push(c);
         } else {
-            // Also right for every ASCII character that means something in a regex.
+            // A hexadecimal escape is also right for every ASCII character with a meaning in a
+            // regex.
             write!(pattern, "\\x{{{:x}}}", u32::from(c)).expect("a string takes all writes");
         }
     }

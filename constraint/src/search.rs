@@ -1,27 +1,28 @@
-//! Finishes an output that nothing but a grammar describes: tries what mostly closes things first.
+//! Finishes an output that only a grammar describes. Depth-first search, which tries bytes that
+//! usually close something first.
 
 use crate::TokenId;
 use crate::engine::Engine;
 use crate::mask::Mask;
 use crate::vocab::Vocab;
 
-/// Masks that one search computes, at some ten microseconds each.
+/// Masks that one search may compute; each takes some ten microseconds.
 const MAX_MASKS: usize = 400;
-/// Tokens of a finish, in the order in which these bounds are tried.
+/// Bounds on a finish's tokens, tried one after another.
 const LENGTHS: [usize; 3] = [6, 24, 120];
-/// Tokens that are tried in one node.
+/// Tokens tried per node.
 const MAX_TRIED: usize = 6;
 /// Bytes in the order in which they are tried.
 const LIKELY: &[u8] = b"\"}])>;.\n' ,:0a1=-/<({[A_";
 
-/// A place in the search.
+/// A node on the current path of the search.
 struct SearchNode {
     engine: Engine,
-    /// Tokens that may be tried here, the next one last.
+    /// Tokens left to try here, the next one last.
     untried: Vec<TokenId>,
 }
 
-/// Finds tokens after which the output may end, at most `num_left`.
+/// Searches for at most `num_left` tokens after which the output may end.
 pub(crate) fn finish(
     engine: &Engine,
     vocab: &Vocab,
@@ -42,7 +43,7 @@ pub(crate) fn finish(
     lengths.into_iter().find_map(|length| within(&start, vocab, length, &mut may_go_on))
 }
 
-/// Searches depth first.
+/// Searches depth first, for at most `length` tokens.
 fn within(
     start: &Engine,
     vocab: &Vocab,
@@ -75,7 +76,7 @@ fn within(
     }
 }
 
-/// The tokens to try in a state, the likeliest last.
+/// Returns the tokens to try in a state, the most promising last.
 fn tried(engine: &mut Engine, vocab: &Vocab) -> Vec<TokenId> {
     let mask = engine.mask().ok().and_then(|set| Mask::from_raw(set, vocab));
     let Some(mask) = mask else { return Vec::new() };

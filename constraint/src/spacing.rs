@@ -1,25 +1,26 @@
-//! Where whitespace may stand in JSON: behind commas and colons, and inside brackets.
+//! Whitespace in JSON: after commas and colons, and inside brackets.
 //!
-//! The engine knows whitespace between any two lexemes, or none. A writer of JSON puts none before a
-//! comma or a colon, so the lexemes themselves carry theirs here: separators and opening brackets
-//! what follows them, closing brackets what precedes them. Grammars of ours have them from the start;
-//! in those that the engine makes of schemas inside other text they are put in afterwards.
+//! The engine supports whitespace between any two lexemes or none at all. JSON writers put none
+//! before a comma or colon, so here the lexemes carry their own: separators and opening brackets
+//! the whitespace after them, closing brackets the whitespace before them. This crate's grammars
+//! are built that way. Grammars that the engine makes of schemas embedded in other text are
+//! rewritten afterwards.
 
 use llguidance::derivre::RegexAst;
 use llguidance::earley::lexerspec::{LexemeClass, LexemeIdx, LexerSpec};
 
 use crate::spec::Whitespace;
 
-/// A comma between values: with nothing behind it, one space, or a line break with up to 16 spaces.
+/// A comma between values, followed by nothing, one space, or a line break with up to 16 spaces.
 ///
-/// Small models have seen compact, spaced and indented JSON and do badly when held to another style
-/// than the one they began; unbounded whitespace on the other hand is where they get stuck. This
-/// allows the three styles (indents to 8 levels of 2, 4 of 4) and bounds what a gap can cost.
+/// Small models have seen compact, spaced and indented JSON, and do badly if they must leave the
+/// style they began; yet they get stuck in unbounded whitespace. This allows all three styles
+/// (indents of 8 levels by 2 spaces, or 4 by 4) and bounds each gap.
 pub(crate) const ITEM_SEPARATOR: &str = r",([ ]|\n[ ]{0,16})?";
-/// A colon between name and value, with the same behind it.
+/// A colon between name and value, followed by the same whitespace.
 pub(crate) const KEY_SEPARATOR: &str = r":([ ]|\n[ ]{0,16})?";
 
-/// Brackets, and what stands for them.
+/// Brackets, and the regexes that replace them.
 const BRACKETS: [(&str, &str); 4] = [
     ("{", r"\{([ ]|\n[ ]{0,16})?"),
     ("[", r"\[([ ]|\n[ ]{0,16})?"),
@@ -32,7 +33,7 @@ const BRACKETS: [(&str, &str); 4] = [
 pub(crate) struct Spacing(pub(crate) Whitespace);
 
 impl Spacing {
-    /// A comma and a colon, as regexes.
+    /// Returns the regexes of the comma and the colon.
     pub(crate) fn separators(self) -> [&'static str; 2] {
         match self.0 {
             Whitespace::Bounded => [ITEM_SEPARATOR, KEY_SEPARATOR],
@@ -40,7 +41,7 @@ impl Spacing {
         }
     }
 
-    /// Opening and then closing brackets, curly ones first, as regexes.
+    /// Returns the regexes of the opening, then the closing brackets, curly ones first.
     pub(crate) fn brackets(self) -> [&'static str; 4] {
         match self.0 {
             Whitespace::Bounded => BRACKETS.map(|(_, spaced)| spaced),
@@ -48,7 +49,7 @@ impl Spacing {
         }
     }
 
-    /// What may stand between any two lexemes.
+    /// Returns what may be skipped between any two lexemes.
     pub(crate) fn skipped(self) -> RegexAst {
         match self.0 {
             Whitespace::Bounded | Whitespace::Compact => RegexAst::NoMatch,
@@ -57,15 +58,15 @@ impl Spacing {
     }
 }
 
-/// Lets whitespace stand inside the brackets of every JSON grammar of the engine's own with such
+/// Allows whitespace inside the brackets of each JSON grammar that the engine made with these
 /// separators.
 pub(crate) fn place(lexer: &mut LexerSpec) {
     let last_class = lexer.current_class;
     for class in 0..lexer.skip_by_class.len() {
         lexer.current_class = LexemeClass::new(class);
-        // An object is made with a colon, whether it has properties or not, and an array with a
-        // comma. No other grammar has these lexemes, and classes are not shared with others, except
-        // by a caller's grammar that ignores nothing, once: there too they do no harm.
+        // Every object grammar has a colon lexeme, even without properties, and every array grammar
+        // a comma. No other grammar has these lexemes. Classes are not shared between grammars,
+        // except with one grammar of a caller that ignores nothing; there the change is harmless.
         if find(lexer, regex(ITEM_SEPARATOR))
             .or_else(|| find(lexer, regex(KEY_SEPARATOR)))
             .is_some()
@@ -84,16 +85,16 @@ fn regex(pattern: &str) -> RegexAst {
     RegexAst::Regex(pattern.to_owned())
 }
 
-/// The lexeme of the current class that is written so.
+/// Finds the lexeme of the current class with this regex.
 fn find(lexer: &mut LexerSpec, text: RegexAst) -> Option<LexemeIdx> {
     let num_lexemes = lexer.lexemes.len();
     let index = add(lexer, text);
-    // It is added where there was none.
+    // `add` appends a lexeme if there was none.
     lexer.lexemes.truncate(num_lexemes);
     (index.as_usize() < num_lexemes).then_some(index)
 }
 
-/// Puts another text in a lexeme's place, under its index.
+/// Replaces a lexeme's regex and keeps its index.
 fn replace(lexer: &mut LexerSpec, index: LexemeIdx, text: RegexAst) {
     let rest = lexer.lexemes.split_off(index.as_usize());
     let added = add(lexer, text);

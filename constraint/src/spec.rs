@@ -1,4 +1,4 @@
-//! What a caller may ask of an output. Plain data, unchecked: [`crate::Compiler`] checks it.
+//! What a caller may ask of an output. Plain, unchecked data; [`crate::Compiler`] checks it.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::formats::Format;
 
-/// States which outputs are allowed.
+/// Specifies which outputs are allowed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Spec {
-    /// Any text; ends with an end token.
+    /// Any text up to an end token.
     Text,
     /// A JSON value that the schema allows (draft 4 to 2020-12).
     Json { schema: Value, options: JsonOptions },
@@ -19,13 +19,13 @@ pub enum Spec {
     Regex(String),
     /// Exactly one of these texts.
     Choice(Vec<String>),
-    /// A text of a known shape.
+    /// A typed text, such as a date.
     Format(Format),
-    /// Text that a grammar in the engine's dialect of Lark says, by its rule `start`.
+    /// Text of a grammar in the engine's dialect of Lark; the rule `start` is its root.
     Lark(String),
-    /// Text that a grammar in the notation of llama.cpp says, by its rule `root`.
+    /// Text of a grammar in llama.cpp's notation; the rule `root` is its root.
     Gbnf(String),
-    /// A thinking section, then what another specification says; not another such section.
+    /// A thinking section, then the output of another specification, which must not be `After`.
     After { thinking: Thinking, then: Box<Spec> },
     /// Text with tagged, constrained parts, in xgrammar's JSON form.
     StructuralTag(Value),
@@ -38,69 +38,70 @@ impl Spec {
     }
 }
 
-/// Free text in front of an output: what a model thinks before it answers.
+/// Free text before the output, in which a model thinks.
 ///
-/// Holds neither end tokens nor other special tokens. A marker that the vocabulary has as a special
-/// token of that name is that token; any other is text, whatever its tokens.
+/// It contains no special tokens and no end tokens. A marker that names a special token of the
+/// vocabulary is that token; any other marker is text, in any tokenisation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Thinking {
-    /// What the output must begin with; none where the prompt has opened the section already.
+    /// What the output must begin with; none where the prompt has already opened the section.
     pub begin: Option<String>,
-    /// What ends the section. Its last token ends with it: what follows begins with a new one.
+    /// What ends the section. The text after it begins with a new token.
     pub end: String,
-    /// Tokens between the markers; then the end must come next, even inside a character.
+    /// The most tokens between the markers. After them the end marker is due, even inside a
+    /// character.
     pub max_tokens: Option<u32>,
 }
 
 impl Default for Thinking {
-    /// An open section up to `</think>`, of any length.
+    /// An already open section that ends at `</think>`, of any length.
     fn default() -> Self {
         Self { begin: None, end: "</think>".to_string(), max_tokens: None }
     }
 }
 
-/// How JSON is written, and what a schema leaves open.
+/// How JSON is written, and how to treat what a schema leaves open.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JsonOptions {
     pub whitespace: Whitespace,
     pub order: PropertyOrder,
     pub extras: Extras,
-    /// Schemas that references may lead to, by absolute URI without a fragment.
+    /// Schemas that references may target, by absolute URI without a fragment.
     pub remotes: Arc<BTreeMap<String, Value>>,
 }
 
 /// Whitespace between the parts of a JSON value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Whitespace {
-    /// As formatters write it: none before a comma or a colon; behind them and inside brackets none,
-    /// one space, or a line break with up to 16 spaces.
+    /// As formatters write it: nothing before a comma or colon; after them and inside brackets
+    /// nothing, one space, or a line break with up to 16 spaces.
     #[default]
     Bounded,
     /// None.
     Compact,
-    /// Any amount, as JSON allows; a model may never leave it.
+    /// Any amount, as JSON allows. A model may write whitespace for ever.
     Flexible,
 }
 
-/// In which order an object's properties may come.
+/// The order of an object's properties.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PropertyOrder {
-    /// As the schema lists them, others after them; in any order where the grammar cannot say all
-    /// that the schema says of its objects, so that a guard judges them anyway.
+    /// As the schema lists them, then others. Any order where the grammar cannot express every rule
+    /// about the schema's objects, since a guard checks those objects anyway.
     #[default]
     Auto,
-    /// As the schema lists them, others after them.
+    /// As the schema lists them, then others.
     Schema,
     Any,
 }
 
-/// What an object may hold that its schema does not list.
+/// Which properties an object may have beyond those that its schema lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Extras {
-    /// What JSON Schema says: anything, unless the schema forbids it.
+    /// As in JSON Schema: any, unless the schema forbids them.
     #[default]
     Specification,
-    /// The schema must keep to `OpenAI`'s rules for strict schemas: every object says
+    /// The schema must follow `OpenAI`'s rules for strict schemas: every object sets
     /// `additionalProperties: false` and requires all its properties.
     Strict,
 }

@@ -1,5 +1,5 @@
-//! What matchers of one specification are copied from: one engine that never advances, and a warm
-//! copy of it for each worker.
+//! Templates: what matchers of one specification are copied from. Each holds one engine that never
+//! advances, and one warm copy of it per worker.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,17 +10,18 @@ use llguidance::panic_utils::catch_unwind;
 
 use crate::lexed::{Halves, Lexed};
 
-/// Places for workers. Workers whose numbers are this far apart share one.
+/// Slots for workers. Workers whose numbers are equal modulo this share a slot.
 pub(crate) const MAX_WORKERS: usize = 16;
-/// What the engine's tables take beside what it counts itself, measured (see `tests/memory.rs`).
+/// Memory of the engine's tables beyond what the engine reports, as measured (see
+/// `tests/memory.rs`).
 const BYTES_PER_LEXEME: usize = 1 << 10;
 const FIXED_BYTES: usize = 16 << 10;
 
-/// An engine at the start of its grammar, its first mask computed.
+/// An engine at the start of its grammar, with its first mask computed.
 pub(crate) struct Template {
-    /// Never used for masks after that, so that no panic can poison its lexer.
+    /// Computes no further masks, so that no panic can corrupt its lexer.
     first: Mutex<TokenParser>,
-    /// The lexer of each is shared by the matchers that were made for the worker.
+    /// Per worker, the engine whose lexer its matchers share.
     workers: [Worker; MAX_WORKERS],
     halves: Arc<Halves>,
     num_lexemes: usize,
@@ -30,22 +31,22 @@ pub(crate) struct Template {
 #[derive(Default)]
 struct Worker {
     parser: Mutex<Option<Box<Warm>>>,
-    /// What its lexer took when a matcher was made last.
+    /// The size of the lexer when a matcher was last made.
     num_bytes: AtomicUsize,
 }
 
-/// An engine, and what computes its masks.
+/// An engine and its mask cache.
 struct Warm {
     parser: TokenParser,
     lexed: Arc<Lexed>,
 }
 
 impl Template {
-    /// Starts `parser` and computes its first mask, so that a specification that cannot even start
-    /// is refused here and not in the middle of a batch.
+    /// Starts `parser` and computes its first mask, so that a specification that cannot start is
+    /// refused here instead of in the middle of a batch.
     ///
     /// # Errors
-    /// What the engine says.
+    /// The engine's message.
     pub(crate) fn new(mut parser: TokenParser, halves: Arc<Halves>) -> Result<Self, String> {
         let started = catch_unwind(AssertUnwindSafe(|| {
             parser.start_without_prompt();
@@ -71,34 +72,33 @@ impl Template {
         Warm { parser, lexed }
     }
 
-    /// Copies the engine with the lexer that all copies for `worker` share.
+    /// Copies the engine with the lexer shared by all copies for `worker`.
     ///
-    /// No lock is shared with other workers, except when a worker comes for the first time.
+    /// Shares no lock with other workers, except when a worker makes its first copy.
     pub(crate) fn copy_on(&self, worker: usize) -> llguidance::Matcher {
         let worker = &self.workers[worker % MAX_WORKERS];
-        let mut place = lock(&worker.parser);
-        let measured = place.as_ref().and_then(|warm| warm.num_bytes());
-        // A panic while the lexer was in use leaves it as it was, and one that is full stays so: nobody
-        // may go on with that.
+        let mut slot = lock(&worker.parser);
+        let measured = slot.as_ref().and_then(|warm| warm.num_bytes());
+        // A lexer that a panic interrupted or that is full would stay so, so it is replaced.
         if measured.is_none() {
-            *place = None;
+            *slot = None;
         }
-        let warm = place.get_or_insert_with(|| Box::new(self.warm()));
+        let warm = slot.get_or_insert_with(|| Box::new(self.warm()));
         worker.num_bytes.store(measured.unwrap_or(self.first_bytes), Ordering::Relaxed);
         llguidance::Matcher::new(Ok(warm.parser.clone()))
     }
 
-    /// Counts the sets of tokens that are kept for a worker's lexer.
+    /// Counts the token sets cached for a worker's lexer.
     #[cfg(test)]
     pub(crate) fn num_kept(&self, worker: usize) -> usize {
         lock(&self.workers[worker].parser).as_ref().map_or(0, |warm| warm.lexed.num_kept())
     }
 
-    /// Estimates the memory of all copies, as far as they were seen. The grammar is shared.
+    /// Estimates the memory of all copies as last measured. The grammar is shared.
     pub(crate) fn num_bytes(&self) -> usize {
         let warm = |worker: &Worker| worker.num_bytes.load(Ordering::Relaxed);
         let lexers = self.workers.iter().map(warm).filter(|bytes| *bytes > 0);
-        // The grammar keeps the expressions that the first lexer was made from.
+        // The grammar also keeps the expressions from which the first lexer was built.
         let (count, bytes) =
             lexers.fold((1, 2 * self.first_bytes), |(n, sum), it| (n + 1, sum + it));
         bytes + self.num_lexemes * BYTES_PER_LEXEME + count * FIXED_BYTES
@@ -106,8 +106,8 @@ impl Template {
 }
 
 impl Warm {
-    /// What the engine says its lexer takes, and the masks that are kept for it; none once a panic has
-    /// struck there, or it is full.
+    /// Returns the size of the lexer and of its cached masks; none if the lexer panicked or is
+    /// full.
     fn num_bytes(&self) -> Option<usize> {
         let stats = || Ok(self.parser.parser.lexer_stats());
         let stats = catch_unwind(AssertUnwindSafe(stats)).ok()?;
@@ -115,7 +115,7 @@ impl Warm {
     }
 }
 
-/// Copying only reads, so a poisoned lock guards a whole engine.
+/// Copying only reads, so the engine behind a poisoned lock is intact.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

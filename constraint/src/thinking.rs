@@ -1,9 +1,9 @@
-//! A thinking section in front of a constraint: free text up to an end marker.
+//! Thinking sections: free text before the constrained output, up to an end marker.
 //!
-//! It is a phase of its own and no part of the grammar: the engine could not take a bound on tokens
-//! back, a mask of free text is one copy here, and what guards a value need not know where the
-//! value begins. The border lies between two tokens: none may hold the last byte of the end marker
-//! and more.
+//! A section is a phase of its own, not a part of the grammar. The engine could not roll back a
+//! token bound; a free-text mask is a plain copy here; and the guard of a value need not know where
+//! the value begins. The border lies between two tokens: no token may hold the last byte of the end
+//! marker and more.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,49 +14,51 @@ use crate::mask::{Mask, clear_bit, has_bit, set_bit};
 use crate::spec::Thinking;
 use crate::vocab::Vocab;
 
-/// Bytes of a marker.
+/// The longest marker in bytes.
 const MAX_MARKER_BYTES: usize = 256;
 
-/// What begins or ends a section.
+/// A marker that begins or ends a section.
 #[derive(Debug)]
 enum Marker {
     /// A control token.
     Special(TokenId),
-    /// Text, whatever its tokens.
+    /// Text, in any tokenisation.
     Text(Text),
 }
 
 #[derive(Debug)]
 struct Text {
     bytes: Vec<u8>,
-    /// How much is matched after a byte that does not go on: the longest beginning that is an end
-    /// of what was matched.
+    /// The failure function of Knuth, Morris and Pratt: how many bytes still match after a
+    /// mismatch.
     fallback: Vec<usize>,
-    /// For each number of bytes matched, the tokens that go on with what is left and no more.
+    /// For each count of matched bytes, the tokens that continue the marker without going beyond
+    /// it.
     next: Vec<Vec<TokenId>>,
 }
 
-/// A section as compiled. Shared by all matchers.
+/// A compiled section. Shared by all matchers.
 #[derive(Debug)]
 pub(crate) struct Rule {
     begin: Option<Marker>,
     end: Marker,
     max_tokens: u32,
-    /// Words of a mask: the tokens that write text.
+    /// The mask of all tokens that write text.
     text: Box<[u32]>,
-    /// For each number of bytes of the end matched, the tokens that would end it and go on.
+    /// For each count of matched end bytes, the tokens that would complete the end marker and go
+    /// on.
     crossing: HashMap<usize, Vec<TokenId>>,
 }
 
-/// Where a sequence is in its section.
+/// A sequence's position in its section.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
-    /// So many bytes of the beginning are there.
+    /// `matched` bytes of the begin marker are written.
     Begin {
         used: u32,
         matched: usize,
     },
-    /// So many tokens were free or never could be, and so many bytes of the end are there.
+    /// `used` tokens of the budget are spent, and `matched` bytes of the end marker are written.
     Free {
         used: u32,
         matched: usize,
@@ -69,7 +71,7 @@ enum State {
 pub(crate) struct Section {
     rule: Arc<Rule>,
     first: State,
-    /// The state after each token taken.
+    /// The state after each token.
     states: Vec<State>,
 }
 
@@ -77,7 +79,7 @@ impl Rule {
     /// Checks a section against the vocabulary.
     ///
     /// # Errors
-    /// A marker is empty or too long, or no tokens write it.
+    /// A marker is empty or too long, or the vocabulary cannot write it.
     pub(crate) fn new(thinking: &Thinking, vocab: &Vocab) -> Result<Self, SpecError> {
         let mut text = vec![0; vocab.num_words()].into_boxed_slice();
         for token in 0..vocab.num_tokens() {
@@ -93,7 +95,8 @@ impl Rule {
             for token in 0..vocab.num_tokens() {
                 let bytes = vocab.token_bytes(token);
                 let inside = &bytes[..bytes.len().saturating_sub(1)];
-                // Few tokens hold the last byte before their own.
+                // A quick check: few tokens contain the marker's last byte before their own last
+                // byte.
                 if !inside.contains(&last) {
                     continue;
                 }
@@ -107,7 +110,7 @@ impl Rule {
         Ok(Self { begin, end, max_tokens: thinking.max_tokens.unwrap_or(u32::MAX), text, crossing })
     }
 
-    /// Returns the tokens that markers may take, at most.
+    /// Returns the most tokens that the markers may take.
     pub(crate) fn num_marker_tokens(&self) -> usize {
         let markers = self.begin.iter().chain([&self.end]);
         markers
@@ -125,7 +128,7 @@ impl Rule {
         }
     }
 
-    /// Returns the words of the next token's mask.
+    /// Returns the mask of the next token.
     fn words(&self, state: State) -> Box<[u32]> {
         let mut words = vec![0; self.text.len()].into_boxed_slice();
         if let Some((marker, matched)) = self.due(state) {
@@ -147,7 +150,7 @@ impl Rule {
         words
     }
 
-    /// Says what [`Rule::words`] says of one token.
+    /// Returns what [`Rule::words`] holds for one token.
     fn allows(&self, state: State, token: TokenId) -> bool {
         match (self.due(state), state) {
             (Some((Marker::Special(due), _)), _) => token == *due,
@@ -162,7 +165,7 @@ impl Rule {
         }
     }
 
-    /// Returns the marker that must come next, and how many bytes of it are there.
+    /// Returns the marker that must come next, and how many of its bytes are written.
     fn due(&self, state: State) -> Option<(&Marker, usize)> {
         match state {
             State::Begin { matched, .. } => self.begin.as_ref().map(|begin| (begin, matched)),
@@ -175,7 +178,7 @@ impl Rule {
         used >= self.max_tokens
     }
 
-    /// Returns the state after a token; none if it is not allowed.
+    /// Returns the state after a token; none if the token is not allowed.
     fn next(&self, state: State, token: TokenId, vocab: &Vocab) -> Option<State> {
         if !self.allows(state, token) {
             return None;
@@ -235,7 +238,7 @@ impl Marker {
 }
 
 impl Text {
-    /// Returns how much is matched after more bytes; none once all was.
+    /// Returns how many bytes match after `bytes`; none once the whole marker was matched.
     ///
     /// Source: Knuth, Morris and Pratt, Fast pattern matching in strings (1977), section 2.
     fn pass(&self, mut matched: usize, bytes: &[u8]) -> Option<usize> {
@@ -258,7 +261,7 @@ impl Section {
         Self { rule, first, states: Vec::new() }
     }
 
-    /// As [`Section::new`], with so many free tokens at most.
+    /// As [`Section::new`], with at most `max_tokens` free tokens.
     pub(crate) fn within(rule: Arc<Rule>, max_tokens: usize) -> Self {
         let max_tokens = u32::try_from(max_tokens).unwrap_or(u32::MAX);
         let first = rule.start(rule.max_tokens.saturating_sub(max_tokens));
@@ -269,7 +272,7 @@ impl Section {
         self.states.last().copied().unwrap_or(self.first)
     }
 
-    /// Says whether the section goes on.
+    /// Returns whether the section goes on.
     pub(crate) fn is_open(&self) -> bool {
         self.state() != State::Done
     }
@@ -279,24 +282,24 @@ impl Section {
         self.states.len()
     }
 
-    /// Returns the bits for the next token; none if there is no such token.
+    /// Returns the mask of the next token; none if no token is possible.
     pub(crate) fn mask(&self, vocab: &Vocab) -> Option<Mask> {
         Mask::from_raw(self.rule.words(self.state()), vocab)
     }
 
-    /// Says whether [`Section::advance`] would take a token.
+    /// Returns whether [`Section::advance`] would take a token.
     pub(crate) fn allows(&self, token: TokenId) -> bool {
         self.rule.allows(self.state(), token)
     }
 
-    /// Takes a token; says whether it was allowed.
+    /// Takes a token. Returns whether it was allowed.
     pub(crate) fn advance(&mut self, token: TokenId, vocab: &Vocab) -> bool {
         let next = self.rule.next(self.state(), token, vocab);
         self.states.extend(next);
         next.is_some()
     }
 
-    /// Takes back the last tokens.
+    /// Rolls back the last tokens.
     pub(crate) fn rollback(&mut self, num_tokens: usize) {
         self.states.truncate(self.states.len() - num_tokens);
     }

@@ -1,11 +1,11 @@
-//! What tokens are to JSON, whatever comes before them.
+//! Classes of tokens that matter to JSON, whatever comes before them.
 
-/// Digits of a long token, and of the exponent in one. Below both, a token adds less than 70 to a
-/// magnitude.
+/// From this many digits on a token is long, and from this many digits of an exponent. A shorter
+/// token adds less than 70 to a number's magnitude.
 const LONG_DIGITS: usize = 60;
 const LONG_EXPONENT: usize = 2;
 
-/// Whether a token holds so many digits that it may make any number too large.
+/// Returns whether a token has so many digits that it may make any number too large.
 pub(crate) fn is_long(bytes: &[u8]) -> bool {
     let num_digits = |from: &[u8]| from.iter().take_while(|byte| byte.is_ascii_digit()).count();
     (0..bytes.len()).any(|at| match bytes[at] {
@@ -21,12 +21,12 @@ pub(crate) fn is_long(bytes: &[u8]) -> bool {
     })
 }
 
-/// Whether a token holds at least so many quotes.
+/// Returns whether a token has at least `least` quotes.
 pub(crate) fn has_quotes(bytes: &[u8], least: usize) -> bool {
     least == 0 || quotes(bytes).nth(least - 1).is_some()
 }
 
-/// Where a token has quotes.
+/// Returns the positions of a token's quotes.
 pub(crate) fn quotes(bytes: &[u8]) -> impl Iterator<Item = usize> {
     (0..bytes.len()).filter(|at| bytes[*at] == b'"')
 }

@@ -1,5 +1,5 @@
-//! The vocabulary as constraints see it: true bytes per token, end tokens, width of the logits.
-//! Built from plain data; must not know any tokenizer crate.
+//! The vocabulary as constraints see it: each token's exact bytes, the end tokens, the width of the
+//! logits. Built from plain data; must not know any tokenizer crate.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,31 +12,31 @@ use crate::error::{VocabError, engine_message};
 use crate::mask::{has_bit, set_bit};
 use crate::token_kinds::{has_quotes, is_long, quotes};
 
-/// The trie keeps a token id in 24 bits, of which the last value means "none".
+/// The trie stores token ids in 24 bits and reserves the last value for "none".
 const MAX_TOKENS: usize = (1 << 24) - 1;
-/// The trie can step back over this many bytes at most.
+/// The trie can backtrack over at most this many bytes.
 const MAX_TOKEN_BYTES: usize = 1024;
-/// The byte that UTF-8 never uses marks special tokens in the trie.
+/// A byte that UTF-8 never uses; marks special tokens in the trie.
 const SPECIAL: u8 = TokTrie::SPECIAL_TOKEN_MARKER;
 
-/// Gives a vocabulary as plain data.
+/// A vocabulary as plain data.
 #[derive(Clone, Debug, Default)]
 pub struct VocabSource {
-    /// What each token stands for; the index is the id.
+    /// The meaning of each token, by id.
     pub tokens: Vec<TokenBytes>,
-    /// All ids that end an output. Whatever `tokens` says of them, they are never text. Without any,
-    /// an output ends where its constraint cannot go on, or where its caller ends it.
+    /// All ids that end an output. They are never text, whatever `tokens` holds for them. Without
+    /// any, an output ends where its constraint allows nothing more, or where its caller ends it.
     pub eos: Vec<TokenId>,
-    /// Width of the logits: may be wider (padding) or narrower than `tokens`.
+    /// Width of the logits. May be larger (padding) or smaller than the number of tokens.
     pub num_logits: usize,
 }
 
-/// Says what a token stands for.
+/// The meaning of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenBytes {
     /// These bytes, exactly as they appear in the output (no `Ġ`, no `▁`, no `<0x0A>`).
     Text(Vec<u8>),
-    /// A control token of this name. No constraint lets it appear as text.
+    /// A control token with this name. No constraint allows it as text.
     Special(String),
     /// An id without a token. Never allowed, constrained or not.
     Unused,
@@ -52,27 +52,27 @@ pub trait Encode: Send + Sync {
 
 type Texts = HashSet<Box<[u8]>>;
 
-/// Holds a vocabulary, checked once. Shared by everything that constrains one model.
+/// A checked vocabulary. Shared by all constraints of one model.
 pub struct Vocab {
     env: TokEnv,
-    /// Tokens that could be sampled.
+    /// Tokens within the logits, used or not.
     num_tokens: u32,
     num_logits: usize,
     eos: Vec<TokenId>,
-    /// The end token that the engine knows: the first, or one that no logit stands for.
+    /// The end token given to the engine: the first one, or a dummy beyond the logits.
     engine_end: TokenId,
     valid: Box<[u32]>,
     num_valid: usize,
     eos_words: Box<[u32]>,
-    /// The token of each single byte, where there is one.
+    /// The token of each single byte, if there is one.
     single_bytes: Box<[Option<TokenId>; 256]>,
-    /// Tokens of many digits, and those of them with a quote.
+    /// Tokens with many digits, and those among them with a quote.
     long_numbers: [Box<[TokenId]>; 2],
-    /// Tokens with a quote, by what they write.
+    /// Tokens with a quote, sorted by their bytes.
     quoting: Box<[TokenId]>,
-    /// Tokens with two quotes at least, and with three.
+    /// Tokens with at least two quotes, and with at least three.
     whole_names: [Box<[TokenId]>; 2],
-    /// What tokens hold before a quote, and between two.
+    /// What tokens hold before a quote, and between two quotes.
     before_quotes: Texts,
     between_quotes: Texts,
 }
@@ -80,12 +80,12 @@ pub struct Vocab {
 impl Vocab {
     /// Checks `source` and builds the token trie.
     ///
-    /// With `encode`, text that the grammar forces is offered only in its canonical tokens; without
-    /// it, in any tokenisation. Tokens longer than 1,024 bytes are never offered under a constraint.
+    /// With `encode`, jump-forward text is offered in its canonical tokens only; without it, in any
+    /// tokenisation. A token longer than 1,024 bytes is never offered under a constraint. An end
+    /// token beyond narrower logits is dropped.
     ///
     /// # Errors
-    /// No or too many tokens or logits; an end token that is no token. An end token beyond narrower
-    /// logits is left out.
+    /// There are no or too many tokens or logits, or an end token lies outside the vocabulary.
     pub fn new(source: VocabSource, encode: Option<Arc<dyn Encode>>) -> Result<Self, VocabError> {
         let VocabSource { tokens, eos, num_logits } = source;
         for (what, found) in [("tokens", tokens.len()), ("logits", num_logits)] {
@@ -116,7 +116,8 @@ impl Vocab {
         }
         let num_tokens = u32::try_from(words.len()).expect("checked against MAX_TOKENS");
         let engine_end = eos.first().copied().unwrap_or_else(|| {
-            // The engine cannot do without: it gets one behind the tokens, which no mask lets through.
+            // The engine needs an end token. This one lies beyond the tokens, and no mask allows
+            // it.
             words.push(trie_word(&TokenBytes::Unused, true));
             num_tokens
         });
@@ -160,7 +161,7 @@ impl Vocab {
         self.num_logits
     }
 
-    /// Returns the 32-bit words of a mask: `ceil(num_logits / 32)`.
+    /// Returns the number of 32-bit words in a mask: `ceil(num_logits / 32)`.
     pub fn num_words(&self) -> usize {
         self.valid.len()
     }
@@ -170,17 +171,17 @@ impl Vocab {
         &self.eos
     }
 
-    /// Says whether `token` ends an output.
+    /// Returns whether `token` ends an output.
     pub fn is_eos(&self, token: TokenId) -> bool {
         has_bit(&self.eos_words, token)
     }
 
-    /// Says whether `token` exists and can be sampled.
+    /// Returns whether `token` exists and can be sampled.
     pub fn contains(&self, token: TokenId) -> bool {
         has_bit(&self.valid, token)
     }
 
-    /// Returns the mask words for unconstrained rows: every token that exists, no padded logit.
+    /// Returns the mask words of an unconstrained row: every token that exists, no padding.
     pub fn allow_all(&self) -> &[u32] {
         &self.valid
     }
@@ -190,42 +191,43 @@ impl Vocab {
         self.num_valid
     }
 
-    /// Returns the bytes that `token` writes: none for special, unused and unknown tokens.
+    /// Returns the bytes that `token` writes; empty for special, unused and unknown tokens.
     pub fn token_bytes(&self, token: TokenId) -> &[u8] {
         let bytes = self.env.tok_trie().token(token);
         if bytes.first() == Some(&SPECIAL) { &[] } else { bytes }
     }
 
-    /// Returns the tokens of `text`: the caller's canonical ones where there are such and they spell
-    /// exactly `text`, else the longest at each place.
+    /// Returns the tokens of `text`: the caller's canonical tokenisation if there is one and it
+    /// spells exactly `text`, else the longest match at each position.
     pub fn tokenize(&self, text: &[u8]) -> Vec<TokenId> {
         self.env.tokenize_bytes(text)
     }
 
-    /// Returns the special token of this name, end tokens included.
+    /// Returns the special token with this name, end tokens included.
     pub(crate) fn special(&self, name: &str) -> Option<TokenId> {
         self.env.tok_trie().get_special_token(name)
     }
 
-    /// Returns the special token of this name, or else the token that writes this text.
+    /// Returns the special token with this name, else the token with this text.
     pub(crate) fn token_named(&self, name: &str) -> Option<TokenId> {
         let trie = self.env.tok_trie();
         self.special(name).or_else(|| trie.token_id_at_bytes(name.as_bytes()))
     }
 
-    /// Returns the tokens whose bytes the text begins with, the shortest first.
+    /// Returns the tokens that are prefixes of `text`, the shortest first.
     pub(crate) fn prefixes_of(&self, text: &[u8]) -> Vec<TokenId> {
         let trie = self.env.tok_trie();
         let token = |len: usize| trie.token_id_at_bytes(&text[..len]);
         (1..=text.len()).filter_map(token).filter(|&token| self.contains(token)).collect()
     }
 
-    /// Returns how many tokens there are that could be sampled.
+    /// Returns how many tokens lie within the logits.
     pub(crate) fn num_tokens(&self) -> u32 {
         self.num_tokens
     }
 
-    /// Returns the token with which the engine ends an output, of use for questions to it alone.
+    /// Returns the token with which the engine ends an output. It is for queries to the engine
+    /// only.
     pub(crate) fn engine_end(&self) -> TokenId {
         self.engine_end
     }
@@ -235,12 +237,12 @@ impl Vocab {
         &self.eos_words
     }
 
-    /// Returns the token of each single byte, where there is one.
+    /// Returns the token of each single byte, if there is one.
     pub(crate) fn single_bytes(&self) -> &[Option<TokenId>; 256] {
         &self.single_bytes
     }
 
-    /// Returns the tokens that begin with these bytes, among which there is a quote.
+    /// Returns the tokens with a quote whose bytes begin with `start`.
     pub(crate) fn quoting_from(&self, start: &[u8]) -> &[TokenId] {
         let first = self.quoting.partition_point(|token| self.token_bytes(*token) < start);
         let rest = &self.quoting[first..];
@@ -248,24 +250,24 @@ impl Vocab {
         &rest[..len]
     }
 
-    /// Returns the tokens that may hold a whole name with its quotes; `is_inside` a string they end
-    /// that first.
+    /// Returns the tokens that may hold a whole name with its quotes. If `is_inside` a string, they
+    /// must end that string first.
     pub(crate) fn whole_names(&self, is_inside: bool) -> &[TokenId] {
         &self.whole_names[usize::from(is_inside)]
     }
 
-    /// Says whether a token holds this text with a quote behind it, first of all.
+    /// Returns whether some token begins with this text and a quote.
     pub(crate) fn may_end_with(&self, text: &[u8]) -> bool {
         self.before_quotes.contains(text)
     }
 
-    /// Says whether a token holds this text between quotes.
+    /// Returns whether some token holds this text between quotes.
     pub(crate) fn may_quote(&self, text: &[u8]) -> bool {
         self.between_quotes.contains(text)
     }
 
-    /// Returns the tokens that hold so many digits that they may make any number too large;
-    /// `is_inside` a string they end that first.
+    /// Returns the tokens with so many digits that they may make any number too large. If
+    /// `is_inside` a string, they must end that string first.
     pub(crate) fn long_numbers(&self, is_inside: bool) -> &[TokenId] {
         &self.long_numbers[usize::from(is_inside)]
     }
@@ -286,7 +288,7 @@ impl std::fmt::Debug for Vocab {
     }
 }
 
-/// Returns what the words hold before a quote, and between two.
+/// Returns what the words hold before a quote, and between two quotes.
 fn around_quotes<'a>(words: impl Iterator<Item = &'a [u8]>) -> (Texts, Texts) {
     let (mut before, mut between) = (Texts::new(), Texts::new());
     for word in words {
@@ -299,7 +301,7 @@ fn around_quotes<'a>(words: impl Iterator<Item = &'a [u8]>) -> (Texts, Texts) {
     (before, between)
 }
 
-/// Returns the end tokens within the logits, each once.
+/// Returns the end tokens that lie within the logits, each once.
 fn check_eos(
     given: &[TokenId],
     num_tokens: usize,
@@ -317,7 +319,7 @@ fn check_eos(
     Ok(eos)
 }
 
-/// Returns the bytes under which the trie keeps a token; empty keeps it out of the trie.
+/// Returns a token's bytes in the trie; empty keeps it out of the trie.
 fn trie_word(token: &TokenBytes, is_eos: bool) -> Vec<u8> {
     let special = |name: &str| {
         let mut word = vec![SPECIAL];
@@ -337,7 +339,7 @@ fn trie_word(token: &TokenBytes, is_eos: bool) -> Vec<u8> {
     }
 }
 
-/// Builds the trie; its assertions (too many nodes) become errors.
+/// Builds the trie. Its assertions, such as too many nodes, become errors.
 fn build_trie(words: &[Vec<u8>], eos: &[TokenId]) -> Result<TokTrie, VocabError> {
     let num_words = u32::try_from(words.len()).expect("checked against MAX_TOKENS");
     catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -347,14 +349,15 @@ fn build_trie(words: &[Vec<u8>], eos: &[TokenId]) -> Result<TokTrie, VocabError>
     .map_err(|error| VocabError::Trie { message: engine_message(&error.to_string()) })
 }
 
-/// The engine's tokenizer: our trie, and the caller's canonical tokenisation where there is one.
+/// The engine's tokenizer: this vocabulary's trie and, if given, the caller's canonical
+/// tokenisation.
 struct Env {
     trie: TokTrie,
     encode: Option<Arc<dyn Encode>>,
 }
 
 impl Env {
-    /// Says whether `tokens` spell exactly `text`, without special tokens.
+    /// Returns whether `tokens` spell exactly `text`, without special tokens.
     fn spells(&self, tokens: &[TokenId], text: &[u8]) -> bool {
         let mut rest = text;
         for &token in tokens {
@@ -374,8 +377,8 @@ impl TokenizerEnv for Env {
     }
 
     fn tokenize_bytes(&self, text: &[u8]) -> Vec<TokenId> {
-        // A tokenizer that adds a prefix or replaces bytes would force text that nobody asked for:
-        // its answer counts only if it spells the text.
+        // A tokenizer that adds a prefix or replaces bytes would insert text that nobody asked for,
+        // so its result counts only if it spells `text` exactly.
         self.encode
             .as_ref()
             .map(|encode| encode.encode(text))

@@ -1,4 +1,5 @@
-//! What a specification is known by: everything that was written, in its order.
+//! Cache keys: the text of a specification and its options, in the order in which they were
+//! written.
 
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::io::Write;
@@ -6,10 +7,10 @@ use std::sync::Arc;
 
 use crate::spec::Spec;
 
-/// Two keys are equal exactly if the specifications are written the same, options included.
+/// Equal exactly if two specifications are written the same way, with the same options.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Key {
-    /// Of the text, worked out once: a map asks for it at each step.
+    /// The hash of `text`, computed once; the map asks for it repeatedly.
     hash: u64,
     text: Arc<Vec<u8>>,
 }
@@ -21,25 +22,27 @@ impl Hash for Key {
 }
 
 impl Key {
-    /// Makes the key for a cache, which has a secret of its own, so that nobody can choose
-    /// specifications that fall together.
+    /// Makes the key of `spec`. `secret` differs per cache, so that nobody can craft specifications
+    /// whose hashes collide.
     pub(super) fn of(spec: &Spec, secret: &RandomState) -> Self {
         const WRITES: &str = "a vector takes all writes";
         let mut text = Vec::with_capacity(1 << 10);
         match spec {
-            // Equality of maps would not see their order; schemas are written out by the writer that
-            // is fastest at it. It ends where its JSON ends, so nothing runs into the options.
+            // Comparing maps would ignore key order, so the schema is compared as text, written by
+            // the fastest writer there is. JSON delimits itself, so the options cannot be mistaken
+            // for part of it.
             Spec::Json { schema, options } => {
                 serde_json::to_writer(&mut text, schema).expect(WRITES);
                 write!(text, "\nJson {options:?}").expect(WRITES);
             }
-            // Quotes and escapes every text in it, and starts with a name, which no JSON does.
+            // The debug form quotes and escapes every string. It starts with a variant's name, as
+            // no JSON does.
             other => write!(text, "{other:?}").expect(WRITES),
         }
         Self { hash: secret.hash_one(&text), text: Arc::new(text) }
     }
 
-    /// What it takes; it is held twice, but shared.
+    /// Estimates the key's memory. The map holds it twice, but the text is shared.
     pub(super) fn num_bytes(&self) -> usize {
         self.text.capacity() + 128
     }

@@ -1,4 +1,4 @@
-//! Arrays that begin with what is written.
+//! Builds arrays that continue a partial one.
 
 use serde_json::Value;
 
@@ -9,11 +9,11 @@ use super::verdict::Verdict;
 use crate::json_schema::document::{Contains, NodeId};
 use crate::json_schema::is_same;
 
-/// Items of an array that is built.
+/// The most items of an array built here.
 const MAX_ITEMS: usize = 5_000;
-/// Items that another one is compared with in the time of a schema.
+/// Item comparisons per unit of fuel.
 const ITEMS_PER_FUEL: usize = 128;
-/// Values that are tried to find one that is not there yet.
+/// Values tried to find one that the array does not have yet.
 const MAX_SALTS: usize = 40;
 
 impl<'a> Solver<'a, '_> {
@@ -64,7 +64,7 @@ impl<'a> Solver<'a, '_> {
         Some(Value::Array(items))
     }
 
-    /// Adds the next item, another one than those before if they have to differ.
+    /// Adds the next item. It differs from all earlier ones if items must be unique.
     fn item(
         &mut self,
         facts: &Facts<'a>,
@@ -87,7 +87,8 @@ impl<'a> Solver<'a, '_> {
         }
         let is_unique = facts.own.iter().any(|keywords| keywords.array.is_unique);
         let len = self.out.len();
-        // Behind many items the first values are likely to be there: the next ones are tried first.
+        // After many unique items the first candidates are probably taken, so later ones are tried
+        // first.
         let is_late = is_unique && idx > MAX_SALTS / 2;
         let ahead = if is_late { idx - 1..idx + MAX_SALTS / 2 } else { 0..0 };
         for offsets in [ahead, 0..MAX_SALTS + 1] {
@@ -126,7 +127,7 @@ impl Lacking {
         Self { counts: vec![0; all_contains(facts).count()] }
     }
 
-    /// What some more items have to satisfy.
+    /// Returns a `contains` that needs more items, if any.
     fn first(&self, facts: &Facts<'_>) -> Option<Contains> {
         let mut lacking = all_contains(facts).zip(&self.counts);
         lacking.find(|(contains, count)| **count < contains.min).map(|(contains, _)| contains)
@@ -137,7 +138,7 @@ fn all_contains(facts: &Facts<'_>) -> impl Iterator<Item = Contains> {
     facts.own.iter().filter_map(|keywords| keywords.array.contains)
 }
 
-/// The schemas for the item at an index.
+/// Returns the schemas of the item at `idx`.
 fn schemas_of(facts: &Facts<'_>, idx: usize) -> Vec<NodeId> {
     let mut ids = Vec::new();
     let mut is_evaluated = false;

@@ -1,12 +1,13 @@
-//! Choices of a search that starts over: first all defaults, then one choice otherwise, then two.
+//! Choices of a search that restarts: first all defaults, then attempts that differ in one choice,
+//! then in two, and so on.
 
 use std::collections::VecDeque;
 
-/// Alternatives of one choice that are tried.
+/// Alternatives tried per choice.
 pub(super) const MAX_ALTERNATIVES: usize = 24;
-/// Choices of one attempt that others differ in.
+/// Choices of a failed attempt for which alternatives are queued.
 const MAX_CHOICES: usize = 64;
-/// Attempts that wait.
+/// The most attempts in each queue.
 const MAX_WAITING: usize = 1_000;
 
 /// The choices of one attempt.
@@ -14,7 +15,7 @@ const MAX_WAITING: usize = 1_000;
 pub(super) struct Choices {
     script: Vec<usize>,
     made: Vec<Choice>,
-    /// What the next choices are after a step back, the next one last.
+    /// The next choices after a backtrack, the first one last.
     ahead: Vec<usize>,
 }
 
@@ -22,12 +23,12 @@ pub(super) struct Choices {
 pub(super) struct Choice {
     picked: usize,
     num_options: usize,
-    /// Where in the value it was made.
+    /// The JSON pointer of the value for which it was made.
     pointer: String,
 }
 
 impl Choices {
-    /// Picks one of `num_options`, at least one: the first unless the attempt says otherwise.
+    /// Picks one of `num_options`: the first one, unless the attempt prescribes another.
     pub(super) fn pick(&mut self, num_options: usize, pointer: &str) -> usize {
         if num_options <= 1 {
             return 0;
@@ -38,7 +39,7 @@ impl Choices {
         picked
     }
 
-    /// The choices made, to be taken up again with [`Choices::restore`].
+    /// Returns the choices made so far, for [`Choices::restore`].
     pub(super) fn made(&self) -> Vec<Choice> {
         self.made.clone()
     }
@@ -48,14 +49,14 @@ impl Choices {
         self.ahead.clear();
     }
 
-    /// How many choices were made.
+    /// Returns how many choices were made.
     pub(super) fn num_made(&self) -> usize {
         self.made.len()
     }
 
-    /// Steps back behind the first `num_kept` choices; those that follow will be made as they were, up
-    /// to the last one that can be made otherwise and that the attempt leaves open. False if there is
-    /// none.
+    /// Backtracks to the first `num_kept` choices. The following choices will be repeated up to the
+    /// last one that still has an alternative and that the attempt does not prescribe; there the
+    /// alternative is taken. Returns false if there is no such choice.
     pub(super) fn step_back(&mut self, num_kept: usize) -> bool {
         while self.made.len() > num_kept.max(self.script.len()) {
             let Some(last) = self.made.pop() else { break };
@@ -71,10 +72,10 @@ impl Choices {
     }
 }
 
-/// Attempts in the order in which they are made.
+/// The queue of attempts.
 #[derive(Debug)]
 pub(super) struct Attempts {
-    /// Those that choose otherwise where a value was found wrong.
+    /// Attempts with another choice near a part that was found wrong; they come first.
     near: VecDeque<Vec<usize>>,
     far: VecDeque<Vec<usize>>,
 }
@@ -84,14 +85,15 @@ impl Attempts {
         Self { near: VecDeque::from([Vec::new()]), far: VecDeque::new() }
     }
 
-    /// The next attempt's choices.
+    /// Returns the choices of the next attempt.
     pub(super) fn next(&mut self) -> Option<Choices> {
         let script = self.near.pop_front().or_else(|| self.far.pop_front())?;
         Some(Choices { script, ..Choices::default() })
     }
 
-    /// Adds what differs from an attempt that failed in one choice, later than those it was told;
-    /// first at these places, as far as they are known.
+    /// Queues the attempts that differ from a failed one in one choice beyond its script. Attempts
+    /// that change a choice at or around one of `pointers`, where the failed value was wrong, come
+    /// first.
     pub(super) fn learn(&mut self, failed: &Choices, pointers: &[String]) {
         let made = failed.made.iter().enumerate().skip(failed.script.len());
         for (idx, choice) in made.take(MAX_CHOICES) {

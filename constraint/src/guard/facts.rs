@@ -1,4 +1,4 @@
-//! All that must hold for one value, once it is chosen which options are meant.
+//! Collects everything that must hold for one value, once each option is chosen.
 
 use std::collections::HashSet;
 
@@ -11,13 +11,13 @@ use crate::json_schema::document::{
     Body, Condition, Document, KeywordGroup, Keywords, NodeId, Types,
 };
 
-/// Schemas that one value may have to satisfy.
+/// The most schemas that may apply to one value.
 const MAX_SCHEMAS: usize = 400;
 
 /// What must and must not hold for a value.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts<'a> {
-    /// In the order in which the engine meets them.
+    /// Keywords that apply, in the order in which the engine visits them.
     pub(super) own: Vec<&'a Keywords>,
     pub(super) excluded: Vec<NodeId>,
     seen: Vec<NodeId>,
@@ -29,7 +29,7 @@ impl Facts<'_> {
         types.fold(Types::ALL, Types::intersection)
     }
 
-    /// The types that they say something about.
+    /// Returns the types that the keywords describe further.
     pub(super) fn prefers(&self) -> Types {
         let says = |keywords: &&&Keywords| {
             let Keywords { object, array, string, .. } = keywords;
@@ -54,7 +54,8 @@ impl Facts<'_> {
 }
 
 impl<'a> Solver<'a, '_> {
-    /// Collects what must hold if all these schemas do. None if something rules that out.
+    /// Collects what must hold for a value of all these schemas; none if they contradict each
+    /// other.
     pub(super) fn facts(&mut self, ids: &[NodeId], partial: &Partial) -> Option<Facts<'a>> {
         let mut facts = Facts::default();
         for id in ids {
@@ -123,7 +124,7 @@ impl<'a> Solver<'a, '_> {
         ids.iter().try_for_each(|id| self.gather(facts, *id, partial))
     }
 
-    /// Adds what makes a value fail a schema that has to. None if nothing more is known to.
+    /// Adds an opposite of `id`, so that the value fails that schema; none if no opposite is left.
     pub(super) fn refute(
         &mut self,
         facts: &mut Facts<'a>,
@@ -157,7 +158,7 @@ impl<'a> Solver<'a, '_> {
     ) -> Option<()> {
         let Some(condition) = condition else { return Some(()) };
         if condition.then.is_none() && condition.otherwise.is_none() {
-            // It says no more than which properties and items it evaluates.
+            // Without branches, a condition only affects which properties and items are evaluated.
             let is_meant = self.choices.pick(2, &self.pointer) == 1;
             return if is_meant { self.gather(facts, condition.test, partial) } else { Some(()) };
         }
@@ -176,7 +177,7 @@ impl<'a> Solver<'a, '_> {
         branch.map_or(Some(()), |branch| self.gather(facts, branch, partial))
     }
 
-    /// Chooses one of several schemas that may hold for a value that begins like this.
+    /// Chooses one of several schemas that `partial` may still satisfy.
     fn option(&mut self, options: &[NodeId], partial: &Partial) -> Option<NodeId> {
         let mut may: Vec<NodeId> = options.to_vec();
         may.retain(|id| self.opinion().may_hold(*id, partial));
@@ -186,7 +187,7 @@ impl<'a> Solver<'a, '_> {
         if may.len() > 1
             && let Some(so_far) = so_far(partial)
         {
-            // What holds already is most likely meant.
+            // A schema that already holds is most likely the intended one.
             may.sort_by_cached_key(|id| match self.opinion().of(*id, &so_far) {
                 Verdict::Yes => 0,
                 Verdict::Unknown => 1,
@@ -198,7 +199,7 @@ impl<'a> Solver<'a, '_> {
     }
 }
 
-/// The value as it would be if nothing more came.
+/// Returns the value as it would be if nothing more came.
 fn so_far(partial: &Partial) -> Option<Value> {
     match partial {
         Partial::Whole(value) => Some(value.clone()),

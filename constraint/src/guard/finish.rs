@@ -1,11 +1,11 @@
-//! Writes the rest of a value that is known, behind what is written of it.
+//! Writes the rest of a known value after its partial text.
 
 use serde_json::{Map, Value};
 
 use super::partial::{ArrayTail, ObjectTail, Partial, PartialText};
 use crate::json_schema::{escape, is_same, quoted, spelled};
 
-/// The bytes that finish `partial` as `value`; none if it is the beginning of something else.
+/// Returns the bytes that complete `partial` to `value`; none if it is not a beginning of `value`.
 pub(super) fn as_value(partial: &Partial, value: &Value) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     write_rest(partial, value, &mut out).then_some(out)
@@ -141,13 +141,13 @@ fn write_object(
     true
 }
 
-/// The inside of a string behind what is written of it; none if it begins otherwise.
+/// Returns the rest of a string's content; none if `open` is not a beginning of `text`.
 pub(super) fn rest_of_text(open: &PartialText, text: &str) -> Option<Vec<u8>> {
     let rest = text.strip_prefix(open.text.as_str())?;
     let mut out = Vec::with_capacity(rest.len());
     let mut unwritten = rest;
     if !open.pending.is_empty() {
-        // What is pending is the beginning of one character, escaped or not.
+        // The pending bytes begin a single character, escaped or not.
         let first = rest.chars().next()?;
         out.extend(rest_of_spelling(&open.pending, first)?);
         unwritten = &rest[first.len_utf8()..];
@@ -156,7 +156,7 @@ pub(super) fn rest_of_text(open: &PartialText, text: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// What is missing of a character of which these bytes are written; none if they begin another.
+/// Returns the missing bytes of a partially written character; none if `begun` begins another one.
 pub(super) fn rest_of_spelling(begun: &[u8], c: char) -> Option<Vec<u8>> {
     let mut plain = Vec::new();
     escape(c.encode_utf8(&mut [0; 4]), &mut plain);
@@ -164,7 +164,7 @@ pub(super) fn rest_of_spelling(begun: &[u8], c: char) -> Option<Vec<u8>> {
     let units = c.encode_utf16(&mut units).iter();
     let numbered = units.flat_map(|unit| format!("\\u{unit:04x}").into_bytes()).collect();
     let slash = if c == '/' { b"\\/".to_vec() } else { Vec::new() };
-    // Digits may be written in capitals.
+    // Hexadecimal digits may be upper case.
     let begins = |spelled: &Vec<u8>| {
         spelled.len() >= begun.len() && spelled[..begun.len()].eq_ignore_ascii_case(begun)
     };
@@ -172,7 +172,7 @@ pub(super) fn rest_of_spelling(begun: &[u8], c: char) -> Option<Vec<u8>> {
     Some(spelled[begun.len()..].to_vec())
 }
 
-/// Writes a value as short as JSON goes.
+/// Writes a value as compact JSON.
 pub(super) fn write(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::String(text) => write_text(text, out),

@@ -1,8 +1,9 @@
-//! Finishes JSON: from what is written, finds a rest with which the whole is surely valid.
+//! Finishes JSON: searches for the rest of a partial text that makes the whole valid.
 //!
-//! The grammar may allow more than the schema; then a validator judges whole values. Owns no state
-//! of a sequence. What is found is checked against the grammar by the caller and, where the grammar
-//! is not exact, by the validator: a wrong guess costs time, never a wrong output.
+//! Where the grammar allows more than the schema, a validator checks whole values. Owns no state of
+//! a sequence. Every finish found is checked against the grammar by the caller and, where the
+//! grammar is not exact, by the validator. So a wrong guess costs time, but never leads to a wrong
+//! output.
 
 mod array;
 mod choices;
@@ -27,29 +28,29 @@ use verdict::Opinion;
 use crate::json_schema::document::Document;
 use crate::json_schema::{Patterns, level_bytes};
 
-/// Attempts that may each take their full share of a search's fuel.
+/// The denominator of the share of a search's fuel that one attempt may use.
 const SHARES: usize = 4;
-/// Bytes of a value that are judged in the time of a schema, and that are looked at for what is wrong.
-const JUDGED_PER_FUEL: usize = 64;
+/// Bytes of a value validated, and explained, per unit of fuel.
+const VALIDATED_PER_FUEL: usize = 64;
 const EXPLAINED_PER_FUEL: usize = 16;
-/// Bytes of a finish that the grammar is asked about in the time of a schema.
+/// Bytes of a finish checked by the grammar per unit of fuel.
 const ASKED_PER_FUEL: usize = 8;
 
-/// How much a search may cost.
+/// The cost limits of a search.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
-    /// Values that are built.
+    /// The most values to build.
     pub(crate) attempts: usize,
-    /// Schemas that are visited for that, at less than a microsecond each, and other work by the time
-    /// that it takes.
+    /// The most schemas to visit, at less than a microsecond each. Other work is charged by its
+    /// time.
     pub(crate) fuel: usize,
 }
 
-/// What a search for a finish asks of its caller.
+/// The callbacks of a search.
 pub(crate) struct Caller<'a> {
-    /// Whether grammar and budget take these bytes.
+    /// Returns whether grammar and budget allow these bytes.
     pub(crate) fits: &'a mut dyn FnMut(&[u8]) -> bool,
-    /// Whether there is no more time.
+    /// Returns whether the time is up.
     pub(crate) is_over: &'a dyn Fn() -> bool,
 }
 
@@ -58,9 +59,9 @@ pub(crate) struct Finisher {
     document: Document,
     /// Present where the grammar allows more than the schema.
     validator: Option<Validator>,
-    /// What an open level of a value may still need at most, in bytes, where that is known.
+    /// The most bytes that an open nesting level may still need, where known.
     level_bytes: Option<usize>,
-    /// Expressions that searches have compiled: one set per search at a time.
+    /// Sets of compiled patterns; each search takes one while it runs.
     patterns: Mutex<Vec<Patterns>>,
 }
 
@@ -77,19 +78,19 @@ impl Finisher {
         self.level_bytes
     }
 
-    /// Estimates the memory that this holds.
+    /// Estimates the memory of the finisher.
     pub(crate) fn num_bytes(&self) -> usize {
-        // A validator is about as large as what it was made from.
+        // A validator is about as large as its schema.
         let factor = if self.validator.is_some() { 2 } else { 1 };
         self.document.num_bytes() * factor
     }
 
-    /// Whether the grammar alone does not suffice.
+    /// Returns whether the grammar alone does not suffice.
     pub(crate) fn is_guard(&self) -> bool {
         self.validator.is_some()
     }
 
-    /// Whether a text that the grammar allows is a valid value.
+    /// Returns whether a text that the grammar allows is a valid value.
     pub(crate) fn accepts(&self, text: &[u8]) -> bool {
         let Some(validator) = &self.validator else { return true };
         match partial::read(text) {
@@ -101,7 +102,7 @@ impl Finisher {
         }
     }
 
-    /// Finds bytes that finish `text` as a valid value, with a bounded effort.
+    /// Searches for bytes that complete `text` to a valid value, with bounded effort.
     pub(crate) fn finish(
         &self,
         text: &[u8],
@@ -120,7 +121,7 @@ impl Finisher {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Patterns>> {
-        // Patterns are whole whatever happened to their last user.
+        // Patterns stay consistent even if their last user panicked.
         self.patterns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -141,7 +142,7 @@ impl Finisher {
             if fuel == 0 || (caller.is_over)() {
                 return None;
             }
-            // One attempt that goes astray leaves enough for others.
+            // A share leaves fuel for other attempts if this one goes astray.
             let share = (effort.fuel / SHARES).min(fuel);
             let mut solver = Solver {
                 document: &self.document,
@@ -172,7 +173,7 @@ impl Finisher {
                     fuel = fuel.saturating_sub(out.len() / ASKED_PER_FUEL);
                 }
             }
-            fuel = fuel.saturating_sub(num_bytes / JUDGED_PER_FUEL);
+            fuel = fuel.saturating_sub(num_bytes / VALIDATED_PER_FUEL);
             attempts.learn(&choices, &pointers);
         }
         None

@@ -1,4 +1,4 @@
-//! Numbers that begin with what is written.
+//! Builds numbers that continue a partial one.
 
 use std::collections::HashSet;
 
@@ -10,11 +10,11 @@ use super::solver::Solver;
 use crate::json_schema::document::{NumberRules, Types, is_whole};
 use crate::json_schema::{allows, common_multiple, spelled};
 
-/// Candidates that are offered.
+/// The most candidates to choose from.
 const MAX_OFFERED: usize = 24;
-/// Candidates that are offered in the time of a schema.
+/// Candidates per unit of fuel.
 const OFFERED_PER_FUEL: usize = 16;
-/// Candidates that may be ruled out before no more are looked at.
+/// Excluded candidates after which the search stops.
 const MAX_EXCLUDED: usize = 12;
 
 impl<'a> Solver<'a, '_> {
@@ -63,8 +63,8 @@ fn fits(rules: &[&NumberRules], types: Types, value: &Value) -> bool {
     is_of_type && rules.iter().all(|rules| allows(rules, number) != Some(false))
 }
 
-/// Texts of numbers that begin like this, the likely ones first, and some more for each `salt`. Most
-/// are never asked for.
+/// Returns texts of numbers that begin with `begun`, the likely ones first. The iterator is lazy,
+/// since most are never needed. A larger `salt` adds more.
 fn candidates<'b>(
     rules: &[&NumberRules],
     begun: &'b str,
@@ -75,7 +75,7 @@ fn candidates<'b>(
     let points = ["0.5", "0.1", "0.01"];
     let near = landmarks(rules).into_iter().flat_map(move |value| {
         let text = spelled(&value);
-        // As far as it agrees, and then as the landmark goes on.
+        // Keeps the digits of `begun` and continues as the landmark does.
         let has_point = begun.contains(['.', 'e', 'E']);
         let rest = text.get(begun.len()..).filter(|_| !has_point);
         let longer = rest.map(|rest| format!("{begun}{}", rest.trim_start_matches('-')));
@@ -93,7 +93,7 @@ fn candidates<'b>(
         .chain(others.map(move |tail| format!("{begun}{tail}")))
 }
 
-/// Numbers at and beside bounds, and multiples between them.
+/// Returns numbers at and next to bounds, and multiples near them.
 fn landmarks(rules: &[&NumberRules]) -> Vec<Number> {
     let mut found: Vec<Number> = Vec::new();
     let mut add = |value: f64| {
@@ -110,7 +110,7 @@ fn landmarks(rules: &[&NumberRules]) -> Vec<Number> {
             let value = bound.value.as_f64().unwrap_or(0.0);
             let (floor, ceil) = (value.floor(), value.ceil());
             [value, ceil, floor, ceil + 1.0, floor - 1.0].into_iter().for_each(&mut add);
-            // Where one more or less is the same float.
+            // For large values where adding one gives the same float.
             add(2.0 * value);
             [0.5, -0.5, 0.01, -0.01].map(|it| value + it).into_iter().for_each(&mut add);
             if let Some(multiple) = multiple {
@@ -127,7 +127,7 @@ fn landmarks(rules: &[&NumberRules]) -> Vec<Number> {
     }
     for rules in rules {
         for bound in [&rules.minimum, &rules.maximum].into_iter().flatten() {
-            // As it is written, where floats round it.
+            // The exact number, where a float would round it.
             found.insert(0, bound.value.clone());
         }
         found.extend(rules.multiple_of.clone());

@@ -1,4 +1,4 @@
-//! Objects that begin with what is written.
+//! Builds objects that continue a partial one.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -12,13 +12,13 @@ use super::verdict::Verdict;
 use crate::json_schema::document::{NodeId, ObjectRules};
 use crate::json_schema::{Ask, in_order};
 
-/// Properties that are added.
+/// The most properties to add.
 const MAX_ADDED: usize = 2_000;
-/// Names that are looked at in the time of a schema.
+/// Names examined per unit of fuel.
 const NAMES_PER_FUEL: usize = 256;
-/// Listed names that are offered for one property, the first that may be.
+/// Listed names offered for one property.
 const MAX_OFFERED: usize = 64;
-/// Names that are tried for a property that is not listed.
+/// Names tried for a property that is not listed.
 const MAX_TRIED: usize = 12;
 
 impl<'a> Solver<'a, '_> {
@@ -88,7 +88,7 @@ impl<'a> Solver<'a, '_> {
         None
     }
 
-    /// Adds the schemas that hold because certain properties are there or will be.
+    /// Adds the schemas that apply because certain properties are present or required.
     fn triggered(
         &mut self,
         facts: &mut Facts<'a>,
@@ -118,7 +118,7 @@ impl<'a> Solver<'a, '_> {
         Some(())
     }
 
-    /// Writes the value of a property.
+    /// Builds the value of a property.
     fn member(
         &mut self,
         facts: &Facts<'a>,
@@ -132,14 +132,14 @@ impl<'a> Solver<'a, '_> {
         Some(())
     }
 
-    /// The schemas for a property of this name.
+    /// Returns the schemas of a property with this name.
     fn schemas(&mut self, facts: &Facts<'a>, name: &str) -> Vec<NodeId> {
         let mut ids = Vec::new();
         for keywords in &facts.own {
             ids.extend(self.opinion().schemas_of(&keywords.object, name));
         }
         if ids.is_empty() {
-            // What an inner schema takes in is evaluated for the outer ones.
+            // A property that an inner schema accepts counts as evaluated for the outer ones.
             let all = facts.own.iter().filter_map(|keywords| keywords.object.unevaluated);
             let (never, some): (Vec<_>, Vec<_>) = all.partition(|id| self.document.is_never(*id));
             ids = if some.is_empty() { never } else { some };
@@ -147,7 +147,7 @@ impl<'a> Solver<'a, '_> {
         ids
     }
 
-    /// Finishes a name that is begun.
+    /// Completes a partially written name.
     fn finish_name(
         &mut self,
         facts: &Facts<'a>,
@@ -167,7 +167,7 @@ impl<'a> Solver<'a, '_> {
                 found.push((name, rest));
             }
         }
-        // Names in order come first; a grammar without order takes the others too.
+        // Names in the schema's order come first; a grammar without order accepts the others too.
         let order = Order::new(facts, &mut self.fuel);
         let last = order.last(members);
         let is_late = |name: &String| order.position(name) > last;
@@ -189,7 +189,7 @@ impl<'a> Solver<'a, '_> {
         Some(name)
     }
 
-    /// A name for one more property.
+    /// Chooses a name for one more property.
     fn new_name(&mut self, facts: &Facts<'a>, members: &Map<String, Value>) -> Option<String> {
         let listed = facts.own.iter().flat_map(|keywords| &keywords.object.properties);
         let mut seen = HashSet::new();
@@ -199,12 +199,13 @@ impl<'a> Solver<'a, '_> {
                 names.push(name.clone());
             }
         }
-        // Listed names come in order: the engine takes none that stands before one that is there.
+        // In an ordered grammar no listed name may come before one that is present.
         let order = Order::new(facts, &mut self.fuel);
         let last = order.last(members);
         names.sort_by_key(|name| order.position(name) <= last);
         let mut names = self.offered(facts, names, |name| name)?;
-        // Behind a name that is not listed, only such come; else one of them is the second guess.
+        // After an unlisted name only unlisted ones may follow; otherwise an unlisted name is the
+        // second guess.
         let has_others = members.keys().any(|name| order.position(name).is_none());
         let first_other = if has_others { 0 } else { names.len().min(1) };
         let picked = self.choices.pick(names.len() + 2, &self.pointer);
@@ -217,14 +218,14 @@ impl<'a> Solver<'a, '_> {
         }
     }
 
-    /// The first of what is `listed` under a name that nothing rules out; none without fuel.
+    /// Returns the first of `listed` whose names are allowed; none if the fuel is spent.
     fn offered<T>(
         &mut self,
         facts: &Facts<'a>,
         listed: Vec<T>,
         name: impl Fn(&T) -> &str,
     ) -> Option<Vec<T>> {
-        // To look one up goes through all that are listed; most of the fuel is for what follows.
+        // Each lookup scans all listed names. Most of the fuel is kept for what follows.
         let most = self.fuel / 4 * NAMES_PER_FUEL;
         let num_listed: usize = facts.own.iter().map(|it| it.object.properties.len()).sum();
         let mut num_compared = 0;
@@ -242,7 +243,7 @@ impl<'a> Solver<'a, '_> {
         (self.fuel > 0).then_some(offered)
     }
 
-    /// A name that is not listed and begins with this text.
+    /// Returns a name that is not listed and continues `open`.
     fn other_name(
         &mut self,
         facts: &Facts<'a>,
@@ -271,7 +272,7 @@ impl<'a> Solver<'a, '_> {
         None
     }
 
-    /// The `salt`-th string that schemas for names allow and a pattern matches.
+    /// Returns the `salt`-th string that the schemas for names allow and the pattern matches.
     fn name(
         &mut self,
         names: &[NodeId],
@@ -285,7 +286,7 @@ impl<'a> Solver<'a, '_> {
             return Some(format!("{}{rest}", open.text));
         }
         let out = std::mem::take(&mut self.out);
-        // The empty name comes last.
+        // Tries the empty name last.
         let is_new = open.text.is_empty() && open.pending.is_empty();
         let salt = if is_new { (salt + 1) % MAX_TRIED } else { salt };
         let name = self.value(names, &Partial::Text(open.clone()), salt);
@@ -293,7 +294,7 @@ impl<'a> Solver<'a, '_> {
         name?.as_str().map(str::to_owned)
     }
 
-    /// Whether nothing rules a property of this name out.
+    /// Returns whether a property may have this name.
     fn may_be_named(&mut self, facts: &Facts<'a>, name: &str) -> bool {
         let value = Value::String(name.to_owned());
         let names = facts.own.iter().filter_map(|keywords| keywords.object.names);
@@ -304,7 +305,7 @@ impl<'a> Solver<'a, '_> {
     }
 }
 
-/// Listed names in the order in which the engine takes them.
+/// The positions of the listed names in the engine's order.
 struct Order<'f>(HashMap<&'f str, usize>);
 
 impl<'f> Order<'f> {
@@ -319,13 +320,13 @@ impl<'f> Order<'f> {
         self.0.get(name).copied()
     }
 
-    /// The last place of a name that is there.
+    /// Returns the last position of a name that is present.
     fn last(&self, members: &Map<String, Value>) -> Option<usize> {
         members.keys().filter_map(|name| self.position(name)).max()
     }
 }
 
-/// Names that have to be added, as far as that was worked out.
+/// Required names yet to be added; computed when needed.
 #[derive(Default)]
 struct Missing {
     names: VecDeque<String>,
@@ -333,14 +334,15 @@ struct Missing {
 }
 
 impl Missing {
-    /// The next name that has to be there and is not; `members` has what was returned before.
+    /// Returns the next required name that is absent. `members` must contain the names returned
+    /// earlier.
     fn next(
         &mut self,
         facts: &Facts<'_>,
         members: &Map<String, Value>,
         fuel: &mut usize,
     ) -> Option<String> {
-        // What is there may need more, and then in another order.
+        // New members may require further names, in another order.
         let may_change = self.num_schemas != facts.own.len()
             || facts.own.iter().any(|keywords| !keywords.object.needs.is_empty());
         if self.names.is_empty() || may_change {
@@ -351,12 +353,12 @@ impl Missing {
     }
 }
 
-/// Names that have to be there and are not, in the order in which the engine takes them.
+/// Returns the required names that are absent, in the engine's order.
 fn missing(facts: &Facts<'_>, members: &Map<String, Value>, fuel: &mut usize) -> Vec<String> {
     let mut needed: Vec<&String> = Vec::new();
     for keywords in &facts.own {
         needed.extend(&keywords.object.required);
-        // Listed patterns may be `false`, and then a name is not needed but ruled out.
+        // Names that need others count only if they are present or required themselves.
         let of_others = keywords.object.needs.iter().filter(|(name, _)| {
             members.contains_key(name)
                 || facts.own.iter().any(|it| it.object.required.contains(name))

@@ -1,20 +1,20 @@
-//! The beginning of a JSON value, as far as it has been written.
+//! Partial JSON values: reads the beginning of a JSON text.
 
 use serde_json::{Map, Value};
 
-/// A value of which a beginning is written.
+/// A value that is partly written.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Partial {
-    /// Not a byte of it.
+    /// Nothing is written yet.
     Nothing,
-    /// All of it; nothing can follow.
+    /// The value is complete; nothing can follow.
     Whole(Value),
-    /// `null`, `true` or `false`, of which so many bytes are written.
+    /// The first bytes of `null`, `true` or `false`.
     Word {
         word: &'static str,
         num_bytes: usize,
     },
-    /// A number's text so far; it may be whole, but more may follow.
+    /// A number's text so far. It may be complete, but more may follow.
     Number(String),
     Text(PartialText),
     Array {
@@ -30,13 +30,13 @@ pub(crate) enum Partial {
 /// A string without its closing quote.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct PartialText {
-    /// What is decoded.
+    /// The decoded text.
     pub(crate) text: String,
-    /// Bytes of an escape or a character that is not complete.
+    /// Bytes of an incomplete escape or character.
     pub(crate) pending: Vec<u8>,
 }
 
-/// What was written last in an array.
+/// The last thing written in an array.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ArrayTail {
     Bracket,
@@ -45,7 +45,7 @@ pub(crate) enum ArrayTail {
     In(Box<Partial>),
 }
 
-/// What was written last in an object.
+/// The last thing written in an object.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ObjectTail {
     Brace,
@@ -57,7 +57,7 @@ pub(crate) enum ObjectTail {
     In(String, Box<Partial>),
 }
 
-/// A container that is open.
+/// An open container.
 enum Frame {
     Array { items: Vec<Value>, is_after_comma: bool },
     Object { members: Map<String, Value>, state: ObjectState },
@@ -71,30 +71,31 @@ enum ObjectState {
     Colon(String),
 }
 
-/// Nesting that is followed: the validator recurses over it, and readers of JSON commonly stop at 128.
+/// The deepest nesting followed. The validator recurses over it, and JSON readers commonly stop at
+/// 128.
 const MAX_DEPTH: usize = 128;
 
-/// Why a text is no beginning of a JSON value.
+/// Why a text is not the beginning of a JSON value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotJson {
-    /// Something stands where it must not.
+    /// A syntax error.
     Syntax,
-    /// An object has a name twice.
+    /// An object repeats a name.
     Duplicate,
-    /// It is nested too deeply.
+    /// The nesting is too deep.
     Depth,
 }
 
 /// Reads the beginning of a value.
 ///
 /// # Errors
-/// The text is no beginning of a JSON value, is nested too deeply, or an object in it has a name
-/// twice.
+/// The text is not the beginning of a JSON value, is nested too deeply, or has an object with a
+/// repeated name.
 pub(crate) fn read(text: &[u8]) -> Result<Partial, NotJson> {
     let mut reader = Reader { text, at: 0, stack: Vec::new() };
     let mut current = reader.value()?;
     loop {
-        // A value is whole: it goes into its container, unless it is the last that is written.
+        // A complete value goes into its container; an incomplete one is the last thing written.
         let is_open = match &current {
             Partial::Whole(_) => false,
             Partial::Number(_) => reader.at == text.len(),
@@ -129,7 +130,7 @@ impl Reader<'_> {
         self.text.get(self.at).copied()
     }
 
-    /// Reads a scalar, or enters containers up to one.
+    /// Reads a scalar, entering the containers around it.
     fn value(&mut self) -> Result<Partial, NotJson> {
         let Some(byte) = self.peek() else { return Ok(Partial::Nothing) };
         match byte {
@@ -188,7 +189,7 @@ impl Reader<'_> {
         Ok(if is_whole { Partial::Whole(value) } else { Partial::Word { word, num_bytes } })
     }
 
-    /// Reads a string behind its opening quote.
+    /// Reads a string after its opening quote.
     fn string(&mut self) -> Result<Result<String, PartialText>, NotJson> {
         let start = self.at;
         while let Some(&byte) = self.text.get(self.at) {
@@ -207,7 +208,7 @@ impl Reader<'_> {
         Ok(Err(decode(&self.text[start..])?))
     }
 
-    /// Reads on in an object, from its brace or a comma.
+    /// Reads an object on from its brace or a comma.
     fn member(&mut self) -> Result<Partial, NotJson> {
         match self.peek() {
             None => return Ok(Partial::Nothing),
@@ -251,7 +252,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Puts a whole value where it belongs and reads on. None if it was the outermost.
+    /// Adds a complete value to its container and reads on; none if the value was the outermost.
     fn put(&mut self, value: Value) -> Result<Option<Partial>, NotJson> {
         match self.stack.last_mut() {
             None => {
@@ -285,7 +286,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The outermost value is whole.
+    /// Checks that nothing follows the outermost value, and returns that value.
     fn end(&mut self) -> Result<Partial, NotJson> {
         if self.peek().is_some() {
             return Err(NotJson::Syntax);
@@ -298,7 +299,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Wraps what is open into its containers.
+    /// Wraps the incomplete value into its containers.
     fn close(mut self, mut current: Partial) -> Result<Partial, NotJson> {
         while let Some(frame) = self.stack.pop() {
             current = match frame {
@@ -330,12 +331,12 @@ impl Reader<'_> {
     }
 }
 
-/// Reads a number's text, whole.
+/// Parses a complete number.
 pub(super) fn number(text: &str) -> Result<Value, NotJson> {
     serde_json::from_str(text).map_err(|_| NotJson::Syntax)
 }
 
-/// Decodes a string's inside, as far as it goes.
+/// Decodes a string's content as far as it goes.
 fn decode(raw: &[u8]) -> Result<PartialText, NotJson> {
     let mut text = String::with_capacity(raw.len());
     let mut at = 0;
@@ -365,7 +366,7 @@ fn decode(raw: &[u8]) -> Result<PartialText, NotJson> {
     Ok(PartialText { text, pending: Vec::new() })
 }
 
-/// Decodes one escape; none if it is not complete.
+/// Decodes one escape; none if it is incomplete.
 fn escape(raw: &[u8]) -> Result<Option<(char, usize)>, NotJson> {
     let Some(letter) = raw.get(1) else { return Ok(None) };
     let c = match letter {
@@ -395,7 +396,7 @@ fn unicode(raw: &[u8]) -> Result<Option<(char, usize)>, NotJson> {
     char::from_u32(scalar).map(|c| Some((c, 12))).ok_or(NotJson::Syntax)
 }
 
-/// The number of an escape that the text begins with; none if it is not complete.
+/// Returns the code unit of the `\u` escape that `raw` begins with; none if it is incomplete.
 fn unit(raw: &[u8]) -> Result<Option<u32>, NotJson> {
     let start = &raw[..raw.len().min(2)];
     if !b"\\u".starts_with(start) {

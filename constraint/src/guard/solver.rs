@@ -1,4 +1,4 @@
-//! Builds a value that a schema may allow, behind what is written of it.
+//! Builds a value that a schema may allow and that continues a partial one.
 
 use serde_json::Value;
 
@@ -10,13 +10,13 @@ use super::verdict::{Opinion, Verdict, kind};
 use crate::json_schema::document::{Document, NodeId, Types};
 use crate::json_schema::{Patterns, is_same};
 
-/// Nesting of a value that is built.
+/// The deepest nesting of a value built here.
 const MAX_DEPTH: usize = 128;
-/// Ways in which the choices inside one value are made before it is given up.
+/// Backtracking steps inside one value before it is given up.
 const MAX_STEPS_BACK: usize = 6;
-/// Schemas that a value is built to fail, one after the other.
+/// The most excluded schemas that one value is steered to fail, one after another.
 const MAX_REFUTED: usize = 6;
-/// Literals that are compared in the time of a schema.
+/// Literal comparisons per unit of fuel.
 const LITERALS_PER_FUEL: usize = 256;
 
 /// One attempt to build a value.
@@ -24,16 +24,16 @@ pub(super) struct Solver<'a, 'p> {
     pub(super) document: &'a Document,
     pub(super) patterns: &'p mut Patterns,
     pub(super) choices: Choices,
-    /// The JSON pointer of the value that is being built.
+    /// The JSON pointer of the value being built.
     pub(super) pointer: String,
-    /// What is written behind the partial value.
+    /// The text written after the partial value.
     pub(super) out: Vec<u8>,
-    /// Schemas that may still be visited.
+    /// The number of schemas that may still be visited.
     pub(super) fuel: usize,
     pub(super) depth: usize,
-    /// The last schema that ruled a value out because it holds.
+    /// The excluded schema that last ruled a value out by accepting it.
     pub(super) blamed: Option<NodeId>,
-    /// Whether there is no more time.
+    /// Returns whether the time is up.
     pub(super) is_over: &'p dyn Fn() -> bool,
 }
 
@@ -42,8 +42,8 @@ impl<'a> Solver<'a, '_> {
         Opinion { document: self.document, patterns: self.patterns, fuel: &mut self.fuel }
     }
 
-    /// Builds a value that satisfies all these schemas, as far as the choices made are right, and
-    /// writes what is missing of it. `salt` asks for another value than smaller ones give.
+    /// Builds a value that satisfies all these schemas, provided the choices made were right, and
+    /// writes its missing part. A different `salt` asks for a different value.
     pub(super) fn value(
         &mut self,
         ids: &[NodeId],
@@ -76,7 +76,7 @@ impl<'a> Solver<'a, '_> {
                 }
             }
             if built.is_none() {
-                // Later attempts learn from the first one here.
+                // Later attempts learn from the first failure here.
                 self.choices.restore(first);
             }
         }
@@ -84,7 +84,7 @@ impl<'a> Solver<'a, '_> {
         built
     }
 
-    /// As `value`, for a part of it.
+    /// As `value`, for a part of the value.
     pub(super) fn part(
         &mut self,
         name: &str,
@@ -144,14 +144,15 @@ impl<'a> Solver<'a, '_> {
     }
 
     pub(super) fn is_excluded(&mut self, facts: &Facts<'a>, value: &Value) -> bool {
-        // The last ones are there to fail the others.
+        // The most recent exclusions came with opposites of the earlier ones, so they are checked
+        // first.
         let held = |id: &&NodeId| self.opinion().of(**id, value) == Verdict::Yes;
         let held = facts.excluded.iter().rev().find(held);
         self.blamed = held.copied().or(self.blamed);
         held.is_some()
     }
 
-    /// Finishes the value as one of the listed ones.
+    /// Completes the value to one of the listed literals.
     fn literal(
         &mut self,
         facts: &Facts<'a>,
@@ -182,12 +183,12 @@ impl<'a> Solver<'a, '_> {
     ) -> Option<Value> {
         let mut may: Vec<(Value, Vec<u8>)> = Vec::new();
         for value in values {
-            // No attempt picks among more.
+            // No attempt picks from more alternatives.
             if may.len() > MAX_ALTERNATIVES + salt || self.fuel == 0 {
                 break;
             }
             let Some(rest) = finish::as_value(partial, value) else { continue };
-            // To look it up goes through all literals.
+            // The lookup scans all literals.
             self.fuel = self.fuel.saturating_sub(values.len() / LITERALS_PER_FUEL);
             if !self.is_excluded(facts, value) && self.fits(facts, value) {
                 may.push((value.clone(), rest));
@@ -202,7 +203,7 @@ impl<'a> Solver<'a, '_> {
         Some(value)
     }
 
-    /// Whether a whole value may satisfy what each schema itself says.
+    /// Returns whether a complete value may satisfy each schema's own keywords.
     fn fits(&mut self, facts: &Facts<'a>, value: &Value) -> bool {
         let document = self.document;
         let mut opinion = Opinion { document, patterns: self.patterns, fuel: &mut self.fuel };
@@ -210,6 +211,6 @@ impl<'a> Solver<'a, '_> {
     }
 }
 
-/// From short to long.
+/// Types to try, from short values to long ones.
 const KINDS: [Types; 6] =
     [Types::NUMBER, Types::STRING, Types::ARRAY, Types::OBJECT, Types::NULL, Types::BOOLEAN];

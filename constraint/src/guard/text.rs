@@ -1,4 +1,4 @@
-//! Strings that begin with what is written.
+//! Builds strings that continue a partial one.
 
 use serde_json::Value;
 
@@ -41,7 +41,7 @@ impl<'a> Solver<'a, '_> {
         None
     }
 
-    /// What must hold for a string.
+    /// Collects the requirements on a string.
     fn ask(&self, facts: &Facts<'a>) -> Ask {
         let mut ask = Ask::default();
         for keywords in &facts.own {
@@ -60,7 +60,7 @@ impl<'a> Solver<'a, '_> {
         ask
     }
 
-    /// The pattern of a schema that says nothing else of strings.
+    /// Returns a schema's pattern if it has no other rule about strings.
     fn only_pattern(&self, id: NodeId) -> Option<String> {
         let Body::Keywords(keywords) = &self.document.node(id).body else { return None };
         let has_others = keywords.in_place().next().is_some()
@@ -71,8 +71,8 @@ impl<'a> Solver<'a, '_> {
         keywords.string.pattern.clone().filter(|_| !has_others)
     }
 
-    /// Completes an escape or a character that is begun: what is decoded then, and the bytes that
-    /// this takes.
+    /// Completes a partially written escape or character. Returns the decoded text and the missing
+    /// bytes.
     fn without_pending(&mut self, ask: &Ask, open: &PartialText) -> Option<(String, Vec<u8>)> {
         if open.pending.is_empty() {
             return Some((open.text.clone(), Vec::new()));
@@ -93,7 +93,7 @@ impl<'a> Solver<'a, '_> {
         None
     }
 
-    /// What may come behind a string's beginning; another one for each variant.
+    /// Returns a continuation of the string `begun`; each variant gives another one.
     fn rest(&mut self, ask: &Ask, begun: &str, variant: usize) -> Option<String> {
         let is_free =
             ask.patterns.is_empty() && ask.formats.is_empty() && ask.not_patterns.is_empty();
@@ -102,7 +102,7 @@ impl<'a> Solver<'a, '_> {
             if known.is_some() || ask.formats.is_empty() {
                 return known;
             }
-            // What is written is not what the hint expects.
+            // The text does not follow the format's hint.
             return self.rest(&Ask { formats: Vec::new(), ..ask.clone() }, begun, variant);
         }
         let length = begun.chars().count();
@@ -114,7 +114,7 @@ impl<'a> Solver<'a, '_> {
     }
 }
 
-/// The `n`-th word over the letters: nothing, a, b, …, z, aa, …
+/// Returns the `n`-th word over the alphabet: the empty one, a, b, …, z, aa, …
 fn letters(mut n: usize) -> String {
     let mut word = String::new();
     while n > 0 {
@@ -125,10 +125,10 @@ fn letters(mut n: usize) -> String {
     word
 }
 
-/// Characters whose escape begins with these bytes.
+/// Returns characters whose escape begins with these bytes.
 fn escaped(begun: &[u8]) -> Vec<char> {
     const NAMED: [char; 8] = ['\n', '"', '\\', '/', '\t', '\r', '\u{c}', '\u{8}'];
-    // Digits that are missing are zeros, but for the last one.
+    // Missing digits are filled with zeros, except for the last one.
     let text = String::from_utf8_lossy(begun);
     let digit = |text: &str, last: usize| {
         let missing = 6_usize.saturating_sub(text.len());
@@ -147,14 +147,14 @@ fn escaped(begun: &[u8]) -> Vec<char> {
         let low = digit(low, 0)?.max(0xDC00);
         char::from_u32(0x1_0000 + ((high - 0xD800) << 10) + (low - 0xDC00))
     };
-    // Those with a letter come last: names are not spelled with their numbers.
+    // Characters with an escape of one letter come last: nobody spells them by number.
     let order = [1, 2, 3, 4, 5, 6, 7, 0xB, 0xE, 0xF, 0, 8, 9, 0xA, 0xC, 0xD];
     let numbered = order.into_iter().filter_map(numbered);
     let is_numbered = begun.len() > 1;
     NAMED.into_iter().filter(|_| !is_numbered).chain(numbered).collect()
 }
 
-/// Characters whose UTF-8 begins with these bytes.
+/// Returns characters whose UTF-8 encoding begins with these bytes.
 fn characters(begun: &[u8]) -> Vec<char> {
     let missing = match begun[0] {
         0xF0.. => 4,

@@ -1,4 +1,4 @@
-//! The validator that has the last word on a whole value.
+//! The validator, which has the last word on a whole value.
 
 use jsonschema::{PatternOptions, Registry};
 use referencing::ResourceRef;
@@ -8,21 +8,21 @@ use crate::error::SpecError;
 use crate::json_schema::Schema;
 use crate::spec::JsonOptions;
 
-/// Steps back that a pattern may take for one string.
+/// The most backtracking steps of a pattern on one string.
 const BACKTRACKING: usize = 20_000;
-/// Bytes of one compiled pattern.
+/// The most bytes of a compiled pattern.
 const PATTERN_BYTES: usize = 4 << 20;
-/// Errors of one value that are looked at.
+/// The most errors reported per value.
 const MAX_ERRORS: usize = 8;
 
-/// Judges whole values by the specification, formats included.
+/// Validates whole values by the specification, formats included.
 pub(crate) struct Validator(jsonschema::Validator);
 
 impl Validator {
     /// Compiles a schema that was read.
     ///
     /// # Errors
-    /// A pattern is too large, or the validator refuses the schema for a reason of its own.
+    /// A pattern is too large, or the validator refuses the schema.
     pub(crate) fn new(schema: &Schema, options: &JsonOptions) -> Result<Self, SpecError> {
         let (schema, draft) = schema.for_validator();
         let remotes = options
@@ -52,7 +52,7 @@ impl Validator {
         self.0.is_valid(value)
     }
 
-    /// Where a value that is refused is wrong, as JSON pointers.
+    /// Returns the JSON pointers of the errors in an invalid value.
     pub(crate) fn pointers(&self, value: &Value) -> Vec<String> {
         let errors = self.0.iter_errors(value).take(MAX_ERRORS);
         errors.map(|error| error.instance_path().to_string()).collect()

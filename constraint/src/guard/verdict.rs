@@ -1,6 +1,6 @@
-//! What a schema says of a value or of its beginning, in three words: yes, no, or not known.
+//! Tells whether a value, or the beginning of one, satisfies a schema: yes, no, or unknown.
 //!
-//! Only a guide for the search for a valid finish: the validator has the last word.
+//! This only guides the search for a valid finish; the validator has the last word.
 
 use serde_json::{Map, Value};
 
@@ -41,16 +41,16 @@ impl Verdict {
     }
 }
 
-/// Asks a document about values, with a bound on the work.
+/// Answers questions about values, with bounded work.
 pub(crate) struct Opinion<'a, 'p> {
     pub(crate) document: &'a Document,
     pub(crate) patterns: &'p mut Patterns,
-    /// Schemas that may still be visited.
+    /// The number of schemas that may still be visited.
     pub(crate) fuel: &'p mut usize,
 }
 
 impl<'a> Opinion<'a, '_> {
-    /// What the schema says of a whole value.
+    /// Returns whether a whole value satisfies the schema.
     pub(crate) fn of(&mut self, id: NodeId, value: &Value) -> Verdict {
         let keywords = match &self.document.node(id).body {
             Body::Always => return Yes,
@@ -65,7 +65,7 @@ impl<'a> Opinion<'a, '_> {
         if own == No { No } else { own.and(self.in_place(keywords, value)) }
     }
 
-    /// What a schema's keywords that stand for themselves say of a whole value.
+    /// Returns whether a whole value satisfies the schema's own keywords.
     pub(super) fn own(&mut self, keywords: &'a Keywords, value: &Value) -> Verdict {
         let kind = Types::of(value);
         if keywords.types.is_some_and(|types| !types.has(kind)) {
@@ -187,7 +187,7 @@ impl<'a> Opinion<'a, '_> {
         verdict
     }
 
-    /// What the rules say of members, whatever may be missing.
+    /// Returns whether the members satisfy the rules, ignoring required properties.
     fn members(&mut self, rules: &ObjectRules, members: &Map<String, Value>) -> Verdict {
         if rules.max_properties.is_some_and(|max| members.len() > max) {
             return No;
@@ -207,7 +207,7 @@ impl<'a> Opinion<'a, '_> {
         verdict
     }
 
-    /// The schemas for a property of this name.
+    /// Returns the schemas of a property with this name.
     pub(crate) fn schemas_of(&mut self, rules: &ObjectRules, name: &str) -> Vec<NodeId> {
         let listed = rules.properties.iter().find(|(known, _)| known == name);
         let mut found: Vec<NodeId> = listed.map(|(_, schema)| *schema).into_iter().collect();
@@ -222,7 +222,7 @@ impl<'a> Opinion<'a, '_> {
         found
     }
 
-    /// Whether a value that begins like this may satisfy the schema; true if that is not known.
+    /// Returns whether a value with this beginning may satisfy the schema; true if unknown.
     pub(crate) fn may_hold(&mut self, id: NodeId, partial: &Partial) -> bool {
         let keywords = match &self.document.node(id).body {
             Body::Always => return true,
@@ -312,7 +312,7 @@ impl<'a> Opinion<'a, '_> {
     }
 }
 
-/// The types that a value may have that begins like this.
+/// Returns the types that a value with this beginning may have.
 pub(super) fn kind(partial: &Partial) -> Types {
     match partial {
         Partial::Nothing => Types::ALL,
@@ -326,7 +326,7 @@ pub(super) fn kind(partial: &Partial) -> Types {
     }
 }
 
-/// Whether two items are equal.
+/// Returns whether two items are equal.
 pub(super) fn has_same(items: &[Value]) -> bool {
     items.iter().enumerate().any(|(idx, item)| items[..idx].iter().any(|it| is_same(it, item)))
 }

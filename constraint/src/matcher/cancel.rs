@@ -1,24 +1,24 @@
-//! Ending a matcher's work, or its searches, from another thread.
+//! Cancels a matcher's work, or only its searches, from another thread.
 
 use super::{Matcher, Phase};
 use crate::engine::Cancellation;
 use crate::error::MatchError;
 
-/// Ends the work of one matcher, from any thread. Forks made before go on.
+/// Cancels the work of one matcher, from any thread. Forks made earlier are not affected.
 #[derive(Clone, Debug, Default)]
 pub struct CancelHandle(Option<Cancellation>);
 
 impl CancelHandle {
-    /// Asks the matcher to stop, for good: what it is doing ends soon, and it fails with
-    /// [`MatchError::Cancelled`]. Does not wait until it has.
+    /// Cancels the matcher for good: its current work ends soon and fails with
+    /// [`MatchError::Cancelled`]. Does not wait for that.
     pub fn cancel(&self) {
         if let Some(handle) = &self.0 {
             handle.cancel();
         }
     }
 
-    /// Asks the matcher to search no longer for a valid finish behind a token: where none is known by
-    /// then, the token is vetoed, and the sequence goes on. Holds until the next handle is taken.
+    /// Stops searching for a valid finish after a token. If none has been found by then, the token
+    /// is vetoed and the sequence goes on. Lasts until the next handle is taken.
     pub fn end_search(&self) {
         if let Some(handle) = &self.0 {
             handle.set_haste(true);
@@ -27,8 +27,8 @@ impl CancelHandle {
 }
 
 impl Matcher {
-    /// Returns what ends this matcher's work, from now on: take one for each piece of work. Free text
-    /// has no work worth ending.
+    /// Returns a handle that cancels this matcher's work from now on; take one for each piece of
+    /// work. For free text it does nothing, as there is no work to cancel.
     pub fn cancel_handle(&self) -> CancelHandle {
         let cancellation = self.engine.as_ref().map(|engine| engine.cancellation());
         if let Some(cancellation) = &cancellation {
@@ -37,7 +37,7 @@ impl Matcher {
         CancelHandle(cancellation)
     }
 
-    /// Returns the error of a matcher that was asked to stop before it failed.
+    /// Returns the error of a cancelled matcher, unless it failed before.
     pub(super) fn cancelled(&self) -> Option<MatchError> {
         let engine = self.engine.as_ref()?;
         let is_new = !matches!(self.phase, Phase::Failed(_));

@@ -1,15 +1,19 @@
-//! Tokens that need no sampling.
+//! Jump-forward decoding: tokens that need no sampling.
 
 use super::{Matcher, Phase};
 use crate::TokenId;
 
 impl Matcher {
-    /// Returns the tokens that must come next, as the model's own tokenizer spells them; the matcher
-    /// does not advance. Each mask on the way would allow that one token and nothing else.
+    /// Returns the tokens that must come next, in the tokenisation of the model's own tokenizer.
+    /// Each mask on the way would allow just that one token. The matcher does not advance.
     ///
-    /// Empty where the text is not determined, where its last token could still become another one
-    /// with what follows, without a canonical tokenisation, and where the value may end. A failure
-    /// shows in the next call.
+    /// The list ends, and may be empty,
+    /// - where the text is not determined;
+    /// - where its last token could still merge with the text that follows;
+    /// - where the vocabulary has no canonical tokenisation;
+    /// - where the value may end.
+    ///
+    /// A failure of the engine shows in the next call.
     pub fn jump_forward(&mut self) -> Vec<TokenId> {
         if !matches!(self.phase, Phase::Running) {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! How much of a draft would be taken.
+//! Checks how much of a draft would be accepted.
 
 use super::{Event, Matcher, Phase};
 use crate::TokenId;
@@ -6,17 +6,17 @@ use crate::error::MatchError;
 use crate::thinking::Section;
 
 impl Matcher {
-    /// Returns how many of `tokens`, in order, [`Matcher::advance`] would take: grammar, guard and
-    /// budget allow them, and an end token counts where the value may end. The first token that
-    /// would be refused or vetoed ends the count. The matcher does not advance.
+    /// Returns how many of `tokens` [`Matcher::advance`] would take, in order. They must be allowed
+    /// by grammar, guard and budget; an end token counts where the value may end. Counting stops at
+    /// the first token that would be refused or vetoed. The matcher does not advance.
     ///
-    /// It takes as long as to advance by the tokens that are counted, and to roll back.
+    /// This takes as long as advancing by the counted tokens and rolling back.
     ///
     /// # Errors
     /// This matcher failed before, or its engine fails now, which is final.
     pub fn accepted_prefix(&mut self, tokens: &[TokenId]) -> Result<usize, MatchError> {
         let num_before = self.num_tokens;
-        // A finish found on the way would be as valid, but not the one that is known here.
+        // A finish found on the way is as valid, but this call must not change the known one.
         let closing = self.closing.clone();
         let num_accepted = self.take_accepted(tokens)?;
         self.rollback(self.num_tokens - num_before)?;
@@ -36,7 +36,7 @@ impl Matcher {
         Ok(tokens.len())
     }
 
-    /// Says whether to advance by `token` would not be refused, which would be final.
+    /// Returns whether `advance` would not refuse `token`; a refusal would be final.
     fn may_take(&mut self, token: TokenId) -> Result<bool, MatchError> {
         let is_eos = self.vocab.is_eos(token);
         match &self.phase {

@@ -1,4 +1,4 @@
-//! What keywords are, draft by draft, and how those that belong together are read.
+//! The keywords of each draft, and readers for keywords that belong together.
 
 use referencing::Draft;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use super::Bound;
 use super::syntax::SchemaObject;
 use crate::error::SpecError;
 
-/// Keywords that say nothing about values, some of them in other drafts than where they are met.
+/// Keywords that restrict nothing, at least in the draft at hand.
 pub(super) const ANNOTATIONS: [&str; 14] = [
     "id",
     "definitions",
@@ -60,7 +60,7 @@ pub(super) fn is_own(name: &str, draft: Draft) -> bool {
     }
 }
 
-/// `enum` and `const` together allow what both do.
+/// Adds literals. If `enum` and `const` are both present, a value must be in both.
 pub(super) fn add_literals(literals: &mut Option<Vec<Value>>, more: Vec<Value>) {
     *literals = Some(match literals.take() {
         None => more,
@@ -71,8 +71,8 @@ pub(super) fn add_literals(literals: &mut Option<Vec<Value>>, more: Vec<Value>) 
     });
 }
 
-/// Draft 4 makes a bound exclusive by a boolean, which means nothing else in later drafts; those have
-/// two bounds, of which the tighter one counts.
+/// Reads a bound. In draft 4 `exclusiveMinimum` and `exclusiveMaximum` are booleans; in later
+/// drafts they are bounds of their own, and the tighter bound counts.
 pub(super) fn bound(
     schema: SchemaObject<'_, '_>,
     inclusive: &str,
@@ -98,7 +98,7 @@ pub(super) fn bound(
     })
 }
 
-/// What a property needs: a list of names, or in old drafts one name.
+/// Reads the names that a property requires: a list or, in old drafts, a single name.
 pub(super) fn needed(
     schema: SchemaObject<'_, '_>,
     keyword: &str,

@@ -1,6 +1,6 @@
-//! A JSON Schema as data: every subschema is a node, every reference leads to one.
+//! A JSON Schema as data: every subschema is a node, and every reference points to one.
 //!
-//! Owns what the keywords of all drafts mean; knows no grammar and judges no value.
+//! Owns the meaning of the keywords of all drafts. Knows no grammar and validates no value.
 
 mod keywords;
 mod opposite;
@@ -17,43 +17,42 @@ pub(crate) use read::read;
 pub(crate) use resolve::Source;
 pub(crate) use write::Reader;
 
-/// A node's place in its document.
+/// The index of a node in its document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct NodeId(u32);
 
-/// A schema with everything that it refers to.
+/// A schema with every schema it refers to.
 #[derive(Debug)]
 pub(crate) struct Document {
     nodes: Vec<Node>,
     pub(crate) warnings: Vec<String>,
-    /// Whether it says something with a dynamic scope: `$dynamicRef` or `$recursiveRef`.
+    /// Whether it uses a dynamic scope: `$dynamicRef` or `$recursiveRef`.
     pub(crate) is_dynamic: bool,
-    /// Schemas of values that fail a schema, as far as they were asked for.
+    /// For some schemas, schemas of values that fail them.
     opposites: HashMap<NodeId, Vec<NodeId>>,
 }
 
 /// One subschema.
 #[derive(Debug)]
 pub(crate) struct Node {
-    /// Its JSON pointer, with the document's URI if that is not the root's.
+    /// Its JSON pointer, preceded by the document's URI if that is not the root's.
     pub(crate) at: String,
     pub(crate) body: Body,
 }
 
 #[derive(Debug)]
 pub(crate) enum Body {
-    /// `true`, `{}`, or nothing but annotations.
+    /// `true`, `{}`, or annotations only.
     Always,
-    /// `false`.
     Never,
     Keywords(Box<Keywords>),
 }
 
-/// What a subschema says. Absent keywords say nothing; what older drafts say differently is here in
-/// the words of draft 2020-12.
+/// The keywords of a subschema; absent ones restrict nothing. Keywords of older drafts are
+/// translated to draft 2020-12.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Keywords {
-    /// Groups of keywords in the order in which the schema has them.
+    /// Groups of keywords, in the order in which the schema has them.
     pub(crate) order: Vec<KeywordGroup>,
     pub(crate) types: Option<Types>,
     /// `enum`, or `const` as a list of one.
@@ -68,14 +67,14 @@ pub(crate) struct Keywords {
     pub(crate) not: Option<NodeId>,
     pub(crate) condition: Option<Condition>,
     pub(crate) reference: Option<NodeId>,
-    /// As `reference`, for one way through the schema; another way may lead elsewhere.
+    /// As `reference`, but dynamic: its target depends on the path through the schema.
     pub(crate) dynamic: Option<NodeId>,
 }
 
-/// Keywords that the engine must see in the schema's order, because it orders properties by it.
+/// Keyword groups whose order in the schema matters, because the engine orders properties by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum KeywordGroup {
-    /// All that stand for themselves.
+    /// All keywords that refer to no other group.
     Own,
     Literals,
     All,
@@ -109,7 +108,7 @@ pub(crate) struct StringRules {
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct ArrayRules {
     pub(crate) first: Vec<NodeId>,
-    /// For the items behind `first`.
+    /// The schema of the items after `first`.
     pub(crate) rest: Option<NodeId>,
     pub(crate) min_items: usize,
     pub(crate) max_items: Option<usize>,
@@ -134,9 +133,9 @@ pub(crate) struct ObjectRules {
     pub(crate) min_properties: usize,
     pub(crate) max_properties: Option<usize>,
     pub(crate) names: Option<NodeId>,
-    /// What else is required where a property is there.
+    /// Properties that are required where another one is present.
     pub(crate) needs: Vec<(String, Vec<String>)>,
-    /// What the object must satisfy where a property is there.
+    /// Schemas that the object must satisfy where a property is present.
     pub(crate) dependent: Vec<(String, NodeId)>,
     pub(crate) unevaluated: Option<NodeId>,
 }
@@ -148,14 +147,14 @@ pub(crate) struct Condition {
     pub(crate) otherwise: Option<NodeId>,
 }
 
-/// A set of types; an integer is a number.
+/// A set of JSON types. Integers and other numbers are separate members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Types(u8);
 
 impl Types {
     pub(crate) const NULL: Self = Self(1);
     pub(crate) const BOOLEAN: Self = Self(2);
-    /// A number with no fraction.
+    /// A number without a fraction.
     pub(crate) const INTEGER: Self = Self(4);
     /// A number with a fraction.
     pub(crate) const FRACTION: Self = Self(8);
@@ -167,7 +166,7 @@ impl Types {
     pub(crate) const NONE: Self = Self(0);
     pub(crate) const ALL: Self = Self(127);
 
-    /// The types that draft 2020-12 names.
+    /// The type names of draft 2020-12.
     pub(crate) const NAMED: [(&'static str, Self); 7] = [
         ("null", Self::NULL),
         ("boolean", Self::BOOLEAN),
@@ -219,20 +218,20 @@ impl Types {
     }
 }
 
-/// Whether a number has no fraction; `1.0` has none.
+/// Returns whether a number has no fraction; `1.0` has none.
 pub(crate) fn is_whole(number: &Number) -> bool {
     number.is_i64() || number.is_u64() || number.as_f64().is_some_and(|float| float.fract() == 0.0)
 }
 
 impl Document {
-    /// The whole schema's node.
+    /// The node of the whole schema.
     pub(crate) const ROOT: NodeId = NodeId(0);
 
     pub(crate) fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.0 as usize]
     }
 
-    /// What a node says, if it says anything.
+    /// Returns a node's keywords, if it has any.
     pub(crate) fn keywords(&self, id: NodeId) -> Option<&Keywords> {
         match &self.node(id).body {
             Body::Keywords(keywords) => Some(keywords),
@@ -248,7 +247,7 @@ impl Document {
         matches!(self.node(id).body, Body::Always)
     }
 
-    /// Estimates the memory that this holds.
+    /// Estimates the document's memory.
     pub(crate) fn num_bytes(&self) -> usize {
         self.nodes.len() * (size_of::<Node>() + size_of::<Keywords>() + 256)
     }
@@ -269,12 +268,12 @@ impl NodeId {
 }
 
 impl Keywords {
-    /// Whether it refers to no other schema.
+    /// Returns whether it refers to no other schema.
     pub(crate) fn is_leaf(&self) -> bool {
         self.in_place().chain(self.parts()).next().is_none()
     }
 
-    /// Schemas that apply to the same value, whether they must hold or not.
+    /// Returns the schemas that apply to the same value, whether they must hold or not.
     pub(crate) fn in_place(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.own_in_place().chain(self.reference).chain(self.dynamic)
     }
@@ -289,7 +288,7 @@ impl Keywords {
         lists.chain(self.not).chain(conditional).chain(dependent)
     }
 
-    /// Schemas that apply to parts of the value.
+    /// Returns the schemas that apply to parts of the value.
     pub(crate) fn parts(&self) -> impl Iterator<Item = NodeId> + '_ {
         let ArrayRules { first, rest, contains, unevaluated, .. } = &self.array;
         let object = &self.object;

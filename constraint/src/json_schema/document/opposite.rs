@@ -1,5 +1,5 @@
-//! Schemas that rule others out, by one of their keywords each: what `not` asks for, said as what a
-//! value may be.
+//! Derives schemas of values that fail a schema by one of its keywords. They state `not` in
+//! positive terms: what a value may be instead.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -11,15 +11,15 @@ use super::{
     Types,
 };
 
-/// Schemas that are added, and of them for each keyword with a list.
+/// The most schemas added in all, and per keyword with a list.
 const MAX_ADDED: usize = 600;
 const MAX_LISTED: usize = 12;
-/// What it may cost to find a name that a pattern matches.
+/// Fuel for finding a name that matches a pattern.
 const NAME_FUEL: usize = 2_000;
 
 impl Document {
-    /// Adds opposites of the schemas that a value may have to fail, for who builds such a value. They
-    /// need not be all, and a value of one may still satisfy the schema.
+    /// Adds opposites of the schemas that a value may have to fail, for builders of such values.
+    /// They need not be complete, and a value of an opposite may still satisfy the schema.
     pub(crate) fn add_opposites(&mut self) {
         let all = || self.ids().filter_map(|id| self.keywords(id));
         let nots = all().filter_map(|it| it.not);
@@ -49,7 +49,7 @@ impl Document {
         self.opposites = opposites;
     }
 
-    /// Schemas of values that fail a schema.
+    /// Returns schemas of values that fail a schema.
     pub(crate) fn opposites(&self, id: NodeId) -> &[NodeId] {
         self.opposites.get(&id).map_or(&[], Vec::as_slice)
     }
@@ -96,7 +96,7 @@ impl<'a> Opposites<'a> {
         self.schema(Keywords { order: vec![KeywordGroup::All], all, ..Keywords::default() })
     }
 
-    /// What a schema does not allow; none if it allows everything.
+    /// Returns the negation of a schema; none if the schema allows everything.
     fn not(&mut self, id: NodeId) -> Option<NodeId> {
         if self.document.is_always(id) {
             return None;
@@ -116,14 +116,14 @@ impl<'a> Opposites<'a> {
         Some(negated)
     }
 
-    /// An object with a property that is otherwise than a schema wants it.
+    /// Makes a schema of objects in which a property violates `schema`.
     fn with(&mut self, name: &str, schema: NodeId) -> Option<NodeId> {
         let properties = vec![(name.to_owned(), self.not(schema)?)];
         let required = vec![name.to_owned()];
         Some(self.object(ObjectRules { properties, required, ..ObjectRules::default() }))
     }
 
-    /// An object without a property, and with others.
+    /// Makes a schema of objects without the property `name`, but with those in `required`.
     fn without(&mut self, name: &str, required: Vec<String>) -> NodeId {
         let never = self.add(Body::Never);
         let properties = vec![(name.to_owned(), never)];
@@ -165,7 +165,7 @@ impl<'a> Opposites<'a> {
             (other.string.min_length, other.string.max_length) = (min_length, max_length);
             found.push(self.schema(other));
         }
-        // Most values of the type are no multiples, of no format and without a match.
+        // Most values of the type are no multiple, have no such format and do not match.
         if number.multiple_of.is_some() {
             found.push(self.typed(Types::NUMBER));
         }
@@ -179,7 +179,7 @@ impl<'a> Opposites<'a> {
         let least = |min_items| ArrayRules { min_items, ..ArrayRules::default() };
         found.extend(rules.min_items.checked_sub(1).map(|max| self.array(most(max))));
         found.extend(rules.max_items.map(|max| self.array(least(max + 1))));
-        // What is built twice is the same.
+        // The solver builds equal items for equal schemas, so two items break uniqueness.
         found.extend(rules.is_unique.then(|| self.array(least(2))));
         for (idx, schema) in rules.first.iter().enumerate().take(MAX_LISTED) {
             let Some(other) = self.not(*schema) else { continue };
@@ -238,7 +238,7 @@ impl<'a> Opposites<'a> {
             let object = self.object(ObjectRules { required, ..ObjectRules::default() });
             found.push(self.all(vec![object, other]));
         }
-        // A listed name that must not be there is one that may be.
+        // A name that `propertyNames` excludes by a list is itself an opposite.
         let document = self.document;
         let unlike = rules.names.and_then(|names| document.keywords(names)?.not);
         let listed = unlike.and_then(|it| document.keywords(it)?.literals.as_ref());
@@ -255,7 +255,7 @@ impl<'a> Opposites<'a> {
         found.extend(most.map(|it| self.object(it)));
     }
 
-    /// Opposites by the schemas that hold, or do not, for the same value.
+    /// Adds opposites that come from schemas for the same value.
     fn of_parts(&mut self, keywords: &Keywords, found: &mut Vec<NodeId>) {
         let Keywords { all, any, one, not, condition, reference, dynamic, .. } = keywords;
         for id in all.iter().take(MAX_LISTED).chain(reference).chain(dynamic) {

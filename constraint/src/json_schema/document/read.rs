@@ -1,4 +1,4 @@
-//! Reads a schema and all that it refers to, without recursion.
+//! Reads a schema and everything it refers to, without recursion.
 
 use std::collections::HashMap;
 
@@ -19,15 +19,15 @@ use crate::limits::Limits;
 use crate::limits::check_limit;
 use crate::spec::JsonOptions;
 
-/// Several analyses take time in the number of schemas, some times a small factor.
+/// Several analyses take time proportional to the number of schemas, times a small factor.
 const MAX_SCHEMAS: usize = 20_000;
-/// More warnings help nobody.
+/// Further warnings would help nobody.
 const MAX_WARNINGS: usize = 50;
 
-/// Reads `schema`, whose nesting and size are within limits.
+/// Reads `schema`, whose nesting and size have been checked.
 ///
 /// # Errors
-/// [`SpecError::Schema`] if a keyword's value has the wrong shape or a reference leads nowhere.
+/// [`SpecError::Schema`] if a keyword's value has the wrong shape or a reference has no target.
 pub(crate) fn read(
     schema: &Value,
     options: &JsonOptions,
@@ -77,19 +77,19 @@ fn read_rooted(
 struct Reader<'a> {
     limits: &'a Limits,
     document: Document,
-    /// By address: the registry holds each schema once.
+    /// Keyed by address: the registry holds each schema once.
     known: HashMap<*const Value, NodeId>,
     todo: Vec<(NodeId, Spot<'a>)>,
 }
 
-/// A schema that is to be read.
+/// A schema that is yet to be read.
 #[derive(Clone)]
 struct Spot<'a> {
     value: &'a Value,
     resolver: Resolver<'a>,
     draft: Draft,
     at: String,
-    /// Whether the resolver already starts from the schema's own `$id`, if it has one.
+    /// Whether the resolver already accounts for the schema's own `$id`.
     is_entered: bool,
 }
 
@@ -100,7 +100,7 @@ impl<'a> Spot<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Returns the node of a schema; it is read later if it is new.
+    /// Returns the node of a schema. A new one is queued for reading.
     fn node(&mut self, source: Spot<'a>) -> Result<NodeId, SpecError> {
         if !source.value.is_object() && !source.value.is_boolean() {
             let message = "wanted a schema here: an object, true or false".to_owned();
@@ -141,7 +141,8 @@ impl<'a> Reader<'a> {
         Ok(if says_nothing { Body::Always } else { Body::Keywords(Box::new(keywords)) })
     }
 
-    /// Follows references. False if nothing else counts here, as beside `$ref` in older drafts.
+    /// Follows references. Returns false if all other keywords are ignored, as beside `$ref` in
+    /// older drafts.
     fn references(
         &mut self,
         source: &Spot<'a>,
@@ -221,7 +222,7 @@ impl<'a> Reader<'a> {
         Ok(named)
     }
 
-    /// Keywords that stand for themselves.
+    /// Reads the keywords that refer to no other group.
     fn own(
         &mut self,
         source: &Spot<'a>,
@@ -315,7 +316,7 @@ impl<'a> Reader<'a> {
                 needs.push((name.clone(), needed(schema, "dependentRequired", value)?));
             }
         }
-        // Later drafts only advise against it, and who writes it means it.
+        // Later drafts deprecate `dependencies`, but a schema that uses it means it.
         for (name, value) in schema.map("dependencies")? {
             if value.is_array() || value.is_string() {
                 needs.push((name.clone(), needed(schema, "dependencies", value)?));
@@ -348,7 +349,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Keywords that apply schemas to the same value; also notes the order of all keywords.
+    /// Reads the keywords that apply schemas to the same value, and records the order of all
+    /// keywords.
     fn applicators(
         &mut self,
         source: &Spot<'a>,

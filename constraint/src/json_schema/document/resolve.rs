@@ -1,4 +1,4 @@
-//! Where references lead: the registry of the schema and of what it may refer to.
+//! Resolves references: the registry of a schema and of the schemas it may refer to.
 
 use referencing::{Draft, Registry, ResourceRef, Uri};
 use serde_json::Value;
@@ -7,18 +7,18 @@ use super::super::pointer::escape;
 use crate::error::SpecError;
 use crate::spec::JsonOptions;
 
-/// The URI of a schema that names none.
+/// The URI of a schema without one of its own.
 pub(crate) const ROOT: &str = "json-schema:///";
 
-/// A schema as it is given, with the draft it is read by.
+/// A schema as given, and the draft by which it is read.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// Without a `$schema` that nobody knows.
+    /// Without an unknown `$schema` or an invalid root id.
     pub(crate) schema: Value,
     pub(crate) draft: Draft,
 }
 
-/// Finds the draft; a `$schema` that nobody knows is dropped, with a warning.
+/// Determines the draft. An unknown `$schema` and an invalid root id are dropped, with a warning.
 pub(super) fn rooted(schema: &Value, options: &JsonOptions, warnings: &mut Vec<String>) -> Source {
     let mut schema = schema.clone();
     let named = schema.get("$schema").and_then(Value::as_str).map(str::to_owned);
@@ -49,17 +49,17 @@ fn root() -> Uri<String> {
     referencing::uri::from_str(ROOT).expect("it is one")
 }
 
-/// Makes the registry and the URI that the schema is found at.
+/// Makes the registry, and returns it with the schema's URI in it.
 pub(super) fn registry<'a>(
     rooted: &'a Source,
     options: &'a JsonOptions,
 ) -> Result<(Registry<'a>, Uri<String>), SpecError> {
     let wrong = |error: &referencing::Error| SpecError::Schema {
-        at: place_of(&rooted.schema, &error.to_string()),
+        at: pointer_of(&rooted.schema, &error.to_string()),
         message: error.to_string(),
     };
     let id = rooted.schema.get(rooted.draft.id_keyword());
-    // In old drafts a fragment names the place, not the document.
+    // In old drafts a fragment of the id names a location, not the document.
     let uri = id.and_then(Value::as_str).and_then(|id| id.split('#').next());
     let uri = uri.filter(|uri| !uri.is_empty()).unwrap_or(ROOT);
     let uri =
@@ -75,8 +75,8 @@ pub(super) fn registry<'a>(
     Ok((registry, uri))
 }
 
-/// Where the schema holds a reference that a message names.
-fn place_of(schema: &Value, message: &str) -> Option<String> {
+/// Finds the `$ref` that an error message mentions, and returns its JSON pointer.
+fn pointer_of(schema: &Value, message: &str) -> Option<String> {
     let mut todo = vec![(schema, String::new())];
     while let Some((value, at)) = todo.pop() {
         match value {

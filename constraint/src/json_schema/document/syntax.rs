@@ -1,4 +1,4 @@
-//! The values of keywords, checked for their shape.
+//! Reads the values of keywords and checks their shape.
 
 use serde_json::{Map, Number, Value};
 
@@ -7,12 +7,12 @@ use super::Types;
 use crate::error::SpecError;
 use crate::limits::check_limit;
 
-/// The engine counts in 32 bits, of which the last value means "unbounded".
+/// The engine counts in 32 bits and reserves the last value for "unbounded".
 const MAX_COUNT: u64 = u32::MAX as u64 - 1;
-/// Longer names would make pointers to what they hold costly.
+/// Longer names would make JSON pointers costly.
 const MAX_NAME_BYTES: usize = 512;
 
-/// A schema object, and where it stands.
+/// A schema object and its JSON pointer.
 #[derive(Clone, Copy)]
 pub(super) struct SchemaObject<'a, 'p> {
     pub(super) object: &'a Map<String, Value>,
@@ -24,7 +24,7 @@ impl<'a> SchemaObject<'a, '_> {
         self.object.get(keyword)
     }
 
-    /// Says that a keyword's value has the wrong shape.
+    /// Returns the error for a keyword whose value has the wrong shape.
     pub(super) fn wrong(&self, keyword: &str, wanted: &str) -> SpecError {
         let found = self.object.get(keyword).map_or(String::new(), short);
         SpecError::Schema {
@@ -42,7 +42,7 @@ impl<'a> SchemaObject<'a, '_> {
         let Some(value) = self.get(keyword) else { return Ok(None) };
         let whole = value.as_f64().filter(|float| float.fract() == 0.0 && *float >= 0.0);
         let float = whole.ok_or_else(|| self.wrong(keyword, "a whole number from 0"))?;
-        // Beyond the limit as a float it is beyond it as a count.
+        // The clamped value is still beyond the limit.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
         let count = float.min(1e18) as u64;
         if count > MAX_COUNT {
@@ -112,7 +112,7 @@ impl<'a> SchemaObject<'a, '_> {
     }
 }
 
-/// A value as a message may show it.
+/// Formats a value briefly, for a message.
 fn short(value: &Value) -> String {
     const MAX_CHARS: usize = 60;
     let text = match value {

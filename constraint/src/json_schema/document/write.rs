@@ -1,5 +1,5 @@
-//! A document as one schema of draft 2020-12: for those who read schemas by themselves, so that all
-//! of them read what was read here.
+//! Writes a document as a single schema of draft 2020-12. Components that read schemas themselves
+//! get this one, so that all of them agree with this crate's reading.
 
 use std::collections::BTreeSet;
 
@@ -14,14 +14,15 @@ use super::{
 /// Who reads the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reader {
-    /// Judges values by the specification.
+    /// The validator, which checks values by the specification.
     Validator,
-    /// Makes a grammar: knows Rust's patterns, no formats of ours, and no `not`.
+    /// The engine, which makes a grammar. It reads Rust's patterns, none of our formats and no
+    /// `not`.
     Engine,
 }
 
 impl Document {
-    /// Writes the schema for a reader, who then reads what was read here.
+    /// Writes the schema for a reader.
     pub(crate) fn to_schema(&self, reader: Reader) -> Value {
         let referred = self.ids().filter_map(|id| self.keywords(id)?.reference);
         let targets: BTreeSet<NodeId> = referred.collect();
@@ -40,16 +41,21 @@ impl Document {
 struct Writer<'a> {
     document: &'a Document,
     reader: Reader,
-    /// What references lead to: written once.
+    /// The targets of references, each written once.
     targets: &'a BTreeSet<NodeId>,
 }
 
 impl Writer<'_> {
     fn schema(&self, id: NodeId) -> Value {
-        if self.targets.contains(&id) { json!({ "$ref": place(id) }) } else { self.whole(id) }
+        if self.targets.contains(&id) {
+            json!({ "$ref": definition_pointer(id) })
+        } else {
+            self.whole(id)
+        }
     }
 
-    /// Writes a schema and those inside it, references apart: as deep as the source is nested.
+    /// Writes a schema and its subschemas, but not the targets of references. Recurses as deep as
+    /// the source is nested.
     fn whole(&self, id: NodeId) -> Value {
         let Node { body, .. } = self.document.node(id);
         match body {
@@ -78,7 +84,7 @@ impl Writer<'_> {
         add("anyOf", self.schemas(&keywords.any));
         add("oneOf", self.schemas(&keywords.one));
         add("not", one(keywords.not.filter(|_| self.reader == Reader::Validator)));
-        add("$ref", keywords.reference.map(|id| json!(place(id))));
+        add("$ref", keywords.reference.map(|id| json!(definition_pointer(id))));
         if let Some(condition) = keywords.condition {
             add("if", one(Some(condition.test)));
             add("then", one(condition.then));
@@ -106,7 +112,7 @@ impl Writer<'_> {
         }
     }
 
-    /// The types; for the engine without those that `not` rules out.
+    /// Returns `type`. For the engine, the types that `not` excludes are removed.
     fn types(&self, keywords: &Keywords) -> Option<Value> {
         let not = keywords.not.filter(|_| self.reader == Reader::Engine);
         let excluded = not.map(|not| match self.document.keywords(not) {
@@ -121,7 +127,7 @@ impl Writer<'_> {
         }
     }
 
-    /// What must hold besides: `allOf`, and what one object cannot say twice.
+    /// Returns `allOf`: the schema's own members, and keywords that one object cannot hold twice.
     fn all(&self, keywords: &Keywords) -> Option<Value> {
         let mut all: Vec<Value> = keywords.all.iter().map(|id| self.schema(*id)).collect();
         let format = keywords.string.format.as_ref().filter(|_| self.reader == Reader::Engine);
@@ -130,7 +136,7 @@ impl Writer<'_> {
         }
         let mut seen = BTreeSet::new();
         for (pattern, schema) in &keywords.object.patterns {
-            // Two spellings of one pattern.
+            // Two spellings of the same pattern.
             if !seen.insert(pattern) {
                 let schema = self.schema(*schema);
                 all.push(json!({ "patternProperties": { (self.pattern(pattern)): schema } }));
@@ -156,7 +162,7 @@ impl Writer<'_> {
     fn object(&self, rules: &ObjectRules, add: &mut dyn FnMut(&str, Option<Value>)) {
         let named = |all: &[(String, NodeId)], by_pattern: bool| {
             let name = |name: &String| if by_pattern { self.pattern(name) } else { name.clone() };
-            // Of two spellings of one pattern the first stands here.
+            // If a pattern has two spellings, the first one is written here.
             let all = all.iter().rev().map(|(key, id)| (name(key), self.schema(*id)));
             let mut all: Map<String, Value> = all.collect();
             all = all.into_iter().rev().collect();
@@ -179,7 +185,7 @@ impl Writer<'_> {
     }
 }
 
-fn place(id: NodeId) -> String {
+fn definition_pointer(id: NodeId) -> String {
     format!("#/$defs/{}", id.index())
 }
 
