@@ -1,4 +1,4 @@
-//! What a whole document shows: schemas that never end, and how far the engine would recurse.
+//! Whole-document analyses: schemas without finite values, and how deep the engine would recurse.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,10 +6,10 @@ use super::document::{Body, Document, Keywords, NodeId, Types};
 use super::levels::{self, Start};
 use crate::error::SpecError;
 
-/// Says for each schema whether some finite value may satisfy it, judged by required parts only:
-/// false means that there surely is none.
+/// Returns for each schema whether some finite value may satisfy it, by its required parts only.
+/// False is certain: there is no such value.
 pub(super) fn finite(document: &Document) -> Vec<bool> {
-    // The least fixed point: nothing is finite until shown to be.
+    // Computes the least fixed point: a schema is finite only once this is shown.
     let mut finite = vec![false; document.len()];
     let mut changed = true;
     while changed {
@@ -58,8 +58,7 @@ fn own_are_finite(keywords: &Keywords, is_finite: impl Fn(&NodeId) -> bool) -> b
     types.has(Types::OBJECT) && object_is() || types.has(Types::ARRAY) && array_is()
 }
 
-/// Refuses schemas that lead back to themselves for the same value: they say nothing that could be
-/// found out.
+/// Refuses schemas that refer back to themselves for the same value: they define nothing.
 pub(super) fn check_cycles(document: &Document) -> Result<(), SpecError> {
     #[derive(Clone, Copy, PartialEq)]
     enum Mark {
@@ -87,7 +86,7 @@ pub(super) fn check_cycles(document: &Document) -> Result<(), SpecError> {
             for child in children(id) {
                 match marks[child.index()] {
                     Mark::Open => {
-                        let message = "it leads back to itself without going into the value";
+                        let message = "it refers back to itself for the same value";
                         let at = Some(document.node(child).at.clone());
                         return Err(SpecError::Schema { at, message: message.to_owned() });
                     }
@@ -100,12 +99,12 @@ pub(super) fn check_cycles(document: &Document) -> Result<(), SpecError> {
     Ok(())
 }
 
-/// Schemas on the longest way down a document.
+/// Returns the number of schemas on the longest path down the document.
 pub(super) fn levels(document: &Document) -> usize {
     levels::bound(&starts(document))
 }
 
-/// The root and the targets of references, as the engine may recurse from them.
+/// Returns the root and the targets of references, the schemas from which the engine may recurse.
 fn starts(document: &Document) -> Vec<Start> {
     let mut roots = vec![Document::ROOT];
     let mut start_of = HashMap::from([(Document::ROOT, 0)]);

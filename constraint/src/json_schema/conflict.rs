@@ -1,17 +1,17 @@
-//! Which keywords of a schema rule out every value together.
+//! Finds the keywords of a schema that together exclude every value.
 
 use serde_json::{Map, Value};
 
 use super::pointer::escape;
 
-/// Keywords of a schema that is explained; a larger one is not.
+/// The most keywords of a schema to be explained.
 const MAX_KEYWORDS: usize = 60;
-/// Of them, expressions, which may take the engine all its fuel each time.
+/// The most patterns among them. Each may use all of the engine's fuel on every compilation.
 const MAX_PATTERNS: usize = 8;
-/// Bytes that are compiled to explain a schema, once for each of its keywords.
+/// The most bytes compiled to explain a schema, which is compiled once per keyword.
 const MAX_BYTES: usize = 100_000;
 
-/// Names of keywords whose values are no restrictions by themselves.
+/// Keywords whose values restrict nothing by themselves.
 const NEUTRAL: [&str; 12] = [
     "$schema",
     "$id",
@@ -27,10 +27,10 @@ const NEUTRAL: [&str; 12] = [
     "$comment",
 ];
 
-/// Finds a smallest set of keywords that already has no value: without any one of them there would
-/// be some. JSON pointers; empty if the schema is too large to try.
+/// Finds a minimal set of keywords that excludes every value: without any one of them, some value
+/// would remain. Returns JSON pointers; empty if the schema is too large.
 ///
-/// `is_empty` says whether a schema surely has no value, which must hold for `schema`.
+/// `is_empty` tells whether a schema certainly has no value. It must hold for `schema`.
 pub(crate) fn core(schema: &Value, is_empty: &mut dyn FnMut(&Value) -> bool) -> Vec<String> {
     let mut all = Vec::new();
     keywords(schema, "", &mut all);
@@ -44,7 +44,7 @@ pub(crate) fn core(schema: &Value, is_empty: &mut dyn FnMut(&Value) -> bool) -> 
     {
         return Vec::new();
     }
-    // What holds others goes first, and takes them with it.
+    // Outer keywords are tried first; removing one also removes those inside it.
     all.sort_by_key(|pointer| pointer.matches('/').count());
     let mut left = schema.clone();
     let mut needed = Vec::new();
@@ -59,7 +59,7 @@ pub(crate) fn core(schema: &Value, is_empty: &mut dyn FnMut(&Value) -> bool) -> 
             needed.push(pointer);
         }
     }
-    // A keyword that holds schemas stands for those of its parts that matter.
+    // An outer keyword is reported only by its inner ones that matter.
     let is_inner = |pointer: &String| {
         !needed
             .iter()
@@ -68,7 +68,7 @@ pub(crate) fn core(schema: &Value, is_empty: &mut dyn FnMut(&Value) -> bool) -> 
     needed.iter().filter(|pointer| is_inner(pointer)).cloned().collect()
 }
 
-/// Pointers to all keywords, in schemas wherever they stand.
+/// Collects pointers to all keywords of all subschemas.
 fn keywords(schema: &Value, at: &str, found: &mut Vec<String>) {
     let Value::Object(object) = schema else { return };
     for (name, value) in object {
@@ -96,7 +96,7 @@ fn keywords(schema: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Removes a keyword; false if it is gone already.
+/// Removes a keyword. Returns false if it is already gone.
 fn remove(schema: &mut Value, pointer: &str) -> bool {
     let Some((parent, name)) = pointer.rsplit_once('/') else { return false };
     let name = name.replace("~1", "/").replace("~0", "~");

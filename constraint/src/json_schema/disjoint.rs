@@ -1,19 +1,19 @@
-//! Which schemas no value can satisfy together, as far as that is plain to see.
+//! Finds schemas that no value can satisfy together, as far as that is easy to see.
 
 use serde_json::Value;
 
 use super::document::{Body, Document, Keywords, NodeId, Types};
 
-/// Comparisons of two schemas that one question may cost.
+/// The most comparisons of two schemas per question.
 const FUEL: usize = 100_000;
-/// Pairs of literals that are compared in the time of two schemas.
+/// Literal comparisons per unit of fuel.
 const LITERALS_PER_FUEL: usize = 64;
-/// Names that are looked at in the time of two schemas.
+/// Names examined per unit of fuel.
 const NAMES_PER_FUEL: usize = 64;
-/// References and properties that are followed.
+/// The most nested references and properties to follow.
 const MAX_DEPTH: usize = 6;
 
-/// Says whether each two of these schemas surely exclude each other.
+/// Returns whether these schemas certainly exclude each other pairwise.
 pub(super) fn are_disjoint(document: &Document, options: &[NodeId]) -> bool {
     let mut question = Question { document, fuel: FUEL };
     options
@@ -53,7 +53,7 @@ impl<'a> Question<'a> {
             || both == Types::OBJECT && self.objects_differ(&all_a, &all_b, depth)
     }
 
-    /// The keywords that a value of this schema has to satisfy, references followed.
+    /// Returns the keywords that a value of the schema must satisfy, references followed.
     fn all_of(&self, id: NodeId) -> Vec<&'a Keywords> {
         const MAX: usize = 32;
         let mut todo = vec![id];
@@ -73,7 +73,7 @@ impl<'a> Question<'a> {
         all
     }
 
-    /// Whether two lists of literals have none in common, as far as the fuel reaches.
+    /// Returns whether two lists of literals certainly have none in common.
     fn literals_differ(&mut self, a: &[&'a Keywords], b: &[&'a Keywords]) -> bool {
         let literals = |all: &[&'a Keywords]| -> Vec<&'a Vec<Value>> {
             all.iter().filter_map(|it| it.literals.as_ref()).collect()
@@ -92,7 +92,7 @@ impl<'a> Question<'a> {
         })
     }
 
-    /// Whether a property that one of them requires cannot be as both want it.
+    /// Returns whether some required property cannot satisfy both sides.
     fn objects_differ(&mut self, a: &[&'a Keywords], b: &[&'a Keywords], depth: usize) -> bool {
         let required = a.iter().chain(b).flat_map(|it| &it.object.required);
         let required: Vec<&String> = required.collect();
@@ -113,12 +113,12 @@ impl<'a> Question<'a> {
     }
 }
 
-/// What holds for a property of this name.
+/// Returns the schemas of a property with this name.
 fn schemas_of(all: &[&Keywords], name: &str) -> Vec<NodeId> {
     let of_one = |keywords: &&Keywords| {
         let object = &keywords.object;
         let listed = object.properties.iter().find(|(known, _)| known == name);
-        // A pattern may take the name: then it is not known to be additional.
+        // With patterns it is unknown whether the name counts as additional.
         let additional = object.additional.filter(|_| object.patterns.is_empty());
         listed.map(|(_, schema)| *schema).or(additional)
     };
@@ -137,10 +137,10 @@ fn common_types(a: &[&Keywords], b: &[&Keywords]) -> Types {
     a.iter().chain(b).map(of_one).fold(Types::ALL, Types::intersection)
 }
 
-/// Equality as the specification has it: 1 and 1.0 are the same.
+/// Compares values as JSON Schema does: 1 and 1.0 are equal.
 pub(crate) fn is_same(a: &Value, b: &Value) -> bool {
     match (a, b) {
-        // Whole numbers of 64 bits are compared as such, others as floats.
+        // Whole numbers of 64 bits are compared as such, all others as floats.
         (Value::Number(a), Value::Number(b)) if a.is_f64() || b.is_f64() => {
             a.as_f64() == b.as_f64()
         }

@@ -1,19 +1,19 @@
-//! Regular expressions of schemas as they are written (ECMA-262), in a form that Rust's readers of
-//! such expressions take.
+//! Converts the regular expressions of schemas, which are ECMA-262, into a form that Rust's regex
+//! crates accept.
 
 use std::fmt::Write;
 
 use jsonschema_regex::to_rust_regex;
 
-/// A class that holds everything, and one that holds nothing.
+/// A class that matches every character, and one that matches none.
 const ANY: &str = r"[\s\S]";
 const NONE: &str = r"[^\s\S]";
 
-/// Restates what Rust's readers do not know: escapes of UTF-16 units, `\0`, `\cX`, `[\b]`, `[^]` and
-/// `[]`.
+/// Rewrites the syntax that Rust's regex crates lack: escapes of UTF-16 units, `\0`, `\cX`, `[\b]`,
+/// `[^]` and `[]`.
 ///
 /// # Errors
-/// It is no regular expression; the message says why.
+/// A message why the pattern is not a valid regular expression.
 pub(super) fn normalised(pattern: &str) -> Result<String, String> {
     let mut reader =
         Reader { rest: pattern, out: String::with_capacity(pattern.len()), in_count: false };
@@ -24,7 +24,7 @@ pub(super) fn normalised(pattern: &str) -> Result<String, String> {
             '[' if !in_class && reader.skip("^]") => reader.out.push_str(ANY),
             '[' if !in_class && reader.skip("]") => reader.out.push_str(NONE),
             '[' if in_class => reader.out.push_str("\\["),
-            // Beside a class it is itself.
+            // Next to a class escape, a hyphen is literal.
             '-' if in_class && reader.is_beside_class() => reader.out.push_str("\\-"),
             '{' if !in_class && !is_counted(reader.rest) => reader.out.push_str("\\{"),
             '}' if !in_class && !reader.in_count => reader.out.push_str("\\}"),
@@ -42,13 +42,14 @@ pub(super) fn normalised(pattern: &str) -> Result<String, String> {
             }
         }
     }
-    // What looks around is for a reader whose classes hold letters of all scripts.
+    // Patterns with look-around are matched by an engine whose classes cover all scripts, so the
+    // classes are spelled out.
     let out = if relaxed(&reader.out).is_some() { in_ascii(&reader.out) } else { reader.out };
     check(&out)?;
     Ok(out)
 }
 
-/// Spells out classes and bounds of words, which ECMA-262 has for ASCII.
+/// Spells out character classes and word boundaries, which are ASCII in ECMA-262.
 fn in_ascii(pattern: &str) -> String {
     const WORD: &str = "A-Za-z0-9_";
     const SPACE: &str = r"\t-\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff";
@@ -97,10 +98,10 @@ fn in_ascii(pattern: &str) -> String {
     out
 }
 
-/// Says whether some reader takes it.
+/// Checks that some regex crate accepts the pattern.
 fn check(pattern: &str) -> Result<(), String> {
     let Ok(rust) = to_rust_regex(pattern) else {
-        // Whoever reads it otherwise knows what is wrong.
+        // The other crate explains what is wrong.
         let known = fancy_regex::Regex::new(pattern).err();
         return Err(known.map_or_else(
             || "a kind of regular expression that the validator does not know".to_owned(),
@@ -119,11 +120,11 @@ fn check(pattern: &str) -> Result<(), String> {
 struct Reader<'a> {
     rest: &'a str,
     out: String,
-    /// Whether the text is in the braces of a quantifier.
+    /// Whether the reader is inside the braces of a quantifier.
     in_count: bool,
 }
 
-/// Whether a text goes on as a quantifier behind its opening brace.
+/// Returns whether `rest`, after an opening brace, is a quantifier.
 fn is_counted(rest: &str) -> bool {
     let Some((count, _)) = rest.split_once('}') else { return false };
     let (least, most) = count.split_once(',').unwrap_or((count, ""));
@@ -138,15 +139,15 @@ impl Reader<'_> {
         Some(c)
     }
 
-    /// Whether an escape for a class stands before or behind.
+    /// Returns whether a class escape stands directly before or after.
     fn is_beside_class(&self) -> bool {
         let is_class = |letter: Option<char>| letter.is_some_and(|it| "dDwWsS".contains(it));
         let mut before = self.out.chars().rev();
         let letter = before.next();
-        let is_behind =
+        let is_after =
             is_class(letter) && before.next() == Some('\\') && before.next() != Some('\\');
-        let behind = self.rest.strip_prefix('\\').and_then(|rest| rest.chars().next());
-        is_behind || is_class(behind)
+        let next = self.rest.strip_prefix('\\').and_then(|rest| rest.chars().next());
+        is_after || is_class(next)
     }
 
     fn skip(&mut self, text: &str) -> bool {
@@ -160,12 +161,12 @@ impl Reader<'_> {
         let is_digit = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
         match c {
             'u' => match self.number() {
-                // Half a pair of surrogates is in no text.
+                // No text contains a lone surrogate.
                 Some(number) => match char::from_u32(number) {
                     Some(c) => self.push(c),
                     None => self.out.push_str(NONE),
                 },
-                // Without the flag for Unicode, as a letter.
+                // Without the Unicode flag it is just the letter.
                 None => self.out.push('u'),
             },
             '0' if !is_digit(self.rest) => self.push('\0'),
@@ -188,7 +189,7 @@ impl Reader<'_> {
                 self.out.push(c);
                 self.out.push_str(name);
             }
-            // In Rust the bounds of words.
+            // In Rust these escapes would be word boundaries.
             '<' | '>' => self.out.push(c),
             c => {
                 self.out.push('\\');
@@ -198,8 +199,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The number of an escape behind its `u`, of a pair of surrogates that of the character; none if
-    /// it is no such escape.
+    /// Reads the number of a `\u` escape after its `u`; for a surrogate pair, that of the
+    /// character. None if it is no such escape.
     fn number(&mut self) -> Option<u32> {
         if let Some((digits, rest)) = self.rest.strip_prefix('{').and_then(|it| it.split_once('}'))
         {
@@ -231,14 +232,14 @@ fn unit(text: &str) -> Option<u32> {
     u32::from_str_radix(digits, 16).ok()
 }
 
-/// Restates an expression without what looks around, and without references back: it matches what
-/// the expression matches, and more. None if it holds neither.
+/// Removes look-arounds and back-references from a pattern; the result matches at least what the
+/// pattern matches. None if the pattern has neither.
 pub(super) fn relaxed(pattern: &str) -> Option<String> {
     without_looks(pattern, false)
 }
 
-/// As [`relaxed`], but what is looked for has to be there besides: some of what that matches is
-/// likely to match the expression.
+/// As [`relaxed`], but turns positive look-arounds into required text: some of its matches are
+/// likely to match the pattern too.
 pub(super) fn besides(pattern: &str) -> Option<String> {
     without_looks(pattern, true)
 }
@@ -257,7 +258,7 @@ fn without_looks(pattern: &str, is_kept: bool) -> Option<String> {
         }
         let looks = ["(?=", "(?!", "(?<=", "(?<!"];
         if !in_class && looks.iter().any(|look| rest.starts_with(look)) {
-            rest = behind_quantifier(behind_group(rest)?);
+            rest = after_quantifier(after_group(rest)?);
             has_changed = true;
             continue;
         }
@@ -290,8 +291,8 @@ fn without_looks(pattern: &str, is_kept: bool) -> Option<String> {
     has_changed.then_some(out)
 }
 
-/// What comes behind the group that a text begins with.
-fn behind_group(text: &str) -> Option<&str> {
+/// Returns the text after the group that `text` begins with.
+fn after_group(text: &str) -> Option<&str> {
     let (mut depth, mut in_class) = (0_usize, false);
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {
@@ -313,7 +314,7 @@ fn behind_group(text: &str) -> Option<&str> {
     None
 }
 
-fn behind_quantifier(text: &str) -> &str {
+fn after_quantifier(text: &str) -> &str {
     let rest = match text.chars().next() {
         Some('*' | '+' | '?') => &text[1..],
         Some('{') => text.split_once('}').map_or(text, |(_, rest)| rest),

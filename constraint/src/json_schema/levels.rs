@@ -1,19 +1,19 @@
-//! How deep the engine recurses over a schema, whatever order it visits references in.
+//! Bounds how deep the engine recurses over a schema, in whatever order it visits references.
 
-/// A schema that a way down can start from: the root, or the target of a reference.
+/// A schema where a path may start: the root, or the target of a reference.
 #[derive(Debug, Default)]
 pub(super) struct Start {
-    /// Schemas on the longest way down inside it, references not followed.
+    /// The number of schemas on its longest path down, without following references.
     pub(super) height: usize,
-    /// The starts that references inside it lead to.
+    /// The starts to which its references lead.
     pub(super) edges: Vec<usize>,
 }
 
-/// Returns an upper bound for the schemas on any way down from start 0, where a reference is
-/// followed only once on each way (the engine remembers which it has seen).
+/// Returns an upper bound for the number of schemas on any path down from start 0. A path follows
+/// each reference at most once, since the engine remembers which ones it has seen.
 ///
-/// A way is a walk over starts that meets each once, so the longest is bounded by the heaviest way
-/// through the strongly connected components, each as heavy as its members together.
+/// Such a path visits each start at most once. So its length is bounded by the heaviest path
+/// through the strongly connected components, where a component weighs as much as all its members.
 pub(super) fn bound(starts: &[Start]) -> usize {
     let mut search = Search {
         order: vec![0; starts.len()],
@@ -22,8 +22,8 @@ pub(super) fn bound(starts: &[Start]) -> usize {
         stack: Vec::new(),
         next: 1,
     };
-    // Frames of Tarjan's algorithm: a node and how many of its edges are done. An explicit stack,
-    // because the depth of this very recursion is what is in question.
+    // Frames of Tarjan's algorithm: a node, and how many of its edges are done. The stack is
+    // explicit, because recursion depth is what this function protects.
     let mut frames = vec![(0, 0)];
     while let Some((node, done)) = frames.pop() {
         if done == 0 {
@@ -47,11 +47,11 @@ pub(super) fn bound(starts: &[Start]) -> usize {
 }
 
 struct Search {
-    /// When each node was entered; 0 if not yet.
+    /// The order in which the nodes were entered; 0 if not yet.
     order: Vec<usize>,
-    /// The earliest entry that each node can get back to.
+    /// The earliest entry that each node can reach.
     low: Vec<usize>,
-    /// The bound from each node whose component is complete.
+    /// The bound for each node whose component is complete.
     levels: Vec<Option<usize>>,
     stack: Vec<usize>,
     next: usize,
@@ -65,7 +65,7 @@ impl Search {
         self.stack.push(node);
     }
 
-    /// Completes the component that `node` is the root of, if it is one.
+    /// Completes the component rooted at `node`, if there is one.
     fn leave(&mut self, node: usize, starts: &[Start]) {
         if self.low[node] != self.order[node] {
             return;

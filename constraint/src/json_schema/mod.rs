@@ -1,8 +1,8 @@
-//! JSON Schema: reads a schema of any draft, and makes the engine's grammar of it.
+//! JSON Schema: reads a schema of any draft and turns it into the engine's grammar.
 //!
-//! Owns what keywords mean and how much of them a grammar can say. What it cannot say is
-//! left to a guard, which judges finished values; a `format` that nobody knows and a keyword of no
-//! draft are annotations, as the specification says, and are warned of.
+//! Owns the meaning of keywords and how much of it a grammar can express. The rest is left to a
+//! guard, which validates finished values. An unknown `format` or keyword is an annotation, as the
+//! specification demands, and causes a warning.
 
 mod analysis;
 mod conflict;
@@ -39,11 +39,11 @@ pub(crate) use regexes::{format_hint, format_regex};
 pub(crate) use spelling::{escape, quoted};
 pub(crate) use tails::level_bytes;
 
-/// Escapes in strings of schemas inside other grammars. Without `\u`, each text has one spelling, so
-/// that a property name cannot be written in a second way to pass as an additional property.
+/// The escapes allowed in strings of schemas embedded in other grammars. Without `\u` each text has
+/// a single spelling, so that no property name can be respelled to pass as an additional one.
 const ESCAPES: &str = "nrbtf\\\"";
 
-/// Whole numbers below this are floats too.
+/// Whole numbers below this are exact as floats.
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
 fn has_inexact(literal: &Value) -> bool {
@@ -55,7 +55,7 @@ fn has_inexact(literal: &Value) -> bool {
     }
 }
 
-/// A schema that was read.
+/// A schema that has been read and checked.
 #[derive(Debug)]
 pub(crate) struct Schema {
     source: Source,
@@ -67,7 +67,7 @@ impl Schema {
     /// Reads and checks a schema.
     ///
     /// # Errors
-    /// It is no schema, exceeds a limit, or plainly has no value.
+    /// The document is not a schema, exceeds a limit, or certainly has no value.
     pub(crate) fn read(
         schema: &Value,
         options: &JsonOptions,
@@ -81,7 +81,7 @@ impl Schema {
         }
         let finite = analysis::finite(&document);
         if !finite[Document::ROOT.index()] {
-            let message = "no value can be complete: the schema rules all out or requires itself";
+            let message = "the schema excludes every value, or requires itself endlessly";
             return Err(SpecError::unsatisfiable(message.to_owned()));
         }
         let levels = analysis::levels(&document);
@@ -90,8 +90,8 @@ impl Schema {
         Ok(Self { source, document, finite })
     }
 
-    /// The schema for a validator, with its draft: as it was read, or as it was given where a
-    /// reference depends on the way that leads to it.
+    /// Returns the schema for the validator, with its draft. That is the schema as it was read; or
+    /// as it was given, if the target of a reference depends on the path to it.
     pub(crate) fn for_validator(&self) -> (Value, Draft) {
         if self.document.is_dynamic {
             return (self.source.schema.clone(), self.source.draft);
@@ -99,12 +99,13 @@ impl Schema {
         (self.document.to_schema(Reader::Validator), Draft::Draft202012)
     }
 
-    /// A keyword that our grammar says and the engine's own reading of schemas does not.
+    /// Returns a keyword that our grammar expresses and the engine's own reading of schemas does
+    /// not.
     pub(crate) fn beyond_engine(&self) -> Option<Left> {
         self.document.ids().find_map(|id| {
             let keywords = self.document.keywords(id)?;
             let bounds = [&keywords.number.minimum, &keywords.number.maximum];
-            // It computes in floats.
+            // The engine computes in floats.
             let is_exact =
                 |bound: &Bound| bound.value.as_f64().is_some_and(|it| it.abs() < MAX_EXACT);
             let keyword = if keywords.object.names.is_some_and(|it| !self.document.is_always(it)) {
@@ -120,13 +121,13 @@ impl Schema {
         })
     }
 
-    /// Makes its grammar.
+    /// Makes the schema's grammar.
     pub(crate) fn grammar(&self, options: &JsonOptions, coarse: Coarse) -> Made {
         self.made(options, coarse, Room::BUILT)
     }
 
-    /// Makes its grammar only to see what that leaves out, where the engine reads the schema itself.
-    /// What would cost too much to build is no reason to leave it out then.
+    /// Makes the schema's grammar only to see what it leaves out, for schemas that the engine reads
+    /// itself. The cost of building it is no reason to leave anything out here.
     pub(crate) fn checked(&self, options: &JsonOptions) -> Made {
         self.made(options, Coarse::default(), Room::CHECKED)
     }
@@ -136,14 +137,14 @@ impl Schema {
         grammar::make(&self.document, form, &self.finite, coarse, room)
     }
 
-    /// The schema as the engine reads schemas itself, inside other grammars.
+    /// Returns the schema in the form that the engine reads inside other grammars.
     pub(crate) fn embedded(&self) -> Value {
         let options = json!({
             "whitespace_flexible": false,
             "item_separator": ITEM_SEPARATOR,
             "key_separator": KEY_SEPARATOR,
             "json_allowed_escapes": ESCAPES,
-            // What is not apart was refused before.
+            // Options that are not disjoint have been refused.
             "coerce_one_of": true,
         });
         let mut schema = self.document.to_schema(Reader::Engine);
@@ -152,7 +153,7 @@ impl Schema {
     }
 }
 
-/// Bounds nesting and size without recursion, before anything recurses over the schema.
+/// Checks nesting and size without recursion, before anything recurses over the schema.
 fn check_size(schema: &Value, limits: &Limits) -> Result<(), SpecError> {
     let mut num_bytes = 0;
     let mut todo = vec![(schema, 1)];

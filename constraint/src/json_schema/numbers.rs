@@ -1,4 +1,4 @@
-//! Numbers as JSON writes them: exact decimals, and the texts within bounds.
+//! Numbers in JSON: exact decimals, and the texts of numbers within bounds.
 
 mod decimal;
 mod multiple;
@@ -15,20 +15,20 @@ use serde_json::Number;
 use super::MAX_EXACT;
 use super::document::NumberRules;
 
-/// How the number of a schema is written: whole ones without a point or an exponent.
+/// Returns the text of a schema's number; whole numbers get neither point nor exponent.
 pub(crate) fn spelled(number: &Number) -> String {
     let decimal = Decimal::new(number);
     if decimal.is_whole() && decimal.is_writable() { decimal.plain() } else { number.to_string() }
 }
 
-/// The ways in which the number of a schema may be written, [`spelled`] first.
+/// Returns the spellings of a schema's number, [`spelled`] first.
 pub(super) fn spellings(number: &Number) -> Vec<String> {
     let mut all = vec![spelled(number)];
     let decimal = Decimal::new(number);
     if decimal.is_writable() && !all.contains(&decimal.plain()) {
         all.push(decimal.plain());
     }
-    // As C and Python write it.
+    // C and Python write a single-digit negative exponent with two digits.
     if let Some((mantissa, digit @ ("0" | "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9"))) =
         all[0].split_once("e-")
     {
@@ -37,7 +37,7 @@ pub(super) fn spellings(number: &Number) -> Vec<String> {
     all
 }
 
-/// Whether a number is within bounds and a multiple; none if that cannot be computed.
+/// Returns whether a number is within bounds and a multiple; none if that cannot be computed.
 pub(crate) fn allows(rules: &NumberRules, number: &Number) -> Option<bool> {
     let above = rules.minimum.as_ref().is_none_or(|bound| {
         let order = order(number, &bound.value);
@@ -58,13 +58,13 @@ pub(crate) fn allows(rules: &NumberRules, number: &Number) -> Option<bool> {
     }
 }
 
-/// Whether even floats show that a number is no multiple.
+/// Returns whether floats suffice to show that a number is no multiple.
 fn is_between_multiples(number: &Number, multiple: &Number) -> bool {
     let ratio = number.as_f64().zip(multiple.as_f64()).map(|(value, step)| value / step);
     ratio.is_some_and(|ratio| ratio.abs() < 1e9 && (ratio - ratio.round()).abs() > 1e-6)
 }
 
-/// Compares numbers exactly: small ones as floats, which takes less time.
+/// Compares numbers exactly. Small ones are compared as floats, which is faster.
 fn order(a: &Number, b: &Number) -> Ordering {
     let floats = a.as_f64().zip(b.as_f64());
     let small = floats.filter(|(a, b)| a.abs() < MAX_EXACT && b.abs() < MAX_EXACT);

@@ -1,4 +1,4 @@
-//! Regular expressions over decoded strings: matched, and continued to a match.
+//! Matches regular expressions against decoded strings, and continues strings to a match.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -9,54 +9,55 @@ use llguidance::derivre::{self, Regex, RegexAst, StateID};
 use super::ecma;
 use super::regexes::{format_hint, format_regex, parts};
 
-/// Work to build one expression.
+/// Fuel for building one expression.
 const FUEL: u64 = 50_000;
-/// Expressions that are intersected, which takes time that the fuel does not count.
+/// The most expressions to intersect, which takes time that the fuel does not cover.
 const MAX_JOINED: usize = 8;
-/// What a state costs that a search for a text visits, in schemas visited.
+/// Fuel per state visited by a search; one unit is one schema visited.
 const STATE_FUEL: usize = 4;
-/// Texts that wait in a search for another than the shortest.
+/// The most texts queued when searching for more than the shortest one.
 const MAX_WAITING: usize = 64;
-/// States after which a search is a narrow one, and how many then wait at most.
+/// After this many states a search narrows, and its queue is this short.
 const MAX_SEARCHED: usize = 512;
 const MAX_NARROW: usize = 16;
-/// Texts that are found and then turn out wrong, since the pattern looks around.
+/// Wrong candidates after which a search with look-around stops.
 const MAX_WRONG: usize = 3;
-/// What is tried in front of such a text.
+/// Infixes tried before the rest of such a text.
 const BETWEEN: [&str; 5] = ["", " ", "a", "-", "0"];
-/// Bytes of a text that is searched for.
+/// The longest text found by a search, in bytes.
 const MAX_BYTES: usize = 2_000;
-/// Steps back that a pattern may take for one text.
+/// The most backtracking steps of a pattern on one text.
 const BACKTRACKING: usize = 20_000;
 
-/// Compiled expressions by what they ask of a string.
+/// Compiled expressions, keyed by their requirements.
 #[derive(Default)]
 pub(crate) struct Patterns {
     known: HashMap<Ask, Option<Regex>>,
-    /// Patterns that look around, which need a reader that goes back.
+    /// Patterns with look-around, which need a backtracking engine.
     looking: HashMap<String, Option<fancy_regex::Regex>>,
 }
 
-/// What a string has to be.
+/// Requirements on a string.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Ask {
     pub(crate) patterns: Vec<String>,
     pub(crate) formats: Vec<String>,
-    /// Patterns and texts that it must not match.
+    /// Patterns that it must not match.
     pub(crate) not_patterns: Vec<String>,
     pub(crate) min_length: usize,
     pub(crate) max_length: Option<usize>,
 }
 
 impl Patterns {
-    /// Whether a pattern matches in a text; none if that is not known.
+    /// Returns whether a pattern matches somewhere in a text; none if unknown.
     pub(crate) fn matches(&mut self, pattern: &str, text: &str) -> Option<bool> {
         let ask = Ask { patterns: vec![pattern.to_owned()], ..Ask::default() };
         let matches = self.regex(ask)?.is_match(text);
         if matches { self.looks_right(pattern, text) } else { Some(false) }
     }
 
-    /// Whether a pattern holds for a text that it matches without what looks around.
+    /// Returns whether the look-around of a pattern holds for a text that matches the rest of the
+    /// pattern.
     fn looks_right(&mut self, pattern: &str, text: &str) -> Option<bool> {
         self.looking(pattern).map_or(Some(true), |looking| looking.is_match(text).ok())
     }
@@ -72,22 +73,22 @@ impl Patterns {
         self.looking.get(pattern)?.as_ref()
     }
 
-    /// Whether a text is of a format; none if that is not known.
+    /// Returns whether a text has a format; none if unknown.
     pub(crate) fn is_of_format(&mut self, format: &str, text: &str) -> Option<bool> {
         format_regex(format)?;
         let ask = Ask { formats: vec![format.to_owned()], ..Ask::default() };
         Some(self.regex(ask)?.is_match(text))
     }
 
-    /// Whether a text can be continued to what is asked; true if that is not known.
+    /// Returns whether a text can be continued to satisfy `ask`; true if unknown.
     pub(crate) fn may_begin(&mut self, ask: Ask, text: &str) -> bool {
         let Some(regex) = self.regex(ask) else { return true };
         let start = regex.initial_state();
         !regex.transition_bytes(start, text.as_bytes()).is_dead()
     }
 
-    /// Finds the `salt`-th shortest text that continues `text` to what is asked. Takes `fuel` for
-    /// what it visits.
+    /// Finds the `salt`-th shortest continuation of `text` that satisfies `ask`. Charges `fuel` for
+    /// each state visited.
     pub(crate) fn continuation(
         &mut self,
         ask: &Ask,
@@ -101,7 +102,7 @@ impl Patterns {
             let state = regex.transition_bytes(start, text.as_bytes());
             return shortest_from(regex, state, salt, fuel, None);
         }
-        // First as if what is looked for had to be there besides.
+        // First tries to make what is looked for part of the text.
         let besides = ask.patterns.iter().map(|it| ecma::besides(it).unwrap_or_else(|| it.clone()));
         let besides = Ask { patterns: besides.collect(), ..ask.clone() };
         let first = (&besides, "");
@@ -151,12 +152,12 @@ fn compile(ask: &Ask) -> Option<Regex> {
     builder.into_regex_limited(expression, FUEL).ok()
 }
 
-/// The texts that a pattern matches.
+/// Returns the texts that a pattern matches.
 fn matching(pattern: &str) -> Option<RegexAst> {
     Some(parts(pattern)?.ast())
 }
 
-/// The bytes that are tried, in this order.
+/// Returns the bytes to try, in this order.
 fn bytes() -> impl Iterator<Item = u8> {
     let first = (b'a'..=b'z').chain(b'0'..=b'9').chain(b'A'..=b'Z');
     let plain = |byte: &u8| !byte.is_ascii_alphanumeric() && !matches!(byte, b'"' | b'\\');
@@ -171,8 +172,7 @@ pub(super) fn shortest(regex: &mut Regex, salt: usize, fuel: &mut usize) -> Opti
     shortest_from(regex, start, salt, fuel, None)
 }
 
-/// Searches breadth first; texts in characters beyond ASCII are tried last. Texts that match may
-/// still be wrong.
+/// Searches breadth first, trying non-ASCII characters last. `is_right` may reject a matching text.
 fn shortest_from(
     regex: &mut Regex,
     start: StateID,
@@ -183,7 +183,7 @@ fn shortest_from(
     let mut seen = HashSet::from([start]);
     let mut todo = VecDeque::from([(start, Vec::new())]);
     let (mut num_found, mut num_wrong, mut num_searched) = (0, 0, 0);
-    // Then several texts may lead to one state.
+    // If more than one text is needed, several may lead to the same state.
     let is_after_several = salt > 0 || is_right.is_some();
     let starts: Vec<u8> = bytes().chain(0xC2..=0xF4).collect();
     let inner: Vec<u8> = (0x80..=0xBF).collect();

@@ -1,4 +1,4 @@
-//! Spelling of JSON pointers.
+//! Escaping for JSON pointers.
 
 /// Escapes a name for a JSON pointer.
 pub(super) fn escape(name: &str) -> String {

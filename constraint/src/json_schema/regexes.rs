@@ -1,4 +1,4 @@
-//! Regular expressions of schemas (ECMA-262, matching anywhere) in the engine's words.
+//! Translates the regular expressions of schemas (ECMA-262, unanchored) for the engine.
 
 use jsonschema_regex::to_rust_regex;
 use llguidance::derivre::{RegexAst, RegexBuilder};
@@ -8,25 +8,25 @@ use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Lo
 use super::{ecma, width};
 use crate::regex::check_repeats;
 
-/// Restates a pattern so that the engine takes it; none if it cannot, as with look-behind.
+/// Rewrites a pattern for the engine; none if the engine lacks a feature, such as look-behind.
 fn for_engine(pattern: &str) -> Option<String> {
     if pattern.contains("<stop>") {
-        // The engine reads a group of this name as a look-ahead.
+        // The engine reads a group with this name as a look-ahead.
         return None;
     }
     let pattern = without_nul(to_rust_regex(pattern).ok()?.into_owned());
     (check_repeats(&pattern).is_ok() && is_known(&pattern)).then_some(pattern)
 }
 
-/// Leaves the character 0 out of an expression with a class that holds all control characters, but
-/// not the quote or the backslash: the engine would spell the latter two as if the class held them.
+/// Removes the NUL character from a pattern with a class of all control characters that lacks the
+/// quote or the backslash. The engine would treat those two as members of the class.
 fn without_nul(pattern: String) -> String {
     let Ok(parsed) = regex_syntax::Parser::new().parse(&pattern) else { return pattern };
     let (kept, is_misread) = stripped(&parsed);
     if is_misread { kept.to_string() } else { pattern }
 }
 
-/// An expression without the character 0, and whether the engine would misread one of its classes.
+/// Returns an expression without NUL, and whether the engine would misread one of its classes.
 fn stripped(hir: &Hir) -> (Hir, bool) {
     let all = |parts: &[Hir]| -> (Vec<Hir>, bool) {
         let parts: Vec<(Hir, bool)> = parts.iter().map(stripped).collect();
@@ -60,7 +60,7 @@ fn stripped(hir: &Hir) -> (Hir, bool) {
     }
 }
 
-/// Whether a pattern matches texts up to some length only.
+/// Returns whether a pattern matches only texts of bounded length.
 pub(super) fn is_bounded(pattern: &str) -> bool {
     let rust = to_rust_regex(pattern).ok();
     let parsed = rust.and_then(|rust| regex_syntax::Parser::new().parse(&rust).ok());
@@ -72,25 +72,26 @@ pub(super) fn is_bounded(pattern: &str) -> bool {
     })
 }
 
-/// A pattern as the engine takes it, if it does.
+/// Returns a pattern as the engine accepts it, or unchanged if it does not.
 pub(super) fn restated(pattern: &str) -> String {
     for_engine(pattern).unwrap_or_else(|| pattern.to_owned())
 }
 
-/// What a text must and must not match so that a pattern matches it.
+/// A pattern as a conjunction: the expressions that a text must match, and must not match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Parts {
     pub(crate) must: Vec<String>,
     pub(crate) must_not: Vec<String>,
-    /// Whether the pattern may say more: it looks around somewhere inside.
+    /// Whether the pattern requires more: a look-around inside it was left out.
     pub(crate) is_relaxed: bool,
 }
 
-/// Parts of a pattern that a grammar takes: the states of their intersection multiply.
+/// The most parts of a pattern in a grammar; the states of their intersection multiply.
 const MAX_PARTS: usize = 2;
 
 impl Parts {
-    /// The part that says most, for a grammar, if not all do; none if the engine could not follow it.
+    /// Returns the parts for a grammar: all, or only the most specific one. None if the engine
+    /// could not handle them.
     pub(super) fn for_grammar(mut self) -> Option<Self> {
         if self.must.len() + self.must_not.len() > MAX_PARTS {
             self.must.drain(..self.must.len() - 1);
@@ -102,22 +103,22 @@ impl Parts {
         (!is_wide).then_some(self)
     }
 
-    /// The texts that match.
+    /// Returns the texts that satisfy the parts.
     pub(super) fn ast(&self) -> RegexAst {
         let search = |pattern: &String| RegexAst::SearchRegex(regex_to_lark(pattern, "dw"));
         let not = |pattern| RegexAst::Not(Box::new(search(pattern)));
         let mut all: Vec<RegexAst> = self.must.iter().map(search).collect();
         if !self.must_not.is_empty() {
             all.extend(self.must_not.iter().map(not));
-            // Of which these know nothing.
+            // Negated expressions would also match NUL, which patterns here never match.
             all.push(RegexAst::Regex(r"[\x01-\x{10FFFF}]*".to_owned()));
         }
         RegexAst::And(all)
     }
 }
 
-/// Takes a pattern apart: look-aheads at its start hold where it starts; what looks around elsewhere
-/// is left out. None if the engine cannot take a part.
+/// Splits a pattern into parts. Look-aheads at its start become parts of their own; other
+/// look-arounds are left out. None if the engine cannot handle a part.
 pub(crate) fn parts(pattern: &str) -> Option<Parts> {
     if let Some(pattern) = for_engine(pattern) {
         return Some(Parts { must: vec![pattern], ..Parts::default() });
@@ -128,7 +129,7 @@ pub(crate) fn parts(pattern: &str) -> Option<Parts> {
     })
 }
 
-/// Takes a pattern apart that looks ahead at its start only.
+/// Splits a pattern whose only look-arounds are look-aheads at its start.
 fn led(pattern: &str) -> Option<Parts> {
     let mut rest = pattern.strip_prefix('^')?;
     if split(rest, '|')?.len() > 1 {
@@ -156,7 +157,7 @@ fn is_known(pattern: &str) -> bool {
     RegexBuilder::new().mk_regex_for_serach(&regex_to_lark(pattern, "dw")).is_ok()
 }
 
-/// Splits at a character that is in no group, class or escape; none if groups do not match.
+/// Splits at a character outside groups, classes and escapes; none if groups are unbalanced.
 fn split(pattern: &str, at: char) -> Option<Vec<&str>> {
     let mut parts = Vec::new();
     let (mut depth, mut in_class, mut start) = (0_usize, false, 0);
@@ -183,22 +184,22 @@ fn split(pattern: &str, at: char) -> Option<Vec<&str>> {
     Some(parts)
 }
 
-/// The expression of a format, if there is one; it matches whole texts.
+/// Returns the expression of a format, if there is one. It matches whole texts.
 pub(crate) fn format_regex(name: &str) -> Option<&'static str> {
     crate::formats::json_format(name)
 }
 
-/// How a `format` is kept.
+/// How a `format` is enforced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
-    /// By this expression of whole texts.
+    /// By this expression for whole texts.
     Regex(&'static str),
-    /// By the guard's validator, which knows it.
-    Judged,
+    /// By the validator, which knows the format.
+    Validated,
     Unknown,
 }
 
-/// An expression for some texts of a format that has no exact one.
+/// Returns an expression for some texts of a format that has no exact expression.
 pub(crate) fn format_hint(name: &str) -> Option<&'static str> {
     match name {
         "iri" => format_regex("uri"),
@@ -210,13 +211,13 @@ pub(crate) fn format_hint(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Looks a format up.
+/// Looks up a format.
 pub(super) fn format(name: &str) -> Format {
-    const JUDGED: [&str; 6] =
+    const VALIDATED: [&str; 6] =
         ["uri-reference", "iri", "iri-reference", "json-pointer", "relative-json-pointer", "regex"];
     match format_regex(name) {
         Some(regex) => Format::Regex(regex),
-        None if JUDGED.contains(&name) => Format::Judged,
+        None if VALIDATED.contains(&name) => Format::Validated,
         None => Format::Unknown,
     }
 }

@@ -1,7 +1,7 @@
-//! Texts as JSON spells them: as they are, with a short escape where they need one, and control
-//! characters without one by their numbers.
+//! Spells texts as JSON: characters as they are where possible, else short escapes, else `\u`
+//! escapes for control characters.
 
-/// Writes the inside of a string.
+/// Writes the content of a string, without quotes.
 pub(crate) fn escape(text: &str, out: &mut Vec<u8>) {
     for c in text.chars() {
         let letter = match c {
@@ -25,7 +25,7 @@ pub(crate) fn escape(text: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// A string with its quotes.
+/// Returns a string with its quotes.
 pub(crate) fn quoted(text: &str) -> String {
     let mut out = vec![b'"'];
     escape(text, &mut out);

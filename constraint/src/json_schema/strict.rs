@@ -1,4 +1,4 @@
-//! The rules that `OpenAI` sets for strict schemas.
+//! `OpenAI`'s rules for strict schemas.
 
 use super::document::{Document, Keywords, Types};
 use crate::error::SpecError;
@@ -6,7 +6,7 @@ use crate::error::SpecError;
 /// Checks that every object is closed and requires all its properties.
 ///
 /// # Errors
-/// [`SpecError::NotStrict`] for the first that does not, in the words of the API.
+/// [`SpecError::NotStrict`] for the first violation, worded as by the API.
 pub(super) fn check(document: &Document) -> Result<(), SpecError> {
     for id in document.ids() {
         let Some(keywords) = document.keywords(id) else { continue };
@@ -38,7 +38,7 @@ fn is_object(keywords: &Keywords) -> bool {
         || !keywords.object.properties.is_empty()
 }
 
-/// A JSON pointer as the tuple that the API shows.
+/// Formats a JSON pointer as the tuple that the API shows.
 fn context(pointer: &str) -> String {
     let pointer = pointer.rsplit_once('#').map_or(pointer, |(_, pointer)| pointer);
     let parts = pointer.split('/').skip(1);

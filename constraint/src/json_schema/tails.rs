@@ -1,4 +1,4 @@
-//! How much text an open value may still need, at most, in the shortest finish.
+//! Bounds the text that the shortest finish of an open value may need.
 
 use std::collections::HashSet;
 
@@ -8,19 +8,19 @@ use super::document::{
 use super::numbers::Decimal;
 use crate::formats::FINISH_BYTES;
 
-/// Bytes of a number, whatever its bounds, as far as they are written out.
+/// Bytes of a number's finish, whatever its bounds, as far as they are written out.
 const NUMBER: usize = 72;
-/// Quotes, brackets, separators and a character that is begun.
+/// Bytes for quotes, brackets, separators and an unfinished character.
 const FRAME: usize = 8;
-/// Beyond this a bound is of no use.
+/// A larger bound would be useless.
 const MAX: usize = 4_096;
 
-/// Bounds the bytes that each open array, object or scalar may still need so that the whole value
-/// can end. None if the document says things that do not add up: schemas that hold together,
-/// patterns.
+/// Returns the most bytes that any open array, object or scalar may need for the whole value to
+/// end. None if the document has keywords that cannot simply be added up, such as patterns or
+/// conjunctions.
 ///
-/// Holds for a grammar that says all of the document. Where schemas are alternatives, any of them
-/// may be the one that is left, so the longest counts.
+/// The grammar must express the whole document. Among alternatives any may be the one that is open,
+/// so the longest counts.
 pub(crate) fn level_bytes(document: &Document) -> Option<usize> {
     let mut fresh = vec![None; document.len()];
     let mut has_changed = true;
@@ -28,7 +28,7 @@ pub(crate) fn level_bytes(document: &Document) -> Option<usize> {
         has_changed = false;
         for id in document.ids().rev() {
             let bytes = bytes(document, id, &fresh, Part::Fresh);
-            // Nothing is shortened twice: what is known first may only be too long.
+            // A known bound is never lowered; the first one may only be too high.
             if fresh[id.index()].is_none() && bytes.is_some() {
                 fresh[id.index()] = bytes;
                 has_changed = true;
@@ -40,12 +40,12 @@ pub(crate) fn level_bytes(document: &Document) -> Option<usize> {
     (longest <= MAX).then_some(longest)
 }
 
-/// Which text is bounded.
+/// The text to bound.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
-    /// All of a short value.
+    /// A whole value, as short as possible.
     Fresh,
-    /// What is left of one level of a value, whatever is written of it.
+    /// The rest of one level of a value, whatever is already written.
     Begun,
 }
 
@@ -56,7 +56,7 @@ fn bytes(document: &Document, id: NodeId, fresh: &[Option<usize>], part: Part) -
     };
     let options = |ids: &[NodeId]| match part {
         Part::Fresh => ids.iter().filter_map(|id| fresh[id.index()]).min(),
-        // What is begun of an option is bounded where the option is.
+        // The open part of an option is bounded where the option itself is.
         Part::Begun => Some(FRAME),
     };
     match keywords.order.as_slice() {
@@ -75,7 +75,7 @@ fn bytes(document: &Document, id: NodeId, fresh: &[Option<usize>], part: Part) -
     }
 }
 
-/// Bounds the longest of what the types allow, since any of them may be begun.
+/// Bounds the longest value among the allowed types, since any of them may be open.
 fn own(keywords: &Keywords, fresh: &[Option<usize>], part: Part) -> Option<usize> {
     let types = keywords.types.unwrap_or(Types::ALL);
     let string = &keywords.string;
@@ -116,7 +116,7 @@ fn array(rules: &ArrayRules, fresh: &[Option<usize>], part: Part) -> Option<usiz
     if part == Part::Fresh {
         return Some(sum);
     }
-    // Behind a comma an item must come that was not needed.
+    // After a comma an item must come even if it is not required.
     let more = (rules.min_items..=rules.first.len().max(rules.min_items)).map(item);
     let longest = more.into_iter().try_fold(0, |most: usize, bytes| Some(most.max(bytes?)))?;
     Some(sum + longest)
@@ -129,7 +129,7 @@ fn object(rules: &ObjectRules, fresh: &[Option<usize>], part: Part) -> Option<us
     }
     let member = |name: &str, value: usize| 2 * name.len() + value + FRAME;
     let mut sum = FRAME;
-    // Behind a comma or a name that is begun, a property must come that was not needed.
+    // After a comma or in a name, a property must come even if it is not required.
     let mut begun = FRAME;
     let required: HashSet<&String> = rules.required.iter().collect();
     for (name, id) in &rules.properties {

@@ -1,30 +1,31 @@
-//! Whether an expression has so many states side by side that the engine could not follow it.
+//! Detects expressions with so many parallel states that the engine could not handle them.
 
 use std::collections::HashSet;
 
 use llguidance::derivre::{RegexAst, RegexBuilder};
 use llguidance::regex_to_lark;
 
-/// States that texts of one length may newly lead to, beside one for each byte of the pattern, as a list
-/// of words may have: more are a sign that they double with each character.
+/// The most new states that texts of one length may reach, in addition to one per byte of the
+/// pattern, which a list of words may need. More are a sign that the states double with each
+/// character.
 const MAX_WIDTH: usize = 128;
-/// States that are looked at.
+/// The most states to examine.
 const MAX_STATES: usize = 500;
-/// Fewer repetitions, or marks of characters, are not worth a look.
+/// With fewer repetitions or character marks, a check is unnecessary.
 const FEW_REPEATS: u32 = 8;
 const FEW_MARKS: usize = 16;
-/// Work to build the expression.
+/// Fuel for building the expression.
 const FUEL: u64 = 50_000;
 
-/// Whether so much of a pattern repeats that it may be wide.
+/// Returns whether a pattern repeats so much that it may be wide.
 pub(super) fn may_be_wide(pattern: &str) -> bool {
     let is_large = |count: &str| count.parse().is_ok_and(|count: u32| count >= FEW_REPEATS);
     let mut counts = pattern.split('{').skip(1).flat_map(|rest| rest.split([',', '}']).take(2));
     counts.any(is_large) || pattern.matches(['.', '[', '\\']).count() >= FEW_MARKS
 }
 
-/// Tries all texts of ASCII, shortest first, as far as that goes. Of one pattern alone: whether what
-/// several have in common is empty may take the engine without bounds.
+/// Tries all ASCII texts, shortest first, up to the limits. Checks one pattern alone: testing an
+/// intersection for emptiness may cost the engine unbounded time.
 pub(super) fn is_wide(pattern: &str) -> bool {
     let text = RegexAst::SearchRegex(regex_to_lark(pattern, "dw"));
     let mut builder = RegexBuilder::new();

@@ -1,4 +1,4 @@
-//! Arrays.
+//! The grammar of arrays.
 
 use super::Maker;
 use super::conjunct::Conjunct;
@@ -64,7 +64,7 @@ impl<'a> Maker<'a> {
         self.grammar.seq(vec![marks.bracket, items, marks.end_bracket])
     }
 
-    /// The item at an index.
+    /// Returns the part of the item at `idx`.
     fn item(&mut self, way: &Conjunct<'a>, idx: usize) -> PartId {
         let of_one = |rules: &super::super::document::ArrayRules| {
             rules.first.get(idx).copied().or(rules.rest)
@@ -73,7 +73,8 @@ impl<'a> Maker<'a> {
         self.value(ids)
     }
 
-    /// Items of one kind with commas between, at least one; nothing if there may be none.
+    /// Returns the items after the first ones, separated by commas; at least one unless `max` is
+    /// zero.
     fn rest(&mut self, item: PartId, min: usize, max: Option<usize>) -> PartId {
         if max == Some(0) {
             return self.grammar.marks.empty;

@@ -1,4 +1,4 @@
-//! How the engine's grammar and lexer are made of the parts.
+//! Builds the engine's grammar and lexer from the parts.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -15,15 +15,16 @@ use super::text;
 use crate::spacing::Spacing;
 use crate::spec::Whitespace;
 
-/// Symbols of a schema's grammar: each costs the engine up to ten microseconds before the first mask.
+/// The most symbols of a schema's grammar. Each costs the engine up to ten microseconds before the
+/// first mask.
 pub(super) const MAX_SYMBOLS: usize = 25_000;
 
 impl Grammar {
-    /// Makes the engine's grammar and lexer, of no more symbols than a schema's grammar may have and
-    /// `max_symbols`. Some text must satisfy the root.
+    /// Builds the engine's grammar and lexer, within `max_symbols` and the bound for schemas. Some
+    /// text must match the root.
     ///
     /// # Errors
-    /// There are too many symbols, or what the engine says of a part that it does not take.
+    /// There are too many symbols, or the engine refuses a part; the text is its message.
     pub(crate) fn build(&self, max_symbols: usize) -> Result<(EngineGrammar, LexerSpec), String> {
         let plan = Plan::new(self);
         let num_symbols = plan.num_symbols();
@@ -32,10 +33,10 @@ impl Grammar {
             return Err(format!("too many symbols: {num_symbols} of {max_symbols}"));
         }
         let base = &*BASE;
-        let mut lexer = LexerSpec::new().map_err(said)?;
+        let mut lexer = LexerSpec::new().map_err(message_of)?;
         lexer.regex_builder = base.builder.clone();
         let class = lexer.setup_lexeme_class_with_skip(SkipSpec::once(self.spacing.skipped()));
-        let class = class.map_err(said)?;
+        let class = class.map_err(message_of)?;
         let mut build = Build {
             source: self,
             plan,
@@ -50,7 +51,7 @@ impl Grammar {
         let start = SymbolProps { is_start: true, ..build.props.clone() };
         let start = build.grammar.fresh_symbol_ext("start", start);
         let root = build.symbol(self.root)?;
-        build.grammar.add_rule(start, vec![root]).map_err(said)?;
+        build.grammar.add_rule(start, vec![root]).map_err(message_of)?;
         while let Some((id, symbol)) = build.todo.pop() {
             build.rules(id, symbol)?;
         }
@@ -58,7 +59,8 @@ impl Grammar {
     }
 }
 
-/// Expressions that most grammars hold, parsed once: that takes longer than all the rest of a build.
+/// Expressions that occur in most grammars, parsed once: parsing takes longer than the rest of a
+/// build.
 struct Base {
     builder: RegexBuilder,
     regexes: HashMap<String, ExprRef>,
@@ -75,8 +77,8 @@ static BASE: LazyLock<Base> = LazyLock::new(|| {
     base
 });
 
-/// What the engine said.
-fn said(error: impl std::fmt::Display) -> String {
+/// Formats the engine's error.
+fn message_of(error: impl std::fmt::Display) -> String {
     format!("{error:#}")
 }
 
@@ -93,9 +95,9 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
-    /// The engine's symbol of a part; its rules are made later.
+    /// Returns the engine's symbol of a part; its rules are added later.
     fn symbol(&mut self, id: PartId) -> Result<SymIdx, String> {
-        let id = self.plan.meant(id);
+        let id = self.plan.resolved(id);
         let idx = id.0 as usize;
         if let Some(known) = self.symbols[idx] {
             return Ok(known);
@@ -104,12 +106,12 @@ impl Build<'_> {
             let text = self.parsed(text)?;
             let name = String::new();
             let lexeme = self.lexer.add_greedy_lexeme(name, text, false, None, usize::MAX);
-            let lexeme = lexeme.map_err(said)?;
+            let lexeme = lexeme.map_err(message_of)?;
             if let Some(known) = self.lexemes.get(&lexeme) {
                 *known
             } else {
                 let symbol = self.grammar.fresh_symbol_ext("lexeme", self.props.clone());
-                self.grammar.make_terminal(symbol, lexeme, &self.lexer).map_err(said)?;
+                self.grammar.make_terminal(symbol, lexeme, &self.lexer).map_err(message_of)?;
                 self.lexemes.insert(lexeme, symbol);
                 symbol
             }
@@ -122,7 +124,7 @@ impl Build<'_> {
         Ok(symbol)
     }
 
-    /// Replaces expressions by what the lexer knows them as: many lexemes are made of the same.
+    /// Replaces expressions by references into the lexer, since many lexemes share them.
     fn parsed(&mut self, text: &RegexAst) -> Result<RegexAst, String> {
         let mut all = |texts: &[RegexAst]| -> Result<Vec<RegexAst>, String> {
             texts.iter().map(|text| self.parsed(text)).collect()
@@ -132,7 +134,7 @@ impl Build<'_> {
                 if let Some(known) = self.regexes.get(regex) {
                     return Ok(RegexAst::ExprRef(*known));
                 }
-                let parsed = self.lexer.regex_builder.mk_regex(regex).map_err(said)?;
+                let parsed = self.lexer.regex_builder.mk_regex(regex).map_err(message_of)?;
                 self.regexes.insert(regex.clone(), parsed);
                 RegexAst::ExprRef(parsed)
             }
@@ -153,7 +155,7 @@ impl Build<'_> {
     fn rules(&mut self, id: PartId, symbol: SymIdx) -> Result<(), String> {
         for rule in self.plan.rules(self.source, id) {
             let rule = rule.into_iter().map(|item| self.symbol(item)).collect::<Result<_, _>>()?;
-            self.grammar.add_rule(symbol, rule).map_err(said)?;
+            self.grammar.add_rule(symbol, rule).map_err(message_of)?;
         }
         Ok(())
     }

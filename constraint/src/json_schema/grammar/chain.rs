@@ -1,11 +1,11 @@
-//! Properties in a row between braces, with commas between, counted where that matters.
+//! Properties in sequence between braces, separated by commas and counted where counts matter.
 
 use std::collections::HashMap;
 
 use super::Maker;
 use super::parts::PartId;
 
-/// A property, or properties of one kind.
+/// A listed property.
 pub(super) struct Member {
     pub(super) part: PartId,
     pub(super) is_required: bool,
@@ -19,7 +19,7 @@ pub(super) struct Counts {
 }
 
 impl Maker<'_> {
-    /// Members in order, then any number of others.
+    /// Returns an object: the members in order, then any number of `others`.
     pub(super) fn braces(
         &mut self,
         members: Vec<Member>,
@@ -33,18 +33,19 @@ impl Maker<'_> {
     }
 }
 
-/// Lays members in a row, with commas between.
+/// Builds a sequence of members separated by commas.
 struct Chain<'m, 'a> {
     maker: &'m mut Maker<'a>,
     members: Vec<Member>,
     others: PartId,
     counts: Counts,
-    /// What comes from a member on, with so many before: the next member, or what is behind one.
+    /// For a member index and the number of properties before it, the part that begins with the
+    /// next property.
     known: HashMap<(usize, usize), PartId>,
 }
 
 impl Chain<'_, '_> {
-    /// All members: from the last to the first, so that nothing recurses.
+    /// Builds from the last member to the first, so that nothing recurses.
     fn first(&mut self) -> PartId {
         let is_counted = self.counts.min > 0 || self.counts.max.is_some();
         let most = self.counts.max.unwrap_or(0).max(self.counts.min);
@@ -58,7 +59,7 @@ impl Chain<'_, '_> {
         self.or_end(next, 0, 0)
     }
 
-    /// A member from `idx` on, and what comes behind it.
+    /// Returns the part that begins with the next property, from member `idx` on.
     fn next(&mut self, idx: usize, count: usize) -> PartId {
         let is_full = self.counts.max.is_some_and(|max| count >= max);
         let Some(member) = self.members.get(idx) else {
@@ -67,8 +68,8 @@ impl Chain<'_, '_> {
         let (part, is_required) = (member.part, member.is_required);
         let mut options = Vec::new();
         if !is_full {
-            let behind = self.behind(idx + 1, self.counted(count));
-            options.push(self.maker.grammar.seq(vec![part, behind]));
+            let following = self.following(idx + 1, self.counted(count));
+            options.push(self.maker.grammar.seq(vec![part, following]));
         }
         if !is_required {
             options.push(self.known[&(idx + 1, count)]);
@@ -76,7 +77,7 @@ impl Chain<'_, '_> {
         self.maker.grammar.alt(options)
     }
 
-    /// The number of members with one more, as far as it is counted.
+    /// Returns the count after one more property, as far as it matters.
     fn counted(&self, count: usize) -> usize {
         match self.counts {
             Counts { min: 0, max: None } => 0,
@@ -85,8 +86,8 @@ impl Chain<'_, '_> {
         }
     }
 
-    /// What comes behind a member: a comma and the next, or the end.
-    fn behind(&mut self, idx: usize, count: usize) -> PartId {
+    /// Returns what follows a property: a comma and the next one, or the end.
+    fn following(&mut self, idx: usize, count: usize) -> PartId {
         let next = self.known[&(idx, count)];
         let comma = self.maker.grammar.marks.comma;
         let more = self.maker.grammar.seq(vec![comma, next]);
@@ -98,7 +99,7 @@ impl Chain<'_, '_> {
         if is_needed || count < self.counts.min { more } else { self.maker.grammar.optional(more) }
     }
 
-    /// Others, at least one.
+    /// Returns at least one of the unlisted properties.
     fn rest(&mut self, count: usize) -> PartId {
         let min = self.counts.min.saturating_sub(count + 1);
         let max = self.counts.max.map(|max| max - count - 1);

@@ -1,22 +1,22 @@
-//! Schemas that hold for one value, taken apart into ways in which they can hold together.
+//! Splits the schemas that apply to one value into the ways in which they can hold together.
 
 use super::super::disjoint;
 use super::super::document::{Body, KeywordGroup, Keywords, NodeId, Types};
 use super::Maker;
 
-/// Ways of one value that are told apart.
+/// The most ways of one value that are kept apart.
 const MAX_WAYS: usize = 256;
-/// Schemas that are joined to ways, altogether.
+/// The most schemas joined to ways in all.
 const MAX_WORK: usize = 300_000;
-/// Schemas that one way may join.
+/// The most schemas joined in one way.
 const MAX_JOINED: usize = 400;
 
-/// Schemas without choices that all hold for one value, in the order in which they are met.
+/// Schemas without choices that all apply to one value, in the order in which they are visited.
 #[derive(Clone, Debug)]
 pub(super) struct Conjunct<'a> {
     pub(super) all: Vec<(NodeId, &'a Keywords)>,
     seen: Vec<NodeId>,
-    /// The types of choices that are left to the guard.
+    /// The types allowed by choices that are left to the guard.
     chosen: Types,
 }
 
@@ -27,7 +27,7 @@ impl Default for Conjunct<'_> {
 }
 
 impl Conjunct<'_> {
-    /// The types that every schema allows, `not` aside.
+    /// Returns the types that every schema allows, ignoring `not`.
     pub(super) fn types(&self) -> Types {
         let types = self.all.iter().filter_map(|(_, keywords)| keywords.types);
         types.fold(self.chosen, Types::intersection)
@@ -35,7 +35,7 @@ impl Conjunct<'_> {
 }
 
 impl<'a> Maker<'a> {
-    /// The ways in which all these schemas can hold; none if they cannot.
+    /// Returns the ways in which all these schemas can hold; empty if they cannot.
     pub(super) fn ways(&mut self, ids: &[NodeId]) -> Vec<Conjunct<'a>> {
         let mut ways = vec![Conjunct::default()];
         for id in ids {
@@ -108,7 +108,7 @@ impl<'a> Maker<'a> {
         known
     }
 
-    /// Joins each way with each option, a list of schemas.
+    /// Joins each way with each option; an option is a list of schemas.
     fn with_each(
         &mut self,
         ways: Vec<Conjunct<'a>>,
@@ -143,12 +143,13 @@ impl<'a> Maker<'a> {
         narrowed.filter(|way| !way.types().is_empty()).collect()
     }
 
-    /// The types that a schema allows at most, as far as it and what it refers to say so.
+    /// Returns an upper bound of the types that a schema allows, from its keywords and its
+    /// references.
     pub(super) fn types_of(&self, id: NodeId) -> Types {
         let mut types = Types::ALL;
         let mut next = Some(id);
         while let Some(id) = next.take() {
-            // References that lead back to themselves are not finite either, so this ends.
+            // Circular references are not finite, so this loop ends.
             if !self.finite[id.index()] {
                 return Types::NONE;
             }
@@ -163,14 +164,14 @@ impl<'a> Maker<'a> {
         types
     }
 
-    /// Whether a choice has more options than are told apart.
+    /// Returns whether a choice has too many options to keep apart.
     fn is_wide(&self, options: &[NodeId]) -> bool {
         let may_hold_others = |id: &&NodeId| self.types_of(**id).has(Types::CONTAINERS);
         let most = self.room.options;
         options.len() > most && options.iter().filter(may_hold_others).count() > most
     }
 
-    /// The options of a schema that is a choice and nothing else.
+    /// Returns the options of a schema that is a choice and nothing else.
     pub(super) fn only_choice(&mut self, id: NodeId) -> Option<Vec<Vec<NodeId>>> {
         let document = self.document;
         let keywords = document.keywords(id)?;
@@ -195,8 +196,8 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// What holds if a condition does, and if it does not. That the test decides is left to the
-    /// guard.
+    /// Returns what applies if a condition holds, and what if not. The guard checks that the
+    /// condition selects the right one.
     fn branches(&mut self, id: NodeId, keywords: &Keywords) -> Option<Vec<Vec<NodeId>>> {
         let condition = keywords.condition?;
         if condition.then.is_none() && condition.otherwise.is_none() {

@@ -1,4 +1,4 @@
-//! Schemas that refer to no other: equal ones are one part of the grammar.
+//! Shares one part of the grammar among equal schemas without subschemas.
 
 use std::collections::HashMap;
 
@@ -7,18 +7,19 @@ use serde_json::Value;
 use super::super::document::{Document, Keywords, NodeId};
 use super::super::regexes;
 
-/// The schemas that were met so far, with the first of those that say the same.
+/// The schemas visited so far, each with the first one that equals it.
 #[derive(Default)]
 pub(super) struct Leaves<'a> {
     first: HashMap<&'a Keywords, NodeId>,
     known: HashMap<NodeId, NodeId>,
-    /// For each first one the others.
+    /// The duplicates of each first schema.
     others: HashMap<NodeId, Vec<NodeId>>,
 }
 
 impl<'a> Leaves<'a> {
-    /// The first schema that says the same as this one; itself, if it must be told apart.
-    pub(super) fn meant(&mut self, document: &'a Document, id: NodeId) -> NodeId {
+    /// Returns the first schema that equals this one; the schema itself if it must be kept
+    /// separate.
+    pub(super) fn canonical(&mut self, document: &'a Document, id: NodeId) -> NodeId {
         if let Some(known) = self.known.get(&id) {
             return *known;
         }
@@ -31,14 +32,15 @@ impl<'a> Leaves<'a> {
         first
     }
 
-    /// The other schemas for which this one stands.
+    /// Returns the duplicates of a schema.
     pub(super) fn others(&self, id: NodeId) -> &[NodeId] {
         self.others.get(&id).map_or(&[], Vec::as_slice)
     }
 }
 
-/// Whether a schema refers to no other and says no more than its equals. Each unknown format is
-/// warned of; and listed objects that are equal may have their members in different orders.
+/// Returns whether a schema may share its part with equal ones. It must have no subschemas. Unknown
+/// formats need a warning each, and listed objects that are equal may order their members
+/// differently.
 fn may_be_joined(keywords: &Keywords) -> bool {
     let format = keywords.string.format.as_deref().map(regexes::format);
     keywords.is_leaf()
@@ -46,7 +48,7 @@ fn may_be_joined(keywords: &Keywords) -> bool {
         && !keywords.literals.iter().flatten().any(has_object)
 }
 
-/// Whether an object is in a listed value. Recurses as deep as a schema may be nested.
+/// Returns whether a listed value contains an object. Recurses as deep as a schema may be nested.
 fn has_object(literal: &Value) -> bool {
     match literal {
         Value::Object(_) => true,

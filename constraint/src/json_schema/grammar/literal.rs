@@ -1,4 +1,4 @@
-//! Values that are listed one by one.
+//! The grammar of values that are listed one by one, and of numbers.
 
 use llguidance::derivre::RegexAst;
 use serde_json::{Map, Value};
@@ -11,17 +11,17 @@ use super::conjunct::Conjunct;
 use super::parts::PartId;
 use super::{Maker, Value as Made, text};
 
-/// Work to find a multiple within bounds.
+/// Fuel for finding a multiple within bounds.
 const MULTIPLES_FUEL: u64 = 50_000;
-/// Comparisons of literals that one value may cost.
+/// The most literal comparisons per value.
 const MAX_COMPARED: usize = 1_000_000;
-/// Properties of a listed object that may come in any order: each set of them is a part.
+/// The most properties of a listed object in any order; each subset of them becomes a part.
 const MAX_UNORDERED: usize = 6;
-/// Listed objects of a document that come in any order: each takes up to 250 parts of the grammar.
+/// The most listed objects of a document in any order; each takes up to 250 parts.
 const MAX_UNORDERED_OBJECTS: usize = 30;
 
 impl<'a> Maker<'a> {
-    /// The literals that every schema of a way lists, if any lists some.
+    /// Returns the literals that all schemas of a way list; none if no schema lists any.
     pub(super) fn literals_of(&mut self, way: &Conjunct<'a>) -> Option<Vec<&'a Value>> {
         let types = self.types(way);
         let mut lists = way.all.iter().filter_map(|(id, it)| Some((*id, it.literals.as_ref()?)));
@@ -39,7 +39,7 @@ impl<'a> Maker<'a> {
         Some(found)
     }
 
-    /// Adds what a way's literals are written as.
+    /// Adds the texts of a way's literals.
     pub(super) fn literals(&mut self, way: &Conjunct<'a>, literals: &[&'a Value], made: &mut Made) {
         let mut strings = Vec::new();
         let num_before = made.len();
@@ -89,7 +89,7 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// A listed value. Recurses as deep as a schema may be nested.
+    /// Returns the part of a listed value. Recurses as deep as a schema may be nested.
     fn literal(&mut self, value: &Value) -> PartId {
         let marks = self.grammar.marks;
         let mut row = Vec::new();
@@ -136,7 +136,7 @@ impl<'a> Maker<'a> {
         self.grammar.seq(vec![marks.brace, inside, marks.end_brace])
     }
 
-    /// All these parts once, with commas between: for each set of them one part.
+    /// Returns all these parts in any order, separated by commas. Each subset becomes one part.
     fn in_any_order(&mut self, all: &[PartId]) -> PartId {
         let marks = self.grammar.marks;
         let mut of_sets = vec![marks.empty];
@@ -153,7 +153,7 @@ impl<'a> Maker<'a> {
         of_sets[of_sets.len() - 1]
     }
 
-    /// The numbers that hold in a way, of these types; none if there is none.
+    /// Returns the numbers of these types that a way allows; none if there are none.
     pub(super) fn numbers(&mut self, way: &Conjunct<'a>, types: Types) -> Option<RegexAst> {
         let mut least: Option<(Decimal, bool)> = None;
         let mut most: Option<(Decimal, bool)> = None;
@@ -208,7 +208,7 @@ impl<'a> Maker<'a> {
                 return None;
             }
             all.push(multiple.texts());
-            // In the middle of a text a mask has no more fuel for that.
+            // Checked here because a mask in the middle of a text has no fuel for it.
             let is_bounded = least.is_some() || most.is_some() || !types.has(Types::INTEGER);
             let text = RegexAst::And(all.clone());
             if is_bounded && text::is_empty_within(MULTIPLES_FUEL, &text).is_none() {

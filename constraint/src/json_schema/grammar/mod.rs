@@ -1,7 +1,7 @@
-//! A schema as a grammar of JSON texts, allowing at least what the schema allows.
+//! Turns a schema into a grammar of JSON texts that allows at least what the schema allows.
 //!
-//! Each list of schemas that hold for one value together is one part of the grammar, made once. What
-//! cannot be said is left out and noted; then a guard has to judge finished values.
+//! Each list of schemas that apply to one value becomes one part of the grammar, made once. What a
+//! grammar cannot express is left out and recorded; then a guard must validate finished values.
 
 mod array;
 mod build;
@@ -32,19 +32,19 @@ pub(crate) use parts::Grammar;
 use parts::PartId;
 pub(crate) use room::Room;
 
-/// Values that are told apart, for each schema and altogether at least. Beyond, of schemas for one
-/// value only the first counts.
+/// The number of values kept apart: this many per schema, and at least this many in all. Beyond it
+/// only the first schema of a value counts.
 const VALUES_PER_SCHEMA: usize = 2;
 const MIN_VALUES: usize = 300;
 
-/// A grammar, and what it does not say.
+/// A grammar, and what it leaves out.
 #[derive(Debug)]
 pub(crate) struct Made {
-    /// The grammar, or why no text would satisfy it.
+    /// The grammar, or the reason why no text matches it.
     pub(crate) grammar: Result<Grammar, String>,
-    /// What it leaves to a guard.
+    /// Keywords that are left to a guard.
     pub(crate) left: Vec<Left>,
-    /// What of [`Coarse`] made a difference.
+    /// The parts of [`Coarse`] that made a difference.
     pub(crate) coarsened: Coarse,
     pub(crate) warnings: Vec<String>,
 }
@@ -52,24 +52,24 @@ pub(crate) struct Made {
 /// A keyword that the grammar does not express.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Left {
-    /// The JSON pointer of the schema that holds it.
+    /// The JSON pointer of its schema.
     pub(crate) at: String,
     pub(crate) keyword: &'static str,
 }
 
-/// What is left out because the engine refused it.
+/// What is left out because the engine refused a finer grammar.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Coarse {
-    /// Patterns, formats and lengths of strings are left out.
+    /// Leaves out patterns, formats and lengths of strings.
     pub(crate) strings: bool,
-    /// Of a schema that holds others for the same value only its own keywords stay.
+    /// Where a schema has keywords of its own and others for the same value, keeps only its own.
     pub(crate) alone: bool,
-    /// Nothing but the types of the whole value stay.
+    /// Keeps only the type of the whole value.
     pub(crate) types_only: bool,
 }
 
 impl Coarse {
-    /// What to leave out next; none if nothing is left to leave out.
+    /// Returns the next coarser level; none after the last.
     pub(crate) fn next(self) -> Option<Self> {
         match self {
             Self { types_only: true, .. } => None,
@@ -80,7 +80,7 @@ impl Coarse {
     }
 }
 
-/// Keywords that speak of an object as a whole.
+/// Keywords about an object as a whole.
 const OF_OBJECTS: [&str; 13] = [
     "not",
     "if",
@@ -97,10 +97,11 @@ const OF_OBJECTS: [&str; 13] = [
     "propertyNames",
 ];
 
-/// Makes the grammar of `document`. `finite` says per node whether a finite value may satisfy it.
+/// Makes the grammar of `document`. `finite` tells for each node whether a finite value may satisfy
+/// it.
 ///
-/// A grammar has to fix an order of properties, since it cannot tell which of many were there. Where
-/// a guard judges whole objects anyway, it can see to that too.
+/// A grammar must fix the order of properties, since it cannot tell which of many have come. Where
+/// a guard validates whole objects anyway, it can check that as well.
 pub(crate) fn make(
     document: &Document,
     (order, spacing): (PropertyOrder, Spacing),
@@ -136,8 +137,8 @@ pub(crate) fn make(
         return maker(true).run();
     }
     let strict = maker(false).run();
-    let is_judged = strict.left.iter().any(|left| OF_OBJECTS.contains(&left.keyword));
-    if order == PropertyOrder::Auto && is_judged && !coarse.types_only {
+    let is_guarded = strict.left.iter().any(|left| OF_OBJECTS.contains(&left.keyword));
+    if order == PropertyOrder::Auto && is_guarded && !coarse.types_only {
         return maker(true).run();
     }
     strict
@@ -147,30 +148,30 @@ struct Maker<'a> {
     document: &'a Document,
     finite: &'a [bool],
     coarse: Coarse,
-    /// What of it made a difference so far.
+    /// The parts of `coarse` that made a difference so far.
     coarsened: Coarse,
     room: Room,
     /// Whether properties may come in any order.
     is_relaxed: bool,
-    /// Listed objects so far whose properties come in any order.
+    /// The number of listed objects whose properties come in any order.
     num_unordered: usize,
     max_values: usize,
     grammar: Grammar,
     patterns: Patterns,
-    /// Schemas that were joined.
+    /// The number of schemas joined so far.
     work: usize,
     /// Choices that have too many ways by themselves.
     hard: HashSet<(NodeId, &'static str)>,
-    /// Whether the options of a `oneOf` exclude each other.
+    /// For each `oneOf`, whether its options exclude each other.
     disjoint: HashMap<NodeId, bool>,
-    /// The part for each list of schemas that hold together.
+    /// The part of each list of schemas that apply together.
     known: HashMap<Vec<NodeId>, PartId>,
     leaves: Leaves<'a>,
-    /// The part of each kind of value of which nothing is said.
+    /// The part of each container type without restrictions.
     any: HashMap<Types, PartId>,
-    /// From the outside to the inside, so that what is left out for want of room is deep inside.
+    /// Parts to define, breadth first, so that what is dropped for size lies deep inside.
     todo: VecDeque<(Vec<NodeId>, PartId)>,
-    /// Why no text satisfies a part.
+    /// Why no text matches a part.
     reasons: HashMap<PartId, String>,
     failed: Option<String>,
     left: Vec<(NodeId, &'static str)>,
@@ -178,12 +179,13 @@ struct Maker<'a> {
     warnings: Vec<String>,
 }
 
-/// What a value may be: scalars, which are one lexeme together, and others.
+/// The alternatives of a value: scalars, which become one lexeme, and other parts.
 #[derive(Default)]
 struct Value {
     scalars: Vec<RegexAst>,
     parts: Vec<PartId>,
-    /// What was made parts of, since ways may differ in other things: schemas for a kind.
+    /// The container types and schemas that have a part already; ways may differ in other keywords
+    /// only.
     made: HashSet<(Types, Vec<NodeId>)>,
 }
 
@@ -216,7 +218,7 @@ impl<'a> Maker<'a> {
         Made { grammar, left, coarsened: self.coarsened, warnings: self.warnings }
     }
 
-    /// What was left out, of all schemas that say the same.
+    /// Returns what was left out, for all schemas that share a part.
     fn all_left(&mut self) -> Vec<Left> {
         let mut all = Vec::new();
         for (id, keyword) in std::mem::take(&mut self.left) {
@@ -229,7 +231,7 @@ impl<'a> Maker<'a> {
         all
     }
 
-    /// Why no value can be whole.
+    /// Returns why no value can be complete.
     fn reason(&self, dead: &[PartId]) -> String {
         let mut known = dead.iter().filter_map(|part| self.reasons.get(part));
         let reason = known.rfind(|reason| !reason.is_empty());
@@ -240,14 +242,14 @@ impl<'a> Maker<'a> {
         self.grammar.len() > self.room.parts
     }
 
-    /// Notes that a keyword is left to the guard.
+    /// Records that a keyword is left to the guard.
     fn leave(&mut self, id: NodeId, keyword: &'static str) {
         if self.known_left.insert((id, keyword)) {
             self.left.push((id, keyword));
         }
     }
 
-    /// Notes why there is nothing that a value can be.
+    /// Records why a value has no alternatives.
     fn fail(&mut self, reason: &str) -> PartId {
         self.failed = Some(reason.to_owned());
         self.grammar.marks.never
@@ -264,10 +266,10 @@ impl<'a> Maker<'a> {
         self.either(value)
     }
 
-    /// The part of a value for which all these schemas hold.
+    /// Returns the part of a value to which all these schemas apply.
     fn value(&mut self, ids: Vec<NodeId>) -> PartId {
         let mut seen = HashSet::new();
-        let mut ids: Vec<NodeId> = ids.into_iter().map(|id| self.meant(id)).collect();
+        let mut ids: Vec<NodeId> = ids.into_iter().map(|id| self.canonical(id)).collect();
         ids.retain(|id| !self.document.is_always(*id) && seen.insert(*id));
         if ids.iter().any(|id| self.document.is_never(*id) || !self.finite[id.index()]) {
             return self.fail("a schema here allows nothing");
@@ -278,7 +280,8 @@ impl<'a> Maker<'a> {
             }
         }
         let mut key = ids.clone();
-        // Their order is that of properties, where there is one; but there may be many orders.
+        // Their order determines the order of properties where it matters; but there may be many
+        // orders.
         if self.is_relaxed || self.known.len() >= MIN_VALUES {
             key.sort_unstable();
         }
@@ -291,8 +294,8 @@ impl<'a> Maker<'a> {
         part
     }
 
-    /// What a schema refers to, if it does nothing else; the first of those that say the same.
-    fn meant(&mut self, mut id: NodeId) -> NodeId {
+    /// Follows schemas that are only a reference, then returns the first equal schema.
+    fn canonical(&mut self, mut id: NodeId) -> NodeId {
         let document = self.document;
         while let Some(keywords) = document.keywords(id)
             && let ([KeywordGroup::Reference], Some(target)) =
@@ -301,7 +304,7 @@ impl<'a> Maker<'a> {
         {
             id = target;
         }
-        self.leaves.meant(document, id)
+        self.leaves.canonical(document, id)
     }
 
     fn body(&mut self, ids: &[NodeId]) -> PartId {
@@ -348,7 +351,7 @@ impl<'a> Maker<'a> {
         self.grammar.alt(options)
     }
 
-    /// Adds what a value may be in one way.
+    /// Adds the alternatives of one way.
     fn way(&mut self, way: &Conjunct<'a>, value: &mut Value) {
         if let Some(literals) = self.literals_of(way) {
             self.literals(way, &literals, value);
@@ -399,7 +402,7 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// The part of an array or object of which nothing is said.
+    /// Returns the part of an unrestricted array or object.
     fn any(&mut self, kind: Types, make: fn(&mut Self, &Conjunct<'a>) -> PartId) -> PartId {
         if let Some(known) = self.any.get(&kind) {
             return *known;
@@ -409,7 +412,7 @@ impl<'a> Maker<'a> {
         part
     }
 
-    /// The types of a way, without those that `not` rules out.
+    /// Returns the types of a way without those that `not` excludes.
     fn types(&mut self, way: &Conjunct<'a>) -> Types {
         let mut types = way.types();
         for (id, keywords) in &way.all {
@@ -428,7 +431,7 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// The types that a schema allows, if it says nothing else.
+/// Returns the types that a schema allows, if it has no other keywords.
 fn only_types(keywords: &Keywords) -> Option<Types> {
     let types = keywords.types;
     let plain = Keywords { order: vec![KeywordGroup::Own], types, ..Keywords::default() };

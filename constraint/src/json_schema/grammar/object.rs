@@ -1,5 +1,5 @@
-//! Objects: listed properties in order, then others; or all in any order, where a guard sees to it
-//! that none is missing.
+//! The grammar of objects: listed properties in order, then others. Or all in any order, where a
+//! guard checks that none is missing.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -13,21 +13,21 @@ use super::conjunct::Conjunct;
 use super::parts::PartId;
 use super::text;
 
-/// Patterns of names that are told apart: there is one kind of name for each set of them.
+/// The most patterns for names that are kept apart; each subset of them is one kind of name.
 const MAX_PATTERNS: usize = 4;
-/// Patterns of names that listed names are compared with.
+/// The most patterns against which listed names are matched.
 const MAX_KNOWN: usize = 100;
-/// Parts of an object whose properties are counted.
+/// The most parts of an object whose properties are counted.
 const MAX_COUNTED: usize = 3_000;
-/// Values of properties in any order that are told apart.
+/// The most distinct values of properties in any order.
 const MAX_KINDS: usize = 2_000;
-/// Names times patterns that are compared.
+/// The most matches of names against patterns.
 const MAX_MATCHED: usize = 100_000;
-/// So many names of a kind are few, and what it may cost to find as many.
+/// A kind with no more names than this has few; the fuel for finding that many.
 const FEW_NAMES: usize = 40;
 const NAMES_FUEL: usize = 20_000;
 
-/// What one schema says of properties by their names.
+/// One schema's rules about properties.
 #[derive(Default)]
 struct Side<'a> {
     listed: HashMap<&'a str, Option<NodeId>>,
@@ -35,12 +35,12 @@ struct Side<'a> {
     additional: Option<NodeId>,
 }
 
-/// All that holds for an object.
+/// All rules about the properties of an object.
 struct Sides<'a> {
     all: Vec<Side<'a>>,
-    /// Each pattern, with its expression if the engine takes it.
+    /// Each pattern with its expression, if the engine accepts it.
     patterns: Vec<(&'a str, Option<RegexAst>)>,
-    /// What names must be, and the same to match names with.
+    /// The expression for names, and the same compiled for matching.
     names: Option<RegexAst>,
     matcher: Option<Regex>,
 }
@@ -112,7 +112,7 @@ impl<'a> Maker<'a> {
         self.braces(members, others, counts)
     }
 
-    /// The counts, unless they take too many parts.
+    /// Returns the counts, unless they would take too many parts.
     fn counted(&mut self, way: &Conjunct<'a>, counts: Counts, num_members: usize) -> Counts {
         let most = counts.max.unwrap_or(0).max(counts.min).min(num_members);
         if counts.min == 0 && counts.max.is_none() || num_members * most <= MAX_COUNTED {
@@ -129,7 +129,7 @@ impl<'a> Maker<'a> {
         Counts { min: 0, max: None }
     }
 
-    /// What each schema of a way says of properties.
+    /// Collects the rules about properties of each schema in a way.
     fn sides(&mut self, way: &Conjunct<'a>) -> Sides<'a> {
         let mut all = Vec::new();
         let mut names = Vec::new();
@@ -175,7 +175,7 @@ impl<'a> Maker<'a> {
         Sides { all, patterns, names, matcher }
     }
 
-    /// The value of a property of this name.
+    /// Returns the value of the property with this name.
     fn property(&mut self, way: &Conjunct<'a>, sides: &mut Sides<'a>, name: &str) -> PartId {
         if sides.matcher.as_mut().is_some_and(|names| !names.is_match(name)) {
             return self.fail(&format!("`propertyNames` rules the name {name:?} out"));
@@ -209,7 +209,7 @@ impl<'a> Maker<'a> {
         self.value(ids)
     }
 
-    /// Properties that are not listed, one part for each kind.
+    /// Returns the properties that are not listed, one part per kind.
     fn others(&mut self, way: &Conjunct<'a>, sides: &Sides<'a>, names: &[&str]) -> Vec<PartId> {
         let taken: Vec<String> = names.iter().map(|name| spelling::quoted(name)).collect();
         let known: Option<Vec<&RegexAst>> =
@@ -217,7 +217,7 @@ impl<'a> Maker<'a> {
         let known = known.filter(|known| known.len() <= MAX_PATTERNS);
         let Some(known) = known else {
             self.leave_patterns(way);
-            // Which names match is not known, so any of them may hold anything.
+            // It is unknown which names match, so each may have any value.
             let value = self.value(Vec::new());
             return vec![self.other(sides.names.clone(), &taken, value)];
         };
@@ -252,7 +252,7 @@ impl<'a> Maker<'a> {
             if value == self.grammar.marks.never {
                 continue;
             }
-            // Where there are few names they may all be taken, which only the guard foresees.
+            // If there are few names, all of them may be used up, which only the guard foresees.
             let mut in_set = sides.patterns.iter().enumerate().filter(|(idx, _)| is_in(*idx));
             let is_bounded =
                 sides.names.is_some() || in_set.any(|(_, (it, _))| regexes::is_bounded(it));
@@ -286,7 +286,7 @@ impl<'a> Maker<'a> {
         self.grammar.seq(vec![name, self.grammar.marks.colon, value])
     }
 
-    /// Listed properties as one part for each value that they have; without those that have none.
+    /// Groups listed properties by value, one part per value; drops those without a possible value.
     fn by_value(&mut self, names: &[&str], values: &[PartId]) -> Vec<PartId> {
         let mut kinds: Vec<(PartId, Vec<RegexAst>)> = Vec::new();
         let mut known: HashMap<PartId, usize> = HashMap::new();
@@ -311,12 +311,12 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// Counts the names of which each may come next, as none before it is required.
+/// Returns the largest number of names that may all come next, since none before them is required.
 fn longest_row(names: &[&str], required: &HashSet<&str>) -> usize {
     names.split(|name| required.contains(name)).map(<[&str]>::len).max().unwrap_or(0)
 }
 
-/// Whether few texts match; true if that takes too long to find out.
+/// Returns whether few texts match; true if that would take too long to find out.
 fn has_few(text: &RegexAst) -> bool {
     let Some(mut regex) = text::matcher(text) else { return true };
     let mut fuel = NAMES_FUEL;
@@ -327,7 +327,8 @@ fn says_names(rules: &ObjectRules) -> bool {
     !rules.properties.is_empty() || !rules.required.is_empty()
 }
 
-/// Listed names in the order in which they are met, then those that are only required.
+/// Returns the listed names in the order in which they are visited, then those that are only
+/// required.
 pub(crate) fn in_order<'k>(all: impl Iterator<Item = &'k ObjectRules> + Clone) -> Vec<&'k str> {
     let listed = all.clone().flat_map(|rules| &rules.properties).map(|(name, _)| name);
     let required = all.flat_map(|rules| &rules.required);
@@ -341,8 +342,8 @@ fn names_in_order<'a>(way: &Conjunct<'a>) -> Vec<&'a str> {
     in_order(rules.iter().copied())
 }
 
-/// Rules names out that no schema for the value knows. Which of these schemas hold, and so whose
-/// names count, is left to the guard. None if some schema may evaluate any name.
+/// Excludes names that no schema of the value mentions. Which of these schemas hold, and so which
+/// names really count, is left to the guard. None if some schema may evaluate any name.
 fn evaluated(document: &Document, id: NodeId, unevaluated: NodeId) -> Option<Side<'_>> {
     let mut side = Side { additional: Some(unevaluated), ..Side::default() };
     let mut seen = HashSet::from([id]);

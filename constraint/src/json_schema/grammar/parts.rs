@@ -6,18 +6,18 @@ use llguidance::derivre::RegexAst;
 
 use crate::spacing::Spacing;
 
-/// A part's place in its grammar.
+/// The index of a part in its grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct PartId(pub(super) u32);
 
-/// What a text may be.
+/// A set of texts.
 #[derive(Clone, Debug)]
 pub(super) enum Part {
     /// One lexeme.
     Lexeme(RegexAst),
-    /// All of these in order.
+    /// All of these in sequence.
     Seq(Vec<PartId>),
-    /// One of these; of none, nothing.
+    /// Any of these; without options it matches nothing.
     Alt(Vec<PartId>),
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct Grammar {
     pub(super) root: PartId,
     pub(super) spacing: Spacing,
     literals: HashMap<String, PartId>,
-    /// Repetitions that were made: the part, and the most and least times.
+    /// Repetitions made so far: the part, the count, and whether it is exact.
     repeated: HashMap<(PartId, usize, bool), PartId>,
     pub(super) marks: Marks,
 }
@@ -46,7 +46,7 @@ pub(super) struct Marks {
     pub(super) never: PartId,
 }
 
-/// Repetitions are put together of so many parts at a time, so that their number is logarithmic.
+/// Repetitions are built from groups of this many, so that the number of parts is logarithmic.
 const FACTOR: usize = 4;
 
 impl Grammar {
@@ -95,12 +95,12 @@ impl Grammar {
         self.root = root;
     }
 
-    /// Adds a part that no text satisfies until it is defined.
+    /// Adds a part that matches nothing until it is defined.
     pub(super) fn declare(&mut self) -> PartId {
         self.add(Part::Alt(Vec::new()))
     }
 
-    /// Sets what a declared part says.
+    /// Sets the body of a declared part.
     pub(super) fn define(&mut self, declared: PartId, part: PartId) {
         self.parts[declared.0 as usize] = Part::Alt(vec![part]);
     }
@@ -109,7 +109,7 @@ impl Grammar {
         self.add(Part::Lexeme(text))
     }
 
-    /// Adds this text as one lexeme.
+    /// Adds a text as one lexeme.
     pub(super) fn literal(&mut self, text: &str) -> PartId {
         if let Some(known) = self.literals.get(text) {
             return *known;
@@ -142,7 +142,7 @@ impl Grammar {
         self.alt(vec![part, self.marks.empty])
     }
 
-    /// Adds this part at least and at most so many times.
+    /// Adds a repetition of a part, `min` to `max` times.
     pub(super) fn repeat(&mut self, part: PartId, min: usize, max: Option<usize>) -> PartId {
         debug_assert!(max.is_none_or(|max| min <= max), "callers refuse this");
         let needed = self.exactly(part, min);
@@ -153,7 +153,7 @@ impl Grammar {
         self.seq(vec![needed, more])
     }
 
-    /// To the left, as the engine's parser wants it.
+    /// Left-recursive, which suits the engine's parser.
     fn any_number(&mut self, part: PartId) -> PartId {
         if let Some(known) = self.repeated.get(&(part, usize::MAX, false)) {
             return *known;
@@ -191,7 +191,7 @@ impl Grammar {
             let options = (0..=times).map(|count| self.exactly(part, count)).collect();
             self.alt(options)
         } else {
-            // So many groups and what is left, or fewer groups and less than one.
+            // Either all full groups and a remainder, or fewer groups and less than one more group.
             let group = self.seq(vec![part; FACTOR]);
             let full = self.exactly(group, times / FACTOR);
             let left = self.at_most(part, times % FACTOR);
@@ -205,9 +205,9 @@ impl Grammar {
         all
     }
 
-    /// Says for each part whether some text satisfies it.
+    /// Returns for each part whether some text matches it.
     pub(super) fn productive(&self) -> Vec<bool> {
-        // The least fixed point; parts mostly come behind what they are made of.
+        // Computes the least fixed point. Parts mostly come after the parts they consist of.
         let mut productive = vec![false; self.parts.len()];
         let mut has_changed = true;
         while has_changed {
@@ -226,8 +226,8 @@ impl Grammar {
         productive
     }
 
-    /// The parts from the root down that no text satisfies, each because of the next; none if some
-    /// text satisfies the root.
+    /// Returns the parts from the root down that match nothing, each because of the next; empty if
+    /// some text matches the root.
     pub(super) fn dead_ends(&self) -> Vec<PartId> {
         let productive = self.productive();
         let is_dead = |id: &&PartId| !productive[id.0 as usize];

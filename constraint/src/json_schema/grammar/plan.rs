@@ -1,27 +1,27 @@
-//! Which parts of a grammar become symbols of the engine's, and what their rules are.
+//! Plans which parts of a grammar become symbols of the engine, and with which rules.
 //!
-//! A symbol costs the engine microseconds before the first mask, and each time that a place of a
-//! text begins with it. So a choice of one thing is that thing, and a sequence that is needed in
-//! one place only is written out there.
+//! A symbol costs the engine microseconds before the first mask, and again at each position of a
+//! text where it may begin. So a choice of a single option is replaced by the option, and a
+//! sequence that is used only once is written out in place.
 
 use super::parts::{Grammar, Part, PartId};
 
-/// How parts are put together.
+/// How parts map to symbols.
 pub(super) struct Plan {
-    /// What a part is, if it is a choice of one thing; else itself.
-    meant: Vec<PartId>,
+    /// For each part the part that replaces it: the single option of a choice, or the part itself.
+    resolved: Vec<PartId>,
     is_productive: Vec<bool>,
-    /// Whether a sequence is written out where it is needed.
+    /// Whether a sequence is written out where it is used.
     is_inline: Vec<bool>,
     num_symbols: usize,
 }
 
 impl Plan {
-    /// Plans all that the root is made of. Some text must satisfy the root.
+    /// Plans everything below the root. Some text must match the root.
     pub(super) fn new(grammar: &Grammar) -> Self {
         let is_productive = grammar.productive();
         let mut plan = Self {
-            meant: aliases(grammar, &is_productive),
+            resolved: aliases(grammar, &is_productive),
             is_productive,
             is_inline: vec![false; grammar.parts.len()],
             num_symbols: 0,
@@ -37,17 +37,17 @@ impl Plan {
         plan
     }
 
-    /// The symbols that the engine gets, at most: equal lexemes are one.
+    /// Returns an upper bound of the engine's symbols; equal lexemes share one.
     pub(super) fn num_symbols(&self) -> usize {
         self.num_symbols
     }
 
-    /// What a part is.
-    pub(super) fn meant(&self, id: PartId) -> PartId {
-        self.meant[id.0 as usize]
+    /// Returns the part that replaces this one.
+    pub(super) fn resolved(&self, id: PartId) -> PartId {
+        self.resolved[id.0 as usize]
     }
 
-    /// The ways to make a part: parts in order, each a symbol.
+    /// Returns the alternatives of a part; each is a sequence of symbols.
     pub(super) fn rules(&self, grammar: &Grammar, id: PartId) -> Vec<Vec<PartId>> {
         match &grammar.parts[id.0 as usize] {
             Part::Lexeme(_) => Vec::new(),
@@ -62,12 +62,12 @@ impl Plan {
         options.iter().copied().filter(|id| self.is_productive[id.0 as usize])
     }
 
-    /// Writes sequences out. They may be nested deeply.
+    /// Writes out inline sequences. Iterative, as they may be nested deeply.
     fn row(&self, grammar: &Grammar, items: &[PartId]) -> Vec<PartId> {
         let mut row = Vec::new();
         let mut todo: Vec<PartId> = items.iter().rev().copied().collect();
         while let Some(id) = todo.pop() {
-            let id = self.meant(id);
+            let id = self.resolved(id);
             match &grammar.parts[id.0 as usize] {
                 Part::Seq(items) if self.is_inline[id.0 as usize] => {
                     todo.extend(items.iter().rev());
@@ -78,15 +78,15 @@ impl Plan {
         row
     }
 
-    /// How often each part is needed below the root; the root once.
+    /// Counts the uses of each part below the root, and one use of the root.
     fn num_uses(&self, grammar: &Grammar) -> Vec<usize> {
         let mut num_uses = vec![0; grammar.parts.len()];
-        let mut todo = vec![self.meant(grammar.root)];
+        let mut todo = vec![self.resolved(grammar.root)];
         // The root is a symbol even if it is a sequence.
         num_uses[todo[0].0 as usize] = 1;
         while let Some(id) = todo.pop() {
             let mut need = |id: PartId| {
-                let id = self.meant(id);
+                let id = self.resolved(id);
                 num_uses[id.0 as usize] += 1;
                 if num_uses[id.0 as usize] == 1 {
                     todo.push(id);
@@ -102,7 +102,7 @@ impl Plan {
     }
 }
 
-/// For each part what it is, choices of one thing followed.
+/// Returns for each part the part that replaces it, following choices of a single option.
 fn aliases(grammar: &Grammar, is_productive: &[bool]) -> Vec<PartId> {
     let only = |id: PartId| match &grammar.parts[id.0 as usize] {
         Part::Alt(options) => {
@@ -113,7 +113,7 @@ fn aliases(grammar: &Grammar, is_productive: &[bool]) -> Vec<PartId> {
     };
     let all = 0..u32::try_from(grammar.parts.len()).expect("a schema has at most a million parts");
     all.map(|idx| {
-        // Nothing that some text satisfies is a choice of itself alone.
+        // This ends: a part that some text matches is not a choice of only itself.
         let mut id = PartId(idx);
         while let Some(next) = only(id) {
             id = next;

@@ -1,4 +1,4 @@
-//! Strings: what their characters must be, and how JSON spells them.
+//! The grammar of strings: their characters, and how JSON spells them.
 
 use llguidance::derivre::{JsonQuoteOptions, Regex, RegexAst, RegexBuilder};
 
@@ -7,39 +7,39 @@ use super::super::regexes;
 use super::Maker;
 use super::conjunct::Conjunct;
 
-/// Patterns and formats of one string: to intersect them takes the engine time that its fuel does
-/// not count.
+/// The most patterns and formats per string. Their intersection takes engine time that the fuel
+/// does not cover.
 const MAX_JOINED: usize = 6;
-/// Work to find out whether an expression matches anything.
+/// Fuel for finding out whether an expression matches anything.
 const FUEL: u64 = 10_000;
 
-/// A character of a string that says nothing of its text: plain, or in any escape of JSON's. A pair
-/// of surrogates is one character; half a pair is none.
+/// A character of an unrestricted string: plain, or in any of JSON's escapes. A surrogate pair is
+/// one character; a lone surrogate is not allowed.
 const CHARACTER: &str = concat!(
     r#"[^"\\\x00-\x1F]|\\["\\/bfnrt]"#,
     r"|\\u(?:[0-9a-ce-fA-CE-F][0-9a-fA-F]{3}",
     r"|[dD][0-7][0-9a-fA-F]{2}",
     r"|[dD][89aAbB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
 );
-/// A name in its one spelling, so that none can be written in a second way to pass as another; without
-/// the character 0, of which patterns of names know nothing.
+/// A property name in its unique spelling, so that no name can be respelled to pass as another.
+/// Without NUL, which patterns for names never match.
 const NAME: &str = r#""(?:[^"\\\x00-\x1F\x7F]|\\["\\bfnrt]|\\u00(?:0[1-7bef]|1[0-9a-f]|7f))*""#;
-/// Expressions of many grammars.
+/// Expressions that occur in many grammars.
 pub(super) const COMMON: [&str; 2] = [CHARACTER, NAME];
-/// Escapes where a pattern decides. Control characters may have a number.
+/// The escapes in strings with a pattern. Control characters may be written as `\u` escapes.
 const ESCAPES: &str = "nrbtf\\\"u";
 
-/// Texts, decoded.
+/// A set of decoded texts.
 enum Texts {
     None,
     Any,
-    /// All of these hold.
+    /// The texts that match all of these.
     Of(Vec<RegexAst>),
 }
 
 impl<'a> Maker<'a> {
-    /// The strings that hold in a way, quoted; none if there is none. `literals` are all that they
-    /// may be, if there are such.
+    /// Returns the strings that a way allows, quoted; none if there are none. `literals`, if given,
+    /// are the only candidates.
     pub(super) fn strings(
         &mut self,
         way: &Conjunct<'a>,
@@ -70,20 +70,20 @@ impl<'a> Maker<'a> {
                 self.fail("no string has the length, pattern and format that are wanted");
                 return None;
             }
-            // Then only a guard knows that a string can be finished.
+            // Only a guard can then tell whether a string can be finished.
             None => {
                 for (id, keywords) in &way.all {
                     let has_format = keywords.string.format.is_some();
                     self.leave(*id, if has_format { "format" } else { "pattern" });
                 }
-                // What several are together is also more than masks could follow.
+                // Masks could not follow the intersection either.
                 all.truncate(1);
             }
         }
         Some(quoted(joined(&all)))
     }
 
-    /// The decoded texts that hold in a way, their length aside.
+    /// Returns the decoded texts that a way allows, ignoring lengths.
     fn texts(&mut self, way: &Conjunct<'a>, literals: Option<Vec<String>>) -> Texts {
         let mut all = Vec::new();
         if let Some(literals) = literals {
@@ -129,7 +129,7 @@ impl<'a> Maker<'a> {
                     regexes::Format::Regex(regex) if all.len() < MAX_JOINED => {
                         all.push(RegexAst::Regex(format!("(?:{regex})")));
                     }
-                    regexes::Format::Regex(_) | regexes::Format::Judged => {
+                    regexes::Format::Regex(_) | regexes::Format::Validated => {
                         self.leave(*id, "format");
                     }
                     regexes::Format::Unknown => self.warn_of_format(*id, format),
@@ -148,7 +148,7 @@ impl<'a> Maker<'a> {
         (least, rules.filter_map(|rules| rules.max_length).min())
     }
 
-    /// A format that nobody knows is an annotation, as the specification says.
+    /// Warns of an unknown format, which the specification treats as an annotation.
     fn warn_of_format(&mut self, id: NodeId, format: &str) {
         let at = &self.document.node(id).at;
         let location = if at.is_empty() { "the schema's root" } else { at };
@@ -158,7 +158,7 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// The texts that a schema of names allows; none if it allows any.
+    /// Returns the texts that a schema for names allows; none if it allows any.
     pub(super) fn names(&mut self, id: NodeId) -> Option<RegexAst> {
         let mut options = Vec::new();
         for way in self.ways(&[id]) {
@@ -187,19 +187,19 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// A decoded expression to match texts with; none if it is too large.
+/// Compiles an expression for matching decoded texts; none if it is too large.
 pub(super) fn matcher(text: &RegexAst) -> Option<Regex> {
     let mut builder = RegexBuilder::new();
     let expression = builder.mk(text).ok()?;
     builder.into_regex_limited(expression, FUEL).ok()
 }
 
-/// Whether an expression matches nothing; none if that takes too long to find out.
+/// Returns whether an expression matches nothing; none if that would take too long to find out.
 pub(super) fn is_empty(text: &RegexAst) -> Option<bool> {
     is_empty_within(FUEL, text)
 }
 
-/// As [`is_empty`], with more or less work.
+/// As [`is_empty`], with the given fuel.
 pub(super) fn is_empty_within(fuel: u64, text: &RegexAst) -> Option<bool> {
     let mut builder = RegexBuilder::new();
     let expression = builder.mk(text).ok()?;
@@ -215,8 +215,8 @@ pub(super) fn quoted(text: RegexAst) -> RegexAst {
     RegexAst::JsonQuote(Box::new(text), options)
 }
 
-/// Names that match a decoded expression, any if there is none, in their one spelling; `taken` are
-/// written otherwise.
+/// Returns the names that match a decoded expression, or any name without one, in their unique
+/// spelling and without those in `taken`.
 pub(super) fn other_names(text: Option<RegexAst>, taken: &[String]) -> RegexAst {
     let mut all = vec![RegexAst::Regex(NAME.to_owned())];
     all.extend(text.map(quoted));

@@ -1,20 +1,20 @@
-//! Decimal numbers of any size: compared, and written as JSON has them.
+//! Decimal numbers of any size: comparison and JSON notation.
 
 use serde_json::Number;
 
-/// Zeros that are written out before or behind the digits.
+/// The most zeros written out before or after the digits.
 const MAX_ZEROS: i32 = 40;
 
-/// A number in decimal: `0.DIGITS` times ten to a power.
+/// A decimal number: `0.DIGITS` times a power of ten.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) struct Decimal {
     pub(super) is_negative: bool,
-    /// Without zeros at either end; none for zero.
+    /// Without leading or trailing zeros; empty for zero.
     pub(super) digits: String,
     pub(super) exponent: i32,
 }
 
-/// A number rounded down, and whether that changed nothing.
+/// A number rounded down, and whether it was whole.
 pub(super) struct Scaled {
     pub(super) floor: i128,
     pub(super) is_whole: bool,
@@ -30,7 +30,7 @@ impl Decimal {
         Self::parse(&text)
     }
 
-    /// Reads what a [`Number`] or a float is written as.
+    /// Parses the text of a [`Number`] or a float.
     pub(super) fn parse(text: &str) -> Self {
         let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
         let is_negative = mantissa.starts_with('-');
@@ -62,7 +62,7 @@ impl Decimal {
         Self { is_negative: !self.is_negative && !self.is_zero(), ..self.clone() }
     }
 
-    /// The digits before the point, at least one, and those behind it.
+    /// Returns the digits before the point, at least one, and those after it.
     pub(super) fn split(&self) -> (String, String) {
         let num_whole = usize::try_from(self.exponent).unwrap_or(0);
         if num_whole == 0 {
@@ -75,12 +75,12 @@ impl Decimal {
         (self.digits[..num_digits].to_owned() + &padding, self.digits[num_digits..].to_owned())
     }
 
-    /// Whether it can be written out.
+    /// Returns whether it can be written out without an exponent.
     pub(in super::super) fn is_writable(&self) -> bool {
         self.exponent.abs() <= MAX_ZEROS
     }
 
-    /// The number as it is written without an exponent.
+    /// Returns the number in plain notation, without an exponent.
     pub(in super::super) fn plain(&self) -> String {
         let (whole, fraction) = self.split();
         let sign = if self.is_negative { "-" } else { "" };
@@ -88,7 +88,7 @@ impl Decimal {
         format!("{sign}{whole}{point}{fraction}")
     }
 
-    /// The number times ten to a power, as far as 128 bits hold it.
+    /// Returns the number times a power of ten, if 128 bits hold it.
     pub(super) fn scaled(&self, power: usize) -> Option<Scaled> {
         let (whole, fraction) = self.split();
         let num_kept = fraction.len().min(power);
@@ -103,7 +103,7 @@ impl Decimal {
         Some(Scaled { floor, is_whole })
     }
 
-    /// Whether the number is a multiple of another; none if 128 bits do not hold both.
+    /// Returns whether the number is a multiple of another; none if 128 bits do not hold both.
     pub(super) fn is_multiple_of(&self, other: &Self) -> Option<bool> {
         let decimals = self.split().1.len().max(other.split().1.len());
         let (value, step) = (self.scaled(decimals)?.floor, other.scaled(decimals)?.floor);

@@ -1,18 +1,18 @@
-//! `multipleOf`: what the engine computes with, whole numbers of 32 bits at a decimal scale.
+//! `multipleOf` as the engine computes it: a whole number of 32 bits, scaled by a power of ten.
 
 use llguidance::derivre::RegexAst;
 use serde_json::Number;
 
 use super::{Bound, Decimal};
 
-/// Digits behind the point.
+/// The most digits after the point.
 const MAX_DECIMALS: usize = 4;
-/// The largest number, at its scale.
+/// The largest scaled number.
 const MAX_DIGITS: u32 = 65_535;
-/// The most states that a multiple of several numbers may take.
+/// The most states that a common multiple may take.
 const MAX_COMMON: u64 = 10_000_000;
 
-/// A number whose multiples are meant: so many ten-to-the-power parts.
+/// A number whose multiples are allowed: `digits` divided by a power of ten.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Multiple {
     digits: u32,
@@ -20,7 +20,7 @@ pub(in super::super) struct Multiple {
 }
 
 impl Multiple {
-    /// None if the engine cannot compute with it.
+    /// Makes it; none if the engine cannot compute with the number.
     pub(in super::super) fn new(number: &Number) -> Option<Self> {
         let decimal = Decimal::new(number);
         if !decimal.is_writable() {
@@ -36,7 +36,7 @@ impl Multiple {
         (1..=MAX_DIGITS).contains(&digits).then_some(Self { digits, decimals })
     }
 
-    /// The number whose multiples are those of both; none if it is too large.
+    /// Returns the least common multiple of both; none if it is too large.
     pub(in super::super) fn and(self, other: Option<Self>) -> Option<Self> {
         let Some(other) = other else { return Some(self) };
         let decimals = self.decimals.max(other.decimals);
@@ -47,7 +47,7 @@ impl Multiple {
         Some(Self { digits, decimals })
     }
 
-    /// The number whose multiples are the whole ones among its multiples.
+    /// Returns the number whose multiples are exactly the whole multiples of this one.
     pub(in super::super) fn whole(self) -> Self {
         let scale = 10_u64.pow(self.decimals);
         let digits = u64::from(self.digits);
@@ -55,13 +55,13 @@ impl Multiple {
         u32::try_from(common).map_or(self, |digits| Self { digits, decimals: 0 })
     }
 
-    /// The multiples. None is written with an exponent.
+    /// Returns the texts of the multiples, none of them with an exponent.
     pub(in super::super) fn texts(self) -> RegexAst {
         let sign = RegexAst::Regex("-?".to_owned());
         RegexAst::Concat(vec![sign, RegexAst::MultipleOf(self.digits, self.decimals)])
     }
 
-    /// Whether some multiple is within bounds; true if that is not plain.
+    /// Returns whether some multiple is within bounds; true if that is not easy to see.
     pub(in super::super) fn is_within(
         self,
         least: Option<Bound<'_>>,
@@ -82,7 +82,7 @@ impl Multiple {
     }
 }
 
-/// The number whose multiples are those of all these; none if that is not known.
+/// Returns the least common multiple of the numbers; none if unknown.
 pub(crate) fn common_multiple<'n>(numbers: impl Iterator<Item = &'n Number>) -> Option<f64> {
     let mut common = None;
     for number in numbers {

@@ -1,21 +1,21 @@
-//! Numbers within bounds, as regular expressions over what JSON writes: decimals, and a digit with
-//! an exponent. Bounds are exact, whatever floats hold.
+//! Numbers within bounds as regular expressions, in plain and exponent notation. Bounds are exact,
+//! beyond what floats hold.
 
 use llguidance::derivre::RegexAst;
 
 use super::Decimal;
 
-/// A bound, and whether the number itself is within.
+/// A bound, and whether it is inclusive.
 pub(in super::super) type Bound<'b> = (&'b Decimal, bool);
 
 const INTEGER: &str = "-?(0|[1-9][0-9]*)";
 const NUMBER: &str = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?";
-/// Expressions of many grammars.
+/// Expressions that occur in many grammars.
 pub(in super::super) const COMMON: [&str; 2] = [INTEGER, NUMBER];
-/// The largest size of an exponent. What is below the least float would be read as zero.
+/// The largest absolute exponent. Readers would take a number below the least float for zero.
 const MAX_EXPONENT: i32 = 307;
 
-/// Whole numbers within bounds; none if there is none.
+/// Returns the whole numbers within bounds; none if there are none.
 pub(in super::super) fn integers(
     least: Option<Bound<'_>>,
     most: Option<Bound<'_>>,
@@ -46,14 +46,14 @@ pub(in super::super) fn integers(
     Some(regex(&format!("({})", options.join("|"))))
 }
 
-/// The least whole number that is not below a bound, or above it.
+/// Returns the least whole number that satisfies a lower bound.
 fn whole_from(bound: &Decimal, is_within: bool) -> Decimal {
     if bound.is_whole() && is_within {
         return bound.clone();
     }
     let (whole, _) = bound.split();
     let next = if bound.is_negative {
-        // Towards zero; a whole one that is excluded goes one further.
+        // Rounds towards zero; an excluded whole number goes one further.
         let size = if bound.is_whole() { one_less(&whole) } else { whole };
         format!("-{size}")
     } else {
@@ -71,7 +71,7 @@ fn one_more(whole: &str) -> String {
     }
 }
 
-/// One less than a number above zero.
+/// Subtracts one from a number above zero.
 fn one_less(whole: &str) -> String {
     let kept = whole.trim_end_matches('0');
     let nines = "9".repeat(whole.len() - kept.len());
@@ -81,7 +81,7 @@ fn one_less(whole: &str) -> String {
     if short.is_empty() { "0".to_owned() } else { short.to_owned() }
 }
 
-/// Decimals within bounds; none if there is none.
+/// Returns the numbers within bounds; none if there are none.
 pub(in super::super) fn decimals(
     least: Option<Bound<'_>>,
     most: Option<Bound<'_>>,
@@ -101,14 +101,14 @@ pub(in super::super) fn decimals(
     }
 }
 
-/// Numbers with a fraction that is not zero.
+/// Returns the numbers with a non-zero fraction.
 pub(in super::super) fn fractions() -> RegexAst {
     let plain = r"(0|[1-9][0-9]*)\.[0-9]*[1-9][0-9]*";
     let small = r"[1-9](\.[0-9]+)?[eE]-0?[1-9][0-9]{0,2}";
     regex(&format!("-?({plain}|{small})"))
 }
 
-/// Numbers not below a bound, where positive and negative ones have these signs.
+/// Returns the numbers that satisfy a lower bound, given the signs of positive and negative ones.
 fn not_below(bound: &Decimal, is_within: bool, (plus, minus): (&str, &str)) -> String {
     if bound.is_negative {
         let sizes = sizes_to(bound, is_within);
@@ -122,7 +122,7 @@ fn not_below(bound: &Decimal, is_within: bool, (plus, minus): (&str, &str)) -> S
     sizes
 }
 
-/// Sizes at or above a bound.
+/// Returns the absolute values at or above a bound.
 fn sizes_from(bound: &Decimal, is_within: bool) -> String {
     let (whole, fraction) = bound.split();
     let larger = naturals(&one_more(&whole), None).join("|");
@@ -142,7 +142,7 @@ fn sizes_from(bound: &Decimal, is_within: bool) -> String {
     format!("({plain}|[1-9](\\.[0-9]+)?[eE]{above}|({mantissas})[eE]{same})")
 }
 
-/// Sizes at or below a bound.
+/// Returns the absolute values at or below a bound.
 fn sizes_to(bound: &Decimal, is_within: bool) -> String {
     let (whole, fraction) = bound.split();
     let mut options = Vec::new();
@@ -169,7 +169,7 @@ fn sizes_to(bound: &Decimal, is_within: bool) -> String {
     format!("({})", options.join("|"))
 }
 
-/// What follows a point so that the fraction is at or above this one; with the point.
+/// Returns the texts after a point, with the point, whose fraction is at or above this one.
 fn fraction_from(least: &str, is_within: bool) -> String {
     if least.is_empty() {
         return if is_within { r"(\.[0-9]+)?" } else { r"\.[0-9]*[1-9][0-9]*" }.to_owned();
@@ -184,7 +184,7 @@ fn fraction_from(least: &str, is_within: bool) -> String {
     format!("\\.({})", options.join("|"))
 }
 
-/// As [`fraction_from`], at or below this one; none if there is none.
+/// As [`fraction_from`], at or below this one; none if there are none.
 fn fraction_to(most: &str, is_within: bool) -> Option<String> {
     if most.is_empty() {
         return is_within.then(|| r"(\.0+)?".to_owned());
@@ -204,18 +204,18 @@ fn fraction_to(most: &str, is_within: bool) -> Option<String> {
     Some(format!("(\\.({}))?", options.join("|")))
 }
 
-/// The digits above one.
+/// Returns the digits above `digit`.
 fn above(digit: &str) -> Option<String> {
     let next = digit.bytes().next().filter(|digit| *digit < b'9')? + 1;
     Some(format!("[{}-9]", char::from(next)))
 }
 
-/// The digit below one that is not zero.
+/// Returns the digit below `digit`, which is not zero.
 fn below(digit: &str) -> char {
     char::from(digit.bytes().next().unwrap_or(b'1').max(b'1') - 1)
 }
 
-/// Exponents within bounds, with a sign where one is needed and at most one zero in front.
+/// Returns the exponents within bounds, with a sign where needed and at most one leading zero.
 fn exponents(least: i32, most: i32) -> String {
     let mut options = Vec::new();
     let sizes = |from: i32, to: i32| naturals(&from.to_string(), Some(&to.to_string())).join("|");
@@ -228,7 +228,7 @@ fn exponents(least: i32, most: i32) -> String {
     format!("({})", options.join("|"))
 }
 
-/// Whole numbers from one to another, which is not smaller, without zeros in front.
+/// Returns the whole numbers between two numbers, without leading zeros.
 fn naturals(from: &str, to: Option<&str>) -> Vec<String> {
     let len = from.len();
     let nines = "9".repeat(len);
@@ -246,7 +246,7 @@ fn naturals(from: &str, to: Option<&str>) -> Vec<String> {
     options
 }
 
-/// Digits between two numbers of as many digits.
+/// Returns the numbers between two numbers of the same length.
 fn same_length(from: &str, to: &str) -> String {
     let is_all = |text: &str, digit| text.bytes().all(|it| it == digit);
     if is_all(from, b'0') && is_all(to, b'9') {
@@ -261,7 +261,8 @@ fn same_length(from: &str, to: &str) -> String {
         return format!("{low}{}", same_length(from, to));
     }
     let (zeros, nines) = ("0".repeat(from.len()), "9".repeat(from.len()));
-    // Where all that begins with a digit is within, that digit is one of the middle ones.
+    // If every number with a given first digit is within bounds, that digit counts among the middle
+    // ones.
     let (with_low, with_high) = (is_all(from, b'0'), is_all(to, b'9'));
     let first = if with_low {
         low.to_owned()
