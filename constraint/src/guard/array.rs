@@ -127,7 +127,7 @@ impl Lacking {
         Self { counts: vec![0; all_contains(facts).count()] }
     }
 
-    /// Returns a `contains` that needs more items, if any.
+    /// Returns a `contains` that lacks items, if any.
     fn first(&self, facts: &Facts<'_>) -> Option<Contains> {
         let mut lacking = all_contains(facts).zip(&self.counts);
         lacking.find(|(contains, count)| **count < contains.min).map(|(contains, _)| contains)

@@ -1,4 +1,5 @@
-//! JSON Schemas inside other grammars: the one place where those ask for the engine's form of one.
+//! JSON Schemas embedded in other grammars. The only module that requests the engine's form of a
+//! schema.
 
 use serde_json::Value;
 
@@ -7,11 +8,11 @@ use crate::json_schema::Schema;
 use crate::limits::Limits;
 use crate::spec::JsonOptions;
 
-/// Returns the engine's form of a schema, with its options. What it means must be all in the
-/// grammar: nothing guards a value inside other text.
+/// Returns the engine's form of a schema, with its options. The grammar must express the whole
+/// schema, since nothing guards a value inside other text.
 ///
 /// # Errors
-/// The schema is not valid, too large, or says what the grammar cannot.
+/// The schema is invalid or too large, or has a keyword that the grammar cannot express.
 pub(crate) fn embed(
     schema: &Value,
     limits: &Limits,
@@ -22,7 +23,7 @@ pub(crate) fn embed(
     let made = schema.checked(&options);
     made.grammar.map_err(SpecError::unsatisfiable)?;
     if let Some(left) = made.left.into_iter().chain(schema.beyond_engine()).next() {
-        let message = "a schema inside other text must be all in the grammar";
+        let message = "the grammar must express all of a schema inside other text";
         return Err(SpecError::unsupported(left.keyword, Some(&left.at), message));
     }
     warnings.extend(schema.document.warnings.iter().cloned().chain(made.warnings));

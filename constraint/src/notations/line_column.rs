@@ -1,10 +1,10 @@
-//! Places in the text of a grammar.
+//! Positions in the text of a grammar.
 
 use std::fmt;
 
 use crate::error::SpecError;
 
-/// A line and a column in characters, both from 1.
+/// A line, and a column in characters, both from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LineColumn {
     pub(crate) line: usize,
@@ -14,7 +14,7 @@ pub(crate) struct LineColumn {
 impl LineColumn {
     pub(crate) const START: Self = Self { line: 1, column: 1 };
 
-    /// Moves over a character.
+    /// Advances past a character.
     pub(crate) fn pass(&mut self, c: char) {
         if c == '\n' {
             *self = Self { line: self.line + 1, column: 1 };

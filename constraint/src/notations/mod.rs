@@ -1,6 +1,6 @@
-//! Notations other than JSON Schema, each read into a grammar of the engine's.
+//! Notations other than JSON Schema, each read into a grammar for the engine.
 //!
-//! Only `compile` knows them: what builds, runs and guards a grammar does not.
+//! Only `compile` knows them. The code that builds, runs and guards grammars does not.
 
 mod embed;
 mod gbnf;
@@ -21,13 +21,13 @@ use crate::vocab::Vocab;
 pub(crate) use tags::thinking;
 pub(crate) use terminals::{choice, format, regex};
 
-/// What a notation says, for the engine.
+/// A grammar for the engine.
 pub(crate) struct Source {
     pub(crate) grammar: TopLevelGrammar,
-    /// Whose text the engine's complaints speak of.
+    /// The author of the text that the engine's messages refer to.
     pub(crate) author: Author,
     pub(crate) warnings: Vec<String>,
-    /// Bytes of the longest output, where that is known.
+    /// Bytes of the longest output, where known.
     pub(crate) max_bytes: Option<usize>,
 }
 
@@ -40,26 +40,28 @@ impl Source {
 /// Reads a grammar in the engine's dialect of Lark.
 ///
 /// # Errors
-/// It is too large or too deep, not a grammar as far as is seen here, or uses what is refused.
+/// The text is too large, nests too deep, uses a refused feature, or is not a grammar as far as
+/// this crate checks.
 pub(crate) fn lark(source: &str, vocab: &Vocab, limits: &Limits) -> Result<Source, SpecError> {
     let (text, warnings) = lark::check(source, vocab, limits)?;
     let grammar = TopLevelGrammar::from_lark(text);
     Ok(Source { author: Author::Caller, warnings, ..Source::new(grammar) })
 }
 
-/// Reads a grammar in the notation of llama.cpp.
+/// Reads a grammar in llama.cpp's notation.
 ///
 /// # Errors
-/// The text is too long or not a grammar, no text can ever be complete, or no lexer can tell its
-/// parts apart.
+/// The text is too long or not a grammar, no text can ever be complete, or no lexer can separate
+/// its parts.
 pub(crate) fn gbnf(source: &str, vocab: &Vocab, limits: &Limits) -> Result<Source, SpecError> {
     of_rules(gbnf::read(source, vocab, limits)?, limits)
 }
 
-/// Reads a structural tag in which [`thinking`] has found no section.
+/// Reads a structural tag, after [`thinking`] found no section in it.
 ///
 /// # Errors
-/// It is not one, counts too far, or says what a grammar cannot; with a JSON pointer.
+/// With a JSON pointer: the tag is invalid, counts too far, or asks for something that a grammar
+/// cannot express.
 pub(crate) fn tag(tag: &Value, vocab: &Vocab, limits: &Limits) -> Result<Source, SpecError> {
     of_rules(tags::read(tag, vocab, limits)?, limits)
 }

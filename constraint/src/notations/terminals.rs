@@ -1,5 +1,5 @@
-//! Regexes, choices and formats. Each is one terminal: thousands of options are one automaton, where
-//! as many rules would exceed the engine's limit on a row.
+//! Regexes, choices and formats. Each becomes a single terminal: one automaton holds thousands of
+//! options, where as many rules would exceed the engine's limit per row.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::regex::{Use, check_regex, push_literal};
 /// Reads a regular expression, anchored at both ends.
 ///
 /// # Errors
-/// It is too large, malformed, or says what the engine cannot.
+/// The regex is too large, malformed, or uses a feature that the engine lacks.
 pub(crate) fn regex(pattern: &str, limits: &Limits) -> Result<Source, SpecError> {
     check_regex(pattern, limits, Use::Whole)?;
     // Between slashes an empty regex would be a comment.
@@ -24,7 +24,7 @@ pub(crate) fn regex(pattern: &str, limits: &Limits) -> Result<Source, SpecError>
 /// Reads a choice.
 ///
 /// # Errors
-/// There is no option, there are too many, or two are the same.
+/// There are no options, too many, or two that are equal.
 pub(crate) fn choice(options: &[String], limits: &Limits) -> Result<Source, SpecError> {
     let num_bytes: usize = options.iter().map(String::len).sum();
     for (limit, found, max) in [
@@ -56,7 +56,7 @@ pub(crate) fn choice(options: &[String], limits: &Limits) -> Result<Source, Spec
     Ok(Source { max_bytes: options.iter().map(String::len).max(), ..source })
 }
 
-/// The grammar of a format.
+/// Returns the grammar of a format.
 pub(crate) fn format(format: Format) -> Source {
     Source { max_bytes: Some(formats::FINISH_BYTES), ..of_regex(formats::regex(format)) }
 }

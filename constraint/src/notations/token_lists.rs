@@ -1,4 +1,4 @@
-//! Lists of tokens in grammars, as ranges of those that can come.
+//! Lists of tokens in grammars, as ranges of the tokens that can occur.
 
 use std::collections::HashMap;
 
@@ -7,13 +7,13 @@ use crate::error::SpecError;
 use crate::limits::check_limit;
 use crate::vocab::Vocab;
 
-/// Ranges of tokens, both ends included.
+/// Ranges of token ids, both ends inclusive.
 pub(crate) type Ranges = Vec<(TokenId, TokenId)>;
 
-/// Lists in one grammar: each new one takes a walk over the vocabulary.
+/// The most lists per grammar; each new one takes a scan of the vocabulary.
 const MAX_LISTS: usize = 50;
 
-/// The lists of one grammar.
+/// The token lists of one grammar.
 pub(crate) struct TokenLists<'a> {
     pub(crate) vocab: &'a Vocab,
     known: HashMap<(Ranges, bool), Ranges>,
@@ -24,8 +24,8 @@ impl<'a> TokenLists<'a> {
         Self { vocab, known: HashMap::new() }
     }
 
-    /// Returns the tokens within the given ranges, or those outside. Always left out are tokens that
-    /// cannot be sampled, and those that end an output: grammars never see them.
+    /// Returns the tokens inside the given ranges, or outside them. Tokens that cannot be sampled
+    /// and end tokens are always left out: grammars never see them.
     pub(crate) fn get(&mut self, mut given: Ranges, within: bool) -> Result<Ranges, SpecError> {
         given.sort_unstable();
         let key = (given, within);
@@ -41,7 +41,7 @@ impl<'a> TokenLists<'a> {
 
 fn find(vocab: &Vocab, given: &[(TokenId, TokenId)], within: bool) -> Ranges {
     let mut given = given.iter().peekable();
-    // The end, exclusive, of what the ranges so far reach.
+    // The exclusive end of the ranges so far.
     let mut reach = 0;
     let mut out: Ranges = Vec::new();
     for token in 0..vocab.num_tokens() {

@@ -181,17 +181,17 @@ fn errors_say_where() {
     at("root ::= \"a\"\nx ::= \"é\" y\ny ::= x | y", (2, 1), "rule `x` never ends");
     at("root ::= \"a", (1, 10), "not closed");
     at("root ::= (\"a\"\n", (1, 10), "never closed");
-    at("root ::= \"a\")", (1, 13), "`)` closes nothing");
+    at("root ::= \"a\")", (1, 13), "`)` has no opening bracket");
     at("root ::= * \"a\"", (1, 10), "nothing before it");
     at("root ::= []", (1, 10), "no characters");
     at("root ::= [b-a]", (1, 11), "range 'b' to 'a' is empty");
-    at("root ::= \"\\q\"", (1, 12), "no escape");
-    at("root ::= \"\\ud800\"", (1, 12), "no character");
-    at("root ::= \"a\"{3,2}", (1, 13), "at most 2 is less");
+    at("root ::= \"\\q\"", (1, 12), "is not an escape");
+    at("root ::= \"\\ud800\"", (1, 12), "is not a character");
+    at("root ::= \"a\"{3,2}", (1, 13), "the maximum, 2, is less");
     at("root ::= \"a\"{x}", (1, 13), "wanted `{m}`");
     at("root \"a\"", (1, 1), "wanted a rule");
-    at("root = \"a\"", (1, 6), "'=' begins nothing");
-    at("root ::= \"é\" ;", (1, 14), "';' begins nothing");
+    at("root = \"a\"", (1, 6), "'=' is unexpected");
+    at("root ::= \"é\" ;", (1, 14), "';' is unexpected");
     at("root ::= <|end|>", (1, 10), "ends the output");
     let error = COMPILER.compile(&Spec::Gbnf("root ::= <nope>".into())).unwrap_err();
     assert_eq!(

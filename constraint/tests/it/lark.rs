@@ -117,13 +117,13 @@ fn errors_say_where() {
         ("start: (\"a\"\n", (1, 12), ""),
         ("start: \"a\"{3,2}", (1, 8), ""),
         ("start: <|end|>", (1, 8), "ends the output"),
-        ("start: <[5-3]>", (1, 8), "no list of tokens"),
-        ("start: <[286]>", (1, 8), "no token but those that end"),
+        ("start: <[5-3]>", (1, 8), "not a list of tokens"),
+        ("start: <[286]>", (1, 8), "only tokens that end"),
         ("start: \"a\" %json {\"type\": }", (1, 12), "%json"),
         ("start \"a\"", (1, 1), "wanted a rule"),
         ("start: A\nA: B\nB: A", (1, 1), "never ends"),
         ("start: A\nA: \"x\" | B \"b\"\nB: A", (0, 0), "circular"),
-        ("start: 終", (1, 8), "begins nothing"),
+        ("start: 終", (1, 8), "is unexpected"),
     ] {
         match error(source) {
             SpecError::Syntax { line, column, message } => {
@@ -142,7 +142,7 @@ fn errors_say_where() {
 }
 
 #[test]
-fn what_could_not_be_taken_back_is_refused() {
+fn what_could_not_be_rolled_back_is_refused() {
     for (source, wanted) in [
         ("start: a \"b\"\na[max_tokens=5]: /.*/", "max_tokens"),
         ("start: a \"b\"\na[lazy, temperature=0.5]: /.*/", "temperature"),

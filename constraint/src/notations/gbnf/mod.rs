@@ -1,6 +1,6 @@
 //! GBNF, the grammar notation of llama.cpp, read into [`Rules`].
 //!
-//! More than the original is read: a rule goes on over line ends until the next one begins, as in
+//! A superset of the original: a rule continues over line breaks until the next rule begins, as in
 //! related notations. Source: `grammars/README.md` of llama.cpp.
 
 mod scan;
@@ -16,12 +16,12 @@ use crate::notations::token_lists::TokenLists;
 use crate::vocab::Vocab;
 use scan::{Scanner, Symbol};
 
-/// Groups inside one another.
+/// The deepest nesting of groups.
 const MAX_GROUPS: usize = 60;
-/// How often something may be repeated by a number.
+/// The largest counted repetition.
 const MAX_REPEAT: u32 = 100_000;
 
-/// Reads a grammar; its rule `root` says what texts are allowed.
+/// Reads a grammar with the root rule `root`.
 ///
 /// # Errors
 /// The text is too long or not a grammar, or no text can ever be complete.
@@ -31,7 +31,7 @@ pub(crate) fn read(source: &str, vocab: &Vocab, limits: &Limits) -> Result<Rules
     Ok(rules)
 }
 
-/// Reads a grammar as part of another, and returns its root.
+/// Reads a grammar as part of another one, and returns its root.
 pub(crate) fn read_into(
     rules: &mut Rules,
     source: &str,
@@ -53,7 +53,7 @@ pub(crate) fn read_into(
     Ok(root)
 }
 
-/// A name's rule, where it was first named, and where it is defined.
+/// A name's rule, where it is first used, and where it is defined.
 struct Name {
     rule: RuleId,
     used: Option<LineColumn>,
@@ -65,7 +65,7 @@ struct Reader<'a> {
     rules: &'a mut Rules,
     tokens: TokenLists<'a>,
     names: HashMap<String, Name>,
-    /// The symbol to read next; none at the end.
+    /// The next symbol; none at the end.
     next: Option<(Symbol, LineColumn)>,
     num_groups: usize,
 }
@@ -76,7 +76,7 @@ impl Reader<'_> {
         Ok(std::mem::replace(&mut self.next, next))
     }
 
-    /// Where the next symbol is.
+    /// Returns the position of the next symbol.
     fn position(&self) -> LineColumn {
         self.next.as_ref().map_or(self.scanner.position(), |(_, position)| *position)
     }
@@ -106,7 +106,9 @@ impl Reader<'_> {
         self.rules.define(rule, body);
         match &self.next {
             None | Some((Symbol::Head(_), _)) => Ok(()),
-            Some((symbol, position)) => Err(position.error(&format!("{symbol} closes nothing"))),
+            Some((symbol, position)) => {
+                Err(position.error(&format!("{symbol} has no opening bracket")))
+            }
         }
     }
 
@@ -128,7 +130,7 @@ impl Reader<'_> {
                 Some((Symbol::Times { min, max }, _)) => {
                     let (min, max) = (*min, *max);
                     let Some(item) = items.pop() else {
-                        return Err(position.error("nothing before it to repeat"));
+                        return Err(position.error("there is nothing before it to repeat"));
                     };
                     check_times(min, max, position)?;
                     self.advance()?;
@@ -164,7 +166,8 @@ impl Reader<'_> {
         Ok(self.rules.add(node))
     }
 
-    /// One token by its name, `<name>`, or by its number, `<[7]>`; negated, any other.
+    /// Reads a single token, given by name as `<name>` or by number as `<[7]>`; if negated, any
+    /// other token.
     fn token(
         &mut self,
         name: &str,
@@ -181,9 +184,7 @@ impl Reader<'_> {
             return Err(SpecError::UnknownToken { name: name.to_string(), at });
         };
         if !negated && self.tokens.vocab.is_eos(id) {
-            return Err(
-                position.error(&format!("{name} ends the output, which no rule may ask for"))
-            );
+            return Err(position.error(&format!("{name} ends the output, so no rule may use it")));
         }
         let ranges = if negated { self.tokens.get(vec![(id, id)], false)? } else { vec![(id, id)] };
         let is_text = negated || !self.tokens.vocab.token_bytes(id).is_empty();
@@ -202,7 +203,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Refuses rules that name themselves in every alternative, so that no text is complete.
+    /// Refuses rules that refer to themselves in every alternative, so that no text is ever
+    /// complete.
     fn check_ends(&self) -> Result<(), SpecError> {
         let endless = self.rules.endless();
         let position = |rule: RuleId| {
@@ -215,16 +217,17 @@ impl Reader<'_> {
         match first {
             None => Ok(()),
             Some((name, position)) => Err(position
-                .error(&format!("rule `{name}` never ends: each alternative needs it again"))),
+                .error(&format!("rule `{name}` never ends: every alternative refers to it again"))),
         }
     }
 }
 
 fn check_times(min: u32, max: Option<u32>, position: LineColumn) -> Result<(), SpecError> {
     if max.is_some_and(|max| max < min) {
-        return Err(
-            position.error(&format!("at most {} is less than at least {min}", max.unwrap_or(0)))
-        );
+        return Err(position.error(&format!(
+            "the maximum, {}, is less than the minimum, {min}",
+            max.unwrap_or(0)
+        )));
     }
     let found = max.unwrap_or(min).max(min) as usize;
     check_limit("repetitions of a part", found, MAX_REPEAT as usize)

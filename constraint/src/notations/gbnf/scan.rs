@@ -1,4 +1,4 @@
-//! The symbols of GBNF.
+//! The scanner of GBNF.
 
 use std::fmt;
 use std::iter::Peekable;
@@ -9,7 +9,7 @@ use crate::notations::line_column::LineColumn;
 
 #[derive(Debug)]
 pub(super) enum Symbol {
-    /// A name and `::=`.
+    /// A name followed by `::=`.
     Head(String),
     Name(String),
     Literal(String),
@@ -17,7 +17,7 @@ pub(super) enum Symbol {
         negated: bool,
         ranges: Vec<(char, char)>,
     },
-    /// `<name>` with its brackets, after `!` if negated.
+    /// `<name>` with its brackets; negated if preceded by `!`.
     Token {
         name: String,
         negated: bool,
@@ -52,12 +52,12 @@ impl<'a> Scanner<'a> {
         Self { rest: source.chars().peekable(), here: LineColumn::START }
     }
 
-    /// Where the next character is.
+    /// Returns the position of the next character.
     pub(super) fn position(&self) -> LineColumn {
         self.here
     }
 
-    /// Returns the next symbol and its place; none at the end.
+    /// Returns the next symbol and its position; none at the end.
     pub(super) fn next(&mut self) -> Result<Option<(Symbol, LineColumn)>, SpecError> {
         self.skip();
         let position = self.here;
@@ -76,7 +76,7 @@ impl<'a> Scanner<'a> {
             '<' => self.token(false, position)?,
             '!' if self.take('<') => self.token(true, position)?,
             c if is_word(c) => self.name(c),
-            c => return Err(position.error(&format!("{c:?} begins nothing"))),
+            c => return Err(position.error(&format!("{c:?} is unexpected"))),
         };
         Ok(Some((symbol, position)))
     }
@@ -116,7 +116,7 @@ impl<'a> Scanner<'a> {
             name.push(c);
             self.bump();
         }
-        // Whether a rule begins here shows only behind the name.
+        // Only the text after the name shows whether a rule begins here.
         let mut ahead = self.rest.clone();
         let is_head = loop {
             match ahead.next() {
@@ -160,7 +160,7 @@ impl<'a> Scanner<'a> {
         if digits.is_empty() {
             return Ok(None);
         }
-        digits.parse().map(Some).map_err(|_| position.error(&format!("{digits} is too many")))
+        digits.parse().map(Some).map_err(|_| position.error(&format!("{digits} is too large")))
     }
 
     fn literal(&mut self, position: LineColumn) -> Result<Symbol, SpecError> {
@@ -217,7 +217,7 @@ impl<'a> Scanner<'a> {
             Some('u') => 4,
             Some('U') => 8,
             Some(c) if c.is_ascii_punctuation() => return Ok(c),
-            Some(c) => return Err(position.error(&format!("`\\{c}` is no escape"))),
+            Some(c) => return Err(position.error(&format!("`\\{c}` is not an escape"))),
             None => return Err(position.error("the source ends in an escape")),
         };
         let mut code = 0u32;
@@ -229,7 +229,8 @@ impl<'a> Scanner<'a> {
             self.bump();
             code = code << 4 | digit;
         }
-        char::from_u32(code).ok_or_else(|| position.error(&format!("U+{code:04X} is no character")))
+        char::from_u32(code)
+            .ok_or_else(|| position.error(&format!("U+{code:04X} is not a character")))
     }
 
     fn token(&mut self, negated: bool, position: LineColumn) -> Result<Symbol, SpecError> {

@@ -1,11 +1,11 @@
-//! Grammars in the engine's dialect of Lark: checks what the engine would do badly or without end,
-//! and rewrites what must be ours.
+//! Grammars in the engine's dialect of Lark. Checks what the engine would handle badly or without
+//! bounds, and rewrites what this crate must control.
 //!
-//! The engine's reader stays the judge of syntax. Before it sees the text, its size, its nesting
-//! (over which the engine recurses), its regexes and its names are checked, with line and column;
-//! tokens become explicit numbers without end tokens, complements hold text only, and schemas take
-//! the engine's form of ours. What the engine cannot take back (`max_tokens`, `stop`,
-//! `temperature`) is refused.
+//! The engine's reader decides about syntax. Before it sees the text, this module checks its size,
+//! its nesting (over which the engine recurses), its regexes and its names, and reports lines and
+//! columns. It rewrites tokens to explicit numbers without end tokens, limits complements to text,
+//! and embeds schemas in the engine's form. Features that the engine cannot roll back
+//! (`max_tokens`, `stop`, `temperature`) are refused.
 
 mod names;
 mod scan;
@@ -22,20 +22,22 @@ use crate::regex::{MAX_UNICODE_CLASSES, Use, check_regex};
 use crate::vocab::Vocab;
 use scan::{Symbol, SymbolKind};
 
-/// Groups inside one another, fewer than the engine's reader allows.
+/// The deepest nesting of groups; less than the engine's reader allows.
 const MAX_GROUPS: usize = 25;
-/// Bytes of all `%regex` values together; the engine's automaton for them grows faster.
+/// The most bytes of all `%regex` values together, since the engine's automaton grows faster than
+/// they do.
 const MAX_SUBSTRINGS: usize = 16 << 10;
 
-/// Attributes of rules that do not change what can be taken back.
+/// Attributes of rules that do not affect rollback.
 const ATTRIBUTES: [&str; 4] = ["capture", "lazy", "suffix", "stop_capture"];
-/// Options of `%llguidance` that do not change what can be taken back.
+/// Options of `%llguidance` that do not affect rollback.
 const OPTIONS: [&str; 2] = ["allow_initial_skip", "ignore_once"];
 
 /// Returns the grammar for the engine, with warnings.
 ///
 /// # Errors
-/// It is too large or too deep, not a grammar as far as is seen here, or uses what is refused.
+/// The text is too large, nests too deep, uses a refused feature, or is not a grammar as far as
+/// this crate checks.
 pub(crate) fn check(
     source: &str,
     vocab: &Vocab,
@@ -57,7 +59,8 @@ pub(crate) fn check(
         num_substrings: 0,
     };
     let mut done = 0;
-    // Complements that are open, the innermost last: where they begin, and their last symbols.
+    // Open complements, the innermost last: where their output begins, and the index of their last
+    // symbol.
     let mut complements = Vec::new();
     for (idx, symbol) in symbols.iter().enumerate() {
         rewriter.out.push_str(&source[done..symbol.start]);
@@ -78,7 +81,7 @@ pub(crate) fn check(
     Ok((rewriter.out, rewriter.warnings))
 }
 
-/// Returns the beginning of names that the source does not have.
+/// Returns a prefix that no name in the source has.
 fn unused_name(source: &str) -> String {
     let mut name = "COMPLEMENT_".to_string();
     while source.contains(&name) {
@@ -87,10 +90,10 @@ fn unused_name(source: &str) -> String {
     name
 }
 
-/// If a complement begins here, how many symbols further its last one is.
+/// If a complement begins here, returns the offset of its last symbol.
 fn end_of_complement(symbols: &[Symbol<'_>]) -> Option<usize> {
     let [first, operand, rest @ ..] = symbols else { return None };
-    // Before a number it counts.
+    // Before a number, `~` is a counted repetition.
     if first.kind != SymbolKind::Mark || first.text != "~" || operand.kind == SymbolKind::Number {
         return None;
     }
@@ -118,7 +121,7 @@ fn check_nesting(symbols: &[Symbol<'_>]) -> Result<(), SpecError> {
                 check_limit("groups inside one another", depth, MAX_GROUPS)?;
             }
             SymbolKind::Close(_) => depth = depth.saturating_sub(1),
-            // A line's end inside a group is an error of the engine's.
+            // The engine reports line breaks inside a group as errors.
             SymbolKind::Newline => depth = 0,
             _ => {}
         }
@@ -126,14 +129,14 @@ fn check_nesting(symbols: &[Symbol<'_>]) -> Result<(), SpecError> {
     Ok(())
 }
 
-/// Refuses attributes, given what follows their opening bracket.
+/// Checks a rule's attributes, given the symbols after their opening bracket.
 fn check_attributes(symbols: &[Symbol<'_>]) -> Result<(), SpecError> {
     let inside = symbols.iter().take_while(|symbol| symbol.kind != SymbolKind::Close(']'));
     for name in inside.filter(|symbol| symbol.kind == SymbolKind::Name) {
         let known = ATTRIBUTES.contains(&name.text);
-        // The value of an attribute may be a terminal's name, which is in capitals.
+        // The value of an attribute may be the name of a terminal, which is in capitals.
         if !known && name.text.starts_with(|c: char| c.is_ascii_lowercase()) {
-            return Err(refused(name.text, name.position, "what it does could not be taken back"));
+            return Err(refused(name.text, name.position, "its effect could not be rolled back"));
         }
     }
     Ok(())
@@ -148,7 +151,7 @@ struct Rewriter<'a> {
     limits: &'a Limits,
     out: String,
     warnings: Vec<String>,
-    /// Terminals that stand for complements, and what their names begin with.
+    /// The terminals that replace complements, and the prefix of their names.
     complements: String,
     complement: String,
     num_complements: usize,
@@ -157,9 +160,9 @@ struct Rewriter<'a> {
 }
 
 impl Rewriter<'_> {
-    /// Puts a terminal in the place of the complement that was written from `start` on. The engine's
-    /// complement is one of bytes: it holds more than text, and what marks special tokens too. Only
-    /// a terminal can be held to text.
+    /// Replaces the complement written from `start` on by a terminal. The engine's complement is
+    /// one of bytes: it contains more than text, and even the markers of special tokens. Only a
+    /// terminal can be restricted to text.
     fn name_complement(&mut self, start: usize) {
         let complement = self.out.split_off(start);
         let name = format!("{}{}", self.complement, self.num_complements);
@@ -169,23 +172,23 @@ impl Rewriter<'_> {
             .expect("a string takes all writes");
     }
 
-    /// Checks a symbol and writes it, or what it becomes.
+    /// Checks a symbol and writes it or its replacement.
     fn symbol(&mut self, symbol: &Symbol<'_>) -> Result<(), SpecError> {
         let Symbol { text, position, .. } = *symbol;
         match &symbol.kind {
             SymbolKind::Regex => self.regex(text, position)?,
             SymbolKind::Token => return self.token(text, position),
             SymbolKind::GrammarRef => {
-                return Err(refused(text, position, "there are no other grammars"));
+                return Err(refused(text, position, "there are no other grammars to refer to"));
             }
             SymbolKind::Directive(value) => {
                 match (text.split_whitespace().next().unwrap_or(text), value) {
                     ("%lark", _) => {
-                        return Err(refused("%lark", position, "grammars are not nested"));
+                        return Err(refused("%lark", position, "grammars cannot be nested"));
                     }
                     ("%json", Some(schema)) => {
                         let schema = embed(schema, self.limits, &mut self.warnings)?.to_string();
-                        // As many lines as before, so that later errors name the right one.
+                        // Keeps the number of lines, so that later errors name the right one.
                         let lines = text.matches('\n').count();
                         let (open, rest) = schema.split_at(1);
                         self.out.push_str("%json ");
@@ -201,7 +204,7 @@ impl Rewriter<'_> {
                     ("%llguidance", Some(options)) => {
                         let mut names = options.as_object().into_iter().flat_map(|map| map.keys());
                         if let Some(name) = names.find(|name| !OPTIONS.contains(&name.as_str())) {
-                            return Err(refused(name, position, "the option is not for callers"));
+                            return Err(refused(name, position, "callers may not set this option"));
                         }
                     }
                     _ => {}
@@ -224,7 +227,7 @@ impl Rewriter<'_> {
         check_limit("Unicode classes of a grammar", self.num_classes, MAX_UNICODE_CLASSES)
     }
 
-    /// Writes a token, by its name or its numbers, as numbers.
+    /// Writes a token, given by name or numbers, as numbers.
     fn token(&mut self, text: &str, position: LineColumn) -> Result<(), SpecError> {
         let unknown = |name: &str| SpecError::UnknownToken {
             name: name.to_string(),
@@ -235,7 +238,7 @@ impl Rewriter<'_> {
             None => {
                 let id = self.tokens.vocab.special(text).ok_or_else(|| unknown(text))?;
                 if self.tokens.vocab.is_eos(id) {
-                    let message = format!("{text} ends the output, which no rule may ask for");
+                    let message = format!("{text} ends the output, so no rule may use it");
                     return Err(position.error(&message));
                 }
                 vec![(id, id)]
@@ -244,7 +247,7 @@ impl Rewriter<'_> {
             Some(list) => {
                 let negated = list.starts_with('^');
                 let given = ranges(list.trim_start_matches('^'))
-                    .ok_or_else(|| position.error(&format!("{text} is no list of tokens")))?;
+                    .ok_or_else(|| position.error(&format!("{text} is not a list of tokens")))?;
                 let num_tokens = self.tokens.vocab.num_tokens();
                 if let Some((_, last)) = given.iter().find(|(_, last)| *last >= num_tokens) {
                     return Err(unknown(&last.to_string()));
@@ -253,9 +256,7 @@ impl Rewriter<'_> {
             }
         };
         if ranges.is_empty() {
-            return Err(
-                position.error(&format!("{text} holds no token but those that end the output"))
-            );
+            return Err(position.error(&format!("{text} has only tokens that end the output")));
         }
         let ranges: Vec<String> =
             ranges.iter().map(|(first, last)| format!("{first}-{last}")).collect();
@@ -266,7 +267,7 @@ impl Rewriter<'_> {
     }
 }
 
-/// Reads `1,3-5`.
+/// Parses a list such as `1,3-5`.
 fn ranges(list: &str) -> Option<Vec<(u32, u32)>> {
     let range = |text: &str| {
         let (first, last) = text.split_once('-').unwrap_or((text, text));

@@ -1,4 +1,5 @@
-//! The names of a grammar: each defined once, none that leads too deep or never ends.
+//! Checks the names of a grammar: each is defined once, and no definition nests too deep or never
+//! ends.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,16 +9,16 @@ use crate::limits::check_limit;
 use crate::notations::line_column::LineColumn;
 use crate::notations::rules::MAX_DEPTH;
 
-/// Symbols of one terminal, of all that it names, and of a rule with its terminals.
+/// The most symbols of one terminal with all it refers to, and of a rule with its terminals.
 const MAX_SYMBOLS: usize = 30_000;
 
-/// A rule or terminal: where it is, and what it says.
+/// The position and body of a rule or terminal.
 struct Definition<'a> {
     position: LineColumn,
     body: Vec<&'a Symbol<'a>>,
 }
 
-/// Says whether the symbols end in the name of a rule that is being defined.
+/// Returns whether the symbols end in the name of a rule being defined.
 pub(super) fn is_head(symbols: &[Symbol<'_>]) -> bool {
     match symbols {
         [.., before, last] => last.kind == SymbolKind::Name && before.kind == SymbolKind::Newline,
@@ -29,8 +30,8 @@ pub(super) fn is_head(symbols: &[Symbol<'_>]) -> bool {
 /// Checks all names.
 pub(super) fn check(symbols: &[Symbol<'_>]) -> Result<(), SpecError> {
     let mut found = Names::default();
-    // What a line begins with is a definition or a directive; a line that begins with a bar goes
-    // on with the one before.
+    // Each line begins a definition or a directive; a line that begins with a bar continues the
+    // previous one.
     let mut lines: Vec<&[Symbol<'_>]> = Vec::new();
     let mut start = 0;
     for (idx, pair) in symbols.windows(2).enumerate() {
@@ -76,7 +77,7 @@ impl<'a> Names<'a> {
                 }
             }
             (_, "%ignore") => self.ignored.push(clean(&line[1..])),
-            // All names of the line, that of the library too, which is no other's.
+            // All names of the line, including the library's own, which nothing else uses.
             (_, "%import") => {
                 let all = line[1..].iter().filter(|symbol| symbol.kind == SymbolKind::Name);
                 self.imported.extend(all.map(|symbol| symbol.text));
@@ -102,9 +103,9 @@ impl<'a> Names<'a> {
         self.check_ends()
     }
 
-    /// Bounds how deep the definitions are inside one another, on the way on which the engine meets
-    /// each first (it does not descend into one a second time), and what a terminal holds: the
-    /// engine puts all that a terminal names into one list.
+    /// Bounds the nesting of definitions along the path by which the engine first visits each (it
+    /// visits each only once), and the size of terminals: the engine expands all that a terminal
+    /// refers to into one list.
     fn check_size(&self, start: &Definition<'a>) -> Result<(), SpecError> {
         let mut seen = HashSet::from(["start"]);
         let mut sizes: HashMap<&str, usize> = HashMap::new();
@@ -134,7 +135,7 @@ impl<'a> Names<'a> {
         Ok(())
     }
 
-    /// Refuses definitions that need themselves in each alternative.
+    /// Refuses definitions that refer to themselves in every alternative.
     fn check_ends(&self) -> Result<(), SpecError> {
         let mut ends: HashSet<&str> = self.imported.iter().copied().collect();
         let mut users: HashMap<&str, Vec<&str>> = HashMap::new();
@@ -156,12 +157,12 @@ impl<'a> Names<'a> {
             None => Ok(()),
             Some((name, definition)) => Err(definition
                 .position
-                .error(&format!("`{name}` never ends: each alternative needs it again"))),
+                .error(&format!("`{name}` never ends: every alternative refers to it again"))),
         }
     }
 }
 
-/// Returns a name without the marks that only shape syntax trees.
+/// Removes the marks that only shape syntax trees from a name.
 fn plain(name: &str) -> &str {
     name.trim_start_matches(['!', '?'])
 }
@@ -170,8 +171,8 @@ fn is_terminal(name: &str) -> bool {
     name.trim_start_matches('_').starts_with(|c: char| c.is_ascii_uppercase())
 }
 
-/// Returns a body without what names no other definition: line ends, what a tree would be called
-/// (behind an arrow), parameters (behind two colons) and conditions (behind `%if`).
+/// Removes what refers to no other definition from a body: line breaks, aliases (after an arrow),
+/// parameters (after two colons) and conditions (after `%if`).
 fn clean<'a>(body: &'a [Symbol<'a>]) -> Vec<&'a Symbol<'a>> {
     let mut out = Vec::with_capacity(body.len());
     let mut rest = body;
@@ -196,8 +197,8 @@ fn clean<'a>(body: &'a [Symbol<'a>]) -> Vec<&'a Symbol<'a>> {
     out
 }
 
-/// Returns how many symbols there are up to the end of the group that they begin with, or, inside
-/// a group, up to its end or its next alternative.
+/// Returns the number of symbols in the group that they begin with. If already inside a group,
+/// counts up to its end or its next alternative.
 fn group(symbols: &[Symbol<'_>], inside: bool) -> usize {
     let mut depth = 0usize;
     for (idx, symbol) in symbols.iter().enumerate() {
@@ -217,7 +218,7 @@ fn group(symbols: &[Symbol<'_>], inside: bool) -> usize {
     symbols.len()
 }
 
-/// Returns the names in a body, each with the groups it is in and its place.
+/// Returns the names in a body, each with its nesting depth and position.
 fn names<'b, 'a>(
     body: &'b [&'a Symbol<'a>],
 ) -> impl Iterator<Item = (&'a str, usize, LineColumn)> + use<'b, 'a> {
@@ -232,15 +233,15 @@ fn names<'b, 'a>(
     })
 }
 
-/// Says whether a body, or a group up to its end, can be complete.
+/// Returns whether a body, or the rest of a group, can be complete.
 fn may_end<'a>(rest: &mut std::slice::Iter<'_, &'a Symbol<'a>>, ends: &HashSet<&'a str>) -> bool {
     let (mut any, mut all) = (false, true);
-    // Whether the last item can be complete, until it is seen whether it is needed.
+    // Whether the last item can be complete; applied once it is known not to be optional.
     let mut last = true;
     while let Some(symbol) = rest.next() {
         let item = match (&symbol.kind, symbol.text) {
             (SymbolKind::Open('{'), _) => {
-                // A number of times, of which the least counts.
+                // A counted repetition; its minimum decides.
                 last |= matches!(rest.clone().next().map(|symbol| symbol.text), Some("0" | ","));
                 while rest.next().is_some_and(|symbol| symbol.kind != SymbolKind::Close('}')) {}
                 continue;

@@ -1,16 +1,16 @@
-//! The symbols of the engine's dialect of Lark, as its own lexer finds them.
+//! The scanner of the engine's Lark dialect. It splits the text as the engine's own lexer does.
 
 use serde_json::Value;
 
 use crate::error::SpecError;
 use crate::notations::line_column::LineColumn;
 
-/// A symbol, and where it is.
+/// A symbol and its position.
 #[derive(Debug)]
 pub(super) struct Symbol<'a> {
     pub(super) kind: SymbolKind,
     pub(super) text: &'a str,
-    /// Bytes from `start` to `end`.
+    /// The byte range is `start..end`.
     pub(super) start: usize,
     pub(super) end: usize,
     pub(super) position: LineColumn,
@@ -18,7 +18,7 @@ pub(super) struct Symbol<'a> {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum SymbolKind {
-    /// A rule's or a terminal's name.
+    /// The name of a rule or terminal.
     Name,
     String,
     Regex,
@@ -26,17 +26,17 @@ pub(super) enum SymbolKind {
     Token,
     /// `@name`.
     GrammarRef,
-    /// `%name`, with its value where it has one.
+    /// `%name`, with its value if it has one.
     Directive(Option<Value>),
     Number,
     Open(char),
     Close(char),
     Newline,
-    /// Anything else that is one character, or two dots, two colons or an arrow.
+    /// Any other single character, two dots, two colons, or an arrow.
     Mark,
 }
 
-/// Cuts the source into symbols, white space and comments left out.
+/// Splits the source into symbols, without white space and comments.
 pub(super) fn scan(source: &str) -> Result<Vec<Symbol<'_>>, SpecError> {
     let mut symbols = Vec::new();
     let mut position = LineColumn::START;
@@ -59,7 +59,7 @@ pub(super) fn scan(source: &str) -> Result<Vec<Symbol<'_>>, SpecError> {
     Ok(symbols)
 }
 
-/// Returns the length of blanks or a comment.
+/// Returns the length of blanks or of a comment.
 fn gap(rest: &str) -> usize {
     if rest.starts_with('#') || rest.starts_with("//") {
         return rest.find('\n').unwrap_or(rest.len());
@@ -103,7 +103,7 @@ fn symbol(rest: &str, position: LineColumn) -> Result<(SymbolKind, usize), SpecE
             }
         }
         c if c.is_ascii() => (SymbolKind::Mark, 1),
-        c => return Err(position.error(&format!("{c:?} begins nothing"))),
+        c => return Err(position.error(&format!("{c:?} is unexpected"))),
     };
     Ok(found)
 }
@@ -116,7 +116,7 @@ fn prefix(text: &str, part: impl Fn(char) -> bool) -> usize {
     text.find(|c| !part(c)).unwrap_or(text.len())
 }
 
-/// Returns the length up to the closing mark, which a backslash may hide.
+/// Returns the length up to the closing mark; a backslash escapes it.
 fn quoted(rest: &str, mark: char, position: LineColumn) -> Result<usize, SpecError> {
     let mut hidden = false;
     for (idx, c) in rest.char_indices().skip(1) {
@@ -131,7 +131,7 @@ fn quoted(rest: &str, mark: char, position: LineColumn) -> Result<usize, SpecErr
     Err(position.error(&format!("it is not closed by `{mark}`")))
 }
 
-/// Reads `%name` and, for those that have one, the value behind it.
+/// Reads `%name` and, where the directive has one, its value.
 fn directive(rest: &str, position: LineColumn) -> Result<(SymbolKind, usize), SpecError> {
     let name = 1 + prefix(&rest[1..], |c| c.is_ascii_alphabetic());
     if !["%json", "%regex", "%llguidance"].contains(&&rest[..name]) {
@@ -141,6 +141,6 @@ fn directive(rest: &str, position: LineColumn) -> Result<(SymbolKind, usize), Sp
     match values.next() {
         Some(Ok(value)) => Ok((SymbolKind::Directive(Some(value)), name + values.byte_offset())),
         Some(Err(error)) => Err(position.error(&format!("{}: {error}", &rest[..name]))),
-        None => Err(position.error(&format!("{} wants a value", &rest[..name]))),
+        None => Err(position.error(&format!("{} needs a value", &rest[..name]))),
     }
 }

@@ -1,4 +1,4 @@
-//! Writing a skeleton in the engine's notation.
+//! Writes a skeleton in the engine's notation.
 
 use std::fmt::Write;
 
@@ -11,13 +11,13 @@ use crate::error::SpecError;
 use crate::limits::Limits;
 use crate::limits::check_limit;
 
-/// Groups inside one another, of which the engine's reader allows fewer than 30.
+/// The deepest nesting of groups in one rule; the engine's reader allows fewer than 30.
 const MAX_GROUPS: usize = 10;
 
-/// Parts of all rules together; the engine takes about a millisecond for 50.
+/// The most parts of all rules together; the engine handles about 50 per millisecond.
 const MAX_SYMBOLS: usize = 10_000;
 
-/// Writes the grammar; the schemas become grammars beside it.
+/// Writes the grammar; each schema becomes a grammar next to it.
 pub(super) fn grammar(
     rules: Rules,
     skeleton: &Skeleton,
@@ -29,7 +29,7 @@ pub(super) fn grammar(
     for (rule, part) in &skeleton.rules {
         writer.line(&format!("r{}", rule.0), part);
     }
-    // Groups that nest too deep become rules of their own, which may have such groups again.
+    // Groups that nest too deep become rules of their own, which may contain such groups again.
     let mut done = 0;
     while let Some(&part) = writer.later.get(done) {
         writer.line(&format!("h{done}"), part);

@@ -1,4 +1,4 @@
-//! Which terminals may come first, and which after which.
+//! FIRST and FOLLOW sets over terminals.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ impl Bits {
         self.0[idx / 64] |= 1 << (idx % 64);
     }
 
-    /// Adds all of `other`; says whether one is new.
+    /// Adds all of `other`. Returns whether any was new.
     pub(super) fn add_all(&mut self, other: &Self) -> bool {
         let mut is_new = false;
         for (word, more) in self.0.iter_mut().zip(&other.0) {
@@ -35,7 +35,7 @@ impl Bits {
     }
 }
 
-/// Terminals that may come first, and after each.
+/// The terminals that may begin a text, and those that may follow each terminal.
 pub(super) struct Follow {
     pub(super) start: Bits,
     pub(super) next: Vec<Bits>,
@@ -45,7 +45,7 @@ struct Finder<'a> {
     skeleton: &'a Skeleton,
     nullable: Vec<bool>,
     idx_of: HashMap<RuleId, usize>,
-    /// Of each rule: what may come first, and whether it may be nothing.
+    /// For each rule, the terminals it may begin with and whether it may be empty.
     first: Vec<(Bits, bool)>,
     after: Vec<Bits>,
     next: Vec<Bits>,
@@ -76,7 +76,7 @@ impl Follow {
 }
 
 impl Finder<'_> {
-    /// Backwards, because rules are listed after those that name them.
+    /// Iterates backwards, because rules come after those that refer to them.
     fn find_first(&mut self) {
         let mut is_new = true;
         while is_new {
@@ -138,7 +138,8 @@ impl Finder<'_> {
         }
     }
 
-    /// Notes what may follow each terminal and rule in a part that `after` may follow.
+    /// Records what may follow each terminal and rule inside a part, given what may follow the
+    /// part.
     fn visit(&mut self, part: &Part, after: &Bits, changed: &mut impl FnMut(usize)) {
         match part {
             Part::Terminal(idx) => {

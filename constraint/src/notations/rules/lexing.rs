@@ -1,8 +1,8 @@
-//! Whether the lexer cuts a text as the grammar would.
+//! Checks that the lexer splits a text as the grammar would.
 //!
-//! The lexer takes the longest lexeme that could come. A terminal's text is lost if a terminal
-//! that may begin at the same place could go on with a character that may follow the first: those
-//! two clash. Without clashes the longest is the only one.
+//! The lexer takes the longest possible lexeme. This loses the text of a terminal if another
+//! terminal that may begin at the same position can continue with a character that may follow the
+//! first: the two clash. Without clashes the longest lexeme is the only one.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,7 +12,7 @@ use super::texts::Texts;
 use super::{Node, NodeId, Rules};
 use crate::error::SpecError;
 
-/// Terminals that are compared with each other.
+/// The most terminals that are compared with each other.
 const MAX_TERMINALS: usize = 1_000;
 
 /// Nodes that must not be terminals.
@@ -20,7 +20,7 @@ const MAX_TERMINALS: usize = 1_000;
 pub(super) struct Split {
     nodes: HashSet<NodeId>,
     joined: Vec<(Node, NodeId)>,
-    /// The characters that literals were taken apart into.
+    /// The nodes of the characters into which literals were split.
     chars: HashMap<char, NodeId>,
 }
 
@@ -29,13 +29,13 @@ impl Split {
         self.nodes.contains(&node)
     }
 
-    /// Returns the node that was made of the same neighbours before and then taken apart.
+    /// Returns the node that was made of the same neighbours before and then split.
     pub(super) fn joined(&self, node: &Node) -> Option<NodeId> {
         self.joined.iter().find(|(known, _)| known == node).map(|&(_, id)| id)
     }
 
-    /// Takes terminals one level apart; says whether there were any.
-    pub(super) fn take_apart(&mut self, rules: &mut Rules, terminals: &[NodeId]) -> bool {
+    /// Splits terminals by one level. Returns whether there were any.
+    pub(super) fn split_further(&mut self, rules: &mut Rules, terminals: &[NodeId]) -> bool {
         for &id in terminals {
             self.nodes.insert(id);
             match rules.node(id).clone() {
@@ -52,13 +52,13 @@ impl Split {
     }
 }
 
-/// The terminals to take apart, and whether all were looked at.
+/// The terminals to split, and whether all pairs were compared.
 pub(super) struct Found {
     pub(super) terminals: Vec<NodeId>,
     pub(super) is_complete: bool,
 }
 
-/// Finds the terminals that would swallow what follows another.
+/// Finds the terminals that would swallow the text after another terminal.
 pub(super) fn clashes(rules: &Rules, skeleton: &Skeleton) -> Result<Found, SpecError> {
     let num = skeleton.terminals.len();
     if num > MAX_TERMINALS {
@@ -77,8 +77,8 @@ pub(super) fn clashes(rules: &Rules, skeleton: &Skeleton) -> Result<Found, SpecE
             if found.contains(&node) {
                 continue;
             }
-            // What repeats something any number of times may as well take what another of the same
-            // after it would have taken.
+            // An unbounded repetition may swallow what the next one of the same kind would have
+            // matched.
             let repeats = matches!(rules.node(node), Node::Repeat(_, 0, None));
             let swallows = if first == second && repeats {
                 texts.swallows(first, second, &follow_bytes(&follow, &texts, first, false))
@@ -94,10 +94,10 @@ pub(super) fn clashes(rules: &Rules, skeleton: &Skeleton) -> Result<Found, SpecE
     Ok(Found { terminals: found, is_complete: texts.is_complete() })
 }
 
-/// Returns for each terminal those that may begin where it does.
+/// Returns for each terminal those that may begin at the same position.
 ///
-/// Two do at the start, after the same terminal, or after two that begin at the same place and
-/// match the same text.
+/// Two terminals do so at the start, after the same terminal, or after two that begin at the same
+/// position and match the same text.
 fn together(follow: &Follow, texts: &mut Texts, num: usize) -> Vec<Bits> {
     let mut together = vec![Bits::new(num); num];
     let add = |together: &mut Vec<Bits>, a: &Bits, b: &Bits| {
@@ -130,7 +130,7 @@ fn together(follow: &Follow, texts: &mut Texts, num: usize) -> Vec<Bits> {
     together
 }
 
-/// Returns the bytes that may follow a terminal, other than itself if so wanted.
+/// Returns the bytes that may follow a terminal, optionally not counting the terminal itself.
 fn follow_bytes(follow: &Follow, texts: &Texts, idx: usize, with_itself: bool) -> [bool; 256] {
     let mut bytes = [false; 256];
     for next in follow.next[idx].iter().filter(|&next| with_itself || next != idx) {
@@ -141,7 +141,8 @@ fn follow_bytes(follow: &Follow, texts: &Texts, idx: usize, with_itself: bool) -
     bytes
 }
 
-/// Refuses values and tokens of text where text may begin too: the engine would choose one.
+/// Refuses values, and tokens of text, where plain text may begin as well: the engine would choose
+/// one of them.
 fn check_kinds(
     rules: &Rules,
     skeleton: &Skeleton,
@@ -159,7 +160,7 @@ fn check_kinds(
         Node::Json { at, .. } if is_text && meet() => Err(SpecError::unsupported(
             "json_schema",
             Some(at),
-            "other text that may come in its place begins alike",
+            "other text with the same beginning may come instead",
         )),
         Node::Tokens { is_text: true, at, .. }
             if is_text || matches!(other.kind, TerminalKind::Json) =>
@@ -167,7 +168,7 @@ fn check_kinds(
             Err(SpecError::unsupported(
                 "token",
                 Some(at),
-                "text may come in its place, made of the same tokens",
+                "text made of the same tokens may come instead",
             ))
         }
         _ => Ok(()),
@@ -175,7 +176,7 @@ fn check_kinds(
 }
 
 fn check_can_split(rules: &Rules, node: NodeId) -> Result<(), SpecError> {
-    let why = "it would swallow what must follow it";
+    let why = "it would swallow the text that must follow it";
     match rules.node(node) {
         Node::Regex { at, .. } => Err(SpecError::unsupported("regex", Some(at), why)),
         Node::Without { at, .. } => Err(SpecError::unsupported("any_text", Some(at), why)),

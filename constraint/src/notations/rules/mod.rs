@@ -1,10 +1,10 @@
-//! Context-free grammars, and how they become grammars of the engine.
+//! Context-free grammars, and their translation into the engine's grammars.
 //!
-//! Other notations are read into [`Rules`], a plain tree in an arena. The engine first cuts text
-//! into lexemes, each as long as can be, and then parses those; its cost is one row for each
-//! lexeme. So the largest regular parts become one terminal each, and where a terminal would
-//! swallow what should follow it, it is taken apart until it does not. What cannot be taken apart
-//! is an error: a grammar compiled here accepts exactly the texts that its notation says.
+//! Other notations are read into [`Rules`], a plain tree in an arena. The engine first splits text
+//! into lexemes, each as long as possible, and then parses them; each lexeme costs it one row. So
+//! the largest regular parts become one terminal each. A terminal that would swallow the text after
+//! it is split until it does not. One that cannot be split is an error: a compiled grammar accepts
+//! exactly the texts that its notation defines.
 
 mod emit;
 mod follow;
@@ -21,58 +21,58 @@ use crate::error::SpecError;
 use crate::limits::Limits;
 use crate::limits::check_limit;
 
-/// A node's place in the arena.
+/// The index of a node in the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct NodeId(u32);
 
-/// A rule's place in the list of rules.
+/// The index of a rule in the list of rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct RuleId(u32);
 
-/// The rule that texts are made by: the first.
+/// The root rule, which is the first.
 const ROOT: RuleId = RuleId(0);
 
-/// One part of a rule.
+/// A part of a rule.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Node {
     /// This text.
     Literal(String),
-    /// One character, in one of the ranges or, if negated, in none.
+    /// One character inside the ranges or, if negated, outside them.
     Class { negated: bool, ranges: Vec<(char, char)> },
-    /// Text that the whole regex matches. Cannot be taken apart.
+    /// Text that the whole regex matches. Cannot be split.
     Regex { pattern: String, at: String },
-    /// Text that holds none of the strings. Cannot be taken apart.
+    /// Text that contains none of the strings. Cannot be split.
     Without { strings: Vec<String>, max_chars: Option<u32>, at: String },
-    /// One token out of these ids, both ends included.
+    /// One token with an id in these inclusive ranges.
     Tokens { ranges: Vec<(u32, u32)>, is_text: bool, at: String },
     /// A value of the schema with this index.
     Json { schema: usize, at: String },
-    /// What the rule says.
+    /// The texts of another rule.
     Rule(RuleId),
-    /// All of these in order.
+    /// All of these in sequence.
     Seq(Vec<NodeId>),
-    /// One of these.
+    /// Any one of these.
     Alt(Vec<NodeId>),
-    /// This at least and at most so many times.
+    /// A repetition with a minimum and a maximum.
     Repeat(NodeId, u32, Option<u32>),
 }
 
-/// A grammar. Texts are what its first rule says.
+/// A grammar. Its first rule is the root.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {
     nodes: Vec<Node>,
-    /// What each rule says.
+    /// The body of each rule.
     bodies: Vec<NodeId>,
     schemas: Vec<Value>,
-    /// What was read with a doubt.
+    /// Warnings from reading.
     pub(crate) warnings: Vec<String>,
 }
 
-/// Rules, terminals and groups inside one another. The engine recurses over them: with dependencies
-/// optimised, 2 MiB of stack hold several times as many.
+/// The deepest nesting of rules, terminals and groups. The engine recurses over it: with optimised
+/// dependencies, a stack of 2 MiB holds several times as many.
 pub(crate) const MAX_DEPTH: usize = 400;
 
-/// Terminals, each of which is a lexeme of the engine's.
+/// The most terminals; each is a lexeme of the engine.
 const MAX_TERMINALS: usize = 2_000;
 
 impl Rules {
@@ -83,7 +83,7 @@ impl Rules {
         NodeId(id)
     }
 
-    /// Adds all of these in order; one alone is as it is.
+    /// Adds a sequence; a single item is returned unchanged.
     pub(crate) fn seq(&mut self, items: Vec<NodeId>) -> NodeId {
         match items[..] {
             [only] => only,
@@ -91,7 +91,7 @@ impl Rules {
         }
     }
 
-    /// Adds one of these; one alone is as it is.
+    /// Adds alternatives; a single one is returned unchanged.
     pub(crate) fn alt(&mut self, items: Vec<NodeId>) -> NodeId {
         match items[..] {
             [only] => only,
@@ -99,7 +99,7 @@ impl Rules {
         }
     }
 
-    /// Adds a rule that no text satisfies yet.
+    /// Adds a rule that matches nothing until it is defined.
     pub(crate) fn declare(&mut self) -> RuleId {
         let body = self.add(Node::Alt(Vec::new()));
         let id = u32::try_from(self.bodies.len()).expect("a source is at most a megabyte");
@@ -107,7 +107,7 @@ impl Rules {
         RuleId(id)
     }
 
-    /// Says what a rule says.
+    /// Sets the body of a rule.
     pub(crate) fn define(&mut self, rule: RuleId, body: NodeId) {
         self.bodies[rule.0 as usize] = body;
     }
@@ -121,8 +121,8 @@ impl Rules {
     /// Makes the engine's grammar, with warnings.
     ///
     /// # Errors
-    /// The rules nest too deeply or are too large, or a part that cannot be taken apart would
-    /// swallow what follows it.
+    /// The rules nest too deep or are too large, or a part that cannot be split would swallow the
+    /// text after it.
     pub(crate) fn compile(
         mut self,
         limits: &Limits,
@@ -141,7 +141,7 @@ impl Rules {
                     "the grammar is too large to check that no part swallows the next".to_string(),
                 );
             }
-            if !split.take_apart(&mut self, &found.terminals) {
+            if !split.split_further(&mut self, &found.terminals) {
                 return Ok((emit::grammar(self, &skeleton, limits)?, warnings));
             }
         }
@@ -157,7 +157,7 @@ impl Rules {
 }
 
 impl Node {
-    /// Returns the nodes directly below.
+    /// Returns the direct children.
     fn children(&self) -> &[NodeId] {
         match self {
             Self::Seq(items) | Self::Alt(items) => items,

@@ -1,11 +1,11 @@
-//! Recursion that is only repetition: `a ::= x a | y` is `x* y`.
+//! Turns recursion that is only repetition into repetition: `a ::= x a | y` becomes `x* y`.
 //!
-//! The engine needs a row's worth of items for each step of right recursion, and a regular rule
-//! cannot be a terminal while it names itself.
+//! The engine needs a whole row of items for each step of a right recursion, and a rule that refers
+//! to itself cannot be a terminal even if it is regular.
 
 use super::{Node, NodeId, RuleId, Rules};
 
-/// At which end of an alternative a rule names itself.
+/// The end of an alternative at which a rule refers to itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Left,
@@ -25,7 +25,7 @@ impl Rules {
         }
     }
 
-    /// Returns the new body of a rule, if it names itself, and only alone at this end.
+    /// Returns the new body of a rule if it refers to itself only at this end of its alternatives.
     fn unrolled(&mut self, rule: RuleId, end: End) -> Option<NodeId> {
         let mut steps = Vec::new();
         let mut ends = Vec::new();
@@ -36,7 +36,7 @@ impl Rules {
             }
         }
         let all = || steps.iter().chain(&ends).flatten();
-        // A rule without another alternative has no end, which is an error elsewhere.
+        // A rule without another alternative never ends; that error is reported elsewhere.
         if steps.is_empty() || ends.is_empty() || all().any(|&item| self.names(item, rule)) {
             return None;
         }
@@ -50,7 +50,7 @@ impl Rules {
         Some(self.add(Node::Seq(items)))
     }
 
-    /// Returns a rule's alternatives as sequences, an optional whole taken for two.
+    /// Returns a rule's alternatives as sequences. An optional body counts as two alternatives.
     fn options(&self, id: NodeId) -> Vec<Vec<NodeId>> {
         match self.node(id) {
             Node::Alt(items) => items.iter().flat_map(|&item| self.options(item)).collect(),
@@ -73,7 +73,7 @@ impl Rules {
         (*self.node(*last) == Node::Rule(rule)).then(|| rest.to_vec())
     }
 
-    /// Says whether the rule is named in a node itself, not in the rules that it names.
+    /// Returns whether a node itself refers to the rule, not counting the rules that it refers to.
     fn names(&self, id: NodeId, rule: RuleId) -> bool {
         let mut todo = vec![id];
         while let Some(id) = todo.pop() {

@@ -1,4 +1,4 @@
-//! Which parts of a grammar are regular, and how deep it is.
+//! Finds the regular parts of a grammar and measures its depth.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -8,13 +8,13 @@ use crate::error::SpecError;
 use crate::limits::check_limit;
 use crate::regex::push_literal;
 
-/// Bytes of one regular part after the rules it names are put in.
+/// The most bytes of one regular part with the rules it refers to inlined.
 const MAX_REGULAR_BYTES: usize = 64 << 10;
 
-/// What is known of each node: whether it is regular, so that it could be one terminal.
+/// For each node, whether it is regular and so could become a terminal.
 pub(super) struct Regular {
     nodes: Vec<bool>,
-    /// Rules from the root, each after those it names, as far as there are no circles.
+    /// The rules reachable from the root, each after the rules it refers to, except in cycles.
     order: Vec<RuleId>,
 }
 
@@ -24,22 +24,22 @@ impl Regular {
     }
 }
 
-/// A step of a walk over nodes with an explicit stack, as the depth is what is in question.
+/// A step of a walk. Its stack is explicit, because the depth is what is being bounded.
 enum Visit {
     Enter(NodeId, usize),
     Leave(RuleId),
 }
 
 impl Rules {
-    /// Returns the most rules and groups inside one another on the way on which the engine meets
-    /// each rule first; it does not descend into a rule a second time.
+    /// Returns the nesting depth of rules and groups along the path by which the engine first
+    /// visits each rule; it visits each only once.
     pub(super) fn depth(&self) -> usize {
         let mut deepest = 0;
         self.walk(|_, depth| deepest = deepest.max(depth), |_| {});
         deepest
     }
 
-    /// Visits every node that the root leads to, each rule once, in the order of the text.
+    /// Visits every node reachable from the root in the order of the text, each rule once.
     fn walk(&self, mut visit: impl FnMut(NodeId, usize), mut leave: impl FnMut(RuleId)) {
         let mut seen = vec![false; self.bodies.len()];
         seen[0] = true;
@@ -65,8 +65,8 @@ impl Rules {
         }
     }
 
-    /// Finds the regular nodes: all but those that lead to a token, a value or back to themselves,
-    /// and those in `split`.
+    /// Finds the regular nodes: all except those in `split` and those that lead to a token, a value
+    /// or themselves.
     pub(super) fn regular(&self, split: impl Fn(NodeId) -> bool) -> Regular {
         let mut order = Vec::new();
         self.walk(|_, _| {}, |rule| order.push(rule));
@@ -74,7 +74,8 @@ impl Rules {
         let mut rules = vec![false; self.bodies.len()];
         for idx in 0..found.order.len() {
             let rule = found.order[idx];
-            // A rule on a circle names one that is not done yet, and so does not count as regular.
+            // A rule in a cycle refers to one that is not done yet, and so does not count as
+            // regular.
             rules[rule.0 as usize] = self.mark(self.body(rule), &rules, &split, &mut found.nodes);
         }
         found
@@ -83,7 +84,8 @@ impl Rules {
     /// Returns the rules that no text can complete.
     pub(crate) fn endless(&self) -> Vec<RuleId> {
         let mut ends = vec![false; self.bodies.len()];
-        // Each rule waits for those that it names, and is looked at again when one of them ends.
+        // Each rule waits for those it refers to, and is checked again when one of them is found to
+        // end.
         let mut users: Vec<Vec<usize>> = vec![Vec::new(); self.bodies.len()];
         for (idx, body) in self.bodies.iter().enumerate() {
             let mut todo = vec![*body];
@@ -136,8 +138,8 @@ impl Rules {
         regular
     }
 
-    /// Says whether a regular node holds a [`Node::Without`], which no plain regex can say. Rules
-    /// come from notations that have none.
+    /// Returns whether a regular node contains a [`Node::Without`], which a plain regex cannot
+    /// express. Rules are not followed: they come from notations that have none.
     pub(super) fn has_without(&self, id: NodeId) -> bool {
         match self.node(id) {
             Node::Without { strings, .. } => !strings.is_empty(),
@@ -205,7 +207,7 @@ impl Rules {
     }
 }
 
-/// Writes how often something comes, for a regex or for the engine's notation.
+/// Writes a repetition count for a regex or for the engine's notation.
 pub(super) fn times(min: u32, max: Option<u32>) -> String {
     match (min, max) {
         (0, None) => "*".to_string(),

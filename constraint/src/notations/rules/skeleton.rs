@@ -1,4 +1,4 @@
-//! A grammar with its regular parts cut out: rules over terminals.
+//! Extracts the regular parts of a grammar; rules over terminals remain.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
@@ -11,7 +11,7 @@ use super::{Node, NodeId, ROOT, RuleId, Rules};
 use crate::error::SpecError;
 use crate::regex::push_literal;
 
-/// What rules are made of here.
+/// The body of a rule over terminals.
 #[derive(Debug)]
 pub(super) enum Part {
     Terminal(usize),
@@ -21,9 +21,9 @@ pub(super) enum Part {
     Repeat(Box<Part>, u32, Option<u32>),
 }
 
-/// What the engine's lexer or another grammar recognises as one.
+/// What the lexer or an embedded grammar recognises as a unit.
 pub(super) struct Terminal {
-    /// The node that it was made from.
+    /// The node from which it was made.
     pub(super) node: NodeId,
     pub(super) kind: TerminalKind,
 }
@@ -34,7 +34,7 @@ pub(super) enum TerminalKind {
     Json,
 }
 
-/// Rules over terminals, each rule that is left with what it says.
+/// Rules over terminals; each remaining rule with its body.
 pub(super) struct Skeleton {
     pub(super) terminals: Vec<Terminal>,
     pub(super) rules: Vec<(RuleId, Part)>,
@@ -46,13 +46,13 @@ struct Builder<'a> {
     regular: Regular,
     terminals: Vec<Terminal>,
     by_node: HashMap<NodeId, usize>,
-    /// Rules met, in order.
+    /// The rules found so far, in order.
     met: Vec<RuleId>,
     is_met: HashSet<RuleId>,
 }
 
 impl Rules {
-    /// Cuts the regular parts out, neighbours together.
+    /// Extracts the regular parts; adjacent ones are merged.
     pub(super) fn skeleton(&mut self, split: &Split) -> Result<Skeleton, SpecError> {
         let regular = self.regular(|node| split.contains(node));
         let mut builder = Builder {
@@ -72,7 +72,7 @@ impl Rules {
         Ok(Skeleton { terminals: builder.terminals, rules })
     }
 
-    /// Returns the engine's own form of a regular node, to look into.
+    /// Returns the engine's regex of a regular node, for analysis.
     fn ast(&self, id: NodeId) -> Result<RegexAst, SpecError> {
         if !self.has_without(id) {
             return Ok(RegexAst::Regex(self.regex(id)?));
@@ -120,8 +120,8 @@ impl Rules {
         }
     }
 
-    /// Writes the terminals that regular nodes name for a [`Node::Without`]: of many tags all have
-    /// the same.
+    /// Writes the terminals by which regular nodes refer to a [`Node::Without`]; many tags share
+    /// one.
     pub(super) fn lark_without(&self) -> String {
         let mut out = String::new();
         for (idx, node) in self.nodes.iter().enumerate() {
@@ -143,7 +143,7 @@ fn any(max_chars: Option<u32>) -> String {
     out
 }
 
-/// Any text that holds one of the strings.
+/// Returns a regex of the texts that contain one of the strings.
 fn holding(strings: &[String]) -> String {
     let mut out = "(?s:.)*(?:".to_string();
     for (idx, text) in strings.iter().enumerate() {
@@ -175,7 +175,7 @@ impl Builder<'_> {
                 self.runs(&items, Node::Seq).map(Part::Seq)
             }
             Node::Alt(items) => {
-                // Their order means nothing, so all the regular ones come together.
+                // The order of alternatives is irrelevant, so the regular ones are grouped.
                 let (text, rest): (Vec<_>, Vec<_>) =
                     items.into_iter().partition(|&item| self.regular.get(item));
                 let items: Vec<NodeId> = text.into_iter().chain(rest).collect();
@@ -188,7 +188,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Puts sequences inside a sequence in line, so that all neighbours meet.
+    /// Flattens nested sequences, so that all neighbours are adjacent.
     fn flat(&self, items: &[NodeId]) -> Vec<NodeId> {
         let mut out = Vec::new();
         for &item in items {
@@ -202,7 +202,7 @@ impl Builder<'_> {
         out
     }
 
-    /// Makes one terminal of each run of regular neighbours, unless that was taken apart.
+    /// Makes one terminal of each run of regular neighbours, unless it was split.
     fn runs(
         &mut self,
         items: &[NodeId],
@@ -234,7 +234,7 @@ impl Builder<'_> {
         Ok(parts)
     }
 
-    /// Makes a terminal of a regular node, the same for each use of a rule.
+    /// Makes the terminal of a regular node; all uses of a rule share it.
     fn text(&mut self, mut id: NodeId) -> Result<Part, SpecError> {
         while let Node::Rule(rule) = *self.rules.node(id) {
             id = self.rules.body(rule);

@@ -1,7 +1,7 @@
-//! What a grammar's terminals match, to compare them with each other.
+//! Compares the texts of a grammar's terminals with each other.
 //!
-//! Most terminals are plain text, and most others that may begin at the same place are free text up
-//! to something: those are compared as texts. Automata are built for what is left.
+//! Most terminals are plain text, and most others that may begin at the same position are free text
+//! up to some string: those are compared as texts. Automata are built only for the rest.
 
 use std::collections::HashSet;
 
@@ -11,9 +11,9 @@ use serde_json::Value;
 use super::skeleton::{Skeleton, TerminalKind};
 use super::{Node, NodeId, Rules};
 
-/// Work to build one automaton, as in [`crate::Limits::lexer_fuel`].
+/// Fuel for building one automaton, as in [`crate::Limits::lexer_fuel`].
 const FUEL: u64 = 100_000;
-/// Bytes and steps of pairs of automata in one grammar.
+/// Steps over bytes and pairs of states, per grammar.
 const MAX_STEPS: usize = 500_000;
 
 pub(super) struct Texts<'a> {
@@ -27,8 +27,7 @@ struct Item {
     what: What,
     first: [bool; 256],
     nullable: bool,
-    /// Where this is free text that holds none of some strings: the node, and which of the strings
-    /// ends it, if one does.
+    /// If this is free text without certain strings: its node, and the string that ends it, if any.
     free: Option<(NodeId, Vec<u8>)>,
 }
 
@@ -70,7 +69,7 @@ impl<'a> Texts<'a> {
             }
             if let Some((_, end)) = &item.free {
                 item.nullable = end.is_empty();
-                // What UTF-8 may begin with.
+                // The bytes with which UTF-8 may begin.
                 item.first[..0x80].fill(true);
                 item.first[0xc2..0xf5].fill(true);
             }
@@ -100,19 +99,20 @@ impl<'a> Texts<'a> {
         self.items[idx].first
     }
 
-    /// Says whether every comparison came to its end.
+    /// Returns whether every comparison was completed.
     pub(super) fn is_complete(&self) -> bool {
         self.is_complete && self.steps_left > 0
     }
 
-    /// Says whether a text is in both, or a token. Of values it is not known which they share.
+    /// Returns whether both match some common text or token; for two values this is assumed.
     pub(super) fn overlap(&mut self, first: usize, second: usize) -> bool {
         match (&self.items[first].what, &self.items[second].what) {
             (What::Tokens(a), What::Tokens(b)) => {
                 return a.iter().any(|a| b.iter().any(|b| a.0 <= b.1 && b.0 <= a.1));
             }
             (What::Json, What::Json) => return true,
-            // Text may not begin where these do, if the same bytes may begin both.
+            // The grammar is refused if plain text may begin with the same bytes as a token or
+            // value.
             (What::Tokens(_) | What::Json, _) | (_, What::Tokens(_) | What::Json) => return false,
             (What::Literal(a), What::Literal(b)) => return a == b,
             _ => {}
@@ -125,7 +125,8 @@ impl<'a> Texts<'a> {
         })
     }
 
-    /// Says whether, after a text of the first, the second could go on with one of `next`.
+    /// Returns whether, after a text of `first`, `second` could continue with one of the bytes in
+    /// `next`.
     pub(super) fn swallows(&mut self, first: usize, second: usize, next: &[bool; 256]) -> bool {
         self.steps_left = self.steps_left.saturating_sub(8);
         if let (What::Literal(a), What::Literal(b)) =
@@ -138,8 +139,8 @@ impl<'a> Texts<'a> {
         if bytes.is_empty() {
             return false;
         }
-        // Free text up to one string, or to its end, is never the beginning of the same free text
-        // up to another, unless the string is.
+        // Free text up to one end is never the beginning of the same free text up to another,
+        // unless one end is the beginning of the other.
         if let Some((a, b)) = self.ends_of_same_text(first, second)
             && !a.is_empty()
         {
@@ -147,7 +148,7 @@ impl<'a> Texts<'a> {
         }
         let mut is_start = true;
         self.search(first, second, |states, regexes| {
-            // A terminal may be nothing without the lexer having a say.
+            // The lexer never sees an empty terminal.
             let is_text = !std::mem::replace(&mut is_start, false);
             is_text
                 && regexes.0.is_accepting(states.0)
@@ -155,7 +156,7 @@ impl<'a> Texts<'a> {
         })
     }
 
-    /// Returns what ends each, if both are the same free text.
+    /// Returns the two end strings if both terminals are the same free text.
     fn ends_of_same_text(&self, first: usize, second: usize) -> Option<(&[u8], &[u8])> {
         let (a, b) = (self.items[first].free.as_ref()?, self.items[second].free.as_ref()?);
         (a.0 == b.0).then_some((&a.1, &b.1))
@@ -178,7 +179,7 @@ impl<'a> Texts<'a> {
         made.ok().map(Box::new)
     }
 
-    /// Visits the pairs of states that the same text leads to, until one is found.
+    /// Searches the pairs of states that the same text leads to.
     fn search(
         &mut self,
         first: usize,
@@ -211,7 +212,7 @@ impl<'a> Texts<'a> {
         let bytes = distinct(a, b);
         self.steps_left = self.steps_left.saturating_sub(256);
         let mut todo = vec![(a.initial_state(), b.initial_state())];
-        // The start is met again where a text may lead back to it.
+        // The start is not marked as seen, since a text may lead back to it.
         let mut seen: HashSet<(StateID, StateID)> = HashSet::new();
         while let Some(states) = todo.pop() {
             if found(states, (a, b)) {
@@ -237,7 +238,7 @@ impl<'a> Texts<'a> {
 }
 
 impl Rules {
-    /// Returns the text that a node is, if it is but one.
+    /// Returns the text of a node that matches exactly one text.
     fn literal_text(&self, id: NodeId) -> Option<Vec<u8>> {
         match self.node(id) {
             Node::Literal(text) => Some(text.as_bytes().to_vec()),
@@ -250,7 +251,7 @@ impl Rules {
         }
     }
 
-    /// Returns the free text that a node is, and the string that ends it.
+    /// Returns the free text that a node consists of, and the string that ends it.
     fn free_text(&self, id: NodeId) -> Option<(NodeId, Vec<u8>)> {
         let (text, end) = match self.node(id) {
             Node::Without { .. } => (id, Vec::new()),
@@ -272,14 +273,14 @@ impl Rules {
     }
 }
 
-/// Returns one byte of each kind that the two tell apart.
+/// Returns one byte of each class that the two automata distinguish.
 fn distinct(a: &Regex, b: &Regex) -> Vec<u8> {
     let mut seen = vec![false; a.alpha().len() * b.alpha().len()];
     let kind = |byte| a.alpha().map(byte) * b.alpha().len() + b.alpha().map(byte);
     (0..=255).filter(|&byte| !std::mem::replace(&mut seen[kind(byte)], true)).collect()
 }
 
-/// Returns the bytes that a value of the schema may begin with, as far as `type` says.
+/// Returns the bytes with which a value of the schema may begin, as far as `type` tells.
 fn first_of_json(schema: &Value) -> [bool; 256] {
     let of_type = |name: &str| match name {
         "object" => "{",

@@ -7,7 +7,7 @@ use super::{Ends, Reader};
 use crate::error::SpecError;
 use crate::notations::rules::{Node, NodeId};
 
-/// Free text that holds nothing that leads on, nothing excluded, and no end of the tag around.
+/// Free text without triggers, excluded strings, or the end of the tag around it.
 struct Free {
     text: NodeId,
     at: String,
@@ -17,7 +17,7 @@ impl Reader<'_> {
     pub(super) fn tag(&mut self, fields: Fields<'_>) -> Result<NodeId, SpecError> {
         let begin = match fields.get("begin")? {
             Value::String(text) => self.literal(text),
-            token => self.token(Fields::new(token, &fields.place("begin"))?)?,
+            token => self.token(Fields::new(token, &fields.pointer("begin"))?)?,
         };
         let rest = self.after_begin(fields)?;
         Ok(self.rules.seq(vec![begin, rest]))
@@ -27,11 +27,11 @@ impl Reader<'_> {
     fn after_begin(&mut self, fields: Fields<'_>) -> Result<NodeId, SpecError> {
         let fields = fields.known(&["begin", "content", "end"])?;
         let mut ends = Ends::default();
-        let place = fields.place("end");
+        let pointer = fields.pointer("end");
         let end = match fields.get("end")? {
             Value::Object(_) => {
-                let token = Fields::new(fields.get("end")?, &place)?;
-                ends.tokens.push(self.token_id(token.get("token")?, &place)?);
+                let token = Fields::new(fields.get("end")?, &pointer)?;
+                ends.tokens.push(self.token_id(token.get("token")?, &pointer)?);
                 self.token(token)?
             }
             Value::String(text) => self.ends(&mut ends, std::slice::from_ref(text)),
@@ -39,13 +39,13 @@ impl Reader<'_> {
                 let text = |value: &Value| value.as_str().map(str::to_string);
                 let texts: Option<Vec<String>> = texts.iter().map(text).collect();
                 let texts = texts.filter(|texts| !texts.is_empty());
-                let texts = texts.ok_or_else(|| wrong(&place, "wanted strings"))?;
+                let texts = texts.ok_or_else(|| wrong(&pointer, "wanted strings"))?;
                 self.ends(&mut ends, &texts)
             }
-            _ => return Err(wrong(&place, "wanted a string, strings or a token")),
+            _ => return Err(wrong(&pointer, "wanted a string, strings or a token")),
         };
-        let place = fields.place("content");
-        self.format(fields.get("content")?, &place, &ends, Some(end))
+        let pointer = fields.pointer("content");
+        self.format(fields.get("content")?, &pointer, &ends, Some(end))
     }
 
     fn ends(&mut self, ends: &mut Ends, texts: &[String]) -> NodeId {
@@ -84,7 +84,11 @@ impl Reader<'_> {
         for (idx, tag) in fields.some("tags")?.iter().enumerate() {
             let at = format!("{}/tags/{idx}", fields.at);
             let tag = Fields::new(tag, &at)?;
-            tags.push((tag.text("begin")?.to_string(), tag.place("begin"), self.after_begin(tag)?));
+            tags.push((
+                tag.text("begin")?.to_string(),
+                tag.pointer("begin"),
+                self.after_begin(tag)?,
+            ));
         }
         let triggers = fields.texts("triggers")?;
         let free = self.free(&triggers, fields, ends)?;
@@ -94,8 +98,8 @@ impl Reader<'_> {
         Ok(self.mixed(&free, steps, &Shape { first, is_last, tail }))
     }
 
-    /// Makes of tags, each its beginning and the rest, what follows free text, and what stands
-    /// alone.
+    /// Combines tags, each given as its beginning and the rest, with their triggers. Returns the
+    /// tags as they follow free text, and the tags as they stand alone.
     fn led_to(
         &mut self,
         triggers: &[String],
@@ -104,9 +108,9 @@ impl Reader<'_> {
     ) -> Result<(Vec<NodeId>, Vec<NodeId>), SpecError> {
         check_apart(triggers, &format!("{}/triggers", free.at))?;
         let mut rests: Vec<Vec<NodeId>> = vec![Vec::new(); triggers.len()];
-        for (begin, place, rest) in tags {
+        for (begin, pointer, rest) in tags {
             let fitting = triggers.iter().position(|trigger| begin.starts_with(trigger.as_str()));
-            let idx = fitting.ok_or_else(|| wrong(&place, "it begins with no trigger"))?;
+            let idx = fitting.ok_or_else(|| wrong(&pointer, "it does not begin with a trigger"))?;
             let more = self.literal(&begin[triggers[idx].len()..]);
             rests[idx].push(self.rules.seq(vec![more, rest]));
         }
@@ -140,7 +144,7 @@ impl Reader<'_> {
             }
         }
         let patterns: Vec<String> = rules.iter().map(|(text, _)| text.clone()).collect();
-        check_apart(&patterns, &fields.place("rules"))?;
+        check_apart(&patterns, &fields.pointer("rules"))?;
         let free = self.free(&patterns, fields, ends)?;
         let mut steps = Vec::new();
         for (idx, (pattern, format)) in rules.iter().enumerate() {
@@ -169,16 +173,17 @@ impl Reader<'_> {
         Ok(Free { text, at })
     }
 
-    /// Free text up to and with `pattern`, and what it leads on to.
+    /// Makes free text up to and including `pattern`, followed by `rest`.
     fn step(&mut self, free: &Free, pattern: &str, rest: NodeId) -> NodeId {
         let pattern = self.literal(pattern);
         self.rules.seq(vec![free.text, pattern, rest])
     }
 
-    /// Any number of steps and free text after them, or at most one step if that is the last.
+    /// Makes any number of steps with free text after them, or at most one step if that is the
+    /// last.
     fn mixed(&mut self, free: &Free, steps: Vec<NodeId>, shape: &Shape) -> NodeId {
         let &Shape { first, is_last, tail } = shape;
-        // Text and what ends it are one terminal, so each way out has the tail of its own.
+        // Text and its end string become one terminal, so each exit has its own copy of the tail.
         let end = |reader: &mut Self, mut items: Vec<NodeId>| {
             items.extend(tail);
             reader.rules.seq(items)
@@ -198,17 +203,17 @@ impl Reader<'_> {
         end(self, items)
     }
 
-    /// The older form: `structures` of begin, schema and end, and `triggers`.
+    /// Reads the older form: `structures` of begin, schema and end, and `triggers`.
     pub(super) fn structures(&mut self, fields: Fields<'_>) -> Result<NodeId, SpecError> {
         let fields = fields.known(&["structures", "triggers"])?;
         let mut tags = Vec::new();
         for (idx, structure) in fields.some("structures")?.iter().enumerate() {
             let at = format!("/structures/{idx}");
             let part = Fields::new(structure, &at)?.known(&["begin", "schema", "end"])?;
-            let content = self.schema(part.get("schema")?, &part.place("schema"))?;
+            let content = self.schema(part.get("schema")?, &part.pointer("schema"))?;
             let end = self.literal(part.text("end")?);
             let rest = self.rules.seq(vec![content, end]);
-            tags.push((part.text("begin")?.to_string(), part.place("begin"), rest));
+            tags.push((part.text("begin")?.to_string(), part.pointer("begin"), rest));
         }
         let triggers = fields.texts("triggers")?;
         let free = self.free(&triggers, fields, &Ends::default())?;
@@ -226,7 +231,8 @@ struct Shape {
     tail: Option<NodeId>,
 }
 
-/// Refuses a text that begins with another: the shorter always comes first.
+/// Refuses patterns of which one begins with another, since the shorter one would always match
+/// first.
 fn check_apart(patterns: &[String], at: &str) -> Result<(), SpecError> {
     for (idx, pattern) in patterns.iter().enumerate() {
         for (other_idx, other) in patterns.iter().enumerate() {

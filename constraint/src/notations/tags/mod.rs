@@ -1,9 +1,9 @@
 //! Structural tags: text with tagged, constrained parts, in xgrammar's JSON form, read into
 //! [`Rules`].
 //!
-//! Two forms are read: `{"type": "structural_tag", "format": …}` with a tree of formats, and the
-//! older one with `structures` and `triggers`. A field that is not understood is an error, since
-//! ignoring it could allow too much. Source: the `structural_tag` page of xgrammar's documentation.
+//! Two forms are supported: `{"type": "structural_tag", "format": …}` with a tree of formats, and
+//! the older one with `structures` and `triggers`. An unknown field is an error, since to ignore it
+//! could allow too much. Source: the `structural_tag` page of xgrammar's documentation.
 
 mod fields;
 mod free;
@@ -24,13 +24,14 @@ use crate::spec::Thinking;
 use crate::vocab::Vocab;
 use fields::{Fields, within, wrong};
 
-/// How often a `repeat` may count, and how many characters an `any_text`.
+/// The largest count of a `repeat`, and the most characters of an `any_text`.
 const MAX_COUNT: usize = 100_000;
 
-/// Reads a structural tag, in which [`thinking`] has found no section: it checks the size.
+/// Reads a structural tag. [`thinking`] must have checked its size and found no section in it.
 ///
 /// # Errors
-/// It is not one, counts too far, or says what a grammar cannot; with a JSON pointer.
+/// With a JSON pointer: the tag is invalid, counts too far, or asks for something that a grammar
+/// cannot express.
 pub(crate) fn read(tag: &Value, vocab: &Vocab, limits: &Limits) -> Result<Rules, SpecError> {
     let mut rules = Rules::default();
     let root = rules.declare();
@@ -50,8 +51,9 @@ pub(crate) fn read(tag: &Value, vocab: &Vocab, limits: &Limits) -> Result<Rules,
     Ok(rules)
 }
 
-/// Takes a thinking section off the front: a tag of any text with a bound on its tokens, which a
-/// grammar could not count. An empty text takes its place, so that later places stay as they are.
+/// Splits a leading thinking section off: a tag of any text with a bound on its tokens, which a
+/// grammar could not count. An empty text replaces it, so that the JSON pointers of later parts
+/// stay the same.
 ///
 /// # Errors
 /// The tag is too large or nests too deep.
@@ -60,19 +62,20 @@ pub(crate) fn thinking(
     limits: &Limits,
 ) -> Result<Option<(Thinking, Value)>, SpecError> {
     check_size(tag, limits)?;
-    let place = match &tag["format"]["type"] {
+    let pointer = match &tag["format"]["type"] {
         Value::String(kind) if kind == "sequence" => "/format/elements/0",
         _ => "/format",
     };
-    let Some(thinking) = tag.pointer(place).and_then(bounded_section) else { return Ok(None) };
+    let Some(thinking) = tag.pointer(pointer).and_then(bounded_section) else { return Ok(None) };
     let mut rest = tag.clone();
-    if let Some(section) = rest.pointer_mut(place) {
+    if let Some(section) = rest.pointer_mut(pointer) {
         *section = json!({"type": "const_string", "value": ""});
     }
     Ok(Some((thinking, rest)))
 }
 
-/// Returns the section that a tag is, if it has such a bound and nothing else to it.
+/// Returns the thinking section that a tag stands for; none if the tag has no token bound or more
+/// than a section can express.
 fn bounded_section(tag: &Value) -> Option<Thinking> {
     let fields =
         tag.as_object().filter(|fields| fields.get("type").is_some_and(|kind| kind == "tag"))?;
@@ -90,7 +93,7 @@ fn bounded_section(tag: &Value) -> Option<Thinking> {
     is_plain.then(|| Thinking { begin, end: end.to_string(), max_tokens: Some(max_tokens) })
 }
 
-/// Bounds nesting and size before anything recurses.
+/// Checks nesting and size before anything recurses.
 fn check_size(tag: &Value, limits: &Limits) -> Result<(), SpecError> {
     let (mut num_bytes, mut num_text) = (0, 0);
     let mut todo = vec![(tag, 1, false)];
@@ -120,7 +123,7 @@ fn check_size(tag: &Value, limits: &Limits) -> Result<(), SpecError> {
     Ok(())
 }
 
-/// What ends the nearest tag around a format, so that no free text inside may hold it.
+/// The end of the nearest enclosing tag, which free text inside must not contain.
 #[derive(Default)]
 struct Ends {
     strings: Vec<String>,
@@ -138,8 +141,7 @@ impl Reader<'_> {
         self.rules.add(Node::Literal(text.to_string()))
     }
 
-    /// Reads a format, and puts `tail` behind it: text that ends where the tail begins must know
-    /// its tail.
+    /// Reads a format and appends `tail`. Text that ends where the tail begins must know its tail.
     fn format(
         &mut self,
         value: &Value,
@@ -174,7 +176,7 @@ impl Reader<'_> {
             "token_triggered_tags" => self.token_triggered(fields, ends)?,
             "token_dispatch" => self.token_dispatch(fields, ends)?,
             other => {
-                return Err(SpecError::unsupported(other, Some(at), "no such format is known"));
+                return Err(SpecError::unsupported(other, Some(at), "the format is unknown"));
             }
         };
         Ok(match tail {
@@ -186,12 +188,20 @@ impl Reader<'_> {
     fn json_schema(&mut self, fields: Fields<'_>) -> Result<NodeId, SpecError> {
         let fields = fields.known(&["json_schema", "style", "any_order"])?;
         if fields.has("style") && fields.text("style")? != "json" {
-            return Err(SpecError::unsupported("style", Some(fields.at), "only `json` is"));
+            return Err(SpecError::unsupported(
+                "style",
+                Some(fields.at),
+                "only `json` is supported",
+            ));
         }
         if fields.flag("any_order", false)? {
-            return Err(SpecError::unsupported("any_order", Some(fields.at), "inside other text"));
+            return Err(SpecError::unsupported(
+                "any_order",
+                Some(fields.at),
+                "not inside other text",
+            ));
         }
-        self.schema(fields.get("json_schema")?, &fields.place("json_schema"))
+        self.schema(fields.get("json_schema")?, &fields.pointer("json_schema"))
     }
 
     fn schema(&mut self, schema: &Value, at: &str) -> Result<NodeId, SpecError> {
@@ -203,13 +213,13 @@ impl Reader<'_> {
     fn grammar(&mut self, fields: Fields<'_>) -> Result<NodeId, SpecError> {
         let source = fields.known(&["grammar"])?.text("grammar")?;
         let root = gbnf::read_into(self.rules, source, self.tokens.vocab, self.limits);
-        let root = root.map_err(|error| within(error, &fields.place("grammar")))?;
+        let root = root.map_err(|error| within(error, &fields.pointer("grammar")))?;
         Ok(self.rules.add(Node::Rule(root)))
     }
 
     fn regex(&mut self, fields: Fields<'_>) -> Result<NodeId, SpecError> {
         let given = fields.known(&["pattern"])?.text("pattern")?;
-        // It matches the whole text of its place, so anchors around it say nothing.
+        // The regex matches the whole text anyway, so outer anchors have no effect.
         let pattern = given.strip_prefix('^').unwrap_or(given);
         let pattern = match pattern.strip_suffix('$') {
             Some(inner) if inner.bytes().rev().take_while(|&b| b == b'\\').count() % 2 == 0 => {
@@ -217,9 +227,9 @@ impl Reader<'_> {
             }
             _ => pattern,
         };
-        let at = fields.place("pattern");
+        let at = fields.pointer("pattern");
         check_regex(pattern, self.limits, Use::Whole).map_err(|error| within(error, &at))?;
-        // Anchors inside mean nothing among other text; the engine's reader refuses them there.
+        // Inner anchors mean nothing in the middle of text; the engine's reader refuses them there.
         let among = format!("(?:-(?:{pattern})-)");
         check_regex(&among, self.limits, Use::Whole).map_err(|error| within(error, &at))?;
         Ok(self.rules.add(Node::Regex { pattern: pattern.to_string(), at: fields.at.to_string() }))
@@ -276,7 +286,7 @@ impl Reader<'_> {
         min: u32,
         max: Option<u32>,
     ) -> Result<NodeId, SpecError> {
-        let item = self.format(fields.get("content")?, &fields.place("content"), ends, None)?;
+        let item = self.format(fields.get("content")?, &fields.pointer("content"), ends, None)?;
         Ok(self.rules.add(Node::Repeat(item, min, max)))
     }
 
@@ -288,7 +298,7 @@ impl Reader<'_> {
             _ => fields.count("max")?,
         };
         if max.is_some_and(|max| max < min) {
-            return Err(wrong(&fields.place("max"), &format!("it is less than `min`, {min}")));
+            return Err(wrong(&fields.pointer("max"), &format!("it is less than `min`, {min}")));
         }
         let found = max.unwrap_or(min) as usize;
         check_limit("repetitions of a part", found, MAX_COUNT)?;

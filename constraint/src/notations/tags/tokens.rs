@@ -10,7 +10,7 @@ use crate::limits::check_limit;
 use crate::notations::rules::{Node, NodeId};
 
 impl Reader<'_> {
-    /// Returns the token that a number or a name means.
+    /// Returns the token with a number or a name.
     pub(super) fn token_id(&self, value: &Value, at: &str) -> Result<TokenId, SpecError> {
         let unknown =
             |name: &str| SpecError::UnknownToken { name: name.to_string(), at: at.to_string() };
@@ -29,26 +29,27 @@ impl Reader<'_> {
         if !fields.has(name) {
             return Ok(Vec::new());
         }
-        let id = |(idx, value)| self.token_id(value, &format!("{}/{idx}", fields.place(name)));
+        let id = |(idx, value)| self.token_id(value, &format!("{}/{idx}", fields.pointer(name)));
         fields.list(name)?.iter().enumerate().map(id).collect()
     }
 
     pub(super) fn token(&mut self, fields: Fields<'_>) -> Result<NodeId, SpecError> {
-        let place = fields.place("token");
-        let id = self.token_id(fields.known(&["token"])?.get("token")?, &place)?;
-        self.one_token(id, &place)
+        let pointer = fields.pointer("token");
+        let id = self.token_id(fields.known(&["token"])?.get("token")?, &pointer)?;
+        self.one_token(id, &pointer)
     }
 
     fn one_token(&mut self, id: TokenId, at: &str) -> Result<NodeId, SpecError> {
         if self.tokens.vocab.is_eos(id) {
-            let message = "it ends the output, which no format may ask for";
+            let message = "it ends the output, so no format may use it";
             return Err(SpecError::unsupported(&format!("token {id}"), Some(at), message));
         }
         let is_text = !self.tokens.vocab.token_bytes(id).is_empty();
         Ok(self.rules.add(Node::Tokens { ranges: vec![(id, id)], is_text, at: at.to_string() }))
     }
 
-    /// Any token but those excluded, those that end the tag around, and `more`.
+    /// Makes a part of any one token, except those excluded, those that end the enclosing tag, and
+    /// `more`.
     pub(super) fn other_token(
         &mut self,
         fields: Fields<'_>,
@@ -92,11 +93,11 @@ impl Reader<'_> {
         for (idx, tag) in fields.some("tags")?.iter().enumerate() {
             let at = format!("{}/tags/{idx}", fields.at);
             let tag = Fields::new(tag, &at)?;
-            let place = tag.place("begin");
-            let begin = Fields::new(tag.get("begin")?, &place)?;
-            let id = self.token_id(begin.get("token")?, &place)?;
+            let pointer = tag.pointer("begin");
+            let begin = Fields::new(tag.get("begin")?, &pointer)?;
+            let id = self.token_id(begin.get("token")?, &pointer)?;
             if !triggers.contains(&id) {
-                return Err(wrong(&place, "it is none of the triggers"));
+                return Err(wrong(&pointer, "it is not a trigger"));
             }
             tags.push(self.tag(tag)?);
         }
