@@ -1,4 +1,4 @@
-//! What actual microbatches cost on a finished plan, by the planner's own model of time.
+//! Costs real microbatches on a finished plan, with the planner's own model of time.
 
 use sluicegate_spec::{device::DeviceId, profile::ModelProfile, units::UnitRange};
 
@@ -10,7 +10,7 @@ use super::{
     work::{Hop, Speed, Work},
 };
 
-/// The planner's model of time, for microbatches as they come.
+/// The planner's model of time, applied to real microbatches.
 #[derive(Debug, Clone)]
 pub struct CostModel {
     profile: ModelProfile,
@@ -23,24 +23,24 @@ struct CostedStage {
     device: DeviceId,
     units: UnitRange,
     speed: Speed,
-    /// The link into it, unless it is on the device of the stage before.
+    /// The link into the stage; none if the stage before is on the same device.
     link: Option<LinkFigures>,
 }
 
-/// What a microbatch costs, stage by stage.
+/// The cost of a microbatch, stage by stage.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MicrobatchCost {
-    /// Per stage: computing, in seconds.
+    /// Seconds of computing, per stage.
     pub stage_s: Vec<f64>,
-    /// Per stage: the hidden values on their way into it.
+    /// The transfer of the hidden values into each stage.
     pub hops: Vec<Option<Hop>>,
 }
 
 impl CostModel {
-    /// Reckons for the stages of a plan.
+    /// Prepares the model for the stages of a plan.
     ///
     /// # Errors
-    /// [`PlanError`] if the cluster makes no sense, or the plan uses a device that is not there.
+    /// [`PlanError`] if the cluster is invalid, or the plan uses a device that is not in it.
     pub fn new(profile: &ModelProfile, cluster: &Cluster, plan: &Plan) -> Result<Self, PlanError> {
         cluster.check()?;
         let is_alone = plan.stages.iter().all(|stage| stage.device == plan.stages[0].device);
@@ -62,7 +62,7 @@ impl CostModel {
         Ok(Self { profile: profile.clone(), stages, host_s: cluster.host_s })
     }
 
-    /// Costs one microbatch.
+    /// Computes the cost of one microbatch.
     pub fn microbatch(&self, rows: &[RowLoad]) -> MicrobatchCost {
         let work = Work::of_rows(&self.profile, rows);
         let hop = |stage: &CostedStage| stage.link.as_ref().map(|link| Hop::new(link, &work));
@@ -72,12 +72,12 @@ impl CostModel {
         }
     }
 
-    /// The device of each stage.
+    /// Returns the device of each stage.
     pub fn devices(&self) -> impl Iterator<Item = DeviceId> {
         self.stages.iter().map(|stage| stage.device)
     }
 
-    /// What the host adds to every step.
+    /// Returns the seconds that the host adds to every step.
     pub fn host_s(&self) -> f64 {
         self.host_s
     }

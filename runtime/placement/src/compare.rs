@@ -1,4 +1,4 @@
-//! What the rules of other systems would make of the same task, by the planner's own model of cost.
+//! Costs the placements that other systems' rules would choose, with the planner's own cost model.
 
 use std::collections::BTreeMap;
 
@@ -22,21 +22,22 @@ use super::{
     setting::Setting,
 };
 
-/// What a rule's placement is worth.
+/// The value of a rule's placement.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Baselined {
-    /// Whether there is one, and it fits into memory.
+    /// Whether there is a placement that fits into memory.
     pub feasible: bool,
     /// Seconds per token, as [`super::Prediction::objective_value`]; none without stages.
     pub objective_value: Option<f64>,
     pub stages: Vec<(DeviceId, UnitRange)>,
-    /// Why there is none.
+    /// Why there is no feasible placement.
     pub reason: Option<String>,
 }
 
-/// Costs the rules' placements with the best number of microbatches for each. Where a policy leaves
-/// sequences and cache open, each rule has the best number of sequences for itself and fills the memory
-/// that is left with cache; else as many sequences and as large a cache as a solution has.
+/// Costs the placements of all rules, each with its best number of microbatches. If the policy
+/// leaves sequences and cache open, each rule gets its own best number of sequences and uses all
+/// remaining memory as cache. Otherwise it gets as many sequences and as much cache as the
+/// solution.
 pub fn baselines(
     profile: &ModelProfile,
     cluster: &Cluster,
@@ -61,8 +62,8 @@ pub fn baselines(
     Baseline::ALL.into_iter().map(one).collect()
 }
 
-/// The better of a rule's placements for a cache as large as ours, and for weights alone, as some
-/// systems go about it; each with the best number of sequences for it.
+/// Returns the better of a rule's placements: for a cache as large as the solution's, and for
+/// weights alone, as some systems place them; each with its best number of sequences.
 fn cost_open(
     setting: &Setting<'_>,
     sizes: &Sizes,
@@ -80,7 +81,7 @@ fn cost_open(
     if seconds(&with_cache) < seconds(&for_weights) { with_cache } else { for_weights }
 }
 
-/// Given stages with the best number of sequences for them, and all memory that is left as cache.
+/// Costs given stages with their best number of sequences and all remaining memory as cache.
 fn filled(
     setting: &Setting<'_>,
     stages: Vec<(DeviceId, UnitRange)>,
@@ -126,7 +127,7 @@ fn cost(
     }
 }
 
-/// With no more memory than the solution keeps to.
+/// Limits memory to what the solution uses.
 fn within_shares<'a>(setting: &Setting<'a>, sizes: &Sizes, solution: &Solution) -> Setting<'a> {
     if let KvTokens::Exactly(_) = setting.policy.kv_tokens {
         return setting.clone();
@@ -136,7 +137,7 @@ fn within_shares<'a>(setting: &Setting<'a>, sizes: &Sizes, solution: &Solution) 
     if fits_given(&shared, sizes, &stages) { shared } else { widened(setting) }
 }
 
-/// The best number of microbatches with which so many sequences fit.
+/// Finds the best number of microbatches with which `num_sequences` fit.
 fn best_fitting(
     setting: &Setting<'_>,
     num_pages: usize,
@@ -155,7 +156,7 @@ fn best_fitting(
     })
 }
 
-/// The placements of all rules that fit.
+/// Returns the placements of all rules that fit.
 pub(super) fn placements(setting: &Setting<'_>, sizes: &Sizes) -> Vec<Vec<(DeviceId, UnitRange)>> {
     let input = input(setting, sizes);
     let stages = Baseline::ALL.into_iter().filter_map(|baseline| baseline.stages(&input).ok());

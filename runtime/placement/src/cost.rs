@@ -1,4 +1,4 @@
-//! What a span of units holds in memory, as the planner asks for it.
+//! Memory sizes of spans of units, for the planner.
 
 use sluicegate_spec::{
     config::KvGroup,
@@ -10,10 +10,10 @@ use sluicegate_spec::{
 
 use super::{evaluate::Stages, load::Load, policy::Policy};
 
-/// Pages of each KV group for a cache of `num_pages * PAGE_TOKENS` tokens.
+/// Returns the pages of each KV group for a cache of `num_pages * PAGE_TOKENS` tokens.
 ///
-/// A layer with a window returns the pages that have left it, so none of the sequences holds more
-/// than the window, one chunk on its way in, and the page that both ends share.
+/// A layer with a window returns pages that have left it. So no sequence holds more than the
+/// window, one incoming chunk, and the page that both ends share.
 pub(super) fn pages_per_group(
     profile: &ModelProfile,
     policy: &Policy,
@@ -35,26 +35,27 @@ pub(super) fn pages_per_group(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct AtOnce {
     pub(super) sequences: usize,
-    /// Of the largest microbatch.
+    /// Rows of the largest microbatch.
     pub(super) rows: usize,
 }
 
 impl AtOnce {
-    /// The least that there can be.
+    /// The least possible.
     pub(super) const ONE: Self = Self { sequences: 1, rows: 1 };
 
-    /// Sequences in so many microbatches.
+    /// Spreads sequences over so many microbatches.
     pub(super) fn new(sequences: usize, num_microbatches: usize) -> Self {
         Self { sequences, rows: sequences.div_ceil(num_microbatches) }
     }
 
-    /// The most new tokens of a microbatch: a chunk, or its rows and their share of the prompts.
+    /// Returns the most new tokens of a microbatch: a chunk, or its rows and their share of the
+    /// prompts.
     pub(super) fn tokens(self, profile: &ModelProfile, policy: &Policy) -> usize {
         policy.chunk_tokens.max(Load::average(profile, policy, self.rows).num_tokens())
     }
 }
 
-/// Bytes of a stage.
+/// The memory of a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StageBytes {
     pub(super) weights: u128,
@@ -68,18 +69,18 @@ impl StageBytes {
     }
 }
 
-/// Sizes of all units for a given cache: any span is summed up at once.
+/// The sizes of all units for a given cache, as prefix sums: the size of a span is one subtraction.
 ///
-/// In 128 bits, so that sums of hostile sizes are still right.
+/// In 128 bits, so that sums of hostile sizes do not overflow.
 #[derive(Debug, Clone)]
 pub(super) struct Sizes {
-    /// Weights of the units before each unit, and of all.
+    /// Weights of the units before each unit; the last entry covers all units.
     weights: Vec<u128>,
-    /// Cache of the units before each unit, and of all.
+    /// Cache of the units before each unit; the last entry covers all units.
     kv: Vec<u128>,
-    /// Workspace of each unit; a stage reuses it from unit to unit.
+    /// Workspace of each unit; a stage reuses one workspace for all its units.
     workspace: Vec<u128>,
-    /// What a span with the head but without the embedding copies.
+    /// The embedding copy that a span needs if it has the head but not the embedding.
     tied_copy: u128,
 }
 
@@ -106,7 +107,8 @@ impl Sizes {
             weights += u128::from(unit.weight_bytes.0);
             kv += unit.kv.map_or(0, |cache| {
                 let pages = pages_per_group[cache.group_idx] as u128;
-                // Capped far above any memory and far below what a sum of layers could overflow.
+                // The cap is far above any memory and low enough that sums over layers cannot
+                // overflow.
                 (pages * PAGE_TOKENS as u128)
                     .saturating_mul(cache.bytes_per_token.0.into())
                     .min(1 << 100)
@@ -122,7 +124,7 @@ impl Sizes {
         self.workspace.len()
     }
 
-    /// Bytes of a stage with these units.
+    /// Returns the memory of a stage with these units.
     pub(super) fn span(&self, units: UnitRange) -> StageBytes {
         let UnitRange { start, end } = units;
         let kv = self.kv[end] - self.kv[start];
@@ -133,14 +135,14 @@ impl Sizes {
         }
     }
 
-    /// Bytes of a stage on the device that holds the embedding in another one.
+    /// As [`Sizes::span`], for a device that already holds the embedding in another stage.
     pub(super) fn span_beside_embedding(&self, units: UnitRange) -> StageBytes {
         let span = self.span(units);
         let copy = if units.end == self.num_units() { self.tied_copy(units.start) } else { 0 };
         StageBytes { weights: span.weights - copy, ..span }
     }
 
-    /// Bytes of each of several stages: a tied head shares an embedding on its device.
+    /// Returns the memory of each stage. A tied head shares an embedding on the same device.
     pub(super) fn spans(&self, stages: &Stages) -> Vec<StageBytes> {
         let embedding = stages.first().map(|(device, _)| *device);
         let span = |(stage_idx, (device, units)): (usize, &(DeviceId, UnitRange))| {
@@ -153,26 +155,26 @@ impl Sizes {
         stages.iter().enumerate().map(span).collect()
     }
 
-    /// Weights and cache of a stage, with the copy of a tied embedding that a head away from it
-    /// needs.
+    /// Returns weights and cache of a stage, including the embedding copy that a tied head needs
+    /// away from it.
     pub(super) fn stored(&self, units: UnitRange) -> u128 {
         let UnitRange { start, end } = units;
         let copy = if end == self.num_units() { self.tied_copy(start) } else { 0 };
         self.weights[end] - self.weights[start] + self.kv[end] - self.kv[start] + copy
     }
 
-    /// What a span from `start` copies if it has the head.
+    /// Returns the embedding copy of a span from `start` that has the head.
     pub(super) fn tied_copy(&self, start: usize) -> u128 {
         if start > 0 { self.tied_copy } else { 0 }
     }
 
-    /// Workspace of one unit.
+    /// Returns the workspace of one unit.
     pub(super) fn workspace(&self, unit_idx: usize) -> u128 {
         self.workspace[unit_idx]
     }
 }
 
-/// A size for people and plans: what does not fit 64 bits is as good as the largest number.
+/// Converts a size for people and plans; saturates at 64 bits.
 pub(super) fn bytes(size: u128) -> Bytes {
     Bytes(u64::try_from(size).unwrap_or(u64::MAX))
 }

@@ -1,4 +1,4 @@
-//! What requests need of a plan, and the plan that is made for them.
+//! What a request needs of a plan, and the plan made for it.
 
 use sluicegate_spec::{device::DeviceId, kv::PAGE_TOKENS, profile::ModelProfile, units::UnitRange};
 
@@ -10,27 +10,27 @@ use super::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Demand {
     pub num_prompts: usize,
-    /// Samples or beams of each prompt.
+    /// Samples or beams per prompt.
     pub rows_per_prompt: usize,
     /// Tokens of the longest prompt.
     pub prompt_tokens: usize,
-    /// Tokens that an output has at most.
+    /// The most tokens of an output.
     pub output_tokens: usize,
 }
 
-/// What a request is placed for.
+/// The purpose of a placement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// To see what an engine gives that serves others, too: what is tried is what is served.
+    /// A trial of what an engine would serve: it uses the placement that serving would use.
     Trial,
-    /// It is all that there will be.
+    /// The whole workload: nothing else will run.
     Workload,
 }
 
 impl Demand {
-    /// Places a model for this and nothing else: the cache holds all prompts, or as many as fit; the
-    /// others wait for their turn. `base` says what does not follow from the demand: objective,
-    /// limits of memory, and where units may be.
+    /// Places a model for this demand alone. The cache holds all prompts, or as many as fit; the
+    /// others wait. `base` gives what the demand does not decide: objective, memory limits, and
+    /// where units may be.
     ///
     /// # Errors
     /// As [`plan`].
@@ -42,8 +42,8 @@ impl Demand {
         purpose: Purpose,
     ) -> Result<Plan, PlanError> {
         let policy = self.policy(base);
-        // The stages are those of an engine on these devices, if the request fits there; the cache is
-        // only what the request needs.
+        // The stages are those of a serving engine on these devices if the request fits there. The
+        // cache is only as large as the request needs.
         if purpose == Purpose::Trial
             && let Some(stages) = engine_stages(profile, cluster, base)
         {
@@ -64,7 +64,7 @@ impl Demand {
         }
     }
 
-    /// What is wanted of a placement for this and nothing else.
+    /// Returns the policy for placing this demand alone.
     pub fn policy(&self, base: &Policy) -> Policy {
         let all_kv_tokens = self.least_kv_tokens().saturating_mul(self.num_prompts);
         let num_rows = self.num_prompts.saturating_mul(self.rows_per_prompt);
@@ -78,25 +78,25 @@ impl Demand {
         }
     }
 
-    /// Longest prompt and output together, in whole pages.
+    /// Returns the tokens of the longest prompt and output together, in whole pages.
     fn context(&self) -> usize {
         let pages = self.prompt_tokens.saturating_add(self.output_tokens).div_ceil(PAGE_TOKENS);
         pages.saturating_mul(PAGE_TOKENS)
     }
 
-    /// The cache of one prompt's rows: with less, the request cannot run at all.
+    /// Returns the cache for one prompt's rows; the request cannot run with less.
     fn least_kv_tokens(&self) -> usize {
         self.context().saturating_mul(self.rows_per_prompt)
     }
 
-    /// The cache that fits where that of all prompts does not.
+    /// Returns the cache that fits where that of all prompts does not.
     fn fewer_at_once(&self, shortfall: &Shortfall) -> Option<usize> {
         shortfall.fitting_kv_tokens.filter(|tokens| *tokens >= self.least_kv_tokens())
     }
 }
 
-/// Where an engine that serves would have the model; none if the caller decides, or wants the least
-/// time of a single sequence, or there is no such place.
+/// Returns the stages of a serving engine. None if the caller chooses the stages or asks for
+/// latency, or if there is no placement.
 fn engine_stages(
     profile: &ModelProfile,
     cluster: &Cluster,

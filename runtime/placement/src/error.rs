@@ -52,16 +52,13 @@ pub enum PlanError {
     Infeasible(Box<Shortfall>),
     #[error(transparent)]
     TooSlow(TooSlow),
-    #[error(
-        "every placement takes longer than can be reckoned with; wanted devices and links of more \
-         likely speeds"
-    )]
+    #[error("no placement takes a finite time; wanted realistic speeds of devices and links")]
     NoTime,
-    #[error("the plan does not hold together")]
+    #[error("the plan is inconsistent")]
     Invalid(#[from] InvalidPlan),
 }
 
-/// Why a description of devices makes no sense.
+/// Why a cluster is invalid.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ClusterError {
     #[error("the cluster has no devices")]
@@ -92,7 +89,7 @@ impl From<Shortfall> for PlanError {
     }
 }
 
-/// Too little memory: how much, and what would do.
+/// A lack of memory: how much is missing, and what would help.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shortfall {
     /// Weights of the whole model.
@@ -103,21 +100,21 @@ pub struct Shortfall {
     /// The largest workspace of a unit; each device needs its own.
     pub workspace_bytes: Bytes,
     pub limits: Vec<DeviceLimit>,
-    /// The least that is missing on one device, and on which.
+    /// The device that needs the least additional memory, and how much.
     pub short: Option<(DeviceId, Bytes)>,
-    /// The most KV tokens that would fit, where any do.
+    /// The most KV tokens that would fit, if any.
     pub fitting_kv_tokens: Option<usize>,
-    /// The first device of which one more would do.
+    /// The first device of which one more would suffice.
     pub fits_with_another: Option<DeviceId>,
-    /// The largest size of the cache's numbers, in bytes, that would do: 2 or 1, and less than now.
+    /// The largest smaller element size of the cache that would suffice, in bytes: 2 or 1.
     pub fitting_kv_element_bytes: Option<usize>,
 }
 
-/// What a plan may take of a device.
+/// The memory of a device that a plan may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceLimit {
     pub device: DeviceId,
-    /// What its reserve, a cap and a share leave.
+    /// What remains after reserve, cap and share.
     pub usable: Bytes,
     pub memory: Bytes,
     pub reserve: Bytes,
@@ -125,13 +122,13 @@ pub struct DeviceLimit {
 
 impl std::error::Error for Shortfall {}
 
-/// Everybody would wait for longer than the policy allows.
+/// Every placement is slower than the policy's time limits allow.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TooSlow {
     pub wanted: TimeLimits,
     /// The fewest sequences that may run at once.
     pub sequences: usize,
-    /// What the placement with the fewest seconds per token takes for them, in seconds.
+    /// The time per token of the fastest placement for them, in seconds.
     pub per_token_s: f64,
     pub first_token_s: Option<f64>,
 }
@@ -145,7 +142,7 @@ impl TooSlow {
 
 impl std::error::Error for TooSlow {}
 
-/// Why stages are no plan; found when one is made or read.
+/// Why stages do not form a valid plan. Detected when a plan is made or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPlan {
     #[error("the plan has no stages")]
@@ -170,12 +167,12 @@ pub enum InvalidPlan {
     Zero { field: &'static str },
 }
 
-/// Devices, as a message lists them.
+/// A list of devices, for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceList(pub Vec<DeviceId>);
 
 impl std::fmt::Display for DeviceList {
-    /// Prints three and more whose numbers follow each other as `cuda:2 to cuda:7`.
+    /// Prints a run of three or more consecutive numbers as `cuda:2 to cuda:7`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let follow = |pair: &[DeviceId]| match (pair[0], pair[1]) {
             (DeviceId::Cuda(a), DeviceId::Cuda(b)) | (DeviceId::Cpu(a), DeviceId::Cpu(b)) => {

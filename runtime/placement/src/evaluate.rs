@@ -1,9 +1,9 @@
-//! What a given placement costs: the definition that the search is exact for.
+//! The cost of a given placement. This defines what the search optimises exactly.
 //!
-//! With `M` microbatches in flight, a cycle (one token for every sequence) takes
-//! `C = max(M * p, sum(t) + sum(c) + host)`: the slowest device or link has `M` microbatches to deal
-//! with, and each microbatch has to go all the way round. `p` is the largest of the devices' busy
-//! times and the overlapped transfers; a transfer that does not overlap keeps its receiver busy.
+//! With `M` microbatches in flight, a cycle (one token for every sequence) takes `C = max(M * p,
+//! sum(t) + sum(c) + host)`: the slowest device or link has to process `M` microbatches, and each
+//! microbatch has to go all the way round. `p` is the largest of the devices' busy times and the
+//! overlapped transfers. A transfer that does not overlap keeps its receiver busy.
 
 use std::collections::BTreeMap;
 
@@ -18,22 +18,22 @@ use super::{
 /// Stages in order, each on a device.
 pub(super) type Stages = [(DeviceId, UnitRange)];
 
-/// The costs of a placement for one size of microbatch.
+/// The costs of a placement for one microbatch size.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Costs {
-    /// Per stage: computing.
+    /// Seconds of computing, per stage.
     pub(super) stage_s: Vec<f64>,
-    /// Per stage: the hidden values on their way into it. The first has none, nor has a stage on
-    /// the device of the one before it.
+    /// The transfer of the hidden values into each stage. None for the first stage, and for a stage
+    /// on the same device as the one before.
     pub(super) hop_s: Vec<Option<Hop>>,
-    /// The busiest device or link.
+    /// The busy time of the busiest device or link.
     pub(super) bottleneck_s: f64,
     pub(super) bottleneck: Bottleneck,
-    /// One microbatch, all the way round.
+    /// The time of one microbatch all the way round.
     pub(super) round_s: f64,
 }
 
-/// What every microbatch has to wait for.
+/// The device or link that limits throughput.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Bottleneck {
@@ -70,21 +70,21 @@ impl Costs {
         Self { stage_s, hop_s, bottleneck_s, bottleneck, round_s }
     }
 
-    /// How long one token of every sequence takes, in seconds.
+    /// Returns the seconds for one token of every sequence.
     pub(super) fn cycle_s(&self, num_microbatches: usize) -> f64 {
         (num_microbatches as f64 * self.bottleneck_s).max(self.round_s)
     }
 
-    /// The fewest microbatches that keep the bottleneck busy.
+    /// Returns the fewest microbatches that keep the bottleneck busy.
     pub(super) fn full_at(&self) -> usize {
         full_at(self.round_s, self.bottleneck_s)
     }
 }
 
-/// `M* = ceil((sum(t) + sum(c) + host) / p)`: with so many microbatches in flight the pipeline is
-/// full.
+/// Returns `M* = ceil((sum(t) + sum(c) + host) / p)`, the number of microbatches that fills the
+/// pipeline.
 pub(super) fn full_at(round_s: f64, bottleneck_s: f64) -> usize {
-    // Rounding must not ask for one more.
+    // Rounding must not add a microbatch.
     let ratio = round_s / bottleneck_s * (1.0 - 1e-12);
     #[expect(
         clippy::cast_possible_truncation,

@@ -1,4 +1,4 @@
-//! Plans, explanations and shortfalls as people read them.
+//! Prints plans, explanations and shortfalls for people.
 
 use std::fmt::{self, Write};
 
@@ -14,7 +14,7 @@ use super::{
     prediction::{Prediction, Proof},
 };
 
-/// A table with its columns aligned: words to the left, numbers to the right.
+/// Prints a table with aligned columns: words to the left, numbers to the right.
 pub(super) fn table<const N: usize>(
     f: &mut impl Write,
     words: [bool; N],
@@ -37,7 +37,7 @@ pub(super) fn table<const N: usize>(
 }
 
 impl fmt::Display for Plan {
-    /// Prints one line for each stage, then what the cache holds.
+    /// Prints one line per stage, then the size of the cache.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let header = ["stage", "device", "units", "weights", "KV", "workspace", "total", "of cap"];
         let mut rows = vec![header.map(str::to_owned)];
@@ -58,7 +58,7 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
-    /// The units of a stage in words: `embed, layers 0..15`.
+    /// Returns the units of a stage in words: `embed, layers 0..15`.
     pub fn units(&self, stage: &PlannedStage) -> String {
         let layers: LayerRange = self.layers(stage);
         let mut words = Vec::new();
@@ -87,7 +87,7 @@ pub struct Explained<'a> {
 }
 
 impl fmt::Display for Explained<'_> {
-    /// Prints one line for each stage, then a sentence for each thing worth knowing.
+    /// Prints one line per stage, then one sentence per finding.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Solution { plan, prediction } = self.solution;
         self.stages(f)?;
@@ -166,7 +166,7 @@ fn bottleneck(prediction: &Prediction) -> String {
     if prediction.microbatches < prediction.full_at {
         let round = time(prediction.round_s);
         return format!(
-            "what counts is the way through all stages, {round}; {place} is busiest, for {busy} of it"
+            "bound by the round through all stages, {round}; {place} is busiest, for {busy} of it"
         );
     }
     format!("bottleneck: {place}, busy for {busy} with each microbatch")
@@ -191,9 +191,9 @@ fn left(left_out: &LeftOut) -> String {
             format!("; the best use of one more: {} tokens/s", signed_percent(*gain))
         }
         OneMore::None => "; there is no placement that uses one more".to_owned(),
-        OneMore::NotSearched => "; with so many kinds of devices it was not searched for one that \
-                                 uses one more"
-            .to_owned(),
+        OneMore::NotSearched => {
+            "; the search for one more was skipped: too many kinds of devices".to_owned()
+        }
         OneMore::Given => String::new(),
     };
     format!("uses {used} of {all} devices, not {devices}{more}")
@@ -214,7 +214,7 @@ fn proof(prediction: &Prediction) -> String {
     }
 }
 
-/// A number with its noun.
+/// Formats a number with its noun.
 fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
@@ -224,12 +224,12 @@ fn percent(share: f64) -> String {
 }
 
 fn signed_percent(share: f64) -> String {
-    // What rounds to nothing has no sign.
+    // A share that rounds to zero gets no sign.
     let percent = Some(share * 100.0).filter(|percent| percent.abs() >= 0.05).unwrap_or(0.0);
     format!("{percent:+.1} %")
 }
 
-/// A time with three digits or more.
+/// Formats a time with at least three digits.
 pub(super) fn time(seconds: f64) -> String {
     match seconds {
         1.0.. => format!("{seconds:.2} s"),
@@ -258,7 +258,7 @@ impl fmt::Display for TooSlow {
     }
 }
 
-/// `23.0 GiB of 24.0 GiB`; only the one where both are the same.
+/// Formats usable and total memory, as `23.0 GiB of 24.0 GiB`; once if both are equal.
 fn usable_of(usable: Bytes, memory: Bytes) -> String {
     if usable == memory { memory.to_string() } else { format!("{usable} of {memory}") }
 }
@@ -294,7 +294,7 @@ impl fmt::Display for Shortfall {
             write!(f, "; a KV cache of {tokens} tokens would fit")?;
         }
         if let Some(device) = self.fits_with_another {
-            write!(f, "; one more device like {device} would do")?;
+            write!(f, "; one more device like {device} would suffice")?;
         }
         Ok(())
     }

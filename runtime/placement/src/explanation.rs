@@ -1,7 +1,6 @@
-//! Why a plan is as it is: what binds it, what would help, and why devices were left out.
+//! Explains a plan: what limits it, what would help, and why devices were left out.
 //!
-//! Every figure is the answer to a question put to the planner again: with that limit lifted, or
-//! with one device more.
+//! Every figure comes from running the planner again, with a limit lifted or with one more device.
 
 use serde::Serialize;
 use sluicegate_spec::{
@@ -22,15 +21,15 @@ use super::{
     setting::{Layout, Setting},
 };
 
-/// What is said about a plan.
+/// The findings about a plan.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Explanation {
     pub devices: Vec<DeviceShare>,
     pub left_out: Option<LeftOut>,
-    /// Limits whose lifting would gain most, the best first.
+    /// The limits whose lifting would gain most, the best first.
     pub relaxations: Vec<Relaxation>,
     pub kv: KvLimit,
-    /// Of the devices used, per million tokens; where all of them have a price.
+    /// The price of the used devices per million tokens, if all have a price.
     pub price_per_million_tokens: Option<f64>,
 }
 
@@ -39,7 +38,7 @@ pub struct Explanation {
 pub struct DeviceShare {
     pub device: DeviceId,
     pub free_bytes: Bytes,
-    /// The part of a cycle in which it computes, or waits for a transfer that does not overlap.
+    /// The fraction of a cycle in which it computes, or waits for a transfer that does not overlap.
     pub busy_share: f64,
 }
 
@@ -51,43 +50,43 @@ pub struct LeftOut {
     pub with_one_more: OneMore,
 }
 
-/// What the best placement with one device more would do.
+/// The effect of the best placement on one more device.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OneMore {
-    /// To the tokens per second, as a share of them: below zero if it lowers them.
+    /// The relative change in tokens per second; negative if it lowers them.
     Gain(f64),
-    /// All were searched, and none keeps to the policy.
+    /// The search was exhaustive, and no placement satisfies the policy.
     None,
-    /// The devices are too many of too many kinds.
+    /// There are too many devices of too many kinds.
     NotSearched,
     /// The stages were given.
     Given,
 }
 
-/// A limit, lifted.
+/// The effect of lifting a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Relaxation {
     pub limit: Limit,
-    /// More tokens per second, as a share of the plan's.
+    /// The relative gain in tokens per second.
     pub gain: f64,
 }
 
-/// What may bind a plan.
+/// A limit that may bind a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
-    /// The memory of a device; lifted: twice as much.
+    /// The memory of a device; lifting it doubles the memory.
     Memory(DeviceId),
-    /// All links between devices.
+    /// The cost of all links between devices.
     Links,
-    /// The time that the head takes.
+    /// The time of the head.
     Head,
-    /// The speed of a device; lifted: a tenth faster.
+    /// The speed of a device; lifting it makes the device a tenth faster.
     Speed(DeviceId),
 }
 
-/// What the cache holds and who keeps it from holding more.
+/// The size of the cache, and the device that limits it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct KvLimit {
     pub tokens: usize,
@@ -97,14 +96,14 @@ pub struct KvLimit {
     pub device: DeviceId,
 }
 
-/// Beyond so many devices the questions that need a search each are not asked.
+/// With more devices than this, questions that need a search each are skipped.
 const MAX_ASKED: usize = 16;
-/// What is asked for the sake of an explanation need be no more exact than its figures are printed.
+/// Searches for an explanation need only the precision with which figures are printed.
 const TOLERANCE: f64 = 0.0005;
-/// A gain below this is none.
+/// Smaller gains are not reported.
 const NOTICEABLE: f64 = 0.005;
 
-/// Explains a plan that [`super::solve`] made from the same three.
+/// Explains a plan that [`super::solve`] made from the same arguments.
 ///
 /// # Errors
 /// As [`super::solve`].
@@ -173,7 +172,7 @@ fn left_out(setting: &Setting<'_>, solution: &Solution, asked: bool) -> Option<L
     Some(LeftOut { devices, num_used: used.len(), with_one_more })
 }
 
-/// Asks what each limit costs, by lifting it.
+/// Computes the gain from lifting each limit.
 fn relaxations(setting: &Setting<'_>, solution: &Solution) -> Vec<Relaxation> {
     let now = solution.prediction.tokens_per_s();
     let gain = |lifted: &Setting<'_>| {
@@ -181,7 +180,7 @@ fn relaxations(setting: &Setting<'_>, solution: &Solution) -> Vec<Relaxation> {
     };
     let used = used(solution);
     let mut found = Vec::new();
-    // Per device that was asked about: what memory and speed would gain.
+    // For each device examined so far, the gains from memory and speed.
     let mut asked: Vec<(DeviceId, [Option<f64>; 2])> = Vec::new();
     for &device in &used {
         let alike = asked.iter().find(|(other, _)| is_like(setting, *other, device));
@@ -219,20 +218,20 @@ fn relaxations(setting: &Setting<'_>, solution: &Solution) -> Vec<Relaxation> {
     found
 }
 
-/// Whether the answer for one device holds for another. Where the stages are given, no two devices
-/// have the same.
+/// Returns whether the gains of one device hold for another. With given stages, no two devices are
+/// alike.
 fn is_like(setting: &Setting<'_>, one: DeviceId, other: DeviceId) -> bool {
     setting.layout == Layout::Auto && setting.may_swap(setting.index(one), setting.index(other))
 }
 
-/// How many tokens the stages could hold, and which device is in the way of more.
+/// Computes how many tokens the stages could hold, and which device limits it.
 fn kv_limit(setting: &Setting<'_>, solution: &Solution) -> KvLimit {
     let stages: Vec<(DeviceId, UnitRange)> =
         solution.plan.stages.iter().map(|stage| (stage.device, stage.units)).collect();
     let pages = solution.plan.kv_tokens / PAGE_TOKENS;
     let at_once = AtOnce { sequences: solution.plan.sequences, rows: solution.plan.batch };
     let fits = |num_pages| fits_given(setting, &setting.sizes(num_pages, at_once), &stages);
-    // Beyond any memory, and far from overflow.
+    // The bound is beyond any memory and far from overflow.
     let fitting = most_pages(pages, 1 << 40, fits);
     let sizes = setting.sizes(fitting + 1, at_once);
     let full = |device: &&DeviceId| {
@@ -250,7 +249,7 @@ fn price(cluster: &Cluster, solution: &Solution) -> Option<f64> {
     Some(per_hour / 3600.0 / solution.prediction.tokens_per_s() * 1e6)
 }
 
-/// The trade between throughput, cache and the latency of a single sequence.
+/// A trade-off between throughput, cache size and single-sequence latency.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ParetoPoint {
     pub kv_tokens: usize,
@@ -263,8 +262,8 @@ pub struct ParetoPoint {
     pub solution: Solution,
 }
 
-/// Plans for caches of doubling size and both objectives, without those that another one beats in
-/// every respect.
+/// Plans for cache sizes that double, and for both objectives; omits plans that another plan beats
+/// in every respect.
 ///
 /// # Errors
 /// As [`super::solve`], if nothing fits at all.
@@ -307,7 +306,7 @@ pub fn pareto(
 }
 
 impl ParetoPoint {
-    /// Whether nobody would take the other one: it is nowhere better by more than a thousandth.
+    /// Returns whether `other` is dispensable: nowhere better by more than a thousandth.
     fn beats(&self, other: &Self) -> bool {
         self.kv_tokens >= other.kv_tokens
             && self.tokens_per_s >= other.tokens_per_s * 0.999

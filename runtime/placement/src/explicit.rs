@@ -1,4 +1,4 @@
-//! Layer ranges that the caller gave, made into the units of stages.
+//! Turns layer ranges given by the caller into the units of stages.
 
 use sluicegate_spec::{
     device::DeviceId,
@@ -7,11 +7,11 @@ use sluicegate_spec::{
 
 use super::error::PlanError;
 
-/// The stages of explicit layer ranges. The embedding goes with the first, norm and head with the
-/// last.
+/// Returns the stages of explicit layer ranges. The embedding goes with the first, norm and head
+/// with the last.
 ///
 /// # Errors
-/// If the ranges are not all layers in order, each once.
+/// The ranges do not cover all layers once and in order.
 pub(super) fn stages(
     num_layers: usize,
     ranges: &[(DeviceId, LayerRange)],
@@ -40,7 +40,7 @@ pub(super) fn stages(
         let missing = LayerRange { start: next, end: num_layers };
         return Err(PlanError::LastLayersMissing { missing });
     }
-    // Layer `i` is unit `i + 1`; the first stage starts at the embedding, the last ends behind the
+    // Layer `i` is unit `i + 1`. The first stage starts at the embedding, the last ends after the
     // head.
     let units = |layers: LayerRange| UnitRange {
         start: if layers.start == 0 { 0 } else { layers.start + 1 },

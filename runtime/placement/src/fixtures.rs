@@ -1,4 +1,4 @@
-//! Models and plans of round numbers for tests.
+//! Models and plans with round numbers, for tests.
 
 use std::ops::Range;
 
@@ -11,7 +11,8 @@ use sluicegate_spec::{
 
 use super::plan::{Plan, PlanFields, PlannedStage};
 
-/// A model of units with these weights: embedding, layers, head. Layers hold `kv` bytes per token.
+/// Makes a model of units with these weights: embedding, layers, head. Layers need `kv` bytes of
+/// cache per token.
 pub fn model(weights: &[u64], kv: u64, tied_embedding_bytes: u64) -> ModelProfile {
     let num_layers = weights.len() - 2;
     let unit = |(unit_idx, weight_bytes): (usize, &u64)| UnitProfile {
@@ -42,7 +43,7 @@ pub fn model(weights: &[u64], kv: u64, tied_embedding_bytes: u64) -> ModelProfil
     }
 }
 
-/// A plan of stages on logical CPU devices, 100 bytes of weights for each unit.
+/// Makes a plan of stages on logical CPU devices, with 100 bytes of weights per unit.
 pub fn plan_of(stages: &[(u32, Range<usize>)]) -> Plan {
     let stage = |(device, units): &(u32, Range<usize>)| PlannedStage {
         device: DeviceId::Cpu(*device),

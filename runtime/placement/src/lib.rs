@@ -1,7 +1,8 @@
-//! Where each unit of a model runs: model, devices and policy in, a finished plan out.
+//! Decides where each unit of a model runs: takes a model, devices and a policy, returns a finished
+//! plan.
 //!
-//! Pure: plain data in, plain data out. No device, clock, thread, channel, file or log. `auto` comes
-//! in here and only a [`Plan`] leaves; nothing downstream knows `auto`.
+//! Pure functions on plain data, without device, clock, thread, channel, file or log. `auto` is
+//! resolved here: only a [`Plan`] leaves, and nothing downstream knows `auto`.
 
 mod actual;
 mod baselines;

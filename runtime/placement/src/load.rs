@@ -1,48 +1,48 @@
-//! What microbatches carry: on average, as they are expected to differ, and as they come.
+//! The load of microbatches: on average, by expected kinds, and of real ones.
 
 use sluicegate_spec::profile::ModelProfile;
 
 use super::policy::{Objective, Policy};
 
-/// What one microbatch carries, on average over the life of its sequences.
+/// The load of one microbatch, averaged over the life of its sequences.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Load {
     /// Sequences that decode one token each.
     pub(super) rows: f64,
-    /// Prompt tokens that ride along: whenever a sequence ends, another one's prompt comes in.
+    /// Prompt tokens in the microbatch: when a sequence ends, the prompt of another one comes in.
     pub(super) prompt_tokens: f64,
-    /// Positions that a decoding row sees.
+    /// Positions that a decoding row attends to.
     pub(super) context: f64,
-    /// Positions that a prompt token sees.
+    /// Positions that a prompt token attends to.
     pub(super) prompt_context: f64,
     /// Prompt tokens that share one pass over the cache before them.
     pub(super) chunk_tokens: f64,
-    /// Rows whose logits are wanted.
+    /// Rows whose logits are needed.
     pub(super) logit_rows: f64,
 }
 
-/// What one row brings to an actual microbatch.
+/// The load of one row in a real microbatch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowLoad {
     /// Position of the first new token.
     pub position: usize,
-    /// New tokens.
+    /// Number of new tokens.
     pub tokens: usize,
     pub wants_logits: bool,
 }
 
 impl RowLoad {
-    /// Whether the row brings the token that was sampled last, and nothing else.
+    /// Returns whether the row only brings the token that was sampled last.
     pub fn is_decoding(&self) -> bool {
         self.tokens == 1 && self.wants_logits
     }
 }
 
 impl Load {
-    /// An average microbatch of `rows` sequences as the policy expects them.
+    /// Returns the average microbatch of `rows` sequences under a policy.
     ///
     /// For [`Objective::Throughput`] the batch is refilled for ever, so each step of a row brings
-    /// `prompt / output` prompt tokens; for [`Objective::Latency`] it decodes one sequence.
+    /// `prompt / output` prompt tokens. For [`Objective::Latency`] it decodes one sequence.
     pub(super) fn average(profile: &ModelProfile, policy: &Policy, rows: usize) -> Self {
         let (prompt, output) = policy.lengths(profile.max_positions);
         let (prompt, output) = (prompt as f64, (output as f64).max(1.0));
@@ -61,10 +61,10 @@ impl Load {
         }
     }
 
-    /// The microbatches of `rows` sequences, each kind with its share of them.
+    /// Returns the kinds of microbatches of `rows` sequences, each with its share.
     ///
-    /// Prompts do not come evenly: while there are any, a microbatch takes as many tokens of them as its
-    /// budget leaves, and all others have none.
+    /// Prompts do not come evenly: while there are any, a microbatch takes as many prompt tokens as
+    /// its budget leaves, and all others have none.
     pub(super) fn expected(
         profile: &ModelProfile,
         policy: &Policy,
@@ -83,7 +83,7 @@ impl Load {
         vec![without, (share, Self { prompt_tokens, ..average })]
     }
 
-    /// An actual microbatch: what the policy only expects is known.
+    /// Returns the load of a real microbatch, for which nothing needs to be expected.
     pub(super) fn of_rows(rows: &[RowLoad]) -> Self {
         let (mut decoding, mut seen) = (0.0, 0.0);
         let (mut chunks, mut prompt_tokens, mut prompt_seen) = (0.0, 0.0, 0.0);
@@ -108,13 +108,13 @@ impl Load {
         }
     }
 
-    /// Prompt tokens of a microbatch that has as many as it may: what its rows leave of the budget, or
-    /// their share of the prompts where that is more.
+    /// Returns the prompt tokens of a full microbatch: what its rows leave of the budget, or their
+    /// share of the prompts if that is more.
     pub(super) fn chunk(&self) -> f64 {
         (self.chunk_tokens - self.rows).max(self.prompt_tokens)
     }
 
-    /// New tokens of such a microbatch, rounded up.
+    /// Returns the new tokens of a microbatch, rounded up.
     pub(super) fn num_tokens(&self) -> usize {
         #[expect(
             clippy::cast_possible_truncation,

@@ -1,8 +1,8 @@
-//! What a cycle means to those who wait: the time to a first token and to each further one.
+//! Converts cycle times to waiting times: to the first token, and to each further one.
 //!
-//! With `M` microbatches in flight, each comes back once in a cycle `C`, and one of them leaves every
-//! `C / M`. A prompt of `k` chunks follows itself in `k` microbatches, so that its first token is there
-//! after `C (1 + k / M)` at most, its wait for the first of them included. (Little's law.)
+//! With `M` microbatches in flight, each returns once per cycle `C`, and one of them leaves every
+//! `C / M`. A prompt of `k` chunks takes `k` consecutive microbatches. So its first token is there
+//! after at most `C (1 + k / M)`, the wait for the first of them included. (Little's law.)
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use super::{
     policy::{Objective, Policy, TimeLimits},
 };
 
-/// From the moment that a request is admitted to its first token, in seconds, while as many others run
-/// as may; none for [`Objective::Latency`], which knows no prompts.
+/// Returns the seconds from a request's admission to its first token, while the most others run;
+/// none for [`Objective::Latency`], which has no prompts.
 pub(super) fn first_token_s(
     profile: &ModelProfile,
     policy: &Policy,
@@ -27,7 +27,7 @@ pub(super) fn first_token_s(
         .then(|| cycle_s * (1.0 + chunks / num_microbatches as f64))
 }
 
-/// The longest cycle that the policy allows with any number of rows between two.
+/// Returns the longest cycle that the policy allows for any number of rows between the two given.
 pub(super) fn max_cycle_s(
     profile: &ModelProfile,
     policy: &Policy,
@@ -44,8 +44,8 @@ pub(super) fn max_cycle_s(
     per_token_s.min(seconds(to_first_token) / (1.0 + chunks / num_microbatches as f64))
 }
 
-/// The fewest chunks of a prompt with any number of rows between two: the budget leaves most for a
-/// prompt with the fewest rows, or where the most rows raise it.
+/// Returns the fewest chunks of a prompt for any number of rows between the two given. The budget
+/// leaves most for a prompt with the fewest rows, or with the most rows if they raise it.
 fn num_chunks(profile: &ModelProfile, policy: &Policy, rows: [usize; 2]) -> f64 {
     let chunk = rows.map(|rows| Load::average(profile, policy, rows).chunk());
     let (prompt, _) = policy.lengths(profile.max_positions);

@@ -1,4 +1,5 @@
-//! The finished placement: which stage runs which units on which device, and what it may hold.
+//! The finished placement: which stage runs which units on which device, and how much memory it may
+//! use.
 
 use std::{collections::BTreeMap, fmt, ops::Deref};
 
@@ -11,7 +12,7 @@ use sluicegate_spec::{
 
 use super::error::InvalidPlan;
 
-/// A stage's place in the pipeline, counted from zero.
+/// The index of a stage in the pipeline, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct StageId(pub usize);
@@ -22,38 +23,38 @@ impl fmt::Display for StageId {
     }
 }
 
-/// A placement that holds together: every unit once and in order, no device over its cap.
+/// A valid placement: every unit is placed once and in order, and no device exceeds its cap.
 ///
 /// Its fields ([`PlanFields`]) can be read but not changed. Prints as a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "PlanFields", try_from = "PlanFields")]
 pub struct Plan(PlanFields);
 
-/// What a [`Plan`] consists of.
+/// The contents of a [`Plan`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanFields {
-    /// In the order in which a token passes them. Neighbours may share a device, and a device may
-    /// hold several stages.
+    /// The stages in the order in which a token passes them. Neighbours may share a device, and a
+    /// device may have several stages.
     pub stages: Vec<PlannedStage>,
     pub num_layers: usize,
-    /// Tokens that the KV cache holds, all sequences together: whole pages.
+    /// Tokens that the KV cache holds for all sequences together, in whole pages.
     pub kv_tokens: usize,
     pub kv_groups: Vec<KvGroup>,
     /// Pages of each KV group. A window group has no more than the batch can fill.
     pub pages_per_group: Vec<usize>,
-    /// Sequences at once that cache and workspace are meant for.
+    /// The number of concurrent sequences for which cache and workspace are sized.
     pub sequences: usize,
-    /// The most rows of a microbatch that the workspace is meant for.
+    /// The most rows of a microbatch for which the workspace is sized.
     pub batch: usize,
-    /// The most new tokens of a microbatch that the workspace is meant for.
+    /// The most new tokens of a microbatch for which the workspace is sized.
     pub chunk_tokens: usize,
     /// Microbatches in flight.
     pub microbatches: usize,
     /// Width of the activations.
     pub hidden: usize,
-    /// Size of one activation as it crosses a device border.
+    /// Bytes of one activation element in a transfer between devices.
     pub hidden_element_bytes: usize,
-    /// 32-bit words of one row's mask: one bit for each logit.
+    /// 32-bit words of one row's mask; one bit per logit.
     pub mask_words: usize,
 }
 
@@ -62,16 +63,16 @@ pub struct PlanFields {
 pub struct PlannedStage {
     pub device: DeviceId,
     pub units: UnitRange,
-    /// Weights, with the embedding that a tied head away from it must copy.
+    /// Weights, including the embedding copy of a tied head on another device.
     pub weight_bytes: Bytes,
     pub kv_bytes: Bytes,
     pub workspace_bytes: Bytes,
-    /// What all stages of the device together may hold, its reserve taken off.
+    /// The most bytes of all stages on the device together, its reserve excluded.
     pub cap_bytes: Bytes,
 }
 
 impl PlannedStage {
-    /// Weights, cache and workspace together.
+    /// Returns weights, cache and workspace together.
     pub fn total_bytes(&self) -> Bytes {
         let sum = self.weight_bytes.0.saturating_add(self.kv_bytes.0);
         Bytes(sum.saturating_add(self.workspace_bytes.0))
@@ -102,25 +103,25 @@ impl TryFrom<PlanFields> for Plan {
 }
 
 impl Plan {
-    /// The most layers that a plan may have: bounds the search, whatever a file says.
+    /// The most layers of a plan; bounds the search whatever a file says.
     pub const MAX_LAYERS: usize = 1024;
 
-    /// The stages with their ids, in order.
+    /// Returns the stages with their ids, in order.
     pub fn stages(&self) -> impl ExactSizeIterator<Item = (StageId, &PlannedStage)> {
         self.stages.iter().enumerate().map(|(idx, stage)| (StageId(idx), stage))
     }
 
-    /// The decoder layers of a stage.
+    /// Returns the decoder layers of a stage.
     pub fn layers(&self, stage: &PlannedStage) -> LayerRange {
         stage.units.layers(self.num_layers)
     }
 
-    /// The stage with the head, which masks and samples.
+    /// Returns the stage with the head, which masks and samples.
     pub fn last_stage(&self) -> StageId {
         StageId(self.stages.len() - 1)
     }
 
-    /// Checks what [`Plan`] promises.
+    /// Checks the guarantees of [`Plan`].
     ///
     /// # Errors
     /// The first [`InvalidPlan`] found.
@@ -155,7 +156,7 @@ impl Plan {
     }
 }
 
-/// Every unit once and in order.
+/// Checks that every unit is placed once and in order.
 fn check_units(fields: &PlanFields) -> Result<(), InvalidPlan> {
     if fields.stages.is_empty() {
         return Err(InvalidPlan::NoStages);
@@ -178,7 +179,7 @@ fn check_units(fields: &PlanFields) -> Result<(), InvalidPlan> {
     Ok(())
 }
 
-/// No device over its cap, all its stages together.
+/// Checks that no device exceeds its cap with all its stages.
 fn check_caps(stages: &[PlannedStage]) -> Result<(), InvalidPlan> {
     let mut devices: BTreeMap<DeviceId, (Bytes, Bytes)> = BTreeMap::new();
     for (stage, planned) in stages.iter().enumerate() {

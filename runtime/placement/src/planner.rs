@@ -1,4 +1,4 @@
-//! Makes a plan: settles the cache's size and the number of sequences, then who holds what.
+//! Makes plans: fixes the cache size and the number of sequences, then the stages.
 
 use sluicegate_spec::{
     device::DeviceId,
@@ -21,14 +21,14 @@ use super::{
     setting::{Layout, Setting},
 };
 
-/// A plan, and what it is expected to do.
+/// A plan and its predicted performance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Solution {
     pub plan: Plan,
     pub prediction: Prediction,
 }
 
-/// Places a model on devices as a policy asks.
+/// Places a model on devices under a policy.
 ///
 /// # Errors
 /// As [`solve`].
@@ -36,18 +36,20 @@ pub fn plan(profile: &ModelProfile, cluster: &Cluster, policy: &Policy) -> Resul
     Ok(solve(profile, cluster, policy)?.plan)
 }
 
-/// Places a model on devices as a policy asks, and says what the placement will do.
+/// Places a model on devices under a policy, and predicts the placement's performance.
 ///
-/// Deterministic. Of all subsets and orders of devices, all cuts, all numbers of sequences at once and
-/// of microbatches, the one with the least seconds per token is found ([`Prediction::objective_value`]), as long as the
-/// devices are not too many of too many kinds; then the prediction has a lower bound and a gap.
+/// Deterministic. Over all subsets and orders of devices, all cuts, all numbers of concurrent
+/// sequences and of microbatches, it finds the placement with the fewest seconds per token
+/// ([`Prediction::objective_value`]), unless there are too many devices of too many kinds; then the
+/// prediction has a lower bound and a gap.
 ///
-/// With `n_c` devices of each of `C` classes, `E = prod(n_c + 1) * C^2` and `L` layers, a limit is
-/// tried in time `E + C^2 L`, a shortest round in `E L^2` and mostly in a hundredth of that; some
-/// dozen times for each number of microbatches that the bounds do not rule out.
+/// Let `n_c` be the number of devices in each of `C` classes, `E = prod(n_c + 1) * C^2`, and `L`
+/// the number of layers. Testing a limit takes time `E + C^2 L`; finding a shortest round takes `E
+/// L^2`, mostly a hundredth of it. This happens some dozen times for each number of microbatches
+/// that the bounds do not exclude.
 ///
 /// # Errors
-/// [`PlanError`] if model, devices or policy make no sense, or memory does not suffice.
+/// [`PlanError`] if model, devices or policy are invalid, or memory does not suffice.
 pub fn solve(
     profile: &ModelProfile,
     cluster: &Cluster,
@@ -56,11 +58,11 @@ pub fn solve(
     solve_on(&Setting::new(profile, cluster, policy)?, 1)
 }
 
-/// Predicts what a finished plan will do under a policy.
+/// Predicts the performance of a finished plan under a policy.
 ///
 /// # Errors
-/// [`PlanError`] if model, devices or policy make no sense, or the plan uses a device that is not
-/// there.
+/// [`PlanError`] if model, devices or policy are invalid, or the plan uses a device that is not in
+/// the cluster.
 pub fn predict(
     profile: &ModelProfile,
     cluster: &Cluster,
@@ -82,7 +84,7 @@ pub fn predict(
     Ok(Prediction::new(&setting, &found, Proof::None))
 }
 
-/// As [`solve`], on `min_devices` devices at least.
+/// As [`solve`], on at least `min_devices` devices.
 pub(super) fn solve_on(setting: &Setting<'_>, min_devices: usize) -> Result<Solution, PlanError> {
     let choose = |setting: &Setting<'_>| match &setting.layout {
         Layout::Given(stages) => given(setting, stages),
@@ -103,9 +105,9 @@ pub(super) fn solve_on(setting: &Setting<'_>, min_devices: usize) -> Result<Solu
     Ok(Solution { plan: Plan::try_from(fields)?, prediction })
 }
 
-/// Says what would be possible if nobody minded waiting.
+/// Makes the error that tells what would be possible without time limits.
 fn too_slow(setting: &Setting<'_>) -> PlanError {
-    // Figures so extreme that no time is a number are no better without limits.
+    // Without limits the cause is extreme figures, for which no time is a finite number.
     if setting.policy.time_limits == TimeLimits::default() {
         return PlanError::NoTime;
     }
@@ -119,14 +121,14 @@ fn too_slow(setting: &Setting<'_>) -> PlanError {
     prediction.map_or_else(|error| error, |it| PlanError::TooSlow(TooSlow::new(time_limits, &it)))
 }
 
-/// What was settled on.
+/// The chosen placement.
 struct Choice {
     found: Found,
     num_pages: usize,
     proof: Proof,
 }
 
-/// The given stages with the cache that was asked for, or the most that fits.
+/// Chooses for given stages the requested cache, or the largest that fits.
 fn given(setting: &Setting<'_>, stages: &Stages) -> Result<Choice, PlanError> {
     let fits =
         |num_pages| fits_given(setting, &setting.sizes(num_pages, setting.least_at_once()), stages);
@@ -142,8 +144,8 @@ fn given(setting: &Setting<'_>, stages: &Stages) -> Result<Choice, PlanError> {
     Ok(Choice { found, num_pages, proof: Proof::None })
 }
 
-/// The best stages, for the cache that was asked for or the best number of sequences; and then all
-/// that their devices can still hold.
+/// Chooses the best stages for the requested cache or the best number of sequences, then uses all
+/// memory that their devices have left.
 fn auto(setting: &Setting<'_>, min_devices: usize) -> Result<Choice, PlanError> {
     let mut search = Search::new(setting);
     let fits = |num_pages| search.fits(|| setting.sizes(num_pages, setting.least_at_once()));
@@ -152,7 +154,7 @@ fn auto(setting: &Setting<'_>, min_devices: usize) -> Result<Choice, PlanError> 
     let answer = match search.best(&wanted) {
         Ok(answer) => or_better_rule(setting, &wanted, answer),
         Err(_) if min_devices > 1 => return Err(PlanError::TooFewDevices { wanted: min_devices }),
-        // None of those that were asked about fits, but the fewest sequences do.
+        // None of the requested numbers of sequences is possible, but the fewest may be.
         Err(_) => {
             let fewest = Wanted { most: wanted.least, ..wanted };
             search.best(&fewest).map_err(|_| too_slow(setting))?
@@ -168,7 +170,8 @@ fn auto(setting: &Setting<'_>, min_devices: usize) -> Result<Choice, PlanError> 
     Ok(Choice { found, num_pages, proof })
 }
 
-/// Of the placements that are no worse, one that has room for the largest cache, and that cache.
+/// Among placements that are no worse, finds one with room for the largest cache, and returns that
+/// cache.
 fn enlarge(
     setting: &Setting<'_>,
     search: &mut Search<'_>,
@@ -180,7 +183,7 @@ fn enlarge(
         return (found, num_pages);
     }
     let (mut too_many, mut tried) = (most_pages + 1, most_pages);
-    // A few tries find all that matters; the first is the one that mostly succeeds.
+    // A few tries find nearly all of the gain; usually the first one succeeds.
     for _ in 0..MAX_ENLARGED {
         if too_many - num_pages <= 1 {
             break;
@@ -200,8 +203,7 @@ fn enlarge(
 /// How often a larger cache is tried for the same cost.
 const MAX_ENLARGED: usize = 10;
 
-/// The most pages that fit beside what a placement needs at least; those that were asked for stay as
-/// they are.
+/// Returns the most pages that fit a placement. A requested number of pages stays unchanged.
 fn fill(setting: &Setting<'_>, found: &Found, cache: Cache, most: usize) -> usize {
     let needed = cache.pages(setting, found.num_sequences);
     if let KvTokens::Exactly(_) = setting.policy.kv_tokens {
@@ -212,7 +214,7 @@ fn fill(setting: &Setting<'_>, found: &Found, cache: Cache, most: usize) -> usiz
     most_pages(needed, most.max(needed), fits)
 }
 
-/// An answer that is not exact must still not be worse than a simple rule.
+/// Replaces an inexact answer by a simple rule's placement if that is better.
 fn or_better_rule(setting: &Setting<'_>, wanted: &Wanted, mut answer: Answer) -> Answer {
     if answer.lower_bound_s < answer.found.per_token_s() {
         let Found { num_sequences, .. } = answer.found;
@@ -220,7 +222,7 @@ fn or_better_rule(setting: &Setting<'_>, wanted: &Wanted, mut answer: Answer) ->
         let sizes = setting.sizes(num_pages, answer.found.at_once());
         for stages in compare::placements(setting, &sizes) {
             let found = best_microbatches(setting, &stages, num_sequences);
-            // A rule may cut layers that are to stay together.
+            // A rule may cut layers that must stay together.
             let may_cut = stages.iter().all(|(_, units)| setting.may_cut[units.end]);
             let fits =
                 fits_given(setting, &setting.sizes(num_pages, found.at_once()), &found.stages);
@@ -233,7 +235,7 @@ fn or_better_rule(setting: &Setting<'_>, wanted: &Wanted, mut answer: Answer) ->
     answer
 }
 
-/// What is asked of the search where `most_pages` fit.
+/// Returns what to ask of the search if `most_pages` fit.
 fn wanted(setting: &Setting<'_>, most_pages: usize, min_devices: usize) -> Wanted {
     let policy = setting.policy;
     let context = policy.context(setting.profile.max_positions);
@@ -252,7 +254,7 @@ fn wanted(setting: &Setting<'_>, most_pages: usize, min_devices: usize) -> Wante
     Wanted { least, most, cache, min_devices, limit_s: f64::INFINITY }
 }
 
-/// The number of microbatches with the shortest cycle for given stages.
+/// Finds the number of microbatches with the shortest cycle for given stages.
 pub(super) fn best_microbatches(
     setting: &Setting<'_>,
     stages: &Stages,
@@ -265,8 +267,8 @@ pub(super) fn best_microbatches(
     best.expect("one microbatch is always tried")
 }
 
-/// The numbers of sequences and microbatches with the fewest seconds per token for given stages,
-/// among those that fit.
+/// Finds the numbers of sequences and microbatches with the fewest seconds per token for given
+/// stages, among those that fit.
 pub(super) fn best_sequences(
     setting: &Setting<'_>,
     stages: &Stages,
@@ -277,7 +279,8 @@ pub(super) fn best_sequences(
     for num_microbatches in microbatches(wanted.most, setting.devices.len()) {
         let rows = |num_sequences: usize| num_sequences.div_ceil(num_microbatches);
         for rows in rows(wanted.least.max(num_microbatches))..=rows(wanted.most) {
-            // With as many rows, the most sequences take as long as any; but fewer need less memory.
+            // For the same number of rows the most sequences take no longer; but fewer need less
+            // memory.
             let most = (rows * num_microbatches).min(wanted.most);
             let found = costed(setting, stages, most, num_microbatches);
             let is_better = |found: &Found| {

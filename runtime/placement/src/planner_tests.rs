@@ -335,7 +335,7 @@ fn profiles_that_are_none_are_refused() {
         |it| it.units[1].kv.as_mut().unwrap().group_idx = 1,
         "layer 0 is in KV group 1, but the model's profile has 1",
     );
-    check(|it| it.hidden = 0, "the plan does not hold together");
+    check(|it| it.hidden = 0, "the plan is inconsistent");
 }
 
 #[test]

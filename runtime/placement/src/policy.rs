@@ -16,7 +16,7 @@ use sluicegate_spec::{
 #[serde(default)]
 pub struct Policy {
     pub objective: Objective,
-    /// Sequences at once. For [`Objective::Latency`] it is one, whatever stands here.
+    /// Concurrent sequences. Always one for [`Objective::Latency`], whatever this says.
     pub sequences: Sequences,
     pub time_limits: TimeLimits,
     /// Expected length of a prompt.
@@ -24,17 +24,17 @@ pub struct Policy {
     /// Expected length of an output.
     pub output_tokens: usize,
     /// The most new tokens of a microbatch, unless its rows and their share of the prompts need
-    /// more; a longer prompt is prefilled in several.
+    /// more. Longer prompts are prefilled in several microbatches.
     pub chunk_tokens: usize,
     pub kv_tokens: KvTokens,
-    /// A limit for weights and cache together. Without one, a cache of as many tokens as fit leaves what
-    /// [`MemoryShare::default`] leaves, unless the model and one context need more.
+    /// A limit for weights and cache together. Without it, a cache of [`KvTokens::AsManyAsFit`]
+    /// stays within [`MemoryShare::default`], unless the model and one context need more.
     pub memory_share: Option<MemoryShare>,
-    /// Less than all memory of a device.
+    /// Caps on the memory of single devices.
     pub memory_caps: BTreeMap<DeviceId, Bytes>,
-    /// Devices that get nothing.
+    /// Devices that must not be used.
     pub forbidden: BTreeSet<DeviceId>,
-    /// Runs of layers that stay together on one device.
+    /// Runs of layers that must stay together on one device.
     #[serde(alias = "unparted")]
     pub keep_together: Vec<LayerRange>,
     pub placement: Placement,
@@ -44,15 +44,15 @@ pub struct Policy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sequences {
-    /// As many as give the most tokens per second, but no more than this, and no more than the cache
-    /// holds at the expected length.
+    /// As many as give the most tokens per second, up to this number and to what the cache holds at
+    /// the expected length.
     UpTo(usize),
-    /// This many; fewer where the cache does not hold them.
+    /// This many; fewer if the cache cannot hold them.
     Exactly(usize),
 }
 
 impl Sequences {
-    /// The most that there may be.
+    /// Returns the largest possible number.
     pub fn most(self) -> usize {
         match self {
             Self::UpTo(most) | Self::Exactly(most) => most,
@@ -60,18 +60,18 @@ impl Sequences {
     }
 }
 
-/// How long a sequence may wait while as many others run as may.
+/// How long a sequence may wait while the most others run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TimeLimits {
-    /// From one token of a sequence to its next.
+    /// From one token of a sequence to the next.
     pub per_token: Option<Duration>,
-    /// From the moment that a request is admitted to its first token. Of no effect for
-    /// [`Objective::Latency`], which knows no prompts.
+    /// From a request's admission to its first token. Ignored for [`Objective::Latency`], which has
+    /// no prompts.
     pub to_first_token: Option<Duration>,
 }
 
-/// How much of a device's memory a plan may take, in percent: others need some, too.
+/// How much of a device's memory a plan may use, in percent. Other programs need some, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MemoryShare {
@@ -87,7 +87,7 @@ impl Default for MemoryShare {
 }
 
 impl MemoryShare {
-    /// The part of so much memory that may be taken of a device.
+    /// Returns the usable part of a device's memory.
     pub(super) fn of(self, device: DeviceId, memory: Bytes) -> Bytes {
         let percent = match device {
             DeviceId::Cuda(_) => self.gpu_percent,
@@ -98,7 +98,7 @@ impl MemoryShare {
     }
 }
 
-/// What a good placement is.
+/// What to optimise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Objective {
@@ -128,14 +128,15 @@ pub enum Placement {
     /// The planner.
     #[default]
     Auto,
-    /// The caller: stages in order. The embedding goes with the first, the head with the last.
+    /// The caller, by layers in order. The embedding goes with the first stage, the head with the
+    /// last.
     Layers(Vec<(DeviceId, LayerRange)>),
-    /// The caller: all units, each once and in order, such as those of another plan.
+    /// The caller, by all units once and in order, for example those of another plan.
     Stages(Vec<(DeviceId, UnitRange)>),
 }
 
 impl Default for Policy {
-    /// An engine that serves chats.
+    /// The policy of an engine that serves chats.
     fn default() -> Self {
         Self {
             objective: Objective::default(),
@@ -155,16 +156,16 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Sequences at once where nobody says how many.
+    /// The most concurrent sequences if no number is given.
     pub const MAX_SEQUENCES: usize = 1024;
 
-    /// Expected context of a sequence.
+    /// Returns the expected context of a sequence.
     pub fn context(&self, max_positions: usize) -> usize {
         self.prompt_tokens.saturating_add(self.output_tokens).clamp(1, max_positions.max(1))
     }
 
-    /// Expected lengths of prompt and output; shortened alike where the model's context does not hold
-    /// them.
+    /// Returns the expected lengths of prompt and output, scaled down together if they exceed the
+    /// model's context.
     pub fn lengths(&self, max_positions: usize) -> (usize, usize) {
         let (prompt, output) = (self.prompt_tokens, self.output_tokens);
         let (sum, context) = (prompt as u128 + output as u128, self.context(max_positions));
@@ -176,14 +177,14 @@ impl Policy {
         (prompt, context - prompt)
     }
 
-    /// Whether the number of sequences and the size of the cache are left to whoever places.
+    /// Returns whether the planner chooses the number of sequences and the size of the cache.
     pub fn is_open(&self) -> bool {
         self.objective == Objective::Throughput
             && self.kv_tokens == KvTokens::AsManyAsFit
             && matches!(self.sequences, Sequences::UpTo(_))
     }
 
-    /// The most KV tokens that [`KvTokens::AsManyAsFit`] asks for: what so many sequences can fill.
+    /// Returns the most KV tokens for [`KvTokens::AsManyAsFit`]: what the sequences can fill.
     pub fn kv_limit(&self, max_positions: usize) -> usize {
         self.sequences.most().saturating_mul(max_positions).max(1)
     }

@@ -1,4 +1,4 @@
-//! What a placement is expected to do, by the planner's model of time.
+//! The predicted performance of a placement, by the planner's model of time.
 
 use serde::Serialize;
 use sluicegate_spec::{device::DeviceId, units::UnitRange};
@@ -7,44 +7,44 @@ use super::{
     evaluate::Bottleneck, pace, policy::Objective, search::Found, setting::Setting, work::Hop,
 };
 
-/// Figures of a placement under a policy.
+/// Predicted figures of a placement under a policy.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Prediction {
     pub objective: Objective,
-    /// Seconds per token, all sequences together; less is better.
+    /// Seconds per token over all sequences; less is better.
     pub objective_value: f64,
-    /// Sequences that run at once: as many as the policy expects and the cache holds.
+    /// Concurrent sequences: as many as the policy expects and the cache holds.
     pub sequences: usize,
     /// Microbatches in flight, `M`.
     pub microbatches: usize,
     /// Rows of the largest microbatch.
     pub rows: usize,
-    /// One token of every sequence, in seconds: `max(M * bottleneck, round)`.
+    /// Seconds for one token of every sequence: `max(M * bottleneck, round)`.
     pub cycle_s: f64,
-    /// From the moment that a request is admitted to its first token, in seconds, while all others run;
-    /// none for [`Objective::Latency`].
+    /// Seconds from a request's admission to its first token while all others run; none for
+    /// [`Objective::Latency`].
     pub first_token_s: Option<f64>,
-    /// One microbatch, all the way round.
+    /// Seconds for one microbatch to go all the way round.
     pub round_s: f64,
-    /// The busiest device or link, for each microbatch.
+    /// Busy time per microbatch of the busiest device or link.
     pub bottleneck_s: f64,
     pub bottleneck: Bottleneck,
-    /// The fewest microbatches that would keep the bottleneck busy, `M*`.
+    /// The fewest microbatches that keep the bottleneck busy, `M*`.
     pub full_at: usize,
     pub stages: Vec<StagePrediction>,
     pub proof: Proof,
 }
 
-/// One stage and one microbatch.
+/// One stage with one microbatch.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct StagePrediction {
     pub device: DeviceId,
     pub units: UnitRange,
-    /// Computing.
+    /// Seconds of computing.
     pub seconds: f64,
-    /// The hidden values on their way in.
+    /// Seconds of the transfer of the hidden values into the stage.
     pub hop_s: f64,
-    /// As far as the device cannot compute meanwhile.
+    /// The part of the transfer during which the device cannot compute.
     pub blocking_s: f64,
 }
 
@@ -57,8 +57,8 @@ pub enum Proof {
     Search {
         /// No placement has a lower objective value, in seconds per token.
         lower_bound_s: f64,
-        /// With as many microbatches, no placement keeps every device and link busy for so short a
-        /// time; none where it is the round that counts.
+        /// With the same number of microbatches, no placement keeps every device's and link's busy
+        /// time within this; none if the round is the limit.
         infeasible_s: Option<f64>,
     },
 }
@@ -97,13 +97,13 @@ impl Prediction {
         }
     }
 
-    /// Tokens per second of all sequences together.
+    /// Returns the tokens per second of all sequences.
     pub fn tokens_per_s(&self) -> f64 {
         self.objective_value.recip()
     }
 
-    /// How far a better placement could be below this one, as a share of the bound; none where
-    /// nothing was proven.
+    /// Returns by how much a better placement could undercut this one, relative to the bound; none
+    /// if nothing was proven.
     pub fn gap(&self) -> Option<f64> {
         match self.proof {
             Proof::None => None,

@@ -1,4 +1,4 @@
-//! What memory has room for: how large the cache may be, and whether devices hold their stages.
+//! Memory checks: how large the cache may be, and whether devices can hold their stages.
 
 use sluicegate_spec::{device::DeviceId, kv::PAGE_TOKENS};
 
@@ -12,7 +12,7 @@ use super::{
     shortfall,
 };
 
-/// The pages that were asked for, or as many as fit.
+/// Returns the requested pages, or as many as fit.
 pub(super) fn settle_pages(
     setting: &Setting<'_>,
     mut fits: impl FnMut(usize) -> bool,
@@ -35,19 +35,19 @@ pub(super) fn settle_pages(
     }
 }
 
-/// The most pages that a cache of as many tokens as fit gets.
+/// Returns the most pages of a cache of [`KvTokens::AsManyAsFit`].
 fn limit_pages(setting: &Setting<'_>) -> usize {
     setting.policy.kv_limit(setting.profile.max_positions).div_ceil(PAGE_TOKENS)
 }
 
-/// Pages that the least at once fills at the expected length.
+/// Returns the pages that the fewest concurrent sequences fill at the expected length.
 pub(super) fn least_pages(setting: &Setting<'_>) -> usize {
     let cache = Cache::ForSequences { most_pages: limit_pages(setting) };
     cache.pages(setting, setting.least_at_once().sequences)
 }
 
-/// Widens the devices' shares just until the model and the least that must run at once fit; to all of
-/// their memory if they never do.
+/// Widens the devices' shares only until the model and the least concurrency fit; up to all memory
+/// if they never do.
 pub(super) fn widened<'a>(setting: &Setting<'a>) -> Setting<'a> {
     let num_pages = least_pages(setting);
     let fits = |percent_more| {
@@ -65,7 +65,7 @@ pub(super) fn widened<'a>(setting: &Setting<'a>) -> Setting<'a> {
     setting.shared(enough)
 }
 
-/// The most pages in `low..=high` that fit; `low` is known to, and more pages never fit better.
+/// Returns the most pages in `low..=high` that fit. `low` must fit, and fitting must be monotonic.
 pub(super) fn most_pages(low: usize, high: usize, mut fits: impl FnMut(usize) -> bool) -> usize {
     let (mut low, mut too_many) = (low, high.saturating_add(1).max(low));
     while too_many - low > 1 {
@@ -75,7 +75,7 @@ pub(super) fn most_pages(low: usize, high: usize, mut fits: impl FnMut(usize) ->
     low
 }
 
-/// Whether any placement that is allowed holds units of these sizes.
+/// Returns whether any allowed placement can hold units of these sizes.
 pub(super) fn fits_any(setting: &Setting<'_>, sizes: &Sizes) -> bool {
     match &setting.layout {
         Layout::Auto => Search::new(setting).fits(|| sizes.clone()),
@@ -83,12 +83,12 @@ pub(super) fn fits_any(setting: &Setting<'_>, sizes: &Sizes) -> bool {
     }
 }
 
-/// Whether no device holds more than it may.
+/// Returns whether no device holds more than it may.
 pub(super) fn fits_given(setting: &Setting<'_>, sizes: &Sizes, stages: &Stages) -> bool {
     setting.devices.iter().all(|it| held(sizes, stages, it.id) <= it.cap.0.into())
 }
 
-/// What all stages of a device hold together.
+/// Returns the memory of all stages on a device.
 pub(super) fn held(sizes: &Sizes, stages: &Stages, device: DeviceId) -> u128 {
     let spans = stages.iter().zip(sizes.spans(stages));
     spans.filter(|((owner, _), _)| *owner == device).map(|(_, span)| span.total()).sum()

@@ -1,4 +1,4 @@
-//! A plan with what it was made from, as it is kept in a file and compared.
+//! Saved plans: a plan with everything it was made from, for files and comparisons.
 
 use std::{
     collections::BTreeMap,
@@ -17,11 +17,11 @@ use super::{
     policy::Policy,
 };
 
-/// A plan, and the model, cluster and policy that it was made for.
+/// A plan with its model, cluster and policy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SavedPlan {
     pub version: u32,
-    /// What the model was called.
+    /// The name of the model.
     pub model: String,
     pub profile: ModelProfile,
     pub cluster: Cluster,
@@ -30,14 +30,15 @@ pub struct SavedPlan {
 }
 
 impl SavedPlan {
-    /// The version that is written, and the only one that is read.
+    /// The version that is written; no other is read.
     pub const VERSION: u32 = 1;
 
-    /// What has changed since the plan was made, so that it no longer holds: sizes of the model, devices
-    /// that are gone, or have no room for their stages any more. Speeds may change.
+    /// Returns the changes that invalidate the plan: other sizes of the model, missing devices, or
+    /// devices without enough memory for their stages. Changed speeds do not count.
     pub fn differences(&self, profile: &ModelProfile, cluster: &Cluster) -> Vec<String> {
         let mut found = model_differences(&self.profile, profile);
-        // Not what the devices had: what is free on a machine changes from one second to the next.
+        // Compares with what the stages need, not with what the devices had: free memory changes
+        // from one second to the next.
         let mut needed: BTreeMap<DeviceId, u64> = BTreeMap::new();
         for stage in &self.plan.stages {
             let bytes = needed.entry(stage.device).or_default();
@@ -85,7 +86,7 @@ fn model_differences(planned: &ModelProfile, found: &ModelProfile) -> Vec<String
         };
         compare(&format!("KV cache of {unit}"), cache(planned.kv), cache(found.kv));
     }
-    // The first few tell what happened.
+    // The first few differences tell enough.
     let num_more = differences.len().saturating_sub(3);
     differences.truncate(3);
     if num_more > 0 {
@@ -94,10 +95,10 @@ fn model_differences(planned: &ModelProfile, found: &ModelProfile) -> Vec<String
     differences
 }
 
-/// Compares two plans, as people read it.
+/// Compares two plans, for people.
 ///
 /// # Errors
-/// If one of them does not fit its own model and cluster.
+/// A plan does not match its own model and cluster.
 pub fn diff(before: &SavedPlan, after: &SavedPlan) -> Result<String, PlanError> {
     let header = ["device", "before", "after", "weights"].map(str::to_owned);
     let mut rows = vec![header];
@@ -119,7 +120,7 @@ pub fn diff(before: &SavedPlan, after: &SavedPlan) -> Result<String, PlanError> 
     Ok(text.trim_end().to_owned())
 }
 
-/// Writes the table and what it brings.
+/// Writes the table and the change in performance.
 fn write(
     text: &mut String,
     before: &SavedPlan,
@@ -152,7 +153,7 @@ fn write(
     Ok(write())
 }
 
-/// The units of a device in words, and its weights.
+/// Returns the units on a device in words, and their weights.
 fn on(plan: &Plan, device: DeviceId) -> (String, Bytes) {
     let stages: Vec<_> = plan.stages.iter().filter(|stage| stage.device == device).collect();
     if stages.is_empty() {

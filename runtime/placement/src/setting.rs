@@ -1,4 +1,4 @@
-//! A planning task that is known to make sense: model, devices that may be used, limits.
+//! A checked planning task: model, usable devices, limits.
 
 use std::collections::BTreeMap;
 
@@ -24,12 +24,13 @@ use super::{
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Usable {
     pub(super) id: DeviceId,
-    /// Its cap, or its memory if that is less, without its reserve.
+    /// Its cap, or its memory if that is less, minus its reserve.
     pub(super) cap: Bytes,
-    /// What a cache of as many tokens as fit may take of that, if the model leaves it so much.
+    /// The part of that for weights and a cache of [`KvTokens::AsManyAsFit`], if the model allows
+    /// it.
     pub(super) shared_cap: Bytes,
     pub(super) speed: Speed,
-    /// How many times as fast it is if no other is used.
+    /// Speed-up factor if no other device is used.
     pub(super) alone: f64,
     pub(super) priority: i32,
 }
@@ -41,7 +42,7 @@ pub(super) enum Layout {
     Given(Vec<(DeviceId, UnitRange)>),
 }
 
-/// A planning task that is known to make sense.
+/// A checked planning task.
 #[derive(Debug, Clone)]
 pub(super) struct Setting<'a> {
     pub(super) profile: &'a ModelProfile,
@@ -49,13 +50,12 @@ pub(super) struct Setting<'a> {
     pub(super) policy: &'a Policy,
     /// In the order of the cluster.
     pub(super) devices: Vec<Usable>,
-    /// Of each ordered pair of `devices`, row by row.
+    /// The link of each ordered pair of `devices`, row by row.
     links: Vec<LinkFigures>,
-    /// Per unit boundary, from before the first unit to behind the last: whether a stage may end
-    /// there.
+    /// Whether a stage may end at each unit boundary, from before the first unit to after the last.
     pub(super) may_cut: Vec<bool>,
     pub(super) layout: Layout,
-    /// How much better a placement must be to be looked for, as a share.
+    /// The relative improvement below which better placements are not searched for.
     pub(super) tolerance: f64,
 }
 
@@ -63,7 +63,7 @@ impl<'a> Setting<'a> {
     /// Checks a task.
     ///
     /// # Errors
-    /// [`PlanError`] if model, devices or policy make no sense.
+    /// [`PlanError`] if model, devices or policy are invalid.
     pub(super) fn new(
         profile: &'a ModelProfile,
         cluster: &'a Cluster,
@@ -84,7 +84,7 @@ impl<'a> Setting<'a> {
             let without_reserve = |bytes: Bytes| Bytes(bytes.0.saturating_sub(device.reserve.0));
             let all = without_reserve(cap.unwrap_or(device.memory).min(device.memory));
             let share = policy.memory_share.unwrap_or_default().of(device.id, device.memory);
-            // Whoever names a cap has decided already.
+            // An explicit cap overrides the default share.
             let shared_cap = if cap.is_some() { all } else { without_reserve(share).min(all) };
             Usable {
                 id: device.id,
@@ -107,12 +107,12 @@ impl<'a> Setting<'a> {
         self.profile.units.len()
     }
 
-    /// The link between two of `devices`, by their indices.
+    /// Returns the link between two of `devices`, by index.
     pub(super) fn link(&self, source: usize, target: usize) -> &LinkFigures {
         &self.links[source * self.devices.len() + target]
     }
 
-    /// Whether it changes nothing to swap two of `devices`.
+    /// Returns whether swapping two of `devices` changes nothing.
     pub(super) fn may_swap(&self, a: usize, b: usize) -> bool {
         let (one, other) = (self.devices[a], self.devices[b]);
         let mut others = (0..self.devices.len()).filter(|c| *c != a && *c != b);
@@ -135,31 +135,31 @@ impl<'a> Setting<'a> {
         found.expect("stages are on devices that may be used")
     }
 
-    /// The speed of a device, which may be higher if no other is used.
+    /// Returns the speed of a device, which may be higher if no other is used.
     pub(super) fn speed(&self, id: DeviceId, is_alone: bool) -> Speed {
         let Usable { speed, alone, .. } = *self.device(id);
         if is_alone { speed.times(alone) } else { speed }
     }
 
-    /// The longest cycle that is allowed with any number of sequences between two, in so many
-    /// microbatches, in seconds.
+    /// Returns the longest cycle in seconds that is allowed for any number of sequences between the
+    /// two given, in so many microbatches.
     pub(super) fn max_cycle_s(&self, sequences: [usize; 2], num_microbatches: usize) -> f64 {
         let rows = sequences.map(|it| AtOnce::new(it, num_microbatches).rows);
         pace::max_cycle_s(self.profile, self.policy, rows, num_microbatches)
     }
 
-    /// Costs stages for microbatches of so many rows.
+    /// Costs stages for microbatches of `rows` rows.
     pub(super) fn costs(&self, rows: usize, stages: &Stages) -> Costs {
         Costs::of(self, &Work::expected(self.profile, self.policy, rows), stages)
     }
 
-    /// The same task with other devices, linked as the cluster says.
+    /// Returns the same task with other devices, linked as in the cluster.
     pub(super) fn with_devices(&self, devices: Vec<Usable>) -> Self {
         let links = links(self.cluster, &devices);
         Self { devices, links, ..self.clone() }
     }
 
-    /// The same task with one device changed.
+    /// Returns the same task with one device changed.
     pub(super) fn change(&self, id: DeviceId, change: impl FnOnce(&mut Usable)) -> Self {
         let mut changed = self.clone();
         if let Some(usable) = changed.devices.iter_mut().find(|usable| usable.id == id) {
@@ -168,12 +168,12 @@ impl<'a> Setting<'a> {
         changed
     }
 
-    /// The same task with all links alike.
+    /// Returns the same task with all links equal.
     pub(super) fn with_links(&self, figures: LinkFigures) -> Self {
         Self { links: vec![figures; self.links.len()], ..self.clone() }
     }
 
-    /// The same task with other wishes for sequences and times.
+    /// Returns the same task under another policy for sequences and times.
     pub(super) fn with_policy<'b>(&self, policy: &'b Policy) -> Setting<'b>
     where
         'a: 'b,
@@ -181,23 +181,23 @@ impl<'a> Setting<'a> {
         Setting { policy, ..self.clone() }
     }
 
-    /// The same task where a placement need not be the best, but no more than a share worse.
+    /// Returns the same task with a tolerance: placements may be worse by this share.
     pub(super) fn within(&self, tolerance: f64) -> Self {
         Self { tolerance, ..self.clone() }
     }
 
-    /// The same task with given stages.
+    /// Returns the same task with given stages.
     pub(super) fn with_stages(&self, stages: Vec<(DeviceId, UnitRange)>) -> Self {
         Self { layout: Layout::Given(stages), ..self.clone() }
     }
 
-    /// The same task for another model.
+    /// Returns the same task for another model.
     pub(super) fn with_profile(&self, profile: &'a ModelProfile) -> Self {
         Self { profile, ..self.clone() }
     }
 
-    /// The least that must run at once: of a fixed number of sequences, spread over as many
-    /// microbatches as are ever tried.
+    /// Returns the least concurrency: for a fixed number of sequences, spread over the most
+    /// microbatches that are ever tried.
     pub(super) fn least_at_once(&self) -> AtOnce {
         match (self.policy.objective, self.policy.sequences) {
             (Objective::Throughput, Sequences::Exactly(sequences)) => {
@@ -208,8 +208,8 @@ impl<'a> Setting<'a> {
         }
     }
 
-    /// The same task with each device limited to its share, plus so many per cent of what the share
-    /// leaves to others.
+    /// Returns the same task with each device limited to its share, plus a percentage of the
+    /// remainder.
     pub(super) fn shared(&self, percent_more: u64) -> Self {
         let mut shared = self.clone();
         for usable in &mut shared.devices {
@@ -220,7 +220,7 @@ impl<'a> Setting<'a> {
         shared
     }
 
-    /// Sizes of the units with a cache of `num_pages` pages, and so much at once.
+    /// Returns the sizes of the units with a cache of `num_pages` pages and this concurrency.
     pub(super) fn sizes(&self, num_pages: usize, at_once: AtOnce) -> Sizes {
         let pages = cost::pages_per_group(self.profile, self.policy, num_pages, at_once);
         Sizes::new(self.profile, self.policy, &pages, at_once)
@@ -234,7 +234,7 @@ fn links(cluster: &Cluster, devices: &[Usable]) -> Vec<LinkFigures> {
     pairs.map(|pair| listed.get(&pair).copied().unwrap_or(cluster.unlisted)).collect()
 }
 
-/// Layer `i` is unit `i + 1`: layers `a..b` that must stay together forbid the boundaries between
+/// Layer `i` is unit `i + 1`. Layers `a..b` that must stay together forbid the boundaries between
 /// them.
 fn may_cut(num_layers: usize, keep_together: &[LayerRange]) -> Vec<bool> {
     let mut may_cut = vec![true; num_layers + 3];
@@ -305,7 +305,7 @@ fn check_policy(policy: &Policy, cluster: &Cluster, num_layers: usize) -> Result
     }
 }
 
-/// All units, each once and in order.
+/// Checks that all units are covered once and in order.
 fn check_units(stages: &[(DeviceId, UnitRange)], num_layers: usize) -> Result<(), PlanError> {
     let mut covered = 0;
     for (_, units) in stages {

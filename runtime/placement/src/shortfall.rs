@@ -1,4 +1,4 @@
-//! Explains why a model does not fit, and what would do.
+//! Explains why a model does not fit, and what would help.
 
 use sluicegate_spec::{
     device::DeviceId,
@@ -15,7 +15,7 @@ use super::{
     setting::{Layout, Setting, Usable},
 };
 
-/// Beyond so many devices what is missing is added up, and not searched for.
+/// With more devices than this, missing memory is only added up, not searched for.
 const MAX_SEARCHED: usize = 10;
 
 /// Describes what is missing for `num_pages`, of which `fitting_pages` would fit.
@@ -50,9 +50,10 @@ pub(super) fn explain(
     }
 }
 
-/// The fewest bytes that make the model fit when one device gets them; the first such device.
+/// Finds the fewest bytes that make the model fit if one device gets them, and the first such
+/// device.
 fn least_extra(setting: &Setting<'_>, sizes: &Sizes) -> Option<(DeviceId, Bytes)> {
-    // Each device is asked only whether it can do with less than the best before it.
+    // Each device is only tested for needing less than the best one before it.
     let whole = sizes.span(UnitRange { start: 0, end: sizes.num_units() }).total();
     let mut least = u64::try_from(whole).ok()?.saturating_add(1);
     let mut found = None;
@@ -77,7 +78,7 @@ fn least_extra(setting: &Setting<'_>, sizes: &Sizes) -> Option<(DeviceId, Bytes)
     found
 }
 
-/// The device that the given stages overfill most.
+/// Returns the device that the given stages overfill most.
 fn largest_excess(
     setting: &Setting<'_>,
     sizes: &Sizes,
@@ -87,11 +88,11 @@ fn largest_excess(
         let excess = held(sizes, stages, device.id).checked_sub(device.cap.0.into());
         excess.map(|excess| (device.id, cost::bytes(excess)))
     };
-    // Of equals the first, as everywhere.
+    // The first among equals, as everywhere.
     setting.devices.iter().rev().filter_map(excess).max_by_key(|(_, excess)| *excess)
 }
 
-/// The first device of which one more would do.
+/// Returns the first device of which one more would suffice.
 fn one_more(setting: &Setting<'_>, sizes: &Sizes) -> Option<DeviceId> {
     let would_do = |device: &&Usable| {
         let devices = setting.devices.iter().copied().chain([**device]).collect();
@@ -110,7 +111,7 @@ fn limits(setting: &Setting<'_>) -> Vec<DeviceLimit> {
     setting.devices.iter().filter_map(limit).collect()
 }
 
-/// Whether the cache would fit if each of its numbers took so many bytes.
+/// Returns whether the cache would fit with elements of this many bytes.
 fn fits_with_kv_of(setting: &Setting<'_>, num_pages: usize, element_bytes: usize) -> bool {
     let mut profile: ModelProfile = setting.profile.clone();
     for cache in profile.units.iter_mut().filter_map(|unit| unit.kv.as_mut()) {

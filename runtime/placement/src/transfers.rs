@@ -1,6 +1,6 @@
-//! What crosses device borders under a plan, and how much of it.
+//! What crosses device borders under a plan, and how much.
 //!
-//! This list is what the runtime makes its links from. What is not in it is an error, not a copy.
+//! The runtime makes its links from this list. A transfer that is not in it is an error.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use sluicegate_spec::{device::DeviceId, units::Bytes};
 
 use super::plan::{Plan, StageId};
 
-/// The five kinds of things that cross a device border.
+/// The five kinds of data that cross a device border.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TransferKind {
@@ -26,7 +26,7 @@ pub enum TransferKind {
 }
 
 impl TransferKind {
-    /// The name in errors and in the ledger.
+    /// Returns the name used in errors and in the ledger.
     pub fn name(self) -> &'static str {
         match self {
             Self::Hidden => "hidden",
@@ -44,7 +44,7 @@ impl fmt::Display for TransferKind {
     }
 }
 
-/// An end of a transfer.
+/// One end of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Endpoint {
@@ -53,7 +53,7 @@ pub enum Endpoint {
     Stage(StageId),
 }
 
-/// One kind of value that moves from one device to another.
+/// One kind of data that moves from one device to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Transfer {
     pub kind: TransferKind,
@@ -91,7 +91,7 @@ impl TransferRoute {
     }
 }
 
-/// A microbatch, by what its transfers depend on.
+/// The properties of a microbatch that its transfers depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Traffic {
     /// New tokens of all rows.
@@ -100,21 +100,21 @@ pub struct Traffic {
     pub constrained_rows: usize,
 }
 
-/// What the plan expects of one transfer.
+/// The expected total of one transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Foreseen {
     pub transfer: Transfer,
-    /// How many messages carry something.
+    /// How many messages carry data.
     pub transfers: u64,
-    /// Size of the values, before any coding.
+    /// Size of the data before any coding.
     pub raw_bytes: Bytes,
 }
 
 impl Plan {
-    /// Every move between devices that the plan needs, and no other.
+    /// Returns every move between devices that the plan needs.
     ///
     /// Batches travel in band, as plain data on the host; each stage uploads what its device needs of
-    /// them. Neighbouring stages on one device need no transfer of hidden values: they are home already.
+    /// them. Neighbouring stages on one device need no transfer of hidden values: the data is already there.
     pub fn transfers(&self) -> Vec<Transfer> {
         use TransferKind::{Ancestors, Hidden, Mask, Order, Tokens};
         let stage = |stage_idx| Endpoint::Stage(StageId(stage_idx));
@@ -134,10 +134,10 @@ impl Plan {
         transfers
     }
 
-    /// What the ledger must show for `hidden` and `mask` after these microbatches, by arithmetic
-    /// alone: one entry for each such transfer of the plan.
+    /// Predicts what the ledger must show for `hidden` and `mask` after these microbatches: one
+    /// entry per such transfer of the plan.
     ///
-    /// Every token's activations cross every border; a mask goes to the last stage for each
+    /// Every token's activations cross every border. A mask goes to the last stage for each
     /// constrained row, all rows of a microbatch in one message.
     pub fn foresee(&self, microbatches: &[Traffic]) -> Vec<Foreseen> {
         let sum = |count: fn(&Traffic) -> usize| {

@@ -1,8 +1,8 @@
-//! What a microbatch costs on a device: the planner's one model of time.
+//! The cost of a microbatch on a device: the planner's only model of time.
 //!
-//! A stage reads the weights of its units once for each microbatch, the cache of each row, and
-//! computes on both. It takes as long as the slower of reading and computing, plus what the device
-//! adds to every step. (The roofline model: Williams, Waterman and Patterson, 2009.)
+//! A stage reads the weights of its units once per microbatch and the cache of each row, and
+//! computes on both. It takes the longer of reading and computing, plus the device's overhead per
+//! step. (The roofline model: Williams, Waterman and Patterson, 2009.)
 
 use std::ops::Range;
 
@@ -18,21 +18,21 @@ use super::{
     policy::Policy,
 };
 
-/// The work of microbatches, summed up so that any span of units is one subtraction.
+/// The work of microbatches as prefix sums, so that any span of units is one subtraction.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Work {
-    /// Microbatches of the kinds that there are; a stage takes the time of each by its share.
+    /// The kinds of microbatches; a stage's time is the sum over kinds, weighted by their shares.
     kinds: Vec<Sums>,
-    /// Of all kinds together.
+    /// The average over all kinds.
     average: Sums,
-    /// Activations that cross a border.
+    /// Bytes of activations that cross a border.
     pub(super) hidden_bytes: f64,
-    /// Logits that go to the host, and masks that come from it.
+    /// Bytes of logits to the host and of masks from it.
     sampling_bytes: f64,
 }
 
-/// Bytes read and operations done in the units before each unit, and in all; times the share of the
-/// microbatches that are of a kind.
+/// Bytes read and operations done in the units before each unit, the last entry in all units;
+/// weighted by the share of microbatches of the kind.
 #[derive(Debug, Clone, PartialEq)]
 struct Sums {
     bytes: Vec<f64>,
@@ -55,14 +55,14 @@ impl Sums {
         Self { bytes, flops }
     }
 
-    /// The slower of reading and computing.
+    /// Returns the longer of reading and computing.
     fn seconds(&self, speed: Speed, UnitRange { start, end }: UnitRange) -> f64 {
         let reading = (self.bytes[end] - self.bytes[start]) * speed.s_per_byte;
         let computing = (self.flops[end] - self.flops[start]) * speed.s_per_flop;
         if reading > computing { reading } else { computing }
     }
 
-    /// The same for every end in `ends`, added to `seconds`.
+    /// Adds the same for every end in `ends` to `seconds`.
     fn add(&self, speed: Speed, start: usize, ends: Range<usize>, seconds: &mut [f64]) {
         let (bytes, flops) = (self.bytes[start], self.flops[start]);
         let ends = self.bytes[ends.clone()].iter().zip(&self.flops[ends]);
@@ -75,12 +75,12 @@ impl Sums {
 }
 
 impl Work {
-    /// Microbatches of `rows` sequences as a policy expects them.
+    /// Returns the work of microbatches of `rows` sequences as a policy expects them.
     pub(super) fn expected(profile: &ModelProfile, policy: &Policy, rows: usize) -> Self {
         Self::new(profile, &Load::expected(profile, policy, rows))
     }
 
-    /// An actual microbatch.
+    /// Returns the work of a real microbatch.
     pub(super) fn of_rows(profile: &ModelProfile, rows: &[RowLoad]) -> Self {
         Self::new(profile, &[(1.0, Load::of_rows(rows))])
     }
@@ -107,7 +107,7 @@ impl Work {
         self.average.bytes.len() - 1
     }
 
-    /// How long a stage with these units computes, in seconds.
+    /// Returns how long a stage with these units computes, in seconds.
     pub(super) fn seconds(&self, speed: Speed, units: UnitRange) -> f64 {
         let base = if units.end == self.num_units() {
             speed.overhead_s + self.sampling_bytes * speed.s_per_host_byte
@@ -117,10 +117,10 @@ impl Work {
         self.kinds.iter().map(|kind| kind.seconds(speed, units)).sum::<f64>() + base
     }
 
-    /// Lowers `sums[end]`, for every end of a stage that begins with `longest` and is no longer, to
-    /// `so_far` and the time of that stage, where that is less.
+    /// For every stage that starts with `longest` and is no longer, lowers `sums[end]` to `so_far`
+    /// plus the stage's time, if that is less.
     ///
-    /// The innermost loop of the search, and for that reason one over plain slices.
+    /// This is the innermost loop of the search, and therefore works on plain slices.
     pub(super) fn relax(&self, speed: Speed, longest: UnitRange, so_far: f64, sums: &mut [f64]) {
         let UnitRange { start, end: furthest } = longest;
         let base = so_far + speed.overhead_s;
@@ -140,17 +140,17 @@ impl Work {
         }
     }
 
-    /// Bytes read in the units from `start` up to `end`; nothing where there are none.
+    /// Returns the bytes read in the units from `start` up to `end`; zero for an empty span.
     pub(super) fn bytes_between(&self, start: usize, end: usize) -> f64 {
         (self.average.bytes[end] - self.average.bytes[start]).max(0.0)
     }
 
-    /// Bytes read in one unit.
+    /// Returns the bytes read in one unit.
     pub(super) fn unit_bytes(&self, unit_idx: usize) -> f64 {
         self.bytes_between(unit_idx, unit_idx + 1)
     }
 
-    /// What any layer takes at least for each byte that it reads, all kinds together.
+    /// Returns the least work that any layer has per byte that it reads, over all kinds.
     pub(super) fn least_rates(&self) -> LeastRates {
         let last = self.num_units() - 1;
         let layers = (1..last).filter(|unit_idx| self.unit_bytes(*unit_idx) > 0.0);
@@ -167,23 +167,23 @@ impl Work {
         LeastRates(self.kinds.iter().map(rates).collect())
     }
 
-    /// Bytes and operations of all units, in microbatches of each kind.
+    /// Returns bytes and operations of all units, for each kind of microbatch.
     pub(super) fn totals_by_kind(&self) -> impl Iterator<Item = (f64, f64)> {
         let end = self.num_units();
         self.kinds.iter().map(move |kind| (kind.bytes[end], kind.flops[end]))
     }
 
-    /// Bytes and operations of all units.
+    /// Returns bytes and operations of all units.
     pub(super) fn totals(&self) -> (f64, f64) {
         (self.average.bytes[self.num_units()], self.average.flops[self.num_units()])
     }
 }
 
-/// What is done for each byte that is read in any layer, at least; and in the head.
+/// The least work per byte read in any layer, and the work of the head.
 #[derive(Debug)]
 pub(super) struct LeastRates(Vec<KindRates>);
 
-/// The same in microbatches of one kind.
+/// The same for one kind of microbatch.
 #[derive(Debug)]
 struct KindRates {
     bytes: f64,
@@ -193,8 +193,8 @@ struct KindRates {
 }
 
 impl LeastRates {
-    /// Seconds for each byte, and what the head adds: a stage is as slow as either reading or computing
-    /// in all its units, and the head adds to the same one.
+    /// Returns seconds per byte, and what the head adds. A stage is limited by either reading or
+    /// computing in all its units, and the head adds to the same one.
     pub(super) fn seconds(&self, speed: Speed) -> (f64, f64) {
         self.0.iter().fold((0.0, 0.0), |(layers_s, head_s), kind| {
             let (reading, computing) =
@@ -208,10 +208,10 @@ impl LeastRates {
     }
 }
 
-/// Ends of stages that are costed together.
+/// The number of stage ends that are costed together.
 const AT_ONCE: usize = 16;
 
-/// Bytes read and operations done by one unit.
+/// Returns bytes read and operations done by one unit.
 fn unit_work(unit: &UnitProfile, load: Load, kv_groups: &[KvGroup]) -> (f64, f64) {
     let tokens = load.tokens();
     let reads = unit.read_bytes.0 as f64;
@@ -239,7 +239,7 @@ fn unit_work(unit: &UnitProfile, load: Load, kv_groups: &[KvGroup]) -> (f64, f64
     (bytes, computed)
 }
 
-/// A device as the cost model sees it: seconds for each of what it does.
+/// A device in the cost model: seconds per unit of each resource.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Speed {
     pub(super) s_per_byte: f64,
@@ -258,17 +258,17 @@ impl Speed {
         }
     }
 
-    /// A device that reads and computes so many times as fast.
+    /// Returns a device that reads and computes faster by a factor.
     pub(super) fn times(self, factor: f64) -> Self {
         Self { s_per_byte: self.s_per_byte / factor, s_per_flop: self.s_per_flop / factor, ..self }
     }
 }
 
-/// What the hidden values of a microbatch cost on their way into a stage.
+/// The cost of moving a microbatch's hidden values into a stage.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Hop {
     pub seconds: f64,
-    /// Whether the stage computes meanwhile.
+    /// Whether the stage can compute during the transfer.
     pub overlaps: bool,
 }
 
@@ -277,7 +277,7 @@ impl Hop {
         Self { seconds: link.seconds(work.hidden_bytes), overlaps: link.overlaps }
     }
 
-    /// What the receiving device cannot compute in.
+    /// Returns the time in which the receiving device cannot compute.
     pub fn blocking_s(self) -> f64 {
         if self.overlaps { 0.0 } else { self.seconds }
     }

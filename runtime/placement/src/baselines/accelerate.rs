@@ -1,13 +1,13 @@
-//! accelerate's automatic maps: weights in order, first fit.
+//! accelerate's automatic device maps: weights in order, first fit.
 //!
 //! Source: `get_balanced_memory` and `infer_auto_device_map` in `accelerate/utils/modeling.py`,
-//! version 1.15.0, for a causal model whose decoder layers must not be split. A module that does not
-//! fit is split if it can be, else the walk goes on to the next device and never comes back; the
-//! first device keeps room for the largest layer still to come, in case it is to be offloaded. Tied
-//! weights go together. Cache, activations, speed and links play no part.
+//! version 1.15.0, for a causal model whose decoder layers must not be split. A module that does
+//! not fit is split if possible; otherwise the walk goes on to the next device and never returns.
+//! The first device reserves room for the largest layer still to come, in case it is offloaded.
+//! Tied weights stay together. Cache, activations, speed and links are ignored.
 //!
-//! What would be offloaded to disk counts as not fitting. The final norm is part of the head here,
-//! and a module of its own only where the head is tied.
+//! Weights that accelerate would offload to disk count as not fitting. The final norm is part of
+//! the head here; only with a tied head it is a module of its own.
 
 use std::collections::VecDeque;
 
@@ -15,16 +15,16 @@ use sluicegate_spec::units::{Unit, UnitRange};
 
 use super::{BaselineInput, Stages, Unplaced};
 
-/// Modules with weights in a layer: four projections of attention, three of the feed-forward part,
-/// two norms.
+/// Modules with weights per layer: four attention projections, three in the feed-forward part, two
+/// norms.
 const MODULES_PER_LAYER: u64 = 9;
 
-/// Each device up to its memory (`device_map="sequential"`).
+/// Fills each device up to its memory (`device_map="sequential"`).
 pub(super) fn sequential(input: &BaselineInput) -> Result<Stages, Unplaced> {
     stages(input, &places(input, &sizes(input)))
 }
 
-/// Each device but the last up to a balanced budget (`device_map="auto"` and `"balanced"`).
+/// Fills each device but the last up to a balanced budget (`device_map="auto"` and `"balanced"`).
 pub(super) fn balanced(input: &BaselineInput) -> Result<Stages, Unplaced> {
     stages(input, &places(input, &budgets(input)))
 }
@@ -33,7 +33,8 @@ pub(super) fn sizes(input: &BaselineInput) -> Vec<u64> {
     input.devices.iter().map(|(_, size)| size.0).collect()
 }
 
-/// An even share of the weights, with a quarter more than a layer to spare; all of the last device.
+/// An even share of the weights plus one and a quarter of the largest layer; the last device gets
+/// all its memory.
 pub(super) fn budgets(input: &BaselineInput) -> Vec<u64> {
     let mut budgets = sizes(input);
     let num_used = budgets.iter().filter(|size| **size > 0).count();
@@ -55,7 +56,7 @@ pub(super) fn budgets(input: &BaselineInput) -> Vec<u64> {
 /// A part of the model that is placed as a whole, or split.
 #[derive(Debug, Clone, Copy)]
 enum Module {
-    /// All but the head.
+    /// Everything but the head.
     Model,
     Embed,
     Layers,
@@ -80,7 +81,7 @@ impl Module {
         }
     }
 
-    /// The parts of a module that may be split.
+    /// Returns the parts of a module that can be split.
     fn parts(self, input: &BaselineInput) -> Vec<Self> {
         match self {
             Self::Model => vec![Self::Embed, Self::Layers, Self::Norm],
@@ -89,7 +90,7 @@ impl Module {
         }
     }
 
-    /// The largest part that cannot be split.
+    /// Returns the size of the largest part that cannot be split.
     fn largest(self, input: &BaselineInput) -> u64 {
         let parts = self.parts(input);
         let of_parts = parts.iter().map(|part| part.largest(input)).max();
@@ -97,7 +98,7 @@ impl Module {
     }
 }
 
-/// The device of each unit, by its place in the list; none for what is offloaded.
+/// Returns the index of each unit's device; none for offloaded units.
 pub(super) fn places(input: &BaselineInput, caps: &[u64]) -> Vec<Option<usize>> {
     let mut places = vec![None; input.weight_bytes.len()];
     let mut queue = VecDeque::from([Module::Model, Module::Head]);
@@ -147,12 +148,12 @@ fn put(module: Module, input: &BaselineInput, place: Option<usize>, places: &mut
         Module::Embed => places[0] = place,
         Module::Layer(layer_idx) => places[layer_idx + 1] = place,
         Module::Head => places[input.num_layers() + 1] = place,
-        // A few kilobytes, which go with the head.
+        // The norm's few kilobytes go with the head.
         Module::Norm => {}
     }
 }
 
-/// Neighbours on one device are one stage.
+/// Merges neighbouring units on one device into a stage.
 fn stages(input: &BaselineInput, places: &[Option<usize>]) -> Result<Stages, Unplaced> {
     let mut stages = Stages::new();
     for (unit_idx, place) in places.iter().enumerate() {

@@ -1,8 +1,8 @@
 //! vLLM's split: the same number of layers for each device.
 //!
-//! Source: `get_pp_indices` in `vllm/distributed/utils.py`. What does not divide goes one layer each
-//! to the devices before the last, from the back, as the last holds the head. Memory, speed and
-//! links play no part; the cache is sized afterwards.
+//! Source: `get_pp_indices` in `vllm/distributed/utils.py`. Remaining layers go one each to the
+//! devices before the last, from the back, since the last holds the head. Memory, speed and links
+//! are ignored; the cache is sized afterwards.
 
 use super::{BaselineInput, Stages, Unplaced};
 

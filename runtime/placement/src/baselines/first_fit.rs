@@ -1,13 +1,13 @@
-//! mistral.rs' automatic map: the first device full, then the next.
+//! mistral.rs' automatic device map: fills the first device, then the next.
 //!
 //! Source: `get_device_layers` in `mistralrs-core/src/pipeline/loaders/auto_device_map.rs`. Each
-//! device keeps back 2 % of its memory or 512 MiB, whichever is more; embedding, norm and head are
-//! charged to the first device, a layer with its cache to where it goes; a device that has room for
-//! no layer is passed over. Activations, which the original adds to each device, are no part of the
-//! input.
+//! device reserves 2 % of its memory or 512 MiB, whichever is more. Embedding, norm and head are
+//! charged to the first device, each layer with its cache to its own device. A device with room for
+//! no layer is skipped. The original also adds activations to each device; they are not part of the
+//! input here.
 //!
-//! There the last activations return to the first device, where norm and head are; here they go with
-//! the last stage, like those of the other rules.
+//! There the last activations return to the first device, which has norm and head. Here norm and
+//! head go with the last stage, as in the other rules.
 
 use sluicegate_spec::units::{Bytes, Unit};
 

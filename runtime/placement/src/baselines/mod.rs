@@ -1,8 +1,7 @@
-//! How other runtimes would place a model: rules to be measured against.
+//! Placement rules of other runtimes, as baselines.
 //!
-//! Each rule decides as its system does, from what its system looks at. None costs anything: what a
-//! placement is worth is for the planner to say, by one model for all. Nothing here is used to place
-//! a model.
+//! Each rule decides as its system does, from what its system considers. The rules compute no
+//! costs: the planner costs all placements by one model. Nothing here is used to place a model.
 
 use sluicegate_spec::{
     device::DeviceId,
@@ -17,14 +16,14 @@ mod proportional;
 #[cfg(test)]
 mod accelerate_tests;
 
-/// A rule of another system.
+/// A placement rule of another system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Baseline {
     /// The same number of layers for each device.
     Even,
     /// Layers in proportion to memory.
     Proportional,
-    /// The first device full, then the next.
+    /// Fills the first device, then the next.
     FirstFit,
     /// Weights in order, each device up to a balanced budget.
     AccelerateBalanced,
@@ -32,16 +31,16 @@ pub enum Baseline {
     AccelerateSequential,
 }
 
-/// What the rules look at: plain sizes.
+/// The input of the rules: plain sizes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaselineInput {
     /// Weights of each unit: embedding, layers, norm and head. A tied head holds only the norm.
     pub weight_bytes: Vec<Bytes>,
-    /// Cache of each unit for the tokens wanted; nothing for the first and the last.
+    /// Cache of each unit for the wanted tokens; zero for the first and the last.
     pub kv_bytes: Vec<Bytes>,
-    /// The devices in order, each with what it may hold.
+    /// The devices in order, each with its usable memory.
     pub devices: Vec<(DeviceId, Bytes)>,
-    /// Whether the head shares the embedding.
+    /// Whether the head shares the embedding's weights.
     pub tied: bool,
 }
 
@@ -52,7 +51,7 @@ pub enum Unplaced {
     NoDevices,
     #[error("the model has no layers")]
     NoLayers,
-    #[error("{found} layers for {num_devices} devices; the rule wants a layer for each")]
+    #[error("{found} layers for {num_devices} devices; the rule needs a layer for each")]
     TooFewLayers { found: usize, num_devices: usize },
     #[error("{unit} and what follows it fit on no device")]
     DoesNotFit { unit: Unit },
@@ -70,7 +69,7 @@ impl Baseline {
         Self::AccelerateSequential,
     ];
 
-    /// The name in tables and JSON.
+    /// Returns the name used in tables and JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Even => "even",
@@ -81,12 +80,12 @@ impl Baseline {
         }
     }
 
-    /// The stages that the rule gives: all units in order, none of them empty.
+    /// Returns the rule's stages: all units in order, no stage empty.
     ///
-    /// They are the rule's own idea of what fits; whether they do is another matter.
+    /// They fit by the rule's own estimate only.
     ///
     /// # Errors
-    /// If the rule gives none.
+    /// The rule finds no placement.
     pub fn stages(self, input: &BaselineInput) -> Result<Stages, Unplaced> {
         if input.devices.is_empty() {
             return Err(Unplaced::NoDevices);
@@ -121,14 +120,14 @@ impl BaselineInput {
         self.weight(self.num_layers() + 1)
     }
 
-    /// Weights and cache of a layer.
+    /// Returns the bytes of a layer's weights and cache.
     fn layer_bytes(&self, layer_idx: usize) -> u64 {
         let kv = self.kv_bytes.get(layer_idx + 1).map_or(0, |bytes| bytes.0);
         self.layer_weight(layer_idx).saturating_add(kv)
     }
 
-    /// The stages of so many layers on each device; those with none are left out. The embedding goes
-    /// with the first stage, norm and head with the last.
+    /// Makes stages from the number of layers per device; devices without layers are left out. The
+    /// embedding goes with the first stage, norm and head with the last.
     fn stages_of(&self, layers_per_device: &[usize]) -> Stages {
         let mut stages = Stages::new();
         let mut start = 0;
@@ -192,7 +191,7 @@ mod tests {
         check(5, 3, "0: 0..3, 1: 3..5, 2: 5..7");
         check(22, 4, "0: 0..6, 1: 6..12, 2: 12..18, 3: 18..24");
         check(3, 1, "0: 0..5");
-        check(2, 3, "2 layers for 3 devices; the rule wants a layer for each");
+        check(2, 3, "2 layers for 3 devices; the rule needs a layer for each");
         check(0, 3, "the model has no layers");
         check(2, 0, "there are no devices");
     }
@@ -209,7 +208,7 @@ mod tests {
         // Each has one at least, taken from the one with the most.
         check(4, &[1000, 1, 1], "0: 0..3, 1: 3..4, 2: 4..6");
         check(4, &[0, 0], "embed and what follows it fit on no device");
-        check(2, &[1, 1, 1], "2 layers for 3 devices; the rule wants a layer for each");
+        check(2, &[1, 1, 1], "2 layers for 3 devices; the rule needs a layer for each");
         check(4, &[u64::MAX, u64::MAX], "0: 0..3, 1: 3..6");
     }
 

@@ -1,9 +1,9 @@
-//! The split by memory: llama.cpp's default and exo's.
+//! The split by memory, as in llama.cpp by default and in exo.
 //!
 //! Source: exo's `allocate_layers_proportionally` in `src/exo/master/placement_utils.py`. Largest
-//! remainder, ties to the earlier device, then a layer for each that has none, from the first that
-//! has the most. llama.cpp cuts at the running sums of the shares instead, head included, which
-//! differs by a layer at most. What fits is not asked.
+//! remainder, ties to the earlier device; then each device without layers takes one from the first
+//! device with the most. llama.cpp cuts at the running sums of the shares instead, head included,
+//! which differs by at most one layer. The rule does not check whether the layers fit.
 
 use std::cmp::Reverse;
 

@@ -1,4 +1,4 @@
-//! What a cluster must be before anything is planned for it.
+//! Checks that a cluster is valid before anything is planned for it.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::{Cluster, ClusterDevice, ClusterLink, LinkFigures, Rates};
 use crate::error::ClusterError;
 
 impl Cluster {
-    /// Checks that the figures make sense: devices that exist once and can run, links between
+    /// Checks that the figures are valid: devices are unique and can compute, and links connect
     /// devices of the cluster.
     pub fn check(&self) -> Result<(), ClusterError> {
         if self.devices.is_empty() {

@@ -1,4 +1,4 @@
-//! The devices of a file.
+//! Reads the devices of a cluster file.
 
 use std::collections::BTreeMap;
 
@@ -18,11 +18,11 @@ use super::{
 
 type Found<T> = Result<T, DescriptionError>;
 
-/// The longest name of a device: it stands in tables.
+/// The longest device name, since names appear in tables.
 const MAX_NAME_CHARS: usize = 60;
 
 impl Reader<'_> {
-    /// The devices, and for each the place of its entry.
+    /// Reads the devices, and for each the offset of its entry.
     pub(super) fn devices(
         &self,
         entries: Vec<Spanned<DeviceEntry>>,
@@ -70,7 +70,8 @@ impl Reader<'_> {
         })
     }
 
-    /// The id of an entry's first device: as written, else behind the last of its kind.
+    /// Returns the id of an entry's first device: as written, else the next after the last of its
+    /// kind.
     fn first_id(
         &self,
         entry: &DeviceEntry,
@@ -131,7 +132,7 @@ impl Reader<'_> {
             device.name = self.name(name)?;
         }
         device.reserve = match figure(&entry.reserve, "reserve", Reserve)? {
-            // A memory given by hand may be less than what a preset keeps free.
+            // A given memory size may be smaller than the preset's reserve.
             None => device.reserve.min(device.memory),
             Some(reserve) if bytes(reserve) < device.memory => bytes(reserve),
             Some(reserve) => {
@@ -142,7 +143,7 @@ impl Reader<'_> {
         Ok(device)
     }
 
-    /// The rates of an entry; types that it leaves out have those of `base`, else that of f32.
+    /// Reads the rates of an entry. Omitted types use those of `base`, else the rate of f32.
     fn rates(&self, entry: &DeviceEntry, base: Option<Rates>, at: usize) -> Found<Rates> {
         let missing = |field| self.wrong(at, DescriptionFault::NoDeviceFigure { field });
         let Some(entry) = &entry.flops_per_s else {
@@ -189,7 +190,7 @@ impl Reader<'_> {
     }
 }
 
-/// A size that [`Measure`] allows, as [`Bytes`].
+/// Converts a size that [`Measure`] allows to [`Bytes`].
 fn bytes(size: f64) -> Bytes {
     #[expect(
         clippy::cast_possible_truncation,

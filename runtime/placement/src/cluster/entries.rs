@@ -1,4 +1,4 @@
-//! The tables of a cluster's file as they are written, not yet checked.
+//! The tables of a cluster file as written, not yet checked.
 
 use std::fmt;
 
@@ -39,7 +39,7 @@ pub(super) struct DeviceEntry {
     pub(super) price_per_hour: Option<Spanned<Figure>>,
 }
 
-/// One rate, or one for each type.
+/// One rate for all types, or one per type.
 #[derive(Debug, Deserialize)]
 #[serde(
     untagged,
@@ -58,7 +58,7 @@ pub(super) struct EachRate {
     pub(super) bf16: Option<Figure>,
 }
 
-/// The links of every ordered pair of `devices`, or of every pair of `source` and `target`.
+/// Links for every ordered pair of `devices`, or for every pair of a `source` and a `target`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LinkEntry {
@@ -72,7 +72,7 @@ pub(super) struct LinkEntry {
     overlaps: Option<bool>,
 }
 
-/// A span of devices, or several.
+/// One span of devices, or several.
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "wanted a device such as \"cuda:0\", or a list of them")]
 pub(super) enum EndsEntry {
@@ -80,7 +80,7 @@ pub(super) enum EndsEntry {
     Several(Vec<String>),
 }
 
-/// What a link costs: a preset, figures, or figures that differ from those of a preset.
+/// What a link costs: a preset, figures, or a preset with some figures replaced.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FiguresEntry {
@@ -98,7 +98,7 @@ impl LinkEntry {
     }
 }
 
-/// The link of pairs that are not listed: the name of a preset, or a table.
+/// The link of all unlisted pairs: the name of a preset, or a table.
 #[derive(Debug)]
 pub(super) enum UnlistedEntry {
     Preset(String),
@@ -106,7 +106,7 @@ pub(super) enum UnlistedEntry {
 }
 
 impl<'de> Deserialize<'de> for UnlistedEntry {
-    /// By hand, as an untagged enum would lose the lines inside the table.
+    /// Hand-written, because an untagged enum would lose the line numbers inside the table.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Either;
 

@@ -1,4 +1,4 @@
-//! Why a text describes no cluster.
+//! Errors in descriptions of clusters.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use sluicegate_spec::{device::DeviceId, units::Bytes};
 use super::{figure::Measure, names::Nearest};
 use crate::error::ClusterError;
 
-/// Where a description is wrong, and how.
+/// What is wrong with a description, and where.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{location}: {fault}")]
 pub struct DescriptionError {
@@ -15,12 +15,12 @@ pub struct DescriptionError {
     pub fault: DescriptionFault,
 }
 
-/// Where a description is wrong.
+/// The location of a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DescriptionLocation {
-    /// A line of a file, counted from one.
+    /// A line of a file, counted from 1.
     Line { file: String, line: usize },
-    /// The text itself, as short as a message quotes it.
+    /// The text itself, shortened for messages.
     Spec(String),
 }
 
@@ -33,12 +33,12 @@ impl fmt::Display for DescriptionLocation {
     }
 }
 
-/// How a description is wrong.
+/// What is wrong with a description.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum DescriptionFault {
     #[error("the description has {found} bytes; at most {limit} are read")]
     TooLong { found: usize, limit: usize },
-    /// What the parser says.
+    /// The parser's message.
     #[error("{0}")]
     Syntax(String),
     #[error("there is no device `{found}`; {nearest}")]
@@ -67,7 +67,7 @@ pub enum DescriptionFault {
     NotADevice { found: String },
     #[error("`{found}` is not a device or a span of them; wanted cuda:N or cuda:N..END")]
     NotASpan { found: String },
-    #[error("{device} has no room for {count} devices from its number on")]
+    #[error("too few device numbers for {count} devices from {device} on")]
     NoOrdinals { device: DeviceId, count: usize },
     #[error("{device} is listed twice, first in line {first}")]
     DeviceTwice { device: DeviceId, first: usize },
@@ -85,13 +85,13 @@ pub enum DescriptionFault {
     NoNvlink { device: &'static str },
     #[error("{device} has no PCIe slot")]
     NoSlot { device: &'static str },
-    #[error("`{word}` stands for several links here, as the devices differ; name one of {known}")]
+    #[error("`{word}` is ambiguous, since the devices differ; name one of {known}")]
     AmbiguousLink { word: &'static str, known: String },
     #[error("wanted a device such as `2x rtx4090`, found nothing")]
     NothingThere,
     #[error("`@{found}` is not a size; wanted one such as @16GiB")]
     NotASize { found: String },
-    #[error("wanted one link behind the comma, found another comma")]
+    #[error("wanted one link after the comma, found another comma")]
     CommaTwice,
     #[error(transparent)]
     Cluster(#[from] ClusterError),

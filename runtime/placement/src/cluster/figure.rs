@@ -5,7 +5,7 @@ use sluicegate_spec::units::Bytes;
 
 use super::names::shown;
 
-/// A number of a file, not yet known to make sense.
+/// A number from a file, not yet checked.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged, expecting = "wanted a number, or a text with a number and its unit")]
 pub(super) enum Figure {
@@ -14,7 +14,7 @@ pub(super) enum Figure {
     Text(String),
 }
 
-/// What a number stands for.
+/// What a number measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measure {
     /// Bytes, above 0.
@@ -26,13 +26,13 @@ pub enum Measure {
     /// Operations per second.
     Rate,
     Seconds,
-    /// How many times as fast.
+    /// A speed-up factor.
     Gain,
     Price,
 }
 
 impl Measure {
-    /// What such a number may be, for messages.
+    /// Describes the allowed numbers, for messages.
     pub fn wanted(self) -> &'static str {
         match self {
             Self::Memory => "a size above 0, such as 24GiB",
@@ -58,10 +58,10 @@ impl Measure {
 }
 
 impl Figure {
-    /// The value in the measure's base unit.
+    /// Returns the value in the measure's base unit.
     ///
     /// # Errors
-    /// What was found, if it is no such number.
+    /// The text found, if it is not an allowed number.
     pub(super) fn value(&self, measure: Measure) -> Result<f64, String> {
         let value = match self {
             Self::Integer(number) => Some(*number as f64),
@@ -80,7 +80,7 @@ impl Figure {
     }
 }
 
-/// A size in bytes, whatever the case of its unit.
+/// Parses a size in bytes; the unit's case does not matter.
 pub(super) fn size(text: &str) -> Option<Bytes> {
     let (number, unit) = split(text)?;
     let unit = ["B", "KiB", "K", "MiB", "M", "GiB", "G", "TiB", "T", "kB", "MB", "GB", "TB", ""]
@@ -107,7 +107,7 @@ fn parse(text: &str, measure: Measure) -> Option<f64> {
 const RATES: [(&str, f64); 5] = [("p", 1e15), ("t", 1e12), ("g", 1e9), ("m", 1e6), ("", 1.0)];
 const TIMES: [(&str, f64); 5] = [("m", 1e-3), ("u", 1e-6), ("µ", 1e-6), ("n", 1e-9), ("", 1.0)];
 
-/// A number with one of the prefixes and one of the units, whatever their case.
+/// Parses a number with one of the prefixes and one of the units; case does not matter.
 fn scaled(text: &str, units: &[&str], prefixes: &[(&str, f64)]) -> Option<f64> {
     let (number, found) = split(text)?;
     let found = found.to_lowercase();
@@ -116,7 +116,7 @@ fn scaled(text: &str, units: &[&str], prefixes: &[(&str, f64)]) -> Option<f64> {
     Some(number.parse::<f64>().ok()? * scale)
 }
 
-/// The digits at the beginning, and what follows them.
+/// Splits the leading digits from the rest.
 fn split(text: &str) -> Option<(&str, &str)> {
     let text = text.trim();
     let end = text.find(|it: char| !it.is_ascii_digit() && it != '.').unwrap_or(text.len());

@@ -1,4 +1,4 @@
-//! Clusters as files: TOML text to a [`Cluster`], with the line of whatever is wrong.
+//! Reads cluster files: TOML text to a [`Cluster`]. Every error names a line.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -15,24 +15,25 @@ use super::{
     preset::LinkPreset,
 };
 
-/// The longest message of the parser that is passed on.
+/// The longest parser message that is passed on.
 const MAX_SYNTAX_CHARS: usize = 300;
 
 impl Cluster {
-    /// The longest file that is read; who reads it need not read more.
+    /// The largest file accepted; callers need not read more.
     pub const MAX_FILE_BYTES: usize = 1 << 20;
 
-    /// The cluster that a TOML text describes (`docs/placement.md`). `file_name` is for messages.
+    /// Reads the cluster that a TOML text describes (`docs/placement.md`). `file_name` is for
+    /// messages.
     ///
     /// # Errors
-    /// With file and line, if the text is no TOML, or describes no cluster that [`Cluster::check`]
-    /// would pass.
+    /// With file and line, if the text is not TOML, or describes a cluster that [`Cluster::check`]
+    /// refuses.
     pub fn parse_toml(text: &str, file_name: &str) -> Result<Self, DescriptionError> {
         Reader { text, file_name }.cluster()
     }
 }
 
-/// A text, with what is needed to say where in it.
+/// The text, and the file name for locations in it.
 pub(super) struct Reader<'a> {
     text: &'a str,
     file_name: &'a str,
@@ -46,7 +47,7 @@ impl Reader<'_> {
         if found > limit {
             return Err(self.wrong(0, DescriptionFault::TooLong { found, limit }));
         }
-        // Within that length the parser's time is bounded: it refuses what is nested over 80 deep.
+        // Within this length the parser's time is bounded: it refuses nesting deeper than 80.
         let entries: Entries = toml::from_str(self.text).map_err(|error| self.syntax(&error))?;
         let (devices, starts) = self.devices(entries.devices)?;
         let unlisted = entries.unlisted.map(|entry| self.unlisted(entry)).transpose()?;
@@ -86,7 +87,7 @@ impl Reader<'_> {
         Ok(links)
     }
 
-    /// The ordered pairs that an entry is about.
+    /// Returns the ordered pairs that an entry covers.
     fn pairs(
         &self,
         entry: &LinkEntry,
@@ -117,7 +118,7 @@ impl Reader<'_> {
         Ok(pairs.filter(|(source, target)| source != target).collect())
     }
 
-    /// The devices of `"cuda:0"`, `"cuda:0..4"` or a list of such texts, each once.
+    /// Returns the devices of `"cuda:0"`, `"cuda:0..4"` or a list of such texts, each once.
     fn ends(
         &self,
         entry: &Spanned<EndsEntry>,
@@ -198,7 +199,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A number in the measure's base unit.
+    /// Returns a number in the measure's base unit.
     pub(super) fn figure(
         &self,
         figure: &Spanned<Figure>,
@@ -216,7 +217,7 @@ impl Reader<'_> {
         DescriptionError { location, fault: fault.into() }
     }
 
-    /// The line of a byte of the text, counted from one.
+    /// Returns the line of a byte of the text, counted from 1.
     pub(super) fn line(&self, at: usize) -> usize {
         let before = self.text.get(..at).unwrap_or_default();
         before.matches('\n').count() + 1
@@ -230,7 +231,8 @@ impl Reader<'_> {
     }
 }
 
-/// `cuda:0`, or `cuda:0..4` with the end left out: its first device and the places behind it.
+/// Parses `cuda:0` or `cuda:0..4` (end exclusive). Returns the first device and the offsets from
+/// it.
 fn span(text: &str) -> Option<(DeviceId, Range<usize>)> {
     let (first, end) = match text.trim().split_once("..") {
         None => (text.trim(), None),

@@ -177,7 +177,7 @@ fn wrong_devices_are_explained_with_their_line() {
     );
     check_after_two(
         "id = \"cuda:4294967295\"",
-        "a.toml:1: cuda:4294967295 has no room for 2 devices from its number on",
+        "a.toml:1: too few device numbers for 2 devices from cuda:4294967295 on",
     );
 }
 

@@ -1,4 +1,4 @@
-//! Devices joined to a cluster: their numbers and their links.
+//! Adds devices to a cluster: assigns their numbers and links.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,12 @@ use super::{
     spec::{DeviceGroup, Spec},
 };
 
-/// Listed links by their ends.
+/// Listed links by source and target.
 type Links = BTreeMap<(DeviceId, DeviceId), LinkFigures>;
 
 impl Cluster {
-    /// This cluster with the devices of a line, in its order, each with the next free ordinal.
+    /// Returns this cluster with the devices of a spec added in order, each with the next free
+    /// ordinal.
     pub(super) fn join(&self, spec: &Spec) -> Result<Self, DescriptionFault> {
         let num_new = spec.groups.iter().fold(0, |sum: usize, it| sum.saturating_add(it.count));
         if self.devices.len().saturating_add(num_new) > Self::MAX_DEVICES {
@@ -42,7 +43,7 @@ struct Joining<'a> {
 }
 
 impl Joining<'_> {
-    /// Adds the devices of one group; `to_all` is the link named for all pairs with a new device.
+    /// Adds the devices of one group. `to_all` is the link named for all pairs with a new device.
     fn add(
         &mut self,
         group: &DeviceGroup,
@@ -55,9 +56,9 @@ impl Joining<'_> {
                 .ok_or(DescriptionFault::NoOrdinals { device: first, count: group.count })?;
             let mut device = group.preset.device(id);
             device.memory = group.memory.unwrap_or(device.memory);
-            // A memory given by hand may be less than what a preset keeps free.
+            // A given memory size may be smaller than the preset's reserve.
             device.reserve = device.reserve.min(device.memory);
-            // Two groups of one line are apart, even if their devices are of one kind.
+            // Two groups of one spec are kept apart, even if their devices are of one kind.
             let kin: Vec<_> = self.devices[..self.of.devices.len()]
                 .iter()
                 .chain(&self.devices[num_before..])
@@ -71,8 +72,9 @@ impl Joining<'_> {
         Ok(())
     }
 
-    /// The links between a new device and all that are there, both ways, as far as they differ from
-    /// what unlisted pairs have. Where none is named, they are as those of its kin.
+    /// Returns the links between a new device and all present ones, in both directions, where they
+    /// differ from unlisted pairs. Without a named link, they are those of a device of the same
+    /// kind.
     fn links_of(
         &self,
         new: DeviceId,
@@ -97,7 +99,7 @@ impl Joining<'_> {
     }
 }
 
-/// Whether two devices are of one kind: by their speeds, as names are free.
+/// Returns whether two devices are of one kind. Compares speeds, since names are arbitrary.
 fn is_alike(one: &ClusterDevice, other: &ClusterDevice) -> bool {
     let is_cpu = |it: &ClusterDevice| matches!(it.id, DeviceId::Cpu(_));
     is_cpu(one) == is_cpu(other)
@@ -105,7 +107,7 @@ fn is_alike(one: &ClusterDevice, other: &ClusterDevice) -> bool {
         && one.flops_per_s == other.flops_per_s
 }
 
-/// The id behind the last of the group's kind.
+/// Returns the id after the last of the group's kind.
 fn next_id(devices: &[ClusterDevice], group: &DeviceGroup) -> Result<DeviceId, DescriptionFault> {
     let first = group.preset.id(0);
     match devices.iter().map(|device| device.id).filter(|id| same_kind(*id, first)).max() {
@@ -120,7 +122,7 @@ pub(super) fn same_kind(one: DeviceId, other: DeviceId) -> bool {
     std::mem::discriminant(&one) == std::mem::discriminant(&other)
 }
 
-/// The device `offset` places behind another.
+/// Returns the device `offset` after another one.
 pub(super) fn nth(first: DeviceId, offset: usize) -> Option<DeviceId> {
     let offset = u32::try_from(offset).ok()?;
     match first {

@@ -1,13 +1,13 @@
-//! Names as people write them, and the nearest known one for a typo.
+//! Names as people write them, and the nearest known name for a typo.
 
 use std::{cmp::Reverse, fmt};
 
-/// The longest name that is compared by its letters; a longer one is like none.
+/// The longest name compared letter by letter; a longer one resembles none.
 const MAX_COMPARED: usize = 40;
-/// The longest piece of foreign text that a message quotes.
+/// The longest foreign text that a message quotes.
 const MAX_SHOWN: usize = 40;
 
-/// A name without case, spaces, hyphens and the maker's brands.
+/// A name without case, spaces, hyphens and brand names.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Key(String);
 
@@ -31,8 +31,8 @@ impl Key {
         *self == Self::of(name)
     }
 
-    /// The known name that differs in the fewest letters, if it differs in a third of them at most;
-    /// of several the one with the longest beginning in common.
+    /// Returns the known name with the fewest differing letters, if at most a third differ. Ties go
+    /// to the longest common prefix.
     pub(super) fn nearest(&self, known: &[&'static str]) -> Nearest {
         let distance = |name: &str| strsim::osa_distance(&self.0, &Self::of(name).0);
         let differing = |name: &str| {
@@ -48,11 +48,11 @@ impl Key {
     }
 }
 
-/// What may have been meant by an unknown name.
+/// What an unknown name may have meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Nearest {
     One(&'static str),
-    /// Nothing is like it; these are known.
+    /// Nothing resembles it; these names are known.
     None(Vec<&'static str>),
 }
 
@@ -65,7 +65,7 @@ impl fmt::Display for Nearest {
     }
 }
 
-/// Foreign text as a message quotes it: short, on one line.
+/// Shortens foreign text to one line, for messages.
 pub(super) fn shown(text: &str) -> String {
     let mut chars = text.chars();
     let mut short: String = chars.by_ref().take(MAX_SHOWN).flat_map(char::escape_debug).collect();

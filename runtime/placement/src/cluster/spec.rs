@@ -6,8 +6,9 @@
 //! device = the name of a device preset
 //! link   = the name of a link preset | "nvlink" | "pcie"
 //! ```
-//! A group's own link joins its devices, the last one all pairs that have none. `nvlink` and `pcie`
-//! are those of the device. Case, spaces and hyphens do not matter.
+//!
+//! A group's own link connects its devices; the link after the comma connects all pairs without
+//! one. `nvlink` and `pcie` mean those of the device. Case, spaces and hyphens are ignored.
 
 use sluicegate_spec::units::Bytes;
 
@@ -19,36 +20,35 @@ use super::{
     preset::{DevicePreset, LinkPreset},
 };
 
-/// A line, understood.
+/// A parsed line.
 #[derive(Debug)]
 pub(super) struct Spec {
     pub(super) groups: Vec<DeviceGroup>,
-    /// Of the pairs that no group links.
+    /// The link of all pairs without a group's link.
     pub(super) link: Option<LinkFigures>,
 }
 
-/// Some devices of one kind.
+/// Several devices of one kind.
 #[derive(Debug)]
 pub(super) struct DeviceGroup {
     pub(super) count: usize,
     pub(super) preset: &'static DevicePreset,
-    /// Instead of the preset's.
+    /// Replaces the preset's memory.
     pub(super) memory: Option<Bytes>,
-    /// Among the devices of the group.
+    /// The link among the devices of the group.
     pub(super) link: Option<LinkFigures>,
 }
 
-/// The longest line that is read.
+/// The longest line accepted.
 const MAX_SPEC_BYTES: usize = 4096;
 
 impl Cluster {
-    /// The cluster of a line such as `8x h100 nvlink` or `2x rtx4090 + 1x rtx3090, pcie4`.
+    /// Makes the cluster of a line such as `8x h100 nvlink` or `2x rtx4090 + 1x rtx3090, pcie4`.
     ///
-    /// Devices are numbered in order. Pairs for which no link is named have
-    /// [`LinkFigures::default`].
+    /// Devices are numbered in order. Pairs without a named link get [`LinkFigures::default`].
     ///
     /// # Errors
-    /// If the line does not follow the grammar (`docs/placement.md`) or names something unknown.
+    /// The line does not follow the grammar (`docs/placement.md`) or names something unknown.
     pub fn parse_spec(text: &str) -> Result<Self, DescriptionError> {
         let empty = Self::of(Vec::new());
         let cluster = parse(text).and_then(|spec| match spec.link {
@@ -58,11 +58,11 @@ impl Cluster {
         cluster.map_err(|fault| error(text, fault))
     }
 
-    /// The cluster with the devices of a line such as `+1 h100` added.
+    /// Returns the cluster with the devices of a line such as `+1 h100` added.
     ///
-    /// They get the next free ordinals and the links that devices of their kind have here; a kind
-    /// that is new has [`Cluster::unlisted`]. A link named behind a group joins the group with its
-    /// kind, one behind the comma the new devices with all others.
+    /// They get the next free ordinals and the links that devices of their kind have here; a new
+    /// kind gets [`Cluster::unlisted`]. A link named after a group connects the group with its
+    /// kind; one after the comma connects the new devices with all others.
     ///
     /// # Errors
     /// As [`Cluster::parse_spec`].
@@ -106,7 +106,7 @@ fn group(text: &str) -> Result<DeviceGroup, DescriptionFault> {
     Ok(DeviceGroup { count, preset, memory: Some(memory), link })
 }
 
-/// The count, and what is behind it: `2x rtx4090`, `2 rtx4090`, `2 x rtx4090`.
+/// Parses the count and returns the rest: `2x rtx4090`, `2 rtx4090`, `2 x rtx4090`.
 fn count(text: &str) -> Result<(usize, &str), DescriptionFault> {
     let end = text.find(|it: char| !it.is_ascii_digit()).unwrap_or(text.len());
     let (number, rest) = text.split_at(end);
@@ -126,8 +126,8 @@ fn device(name: &str) -> Result<&'static DevicePreset, DescriptionFault> {
         .map_err(|nearest| DescriptionFault::UnknownDevice { found: shown(name.trim()), nearest })
 }
 
-/// A device, and the link behind it: names may have spaces, so the longest device name that leaves
-/// nothing or a link is taken.
+/// Parses a device and the link after it. Names may contain spaces, so the longest device name that
+/// leaves nothing or a link is taken.
 fn device_and_link(text: &str) -> Result<(&'static DevicePreset, Option<&str>), DescriptionFault> {
     if let Ok(preset) = DevicePreset::find(text) {
         return Ok((preset, None));
@@ -138,7 +138,7 @@ fn device_and_link(text: &str) -> Result<(&'static DevicePreset, Option<&str>), 
             return Ok((preset, Some(text[at..].trim())));
         }
     }
-    // Not known with or without its last words; the message is about the first of them.
+    // The name is unknown with and without its last words; the message is about the first ones.
     let last_is_link = text.rsplit_once(char::is_whitespace).filter(|(_, word)| is_link(word));
     device(last_is_link.map_or(text, |(name, _)| name)).map(|preset| (preset, None))
 }
@@ -148,7 +148,7 @@ fn is_link(word: &str) -> bool {
     key.is("nvlink") || key.is("pcie") || LinkPreset::find(word).is_ok()
 }
 
-/// A size, and the link behind it: `16 GiB nvlink`.
+/// Parses a size and the link after it: `16 GiB nvlink`.
 fn size_and_link(text: &str) -> Result<(Bytes, Option<&str>), DescriptionFault> {
     let text = text.trim_start();
     let number_end = text.find(|it: char| !it.is_ascii_digit() && it != '.').unwrap_or(text.len());
@@ -161,7 +161,7 @@ fn size_and_link(text: &str) -> Result<(Bytes, Option<&str>), DescriptionFault> 
     Ok((memory, (!link.is_empty()).then_some(link)))
 }
 
-/// The link of a word behind a device.
+/// Returns the link that a word after a device names.
 fn link_of(word: &str, preset: &DevicePreset) -> Result<LinkFigures, DescriptionFault> {
     let key = Key::of(word);
     if key.is("nvlink") {
@@ -175,7 +175,7 @@ fn link_of(word: &str, preset: &DevicePreset) -> Result<LinkFigures, Description
     link(word)
 }
 
-/// The link behind the comma; `nvlink` and `pcie` must be the same for all devices.
+/// Parses the link after the comma; `nvlink` and `pcie` must mean the same for all devices.
 fn last_link(text: &str, groups: &[DeviceGroup]) -> Result<LinkFigures, DescriptionFault> {
     if text.contains(',') {
         return Err(DescriptionFault::CommaTwice);

@@ -107,7 +107,7 @@ fn added_devices_have_new_ordinals() {
     assert_eq!(ids, ["cuda:0", "cuda:6", "cpu:0", "cuda:7", "cuda:8", "cpu:1"]);
     cluster.devices[1].id = cuda(u32::MAX);
     let error = cluster.extended("+l4").expect_err("there is no ordinal left");
-    let want = "cluster `+l4`: cuda:4294967295 has no room for 1 devices from its number on";
+    let want = "cluster `+l4`: too few device numbers for 1 devices from cuda:4294967295 on";
     assert_eq!(error.to_string(), want);
 }
 
@@ -135,8 +135,8 @@ fn wrong_lines_are_explained() {
     check("2x cpu, pcie", "cpu has no PCIe slot");
     check(
         "h100 + 2x a100, nvlink",
-        "`nvlink` stands for several links here, as the devices differ; name one of nvlink2, \
-         nvlink3, nvlink4, nvlink5, nvlink3-bridge, nvlink4-bridge",
+        "`nvlink` is ambiguous, since the devices differ; name one of nvlink2, nvlink3, \
+         nvlink4, nvlink5, nvlink3-bridge, nvlink4-bridge",
     );
     check("0x l4", "wanted a count of 1 to 256, found 0");
     check("1000000000x l4", "wanted a count of 1 to 256, found 1000000000");
@@ -155,7 +155,7 @@ fn wrong_lines_are_explained() {
     check("l4@0GiB", "`@0GiB` is not a size; wanted one such as @16GiB");
     check("l4@lots", "`@lots` is not a size; wanted one such as @16GiB");
     check("l4@16 nvlink", "`@16 nvlink` is not a size; wanted one such as @16GiB");
-    check("l4, pcie4, pcie4", "wanted one link behind the comma, found another comma");
+    check("l4, pcie4, pcie4", "wanted one link after the comma, found another comma");
     check(&"+".repeat(5000), "the description has 5000 bytes; at most 4096 are read");
 }
 

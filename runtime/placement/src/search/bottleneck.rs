@@ -1,9 +1,9 @@
-//! Whether any chain stays within a limit: the cheaper of the two walks.
+//! Tests whether any chain stays within a limit, by the cheaper of two walks.
 //!
-//! Costs only grow with a stage, so of the chains that end at a node the one that has covered most
-//! units is at least as good as any other: one number for each node. That holds as long as nothing is
-//! lost when a device has nothing left to do: where links differ, or the last device must be another
-//! than the first, see [`relay`].
+//! Costs only grow with a stage's length. So among the chains that end at a node, the one that
+//! covers the most units is at least as good as any other, and one number per node suffices. This
+//! holds only if an idle device loses nothing. Where links differ, or the last device must differ
+//! from the first, see [`relay`].
 
 use super::{
     limits::Reach,
@@ -11,16 +11,16 @@ use super::{
     relay,
 };
 
-/// The most units that a chain to each node covers, no device or link being busy longer than
-/// allowed.
+/// For each node, the most units covered by a chain in which no device or link is busy for longer
+/// than allowed.
 struct Furthest {
     reach: Reach,
     covered: Vec<usize>,
 }
 
-/// Whether there is a chain in which nothing is busy for longer than `limit_s`.
+/// Returns whether there is a chain in which nothing is busy for longer than `limit_s`.
 ///
-/// Takes time in the number of edges of the space, and in classes times units for the tables.
+/// Takes time linear in the edges of the space; the tables take classes times units.
 pub(super) fn is_feasible(problem: &Problem<'_>, chain: &Chain, limit_s: f64) -> bool {
     if chain.back.is_some_and(|back| back.link_s > limit_s) {
         return false;
@@ -48,11 +48,11 @@ pub(super) fn is_feasible(problem: &Problem<'_>, chain: &Chain, limit_s: f64) ->
 }
 
 impl Furthest {
-    /// Units covered when a device of a class follows a chain.
+    /// Returns the units covered after a device of a class joins a chain.
     fn behind(&self, problem: &Problem<'_>, pred: usize, class_idx: usize) -> usize {
         let covered = self.covered[pred];
         let way_idx = problem.ways.way(problem.space.nodes[pred].class_idx, class_idx);
-        // Nothing is left to do, or nothing was done.
+        // Zero if nothing is left to cover, or nothing is covered yet.
         match self.reach.ends(class_idx, way_idx).get(covered) {
             Some(end) if covered > 0 && *end > covered => *end,
             _ => 0,

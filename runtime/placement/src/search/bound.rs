@@ -1,18 +1,18 @@
-//! What no placement can beat: bounds by adding up, for pruning and where the search is not exact.
+//! Lower bounds from sums over devices, for pruning and for where the search is not exact.
 
 use sluicegate_spec::units::UnitRange;
 
 use super::problem::Problem;
 use crate::{cost::Sizes, setting::Setting, work::Speed};
 
-/// What the bounds need of a cache size.
+/// What the bounds need to know of a cache size.
 #[derive(Debug, Clone)]
 pub(super) struct Bound {
     /// Memory of each unit, which no two stages share.
     unit_bytes: Vec<f64>,
-    /// What each device may hold, the fastest to read first.
+    /// The memory and speed of each device, sorted by read speed, fastest first.
     devices: Vec<(f64, Speed)>,
-    /// Devices without which the memory does not suffice.
+    /// The fewest devices whose memory could suffice.
     needed_devices: usize,
 }
 
@@ -20,7 +20,7 @@ impl Bound {
     pub(super) fn new(setting: &Setting<'_>, sizes: &Sizes) -> Self {
         let unit = |start| {
             let span = sizes.span(UnitRange { start, end: start + 1 });
-            // A copy of a tied embedding is not needed by every placement.
+            // Not every placement needs the copy of a tied embedding.
             let copy = if start + 1 == sizes.num_units() { sizes.tied_copy(start) } else { 0 };
             (span.weights + span.kv - copy) as f64
         };
@@ -39,16 +39,17 @@ impl Bound {
         Self { unit_bytes, devices, needed_devices }
     }
 
-    /// A time below every cycle on `min_devices` devices at least, or on one that gains nothing by
-    /// being alone.
+    /// Returns a lower bound of the cycle on at least `min_devices` devices, or on one device
+    /// without a speed-up for being alone.
     pub(super) fn cycle_s(&self, problem: &Problem<'_>, min_devices: usize) -> f64 {
         let num_devices = self.needed_devices.max(min_devices);
         let round_s = self.round_s(problem, num_devices) + problem.setting.cluster.host_s;
         (problem.num_microbatches as f64 * self.bottleneck_s(problem)).max(round_s)
     }
 
-    /// All devices busy all the time. Work is shared out as they read, or else as they compute; in
-    /// microbatches that are slower by the other, each is taken to be as good at that as the best.
+    /// Bound with all devices busy all the time. Work is divided by read speed, or else by compute
+    /// speed. For microbatches that are limited by the other resource, each device is assumed to be
+    /// as good at it as the best.
     fn bottleneck_s(&self, problem: &Problem<'_>) -> f64 {
         let read_rate: f64 = self.devices.iter().map(|it| it.1.s_per_byte.recip()).sum();
         let compute_rate: f64 = self.devices.iter().map(|it| it.1.s_per_flop.recip()).sum();
@@ -63,7 +64,8 @@ impl Bound {
         (read / read_rate).max(computed / compute_rate)
     }
 
-    /// The fastest devices filled first, and the hops between as many devices as are needed.
+    /// Bound that fills the fastest devices first, with the hops between as many devices as are
+    /// needed.
     fn round_s(&self, problem: &Problem<'_>, num_devices: usize) -> f64 {
         let (_, flops) = problem.work.totals();
         let least = |figure: fn(&Speed) -> f64| {
@@ -78,8 +80,8 @@ impl Bound {
         self.units_s(problem).max(computing) + overheads + between
     }
 
-    /// Every byte of memory takes as little time as that of any layer; then the order of filling is all
-    /// that counts. The head is on the best device for it.
+    /// Assumes that every byte of memory takes as little time as that of the cheapest layer, so
+    /// that only the order of filling matters. The head is on the best device for it.
     fn units_s(&self, problem: &Problem<'_>) -> f64 {
         let rates = problem.work.least_rates();
         let costs = self.devices.iter().map(|(cap, speed)| (*cap, rates.seconds(*speed)));

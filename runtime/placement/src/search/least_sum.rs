@@ -1,8 +1,9 @@
-//! The chain with the least sum of times among those that stay within a limit.
+//! Finds the chain with the least sum of times among those that stay within a limit.
 //!
-//! A sum depends on where each cut lies, so that the units covered belong to the state: nodes times
-//! units numbers, and for each edge a pass over all stages. Where the sum so far and a bound of the
-//! [`rest`](super::rest) are too much, a chain is not continued; that leaves most numbers out.
+//! A sum depends on where each cut lies, so the covered units are part of the state: there are
+//! nodes times units sums, and each edge takes a pass over all stages. A chain is not continued if
+//! its sum so far plus a bound of the [`rest`](super::rest) exceeds the limit; that prunes most of
+//! the sums.
 
 use std::ops::Range;
 
@@ -14,23 +15,23 @@ use super::{
     rest::Rest,
 };
 
-/// Sums, kept between walks so that their memory is taken once.
+/// The sums, kept between walks to reuse their memory.
 #[derive(Debug, Default)]
 pub(super) struct LeastSum {
-    /// Per node and units covered: the least sum of a chain to there. What is outside of `live` is
-    /// left over from another walk.
+    /// Per node and number of covered units: the least sum of a chain up to there. Entries outside
+    /// `live` are left over from another walk.
     sums: Vec<f64>,
-    /// Per node: the numbers of units that are covered by a chain worth continuing.
+    /// Per node: the range of covered units for which a chain is worth continuing.
     live: Vec<Range<usize>>,
     width: usize,
 }
 
 impl LeastSum {
-    /// Finds the chain with the least sum, if that is below `sum_limit_s`, in which nothing is busy
-    /// for longer than `limit_s`; of equal ones one of the fewest devices.
+    /// Finds the chain with the least sum in which nothing is busy for longer than `limit_s`, if
+    /// that sum is below `sum_limit_s`. Among equal chains it takes one with the fewest devices.
     ///
-    /// Takes time in the number of edges of the space (less where many cost the same) times half the
-    /// square of the number of units, and memory in nodes times units.
+    /// Takes time linear in the edges of the space (less where many cost the same) times half the
+    /// square of the number of units, and memory linear in nodes times units.
     pub(super) fn within(
         &mut self,
         problem: &Problem<'_>,
@@ -54,7 +55,8 @@ impl LeastSum {
         Some(walk.path(self, node_idx))
     }
 
-    /// The least sum of the last walk's chains that cover so many units and are worth continuing.
+    /// Returns the least sum among the last walk's chains that cover `end` units and are worth
+    /// continuing.
     pub(super) fn least(&self, end: usize) -> f64 {
         let sums = (0..self.live.len()).map(|node_idx| self.sum(node_idx, end));
         sums.fold(f64::INFINITY, |least, sum| if sum < least { sum } else { least })
@@ -86,12 +88,12 @@ impl LeastSum {
             let target = &mut others[..width];
             target.fill(f64::INFINITY);
             walk.arrive(node_idx, &done, &mut before, target);
-            self.live.push(walk.keep(rest.behind(walk.problem, node), target));
+            self.live.push(walk.keep(rest.after(walk.problem, node), target));
         }
     }
 }
 
-/// The nodes that are finished.
+/// The finished nodes.
 struct Done<'a> {
     sums: &'a [f64],
     live: &'a [Range<usize>],
@@ -106,7 +108,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Fills in the least sums of a node; `before` is room for one line of numbers.
+    /// Fills in the least sums of a node. `before` is scratch space of one row.
     fn arrive(&self, node_idx: usize, done: &Done<'_>, before: &mut [f64], target: &mut [f64]) {
         let Problem { space, work, ways, .. } = self.problem;
         let node = &space.nodes[node_idx];
@@ -142,8 +144,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Takes back what ends where no stage may end or is not worth continuing, and returns where
-    /// something is left.
+    /// Prunes illegal and too costly cuts: sets sums to infinity where no stage may end or the
+    /// chain is not worth continuing. Returns the range that remains.
     fn keep(&self, rest: &[f64], target: &mut [f64]) -> Range<usize> {
         let limit_s = self.sum_limit_s;
         let may_cut = &self.problem.setting.may_cut;
@@ -155,15 +157,15 @@ impl Walk<'_> {
         start.zip(last).map_or(0..0, |(start, last)| start..last + 1)
     }
 
-    /// The node with the least sum over all units, the first of equal ones: space lists the smaller
-    /// sets first.
+    /// Returns the node with the least sum over all units; the first among equal ones, since the
+    /// space lists smaller sets first.
     fn best_end(&self, sums: &LeastSum) -> Option<usize> {
         let mut best: Option<(usize, f64)> = None;
         for (node_idx, node) in self.problem.space.nodes.iter().enumerate() {
             let sum = sums.sum(node_idx, self.chain.end) + self.chain.back_s();
             let is_end = node.num_devices >= self.problem.min_devices
                 && self.chain.may_end(self.problem, node_idx);
-            // A gain of rounding is none.
+            // A gain within rounding does not count.
             let least = best.map_or(self.sum_limit_s, |(_, least)| least * (1.0 - 1e-12));
             if is_end && sum < least {
                 best = Some((node_idx, sum));
@@ -187,8 +189,8 @@ impl Walk<'_> {
         Path(stages)
     }
 
-    /// The chain that one of the least sum continues, and where its last stage ends; none if the
-    /// node is the first.
+    /// Returns the predecessor in a chain of the least sum and where its last stage ends; none if
+    /// the node is the first.
     fn before(&self, sums: &LeastSum, node_idx: usize, end: usize) -> Option<(usize, usize)> {
         let Problem { space, work, ways, .. } = self.problem;
         let node = &space.nodes[node_idx];

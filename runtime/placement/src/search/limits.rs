@@ -35,8 +35,8 @@ impl MemoryReach {
     }
 }
 
-/// The end of the longest stage from `start` that holds no more than `cap` and ends where it may;
-/// `start` if there is none.
+/// Returns the end of the longest stage from `start` that needs at most `cap` bytes and ends at an
+/// allowed boundary; `start` if there is none.
 pub(super) fn furthest(setting: &Setting<'_>, sizes: &Sizes, start: usize, cap: u128) -> usize {
     let mut workspace = 0;
     let mut best = start;
@@ -52,12 +52,12 @@ pub(super) fn furthest(setting: &Setting<'_>, sizes: &Sizes, start: usize, cap: 
     best
 }
 
-/// Every hop between classes for one size of microbatch, grouped by what it costs.
+/// All hops between classes for one microbatch size, grouped by cost.
 #[derive(Debug, Clone)]
 pub(super) struct Ways {
-    /// Per target class: its different ways in.
+    /// Per target class: its distinct incoming hops.
     pub(super) into: Vec<Vec<Hop>>,
-    /// Per source and target class: an index into those.
+    /// Per source and target class: the index into those.
     way_of: Vec<usize>,
     num_classes: usize,
 }
@@ -69,7 +69,7 @@ impl Ways {
         let mut way_of = vec![usize::MAX; num_classes * num_classes];
         for (source, from) in classes.iter().enumerate() {
             for (target, to) in classes.iter().enumerate() {
-                // Within a class: from one member to another.
+                // Within a class, the hop from one member to another.
                 let last = to.members[to.members.len() - 1];
                 if last == from.members[0] {
                     continue;
@@ -85,17 +85,17 @@ impl Ways {
         Self { into, way_of, num_classes }
     }
 
-    /// How many different ways there are, all devices together.
+    /// Returns the number of distinct hops of all classes.
     pub(super) fn count(&self) -> usize {
         self.into.iter().map(Vec::len).sum()
     }
 
-    /// Whether it makes no difference to any device which one it follows.
+    /// Returns whether the cost of a hop depends on its target only.
     pub(super) fn are_uniform(&self) -> bool {
         self.into.iter().all(|ways| ways.len() <= 1)
     }
 
-    /// The index of the way between two classes.
+    /// Returns the index of the hop between two classes.
     pub(super) fn way(&self, source: usize, target: usize) -> usize {
         self.way_of[source * self.num_classes + target]
     }
@@ -104,8 +104,8 @@ impl Ways {
 /// How far each stage reaches when nothing may be busy for longer than a limit.
 #[derive(Debug)]
 pub(super) struct Reach {
-    /// Per class and way in: per first unit, the end of the longest stage; the first unit itself
-    /// where none is short enough.
+    /// Per class, incoming hop and first unit: the end of the longest stage; the first unit itself
+    /// if no stage is short enough.
     ends: Vec<Vec<Vec<usize>>>,
     /// Per class: the end of the longest first stage.
     pub(super) first: Vec<usize>,
@@ -138,18 +138,18 @@ impl Reach {
         Self { ends, first }
     }
 
-    /// The ends of the longest stages on a class, for each way in.
+    /// Returns the ends of the longest stages on a class, for each incoming hop.
     pub(super) fn all_ends(&self, class_idx: usize) -> impl Iterator<Item = &[usize]> {
         self.ends[class_idx].iter().map(Vec::as_slice)
     }
 
-    /// The ends of the longest stages on a class behind a hop, per first unit.
+    /// Returns the ends of the longest stages on a class after a hop, per first unit.
     pub(super) fn ends(&self, class_idx: usize, way_idx: usize) -> &[usize] {
         &self.ends[class_idx][way_idx]
     }
 }
 
-/// Per first unit, the end of the longest stage that fits, where a stage may end.
+/// Returns per first unit the end of the longest stage that fits and ends at an allowed boundary.
 fn furthest_ends(
     may_cut: &[bool],
     end: usize,

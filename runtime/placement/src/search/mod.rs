@@ -1,19 +1,19 @@
-//! The exact search: which devices, in which order, cut where.
+//! The exact search: which devices, in which order, with which cuts.
 //!
-//! For a number of microbatches `M` the cycle is `max(M * p, R)`, the busiest device or link against
-//! the whole round ([`super::evaluate`]). Both walks over the [`space`] of device chains answer "what
-//! is possible while nothing is busy for longer than `T`": [`bottleneck`] whether anything is,
-//! [`least_sum`] the shortest round. Where the second finds nothing within `limit / M` that goes
-//! round in less than `limit`, there is no cycle below `limit`: that is the certificate.
+//! For `M` microbatches the cycle is `max(M * p, R)`: the busiest device or link against the whole
+//! round ([`super::evaluate`]). Two walks over the [`space`] of device chains answer what is
+//! possible while nothing is busy for longer than `T`: [`bottleneck`] tests whether any chain is,
+//! and [`least_sum`] finds the shortest round. If the second finds no chain within `limit / M`
+//! whose round is below `limit`, there is no cycle below `limit`. That is the certificate.
 //!
-//! The objective is seconds per token, `max(M * p, R) / B`, over all numbers of sequences `B` at once
-//! and all `M`. Neither cycle nor memory gets less with more sequences, so a bound for the fewest of
-//! several numbers, divided by the most of them, is one for all ([`queue`]): mostly a few dozen
-//! numbers are looked at, and a few searched for.
+//! The objective is seconds per token, `max(M * p, R) / B`, over all numbers `B` of concurrent
+//! sequences and all `M`. Neither cycle nor memory shrinks with more sequences. So a bound for the
+//! fewest of several numbers, divided by the largest of them, is a bound for all ([`queue`]).
+//! Usually a few dozen numbers are examined and a few are searched.
 //!
-//! A bound of the [`rest`] of a chain, mostly less than a per cent below what is possible, orders the
-//! questions, rules most of them out and cuts the second walk short. Of placements that cost the same
-//! [`settle`] takes the one that a person would.
+//! A bound on the [`rest`] of a chain, usually less than a per cent below the optimum, orders the
+//! questions, excludes most of them and cuts the second walk short. Among placements of equal cost,
+//! [`settle`] takes the one that a person would choose.
 
 mod bottleneck;
 mod bound;
@@ -39,10 +39,10 @@ use round::Round;
 use sluicegate_spec::{device::DeviceId, kv::PAGE_TOKENS, units::UnitRange};
 use space::Space;
 
-/// Two times that differ by less are one.
+/// Times that differ by less, relatively, are considered equal.
 const SAME: f64 = 1e-10;
 
-/// A placement and what it costs.
+/// A placement and its cost.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Found {
     pub(super) stages: Vec<(DeviceId, UnitRange)>,
@@ -52,12 +52,12 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Seconds per token, all sequences together.
+    /// Returns the seconds per token over all sequences.
     pub(super) fn per_token_s(&self) -> f64 {
         self.cycle_s / self.num_sequences as f64
     }
 
-    /// Whether nobody waits for longer than the policy allows.
+    /// Returns whether the policy's time limits are kept.
     pub(super) fn is_in_time(&self, setting: &Setting<'_>) -> bool {
         let Self { num_sequences, num_microbatches, cycle_s, .. } = *self;
         cycle_s <= setting.max_cycle_s([num_sequences; 2], num_microbatches) * (1.0 + 4.0 * SAME)
@@ -68,41 +68,41 @@ impl Found {
     }
 }
 
-/// The best placement found, and what is proven of all others.
+/// The best placement found, and what is proven about all others.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Answer {
     pub(super) found: Found,
-    /// No placement takes fewer seconds per token, but by the setting's tolerance.
+    /// No placement takes fewer seconds per token, within the setting's tolerance.
     pub(super) lower_bound_s: f64,
-    /// With as many sequences and microbatches, no placement keeps everything busy for so short a
-    /// time; none where it is not the busiest device or link that counts.
+    /// With the same sequences and microbatches, no placement keeps all busy times within this;
+    /// none if the round is the limit.
     pub(super) infeasible_s: Option<f64>,
 }
 
-/// What is asked of the search.
+/// A request to the search.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
-    /// Sequences at once, at least and at most.
+    /// The fewest and the most concurrent sequences.
     pub(super) least: usize,
     pub(super) most: usize,
     pub(super) cache: Cache,
-    /// Fewer devices are no answer.
+    /// Placements on fewer devices are not accepted.
     pub(super) min_devices: usize,
-    /// Only placements that take fewer seconds per token are wanted.
+    /// Only placements with fewer seconds per token are wanted.
     pub(super) limit_s: f64,
 }
 
-/// How large the cache is.
+/// The size of the cache.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Cache {
-    /// So many pages.
+    /// A fixed number of pages.
     Pages(usize),
-    /// Pages for the sequences at their expected length, but no more than these.
+    /// Pages for the sequences at their expected length, up to a maximum.
     ForSequences { most_pages: usize },
 }
 
 impl Cache {
-    /// Pages for so many sequences.
+    /// Returns the pages for `num_sequences`.
     pub(super) fn pages(self, setting: &Setting<'_>, num_sequences: usize) -> usize {
         match self {
             Self::Pages(pages) => pages,
@@ -118,7 +118,8 @@ impl Cache {
 #[derive(Debug)]
 pub(super) struct Search<'a> {
     setting: &'a Setting<'a>,
-    /// Sets of devices; and where those are too many, the devices in one order besides.
+    /// The space of device sets; if that is incomplete, also the space of devices in one fixed
+    /// order.
     spaces: Vec<Space>,
     sums: LeastSum,
 }
@@ -126,12 +127,12 @@ pub(super) struct Search<'a> {
 impl<'a> Search<'a> {
     /// The most nodes of a space.
     const MAX_NODES: usize = 60_000;
-    /// The most numbers of a table of sums: 64 MiB.
+    /// The most entries of a table of sums: 64 MiB.
     const MAX_SUMS: usize = 8 << 20;
-    /// Numbers of sequences and microbatches that are searched for, at most, where there are several
-    /// numbers of sequences: what is left then has a bound.
+    /// The most numbers of sequences and microbatches searched if several numbers of sequences are
+    /// possible. The rest is covered by a bound.
     const MAX_ASKED: usize = 400;
-    /// The same where the search is not exact anyway.
+    /// The same if the search is not exact anyway.
     const MAX_ASKED_INEXACT: usize = 12;
 
     pub(super) fn new(setting: &'a Setting<'a>) -> Self {
@@ -144,12 +145,12 @@ impl<'a> Search<'a> {
         Self { setting, spaces, sums: LeastSum::default() }
     }
 
-    /// Whether every set of devices is searched.
+    /// Returns whether every set of devices is searched.
     pub(super) fn is_exact(&self) -> bool {
         self.spaces[0].is_complete(self.setting)
     }
 
-    /// Whether any placement fits into memory.
+    /// Returns whether any placement fits into memory.
     pub(super) fn fits(&self, sizes: impl Fn() -> Sizes) -> bool {
         self.spaces.iter().any(|space| {
             let problem = Problem::new((self.setting, space), sizes(), 1, 1, 1);
@@ -159,12 +160,12 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// Finds the placement with the fewest seconds per token, over all numbers of sequences that are
-    /// wanted and all numbers of microbatches.
+    /// Finds the placement with the fewest seconds per token, over the wanted numbers of sequences
+    /// and all numbers of microbatches.
     ///
     /// # Errors
-    /// If nothing fits or nothing was found below the limit: a time per token that nothing takes
-    /// less than.
+    /// Nothing fits, or nothing was found below the limit. The error is a lower bound of the time
+    /// per token.
     pub(super) fn best(&mut self, wanted: &Wanted) -> Result<Answer, f64> {
         let mut best: Option<Found> = None;
         let mut lower_bound_s = f64::INFINITY;
@@ -175,7 +176,7 @@ impl<'a> Search<'a> {
             (true, false) => Self::MAX_ASKED_INEXACT,
         };
         let better = (1.0 - SAME) * (1.0 - self.setting.tolerance);
-        // One order is soon tried, and leaves less to be tried of the sets.
+        // The fixed order is searched quickly and leaves less to try among the sets.
         for space in self.spaces.iter().rev() {
             let mut queue = Queue::new((self.setting, space), wanted);
             for num_asked in 0.. {
@@ -201,7 +202,7 @@ impl<'a> Search<'a> {
         Ok(Answer { found, lower_bound_s, infeasible_s })
     }
 
-    /// A time just below that of the busiest device or link, if no chain stays within it.
+    /// Returns a time just below the bottleneck's, if no chain stays within it.
     fn infeasible_s(&self, cache: Cache, found: &Found) -> Option<f64> {
         let space = self.spaces.first().filter(|space| space.is_complete(self.setting))?;
         let problem = self.problem(space, cache.pages(self.setting, found.num_sequences), found);
@@ -213,7 +214,7 @@ impl<'a> Search<'a> {
         (!is_feasible).then_some(below_s)
     }
 
-    /// The question that a placement answers, with a cache of so many pages.
+    /// Returns the problem that a placement solves, with a cache of `num_pages`.
     fn problem<'s>(&self, space: &'s Space, num_pages: usize, found: &Found) -> Problem<'s>
     where
         'a: 's,
@@ -224,20 +225,20 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The best answer below a limit, in seconds per token.
+/// Finds the best placement below a limit, in seconds per token.
 fn ask(question: &Question<'_>, sums: &mut LeastSum, limit_s: f64) -> Option<Found> {
     let Question { problem, num_sequences, .. } = question;
     let num_sequences = *num_sequences;
     let num_microbatches = problem.num_microbatches;
     let cycles = num_sequences as f64;
     let max_s = problem.setting.max_cycle_s([num_sequences; 2], num_microbatches);
-    // Just as long as is allowed is not too long, whatever rounding makes of it.
+    // A time that equals the limit is allowed, whatever rounding does to it.
     let mut limit_s = (limit_s * cycles).min(max_s * (1.0 + 4.0 * SAME));
     let alone = question.alone().filter(|(_, cycle_s)| *cycle_s < limit_s);
     if let Some((_, cycle_s)) = &alone {
         limit_s = *cycle_s;
     }
-    // Near the bound a walk is short, and mostly enough.
+    // A walk with a limit near the bound is short and usually suffices.
     let bound_s = question.bound_s * cycles;
     let near = [bound_s * 1.002, bound_s * 1.02].into_iter();
     let mut tried = near.filter(|near_s| *near_s < limit_s).chain([limit_s]);
@@ -246,8 +247,8 @@ fn ask(question: &Question<'_>, sums: &mut LeastSum, limit_s: f64) -> Option<Fou
     Some(Found { stages, num_sequences, num_microbatches, cycle_s })
 }
 
-/// The numbers of microbatches that are tried: each sequence is in one of them, and twice as many as
-/// there can be stages, and two, fill any pipeline.
+/// Returns the numbers of microbatches to try. Each sequence is in one of them, and twice as many
+/// as there can be stages, plus two, fill any pipeline.
 pub(super) fn microbatches(
     num_sequences: usize,
     num_devices: usize,

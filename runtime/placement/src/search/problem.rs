@@ -1,4 +1,4 @@
-//! One question to the search: a cache, a number of sequences, a number of microbatches.
+//! One problem of the search: a cache, a number of sequences, a number of microbatches.
 
 use sluicegate_spec::{device::DeviceId, units::UnitRange};
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{cost::Sizes, setting::Setting, work::Work};
 
-/// Model, devices and load, tabled.
+/// Model, devices and load as tables.
 #[derive(Debug)]
 pub(super) struct Problem<'a> {
     pub(super) setting: &'a Setting<'a>,
@@ -18,12 +18,12 @@ pub(super) struct Problem<'a> {
     pub(super) work: Work,
     pub(super) ways: Ways,
     pub(super) num_microbatches: usize,
-    /// Fewer devices are no answer.
+    /// Placements on fewer devices are not accepted.
     pub(super) min_devices: usize,
 }
 
 impl<'a> Problem<'a> {
-    /// `sizes` are those of the cache and of so many rows.
+    /// `sizes` must be those of the cache and of `rows`.
     pub(super) fn new(
         (setting, space): (&'a Setting<'a>, &'a Space),
         sizes: Sizes,
@@ -37,13 +37,14 @@ impl<'a> Problem<'a> {
         Self { setting, space, sizes, memory, work, ways, num_microbatches, min_devices }
     }
 
-    /// Whether exactly the same placements fit into memory. Both are of one space.
+    /// Returns whether exactly the same placements fit into memory. Both problems must be of one
+    /// space.
     pub(super) fn fits_like(&self, other: &Self) -> bool {
         self.memory == other.memory && self.returning_ends() == other.returning_ends()
     }
 
-    /// Per class: how far a first stage may reach in memory if the head comes back to its device;
-    /// none where the head has no room there.
+    /// Returns per class how far a first stage may reach in memory if the head returns to its
+    /// device; none if the head does not fit there.
     fn returning_ends(&self) -> Vec<Option<usize>> {
         let num_units = self.setting.num_units();
         let head = UnitRange { start: num_units - 1, end: num_units };
@@ -56,43 +57,43 @@ impl<'a> Problem<'a> {
     }
 }
 
-/// A span of units from the first on, to be covered by a chain of devices.
+/// A span of units from the first one, to be covered by a chain of devices.
 ///
-/// Either the whole model; or all but the head, which then goes back to the first device.
+/// Either the whole model, or all but the head, which then returns to the first device.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Chain {
     pub(super) end: usize,
     /// Per class: how far a first stage may reach in memory.
     first_ends: Vec<usize>,
-    /// What the first stage's device is busy with besides.
+    /// Additional busy time of the first stage's device.
     pub(super) reserved_s: f64,
     pub(super) back: Option<Back>,
 }
 
-/// The most chains with a way back: each is a search of its own.
+/// The most chains that return; each needs a search of its own.
 const MAX_RETURNING: usize = 128;
 
-/// A last stage with the head alone, on the device of the first.
+/// A last stage with only the head, on the first stage's device.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Back {
     pub(super) class_idx: usize,
-    /// The way into it that the last stage but one takes.
+    /// The index of the hop into it.
     pub(super) way_idx: usize,
-    /// Hop and head.
+    /// Seconds of hop and head.
     pub(super) seconds: f64,
     /// The overlapping part of the hop, which a limit must allow.
     pub(super) link_s: f64,
 }
 
 impl Chain {
-    /// Every chain: of the whole model, and back to its first device.
+    /// Returns all chains: of the whole model, and those that return to the first device.
     pub(super) fn all(problem: &Problem<'_>) -> Vec<Self> {
         let mut chains = vec![Self::whole(problem)];
         chains.extend(Self::returning(problem));
         chains
     }
 
-    /// The chain of the whole model.
+    /// Returns the chain of the whole model.
     pub(super) fn whole(problem: &Problem<'_>) -> Self {
         let num_classes = problem.space.classes.len();
         Self {
@@ -103,7 +104,7 @@ impl Chain {
         }
     }
 
-    /// The chains that return to their first device, by its class and the way back.
+    /// Returns the chains that return to their first device, by its class and the incoming hop.
     pub(super) fn returning(problem: &Problem<'_>) -> Vec<Self> {
         let setting = problem.setting;
         let num_units = setting.num_units();
@@ -136,22 +137,22 @@ impl Chain {
         chains
     }
 
-    /// Whether there are too many ways back to try each.
+    /// Returns whether there are too many returning chains to try each.
     pub(super) fn too_many_return(problem: &Problem<'_>) -> bool {
         problem.ways.count() > MAX_RETURNING
     }
 
-    /// How far a first stage of a class may reach in memory.
+    /// Returns how far a first stage of a class may reach in memory.
     pub(super) fn first_end(&self, class_idx: usize) -> usize {
         self.first_ends[class_idx].min(self.end)
     }
 
-    /// Whether a chain with this node at its end is one.
+    /// Returns whether a chain may end with this node.
     pub(super) fn may_end(&self, problem: &Problem<'_>, node_idx: usize) -> bool {
         let node = &problem.space.nodes[node_idx];
         match self.back {
             None => true,
-            // From another device, though it may be of the same class.
+            // The hop back must come from another device, possibly of the same class.
             Some(back) => {
                 let is_other = node.num_devices > 1 || node.class_idx != back.class_idx;
                 let way_idx = problem.ways.way(node.class_idx, back.class_idx);
@@ -160,18 +161,18 @@ impl Chain {
         }
     }
 
-    /// What comes after the last stage of the chain.
+    /// Returns the time of what follows the last stage of the chain.
     pub(super) fn back_s(&self) -> f64 {
         self.back.map_or(0.0, |back| back.seconds)
     }
 }
 
-/// A chain of devices with its stages: class, and where the stage ends.
+/// A chain of classes, each with the end of its stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Path(pub(super) Vec<(usize, usize)>);
 
 impl Path {
-    /// Names the devices: of each class the members as listed.
+    /// Assigns devices: the members of each class in order.
     pub(super) fn stages(
         &self,
         problem: &Problem<'_>,

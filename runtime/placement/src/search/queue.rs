@@ -1,8 +1,9 @@
-//! Numbers of sequences and microbatches that are still to be asked about, the most promising first.
+//! The numbers of sequences and microbatches still to be examined, the most promising first.
 //!
-//! With as many microbatches, more sequences never shorten a cycle and never need less memory. So a
-//! time below every cycle of the fewest sequences of a [`Span`], divided by the most, is below every
-//! time per token in it. A span whose bound is not good enough is ruled out; another is halved.
+//! With the same number of microbatches, more sequences never shorten a cycle and never need less
+//! memory. So a lower bound of the cycle for the fewest sequences of a [`Span`], divided by its
+//! largest number of sequences, bounds the time per token in the whole span. A span with too high a
+//! bound is dropped; any other is halved.
 
 use sluicegate_spec::{device::DeviceId, units::UnitRange};
 
@@ -16,32 +17,32 @@ use super::{
 };
 use crate::{cost::AtOnce, setting::Setting};
 
-/// Neighbouring numbers of sequences in as many microbatches.
+/// Consecutive numbers of sequences in the same number of microbatches.
 #[derive(Debug, Clone, Copy)]
 struct Span {
     num_microbatches: usize,
     first: usize,
     last: usize,
-    /// A time below every cycle of `first` sequences.
+    /// A lower bound of the cycle for `first` sequences.
     cycle_s: f64,
-    /// Whether that is the better bound, which takes longer.
+    /// Whether `cycle_s` is the better bound, which takes longer.
     is_refined: bool,
 }
 
 impl Span {
-    /// A time per token below all others in it.
+    /// Returns a lower bound of the time per token in the span.
     fn bound_s(&self) -> f64 {
         self.cycle_s / self.last as f64
     }
 }
 
-/// A span is narrow whose numbers differ by no more than one part in so many.
+/// A span is narrow if its numbers differ by at most one part in this many.
 const NARROW: usize = 50;
 
-/// Chains that are looked through for one that fits into memory.
+/// The largest space that is tested for a placement that fits.
 const MAX_CHECKED: usize = 2_000;
 
-/// The spans that are left.
+/// The remaining spans.
 pub(super) struct Queue<'a> {
     setting: &'a Setting<'a>,
     space: &'a Space,
@@ -53,7 +54,7 @@ pub(super) struct Queue<'a> {
 pub(super) struct Question<'a> {
     pub(super) problem: Problem<'a>,
     pub(super) num_sequences: usize,
-    /// A time per token that no placement takes less than.
+    /// A lower bound of the time per token.
     pub(super) bound_s: f64,
     bound: Bound,
 }
@@ -68,7 +69,7 @@ impl<'a> Queue<'a> {
         queue
     }
 
-    /// Takes the question with the lowest bound out, if that is below a limit.
+    /// Removes and returns the question with the lowest bound, if that is below a limit.
     pub(super) fn next_below(&mut self, limit_s: f64) -> Option<Question<'a>> {
         loop {
             let bounds = self.spans.iter().enumerate().map(|(idx, span)| (span.bound_s(), idx));
@@ -82,7 +83,7 @@ impl<'a> Queue<'a> {
             if span.cycle_s > max_s * (1.0 + 4.0 * SAME) {
                 continue;
             }
-            // Of a narrow span the better bound rules out as much as that of each number in it.
+            // In a narrow span the better bound excludes as much as bounds for each number would.
             let is_narrow = (span.last - span.first) * NARROW <= span.last;
             if span.is_refined && is_narrow && !self.is_possible(span, limit_s) {
                 continue;
@@ -93,12 +94,12 @@ impl<'a> Queue<'a> {
                 return Some(self.question(span));
             } else {
                 let question = self.question(span);
-                // Nor do more sequences fit where these do not.
+                // More sequences would not fit either.
                 if !question.fits() {
                     continue;
                 }
                 let refined_s = rest::cycle_s(&question.problem, span.cycle_s);
-                // What one device does alone no bound of chains is good for.
+                // Bounds of chains do not apply to a single device that is faster alone.
                 let alone_s = question.alone().map_or(f64::INFINITY, |(_, cycle_s)| cycle_s);
                 let cycle_s = refined_s.min(alone_s).max(span.cycle_s);
                 self.spans.push(Span { cycle_s, is_refined: true, ..span });
@@ -106,9 +107,9 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Whether the fewest sequences of a span could keep everything busy for so short a time that the
-    /// most of them would take less than `limit_s` for a token; in a large space, and where links differ so
-    /// that it takes long to say, the search finds out.
+    /// Returns whether the fewest sequences of a span can keep busy times so low that the largest
+    /// number would take less than `limit_s` per token. In a large space, or where links differ and
+    /// the test is slow, it returns true and leaves the answer to the search.
     fn is_possible(&self, span: Span, limit_s: f64) -> bool {
         let question = self.question(span);
         if !question.problem.ways.are_uniform() {
@@ -118,7 +119,7 @@ impl<'a> Queue<'a> {
         question.fits_within(limit_s)
     }
 
-    /// Halves a span; or takes its last number, where all of them cost the same and fit alike.
+    /// Halves a span; or keeps only its last number if all of them cost the same and fit alike.
     fn split(&mut self, span: Span) {
         let Span { num_microbatches, first, last, cycle_s, .. } = span;
         let rows = |num_sequences: usize| num_sequences.div_ceil(num_microbatches);
@@ -143,7 +144,7 @@ impl<'a> Queue<'a> {
         Span { cycle_s, ..span }
     }
 
-    /// About the fewest sequences of a span.
+    /// Makes the question about the fewest sequences of a span.
     fn question(&self, span: Span) -> Question<'a> {
         let problem = self.problem(span.num_microbatches, span.first);
         let bound = Bound::new(self.setting, &problem.sizes);
@@ -160,12 +161,12 @@ impl<'a> Queue<'a> {
 }
 
 impl Question<'_> {
-    /// Whether any placement may fit into memory; in a large space the search finds out.
+    /// Returns whether any placement may fit into memory; in a large space it returns true.
     fn fits(&self) -> bool {
         self.fits_within(f64::INFINITY)
     }
 
-    /// The same with nothing busy for longer than a limit.
+    /// As [`Question::fits`], with nothing busy for longer than a limit.
     fn fits_within(&self, limit_s: f64) -> bool {
         let problem = &self.problem;
         if problem.space.nodes.len() > MAX_CHECKED {
@@ -175,12 +176,12 @@ impl Question<'_> {
         self.alone().is_some() || Chain::all(problem).iter().any(fits)
     }
 
-    /// A time per token below all placements on so many devices at least.
+    /// Returns a lower bound of the time per token on at least `min_devices` devices.
     pub(super) fn beyond_s(&self, min_devices: usize) -> f64 {
         self.bound.cycle_s(&self.problem, min_devices) / self.num_sequences as f64
     }
 
-    /// The best device to run everything, which may then be faster, and its cycle; none if several
+    /// Returns the best single device, which may be faster alone, and its cycle; none if several
     /// devices are wanted.
     pub(super) fn alone(&self) -> Option<(Vec<(DeviceId, UnitRange)>, f64)> {
         let Problem { setting, space, memory, work, num_microbatches, min_devices, .. } =

@@ -1,26 +1,26 @@
-//! Whether any chain stays within a limit, where devices are of use that others could spare.
+//! Tests whether any chain stays within a limit, where a device may be useful only as a relay.
 //!
-//! A device in between may be a better way to the next one, or must be there for the head to come
-//! back from. Then the chain that has covered most is not always the best to continue: every place
-//! where a chain may end counts, as a bit.
+//! A device in between may have a better link to the next one, or may be needed for the head to
+//! return from another device. Then the chain that covers the most units is not always the best to
+//! continue, so a bit set records every end that chains can have.
 
 use super::{
     limits::Reach,
     problem::{Chain, Problem},
 };
 
-/// Where the chains to each node may end, no device or link being busy longer than allowed.
+/// The possible ends of chains at each node, with no device or link busy for longer than allowed.
 struct Ends<'a> {
     problem: &'a Problem<'a>,
     reach: Reach,
-    /// Per node, a bit for each number of units covered.
+    /// Per node, one bit for each number of covered units.
     sets: Vec<u64>,
     num_words: usize,
 }
 
-/// Whether there is a chain in which nothing is busy for longer than `reach` says.
+/// Returns whether there is a chain within the limits of `reach`.
 ///
-/// Takes time in the number of edges of the space, and in nodes times units.
+/// Takes time linear in the edges of the space, plus nodes times units.
 pub(super) fn is_feasible(problem: &Problem<'_>, chain: &Chain, reach: Reach) -> bool {
     let num_words = chain.end / 64 + 1;
     let sets = vec![0; problem.space.nodes.len() * num_words];
@@ -80,7 +80,7 @@ fn set(words: &mut [u64], first: usize, last: usize) {
     }
 }
 
-/// The bits that are set, in order.
+/// Returns the set bits in order.
 fn bits(words: &[u64]) -> impl Iterator<Item = usize> + '_ {
     words.iter().enumerate().flat_map(|(word_idx, word)| {
         let mut left = *word;

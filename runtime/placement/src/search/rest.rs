@@ -1,7 +1,7 @@
-//! What the rest of a chain takes at least: a bound that keeps the search from going on in vain.
+//! A lower bound on the rest of a chain, which stops the search from continuing in vain.
 //!
-//! The layers that are left are poured over the devices that are left, the cheapest first and each as
-//! far as a stage of it can reach. A device's fixed costs are spread over as much as it can take.
+//! The remaining layers are distributed over the remaining devices, cheapest first, each up to the
+//! longest stage it can reach. A device's fixed costs are spread over that capacity.
 
 use super::{
     limits::Reach,
@@ -10,41 +10,41 @@ use super::{
 };
 use crate::work::Work;
 
-/// Rounding must not rule out what is just within a limit.
+/// Slack so that rounding does not exclude what is just within a limit.
 const SLACK: f64 = 1e-9;
 
-/// Bounds for the chains of one walk.
+/// The bounds for the chains of one walk.
 #[derive(Debug)]
 pub(super) struct Rest {
-    /// Classes that can take layers, the cheapest first.
+    /// The classes that can take layers, cheapest first.
     takers: Vec<Taker>,
-    /// Per end of a chain: bytes read in the layers behind it.
+    /// Per end of a chain: bytes read in the layers after it.
     bytes: Vec<f64>,
     num_units: usize,
-    /// The head, on whatever device; where a chain returns, all that comes behind it.
+    /// The time of the head on the best device; for a returning chain, of everything after it.
     after_s: f64,
-    /// The longest hop that a first stage is spared.
+    /// The longest hop that a first stage avoids.
     spared_s: f64,
-    /// The set whose devices `table` leaves out.
+    /// The set whose devices `table` excludes.
     set_idx: Option<usize>,
-    /// Per end of a chain: the least time of what is left.
+    /// Per end of a chain: the least time of the rest.
     table: Vec<f64>,
 }
 
-/// A class of devices, as a vessel for layers.
+/// A class of devices as capacity for layers.
 #[derive(Debug)]
 struct Taker {
     class_idx: usize,
     s_per_byte: f64,
-    /// Of each device, in bytes read.
+    /// Bytes read, per device.
     capacity: f64,
 }
 
-/// A time below every cycle but those of a device that is faster alone, no lower than `at_least_s`,
-/// which is one.
+/// Returns a lower bound of every cycle, except on a device that is faster alone. The result is at
+/// least `at_least_s`, which must be a bound itself.
 ///
-/// A cycle below `C` keeps nothing busy for longer than `C / M`: where the bound for that is above
-/// `C`, there is none.
+/// A cycle below `C` keeps nothing busy for longer than `C / M`. If the bound under that limit is
+/// above `C`, there is no such cycle.
 pub(super) fn cycle_s(problem: &Problem<'_>, at_least_s: f64) -> f64 {
     let chain = Chain::whole(problem);
     let round_s = |cycle_s: f64| {
@@ -55,7 +55,7 @@ pub(super) fn cycle_s(problem: &Problem<'_>, at_least_s: f64) -> f64 {
     if high <= low {
         return low;
     }
-    // Where nothing reaches far enough, the limit is far off.
+    // If no chain reaches far enough, the limit is much too low.
     for _ in 0..MAX_DOUBLED {
         if high.is_finite() {
             break;
@@ -75,7 +75,7 @@ pub(super) fn cycle_s(problem: &Problem<'_>, at_least_s: f64) -> f64 {
     low
 }
 
-/// How exactly a bound is found; it need not be the best.
+/// The precision of the bound, which need not be tight.
 const NUM_HALVED: usize = 10;
 const MAX_DOUBLED: usize = 20;
 
@@ -112,14 +112,14 @@ impl Rest {
         }
     }
 
-    /// A time below the sum of any chain.
+    /// Returns a lower bound of the sum of any chain.
     pub(super) fn whole_s(&mut self, problem: &Problem<'_>) -> f64 {
         self.fill(|class_idx| problem.space.classes[class_idx].members.len());
         (self.table[1] - self.spared_s).max(0.0)
     }
 
-    /// Per end of a chain, a time below what follows any chain that ends there with `node`.
-    pub(super) fn behind(&mut self, problem: &Problem<'_>, node: &Node) -> &[f64] {
+    /// Returns per end a lower bound of what follows any chain that ends there with `node`.
+    pub(super) fn after(&mut self, problem: &Problem<'_>, node: &Node) -> &[f64] {
         if self.set_idx != Some(node.set_idx) {
             self.fill(|class_idx| problem.space.num_left(node, class_idx));
             self.set_idx = Some(node.set_idx);
@@ -129,7 +129,7 @@ impl Rest {
 
     fn fill(&mut self, num_left: impl Fn(usize) -> usize) {
         let mut takers = self.takers.iter();
-        // What all devices but the last in use take, and what that costs.
+        // The capacity that all devices but the one being filled have taken, and its cost.
         let (mut taken, mut taken_s) = (0.0, 0.0);
         let (mut room, mut s_per_byte) = (0.0, 0.0);
         for end in (0..self.table.len()).rev() {
@@ -150,7 +150,7 @@ impl Rest {
     }
 }
 
-/// The most bytes that a stage of a class reads in layers.
+/// Returns the most bytes that a stage of a class reads in layers.
 fn capacity(work: &Work, reach: &Reach, class_idx: usize, last: usize) -> f64 {
     let first = work.bytes_between(1, reach.first[class_idx].clamp(1, last));
     let behind = reach.all_ends(class_idx).flat_map(|ends| ends.iter().enumerate());

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{cluster::Route, evaluate::Costs};
 
-/// The search for one number of microbatches, of cycles below a limit.
+/// A search for cycles below a limit.
 pub(super) struct Round<'a> {
     problem: &'a Problem<'a>,
     sums: &'a mut LeastSum,
@@ -22,17 +22,18 @@ pub(super) struct Round<'a> {
 struct Best {
     stages: Vec<(DeviceId, UnitRange)>,
     cycle_s: f64,
-    /// Of equal cycles the least is taken: stages, hops through the host, time of a round.
+    /// Breaks ties between equal cycles, the least first: stages, hops through the host, time of a
+    /// round.
     rank: (usize, usize, f64),
 }
 
-/// What a shortest round says about other limits.
+/// What a shortest round implies for lower limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// Nothing within the limits is worth having; or the round of what was found counts, and with a
-    /// lower limit it cannot be shorter.
+    /// Nothing better exists within the limits; or the round of what was found is the limit, and
+    /// lower busy times cannot shorten it.
     Done,
-    /// The busiest device or link counts: with a lower limit the cycle may be shorter.
+    /// The busiest device or link is the limit, so lower busy times may shorten the cycle.
     Tighter,
 }
 
@@ -41,7 +42,7 @@ impl<'a> Round<'a> {
         Self { problem, sums, limit_s, best: None }
     }
 
-    /// Finds the shortest cycle, if it is below the limit, and how long it takes.
+    /// Finds the shortest cycle, if it is below the limit; returns the stages and the cycle.
     pub(super) fn run(mut self) -> Option<(Vec<(DeviceId, UnitRange)>, f64)> {
         let headless_s = self.chain(&Chain::whole(self.problem));
         for chain in Chain::returning(self.problem) {
@@ -54,18 +55,18 @@ impl<'a> Round<'a> {
         Some((stages, cycle_s))
     }
 
-    /// The largest time that anything may be busy for in a cycle that is worth having.
+    /// Returns the largest busy time in a cycle worth finding.
     fn worth_s(&self) -> f64 {
         self.limit_s / self.problem.num_microbatches as f64 * (1.0 - SAME)
     }
 
-    /// The largest sum of stages and hops in such a cycle.
+    /// Returns the largest sum of stages and hops in such a cycle.
     fn sum_limit_s(&self) -> f64 {
         self.limit_s * (1.0 - SAME) - self.problem.setting.cluster.host_s
     }
 
-    /// Looks for a shorter cycle along one chain, and returns a time below the sum of every worthwhile
-    /// chain that leaves out the last unit of this one.
+    /// Searches for a shorter cycle along one chain. Returns a lower bound of the sum of every
+    /// worthwhile chain that omits this one's last unit.
     fn chain(&mut self, chain: &Chain) -> f64 {
         let next = self.shortest_round(chain, self.worth_s());
         let headless_s = self.sums.least(chain.end - 1);
@@ -85,7 +86,7 @@ impl<'a> Round<'a> {
         if busy_s > costs.round_s { Next::Tighter } else { Next::Done }
     }
 
-    /// Keeps a placement if its cycle is shorter, or as short and its rank is lower; and costs it.
+    /// Costs a placement, and keeps it if its cycle is shorter, or equal with a lower rank.
     fn take(&mut self, chain: &Chain, path: &Path) -> Costs {
         let stages = path.stages(self.problem, chain);
         let costs = Costs::of(self.problem.setting, &self.problem.work, &stages);
@@ -111,17 +112,17 @@ impl<'a> Round<'a> {
         stages.windows(2).filter(|pair| link(pair) == Route::Host).count()
     }
 
-    /// Finds where the busiest device and the round balance: the round only gets longer as less is
-    /// allowed.
+    /// Finds the balance between the busiest device and the round, which only gets longer as the
+    /// limit drops.
     fn balance(&mut self, chain: &Chain) {
         let mut low = 0.0;
-        // What lies between is not better by as much as makes a difference.
+        // Smaller improvements make no difference.
         while low < self.worth_s() * (1.0 - SAME) {
             let middle = low + (self.worth_s() - low) / 2.0;
             if self.shortest_round(chain, middle) == Next::Done {
                 low = middle;
             }
-            // Whatever else is worth having is found here, or there is nothing.
+            // If anything better remains, this finds it.
             if self.shortest_round(chain, self.worth_s()) == Next::Done {
                 return;
             }

@@ -1,5 +1,5 @@
-//! Of placements that cost the same, the one that a person would take: the busiest stage has least to
-//! do, then the cache is largest, then the work is cut most evenly.
+//! Among placements of equal cost, chooses the one that a person would: first the least busy
+//! bottleneck, then the largest cache, then the most even cuts.
 
 use sluicegate_spec::{device::DeviceId, units::UnitRange};
 
@@ -14,12 +14,12 @@ use crate::{
     setting::Setting,
 };
 
-/// How exactly the least time of the busiest stage is found.
+/// Halvings when searching for the bottleneck's least busy time.
 const NUM_HALVED: usize = 40;
-/// What a search that goes on for the sake of looks alone may cost: nodes times units.
+/// The largest search, in nodes times units, that is spent on such preferences.
 const MAX_EFFORT: usize = 200_000;
 
-/// What a placement may not be worse than.
+/// Limits that a placement must not exceed.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     cycle_s: f64,
@@ -27,7 +27,7 @@ struct Limits {
 }
 
 impl Limits {
-    /// Of a placement, with room for rounding.
+    /// Takes the limits of a placement, with slack for rounding.
     fn of(costs: &Costs, num_microbatches: usize) -> Self {
         let cycle_s = costs.cycle_s(num_microbatches) * (1.0 + 10.0 * SAME);
         Self { cycle_s, busy_s: costs.bottleneck_s * (1.0 + 10.0 * SAME) }
@@ -39,8 +39,8 @@ impl Limits {
 }
 
 impl Search<'_> {
-    /// Goes from a placement, with a cache of `num_pages`, to the one of the same cost whose busiest
-    /// device or link has least to do; where the whole round is what counts, many cuts cost the same.
+    /// Finds the placement of the same cost, with a cache of `num_pages`, whose bottleneck is least
+    /// busy. Where the whole round is the limit, many cuts cost the same.
     pub(in super::super) fn relieve(&mut self, mut found: Found, num_pages: usize) -> Found {
         for space_idx in (0..self.spaces.len()).rev() {
             let space = &self.spaces[space_idx];
@@ -52,7 +52,7 @@ impl Search<'_> {
             let costs = Costs::of(self.setting, &problem.work, &found.stages);
             let num_microbatches = found.num_microbatches;
             let limits = Limits::of(&costs, num_microbatches);
-            // Where the busiest counts, it has as little to do as can be.
+            // If the bottleneck is the limit, its busy time is already minimal.
             if num_microbatches as f64 * costs.bottleneck_s >= costs.round_s * (1.0 - SAME) {
                 continue;
             }
@@ -75,8 +75,7 @@ impl Search<'_> {
         found
     }
 
-    /// A placement that is no worse than `found` and has room for a cache of `num_pages`, if there is
-    /// one.
+    /// Finds a placement that is no worse than `found` and has room for a cache of `num_pages`.
     pub(in super::super) fn with_pages(
         &mut self,
         found: &Found,
@@ -100,8 +99,8 @@ impl Search<'_> {
         Some(Found { stages, ..found.clone() })
     }
 
-    /// Cuts the stages of a placement as evenly as can be, on the same devices in the same order, and
-    /// at no cost.
+    /// Cuts the stages as evenly as possible without extra cost, on the same devices in the same
+    /// order.
     pub(in super::super) fn even_out(&self, found: Found, num_pages: usize) -> Found {
         if is_alone(&found.stages) {
             return found;
@@ -126,7 +125,7 @@ fn is_alone(stages: &Stages) -> bool {
     stages.iter().all(|(device, _)| *device == stages[0].0)
 }
 
-/// Any placement within limits, of one of the shortest rounds.
+/// Finds any placement within limits.
 fn within(
     sums: &mut super::LeastSum,
     problem: &Problem<'_>,
@@ -141,8 +140,8 @@ fn within(
     })
 }
 
-/// The cuts with the least sum of squared times, with no stage busy for longer than `busy_s`; a head
-/// that came back to the first device stays as it is.
+/// Finds the cuts with the least sum of squared times, with no stage busy for longer than `busy_s`.
+/// A head that returned to the first device stays there.
 fn most_even(
     setting: &Setting<'_>,
     problem: &Problem<'_>,
@@ -152,7 +151,7 @@ fn most_even(
     let returns = stages.len() > 2 && stages[stages.len() - 1].0 == stages[0].0;
     let moved = &stages[..stages.len() - usize::from(returns)];
     let end = moved[moved.len() - 1].1.end;
-    // Per number of units covered: the least sum, and where the stage before ends.
+    // Per number of covered units: the least sum, and where the previous stage ends.
     let mut least: Vec<f64> = vec![f64::INFINITY; end + 1];
     least[0] = 0.0;
     let mut cuts: Vec<Vec<usize>> = Vec::with_capacity(moved.len());

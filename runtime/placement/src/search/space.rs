@@ -1,9 +1,9 @@
-//! Which devices in which order: the graph that the search walks.
+//! The graph that the search walks: which devices in which order.
 //!
-//! A node is a set of devices with the last one named; an edge adds a device behind it. Devices that
-//! could be swapped without anybody noticing form a class, and a set is then a count for each class:
-//! `prod(n_c + 1) * classes` nodes instead of `2^n * n`. Where even that is too many, the sets stop at
-//! some size, and beyond it nodes are the devices in a given order, each followed by any later one.
+//! A node is a set of devices together with the last one; an edge adds a device. Devices that can
+//! be swapped without effect form a class, and a set is a count per class. That gives `prod(n_c +
+//! 1) * classes` nodes instead of `2^n * n`. If even that is too many, sets stop at some size. Then
+//! a second space takes the devices in a fixed order, each followed by any later one.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -12,26 +12,26 @@ use crate::setting::{Setting, Usable};
 /// Devices that are alike in every figure and every link.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Class {
-    /// What each of them is.
+    /// The figures of each member.
     pub(super) device: Usable,
     /// Indices into [`Setting::devices`].
     pub(super) members: Vec<usize>,
 }
 
-/// A chain of devices, by its last one.
+/// A chain of devices, identified by its last one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Node {
     pub(super) class_idx: usize,
-    /// How many devices the chain has; in a given order, how many at least.
+    /// The number of devices in the chain; in a fixed order, the least number.
     pub(super) num_devices: usize,
     /// Whether a chain may begin with it.
     pub(super) is_first: bool,
-    /// Which of the sets it is of; in a given order, each node has one of its own.
+    /// The set to which it belongs; in a fixed order, each node has its own.
     pub(super) set_idx: usize,
     preds: Range<usize>,
 }
 
-/// In a given order, a device follows one of so many before it.
+/// In a fixed order, a device follows one of at most this many before it.
 const MAX_FOLLOWED: usize = 32;
 
 /// Sets of devices, each with its nodes.
@@ -41,18 +41,18 @@ type Sets = BTreeMap<Vec<u16>, Vec<u32>>;
 #[derive(Debug)]
 pub(super) struct Space {
     pub(super) classes: Vec<Class>,
-    /// Each behind those that it continues; of sets, the smaller ones first.
+    /// Each node comes after those it continues; smaller sets come first.
     pub(super) nodes: Vec<Node>,
     preds: Vec<u32>,
-    /// Per set and class: how many devices it leaves.
+    /// Per set and class: how many devices remain.
     left: Vec<u16>,
-    /// Every set of so many devices, in every order, is among the chains.
+    /// All sets of up to this many devices, in every order, are among the chains.
     pub(super) max_devices: usize,
 }
 
 impl Space {
-    /// Groups the devices into classes and lists all sets: of so many devices that the nodes are no
-    /// more than `max_nodes`, but of one device at least.
+    /// Groups the devices into classes and lists the sets, up to the size at which there are at
+    /// most `max_nodes` nodes, but at least the sets of one device.
     pub(super) fn of_sets(setting: &Setting<'_>, max_nodes: usize) -> Self {
         let classes = classes(setting);
         let counts: Vec<u16> = classes
@@ -60,7 +60,7 @@ impl Space {
             .map(|class| u16::try_from(class.members.len()).expect("devices are limited"))
             .collect();
         let mut space = Self::empty(classes);
-        // The nodes of the sets of one size, by how many of each class a set has.
+        // The nodes of all sets of one size, keyed by the count per class.
         let mut sets: Sets = [(vec![0; counts.len()], Vec::new())].into();
         while space.max_devices < setting.devices.len() {
             let mut larger = Sets::new();
@@ -80,7 +80,8 @@ impl Space {
                 break;
             }
             space.max_devices += 1;
-            // Of equal answers the first is taken: on the devices that come first, in their order.
+            // Among equal answers the first is taken: the one on the devices listed first, in their
+            // order.
             for (set, nodes) in larger.iter_mut().rev() {
                 *nodes = space.add_set(set, &sets);
                 space.left.extend(counts.iter().zip(set).map(|(count, used)| count - used));
@@ -95,7 +96,7 @@ impl Space {
         Self { classes, nodes, preds, left, max_devices: 0 }
     }
 
-    /// Adds a node for each class that may have come last, and returns them.
+    /// Adds a node for each class that may come last, and returns the nodes.
     fn add_set(&mut self, set: &[u16], smaller: &Sets) -> Vec<u32> {
         let mut added = Vec::new();
         let mut before = set.to_vec();
@@ -114,7 +115,7 @@ impl Space {
         added
     }
 
-    /// Every device a class of its own, followed by one of the next.
+    /// Makes each device a class of its own, followed by any later one.
     pub(super) fn in_order(setting: &Setting<'_>) -> Self {
         let order = fastest_first(setting);
         let class = |idx: &usize| Class { device: setting.devices[*idx], members: vec![*idx] };
@@ -134,26 +135,26 @@ impl Space {
         space
     }
 
-    /// Whether every subset of the devices in every order is among the chains.
+    /// Returns whether every subset of the devices in every order is among the chains.
     pub(super) fn is_complete(&self, setting: &Setting<'_>) -> bool {
         self.max_devices == setting.devices.len()
     }
 
-    /// How many devices of a class may still follow a node.
+    /// Returns how many devices of a class may still follow a node.
     pub(super) fn num_left(&self, node: &Node, class_idx: usize) -> usize {
         usize::from(self.left[node.set_idx * self.classes.len() + class_idx])
     }
 
-    /// The chains that a node continues.
+    /// Returns the nodes that a node continues.
     pub(super) fn preds(&self, node: &Node) -> impl Iterator<Item = usize> + Clone + '_ {
         self.preds[node.preds.clone()].iter().map(|node| *node as usize)
     }
 }
 
-/// Groups devices: two are of one class if swapping them changes nothing. That is transitive, so
-/// comparing with the first of a class is enough.
+/// Groups devices into classes: two are of one class if swapping them changes nothing. This is
+/// transitive, so comparing with the first member suffices.
 ///
-/// Those of the highest priority come first, then those that are listed first.
+/// Higher priorities come first, then devices that are listed first.
 fn classes(setting: &Setting<'_>) -> Vec<Class> {
     let mut order: Vec<usize> = (0..setting.devices.len()).collect();
     order.sort_by_key(|idx| std::cmp::Reverse(setting.devices[*idx].priority));
@@ -167,7 +168,7 @@ fn classes(setting: &Setting<'_>) -> Vec<Class> {
     classes
 }
 
-/// The order for too many different devices: large and fast ones first, then as listed.
+/// Returns the order for too many different devices: fast and large ones first, then as listed.
 fn fastest_first(setting: &Setting<'_>) -> Vec<usize> {
     let mut order: Vec<usize> = (0..setting.devices.len()).collect();
     let device = |idx: usize| &setting.devices[idx];

@@ -1,14 +1,14 @@
-//! The table of devices: peaks from the datasheets and whitepapers named, dense and not sparse.
+//! The table of devices. Peaks are dense, not sparse, from the datasheets and whitepapers named.
 //!
-//! Memory is the total that the driver reports, which is less than the chips hold where some of it
-//! goes to error correction.
+//! Memory is the total that the driver reports. It is less than the chips hold where error
+//! correction takes some.
 
 use super::{DevicePreset, Gpu, Hardware, Rates};
 
 pub(super) const DEVICES: &[DevicePreset] = &[
-    // A few cores of a present-day processor, as `ClusterDevice::cpu`.
+    // A few cores of a current processor, as `ClusterDevice::cpu`.
     DevicePreset { name: "cpu", aliases: &[], hardware: Hardware::Cpu },
-    // NVIDIA V100 datasheet, SXM2. Volta has no bf16: it falls back to the rate of f32.
+    // NVIDIA V100 datasheet, SXM2. Volta has no bf16, so it falls back to the rate of f32.
     DevicePreset {
         name: "v100-16",
         aliases: &["v100", "v100sxm216gb", "v10016gb"],
@@ -34,7 +34,7 @@ pub(super) const DEVICES: &[DevicePreset] = &[
             nvlink: Some("nvlink2"),
         }),
     },
-    // NVIDIA T4 datasheet. Turing has no bf16: it falls back to the rate of f32.
+    // NVIDIA T4 datasheet. Turing has no bf16, so it falls back to the rate of f32.
     DevicePreset {
         name: "t4",
         aliases: &[],
@@ -216,7 +216,7 @@ pub(super) const DEVICES: &[DevicePreset] = &[
             nvlink: None,
         }),
     },
-    // Ampere GA102 whitepaper, dense with f32 accumulation: products here add up in f32.
+    // Ampere GA102 whitepaper, dense with f32 accumulation, as products here accumulate in f32.
     DevicePreset {
         name: "rtx3090",
         aliases: &["3090"],

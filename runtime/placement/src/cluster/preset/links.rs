@@ -1,8 +1,8 @@
-//! The table of links: peaks in one direction, from the standards and datasheets named.
+//! The table of links. Peaks are for one direction, from the standards and datasheets named.
 //!
-//! Latencies are assumptions: the start of a copy and the wait for it, for small messages. Copies
-//! between cards of one machine run in the receiving stage's stream, so they do not overlap with its
-//! work; a network card fills host memory while the stage computes.
+//! Latencies are assumptions: starting a small copy and waiting for it. Copies between cards of one
+//! machine run in the receiving stage's stream, so they do not overlap with its work. A network
+//! card fills host memory while the stage computes.
 
 use super::{LinkPreset, Route};
 
@@ -29,7 +29,7 @@ const fn peer(gbytes_per_s: f64) -> LinkPreset {
     }
 }
 
-/// From one card to host memory, then to the other.
+/// A copy from one card to host memory, then to the other card.
 const fn through_host(gbytes_per_s: f64) -> LinkPreset {
     LinkPreset {
         num_copies: 2.0,
@@ -43,7 +43,7 @@ const fn network(gbytes_per_s: f64, latency_s: f64) -> LinkPreset {
     LinkPreset { latency_s, route: Route::Network, overlaps: true, ..peer(gbytes_per_s) }
 }
 
-/// Speeds of PCIe x16 after the 128b/130b code, in one direction.
+/// PCIe x16 bandwidth after 128b/130b encoding, in one direction.
 const PCIE3: f64 = 15.75;
 const PCIE4: f64 = 31.5;
 const PCIE5: f64 = 63.0;
@@ -68,12 +68,12 @@ pub(super) const LINKS: &[LinkPreset] = &[
     LinkPreset { name: "pcie3-peer", aliases: &["pcie3p2p"], ..peer(PCIE3) },
     LinkPreset { name: "pcie4-peer", aliases: &["pcie4p2p"], ..peer(PCIE4) },
     LinkPreset { name: "pcie5-peer", aliases: &["pcie5p2p"], ..peer(PCIE5) },
-    // Line rates of IEEE 802.3; latency of TCP with its copies.
+    // Line rates of IEEE 802.3; the latency is that of TCP with its copies.
     LinkPreset { name: "1gbe", aliases: &["gbe", "1gige"], ..network(0.125, 1e-4) },
     LinkPreset { name: "10gbe", aliases: &["10gige"], ..network(1.25, 5e-5) },
     LinkPreset { name: "25gbe", aliases: &["25gige"], ..network(3.125, 5e-5) },
     LinkPreset { name: "100gbe", aliases: &["100gige"], ..network(12.5, 5e-5) },
-    // InfiniBand, four lanes; latency of RDMA with a copy to the card.
+    // InfiniBand with four lanes; the latency is that of RDMA with a copy to the card.
     LinkPreset { name: "ib-hdr", aliases: &["hdr", "infinibandhdr"], ..network(25.0, 1e-5) },
     LinkPreset { name: "ib-ndr", aliases: &["ndr", "infinibandndr"], ..network(50.0, 1e-5) },
 ];

@@ -1,7 +1,7 @@
 //! Devices and links by their common names, with public figures.
 //!
-//! Peaks are those of datasheets; what a plan may count on is less, by factors that are assumptions
-//! and stated here. Measure, and write the figures down, where a plan must be exact.
+//! Peaks are those of datasheets. The effective figures are lower, by factors that are assumptions
+//! and are stated here. For exact plans, measure and write the figures down.
 
 mod devices;
 mod links;
@@ -13,24 +13,24 @@ use super::{
     names::{Key, Nearest},
 };
 
-/// Assumed: the part of a memory's peak speed that a decode step reaches.
+/// Assumed: the fraction of peak memory bandwidth that a decode step reaches.
 const OF_MEMORY_PEAK: f64 = 0.8;
-/// Assumed: the part of the dense peak rate that large products reach.
+/// Assumed: the fraction of the dense peak rate that large products reach.
 const OF_RATE_PEAK: f64 = 0.55;
-/// Assumed: the part of a link's peak speed that copies reach.
+/// Assumed: the fraction of a link's peak bandwidth that copies reach.
 const OF_LINK_PEAK: f64 = 0.8;
-/// Assumed: first launch, the wait for the last kernel, and the way of the tokens.
+/// Assumed: the first launch, the wait for the last kernel, and the copy of the tokens.
 const GPU_OVERHEAD_S: f64 = 1e-4;
-/// Assumed: CUDA context, kernels and the workspace of libraries.
+/// Assumed: the CUDA context, kernels and library workspaces.
 const GPU_RESERVE: Bytes = Bytes(1 << 30);
-/// Memory of the preset `cpu`, for want of a host to ask.
+/// Memory of the preset `cpu`, which has no host to ask.
 const CPU_MEMORY: Bytes = Bytes(16 << 30);
 
-/// A kind of device that can be named.
+/// A named kind of device.
 #[derive(Debug)]
 pub(super) struct DevicePreset {
     pub(super) name: &'static str,
-    /// Other names, and what CUDA reports, as [`Key`]s.
+    /// Other names and the names that CUDA reports, as [`Key`]s.
     aliases: &'static [&'static str],
     hardware: Hardware,
 }
@@ -45,25 +45,25 @@ enum Hardware {
 #[derive(Debug)]
 struct Gpu {
     label: &'static str,
-    /// What the driver reports as total.
+    /// The total that the driver reports.
     memory_mib: u64,
-    /// Peak speed of the memory, 10^9 bytes per second.
+    /// Peak memory bandwidth, 10^9 bytes per second.
     gbytes_per_s: f64,
-    /// Dense peak rates, 10^12 operations per second. `bf16` is that of `f32` where the
-    /// architecture has none.
+    /// Dense peak rates, 10^12 operations per second. `bf16` is the rate of `f32` on architectures
+    /// without bf16.
     tflops: Rates,
-    /// Name of the link preset of its slot.
+    /// The name of the link preset of its slot.
     pcie: &'static str,
-    /// Name of the link preset of its NVLink.
+    /// The name of the link preset of its NVLink.
     nvlink: Option<&'static str>,
 }
 
-/// A kind of link that can be named.
+/// A named kind of link.
 #[derive(Debug)]
 pub(super) struct LinkPreset {
     pub(super) name: &'static str,
     aliases: &'static [&'static str],
-    /// Peak speed in one direction, 10^9 bytes per second.
+    /// Peak bandwidth in one direction, 10^9 bytes per second.
     gbytes_per_s: f64,
     /// How often the bytes are copied, one copy after another.
     num_copies: f64,
@@ -73,14 +73,14 @@ pub(super) struct LinkPreset {
 }
 
 impl DevicePreset {
-    /// The preset of this name, however it is written: `RTX 4090`, `rtx-4090`, `NVIDIA L4`.
+    /// Finds the preset with this name, however it is written: `RTX 4090`, `rtx-4090`, `NVIDIA L4`.
     pub(super) fn find(name: &str) -> Result<&'static Self, Nearest> {
         let key = Key::of_device(name);
         let is_named = |it: &&Self| key.is(it.name) || it.aliases.iter().any(|name| key.is(name));
         devices::DEVICES.iter().find(is_named).ok_or_else(|| key.nearest(&names(devices::DEVICES)))
     }
 
-    /// The device `id` of this kind.
+    /// Makes the device `id` of this kind.
     pub(super) fn device(&self, id: DeviceId) -> ClusterDevice {
         let gpu = match &self.hardware {
             Hardware::Cpu => return ClusterDevice { id, ..ClusterDevice::cpu(0, CPU_MEMORY) },
@@ -96,7 +96,7 @@ impl DevicePreset {
             bytes_per_s: gpu.gbytes_per_s * 1e9 * OF_MEMORY_PEAK,
             flops_per_s: Rates { f32: rate(f32), f16: rate(f16), bf16: rate(bf16) },
             overhead_s: GPU_OVERHEAD_S,
-            // One copy over the slot, not the two of a way through the host to another card.
+            // One copy over the slot; a transfer to another card would take two.
             host_bytes_per_s: self.pcie().map(LinkPreset::bytes_per_s_of_one_copy),
             alone: 1.0,
             priority: 0,
@@ -108,12 +108,12 @@ impl DevicePreset {
         matches!(self.hardware, Hardware::Cpu)
     }
 
-    /// The id of this kind of device with an ordinal.
+    /// Returns the id of a device of this kind.
     pub(super) fn id(&self, ordinal: u32) -> DeviceId {
         if self.is_cpu() { DeviceId::Cpu(ordinal) } else { DeviceId::Cuda(ordinal) }
     }
 
-    /// The way through the host from one such card to another.
+    /// Returns the link through the host between two such cards.
     pub(super) fn pcie(&self) -> Option<&'static LinkPreset> {
         match &self.hardware {
             Hardware::Cpu => None,
@@ -121,7 +121,7 @@ impl DevicePreset {
         }
     }
 
-    /// The NVLink between two such cards.
+    /// Returns the NVLink between two such cards.
     pub(super) fn nvlink(&self) -> Option<&'static LinkPreset> {
         match &self.hardware {
             Hardware::Cpu => None,
@@ -131,7 +131,7 @@ impl DevicePreset {
 }
 
 impl LinkPreset {
-    /// The preset of this name, however it is written: `NVLink 4`, `100 GbE`.
+    /// Finds the preset with this name, however it is written: `NVLink 4`, `100 GbE`.
     pub(super) fn find(name: &str) -> Result<&'static Self, Nearest> {
         let key = Key::of(name);
         let is_named = |it: &&Self| key.is(it.name) || it.aliases.iter().any(|name| key.is(name));
@@ -154,24 +154,25 @@ impl LinkPreset {
 }
 
 impl ClusterDevice {
-    /// A device of a known kind: `h100`, `RTX 4090`, or what CUDA calls it (`NVIDIA A100-SXM4-80GB`).
+    /// Makes a device of a known kind, such as `h100` or `RTX 4090`, or by the name that CUDA
+    /// reports (`NVIDIA A100-SXM4-80GB`).
     pub fn preset(name: &str, id: DeviceId) -> Option<Self> {
         DevicePreset::find(name).ok().map(|preset| preset.device(id))
     }
 
-    /// The names of all kinds that are known.
+    /// Returns the names of all known kinds.
     pub fn presets() -> Vec<&'static str> {
         names(devices::DEVICES)
     }
 }
 
 impl LinkFigures {
-    /// A link of a known kind: `nvlink4`, `PCIe 4`, `100GbE`.
+    /// Makes a link of a known kind: `nvlink4`, `PCIe 4`, `100GbE`.
     pub fn preset(name: &str) -> Option<Self> {
         LinkPreset::find(name).ok().map(LinkPreset::figures)
     }
 
-    /// The names of all kinds that are known.
+    /// Returns the names of all known kinds.
     pub fn presets() -> Vec<&'static str> {
         links::LINKS.iter().map(|preset| preset.name).collect()
     }
