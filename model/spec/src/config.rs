@@ -1,12 +1,12 @@
-//! The sizes and numbers of a decoder, whichever file they were read from.
+//! The configuration of a decoder, independent of the file format it was read from.
 //!
-//! Owns the resolved configuration. What the file formats call things is the readers' business.
+//! Owns the resolved configuration. The readers know how each file format names things.
 //!
-//! Models with `longrope` (Phi 3) have two lists of divisors: short ones for contexts that the model
-//! was first trained with, long ones beyond. A cache must not mix keys that were turned by both, so
-//! the choice is made here, once: long ones for every model that takes more positions than the
-//! original ones. transformers computes a cache anew where a sequence grows beyond; vLLM and
-//! llama.cpp choose once, too, but by the context that a run allows.
+//! Models with `longrope` (Phi 3) have two lists of divisors: short ones for contexts up to the
+//! original training length, long ones beyond. A cache must not mix keys rotated by both. So the
+//! choice is made here, once: the long ones for every model that supports more positions than the
+//! original ones. transformers recomputes the cache when a sequence grows beyond that length; vLLM
+//! and llama.cpp also choose once, but by the context that a run allows.
 
 mod check;
 pub(crate) mod gguf;
@@ -37,7 +37,7 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// All there are.
+    /// All architectures.
     pub const ALL: [Self; 7] = [
         Self::Llama,
         Self::Mistral,
@@ -49,7 +49,7 @@ impl Architecture {
     ];
 }
 
-/// Everything about a decoder that is not a weight. Checked once, where it is read.
+/// Everything about a decoder that is not a weight. Checked once, when it is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelConfig {
     pub architecture: Architecture,
@@ -68,21 +68,21 @@ pub struct ModelConfig {
     pub norm_eps: f64,
     /// Factor of the attention scores, usually `1 / sqrt(head_dim)`.
     pub attention_scale: f64,
-    /// What scores are held below before the softmax, as `cap * tanh(score / cap)` (Gemma 2).
+    /// Soft cap of the scores before the softmax: `cap * tanh(score / cap)` (Gemma 2).
     #[serde(default)]
     pub score_cap: Option<f64>,
-    /// What logits are held below in the same way (Gemma 2).
+    /// Soft cap of the logits (Gemma 2).
     #[serde(default)]
     pub logit_cap: Option<f64>,
     /// Rotary embedding of the layers without a window.
     pub rope: Rope,
-    /// Rotary embedding of the layers with a window, where the family has another (Gemma 3).
+    /// Rotary embedding of the layers with a window, if it differs (Gemma 3).
     pub local_rope: Option<Rope>,
-    /// Per layer, how many positions a token sees, itself included; `None` sees all.
+    /// Per layer, how many positions a token attends to, itself included; `None` is all.
     pub windows: Vec<Option<usize>>,
-    /// Whether the head reads the embedding's weights.
+    /// Whether the head shares the embedding's weights.
     pub tied: bool,
-    /// Ids that begin a sequence and that end one, as the model's files say.
+    /// The ids that begin and end a sequence, from the model's files.
     pub bos: Option<TokenId>,
     pub eos: Vec<TokenId>,
 }
@@ -92,36 +92,35 @@ pub struct ModelConfig {
 pub struct Rope {
     pub theta: f64,
     pub scaling: RopeScaling,
-    /// How many numbers of a head it turns, from the first on; `None` turns all (Phi 4 mini: 96 of
-    /// 128).
+    /// How many dimensions of a head are rotated, from the first on; `None` is all (Phi 4 mini: 96
+    /// of 128).
     #[serde(default)]
     pub width: Option<usize>,
-    /// What cosines and sines are multiplied by: turned queries and keys grow by it (Phi 3 with
-    /// `longrope`).
+    /// Factor of cosines and sines, and so of rotated queries and keys (Phi 3 with `longrope`).
     #[serde(default)]
     pub magnitude: Option<f64>,
 }
 
 impl Rope {
-    /// A rope that turns whole heads and leaves them as large as they are.
+    /// Makes a rope that rotates whole heads and keeps their magnitude.
     pub fn new(theta: f64, scaling: RopeScaling) -> Self {
         Self { theta, scaling, width: None, magnitude: None }
     }
 }
 
-/// What `longrope` multiplies cosines and sines by, where a file does not say: for a context `longer`
-/// times the `original` one of 2 positions or more.
+/// Returns the default factor of cosines and sines for `longrope`, for a context that is `longer`
+/// times the `original` one. `original` must be at least 2.
 ///
 /// Source: `_compute_longrope_parameters` in transformers' `modeling_rope_utils.py`.
 fn longrope_magnitude(longer: f64, original: usize) -> Option<f64> {
     (longer > 1.0).then(|| (1.0 + longer.ln() / (original as f64).ln()).sqrt())
 }
 
-/// How rotary frequencies are stretched for longer contexts.
+/// How rotary frequencies are scaled for longer contexts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum RopeScaling {
     None,
-    /// Every frequency divided by the factor.
+    /// Divides every frequency by the factor.
     Linear {
         factor: f64,
     },
@@ -132,8 +131,8 @@ pub enum RopeScaling {
         high_freq_factor: f64,
         original_max_positions: usize,
     },
-    /// Per frequency divisors: GGUF's `rope_freqs.weight`, or the long or the short ones of
-    /// `longrope`, of which a model uses the one or the other throughout ([`crate::config`]).
+    /// One divisor per frequency: GGUF's `rope_freqs.weight`, or the long or short factors of
+    /// `longrope`, of which a model uses one set throughout ([`crate::config`]).
     Factors(Vec<f32>),
 }
 
@@ -148,12 +147,12 @@ pub enum KvGroup {
 }
 
 impl KvGroup {
-    /// The group of a layer with this window.
+    /// Returns the group of a layer with this window.
     pub(crate) fn of(window: Option<usize>) -> Self {
         window.map_or(Self::Full, Self::Window)
     }
 
-    /// Each group of the layers once, `Full` first.
+    /// Returns the distinct groups of the layers, `Full` first.
     pub(crate) fn all(layers: impl Iterator<Item = Self>) -> Vec<Self> {
         let mut groups: Vec<Self> = Vec::new();
         for group in layers {
@@ -173,7 +172,7 @@ impl ModelConfig {
     /// Reads and checks the configuration of a model.
     ///
     /// # Errors
-    /// [`ConfigError`] naming file and key, where the files do not describe a supported decoder.
+    /// [`ConfigError`] with file and key, if the files do not describe a supported decoder.
     pub fn read(files: &ModelFiles) -> Result<Self, ConfigError> {
         match files {
             ModelFiles::Gguf(path) => Self::from_gguf(&Gguf::open(path)?),
@@ -189,7 +188,7 @@ impl ModelConfig {
     /// Reads and checks a file with the contents of a `config.json`, under any name.
     ///
     /// # Errors
-    /// [`ConfigError`] naming file and key, where it does not describe a supported decoder.
+    /// [`ConfigError`] with file and key, if it does not describe a supported decoder.
     pub fn from_file(file: &Path) -> Result<Self, ConfigError> {
         hub::read(file)
     }
@@ -199,12 +198,12 @@ impl ModelConfig {
         gguf::read(gguf)
     }
 
-    /// The KV groups of the model, `Full` first; each layer belongs to one.
+    /// Returns the KV groups of the model, `Full` first; each layer belongs to one.
     pub fn kv_groups(&self) -> Vec<KvGroup> {
         KvGroup::all((0..self.num_layers).map(|layer_idx| self.kv_group(layer_idx)))
     }
 
-    /// The KV group of one layer.
+    /// Returns the KV group of one layer.
     pub fn kv_group(&self, layer_idx: usize) -> KvGroup {
         KvGroup::of(self.windows.get(layer_idx).copied().flatten())
     }

@@ -1,14 +1,14 @@
-//! Names of devices.
+//! Device names.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// A logical device: a memory of its own, even where one processor runs several of them.
+/// A logical device with its own memory, even if several of them share one processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum DeviceId {
-    /// Where scheduler and constraints live. No alias of `cpu:0`.
+    /// Runs scheduler and constraints. Not an alias of `cpu:0`.
     Host,
     /// Logical CPU device `i`.
     Cpu(u32),
@@ -26,7 +26,7 @@ impl fmt::Display for DeviceId {
     }
 }
 
-/// Why a text names no device.
+/// The text does not name a device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a device; wanted cpu:N or cuda:N")]
 pub struct ParseDeviceError(String);

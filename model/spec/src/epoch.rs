@@ -1,9 +1,9 @@
-//! The order of reorders, which every stage keeps for itself.
+//! The order of cache reorders, which every stage tracks for itself.
 
-/// Number of the last reorder; zero before the first.
+/// The number of the last reorder; zero before the first.
 ///
-/// Reorders count up by one over all sequences, so that one that was lost, sent twice or overtaken
-/// is found before it is executed.
+/// Reorders are numbered consecutively over all sequences, so that a lost, duplicated or overtaken
+/// one is detected before it is executed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Epoch(u64);
 
@@ -16,10 +16,10 @@ pub struct WrongEpoch {
 }
 
 impl Epoch {
-    /// The epoch after a reorder of epoch `found`.
+    /// Returns the epoch after a reorder with number `found`.
     ///
     /// # Errors
-    /// [`WrongEpoch`] unless that is the next one.
+    /// [`WrongEpoch`] unless that is the next number.
     pub fn after(self, found: u64) -> Result<Self, WrongEpoch> {
         let wanted = self.0 + 1;
         if found == wanted { Ok(Self(found)) } else { Err(WrongEpoch { wanted, found }) }

@@ -1,20 +1,19 @@
-//! What can go wrong while the headers and the configuration of a model are read.
+//! Errors of reading the headers and the configuration of a model.
 //!
-//! Every message names the file and, where there is one, the key or tensor, with what was wanted
-//! and what was found.
+//! Every message names the file, the key or tensor if there is one, and what was wanted and found.
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-/// Why the header of a weight file (GGUF or safetensors) cannot be trusted.
+/// Why the header of a weight file (GGUF or safetensors) is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum HeaderError {
     #[error("cannot read {}", file.display())]
     Io { file: PathBuf, source: io::Error },
     #[error(
-        "{}: truncated at byte {offset}: {what} wants {wanted} bytes, found {found}",
+        "{}: truncated at byte {offset}: {what} needs {wanted} bytes, found {found}",
         file.display()
     )]
     Truncated { file: PathBuf, offset: usize, what: String, wanted: u64, found: u64 },
@@ -36,7 +35,7 @@ pub enum HeaderError {
     MissingShard { file: PathBuf, given: PathBuf, count: usize },
 }
 
-/// What is wrong with one tensor's entry in a header, kept until the tensor is asked for.
+/// A fault in one tensor's header entry, reported only when the tensor is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unusable {
     pub place: String,
@@ -45,14 +44,14 @@ pub struct Unusable {
 }
 
 impl Unusable {
-    /// The error of whoever needs the tensor.
+    /// Makes the error for the caller that needs the tensor.
     pub fn error(&self, file: &Path) -> HeaderError {
         let Self { place, wanted, found } = self.clone();
         HeaderError::Malformed { file: file.to_owned(), place, wanted, found }
     }
 }
 
-/// The error of a value in a header that is not what was wanted there.
+/// Makes the error for a header value that is not as wanted.
 pub fn malformed(
     file: &Path,
     place: String,
@@ -84,12 +83,12 @@ pub enum ConfigError {
     Value { file: PathBuf, key: String, wanted: String, found: String },
 }
 
-/// Why a file cannot be planned for.
+/// Why a file cannot be profiled.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
     #[error("cannot read {}", path.display())]
     Io { path: PathBuf, source: io::Error },
-    #[error("{} describes no model: wanted a .gguf or .json file, or a directory", path.display())]
+    #[error("{} is not a model: wanted a .gguf or .json file, or a directory", path.display())]
     Kind { path: PathBuf },
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -1,4 +1,4 @@
-//! Where the files of a model are.
+//! The locations of a model's files.
 
 use std::path::{Path, PathBuf};
 

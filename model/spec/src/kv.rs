@@ -1,4 +1,4 @@
-//! The KV cache as plain data: its numbers and its pages.
+//! Plain data about the KV cache: its element types and its page size.
 
 use std::{fmt, str::FromStr};
 
@@ -7,24 +7,24 @@ use serde::{Deserialize, Serialize};
 /// Tokens in one page of KV cache.
 pub const PAGE_TOKENS: usize = 16;
 
-/// In what keys and values are kept. Attention computes in f32 from either.
+/// The type in which keys and values are cached. Attention always computes in f32.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KvType {
-    /// As they were computed.
+    /// As computed.
     #[default]
     F32,
-    /// Half of the memory; 11 bits of each number, which must lie within 65,504.
+    /// Half the memory; 11 significant bits, values up to 65,504.
     F16,
-    /// Half of the memory; 8 bits of each number, with the range of f32.
+    /// Half the memory; 8 significant bits, the range of f32.
     Bf16,
 }
 
 impl KvType {
-    /// All there are.
+    /// All types.
     pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Bf16];
 
-    /// Bytes of one number.
+    /// Returns the bytes of one element.
     pub const fn num_bytes(self) -> usize {
         match self {
             Self::F32 => 4,
@@ -32,7 +32,7 @@ impl KvType {
         }
     }
 
-    /// Its usual name.
+    /// Returns the usual name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",

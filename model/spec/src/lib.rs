@@ -1,5 +1,5 @@
-//! What a model is before it is loaded: its units, its configuration, the headers of its files and
-//! what each unit costs. Plain data, read from files; no tensors.
+//! A model before it is loaded: its units, its configuration, the headers of its files, and the
+//! cost of each unit. Plain data read from files; no tensors.
 
 #![cfg_attr(
     test,

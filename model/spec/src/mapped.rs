@@ -1,6 +1,6 @@
-//! Files mapped into memory, read-only, and spans of them that keep the map alive.
+//! Read-only memory-mapped files, and ranges of them that keep the mapping alive.
 //!
-//! Owns the one `unsafe` of reading models. Interprets nothing.
+//! Owns the only `unsafe` code of reading models. Interprets nothing.
 
 use std::{
     fs::File,
@@ -12,7 +12,7 @@ use std::{
 
 use memmap2::{Mmap, MmapMut, MmapOptions};
 
-/// A file in memory. Clones share the map.
+/// A memory-mapped file. Clones share the mapping.
 #[derive(Debug, Clone)]
 pub struct MappedFile {
     path: Arc<PathBuf>,
@@ -23,12 +23,12 @@ impl MappedFile {
     /// Maps a file.
     ///
     /// # Errors
-    /// What the system says where the file cannot be opened or mapped.
+    /// The system's error, if the file cannot be opened or mapped.
     pub fn open(path: &Path) -> io::Result<Self> {
         Ok(Self::open_start(path, usize::MAX)?.0)
     }
 
-    /// Maps the first `limit` bytes of a file, or all if it is shorter, and says whether it is all.
+    /// Maps at most the first `limit` bytes of a file. Also returns whether that is all of it.
     pub(crate) fn open_start(path: &Path, limit: usize) -> io::Result<(Self, bool)> {
         let file = File::open(path)?;
         let num_bytes = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
@@ -43,10 +43,10 @@ impl MappedFile {
         &self.path
     }
 
-    /// A span of the file.
+    /// Returns a range of the file.
     ///
     /// # Panics
-    /// If the span does not lie in the file: headers are checked before spans are made.
+    /// The range is outside the file. Headers are checked before ranges are made.
     pub fn span(&self, span: Range<usize>) -> TensorBytes {
         assert!(span.start <= span.end && span.end <= self.map.len(), "span checked by its header");
         TensorBytes { storage: Storage::Mapped(Arc::clone(&self.map)), span }
@@ -61,7 +61,7 @@ impl Deref for MappedFile {
     }
 }
 
-/// The bytes of one tensor: a span of a mapped file, or a copy in an order of our own.
+/// The bytes of one tensor: a range of a mapped file, or a reordered copy.
 #[derive(Debug)]
 pub struct TensorBytes {
     storage: Storage,
@@ -75,20 +75,20 @@ enum Storage {
 }
 
 impl TensorBytes {
-    /// A page-aligned copy of `num_bytes` bytes, filled by `fill`.
+    /// Makes a page-aligned copy of `num_bytes` bytes, written by `fill`.
     ///
     /// # Errors
-    /// The system has no room for it.
+    /// The system has no memory for it.
     pub fn copied(num_bytes: usize, fill: impl FnOnce(&mut [u8])) -> io::Result<Self> {
         let mut copy = MmapMut::map_anon(num_bytes)?;
         fill(&mut copy);
         Ok(Self { storage: Storage::Copied(copy), span: 0..num_bytes })
     }
 
-    /// The bytes of a span of these, counted from their start.
+    /// Returns a part of these bytes, counted from their start.
     ///
     /// # Panics
-    /// If the span does not lie in them.
+    /// The part is outside these bytes.
     #[must_use]
     pub fn part(self, part: Range<usize>) -> Self {
         assert!(part.start <= part.end && part.end <= self.len(), "part checked by its shape");

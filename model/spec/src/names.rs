@@ -1,4 +1,4 @@
-//! The names that the formats give to each tensor.
+//! The names of tensors in each file format.
 //!
 //! Source: gguf-py/gguf/constants.py of llama.cpp, and the module names of transformers.
 
@@ -8,7 +8,7 @@ use crate::{
     units::Unit,
 };
 
-/// The name in a GGUF file: of a matrix that is held with others, theirs.
+/// Returns the name in a GGUF file; for a fused matrix, that of the whole.
 pub fn gguf(id: TensorId, family: &Family) -> String {
     let fused = family.fused_with(id.role);
     let stem = fused.map_or_else(|| usual_gguf_name(id.role), |fused| fused.gguf);
@@ -42,8 +42,8 @@ fn usual_gguf_name(role: Role) -> &'static str {
     }
 }
 
-/// The names in safetensors files, the usual one first: of a matrix that is held with others,
-/// theirs.
+/// Returns the names in safetensors files, the usual one first; for a fused matrix, those of the
+/// whole.
 pub fn hub(id: TensorId, family: &Family) -> Vec<String> {
     if id.role == Role::Head {
         return ["lm_head.weight", "language_model.lm_head.weight"].map(str::to_owned).to_vec();
@@ -67,8 +67,8 @@ fn usual_hub_name(role: Role) -> &'static str {
         Role::Head => "lm_head.weight",
         Role::FinalNorm => "norm.weight",
         Role::InputNorm => "input_layernorm.weight",
-        // The name as it reads is that of families with four norms; the others have two, and name
-        // the one before the feed-forward block so.
+        // This name is literally true for families with four norms. The others have two, and use it
+        // for the norm before the feed-forward block.
         Role::PostAttentionNorm | Role::MlpNorm => "post_attention_layernorm.weight",
         Role::PostMlpNorm => "post_feedforward_layernorm.weight",
         Role::Query => "self_attn.q_proj.weight",

@@ -1,7 +1,7 @@
-//! The headers of one or several safetensors files of a directory.
+//! The headers of the safetensors files in a directory.
 //!
-//! A header is a JSON object with its length before it. It is checked against the file's length
-//! before it is parsed, and every tensor's span against what its shape and type need.
+//! A header is a JSON object with a length prefix. It is checked against the file's length before
+//! it is parsed, and every tensor's range against its shape and type.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -20,19 +20,19 @@ use crate::{
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
-/// As the safetensors crate allows.
+/// The limit of the safetensors crate.
 pub const MAX_HEADER_BYTES: u64 = 100_000_000;
 const MAX_INDEX_BYTES: usize = 100_000_000;
 const MAX_DIMS: usize = 8;
 
-/// The tensors of all weight files of a directory.
+/// The tensors of all weight files in a directory.
 #[derive(Debug)]
 pub struct SafeTensors {
     directory: PathBuf,
     tensors: HashMap<String, View>,
 }
 
-/// One tensor and where it lies.
+/// One tensor and its position.
 #[derive(Debug)]
 pub struct View {
     pub file: MappedFile,
@@ -40,7 +40,7 @@ pub struct View {
     pub span: Range<usize>,
 }
 
-/// How a tensor's bytes are to be read.
+/// How a tensor's bytes are to be interpreted.
 #[derive(Debug)]
 pub struct Layout {
     pub shape: Vec<usize>,
@@ -73,7 +73,7 @@ impl SafeTensors {
     }
 }
 
-/// The weight files: those of the index, or the one file, or the only one there is.
+/// Returns the weight files: those in the index, else `model.safetensors`, else the only one.
 fn weight_files(directory: &Path) -> Result<Vec<PathBuf>, HeaderError> {
     let files = candidate_files(directory)?;
     if files.len() == 1 || directory.join(INDEX).exists() {
@@ -84,7 +84,8 @@ fn weight_files(directory: &Path) -> Result<Vec<PathBuf>, HeaderError> {
     Err(malformed(directory, "weights".to_owned(), &wanted, &found))
 }
 
-/// The weight files of a directory that may hold none, or some of those that its index names.
+/// Returns the weight files that a directory should have, which may be none. Files named by the
+/// index need not exist.
 pub fn candidate_files(directory: &Path) -> Result<Vec<PathBuf>, HeaderError> {
     let index = directory.join(INDEX);
     if index.exists() {
@@ -105,7 +106,7 @@ pub fn candidate_files(directory: &Path) -> Result<Vec<PathBuf>, HeaderError> {
     Ok(files)
 }
 
-/// The files that an index names, each once, as paths in the directory.
+/// Returns the files named by an index, each once, as paths in the directory.
 pub fn indexed_files(directory: &Path, index: &Path) -> Result<Vec<PathBuf>, HeaderError> {
     let file = MappedFile::open(index)
         .map_err(|source| HeaderError::Io { file: index.to_owned(), source })?;
@@ -135,7 +136,7 @@ pub fn indexed_files(directory: &Path, index: &Path) -> Result<Vec<PathBuf>, Hea
     Ok(names.into_iter().map(|name| directory.join(name)).collect())
 }
 
-/// Whether a name stays in the directory: one component and nothing but that.
+/// Returns whether a name is a single path component, so that it stays in the directory.
 fn is_plain_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
     let is_one = matches!(components.next(), Some(Component::Normal(only)) if only == name);
@@ -175,7 +176,7 @@ fn read_header(file: &MappedFile) -> Result<Vec<(String, View)>, HeaderError> {
     entries.map(|(name, entry)| read_view(file, &data, name, entry)).collect()
 }
 
-/// Reads where a tensor lies. What is wrong with the tensor itself matters only where it is used.
+/// Reads the position of a tensor. A fault in its type or shape matters only if it is used.
 fn read_view(
     file: &MappedFile,
     data: &Range<usize>,

@@ -1,8 +1,8 @@
-//! What each tensor of a model is for.
+//! The roles of a model's tensors.
 
 use crate::units::Unit;
 
-/// What a tensor is for within its unit.
+/// The role of a tensor within its unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// `[vocab, hidden]`: the embedding table.
@@ -46,7 +46,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// Whether the tensor is the weight of an RMS norm.
+    /// Returns whether the tensor is the weight of an RMS norm.
     pub fn is_norm(self) -> bool {
         matches!(
             self,

@@ -1,4 +1,4 @@
-//! What each token stands for, and text out of tokens, without ever giving out half a character.
+//! The meaning of tokens, and decoding to text without splitting characters.
 
 use std::sync::Arc;
 
@@ -6,19 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::TokenId;
 
-/// What a token stands for.
+/// The meaning of a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenBytes {
-    /// Bytes of output; not always whole characters.
+    /// Bytes of output, not necessarily whole characters.
     Text(Vec<u8>),
-    /// A control token, by its name: no output.
+    /// A control token with this name; it has no output.
     Special(String),
-    /// An id that no token has.
+    /// An id without a token.
     Unused,
 }
 
-/// What every token of a vocabulary stands for. Clones share it.
+/// The meaning of every token of a vocabulary. Clones share it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TokenTable(Arc<[TokenBytes]>);
 
@@ -30,12 +30,12 @@ impl From<Vec<TokenBytes>> for TokenTable {
 }
 
 impl TokenTable {
-    /// What a token stands for; ids beyond the table are unused.
+    /// Returns the meaning of a token; ids beyond the table are unused.
     pub fn get(&self, token: TokenId) -> &TokenBytes {
         self.0.get(token as usize).unwrap_or(&TokenBytes::Unused)
     }
 
-    /// Ids that the table has an entry for, used or not.
+    /// Returns the number of ids in the table, used or not.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -44,29 +44,29 @@ impl TokenTable {
         self.0.is_empty()
     }
 
-    /// What all tokens stand for, by id.
+    /// Iterates over all tokens by id.
     pub fn iter(&self) -> impl Iterator<Item = &TokenBytes> {
         self.0.iter()
     }
 
-    /// A decoder that takes token by token.
+    /// Returns a decoder that takes one token at a time.
     pub fn stream(&self) -> StreamDecoder {
         StreamDecoder { table: self.clone(), pending: Vec::new() }
     }
 }
 
-/// Gathers the bytes of tokens and gives out text as soon as its characters are whole.
+/// Collects the bytes of tokens and returns text as soon as its characters are complete.
 #[derive(Debug, Clone, Default)]
 pub struct StreamDecoder {
     table: TokenTable,
-    /// The beginning of a character, at most three bytes between calls.
+    /// An incomplete character, at most three bytes between calls.
     pending: Vec<u8>,
 }
 
 impl StreamDecoder {
-    /// Takes the next token; returns the text that is whole now, if there is any.
+    /// Takes the next token. Returns the text that is now complete, if any.
     ///
-    /// Bytes that can no longer become a character are given out as U+FFFD.
+    /// Bytes that can no longer form a character become U+FFFD.
     pub fn push(&mut self, token: TokenId) -> Option<String> {
         match self.table.get(token) {
             TokenBytes::Text(bytes) => self.pending.extend_from_slice(bytes),
@@ -89,14 +89,14 @@ impl StreamDecoder {
         (!text.is_empty()).then_some(text)
     }
 
-    /// Ends the stream; returns what is left of an unfinished character as U+FFFD.
+    /// Ends the stream. Returns the rest of an incomplete character as U+FFFD.
     pub fn flush(&mut self) -> Option<String> {
         let rest = std::mem::take(&mut self.pending);
         (!rest.is_empty()).then(|| String::from_utf8_lossy(&rest).into_owned())
     }
 }
 
-/// Whether more bytes could make a character of these.
+/// Returns whether more bytes could complete a character.
 fn is_incomplete(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
 }

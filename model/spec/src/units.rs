@@ -1,23 +1,23 @@
-//! What a model is made of when it is placed: units in order, spans of them, and sizes.
+//! The parts of a model for placement: units in order, ranges of them, and sizes.
 //!
-//! Owns the vocabulary that planner, loader and stages share. Knows no device and no tensor.
+//! Owns the terms that planner, loader and stages share. Knows no device and no tensor.
 
 use std::{fmt, ops::Range, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// Id of a token in the model's vocabulary.
+/// The id of a token in the model's vocabulary.
 ///
-/// An alias and not a newtype: slices of it are what tokenizers and kernels take.
+/// An alias, not a newtype, because tokenizers and kernels take slices of it.
 pub type TokenId = u32;
 
-/// One indivisible piece of a model, in the order in which a token passes them.
+/// An indivisible part of a model. Units are in the order in which a token passes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// The token embedding.
     Embed,
-    /// Decoder layer `i`, counted from zero.
+    /// Decoder layer `i`, counted from 0.
     Layer(usize),
     /// The final norm and the output head.
     Head,
@@ -33,7 +33,7 @@ impl fmt::Display for Unit {
     }
 }
 
-/// A half-open span of decoder layers.
+/// A half-open range of decoder layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LayerRange {
     pub start: usize,
@@ -60,9 +60,9 @@ impl fmt::Display for LayerRange {
     }
 }
 
-/// A half-open span of units of a model with `num_layers` layers.
+/// A half-open range of units of a model with `num_layers` layers.
 ///
-/// Unit 0 is the embedding, units `1..=num_layers` are the layers, the last is norm and head.
+/// Unit 0 is the embedding, units `1..=num_layers` are the layers, the last unit is norm and head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct UnitRange {
     pub start: usize,
@@ -70,7 +70,7 @@ pub struct UnitRange {
 }
 
 impl UnitRange {
-    /// The span of a whole model.
+    /// Returns the range of a whole model.
     pub fn whole(num_layers: usize) -> Self {
         Self { start: 0, end: num_layers + 2 }
     }
@@ -83,14 +83,14 @@ impl UnitRange {
         self.start < self.end && self.end == num_layers + 2
     }
 
-    /// The decoder layers among the units.
+    /// Returns the decoder layers among the units.
     pub fn layers(self, num_layers: usize) -> LayerRange {
         let start = self.start.max(1) - 1;
         let end = self.end.clamp(1, num_layers + 1) - 1;
         LayerRange { start: start.min(end), end }
     }
 
-    /// The first unit of the span, for messages.
+    /// Returns the first unit of the range, for messages.
     pub fn first(self, num_layers: usize) -> Unit {
         match self.start {
             0 => Unit::Embed,
@@ -119,7 +119,7 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// Why a text is not a size.
+/// The text is not a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a size; wanted a number with a unit, such as 300MiB, 1.5GiB or 2GB")]
 pub struct ParseBytesError(String);

@@ -225,13 +225,13 @@ fn hostile_safetensors_are_refused() {
     let entry = |shape, offsets| head_of("F32", &shape, &offsets);
     assert!(open_bytes(&entry(json!([2, 2]), json!([0, 16]))).is_ok());
     check(&[], "header's length");
-    check(&[1, 2, 3], "wants 8 bytes, found 3");
+    check(&[1, 2, 3], "needs 8 bytes, found 3");
     check(&u64::MAX.to_le_bytes(), "at most 100000000 bytes");
-    check(&1000u64.to_le_bytes(), "the header wants 1000 bytes, found 0");
+    check(&1000u64.to_le_bytes(), "the header needs 1000 bytes, found 0");
     check(&safetensors(&json!([1]), &[]), "a JSON object");
     check(&entry(json!([2]), json!([16, 8])), "two offsets in order");
     check(&entry(json!([2]), json!([8])), "two offsets");
-    check(&entry(json!([4]), json!([16, 32])), "data of tensor `lm_head.weight` wants 32 bytes");
+    check(&entry(json!([4]), json!([16, 32])), "data of tensor `lm_head.weight` needs 32 bytes");
     let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 91738624\n";
     check(pointer, "is a Git LFS pointer, not the file itself; run `git lfs pull`");
 }

@@ -1,6 +1,6 @@
-//! The bounds that every configuration keeps, whichever file it comes from.
+//! Checks the bounds of every configuration, whatever its file format.
 //!
-//! Checked before anything is allocated, so that later code may multiply sizes without fear.
+//! Runs before anything is allocated, so that later code can multiply sizes without overflow.
 
 use std::{ops::RangeInclusive, path::Path};
 
@@ -42,7 +42,8 @@ pub(super) fn check(mut config: ModelConfig, file: &Path) -> Result<ModelConfig,
     for window in config.windows.iter().flatten() {
         bounds.size("sliding window", *window, 1..=1 << 30)?;
     }
-    // An id without a row is never drawn, and a prompt that holds it is refused where it is encoded.
+    // Ids without an embedding row are never sampled, and prompts with them are refused when
+    // encoded.
     let has_row = |token: &TokenId| (*token as usize) < config.vocab;
     config.eos.retain(has_row);
     config.bos = config.bos.filter(has_row);
@@ -76,7 +77,7 @@ impl Bounds<'_> {
         self.that(wanted.contains(&found), key, &text, &found.to_string())
     }
 
-    /// A finite number above `above` and not above `most`.
+    /// Checks for a finite number above `above` and not above `most`.
     fn number(&self, key: &str, found: f64, above: f64, most: f64) -> Result<(), ConfigError> {
         let text = format!("a number above {above}, at most {most}");
         self.that(found > above && found <= most, key, &text, &found.to_string())

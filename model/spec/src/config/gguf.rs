@@ -44,7 +44,7 @@ pub(super) fn read(gguf: &Gguf) -> Result<ModelConfig, ConfigError> {
     };
     let local_rope = local_theta.map(|theta| Rope::new(theta, RopeScaling::None));
     let cap = |key: &str, usual: Option<f64>| -> Result<Option<f64>, ConfigError> {
-        // Zero says that there is none.
+        // Zero means none.
         Ok(keys.number(key)?.or(usual).filter(|cap| *cap != 0.0 && family.caps.is_some()))
     };
     let ends = end_ids(&whole)?;
@@ -104,7 +104,7 @@ fn refuse_unsupported(keys: &Keys<'_>, family: &Family) -> Result<(), ConfigErro
     Ok(())
 }
 
-/// The rows of the embedding: the vocabulary key and the token list may be shorter.
+/// Returns the rows of the embedding. The vocabulary key and the token list may be shorter.
 pub(crate) fn vocab(gguf: &GgufHeader, hidden: usize) -> Result<usize, ConfigError> {
     let name = "token_embd.weight";
     let missing = || ConfigError::Missing { file: gguf.path().to_owned(), key: name.to_owned() };
@@ -119,7 +119,7 @@ pub(crate) fn vocab(gguf: &GgufHeader, hidden: usize) -> Result<usize, ConfigErr
     }
 }
 
-/// Per layer, how many positions a token sees.
+/// Returns per layer how many positions a token attends to.
 pub(crate) fn windows(
     keys: &Keys<'_>,
     family: &Family,
@@ -144,7 +144,7 @@ pub(crate) fn windows(
         },
     };
     let is_full = |layer_idx: usize| match pattern {
-        // Every n-th layer sees everything.
+        // Every n-th layer attends to all positions.
         Some(pattern @ 1..) => (layer_idx + 1).is_multiple_of(pattern),
         _ => false,
     };
@@ -167,7 +167,7 @@ fn end_ids(whole: &Keys<'_>) -> Result<(Option<TokenId>, Vec<TokenId>), ConfigEr
     Ok((id("tokenizer.ggml.bos_token_id")?, eos))
 }
 
-/// Values of one architecture's keys (`llama.block_count`), or of all if the prefix is empty.
+/// The keys of one architecture (`llama.block_count`), or all keys if the prefix is empty.
 #[derive(Clone, Copy)]
 pub(crate) struct Keys<'a> {
     pub(crate) gguf: &'a GgufHeader,
@@ -206,7 +206,7 @@ impl<'a> Keys<'a> {
             Some(Value::Signed(number)) => usize::try_from(*number).ok(),
             Some(_) => None,
         };
-        size.map(Some).ok_or_else(|| self.wrong(key, "a whole number, not negative"))
+        size.map(Some).ok_or_else(|| self.wrong(key, "a non-negative whole number"))
     }
 
     pub(crate) fn required_size(&self, key: &str) -> Result<usize, ConfigError> {

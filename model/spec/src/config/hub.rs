@@ -1,7 +1,7 @@
 //! Reads `config.json` and `generation_config.json` in the Hugging Face layout.
 //!
-//! Both the older spelling (`rope_theta` and `rope_scaling`) and the newer (`rope_parameters`) are
-//! understood. Defaults are those of the transformers configuration classes.
+//! Supports both the older spelling (`rope_theta` and `rope_scaling`) and the newer one
+//! (`rope_parameters`). Defaults are those of the transformers configuration classes.
 
 mod rope;
 mod windows;
@@ -24,14 +24,13 @@ pub(super) const CONFIG: &str = "config.json";
 /// Configuration files are a few kilobytes; tokenizer configurations reach a megabyte.
 const MAX_JSON_BYTES: u64 = 64 << 20;
 
-/// Reads a JSON object from a file of a directory.
+/// Reads a JSON object from a file.
 pub fn read_json(file: &Path) -> Result<Map<String, Value>, ConfigError> {
     serde_json::from_slice(&read_bytes(file)?)
         .map_err(|source| ConfigError::Json { file: file.to_owned(), source })
 }
 
-/// As [`read_json`], with a mark in place of what is not UTF-8: for whoever does not want the text
-/// that it is in.
+/// As [`read_json`], but replaces invalid UTF-8, for callers that do not need the text with it.
 pub fn read_json_lossy(file: &Path) -> Result<Map<String, Value>, ConfigError> {
     serde_json::from_str(&String::from_utf8_lossy(&read_bytes(file)?))
         .map_err(|source| ConfigError::Json { file: file.to_owned(), source })
@@ -49,8 +48,8 @@ fn read_bytes(file: &Path) -> Result<Vec<u8>, ConfigError> {
     Ok(bytes)
 }
 
-/// Reads the configuration in `file`, and what the files beside one that is called `config.json` say
-/// of tokens that begin and end a sequence.
+/// Reads the configuration in `file`. If its name is `config.json`, the files next to it also give
+/// the tokens that begin and end a sequence.
 pub(super) fn read(file: &Path) -> Result<ModelConfig, ConfigError> {
     let root = read_json(file)?;
     let keys = Keys { file, prefix: "", values: &root };
@@ -134,7 +133,8 @@ fn head_dim(
     }
 }
 
-/// The family, what it runs as, and whether its numbers lie in `text_config`.
+/// Returns the family, the architecture it runs as, and whether the keys are nested in
+/// `text_config`.
 fn family(keys: &Keys<'_>) -> Result<(&'static Family, Architecture, bool), ConfigError> {
     let listed = keys.list("architectures")?.and_then(|list| list.first());
     let name = match listed {
@@ -150,7 +150,7 @@ fn family(keys: &Keys<'_>) -> Result<(&'static Family, Architecture, bool), Conf
     })
 }
 
-/// A cap; null says that there is none.
+/// Reads a soft cap; null means none.
 fn cap(text: &Keys<'_>, key: &str, usual: Option<f64>) -> Result<Option<f64>, ConfigError> {
     let is_null = text.values.get(key).is_some_and(Value::is_null);
     Ok(text.number(key)?.or(usual.filter(|_| !is_null)))
@@ -179,7 +179,7 @@ fn refuse_unsupported(
     text.refuse(key, wanted[0], |value| value.as_str().is_some_and(|name| wanted.contains(&name)))
 }
 
-/// The ids that begin and end a sequence: `generation_config.json` before `config.json`.
+/// The ids that begin and end a sequence; `generation_config.json` overrides `config.json`.
 #[derive(Debug, Default)]
 pub struct EndIds {
     pub bos: Option<TokenId>,
@@ -216,7 +216,7 @@ impl EndIds {
     }
 }
 
-/// One id, a list of ids, or none.
+/// Reads one id, a list of ids, or none.
 fn token_ids(keys: &Keys<'_>, key: &str) -> Result<Vec<TokenId>, ConfigError> {
     let id = |value: &Value| {
         let id = value.as_u64().and_then(|id| TokenId::try_from(id).ok());

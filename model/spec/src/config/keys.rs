@@ -1,4 +1,4 @@
-//! Typed access to named values of a configuration file, with errors that name file and key.
+//! Typed access to the keys of a configuration file; errors name file and key.
 
 use std::path::Path;
 
@@ -6,17 +6,17 @@ use serde_json::{Map, Value};
 
 use crate::error::ConfigError;
 
-/// The values of one JSON object of a file.
+/// The keys of one JSON object in a file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Keys<'a> {
     pub(crate) file: &'a Path,
-    /// Where the object lies in the file: empty, or ending in a dot.
+    /// The path of the object in the file: empty, or ending in a dot.
     pub(crate) prefix: &'a str,
     pub(crate) values: &'a Map<String, Value>,
 }
 
 impl<'a> Keys<'a> {
-    /// A value that is there and not null.
+    /// Returns a value that is present and not null.
     pub(crate) fn get(&self, key: &str) -> Option<&'a Value> {
         self.values.get(key).filter(|value| !value.is_null())
     }
@@ -45,7 +45,7 @@ impl<'a> Keys<'a> {
     pub(crate) fn size(&self, key: &str) -> Result<Option<usize>, ConfigError> {
         let Some(value) = self.get(key) else { return Ok(None) };
         let size = value.as_u64().and_then(|size| usize::try_from(size).ok());
-        size.map(Some).ok_or_else(|| self.wrong(key, "a whole number, not negative"))
+        size.map(Some).ok_or_else(|| self.wrong(key, "a non-negative whole number"))
     }
 
     pub(crate) fn number(&self, key: &str) -> Result<Option<f64>, ConfigError> {
@@ -74,7 +74,7 @@ impl<'a> Keys<'a> {
         value.as_object().map(Some).ok_or_else(|| self.wrong(key, "an object"))
     }
 
-    /// Refuses a key that asks for something the decoder does not do.
+    /// Refuses a key with a value that the decoder does not support.
     pub(crate) fn refuse(
         &self,
         key: &str,

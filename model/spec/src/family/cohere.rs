@@ -1,4 +1,4 @@
-//! Command R. Planned for only.
+//! Command R. For planning only.
 
 use super::{Defaults, Differs, Family, HubName, llama};
 
@@ -7,7 +7,7 @@ pub(super) const FAMILY: Family = Family {
     hub: &[HubName::new("CohereForCausalLM", "cohere")],
     gguf: Some("command-r"),
     defaults: Defaults { tied: true, ..llama::FAMILY.defaults },
-    // Attention and feed-forward block share the one norm before them.
+    // Attention and feed-forward block share one norm.
     differs: Differs::NumNorms(1),
     ..llama::FAMILY
 };

@@ -1,4 +1,4 @@
-//! Gemma 3, also the language model of those that see.
+//! Gemma 3, including the language model of the vision models.
 
 use super::{
     Activation, Defaults, EmbeddingScale, Family, HeadNorm, HubName, LayerNorms, NormWeights,
@@ -36,7 +36,7 @@ pub(super) const FAMILY: Family = Family {
     embedding_scale: EmbeddingScale::SqrtHidden,
     gguf_rows: RotaryRows::Halves,
     hub_norms: NormWeights::LessOne,
-    // With a vision part the language model is below one more module, in two spellings.
+    // With a vision part the language model is one module deeper, with two spellings.
     hub_prefixes: &["model.", "language_model.model.", "model.language_model."],
     hub_names: &[(Role::MlpNorm, "pre_feedforward_layernorm.weight")],
     ..llama::FAMILY

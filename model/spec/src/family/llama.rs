@@ -1,4 +1,4 @@
-//! Llama 2 and 3, and what follows them.
+//! Llama 2 and 3, and the models derived from them.
 
 use super::{
     Activation, Defaults, Differs, EmbeddingScale, Family, FeedForwardKeys, HeadNorm, HubName,
@@ -6,7 +6,7 @@ use super::{
 };
 use crate::config::Architecture;
 
-/// Others say in what they differ.
+/// The base of the other families, which only state their differences.
 pub(super) const FAMILY: Family = Family {
     runs_as: Some(Architecture::Llama),
     hub: &[HubName::new("LlamaForCausalLM", "llama")],

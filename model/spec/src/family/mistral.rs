@@ -6,7 +6,7 @@ use crate::config::Architecture;
 pub(super) const FAMILY: Family = Family {
     runs_as: Some(Architecture::Mistral),
     hub: &[HubName::new("MistralForCausalLM", "mistral")],
-    // Its files say llama.
+    // Its GGUF files use the name llama.
     gguf: None,
     defaults: Defaults { num_kv_heads: Some(8), max_positions: 131_072, ..llama::FAMILY.defaults },
     windows: WindowRule::All { default: Some(4096) },

@@ -1,4 +1,4 @@
-//! Mixtral: Mistral with experts. Planned for only.
+//! Mixtral: Mistral with experts. For planning only.
 
 use super::{Family, FeedForwardKeys, HubName, MixtureKeys, MixtureLayers, WindowRule, mistral};
 
@@ -12,7 +12,7 @@ pub(super) const KEYS: MixtureKeys = MixtureKeys {
 pub(super) const FAMILY: Family = Family {
     runs_as: None,
     hub: &[HubName::new("MixtralForCausalLM", "mixtral")],
-    // Its files say llama.
+    // Its GGUF files use the name llama.
     gguf: None,
     windows: WindowRule::All { default: None },
     feed_forward: FeedForwardKeys::Mixture(KEYS),

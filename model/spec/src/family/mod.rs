@@ -1,8 +1,8 @@
-//! The families of decoders as data: one file for each, with everything that is its own.
+//! The families of decoders as data, one file per family with everything specific to it.
 //!
-//! What a family is called, what its configuration classes assume, which leaf operations its layers
-//! are made of and how its files name and store their tensors stand here and nowhere else: readers,
-//! planner and decoder ask the row. How to add one is in `docs/families.md`.
+//! Only these files know a family's names, the defaults of its configuration classes, the
+//! operations of its layers, and how its files name and store tensors. Readers, planner and decoder
+//! query them. `docs/families.md` tells how to add a family.
 
 mod cohere;
 mod gemma2;
@@ -22,37 +22,37 @@ use crate::{config::Architecture, tensors::Role};
 /// A decoder family.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Family {
-    /// What it runs as; none of a family that can only be planned for.
+    /// The architecture it runs as; none for a family that can only be planned for.
     pub(crate) runs_as: Option<Architecture>,
-    /// What `config.json` calls it: the first is its name in messages.
+    /// Its names in `config.json`; the first one is used in messages.
     pub(crate) hub: &'static [HubName],
-    /// `general.architecture` in GGUF files; none where another family's name stands for it.
+    /// `general.architecture` in GGUF files; none if another family's name is used.
     pub(crate) gguf: Option<&'static str>,
     pub(crate) defaults: Defaults,
     pub(crate) windows: WindowRule,
-    /// How wide windows are in GGUF files that do not say; none if those have no windows.
+    /// The window of GGUF files that do not state one; none if those have no windows.
     pub(crate) gguf_window: Option<usize>,
     pub(crate) feed_forward: FeedForwardKeys,
     pub(crate) query_scale: QueryScale,
     pub(crate) rotary_share: RotaryShare,
-    /// What scores and logits are capped at where the files are silent; none if they must not be.
+    /// The default soft caps of scores and logits; none if caps are not allowed.
     pub(crate) caps: Option<Caps>,
-    /// The base of the rotary embedding of layers with a window, where they have one of their own.
+    /// The rotary base of layers with a window, if they have their own.
     pub(crate) local_theta: Option<f64>,
     pub qkv_bias: QkvBias,
     pub head_norm: HeadNorm,
     pub layer_norms: LayerNorms,
     pub activation: Activation,
     pub embedding_scale: EmbeddingScale,
-    /// How the layers of a family that does not run differ from what stands above.
+    /// How the layers of a family that does not run differ from the fields above.
     pub(crate) differs: Differs,
-    /// The order of the rows of queries and keys in GGUF files.
+    /// The row order of queries and keys in GGUF files.
     pub gguf_rows: RotaryRows,
-    /// What safetensors files hold of a norm.
+    /// How safetensors files store norm weights.
     pub hub_norms: NormWeights,
-    /// What stands before the names of tensors in safetensors files, the usual first.
+    /// Prefixes of tensor names in safetensors files, the usual one first.
     pub(crate) hub_prefixes: &'static [&'static str],
-    /// Names in safetensors files that are not the usual ones.
+    /// Tensor names in safetensors files that differ from the usual ones.
     pub(crate) hub_names: &'static [(Role, &'static str)],
     pub(crate) fused: &'static [Fused],
 }
@@ -62,7 +62,7 @@ pub struct Family {
 pub(crate) struct HubName {
     pub(crate) class: &'static str,
     pub(crate) model_type: &'static str,
-    /// Whether the numbers lie in `text_config`.
+    /// Whether the keys are nested in `text_config`.
     pub(crate) is_nested: bool,
 }
 
@@ -72,7 +72,7 @@ impl HubName {
     }
 }
 
-/// What a family's configuration class assumes where the file is silent.
+/// The defaults of a family's configuration class.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Defaults {
     pub(crate) hidden: Option<usize>,
@@ -81,7 +81,7 @@ pub(crate) struct Defaults {
     pub(crate) num_heads: Option<usize>,
     /// `None` means one per attention head.
     pub(crate) num_kv_heads: Option<usize>,
-    /// `None` means hidden size over heads.
+    /// `None` means hidden size divided by heads.
     pub(crate) head_dim: Option<usize>,
     pub(crate) vocab: Option<usize>,
     pub(crate) max_positions: usize,
@@ -91,34 +91,35 @@ pub(crate) struct Defaults {
     pub(crate) activation: (&'static str, &'static [&'static str]),
 }
 
-/// Bounds of a family whose scores and logits are capped.
+/// Soft caps of scores and logits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Caps {
     pub(crate) scores: f64,
     pub(crate) logits: f64,
 }
 
-/// What the scores of queries and keys are divided by, as a square.
+/// The square of the divisor of the attention scores.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum QueryScale {
     HeadDim,
-    /// `query_pre_attn_scalar`, else `usual`. GGUF files do not say: it is the size of a head but in
-    /// the model of so many layers, where it is the hidden size over the heads.
+    /// `query_pre_attn_scalar`, else `usual`. GGUF files do not state it: it is the head size,
+    /// except in the largest model, which has this many layers, where it is the hidden size divided
+    /// by the heads.
     Stated {
         usual: f64,
         layers_of_largest: usize,
     },
 }
 
-/// How much of a head the rotary embedding turns.
+/// How much of a head is rotated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RotaryShare {
     Whole,
-    /// As much as `partial_rotary_factor` says, from the head's first number on.
+    /// The share `partial_rotary_factor`, from the head's first dimension on.
     Stated,
 }
 
-/// Matrices that the files of a family hold one below the other, under one name.
+/// Matrices that a family's files store stacked, under one name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fused {
     /// In the order of their rows.
@@ -127,23 +128,23 @@ pub(crate) struct Fused {
     pub(crate) gguf: &'static str,
 }
 
-/// Which layers of a family see a window only, where its files do not list them.
+/// Which layers of a family have a window, if its files do not list them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WindowRule {
     /// None, whatever `sliding_window` says.
     Never,
-    /// All, if there is a window. The key set to null says that there is none; without the key the
-    /// class has a default.
+    /// All, if there is a window. A null key means no window; without the key the class has a
+    /// default.
     All { default: Option<usize> },
-    /// Those from `max_window_layers` on, else from `first` on, if `use_sliding_window`; `usual` wide
-    /// where the key is missing.
+    /// If `use_sliding_window`, those from `max_window_layers` on, else from `first` on. The window
+    /// is `usual` if the key is missing.
     Switched { first: usize, usual: usize },
-    /// All but every n-th: as `sliding_window_pattern` says, else this. Where files do not say how
-    /// wide a window is, it is `usual`.
+    /// All but every n-th, with n from `sliding_window_pattern`, else `pattern`. The window is
+    /// `usual` if the files do not state it.
     AllButEvery { pattern: usize, usual: usize },
 }
 
-/// Which keys of `config.json` size the feed-forward blocks.
+/// Which keys of `config.json` give the sizes of the feed-forward blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FeedForwardKeys {
     /// `intermediate_size`.
@@ -153,11 +154,11 @@ pub(crate) enum FeedForwardKeys {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MixtureKeys {
-    /// The number of experts, in the spellings that there are.
+    /// The number of experts, in all known spellings.
     pub(crate) num_experts: &'static [&'static str],
     /// Width inside one expert.
     pub(crate) intermediate: &'static str,
-    /// Width inside the expert that every token passes.
+    /// Width inside the expert that every token uses.
     pub(crate) shared: Option<&'static str>,
     pub(crate) layers: MixtureLayers,
 }
@@ -166,11 +167,11 @@ pub(crate) struct MixtureKeys {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MixtureLayers {
     All,
-    /// Every `decoder_sparse_step`-th that is not among `mlp_only_layers`.
+    /// Every `decoder_sparse_step`-th layer that is not in `mlp_only_layers`.
     Sparse,
 }
 
-/// How the layers of a family differ from those of the nearest one that runs here.
+/// How the layers of a family differ from those of the most similar family that runs here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Differs {
     Nowhere,
@@ -178,7 +179,7 @@ pub(crate) enum Differs {
     HeadNorm(HeadNormWidth),
 }
 
-/// How wide the norms of queries and keys are.
+/// The width of the norms of queries and keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HeadNormWidth {
     Absent,
@@ -186,20 +187,20 @@ pub(crate) enum HeadNormWidth {
     AllHeads,
 }
 
-/// How the rows of one head are ordered that the rotary embedding pairs.
+/// The row order within a head: which rows the rotary embedding pairs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RotaryRows {
-    /// A row and the one half a head further.
+    /// A row is paired with the one half a head further.
     Halves,
-    /// A row and the next, as llama.cpp's converter orders them for some families.
+    /// A row is paired with the next; llama.cpp's converter uses this order for some families.
     Interleaved,
 }
 
-/// What is stored of the weight of a norm.
+/// What is stored as a norm's weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NormWeights {
     Plain,
-    /// The weight less one.
+    /// The weight minus one.
     LessOne,
 }
 
@@ -226,30 +227,30 @@ pub enum LayerNorms {
     BeforeAndAfter,
 }
 
-/// The function of the gate.
+/// The activation function of the gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// `x * sigmoid(x)`.
     Silu,
-    /// The approximation of GELU by `tanh`.
+    /// The `tanh` approximation of GELU.
     ///
     /// Source: Hendrycks and Gimpel 2016, section 2.
     GeluTanh,
 }
 
-/// What looked-up embeddings are multiplied by.
+/// The factor of the embeddings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EmbeddingScale {
     One,
-    /// The square root of the hidden width, rounded to the type that the embedding is stored in.
+    /// The square root of the hidden width, rounded to the stored type of the embedding.
     ///
     /// Source: `Gemma3TextScaledWordEmbedding` in transformers' `modeling_gemma3.py`.
     SqrtHidden,
 }
 
-/// Every family, those that run here first.
+/// All families, those that run here first.
 ///
-/// Source: the configuration and model classes of transformers; llama.cpp for the names in GGUF.
+/// Source: the configuration and model classes of transformers; llama.cpp for the GGUF names.
 static ALL: [&Family; 12] = [
     &llama::FAMILY,
     &mistral::FAMILY,
@@ -266,14 +267,14 @@ static ALL: [&Family; 12] = [
 ];
 
 impl Family {
-    /// The family of an architecture.
+    /// Returns the family of an architecture.
     pub fn of(architecture: Architecture) -> &'static Self {
         ALL.iter()
             .find(|family| family.runs_as == Some(architecture))
             .expect("every architecture has a family: the test below looks them all up")
     }
 
-    /// The family of a class or model type in `config.json`, under this name.
+    /// Finds the family with this class or model type in `config.json`.
     pub(crate) fn of_hub(name: &str) -> Option<(&'static Self, &'static HubName)> {
         ALL.iter().find_map(|family| {
             let is_it = |it: &&HubName| it.class == name || it.model_type == name;
@@ -281,13 +282,13 @@ impl Family {
         })
     }
 
-    /// The family of an architecture in a GGUF file.
+    /// Finds the family with this GGUF architecture.
     pub(crate) fn of_gguf(name: &str) -> Option<&'static Self> {
         ALL.iter().find(|family| family.gguf == Some(name)).copied()
     }
 
-    /// The matrices that files hold as one with that of a role, in the order of their rows; `None`
-    /// if they hold it alone.
+    /// Returns the roles stored in one matrix with `role`, in the order of their rows; `None` if it
+    /// is stored alone.
     pub fn fused_roles(&self, role: Role) -> Option<&'static [Role]> {
         self.fused_with(role).map(|fused| fused.roles)
     }
@@ -296,12 +297,12 @@ impl Family {
         self.fused.iter().find(|fused| fused.roles.contains(&role))
     }
 
-    /// The classes of those that run here, or of all, for messages.
+    /// Lists the classes of the families that run here, or of all, for messages.
     pub(crate) fn classes(only_running: bool) -> String {
         listed(families(only_running).flat_map(|family| family.hub).map(|name| name.class))
     }
 
-    /// The architectures of GGUF files, for messages.
+    /// Lists the GGUF architectures, for messages.
     pub(crate) fn gguf_names(only_running: bool) -> String {
         listed(families(only_running).filter_map(|family| family.gguf))
     }

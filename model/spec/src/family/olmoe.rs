@@ -1,4 +1,4 @@
-//! `OLMoE`: experts, and norms over the queries and keys of all heads. Planned for only.
+//! `OLMoE`: experts, and norms over the queries and keys of all heads. For planning only.
 
 use super::{
     Differs, Family, FeedForwardKeys, HeadNormWidth, HubName, MixtureKeys, llama, mixtral,

@@ -1,5 +1,5 @@
-//! Phi 3 and 3.5, and Phi 4, which goes by the same name: Llama with its matrices fused, frequencies
-//! for long contexts, and in the smallest Phi 4 heads that are turned in part.
+//! Phi 3, 3.5 and 4, which share one class: Llama with fused matrices, frequencies for long
+//! contexts and, in the smallest Phi 4, partially rotated heads.
 //!
 //! Source: `configuration_phi3.py` and `modeling_phi3.py` of transformers, `phi3.cpp` of llama.cpp.
 
@@ -20,8 +20,8 @@ pub(super) const FAMILY: Family = Family {
         norm_eps: 1e-5,
         ..llama::FAMILY.defaults
     },
-    // In transformers a token sees `sliding_window` positions, itself included; the code that came
-    // with the first models let it see one more. llama.cpp has no window for this family.
+    // In transformers a token attends to `sliding_window` positions, itself included; the code of
+    // the first models allowed one more. llama.cpp has no window for this family.
     windows: WindowRule::All { default: None },
     rotary_share: RotaryShare::Stated,
     gguf_rows: RotaryRows::Halves,
@@ -31,7 +31,7 @@ pub(super) const FAMILY: Family = Family {
             hub: "self_attn.qkv_proj.weight",
             gguf: "attn_qkv.weight",
         },
-        // In GGUF it is called as the second of the two is elsewhere.
+        // Its GGUF name is elsewhere that of the second matrix alone.
         Fused {
             roles: &[Role::Gate, Role::Up],
             hub: "mlp.gate_up_proj.weight",

@@ -1,4 +1,4 @@
-//! Qwen 2 with experts, one of which every token passes. Planned for only.
+//! Qwen 2 with experts, one of which every token uses. For planning only.
 
 use super::{Defaults, Family, FeedForwardKeys, HubName, MixtureKeys, qwen2, qwen3_moe};
 

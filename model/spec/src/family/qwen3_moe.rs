@@ -1,4 +1,4 @@
-//! Qwen 3 with experts. Planned for only.
+//! Qwen 3 with experts. For planning only.
 
 use super::{Defaults, Family, FeedForwardKeys, HubName, MixtureKeys, MixtureLayers, qwen3};
 
@@ -13,7 +13,7 @@ pub(super) const FAMILY: Family = Family {
     runs_as: None,
     hub: &[HubName::new("Qwen3MoeForCausalLM", "qwen3_moe")],
     gguf: Some("qwen3moe"),
-    // Its class, unlike that of Qwen 3, makes heads of the hidden size.
+    // Unlike Qwen 3's, its class derives the head size from the hidden size.
     defaults: Defaults { num_kv_heads: Some(4), head_dim: None, ..qwen3::FAMILY.defaults },
     feed_forward: FeedForwardKeys::Mixture(KEYS),
     ..qwen3::FAMILY

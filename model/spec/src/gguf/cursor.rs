@@ -1,10 +1,10 @@
-//! Reading little-endian values from a mapped file, each step checked against its length.
+//! Reads little-endian values from a mapped file, with bounds checks at each step.
 
 use std::ops::Range;
 
 use crate::{error::HeaderError, mapped::MappedFile};
 
-/// A position in a file, and how to say what went wrong there.
+/// A position in a file, with the means to report errors there.
 #[derive(Debug)]
 pub(super) struct Cursor<'a> {
     file: &'a MappedFile,
@@ -24,7 +24,7 @@ impl<'a> Cursor<'a> {
         self.file.len().saturating_sub(self.offset) as u64
     }
 
-    /// Checks that `num_bytes` are left for `what`, before anything is read or allocated.
+    /// Checks that `num_bytes` remain for `what`, before anything is read or allocated.
     pub(super) fn want(&self, num_bytes: u64, what: &str) -> Result<(), HeaderError> {
         if num_bytes <= self.remaining() {
             return Ok(());
@@ -38,11 +38,11 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// Steps over `num_bytes` bytes and says where they lie.
+    /// Skips `num_bytes` bytes and returns their range.
     pub(super) fn skip(&mut self, num_bytes: u64, what: &str) -> Result<Range<usize>, HeaderError> {
         self.want(num_bytes, what)?;
         let start = self.offset;
-        // Not more than the file's length, which is a usize.
+        // At most the file's length, which is a usize.
         self.offset += usize::try_from(num_bytes).unwrap_or(usize::MAX);
         Ok(start..self.offset)
     }
@@ -62,7 +62,7 @@ impl<'a> Cursor<'a> {
         self.array(what).map(u64::from_le_bytes)
     }
 
-    /// A string with its length before it, of at most `limit` bytes.
+    /// Reads a length-prefixed string of at most `limit` bytes.
     pub(super) fn text(&mut self, what: &str, limit: u64) -> Result<&'a str, HeaderError> {
         let start = self.offset;
         std::str::from_utf8(self.string(what, limit)?).map_err(|error| {
@@ -70,7 +70,7 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// The bytes of such a string, which need not be UTF-8.
+    /// As [`Cursor::text`], but returns bytes that need not be UTF-8.
     pub(super) fn string(&mut self, what: &str, limit: u64) -> Result<&'a [u8], HeaderError> {
         let start = self.offset;
         let num_bytes = self.u64(what)?;

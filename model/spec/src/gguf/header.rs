@@ -1,4 +1,4 @@
-//! The header of a GGUF file: metadata and tensor entries, without the data behind them.
+//! The header of a GGUF file: metadata and tensor entries, without the data after them.
 
 use std::{
     collections::HashMap,
@@ -20,18 +20,17 @@ use crate::{
 
 const MAX_KEY_BYTES: u64 = 65_535;
 const DEFAULT_ALIGNMENT: u64 = 32;
-/// The least bytes of a metadata entry: key length, value type, one byte.
+/// The fewest bytes of a metadata entry: key length, value type, one byte.
 const MIN_ENTRY_BYTES: u64 = 8 + 4 + 1;
-/// The least bytes of a tensor entry: name length, dimension count, one dimension, type, offset.
+/// The fewest bytes of a tensor entry: name length, dimension count, one dimension, type, offset.
 const MIN_TENSOR_BYTES: u64 = 8 + 4 + 8 + 4 + 8;
-/// What is mapped of a file in search of its header's end, at first.
+/// How much of a file is mapped at first when searching for the header's end.
 const FIRST_BYTES: usize = 1 << 20;
 
-/// What a GGUF model says before its data, in one file or split over several. Clones share
-/// everything.
+/// The header of a GGUF model, in one file or split over several. Clones share everything.
 #[derive(Debug, Clone)]
 pub struct GgufHeader {
-    /// Metadata lie in the first, tensors in each.
+    /// Metadata are in the first file, tensors in each.
     files: Arc<[MappedFile]>,
     entries: Arc<Entries>,
 }
@@ -42,17 +41,17 @@ struct Entries {
     tensors: HashMap<String, Entry>,
 }
 
-/// A tensor that is of no use matters only to whoever wants it.
+/// A fault in a tensor's entry matters only when the tensor is used.
 type Entry = Result<TensorInfo, BadTensor>;
 
-/// Why a tensor is of no use, and which of the files lists it.
+/// Why a tensor is unusable, and which file lists it.
 #[derive(Debug)]
 struct BadTensor {
     shard_idx: usize,
     why: Unusable,
 }
 
-/// Whether a file must hold the data that its header announces.
+/// Whether a file must contain the data that its header announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Data {
     Required,
@@ -60,18 +59,18 @@ enum Data {
 }
 
 impl GgufHeader {
-    /// Reads the header of a file, which need not hold anything behind it; of a split model the
-    /// headers of all files, whichever is named.
+    /// Reads a file's header; no data need follow it. For a split model it reads the headers of all
+    /// files, whichever is named.
     ///
-    /// No more of a file is mapped than the header takes, to within a factor of four.
+    /// Maps no more than four times the size of the header.
     ///
     /// # Errors
-    /// [`HeaderError`] if a file is missing, cannot be read, or its header does not hold together.
+    /// [`HeaderError`] if a file is missing or unreadable, or its header is inconsistent.
     pub fn open(path: &Path) -> Result<Self, HeaderError> {
         Self::read(path, Data::Ignored)
     }
 
-    /// Reads the headers of files that hold their data, too.
+    /// As [`GgufHeader::open`], for files that must contain their data.
     pub(super) fn of_whole(path: &Path) -> Result<Self, HeaderError> {
         Self::read(path, Data::Required)
     }
@@ -104,7 +103,7 @@ impl GgufHeader {
         Self { files: files.into(), entries: Arc::new(entries) }
     }
 
-    /// The file, or the first of several.
+    /// Returns the file, or the first of several.
     fn file(&self) -> &MappedFile {
         &self.files[0]
     }
@@ -113,12 +112,12 @@ impl GgufHeader {
         &self.files[info.shard_idx]
     }
 
-    /// The path of the file, or of the first of several.
+    /// Returns the path of the file, or of the first of several.
     pub fn path(&self) -> &Path {
         self.file().path()
     }
 
-    /// The path of the file that a tensor lies in.
+    /// Returns the path of the file with a tensor.
     pub fn path_of(&self, info: &TensorInfo) -> &Path {
         self.file_of(info).path()
     }
@@ -132,20 +131,20 @@ impl GgufHeader {
         self.entries.metadata.values()
     }
 
-    /// Whether there is a tensor of this name, of use or not.
+    /// Returns whether there is a tensor with this name, usable or not.
     pub fn contains(&self, name: &str) -> bool {
         self.entries.tensors.contains_key(name)
     }
 
-    /// Shape and place of a tensor; `None` if there is none of this name.
+    /// Returns shape and position of a tensor; `None` if there is no tensor with this name.
     ///
     /// # Errors
-    /// [`HeaderError::Malformed`] if the tensor is empty or of a type that is not supported.
+    /// [`HeaderError::Malformed`] if the tensor is empty or has an unsupported type.
     pub fn tensor(&self, name: &str) -> Result<Option<&TensorInfo>, HeaderError> {
         self.entries.tensors.get(name).map(|entry| self.usable(entry)).transpose()
     }
 
-    /// All tensors, with an error in place of those of no use.
+    /// Returns all tensors, with an error for each unusable one.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, Result<&TensorInfo, HeaderError>)> {
         self.entries.tensors.iter().map(|(name, entry)| (name.as_str(), self.usable(entry)))
     }
@@ -154,9 +153,9 @@ impl GgufHeader {
         entry.as_ref().map_err(|bad| bad.why.error(self.files[bad.shard_idx].path()))
     }
 
-    /// The items of an array of strings, in order; `None` if the array holds something else.
+    /// Returns the items of an array of strings in order; `None` for other arrays.
     ///
-    /// Bytes that are not UTF-8 are kept as they are.
+    /// Invalid UTF-8 is kept as it is.
     pub fn texts(&self, array: &Array) -> Option<impl Iterator<Item = &[u8]>> {
         let mut rest = (array.kind == ValueType::Text).then(|| &self.file()[array.span.clone()])?;
         Some((0..array.len).map_while(move |_| {
@@ -168,7 +167,7 @@ impl GgufHeader {
         }))
     }
 
-    /// The items of an array of numbers, in order; `None` if the array holds something else.
+    /// Returns the items of an array of numbers in order; `None` for other arrays.
     pub fn numbers(&self, array: &Array) -> Option<Vec<f64>> {
         let bytes = &self.file()[array.span.clone()];
         macro_rules! items {
@@ -248,7 +247,8 @@ fn read_one(
     }
 }
 
-/// The files of the split model that `path` is one of, in order; empty if it is whole by itself.
+/// Returns the files of the split model to which `path` belongs, in order; empty if the model is
+/// not split.
 fn shards(path: &Path, entries: &Entries) -> Result<Vec<PathBuf>, HeaderError> {
     let count = match entries.metadata.get("split.count") {
         None => return Ok(Vec::new()),
@@ -327,7 +327,7 @@ fn read_metadata(
 fn alignment(cursor: &Cursor<'_>, metadata: &HashMap<String, Value>) -> Result<u64, HeaderError> {
     match metadata.get("general.alignment") {
         None => Ok(DEFAULT_ALIGNMENT),
-        // Blocks are read where they lie, and the widest number in them takes eight bytes at most.
+        // Blocks are read in place, and the widest number in them has at most eight bytes.
         Some(Value::Unsigned(alignment))
             if alignment.is_power_of_two() && (8..=1 << 20).contains(alignment) =>
         {
@@ -340,7 +340,7 @@ fn alignment(cursor: &Cursor<'_>, metadata: &HashMap<String, Value>) -> Result<u
     }
 }
 
-/// Turns the tensors' offsets into spans of the file.
+/// Converts the tensors' offsets to ranges of the file.
 fn place_tensors(
     file: &MappedFile,
     cursor: &Cursor<'_>,

@@ -1,6 +1,6 @@
-//! How the numbers of a tensor are stored, by the format's type numbers.
+//! Storage types of tensors, by ggml's type numbers.
 
-/// How the numbers of a tensor are stored.
+/// How the elements of a tensor are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoredKind {
     F32,
@@ -10,7 +10,7 @@ pub enum StoredKind {
     Quantized(BlockType),
 }
 
-/// Numbers in blocks with scales of their own.
+/// Elements in blocks with their own scales.
 ///
 /// Source: `ggml-common.h` of llama.cpp, `block_q4_0` and following.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,7 +28,7 @@ pub enum BlockType {
 }
 
 impl BlockType {
-    /// Numbers in one block.
+    /// Returns the number of elements in a block.
     pub const fn block_len(self) -> usize {
         match self {
             Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => 32,
@@ -36,7 +36,7 @@ impl BlockType {
         }
     }
 
-    /// Bytes of one block.
+    /// Returns the bytes of a block.
     pub const fn block_bytes(self) -> usize {
         match self {
             Self::Q4_0 => 18,
@@ -53,7 +53,7 @@ impl BlockType {
     }
 }
 
-/// Type numbers of ggml that models of the supported kinds use.
+/// The ggml type numbers of the supported storage types.
 const KINDS: [(u32, StoredKind); 13] = [
     (0, StoredKind::F32),
     (1, StoredKind::F16),
@@ -70,7 +70,7 @@ const KINDS: [(u32, StoredKind); 13] = [
     (30, StoredKind::BF16),
 ];
 
-/// The kinds, for messages.
+/// The supported types, for messages.
 pub(super) const SUPPORTED: &str =
     "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 or Q2_K to Q6_K (types 0-3, 6-8, 10-14, 30)";
 
@@ -79,7 +79,7 @@ impl StoredKind {
         KINDS.iter().find(|(known, _)| *known == number).map(|(_, kind)| *kind)
     }
 
-    /// Numbers in one block; one where numbers stand alone.
+    /// Returns the number of elements in a block; one for unblocked types.
     pub fn block_len(self) -> usize {
         match self {
             Self::F32 | Self::F16 | Self::BF16 => 1,
@@ -87,7 +87,7 @@ impl StoredKind {
         }
     }
 
-    /// Bytes of one block.
+    /// Returns the bytes of a block.
     pub fn block_bytes(self) -> usize {
         match self {
             Self::F32 => 4,
@@ -96,10 +96,10 @@ impl StoredKind {
         }
     }
 
-    /// Bytes of a tensor whose rows are `shape`'s last axis.
+    /// Returns the bytes of a tensor; rows run along the last axis of `shape`.
     ///
-    /// `None` if there is an empty axis, a row is not made of whole blocks, or the size does not
-    /// fit in memory.
+    /// `None` if an axis is empty, a row is not a whole number of blocks, or the size does not fit
+    /// in memory.
     pub fn num_bytes(self, shape: &[usize]) -> Option<usize> {
         let row = shape.last().copied().unwrap_or(1);
         if !row.is_multiple_of(self.block_len()) || shape.contains(&0) {
@@ -110,7 +110,7 @@ impl StoredKind {
             .rev()
             .skip(1)
             .try_fold(1usize, |product, axis| product.checked_mul(*axis))?;
-        // The count of numbers too must fit, since kernels index them.
+        // The number of elements must fit too, since kernels index them.
         rows.checked_mul(row).filter(|count| isize::try_from(*count).is_ok())?;
         rows.checked_mul(row / self.block_len())?
             .checked_mul(self.block_bytes())

@@ -1,7 +1,7 @@
-//! GGUF files: the header, read once and checked against the file's length before it is believed.
+//! GGUF files: the header is read once and checked against the file's length before it is trusted.
 //!
-//! Owns the format (versions 2 and 3, little endian). What keys and tensors mean is the business
-//! of the configuration, weight and tokenizer readers. Nothing is allocated on a count's word.
+//! Owns the format (versions 2 and 3, little endian). The readers of configuration, weights and
+//! tokenizer know what keys and tensors mean. A count in the file never determines an allocation.
 //! Source: docs/gguf.md of ggml.
 
 mod cursor;
@@ -21,23 +21,23 @@ pub use value::{Array, Value, ValueType};
 
 use crate::{error::HeaderError, mapped::TensorBytes};
 
-/// An open GGUF model: its header, and the data that it announces, in one file or split over
-/// several. Clones share everything.
+/// An open GGUF model, in one file or split over several: its header and its data. Clones share
+/// everything.
 #[derive(Debug, Clone)]
 pub struct Gguf {
     header: GgufHeader,
 }
 
 impl Gguf {
-    /// Maps a file and reads its header; of a split model all files, whichever is named.
+    /// Maps a file and reads its header; for a split model all files, whichever is named.
     ///
     /// # Errors
-    /// [`HeaderError`] if a file is missing, cannot be read, or its header does not hold together.
+    /// [`HeaderError`] if a file is missing or unreadable, or its header is inconsistent.
     pub fn open(path: &Path) -> Result<Self, HeaderError> {
         Ok(Self { header: GgufHeader::of_whole(path)? })
     }
 
-    /// The stored bytes of a tensor of this model.
+    /// Returns the stored bytes of a tensor of this model.
     pub fn bytes(&self, info: &TensorInfo) -> TensorBytes {
         self.header.file_of(info).span(info.span.clone())
     }

@@ -1,11 +1,11 @@
-//! The names of the files that a split model lies in: `name-00001-of-00003.gguf`.
+//! File names of split models: `name-00001-of-00003.gguf`.
 
 use std::path::{Path, PathBuf};
 
-/// A file's name as that of one shard of several.
+/// The parsed file name of a shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShardName {
-    /// What comes before the number: the same for all shards.
+    /// The part before the number, equal for all shards.
     pub stem: String,
     /// From 1.
     pub number: usize,
@@ -14,7 +14,7 @@ pub struct ShardName {
 }
 
 impl ShardName {
-    /// Reads a file's name, without its directory; `None` if it is not that of a shard.
+    /// Parses a file name without its directory; `None` if it is not a shard's.
     pub fn parse(name: &str) -> Option<Self> {
         let (rest, extension) = name.rsplit_once('.')?;
         let (rest, count) = rest.rsplit_once("-of-")?;
@@ -34,13 +34,13 @@ impl ShardName {
         })
     }
 
-    /// The name of another shard, counted from 1.
+    /// Returns the name of another shard, counted from 1.
     pub fn sibling(&self, number: usize) -> String {
         let Self { stem, count, extension, .. } = self;
         format!("{stem}-{number:05}-of-{count:05}.{extension}")
     }
 
-    /// The paths of all shards, in order, beside one of them.
+    /// Returns the paths of all shards in order, in the directory of `path`.
     pub fn paths(&self, path: &Path) -> Vec<PathBuf> {
         (1..=self.count).map(|number| path.with_file_name(self.sibling(number))).collect()
     }

@@ -1,4 +1,4 @@
-//! One tensor's entry in the header.
+//! The header entry of one tensor.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use crate::error::{HeaderError, Unusable};
 
 const MAX_DIMS: u32 = 4;
 
-/// Shape, storage and place of a tensor.
+/// Shape, storage type and position of a tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorInfo {
     /// Row-major: the last axis is the contiguous one.
@@ -18,16 +18,16 @@ pub struct TensorInfo {
     pub kind: StoredKind,
     /// Bytes of the tensor in the file.
     pub num_bytes: u64,
-    /// Which of the files of a split model holds it.
+    /// The file of a split model that contains it.
     pub(super) shard_idx: usize,
     /// From the start of the data section.
     pub(super) offset: u64,
-    /// In that file; empty until all entries are read and the data section's start is known.
+    /// The range in that file; empty until the start of the data section is known.
     pub(super) span: Range<usize>,
 }
 
 impl TensorInfo {
-    /// Reads an entry. The inner error is about this tensor alone, and matters where it is used.
+    /// Reads an entry. The inner error concerns this tensor alone, and matters only if it is used.
     pub(super) fn read(
         cursor: &mut Cursor<'_>,
         name: &str,

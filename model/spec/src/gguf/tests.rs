@@ -88,7 +88,7 @@ fn counts_beyond_the_file_are_refused_before_allocation() {
     let long = Writer::default().entry("k", 8, &u64::MAX.to_le_bytes()).bytes();
     refused(&long, &["`k`", "at most 16777216 bytes"]);
     let long = Writer::default().entry("k", 8, &(1u64 << 20).to_le_bytes()).bytes();
-    refused(&long, &["`k`", "wants 1048576 bytes"]);
+    refused(&long, &["`k`", "needs 1048576 bytes"]);
 }
 
 #[test]
@@ -164,11 +164,11 @@ fn hostile_tensors_are_refused() {
     refused(&tensor(&[], 0, 0), &["tensor `t`", "1 to 4 dimensions", "found 0"]);
     refused(&tensor(&[1; 5], 0, 0), &["1 to 4 dimensions", "found 5"]);
     refused(&tensor(&[4], 0, 8), &["multiple of 32", "found 8"]);
-    refused(&tensor(&[4], 0, 64), &["data of tensor `t`", "wants 16 bytes, found 0"]);
+    refused(&tensor(&[4], 0, 64), &["data of tensor `t`", "needs 16 bytes, found 0"]);
     refused(&tensor(&[4], 0, 1 << 63), &["data of tensor `t`", "found 0"]);
     refused(&tensor(&[4], 0, u64::MAX - 31), &["data of tensor `t`"]);
-    refused(&tensor(&[17], 0, 0), &["wants 68 bytes, found 64"]);
-    refused(&tensor(&[1 << 30], 0, 0), &["wants 4294967296 bytes, found 64"]);
+    refused(&tensor(&[17], 0, 0), &["needs 68 bytes, found 64"]);
+    refused(&tensor(&[1 << 30], 0, 0), &["needs 4294967296 bytes, found 64"]);
 }
 
 #[test]

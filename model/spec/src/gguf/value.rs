@@ -1,13 +1,13 @@
-//! Metadata values of a GGUF file. Arrays stay in the file until they are asked for.
+//! Metadata values of a GGUF file. Arrays stay in the file until they are needed.
 
 use std::ops::Range;
 
 use super::cursor::Cursor;
 use crate::error::HeaderError;
 
-/// Longest string that a scalar value may hold: chat templates are the longest there are.
+/// The longest string of a scalar value; chat templates are the longest in practice.
 const MAX_TEXT_BYTES: u64 = 16 << 20;
-/// How deep arrays may lie in arrays.
+/// The deepest nesting of arrays.
 const MAX_DEPTH: usize = 4;
 
 /// The type of a value, by the format's numbers.
@@ -55,7 +55,7 @@ impl ValueType {
         })
     }
 
-    /// The least bytes that one value takes in the file.
+    /// Returns the fewest bytes that a value takes in the file.
     fn min_bytes(self) -> u64 {
         match self {
             Self::U8 | Self::I8 | Self::Bool => 1,
@@ -75,12 +75,12 @@ pub enum Value {
     Float(f64),
     Bool(bool),
     Text(String),
-    /// A string that is not UTF-8: an error only for whoever needs it.
+    /// A string that is not UTF-8; an error only for callers that need it as text.
     Bytes(Vec<u8>),
     Array(Array),
 }
 
-/// Where an array lies in the file; its items are walked once when the header is read.
+/// The position of an array in the file. Its items were checked when the header was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Array {
     pub kind: ValueType,
@@ -127,7 +127,7 @@ impl Value {
         })
     }
 
-    /// The type and, for numbers, the value, for messages.
+    /// Describes the value for messages.
     pub fn describe(&self) -> String {
         match self {
             Self::Unsigned(number) => number.to_string(),
@@ -168,7 +168,7 @@ impl Array {
                 cursor.skip(len * kind.min_bytes(), what)?;
             }
         }
-        // Fits: the items were just found in a file whose length is a usize.
+        // Fits, because the items were found in a file whose length is a usize.
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         Ok(Self { kind, len, span: begin..cursor.offset() })
     }

@@ -1,10 +1,10 @@
-//! Writes small GGUF files for tests, well-formed or not.
+//! Writes small GGUF files for tests, valid or not.
 
 use std::io::Write;
 
 use tempfile::NamedTempFile;
 
-/// A GGUF file under construction; entries are raw so that tests can lie.
+/// A GGUF file under construction. Entries are raw bytes, so that tests can make them invalid.
 #[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct Writer {
@@ -66,7 +66,7 @@ impl Writer {
         self.array(key, 5, values.len(), &items)
     }
 
-    /// A tensor's entry alone, with any lie in it. `shape` is row-major.
+    /// Adds a tensor's entry without data; any of its values may be wrong. `shape` is row-major.
     pub fn tensor_entry(mut self, name: &str, shape: &[u64], kind: u32, offset: u64) -> Self {
         let mut entry = text(name);
         let num_dims = u32::try_from(shape.len()).expect("a few axes");
@@ -80,7 +80,7 @@ impl Writer {
         self
     }
 
-    /// A tensor with its stored bytes.
+    /// Adds a tensor with its stored bytes.
     pub fn tensor(mut self, name: &str, shape: &[u64], kind: u32, bytes: &[u8]) -> Self {
         self.data.resize(self.data.len().next_multiple_of(32), 0);
         let offset = self.data.len() as u64;

@@ -1,4 +1,4 @@
-//! From a decoder's parts and their stored sizes to costs, unit by unit.
+//! Computes the costs of each unit from a decoder's outline and its stored sizes.
 
 use super::{
     ComputeType, Experts, ModelProfile, UnitKv, UnitProfile, Workspace,
@@ -14,13 +14,13 @@ use crate::{
     units::{Bytes, Unit},
 };
 
-/// Bytes of a norm's or bias' element, which are held as f32.
+/// Bytes of an element of a norm or bias, which are kept as f32.
 pub(super) const VECTOR_BYTES: u64 = 4;
 
-/// Sizes of single elements, and what is computed in.
+/// Element sizes, and the type of the computation.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Elements {
-    /// Of weights whose stored size is not known.
+    /// For weights whose stored size is unknown.
     pub(super) weights: WeightFormat,
     pub(super) hidden: usize,
     pub(super) kv: usize,
@@ -28,22 +28,22 @@ pub(super) struct Elements {
 }
 
 impl Elements {
-    /// Whether they are those of this runtime's kernels for CPUs.
+    /// Returns whether these are the sizes of this runtime's CPU kernels.
     pub(super) fn runs_on_cpu(self) -> bool {
         self.hidden == 4
     }
 }
 
-/// What is known of sizes as they are stored.
+/// The known stored sizes.
 #[derive(Clone, Copy)]
 pub(super) enum StoredSizes<'a> {
-    /// Of each matrix for itself.
+    /// Of each matrix separately.
     Tensors(&'a dyn Fn(TensorId) -> Option<Bytes>),
     /// Of all tensors of a unit together.
     Units(&'a UnitSizes),
 }
 
-/// A model, and what its parts weigh.
+/// A model's outline and the sizes of its parts.
 pub(super) struct Costing<'a> {
     outline: &'a Outline,
     stored: StoredSizes<'a>,
@@ -140,7 +140,7 @@ impl<'a> Costing<'a> {
         }
     }
 
-    /// Bytes of a unit's vectors and of those of its matrices that every token passes.
+    /// Returns the bytes of a unit's vectors and of the matrices that every token uses.
     fn held(&self, unit: Unit, vector_elements: u64, matrices: &[Matrix]) -> Bytes {
         if let Some(sizes) = self.of_header(unit) {
             return sizes.shared;
@@ -178,7 +178,7 @@ impl<'a> Costing<'a> {
         })
     }
 
-    /// Weights of the experts that one token chooses.
+    /// Returns the number of weights in the experts that one token uses.
     fn active_expert_weights(&self, layer: &LayerOutline) -> u64 {
         match layer.feed_forward {
             FeedForward::Dense { .. } => 0,
@@ -201,7 +201,7 @@ impl<'a> Costing<'a> {
     }
 }
 
-/// A unit that holds weights and does nothing.
+/// Makes a unit that holds weights and computes nothing.
 fn bare(unit: Unit, weight_bytes: Bytes) -> UnitProfile {
     UnitProfile {
         unit,

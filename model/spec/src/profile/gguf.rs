@@ -1,4 +1,4 @@
-//! The outline of a model by the header of its GGUF file.
+//! The outline of a model from the header of its GGUF file.
 
 use std::ops::RangeInclusive;
 
@@ -15,11 +15,11 @@ use crate::{
     units::Unit,
 };
 
-/// What the header of a GGUF file says of a model's costs.
+/// The cost-relevant contents of a GGUF header.
 pub(super) struct GgufModel {
     pub(super) outline: Outline,
     pub(super) sizes: UnitSizes,
-    /// The type of its weights where they are numbers; f16 where they are quantised.
+    /// The type of its weights if unquantised, else f16.
     pub(super) stored: ComputeType,
 }
 
@@ -104,7 +104,7 @@ fn mixture(
     })
 }
 
-/// A size that is given or assumed, and within bounds.
+/// Reads a size, or its default, and checks its bounds.
 fn wanted(
     keys: &Keys<'_>,
     key: &str,
@@ -118,7 +118,7 @@ fn wanted(
     Err(keys.wrong(key, format!("{} to {}", bounds.start(), bounds.end())))
 }
 
-/// By a matrix that every model has in every layer.
+/// Determined from a matrix that every layer of every model has.
 fn stored_type(header: &GgufHeader) -> Result<ComputeType, HeaderError> {
     Ok(match header.tensor("blk.0.attn_output.weight")?.map(|info| info.kind) {
         Some(StoredKind::F32) => ComputeType::F32,

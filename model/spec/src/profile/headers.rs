@@ -1,7 +1,7 @@
-//! Sizes of a model's units as the headers of its weight files give them.
+//! Sizes of a model's units from the headers of its weight files.
 //!
-//! Adds up every tensor of a unit, whatever it is called there: scales and zero points of packed
-//! matrices are among them. Reads no data, and nothing but the headers of safetensors files.
+//! Adds up all tensors of a unit, whatever their names; scales and zero points of packed matrices
+//! are included. Reads no tensor data: of safetensors files only the headers.
 
 use std::{collections::HashMap, fs::File, io::Read, path::Path};
 
@@ -16,31 +16,31 @@ use crate::{
     units::{Bytes, Unit},
 };
 
-/// The sizes of the units that headers tell of.
+/// The sizes of the units found in headers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct UnitSizes(HashMap<Unit, UnitBytes>);
 
-/// The tensors of a unit.
+/// The sizes of a unit's tensors.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct UnitBytes {
-    /// Of all but the experts that tokens choose among.
+    /// All but the experts that tokens choose among.
     pub(super) shared: Bytes,
     pub(super) experts: Bytes,
 }
 
-/// Where a tensor belongs.
+/// The unit to which a tensor belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct TensorOwner {
     unit: Unit,
     is_expert: bool,
 }
 
-/// Module paths before the names of a language model's tensors, longest first.
+/// Module paths before the tensor names of a language model, longest first.
 const PREFIXES: [&str; 4] =
     ["model.language_model.", "language_model.model.", "language_model.", "model."];
 
 impl UnitSizes {
-    /// Sizes by the safetensors files of a directory; `None` if it does not have all of them.
+    /// Reads the sizes from the safetensors files of a directory; `None` if some are missing.
     pub(super) fn of_directory(directory: &Path, tied: bool) -> Result<Option<Self>, HeaderError> {
         let files = candidate_files(directory)?;
         let is_indexed = directory.join("model.safetensors.index.json").exists();
@@ -63,10 +63,10 @@ impl UnitSizes {
         Ok(Some(sizes))
     }
 
-    /// Sizes by the header of a GGUF file.
+    /// Reads the sizes from the header of a GGUF file.
     ///
     /// # Errors
-    /// [`HeaderError`] if a tensor that belongs to a unit is of a type whose size is not known.
+    /// [`HeaderError`] if a unit's tensor has a type of unknown size.
     pub(super) fn of_gguf(header: &GgufHeader) -> Result<Self, HeaderError> {
         let mut sizes = Self::default();
         for (name, info) in header.tensors() {
@@ -90,7 +90,7 @@ impl UnitSizes {
     }
 }
 
-/// Bytes of a tensor as it is held: vectors become f32.
+/// Returns the bytes of a tensor in memory, where vectors become f32.
 fn held_bytes(shape: &[u64], stored: u64) -> u64 {
     match shape {
         [len] => product(&[*len, VECTOR_BYTES]),
@@ -119,7 +119,7 @@ fn gguf_owner(name: &str) -> Option<TensorOwner> {
     if let Some(rest) = name.strip_prefix("blk.") {
         let (layer_idx, rest) = rest.split_once('.')?;
         let unit = Unit::Layer(layer_idx.parse().ok()?);
-        // Older files hold each expert for itself: `ffn_gate.3.weight`.
+        // Older files store each expert separately: `ffn_gate.3.weight`.
         let is_numbered = rest.strip_prefix("ffn_").and_then(|rest| rest.split('.').nth(1));
         let is_numbered = is_numbered.is_some_and(|part| part.parse::<u32>().is_ok());
         return Some(TensorOwner { unit, is_expert: rest.contains("_exps.") || is_numbered });
@@ -134,7 +134,7 @@ fn gguf_owner(name: &str) -> Option<TensorOwner> {
 /// No Git LFS pointer is longer. Source: docs/spec.md of git-lfs.
 const MAX_POINTER_BYTES: u64 = 1024;
 
-/// The header of a safetensors file, which need not hold anything behind it.
+/// Reads the header of a safetensors file; no data need follow it.
 fn read_header(path: &Path) -> Result<Map<String, Value>, HeaderError> {
     let io = |source| HeaderError::Io { file: path.to_owned(), source };
     let mut file = File::open(path).map_err(io)?;
@@ -154,7 +154,7 @@ fn read_header(path: &Path) -> Result<Map<String, Value>, HeaderError> {
     file.read_exact(&mut header_len).map_err(io)?;
     let header_len = u64::from_le_bytes(header_len);
     if header_len > MAX_HEADER_BYTES {
-        // A pointer's first eight letters are such a length, too.
+        // The first eight letters of an LFS pointer look like such a length, too.
         (&file).take(MAX_POINTER_BYTES).read_to_end(&mut header).map_err(io)?;
         refuse_pointer(path, &[&header_len.to_le_bytes()[..], &header].concat())?;
         let wanted = format!("at most {MAX_HEADER_BYTES} bytes");
@@ -170,7 +170,8 @@ fn read_header(path: &Path) -> Result<Map<String, Value>, HeaderError> {
     })
 }
 
-/// Bytes of a tensor as it is held, by its entry: of any type, since none is read.
+/// Returns the bytes of a tensor in memory, from its entry. The type may be anything, since no data
+/// is read.
 fn stored_bytes(path: &Path, name: &str, entry: &Value) -> Result<u64, HeaderError> {
     let numbers = |key: &str| -> Option<Vec<u64>> {
         entry.get(key)?.as_array()?.iter().map(Value::as_u64).collect()

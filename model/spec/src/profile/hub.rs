@@ -1,4 +1,4 @@
-//! The outline of a model by its `config.json`.
+//! The outline of a model from its `config.json`.
 
 use std::{ops::RangeInclusive, path::Path};
 
@@ -15,7 +15,7 @@ use crate::{
     family::{Family, FeedForwardKeys, MixtureKeys, MixtureLayers},
 };
 
-/// What a `config.json` says of a model's costs.
+/// The cost-relevant contents of a `config.json`.
 pub(super) struct HubModel {
     pub(super) outline: Outline,
     /// The type of its weights.
@@ -39,7 +39,7 @@ pub(super) fn read(file: &Path) -> Result<HubModel, ConfigError> {
     Ok(HubModel { outline, stored, weights })
 }
 
-/// The type of the weights that a `config.json` describes; f32 where it names none, as in
+/// Returns the type of the weights that a `config.json` describes; f32 if it names none, as in
 /// transformers.
 pub fn stored_type(file: &Path) -> Result<ComputeType, ConfigError> {
     let root = read_json(file)?;
@@ -155,7 +155,7 @@ fn mixture(text: &Keys<'_>, keys: &MixtureKeys) -> Result<Mixture, ConfigError> 
     })
 }
 
-/// Which layers have experts.
+/// Returns which layers have experts.
 fn mixture_layers(
     text: &Keys<'_>,
     rule: MixtureLayers,
@@ -174,7 +174,7 @@ fn mixture_layers(
     Ok((0..num_layers).map(has_experts).collect())
 }
 
-/// A size that is given or assumed, and within bounds.
+/// Reads a size, or its default, and checks its bounds.
 fn wanted(
     keys: &Keys<'_>,
     key: &str,
@@ -188,7 +188,7 @@ fn wanted(
     Err(keys.wrong(key, format!("{} to {}", bounds.start(), bounds.end())))
 }
 
-/// The type of the weights, under its older or its newer name.
+/// Reads the type of the weights, under its older or newer key.
 fn named_type(keys: &Keys<'_>) -> Result<Option<ComputeType>, ConfigError> {
     let key = if keys.get("dtype").is_some() { "dtype" } else { "torch_dtype" };
     let Some(name) = keys.text(key)? else { return Ok(None) };

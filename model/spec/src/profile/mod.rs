@@ -1,9 +1,9 @@
-//! What each unit of a model costs, from its configuration and file headers alone.
+//! The cost of each unit of a model, from its configuration and file headers alone.
 //!
-//! Owns the sizes that placement decides on. Reads no weights and knows no device.
+//! Owns the sizes on which placement decides. Reads no weights and knows no device.
 //!
-//! A profile is made of a [`ModelConfig`] and the sizes of its tensors where the model is to run
-//! ([`ModelProfile::new`]), or of a file that may describe a model of more families than run here
+//! A profile is made from a [`ModelConfig`] and the stored sizes of its tensors
+//! ([`ModelProfile::new`]), or from a file, which may describe a family that does not run here
 //! ([`ModelProfile::read`]).
 
 mod costing;
@@ -44,25 +44,25 @@ pub struct ModelProfile {
     pub units: Vec<UnitProfile>,
     /// As [`ModelConfig::kv_groups`]: `Full` first.
     pub kv_groups: Vec<KvGroup>,
-    /// What a shard with the head but without the embedding holds on top of its units: a copy of
-    /// the embedding where the model is tied, else nothing.
+    /// Additional bytes of a shard with the head but without the embedding: the copy of a tied
+    /// embedding, else zero.
     pub tied_embedding_bytes: Bytes,
     /// Width of the activations.
     pub hidden: usize,
-    /// Size of one activation, as it crosses a device border.
+    /// Bytes of one activation element in a transfer between devices.
     pub hidden_element_bytes: usize,
-    /// Size of one number in the KV cache.
+    /// Bytes of one element of the KV cache.
     #[serde(default = "two")]
     pub kv_element_bytes: usize,
     /// Width of the logits.
     pub vocab: usize,
     /// Longest context, in tokens.
     pub max_positions: usize,
-    /// What the products are computed in: it chooses among a device's rates.
+    /// The type of the products, which selects a device's rate.
     pub compute: ComputeType,
 }
 
-/// What profiles meant that were written down without it.
+/// The value implied by older profiles without this field.
 fn two() -> usize {
     2
 }
@@ -81,22 +81,22 @@ pub enum ComputeType {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitProfile {
     pub unit: Unit,
-    /// Weights that the unit holds, without the embedding that a tied head shares.
+    /// Weights of the unit, without the embedding that a tied head shares.
     pub weight_bytes: Bytes,
-    /// Weights that one microbatch reads, however few its tokens; those of experts come on top.
+    /// Weights that every microbatch reads, however small; experts are counted separately.
     pub read_bytes: Bytes,
-    /// The experts of a layer whose tokens choose among several.
+    /// The experts of a layer with a mixture of experts.
     #[serde(default)]
     pub experts: Option<Experts>,
-    /// The cache of a layer; none for the embedding and the head.
+    /// The cache of a layer; none for embedding and head.
     pub kv: Option<UnitKv>,
-    /// Operations on weights for each token, those of the experts that it chooses included.
+    /// Operations on weights per token, including the experts that it uses.
     ///
-    /// The same in prefill and in decode: a chunk of `n` tokens of which token `i` sees `p_i`
-    /// positions takes `n * flops_per_token + sum(p_i) * flops_per_position`, a decoded token is a
-    /// chunk of one. The head works only on tokens whose logits are wanted.
+    /// The same in prefill and in decode: a chunk of `n` tokens of which token `i` attends to `p_i`
+    /// positions takes `n * flops_per_token + sum(p_i) * flops_per_position`. A decoded token is a
+    /// chunk of one. The head only processes tokens whose logits are needed.
     pub flops_per_token: u64,
-    /// Operations of attention for each token and each position that it sees.
+    /// Operations of attention per token and per position that it attends to.
     pub flops_per_position: u64,
     pub workspace: Workspace,
 }
@@ -111,9 +111,9 @@ pub struct Experts {
 }
 
 impl Experts {
-    /// Bytes that a microbatch of so many tokens is expected to read, each token choosing its
-    /// experts evenly and for itself: of `n` experts, `n * (1 - (1 - k/n)^tokens)` are chosen by
-    /// one at least.
+    /// Returns the bytes that a microbatch of `tokens` is expected to read, if each token chooses
+    /// its experts uniformly and independently. Of `n` experts, `n * (1 - (1 - k/n)^tokens)` are
+    /// chosen at least once.
     pub fn read_bytes(&self, tokens: f64) -> f64 {
         let num_experts = self.num_experts as f64;
         let missed = (1.0 - self.num_active as f64 / num_experts.max(1.0)).clamp(0.0, 1.0);
@@ -126,14 +126,14 @@ impl Experts {
 pub struct UnitKv {
     /// Index into [`ModelProfile::kv_groups`].
     pub group_idx: usize,
-    /// Key and value of one position.
+    /// Bytes of key and value of one position.
     pub bytes_per_token: Bytes,
 }
 
-/// Sizes of single elements, in bytes.
+/// Sizes of elements in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ElementBytes {
-    /// Of a weight whose stored size is not known.
+    /// Of weights whose stored size is unknown.
     pub weights: usize,
     /// Of activations.
     pub hidden: usize,
@@ -142,17 +142,17 @@ pub struct ElementBytes {
 }
 
 impl Default for ElementBytes {
-    /// What runs on a CPU: f32 activations and cache; unknown weights are taken for f32 too.
+    /// The sizes on a CPU: f32 activations and cache; weights of unknown size count as f32 too.
     fn default() -> Self {
         Self { weights: 4, hidden: 4, kv: 4 }
     }
 }
 
 impl ModelProfile {
-    /// Costs a model from its configuration and the sizes of its tensors.
+    /// Computes the costs of a model from its configuration and the sizes of its tensors.
     ///
-    /// `stored` gives the bytes that a matrix takes in its file; where it gives none, the size
-    /// follows from the shape. Vectors (norms, biases) count as f32, which is how they are held.
+    /// `stored` returns the bytes of a matrix in its file; if it returns `None`, the size follows
+    /// from the shape. Vectors (norms, biases) count as f32, the type in which they are kept.
     pub fn new(
         config: &ModelConfig,
         stored: impl Fn(TensorId) -> Option<Bytes>,
@@ -168,27 +168,27 @@ impl ModelProfile {
         Costing::new(&outline, StoredSizes::Tensors(&stored), elements).profile()
     }
 
-    /// Costs the model that a file describes, from its header or its `config.json`: no weight is
-    /// read, and none need be there.
+    /// Computes the costs of the model that a file describes, from its header or its `config.json`.
+    /// No weights are read, and none need exist.
     ///
-    /// `path` is a GGUF file, which may end behind its header; a `config.json`, under any name; or
-    /// a directory with one. Safetensors files next to a `config.json` give the true sizes of their
-    /// tensors by their headers, if all that the index names are there. Else sizes follow from
-    /// `torch_dtype` (or `dtype`; where neither is given, from f32, as in transformers) and from
-    /// `quantization_config`: the matrices of the layers take its bits and the scales of its
-    /// groups, while embedding, head, routers, norms and biases stay as they were.
+    /// `path` is a GGUF file, which may end after its header; a `config.json`, under any name; or a
+    /// directory with one. Safetensors files next to a `config.json` give the true sizes of their
+    /// tensors, if all files in the index exist. Otherwise sizes follow from `torch_dtype` (or
+    /// `dtype`; f32 if neither is given, as in transformers) and from `quantization_config`: the
+    /// matrices of the layers use its bits and group scales, while embedding, head, routers, norms
+    /// and biases stay unquantised.
     ///
-    /// More families than run here: also Mixtral, Qwen 2 and Qwen 3 with experts, `OLMoE` and
-    /// Command R.
+    /// Supports more families than run here: also Mixtral, Qwen 2 and Qwen 3 with experts, `OLMoE`
+    /// and Command R.
     ///
     /// # Errors
-    /// [`ProfileError`] naming the file and the key that is missing, wrong or of an unknown family.
+    /// [`ProfileError`] with the file and the key that is missing, wrong or of an unknown family.
     pub fn read(path: &Path, target: Target) -> Result<Self, ProfileError> {
         read::read(path, target)
     }
 }
 
-/// The product, or the largest number where that is larger: hostile sizes end as "does not fit".
+/// Returns the product, saturating: hostile sizes end as "does not fit".
 fn product(factors: &[u64]) -> u64 {
     factors.iter().fold(1, |product: u64, factor| product.saturating_mul(*factor))
 }

@@ -1,6 +1,6 @@
-//! The parts of a decoder that cost something, whichever family it is of.
+//! The parts of a decoder that have a cost, for any family.
 //!
-//! Owns which tensors there are and their shapes. What they weigh is the business of `costing`.
+//! Owns which tensors there are, and their shapes. Their sizes in bytes belong to `costing`.
 
 use super::product;
 use crate::{
@@ -18,7 +18,7 @@ pub(super) struct Outline {
     pub(super) head_dim: u64,
     pub(super) vocab: u64,
     pub(super) max_positions: usize,
-    /// Whether the head reads the embedding's weights.
+    /// Whether the head shares the embedding's weights.
     pub(super) tied: bool,
     pub(super) vectors: Vectors,
     pub(super) layers: Vec<LayerOutline>,
@@ -36,7 +36,7 @@ pub(super) struct Vectors {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LayerOutline {
-    /// How many positions a token sees; `None` sees all.
+    /// How many positions a token attends to; `None` is all.
     pub(super) window: Option<usize>,
     pub(super) feed_forward: FeedForward,
 }
@@ -48,14 +48,14 @@ pub(super) enum FeedForward {
     Mixture(Mixture),
 }
 
-/// Experts of which each token chooses some.
+/// Experts of which each token uses some.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mixture {
     pub(super) num_experts: u64,
     pub(super) num_active: u64,
     /// Width inside one expert.
     pub(super) intermediate: u64,
-    /// Width inside the expert that every token passes, which has a gate of its own.
+    /// Width inside the expert that every token uses, which has a gate of its own.
     pub(super) shared: Option<u64>,
 }
 
@@ -67,12 +67,12 @@ pub(super) struct Matrix {
     pub(super) width: u64,
 }
 
-/// What a matrix is for.
+/// The purpose of a matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// A part that the families that run here have, too.
+    /// A role that also exists in the families that run here.
     Role(Role),
-    /// Chooses the experts, or weighs the shared one.
+    /// Chooses the experts, or weights the shared one.
     Router,
     SharedExpert,
 }
@@ -88,14 +88,14 @@ impl Matrix {
 }
 
 impl Mixture {
-    /// Weights of one expert.
+    /// Returns the number of weights in one expert.
     pub(super) fn expert_weights(&self, hidden: u64) -> u64 {
         product(&[3, hidden, self.intermediate])
     }
 }
 
 impl FeedForward {
-    /// Width inside the block that one token passes.
+    /// Returns the width inside the block as used by one token.
     pub(super) fn active_width(&self) -> u64 {
         match self {
             Self::Dense { intermediate } => *intermediate,
@@ -106,7 +106,7 @@ impl FeedForward {
 }
 
 impl Vectors {
-    /// The norms and biases of a layer. `has_bias` is what `attention_bias` says.
+    /// Returns the norms and biases of a layer. `has_bias` is the value of `attention_bias`.
     pub(super) fn of(family: &Family, has_bias: bool) -> Self {
         let mut vectors = Self {
             num_norms: match family.layer_norms {
@@ -134,7 +134,7 @@ impl Vectors {
 }
 
 impl Outline {
-    /// The outline of a model that runs here.
+    /// Returns the outline of a model that runs here.
     pub(super) fn of(config: &ModelConfig) -> Self {
         let layer = |layer_idx: usize| LayerOutline {
             window: config.windows.get(layer_idx).copied().flatten(),
@@ -153,12 +153,12 @@ impl Outline {
         }
     }
 
-    /// Width of all queries of a token.
+    /// Returns the width of all queries of a token.
     pub(super) fn query_width(&self) -> u64 {
         product(&[self.num_heads, self.head_dim])
     }
 
-    /// Width of all keys, and of all values, of a token.
+    /// Returns the width of all keys, and of all values, of a token.
     pub(super) fn kv_width(&self) -> u64 {
         product(&[self.num_kv_heads, self.head_dim])
     }
@@ -171,7 +171,7 @@ impl Outline {
         Matrix::new(Purpose::Role(Role::Head), self.vocab, self.hidden)
     }
 
-    /// The matrices of a layer that every token passes.
+    /// Returns the matrices of a layer that every token uses.
     pub(super) fn matrices(&self, layer: &LayerOutline) -> Vec<Matrix> {
         let (hidden, queries, keys) = (self.hidden, self.query_width(), self.kv_width());
         let mut matrices: Vec<Matrix> = [
@@ -201,7 +201,7 @@ impl Outline {
         matrices
     }
 
-    /// Elements of a layer's norms and biases.
+    /// Returns the number of elements in a layer's norms and biases.
     pub(super) fn vector_elements(&self) -> u64 {
         let (queries, keys) = (self.query_width(), self.kv_width());
         let head_norm = match self.vectors.head_norm {

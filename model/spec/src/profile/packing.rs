@@ -1,18 +1,18 @@
-//! Sizes of weights that no header gives: by element type, and by `quantization_config`.
+//! Sizes of weights that no header gives: from the element type and `quantization_config`.
 
 use super::{outline::Purpose, product};
 use crate::{config::keys::Keys, error::ConfigError, tensors::Role};
 
-/// How weights are stored whose sizes follow from their shapes.
+/// The storage of weights whose sizes follow from their shapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct WeightFormat {
-    /// Bytes of a weight that stands alone.
+    /// Bytes of an unpacked weight.
     element_bytes: u64,
-    /// How the matrices of the layers are packed, if they are.
+    /// How the matrices of the layers are packed, if at all.
     packing: Option<Packing>,
 }
 
-/// Weights of few bits in groups with scales of their own.
+/// Low-bit weights in groups with their own scales.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Packing {
     bits: u64,
@@ -23,20 +23,19 @@ struct Packing {
 }
 
 const METHODS: &str = "awq, gptq, bitsandbytes, fp8, fbgemm_fp8 or compressed-tensors";
-/// What GPTQ and AWQ files say nearly always, and where they are silent.
+/// The group size of nearly all GPTQ and AWQ files, and of those that state none.
 const USUAL_GROUP: u64 = 128;
 
 impl WeightFormat {
-    /// Every weight alone, in so many bytes.
+    /// Unpacked weights of this many bytes.
     pub(super) fn plain(element_bytes: usize) -> Self {
         Self { element_bytes: element_bytes as u64, packing: None }
     }
 
-    /// What `quantization_config` makes of weights of so many bytes.
+    /// Applies `quantization_config` to weights of this many bytes.
     ///
-    /// Source: the quantisation configurations of transformers (`quantization_config.py`). Assumed
-    /// is that all attention and feed-forward matrices are packed, with f16 scales, and nothing
-    /// else.
+    /// Source: the quantisation configurations of transformers (`quantization_config.py`). Assumes
+    /// that exactly the attention and feed-forward matrices are packed, with f16 scales.
     pub(super) fn read(root: &Keys<'_>, element_bytes: usize) -> Result<Self, ConfigError> {
         let packing = match root.object("quantization_config")? {
             None => None,
@@ -48,7 +47,7 @@ impl WeightFormat {
         Ok(Self { packing, ..Self::plain(element_bytes) })
     }
 
-    /// Bytes of a matrix.
+    /// Returns the bytes of a matrix.
     pub(super) fn bytes(&self, purpose: Purpose, num_rows: u64, width: u64) -> u64 {
         let packing = match purpose {
             Purpose::Role(Role::Embedding | Role::Head) | Purpose::Router => None,
@@ -71,7 +70,7 @@ impl Packing {
             "awq" | "gptq" => {
                 let key = if keys.get("w_bit").is_some() { "w_bit" } else { "bits" };
                 let bits = keys.required(key, bits(keys, key)?)?;
-                // One group is a whole row where the size is -1: as good as no groups.
+                // A size of -1 makes each row one group, which costs about as much as no groups.
                 let group = match keys.number("group_size")? {
                     Some(size) if size < 0.0 => u64::MAX,
                     Some(_) => group(keys)?,
@@ -81,7 +80,7 @@ impl Packing {
             }
             "bitsandbytes" if keys.flag("load_in_4bit")? == Some(true) => {
                 let is_double = keys.flag("bnb_4bit_use_double_quant")? == Some(true);
-                // The scales are f32, or bytes with an f32 of their own for every 256.
+                // The scales are f32, or bytes with one f32 for every 256.
                 Self { bits: 4, group: 64, group_bits: if is_double { 9 } else { 32 } }
             }
             "bitsandbytes" if keys.flag("load_in_8bit")? == Some(true) => {
@@ -90,7 +89,7 @@ impl Packing {
             "bitsandbytes" => {
                 return Err(keys.wrong("load_in_4bit", "true, or load_in_8bit true"));
             }
-            // An f32 scale for each square block of 128, or for each row: counted as one per row.
+            // An f32 scale per square block of 128, or per row; counted as one per row.
             "fp8" | "fbgemm_fp8" => Self { bits: 8, group: u64::MAX, group_bits: 32 },
             "compressed-tensors" => compressed_tensors(keys)?,
             _ => return Err(keys.wrong("quant_method", METHODS)),
@@ -98,7 +97,7 @@ impl Packing {
     }
 }
 
-/// The one group of weights that such a configuration has as a rule.
+/// Reads the only group of weights that such a configuration usually has.
 fn compressed_tensors(keys: &Keys<'_>) -> Result<Packing, ConfigError> {
     let groups = keys.required("config_groups", keys.object("config_groups")?)?;
     let wrong = || keys.wrong("config_groups", "one group with `weights`");

@@ -1,7 +1,7 @@
-//! The most that a unit holds at once while it runs.
+//! The peak memory of a unit while it runs.
 //!
-//! Follows, step by step, what `shard.rs`, `decoder.rs`, `mlp.rs`, the attention and the kernels of
-//! `linear` allocate and drop. A test counts what they really do (`tests/memory`).
+//! Follows step by step what `shard.rs`, `decoder.rs`, `mlp.rs`, the attention and the kernels of
+//! `linear` allocate and drop. A test measures the real peak (`tests/memory`).
 
 use super::{
     Workspace,
@@ -19,22 +19,22 @@ pub(super) struct Peak<'a> {
     pub(super) num_kv_groups: usize,
 }
 
-/// How the matrices of a unit are stored, as far as their kernels need memory for it.
+/// How the matrices of a unit are stored, as far as it affects the kernels' memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stored {
-    /// As f16 or bf16, which are computed in f32.
+    /// As f16 or bf16; the kernels convert them to f32.
     Half,
     Other,
 }
 
-/// Rows of a half-precision matrix that one thread turns into f32 at a time, at most.
+/// The most rows of a half-precision matrix that one thread converts to f32 at a time.
 const SCRATCH_ROWS: u64 = 64;
-/// A slice of slots for each new token, in a vector that may have doubled.
+/// A slice of slots per new token, in a vector that may have doubled.
 const SLOTS_BYTES: u64 = 48;
 
 impl Peak<'_> {
     pub(super) fn embed(&self) -> Workspace {
-        // Rows before they are widened or scaled, and after.
+        // The rows before and after they are widened or scaled.
         let rows = self.activations(product(&[2, self.outline.hidden]));
         self.workspace(rows)
     }
@@ -56,13 +56,13 @@ impl Peak<'_> {
             held(&[all, query_norm, queries]),
             sum(&[held(&[queries, queries]), SLOTS_BYTES]),
             sum(&[held(&[queries]), self.product(queries, hidden)]),
-            // The normed residual, then gate and up; what they make; down; the new residual.
+            // The normed residual, then gate and up; their product; down; the new residual.
             sum(&[held(&[hidden]), self.product(hidden, product(&[2, inner]))]),
             held(&[inner, inner, inner]),
             sum(&[held(&[inner]), self.product(inner, hidden)]),
             held(&[hidden, hidden]),
         ];
-        // Cosines and sines: of two rotary embeddings where windowed layers may have their own.
+        // Cosines and sines, of two rotary embeddings where windowed layers may have their own.
         let angles = product(&[outline.head_dim, self.num_kv_groups.min(2) as u64]);
         let most = phases.into_iter().max().unwrap_or(0);
         Workspace {
@@ -77,13 +77,14 @@ impl Peak<'_> {
 
     pub(super) fn head(&self) -> Workspace {
         let Outline { hidden, vocab, .. } = *self.outline;
-        // The wanted rows, normed, then logits: twice, as they are when the sampler reads them.
+        // The normed rows, then logits, twice: the sampler reads a copy.
         let row = sum(&[
             self.activations(product(&[2, hidden])),
             input_bytes(hidden),
             product(&[2, 4, vocab]),
         ]);
-        // The sampler's weights of one row, then each with its token and logit; and a bit for each.
+        // The sampler's weights of one row, then each with its token and logit; and one bit per
+        // token.
         let sampler = sum(&[product(&[4 + 12, vocab]), vocab / 8]);
         Workspace {
             bytes_per_row: Bytes(row),
@@ -92,34 +93,34 @@ impl Peak<'_> {
         }
     }
 
-    /// The index tensors of a step, which every unit has, and `per_token` on top.
+    /// The index tensors of a step, which every unit has, plus `per_token`.
     fn workspace(&self, per_token: u64) -> Workspace {
         let num_groups = self.num_kv_groups as u64;
         Workspace {
-            // Token, position, and a slot for each group.
+            // Token, position, and one slot per group.
             bytes_per_token: Bytes(sum(&[per_token, product(&[4, 2 + num_groups])])),
-            // Slots that are read, for each group.
+            // The slots to read, per group.
             bytes_per_row_position: Bytes(product(&[4, num_groups])),
             ..Workspace::default()
         }
     }
 
-    /// Bytes for each position that a row sees.
+    /// Returns the bytes per position that a row attends to.
     fn attention(&self) -> u64 {
         let outline = self.outline;
         if self.elements.runs_on_cpu() {
-            // Pages are read where they lie: the scores of one token's heads that share a key.
+            // Pages are read in place. One token's scores for the heads that share a key are kept.
             return product(&[4, outline.num_heads.div_ceil(outline.num_kv_heads.max(1))]);
         }
-        // Gathered keys and values, and one token's scores; rows attend one after another.
+        // Gathered keys and values, and one token's scores; rows are processed one after another.
         self.activations(sum(&[
             product(&[2, outline.kv_width()]),
             product(&[2, outline.num_heads]),
         ]))
     }
 
-    /// Bytes for each token of a product with weights, but for its input: what the kernels of
-    /// `linear` keep of their input, and the output.
+    /// Returns the bytes per token of a product with weights, without its input: the kernels' copy
+    /// of the input, and the output.
     fn product(&self, width: u64, num_rows: u64) -> u64 {
         sum(&[input_bytes(width), self.activations(num_rows)])
     }
@@ -129,7 +130,7 @@ impl Peak<'_> {
     }
 }
 
-/// Bytes of a product's input once it is quantised: 64 for a block of 32.
+/// Returns the bytes of a quantised product input: 64 per block of 32.
 fn input_bytes(width: u64) -> u64 {
     product(&[width.div_ceil(32), 64])
 }

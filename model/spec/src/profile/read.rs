@@ -1,4 +1,4 @@
-//! From a path to a profile.
+//! Reads a profile from a path.
 
 use std::{fs, path::Path};
 
@@ -15,27 +15,27 @@ use crate::{
     gguf::GgufHeader,
 };
 
-/// In what a planned model is to compute.
+/// The types in which a planned model computes.
 ///
-/// `None` takes the type of the file's own weights, f16 where they are quantised.
+/// `None` uses the type of the file's own weights, or f16 if they are quantised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
     /// Of the products.
     pub compute: Option<ComputeType>,
     /// Of the activations.
     pub hidden: Option<ComputeType>,
-    /// Bytes of a cached number: one with an 8-bit cache.
+    /// Bytes of a cached element; one for an 8-bit cache.
     pub kv_element_bytes: Option<usize>,
 }
 
 impl Target {
-    /// As this runtime computes on a CPU: all in f32.
+    /// As this runtime computes on a CPU: everything in f32.
     pub const CPU: Self = Self {
         compute: Some(ComputeType::F32),
         hidden: Some(ComputeType::F32),
         kv_element_bytes: Some(4),
     };
-    /// As accelerators compute: all in the type of the file.
+    /// As accelerators compute: everything in the type of the file.
     pub const ACCELERATOR: Self = Self { compute: None, hidden: None, kv_element_bytes: None };
 
     fn elements(self, weights: WeightFormat, stored: ComputeType) -> Elements {
@@ -55,7 +55,7 @@ impl Default for Target {
 }
 
 impl ComputeType {
-    /// Bytes of one number.
+    /// Returns the bytes of one element.
     pub fn num_bytes(self) -> usize {
         match self {
             Self::F32 => 4,
@@ -71,7 +71,7 @@ pub(super) fn read(path: &Path, target: Target) -> Result<ModelProfile, ProfileE
     let is_file = fs::metadata(file).map_err(io)?.is_file();
     let ending = file.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
     match ending.as_deref() {
-        // Anything but a plain file may never end.
+        // A read from anything but a regular file might never end.
         Some("gguf") if is_file => of_gguf(file, target),
         Some("json") if is_file => of_hub(file, target),
         _ => Err(ProfileError::Kind { path: file.to_owned() }),
@@ -87,7 +87,7 @@ fn of_gguf(path: &Path, target: Target) -> Result<ModelProfile, ProfileError> {
 
 fn of_hub(file: &Path, target: Target) -> Result<ModelProfile, ProfileError> {
     let HubModel { outline, stored, weights } = hub::read(file)?;
-    // Weights next to a file of another name may be those of another model.
+    // Weights next to a file with another name may belong to another model.
     let directory = file.parent().filter(|_| file.ends_with("config.json"));
     let sizes = match directory {
         Some(directory) if directory == Path::new("") => {

@@ -1,33 +1,33 @@
-//! Memory that a unit takes while it runs.
+//! The memory of a unit while it runs.
 
 use serde::{Deserialize, Serialize};
 
 use super::product;
 use crate::units::Bytes;
 
-/// Memory that a unit needs while it runs and gives back after, at its peak.
+/// The peak memory that a unit needs while it runs and frees afterwards.
 ///
-/// With f32 activations and cache it is what this runtime's own passes hold on a CPU, in one
-/// thread; each further thread of a stage may take `fixed_bytes` again. Else keys and values are
-/// taken to be gathered, as on an accelerator.
+/// With f32 activations and cache these are the figures of this runtime's own passes on a CPU with
+/// one thread; each further thread of a stage may need `fixed_bytes` again. Otherwise keys and
+/// values are assumed to be gathered, as on an accelerator.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workspace {
-    /// Activations, for each token of the microbatch.
+    /// Activations, per token of the microbatch.
     pub bytes_per_token: Bytes,
-    /// One token's scores, and keys and values where they are gathered, for each position of the
-    /// longest row. Rows attend one after another.
+    /// One token's scores, and keys and values if they are gathered, per position of the longest
+    /// row. Rows are processed one after another.
     pub bytes_per_position: Bytes,
-    /// Logits, for each row that is sampled.
+    /// Logits, per sampled row.
     pub bytes_per_row: Bytes,
-    /// Where a row's past lies, for each of its positions.
+    /// The slots of a row's past, per position.
     #[serde(default)]
     pub bytes_per_row_position: Bytes,
-    /// Scratch memory of kernels and of the sampler, whatever the microbatch.
+    /// Scratch memory of kernels and of the sampler, independent of the microbatch.
     #[serde(default)]
     pub fixed_bytes: Bytes,
 }
 
-/// The largest microbatch that a workspace is meant for.
+/// The largest microbatch for which a workspace is sized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchShape {
     /// New tokens of all rows together.
@@ -38,7 +38,7 @@ pub struct BatchShape {
 }
 
 impl Workspace {
-    /// Memory that a microbatch of this shape needs.
+    /// Returns the memory that a microbatch of this shape needs.
     pub fn bytes(&self, shape: BatchShape) -> Bytes {
         let BatchShape { tokens, rows, positions } = shape;
         let parts = [

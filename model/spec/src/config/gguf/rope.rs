@@ -1,4 +1,4 @@
-//! The rotary embedding of a GGUF file: some of it lies in tensors.
+//! The rotary embedding of a GGUF file, some of which is stored in tensors.
 
 use super::{
     super::{Rope, RopeScaling, longrope_magnitude},
@@ -10,13 +10,13 @@ use crate::{
     gguf::{Gguf, StoredKind},
 };
 
-/// Divisors of the frequencies, whatever the context.
+/// Divisors of the frequencies for any context.
 const FACTORS: &str = "rope_freqs.weight";
-/// Divisors for contexts beyond the original one, and for others.
+/// Divisors for contexts beyond the original one, and for shorter ones.
 const LONG: &str = "rope_factors_long.weight";
 const SHORT: &str = "rope_factors_short.weight";
 
-/// The rotary embedding of layers without a window, or of all.
+/// Reads the rotary embedding of the layers without a window, or of all layers.
 pub(super) fn read(
     gguf: &Gguf,
     keys: &Keys<'_>,
@@ -33,7 +33,7 @@ pub(super) fn read(
     })
 }
 
-/// How many numbers of a head are turned.
+/// Returns how many dimensions of a head are rotated.
 fn width(keys: &Keys<'_>, family: &Family, head_dim: usize) -> Result<usize, ConfigError> {
     let key = "rope.dimension_count";
     let width = keys.size(key)?.unwrap_or(head_dim);
@@ -48,7 +48,7 @@ fn width(keys: &Keys<'_>, family: &Family, head_dim: usize) -> Result<usize, Con
     }
 }
 
-/// How the frequencies are stretched, and what cosines and sines are multiplied by.
+/// Returns the scaling of the frequencies, and the factor of cosines and sines.
 fn scaling(
     gguf: &Gguf,
     keys: &Keys<'_>,
@@ -63,7 +63,7 @@ fn scaling(
     let kind = keys.text("rope.scaling.type")?.unwrap_or("none");
     let scaling = match kind {
         "none" => {
-            // An older spelling of linear scaling; a factor of one changes nothing.
+            // The older spelling of linear scaling; a factor of one changes nothing.
             let factor = keys.number("rope.scale_linear")?;
             factor.map_or(RopeScaling::None, |factor| RopeScaling::Linear { factor })
         }
@@ -79,7 +79,7 @@ fn scaling(
     Ok((scaling, None))
 }
 
-/// The divisors that the model's whole context asks for, see [`crate::config`].
+/// Returns the divisors for the model's whole context; see [`crate::config`].
 fn longrope(
     gguf: &Gguf,
     keys: &Keys<'_>,
@@ -100,7 +100,7 @@ fn longrope(
     Ok((RopeScaling::Factors(factors), magnitude))
 }
 
-/// A tensor with one number for each pair of what is turned.
+/// Reads a tensor with one number per rotated pair.
 fn factors(gguf: &Gguf, name: &str, width: usize) -> Result<Option<Vec<f32>>, ConfigError> {
     let Some(info) = gguf.tensor(name)? else { return Ok(None) };
     if info.kind != StoredKind::F32 || info.shape != [width / 2] {

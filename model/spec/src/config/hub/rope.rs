@@ -1,4 +1,4 @@
-//! Rotary embeddings of a `config.json`.
+//! Reads the rotary embeddings of a `config.json`.
 
 use serde_json::Map;
 
@@ -8,7 +8,7 @@ use crate::{
     family::{Family, RotaryShare},
 };
 
-/// What the rotary embeddings of a model are read with.
+/// What is needed to read a model's rotary embeddings.
 pub(super) struct RopeReader<'a> {
     pub(super) text: &'a Keys<'a>,
     pub(super) family: &'a Family,
@@ -17,7 +17,8 @@ pub(super) struct RopeReader<'a> {
 }
 
 impl RopeReader<'_> {
-    /// The rotary embedding of layers without a window, and that of layers with one if it differs.
+    /// Returns the rotary embedding of the layers without a window, and that of the layers with one
+    /// if it differs.
     pub(super) fn read(&self) -> Result<(Rope, Option<Rope>), ConfigError> {
         let text = self.text;
         let default_theta = self.family.defaults.theta;
@@ -44,7 +45,7 @@ impl RopeReader<'_> {
         Ok((rope, local))
     }
 
-    /// Everything of one rotary embedding; what its object lacks stands beside the object.
+    /// Reads one rotary embedding; keys that its object lacks are looked up next to the object.
     fn flat(&self, keys: &Keys<'_>, default_theta: f64) -> Result<Rope, ConfigError> {
         let theta = match keys.number("rope_theta")? {
             Some(theta) => theta,
@@ -56,7 +57,7 @@ impl RopeReader<'_> {
         Ok(Rope { theta, scaling, width, magnitude })
     }
 
-    /// How many numbers of a head are turned.
+    /// Returns how many dimensions of a head are rotated.
     fn width(&self, keys: &Keys<'_>) -> Result<usize, ConfigError> {
         let key = "partial_rotary_factor";
         let keys = if keys.get(key).is_some() { keys } else { self.text };
@@ -78,7 +79,7 @@ impl RopeReader<'_> {
         Ok(width)
     }
 
-    /// How the frequencies are stretched, and what cosines and sines are multiplied by.
+    /// Returns the scaling of the frequencies, and the factor of cosines and sines.
     fn scaling(
         &self,
         keys: &Keys<'_>,
@@ -101,14 +102,14 @@ impl RopeReader<'_> {
                     keys.size("original_max_position_embeddings")?,
                 )?,
             },
-            // The second is what it was called at first.
+            // `su` is the original name.
             "longrope" | "su" => return self.longrope(keys, width),
             _ => return Err(keys.wrong(key, "default, linear, llama3 or longrope")),
         };
         Ok((scaling, None))
     }
 
-    /// The divisors that the model's whole context asks for, see [`crate::config`].
+    /// Returns the divisors for the model's whole context; see [`crate::config`].
     ///
     /// Source: `_compute_longrope_parameters` in transformers' `modeling_rope_utils.py`.
     fn longrope(
@@ -117,7 +118,7 @@ impl RopeReader<'_> {
         width: usize,
     ) -> Result<(RopeScaling, Option<f64>), ConfigError> {
         let key = "original_max_position_embeddings";
-        // Phi 3 has it beside the object, and that is what counts.
+        // Phi 3 has the key next to the object, and that one counts.
         let (owner, original) = match self.text.size(key)? {
             Some(original) => (self.text, Some(original)),
             None => (keys, keys.size(key)?),
@@ -152,7 +153,7 @@ fn local(text: &Keys<'_>, usual: f64) -> Result<Rope, ConfigError> {
     Ok(Rope::new(theta, RopeScaling::None))
 }
 
-/// One divisor for each pair of what is turned.
+/// Reads one divisor per rotated pair.
 fn factors(keys: &Keys<'_>, key: &str, num: usize) -> Result<Vec<f32>, ConfigError> {
     let list = keys.required(key, keys.list(key)?)?;
     if list.len() != num {

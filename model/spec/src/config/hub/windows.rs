@@ -1,4 +1,4 @@
-//! Sliding windows of a `config.json`: which layers have one, by the rule of their family.
+//! Sliding windows of a `config.json`: which layers have one, by the family's rule.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use super::super::keys::Keys;
 use crate::{error::ConfigError, family::WindowRule};
 
 impl WindowRule {
-    /// Per layer, how many positions a token sees.
+    /// Returns per layer how many positions a token attends to.
     pub(crate) fn read(
         self,
         text: &Keys<'_>,
@@ -43,12 +43,12 @@ impl WindowRule {
         })
     }
 
-    /// The window of the layers that have one.
+    /// Returns the window of the layers that have one.
     fn window(self, text: &Keys<'_>) -> Result<Option<usize>, ConfigError> {
         let given = text.size("sliding_window")?;
         let is_given = text.values.contains_key("sliding_window");
         Ok(match self {
-            // The class sets no window where the file has null.
+            // If the file has null, the class sets no window.
             Self::All { default } if !is_given => default,
             Self::Never | Self::All { .. } => given,
             Self::Switched { .. } if is_given => given,

@@ -65,11 +65,11 @@ fn bad_configurations_name_file_and_key() {
     refused(&json!({layers: 1_000_000_000}), &["`num_hidden_layers`", bounds, "1000000000"]);
     refused(&json!({layers: u64::MAX}), &["`num_hidden_layers`", bounds]);
     refused(&json!({layers: 0}), &["`num_hidden_layers`", bounds, "found 0"]);
-    refused(&json!({layers: -3}), &["`num_hidden_layers`", "not negative", "-3"]);
-    refused(&json!({layers: 2.5}), &["`num_hidden_layers`", "a whole number", "2.5"]);
-    refused(&json!({layers: "two"}), &["`num_hidden_layers`", "a whole number"]);
+    refused(&json!({layers: -3}), &["`num_hidden_layers`", "non-negative", "-3"]);
+    refused(&json!({layers: 2.5}), &["`num_hidden_layers`", "whole number", "2.5"]);
+    refused(&json!({layers: "two"}), &["`num_hidden_layers`", "whole number"]);
     refused(&json!({layers: null}), &["`num_hidden_layers` is missing"]);
-    refused(&json!({"hidden_size": 1e300}), &["`hidden_size`", "a whole number"]);
+    refused(&json!({"hidden_size": 1e300}), &["`hidden_size`", "whole number"]);
     refused(
         &json!({"hidden_size": 66}),
         &["`num_attention_heads`", "a divisor of the hidden size"],
