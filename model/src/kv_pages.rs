@@ -12,7 +12,7 @@ use crate::{
     error::{ForwardError, LoadError},
     rows::Rows,
     shard::Home,
-    step::{Ancestors, TailCopies},
+    step::{Ancestors, PageCopies},
 };
 use sluicegate_spec::{
     config::ModelConfig,
@@ -122,7 +122,7 @@ impl KvPages {
             let ancestors = ancestors.at(&site(layer.unit))?;
             let Some(copies) = &ancestors.copies[layer.group_idx] else { continue };
             layer
-                .copy_tails(&ancestors.parents, copies)
+                .copy_on_write(&ancestors.parents, copies)
                 .map_err(|source| ForwardError::Tensor { unit: layer.unit, source })?;
         }
         self.epoch = epoch;
@@ -166,7 +166,7 @@ impl LayerPages {
 
     /// Copies the last page of each row's ancestor. All pages are read before one is written, so
     /// that a page may be one row's source and another's target.
-    fn copy_tails(&self, parents: &Tensor, copies: &TailCopies) -> candle_core::Result<()> {
+    fn copy_on_write(&self, parents: &Tensor, copies: &PageCopies) -> candle_core::Result<()> {
         let earlier_rows = parents.index_select(&copies.rows, 0)?;
         let sources = copies.tail_pages.index_select(&earlier_rows, 0)?;
         for tensor in [&self.keys, &self.values] {

@@ -60,7 +60,7 @@ pub struct Ancestors {
     /// `[rows]`, u32: index among the earlier rows.
     pub parents: Tensor,
     /// One entry per KV group; none where nothing is copied.
-    pub copies: Vec<Option<TailCopies>>,
+    pub copies: Vec<Option<PageCopies>>,
 }
 
 impl Named for Ancestors {
@@ -69,7 +69,7 @@ impl Named for Ancestors {
 
 /// Copies of tail pages in one KV group, one at least.
 #[derive(Debug, Clone)]
-pub struct TailCopies {
+pub struct PageCopies {
     /// `[earlier rows]`, u32: the page that each earlier row writes next.
     pub tail_pages: Tensor,
     /// `[copies]`, u32: the rows (of the next step) that need a page of their own.

@@ -20,7 +20,7 @@ fn group(method: Method, mask: MaskRule) -> GroupSampling {
         penalties: Penalties::default(),
         min_tokens: 0,
         ignore_eos: true,
-        num_likeliest: 0,
+        num_top_tokens: 0,
         eos: vec![2],
     };
     let key = RandomKey { seed: 7, prompt: 0, sample: 0, step: 0 };

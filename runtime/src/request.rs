@@ -54,7 +54,7 @@ pub struct Request {
     pub min_tokens: usize,
     /// Whether end tokens are never chosen; a constraint that allows nothing else wins.
     pub ignore_eos: bool,
-    /// Whether [`Output::tokens`](crate::Output::tokens) are wanted, and how many of the likeliest
+    /// Whether [`Output::tokens`](crate::Output::tokens) are wanted, and how many of the most likely
     /// tokens with each: 0 to 20, and 0 of a beam search.
     pub log_probabilities: Option<usize>,
     /// Beams are ranked by the sum of log-probabilities divided by this power of the number of tokens:

@@ -12,7 +12,7 @@ use sluicegate_core::messages::RequestId;
 pub use sluicegate_core::{
     messages::Token,
     sequence::FinishReason,
-    serve::{Event, MaskExposed, Output, OutputId, Timings, Usage},
+    serve::{Event, MaskWait, Output, OutputId, Timings, Usage},
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 

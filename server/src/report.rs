@@ -60,17 +60,17 @@ pub(crate) struct OutputReport<'a> {
     parsed: Option<Value>,
 }
 
-/// A token, and the likeliest ones in its place.
+/// A token, and the most likely ones in its place.
 #[derive(Debug, Serialize)]
 struct TokenReport {
     #[serde(flatten)]
-    token: LikelyReport,
-    likeliest: Vec<LikelyReport>,
+    token: TopTokenReport,
+    top_tokens: Vec<TopTokenReport>,
 }
 
 /// A token's text is its own, and may be part of a character.
 #[derive(Debug, Serialize)]
-struct LikelyReport {
+struct TopTokenReport {
     id: TokenId,
     text: String,
     log_probability: f64,
@@ -81,9 +81,9 @@ struct TimingsReport {
     load_ms: f64,
     prefill_tokens_per_s: f64,
     decode_tokens_per_s: f64,
-    mask_exposed_us: u64,
-    mask_exposed_p50_us: u64,
-    mask_exposed_p99_us: u64,
+    mask_wait_us: u64,
+    mask_wait_p50_us: u64,
+    mask_wait_p99_us: u64,
 }
 
 /// What ran, for the report.
@@ -158,13 +158,13 @@ impl<'a> OutputReport<'a> {
 
 impl TokenReport {
     fn new(token: &Token, tokenizer: &Tokenizer) -> Self {
-        let report = |id: TokenId, log_probability: f64| LikelyReport {
+        let report = |id: TokenId, log_probability: f64| TopTokenReport {
             id,
             text: text(tokenizer, id),
             log_probability,
         };
-        let likeliest = token.likeliest.iter().map(|it| report(it.id, it.log_probability));
-        Self { token: report(token.id, token.log_probability), likeliest: likeliest.collect() }
+        let top_tokens = token.top_tokens.iter().map(|it| report(it.id, it.log_probability));
+        Self { token: report(token.id, token.log_probability), top_tokens: top_tokens.collect() }
     }
 }
 
@@ -179,14 +179,14 @@ fn text(tokenizer: &Tokenizer, id: TokenId) -> String {
 impl TimingsReport {
     fn new(load: Duration, usage: Usage, timings: &Timings) -> Self {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let exposed = &timings.mask_exposed;
+        let exposed = &timings.mask_wait;
         Self {
             load_ms: load.as_secs_f64() * 1e3,
             prefill_tokens_per_s: per_second(usage.prompt_tokens, timings.prefill),
             decode_tokens_per_s: per_second(timings.decode_tokens, timings.decode),
-            mask_exposed_us: micros(exposed.total),
-            mask_exposed_p50_us: micros(exposed.p50),
-            mask_exposed_p99_us: micros(exposed.p99),
+            mask_wait_us: micros(exposed.total),
+            mask_wait_p50_us: micros(exposed.p50),
+            mask_wait_p99_us: micros(exposed.p99),
         }
     }
 }
@@ -203,8 +203,8 @@ mod tests {
 
     use serde_json::json;
     use sluicegate::{
-        sampler::Likely,
-        stream::{MaskExposed, OutputId},
+        sampler::TopToken,
+        stream::{MaskWait, OutputId},
     };
     use sluicegate_placement::{PlanFields, TransferKind};
     use sluicegate_spec::{config::KvGroup, units::UnitRange};
@@ -238,12 +238,12 @@ mod tests {
     }
 
     fn report(text: &str, constraint: &Spec) -> Value {
-        let likeliest = vec![Likely { id: 98, log_probability: -0.25 }];
+        let top_tokens = vec![TopToken { id: 98, log_probability: -0.25 }];
         let output = Output {
             id: OutputId { prompt: 0, index: 0 },
             text: text.to_owned(),
             token_ids: vec![5, 6],
-            tokens: vec![Token { id: 97, log_probability: -0.5, likeliest }],
+            tokens: vec![Token { id: 97, log_probability: -0.5, top_tokens }],
             finish_reason: FinishReason::EndToken,
             score: -1.5,
         };
@@ -252,14 +252,14 @@ mod tests {
             usage: Usage {
                 prompt_tokens: 4,
                 completion_tokens: 3,
-                forced_tokens: 1,
+                jump_forward_tokens: 1,
                 vetoed_tokens: 0,
             },
             timings: Timings {
                 prefill: Duration::from_millis(500),
                 decode: Duration::from_secs(1),
                 decode_tokens: 2,
-                mask_exposed: MaskExposed {
+                mask_wait: MaskWait {
                     total: Duration::from_micros(7),
                     p50: Duration::from_micros(1),
                     p99: Duration::from_micros(5),
@@ -282,7 +282,12 @@ mod tests {
             completion: &completion,
             tokenizer: &Tokenizer::letters(Path::new("letters"), 300, None, &[]).unwrap(),
             ledger: vec![entry],
-            masks: MaskCounts { only: 2, dense: 1, forced_tokens: 1, ..MaskCounts::default() },
+            masks: MaskCounts {
+                only: 2,
+                dense: 1,
+                jump_forward_tokens: 1,
+                ..MaskCounts::default()
+            },
         };
         serde_json::to_value(Report::new(run)).unwrap()
     }
@@ -299,17 +304,17 @@ mod tests {
             ]},
             "outputs": [{"text": "{\"a\": 1}", "token_ids": [5, 6], "finish_reason": "end_token",
                          "score": -1.5, "parsed": {"a": 1}, "tokens": [
-                            {"id": 97, "text": "a", "log_probability": -0.5, "likeliest": [
+                            {"id": 97, "text": "a", "log_probability": -0.5, "top_tokens": [
                                 {"id": 98, "text": "b", "log_probability": -0.25}]}]}],
-            "usage": {"prompt_tokens": 4, "completion_tokens": 3, "forced_tokens": 1,
+            "usage": {"prompt_tokens": 4, "completion_tokens": 3, "jump_forward_tokens": 1,
                       "vetoed_tokens": 0},
             "timings": {"load_ms": 20.0, "prefill_tokens_per_s": 8.0,
-                        "decode_tokens_per_s": 2.0, "mask_exposed_us": 7,
-                        "mask_exposed_p50_us": 1, "mask_exposed_p99_us": 5},
+                        "decode_tokens_per_s": 2.0, "mask_wait_us": 7,
+                        "mask_wait_p50_us": 1, "mask_wait_p99_us": 5},
             "ledger": [{"kind": "mask", "source": "host", "target": "cuda:1", "transfers": 3,
                         "bytes": 24, "raw_bytes": 24}],
             "masks": {"all": 0, "only": 2, "sparse": 0, "denied": 0, "dense": 1, "same": 0,
-                      "forced_tokens": 1, "vetoed_tokens": 0},
+                      "jump_forward_tokens": 1, "vetoed_tokens": 0},
         });
         assert_eq!(report("{\"a\": 1}", &Spec::json(json!({}))), want);
     }

@@ -47,12 +47,12 @@ fn every_side_does_the_same_work() {
     assert_eq!(names, want);
     for side in sides {
         assert_eq!(side["tokens"]["completion"], 15, "{side}");
-        assert_eq!(side["tokens"]["forced"], 0, "{side}");
+        assert_eq!(side["tokens"]["jump_forward"], 0, "{side}");
         assert!(side["tokens_per_s"]["median"].as_f64().unwrap() > 0.0, "{side}");
         let times = ["first_token_us", "token_us"];
         assert!(times.iter().all(|it| side[it]["p50"].as_u64().unwrap() > 0), "{side}");
         let is_constrained = side["name"] == "2 stages, constrained";
-        assert_eq!(side["mask_exposed_us"].is_object(), is_constrained, "{side}");
+        assert_eq!(side["mask_wait_us"].is_object(), is_constrained, "{side}");
         let processes = side["used"].as_array().unwrap();
         assert_eq!(processes.len(), side["placements"].as_array().unwrap().len(), "{side}");
     }

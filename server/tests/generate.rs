@@ -83,7 +83,7 @@ fn json_has_the_promised_fields() {
         let wanted = ["text", "token_ids", "finish_reason", "score"];
         assert!(wanted.iter().all(|key| keys(output).contains(key)), "{output}");
     }
-    let wanted = ["load_ms", "prefill_tokens_per_s", "decode_tokens_per_s", "mask_exposed_us"];
+    let wanted = ["load_ms", "prefill_tokens_per_s", "decode_tokens_per_s", "mask_wait_us"];
     assert!(wanted.iter().all(|key| keys(&report["timings"]).contains(key)), "{report}");
     let ledger = report["ledger"].as_array().unwrap();
     for kind in ["hidden", "order", "ancestors", "mask", "tokens"] {
@@ -95,7 +95,7 @@ fn json_has_the_promised_fields() {
 }
 
 #[test]
-fn log_probabilities_are_printed_with_the_likeliest_tokens() {
+fn log_probabilities_are_printed_with_the_top_tokens() {
     let output = generate(&["--json", "--logprobs", "3", "--max-tokens", "4", "Say hello."], "");
     assert!(output.status.success(), "{}", text(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -104,12 +104,12 @@ fn log_probabilities_are_printed_with_the_likeliest_tokens() {
     let ids: Vec<&Value> = tokens.iter().map(|token| &token["id"]).collect();
     assert_eq!(ids, output["token_ids"].as_array().unwrap().iter().collect::<Vec<_>>());
     for token in tokens {
-        // Greedy: the token is the likeliest of the three.
-        let likeliest = token["likeliest"].as_array().unwrap();
-        assert_eq!((likeliest.len(), &likeliest[0]["id"]), (3, &token["id"]), "{token}");
+        // Greedy: the token is the most likely of the three.
+        let top_tokens = token["top_tokens"].as_array().unwrap();
+        assert_eq!((top_tokens.len(), &top_tokens[0]["id"]), (3, &token["id"]), "{token}");
         let log = |token: &Value| token["log_probability"].as_f64().unwrap();
-        assert!(log(&likeliest[0]) >= log(&likeliest[1]) && log(token) <= 0.0, "{token}");
-        assert_eq!(log(&likeliest[0]).to_bits(), log(token).to_bits());
+        assert!(log(&top_tokens[0]) >= log(&top_tokens[1]) && log(token) <= 0.0, "{token}");
+        assert_eq!(log(&top_tokens[0]).to_bits(), log(token).to_bits());
     }
     let words: String = tokens.iter().map(|token| token["text"].as_str().unwrap()).collect();
     assert_eq!(output["text"], words);

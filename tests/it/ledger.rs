@@ -42,7 +42,7 @@ fn run(engine: &Engine, plan: &Plan, request: Request) -> Vec<Traffic> {
     if ended != Some(FinishReason::EndToken) {
         steps.pop();
     }
-    let num_steps = usage.completion_tokens - usage.forced_tokens - 1;
+    let num_steps = usage.completion_tokens - usage.jump_forward_tokens - 1;
     let num_fed = match constrained_rows {
         0 => num_steps,
         _ => steps.iter().sum(),

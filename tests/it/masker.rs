@@ -42,7 +42,7 @@ fn any_number_of_workers_gives_the_same_outputs() {
     let one = run(1);
     assert!(one.iter().all(|(_, usage)| usage.vetoed_tokens == 0));
     // Beams take tokens one by one.
-    let is_forced = one.each_ref().map(|(_, usage)| usage.forced_tokens > 0);
+    let is_forced = one.each_ref().map(|(_, usage)| usage.jump_forward_tokens > 0);
     assert_eq!(is_forced, [true, true, false]);
     assert_eq!(run(2), one);
     assert_eq!(run(5), one);
@@ -97,9 +97,9 @@ fn masks_of_real_json_take_half_of_their_bits_at_most() {
     let counts = engine.ledger().masks();
     assert_eq!(raw_bytes, counts.num_rows() * 49_152 / 8);
     assert!(2 * bytes <= raw_bytes, "{bytes} of {raw_bytes}; {counts}");
-    assert_eq!(counts.forced_tokens, completion.usage.forced_tokens as u64);
-    assert!(counts.forced_tokens > 0, "{counts}");
-    let exposed = completion.timings.mask_exposed;
+    assert_eq!(counts.jump_forward_tokens, completion.usage.jump_forward_tokens as u64);
+    assert!(counts.jump_forward_tokens > 0, "{counts}");
+    let exposed = completion.timings.mask_wait;
     assert!(exposed.p50 <= exposed.p99 && exposed.p99 <= exposed.total);
 }
 

@@ -173,17 +173,17 @@ fn what_is_forced_is_spelled_as_the_model_spells_it() {
     };
     let tokens = model.tokenizer.encode(text, false).unwrap();
     let (mut is_finished, mut forced, mut mask) = take(tokens[0]);
-    let mut num_forced = 0;
+    let mut num_jump_forward = 0;
     while !is_finished {
         let allowed: Vec<u32> = mask.unwrap().iter().collect();
         if let Some(token) = forced.first() {
             assert_eq!(allowed, [*token]);
-            num_forced += 1;
+            num_jump_forward += 1;
         }
         let wanted = tokens[taken.borrow().len()];
         assert!(allowed.contains(&wanted), "{wanted} of {allowed:?}");
         (is_finished, forced, mask) = take(wanted);
     }
     assert_eq!(*taken.borrow(), tokens);
-    assert!(num_forced + 3 > tokens.len(), "{num_forced} of {}", tokens.len());
+    assert!(num_jump_forward + 3 > tokens.len(), "{num_jump_forward} of {}", tokens.len());
 }

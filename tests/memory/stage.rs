@@ -117,7 +117,7 @@ fn sample(logits: Option<&Placed<Logits>>, num_rows: usize, vocab: usize) {
             penalties: Penalties::default(),
             min_tokens: 0,
             ignore_eos: false,
-            num_likeliest: 0,
+            num_top_tokens: 0,
             eos: Vec::new(),
         }),
         rows: vec![row; num_rows],

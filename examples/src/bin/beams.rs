@@ -1,4 +1,4 @@
-//! Beam search among given answers: the likeliest ones, with their scores.
+//! Beam search among given answers: the most likely ones, with their scores.
 //!
 //! `cargo run --release -p sluicegate-examples --bin beams`
 

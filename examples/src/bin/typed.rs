@@ -1,4 +1,4 @@
-//! Values of Rust types: a character, three different ones, the likeliest moods.
+//! Values of Rust types: a character, three different ones, the most likely moods.
 //!
 //! `cargo run --release -p sluicegate-examples --bin typed`
 

@@ -108,7 +108,7 @@ impl Version {
 
     /// Which path is mounted where, if a line of `mountinfo` says so of the memory's groups.
     fn mount(&self, line: &str) -> Option<(String, String)> {
-        let (place, kind) = line.split_once(" - ")?;
+        let (index, kind) = line.split_once(" - ")?;
         let mut kind = kind.split(' ');
         if kind.next()? != self.file_system {
             return None;
@@ -118,8 +118,8 @@ impl Version {
         if self.file_system == "cgroup" && !has_memory {
             return None;
         }
-        let mut place = place.split(' ').skip(3);
-        Some((unescaped(place.next()?), unescaped(place.next()?)))
+        let mut index = index.split(' ').skip(3);
+        Some((unescaped(index.next()?), unescaped(index.next()?)))
     }
 }
 

@@ -22,7 +22,7 @@ pub struct MaskCounts {
     /// The same as another row of the microbatch.
     pub same: u64,
     /// Tokens that a constraint left no choice about, of those that were taken.
-    pub forced_tokens: u64,
+    pub jump_forward_tokens: u64,
     /// Tokens that were sampled and not taken, since no valid output began with them.
     pub vetoed_tokens: u64,
 }
@@ -56,14 +56,15 @@ impl MaskCounts {
 /// One line, without its end.
 impl fmt::Display for MaskCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { all, only, sparse, denied, dense, same, forced_tokens, vetoed_tokens } = self;
+        let Self { all, only, sparse, denied, dense, same, jump_forward_tokens, vetoed_tokens } =
+            self;
         write!(
             f,
             "{} mask{}: {all} all, {only} only, {sparse} sparse, {denied} denied, {dense} dense, \
-             {same} the same; {forced_tokens} token{} forced, {vetoed_tokens} vetoed",
+             {same} the same; {jump_forward_tokens} jump-forward token{}, {vetoed_tokens} vetoed",
             self.num_rows(),
             plural(self.num_rows()),
-            plural(*forced_tokens)
+            plural(*jump_forward_tokens)
         )
     }
 }

@@ -64,9 +64,9 @@ impl Ledger {
     }
 
     /// Takes note of tokens that a constraint forced or vetoed.
-    pub fn count_tokens(&self, num_forced: usize, num_vetoed: usize) {
+    pub fn count_tokens(&self, num_jump_forward: usize, num_vetoed: usize) {
         let mut masks = self.masks.lock().unwrap_or_else(PoisonError::into_inner);
-        masks.forced_tokens += num_forced as u64;
+        masks.jump_forward_tokens += num_jump_forward as u64;
         masks.vetoed_tokens += num_vetoed as u64;
     }
 

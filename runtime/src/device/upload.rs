@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use sluicegate_core::messages::{AncestorsOrder, CopyOrder, RowOrder, TableOrder};
-use sluicegate_model::step::{Ancestors, Step, StepRow, StepTable, TailCopies};
+use sluicegate_model::step::{Ancestors, PageCopies, Step, StepRow, StepTable};
 use sluicegate_placement::{Transfer, TransferKind};
 use sluicegate_spec::{
     device::DeviceId,
@@ -94,7 +94,7 @@ impl Uploaded for Ancestors {
             if copies.rows.is_empty() {
                 return Ok(None);
             }
-            candle_core::Result::Ok(Some(TailCopies {
+            candle_core::Result::Ok(Some(PageCopies {
                 tail_pages: indices(copies.tail_pages.clone(), device)?,
                 rows: indices(copies.rows.clone(), device)?,
                 target_pages: indices(copies.target_pages.clone(), device)?,

@@ -173,7 +173,7 @@ fn check_params(request: &Request, model: &Model) -> Result<SamplingParams, Subm
         min_tokens: request.min_tokens,
         ignore_eos: request.ignore_eos,
         eos: model.tokenizer.eos().to_vec(),
-        num_likeliest: request.log_probabilities.unwrap_or(0),
+        num_top_tokens: request.log_probabilities.unwrap_or(0),
     })
 }
 

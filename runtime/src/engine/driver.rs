@@ -267,17 +267,17 @@ impl Driver {
 
     fn obey(&mut self, action: Action) -> Result<bool, Ended> {
         match action {
-            Action::Open { request, sequence, max_tokens, takes_forced } => {
+            Action::Open { request, sequence, max_tokens, jumps_forward } => {
                 let caller = self.callers.get(&request);
                 if let Some(compiled) = caller.and_then(|caller| caller.constraint.as_deref()) {
-                    self.masker.open(sequence, compiled.clone(), max_tokens, takes_forced);
+                    self.masker.open(sequence, compiled.clone(), max_tokens, jumps_forward);
                 }
             }
             Action::Advance { group, continuations } => self.masker.advance(group, continuations),
             Action::Close(sequences) => self.masker.close(&sequences),
             Action::Send(batch) => self.send(batch)?,
-            Action::Stepped { forced, vetoed, .. } => {
-                self.ledger.count_tokens(forced, vetoed);
+            Action::Stepped { jump_forward, vetoed, .. } => {
+                self.ledger.count_tokens(jump_forward, vetoed);
             }
             Action::Tell { request, event } => self.hear(request, event),
             Action::Fail { request, error } => {

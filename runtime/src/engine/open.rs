@@ -110,10 +110,10 @@ impl OpenOptions {
     /// # Errors
     /// [`StartError`] if a device is not there or the model does not fit.
     pub fn plan(&self, model: &Model) -> Result<Plan, StartError> {
-        self.place(model, &self.cluster()?)
+        self.index(model, &self.cluster()?)
     }
 
-    fn place(&self, model: &Model, cluster: &Cluster) -> Result<Plan, StartError> {
+    fn index(&self, model: &Model, cluster: &Cluster) -> Result<Plan, StartError> {
         Ok(sluicegate_placement::plan(&model.profile(self.kv_type), cluster, &self.policy)?)
     }
 
@@ -148,7 +148,7 @@ impl OpenOptions {
         // Nothing is fetched for devices that are not there.
         let (source, cluster) = (ModelSource::parse(name)?, self.cluster()?);
         let model = Model::open(&source.resolve(progress)?)?;
-        let plan = self.place(&model, &cluster)?;
+        let plan = self.index(&model, &cluster)?;
         Ok(self.begin(model, plan).build()?)
     }
 }

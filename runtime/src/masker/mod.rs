@@ -128,13 +128,13 @@ impl Masker {
     }
 
     /// Gives a sequence a matcher, with the worker that has the fewest. It may take so many tokens,
-    /// and takes what must follow a token along if it `takes_forced`.
+    /// and takes what must follow a token along if it `jumps_forward`.
     pub fn open(
         &mut self,
         sequence: SequenceId,
         compiled: Compiled,
         max_tokens: usize,
-        takes_forced: bool,
+        jumps_forward: bool,
     ) {
         let workers = self.workers.iter().enumerate();
         let Some((index, _)) = workers.min_by_key(|(_, it)| it.num_sequences) else { return };
@@ -143,7 +143,7 @@ impl Masker {
         }
         self.add(sequence, index);
         let compiled = Box::new(compiled);
-        self.workers[index].send(Command::Open { sequence, compiled, max_tokens, takes_forced });
+        self.workers[index].send(Command::Open { sequence, compiled, max_tokens, jumps_forward });
     }
 
     /// Lets matchers fork by parent, and each child advance by its token. They answer with

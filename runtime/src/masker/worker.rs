@@ -24,14 +24,14 @@ use super::{
 use crate::pipeline::{PipelineEvent, panic_message};
 
 /// Tokens that are taken at most behind a sampled one, since nothing else may follow.
-const MAX_FORCED: usize = 64;
+const MAX_JUMP_FORWARD: usize = 64;
 
 pub(super) enum Command {
     Open {
         sequence: SequenceId,
         compiled: Box<Compiled>,
         max_tokens: usize,
-        takes_forced: bool,
+        jumps_forward: bool,
     },
     Advance {
         group: GroupId,
@@ -68,14 +68,14 @@ struct Running {
     matcher: Matcher,
     /// Whether it takes what must follow along with a token. Beams do not: they are weighed against
     /// each other at every token.
-    takes_forced: bool,
+    jumps_forward: bool,
 }
 
 impl State {
     fn fork(&self) -> Self {
         match self {
-            Self::Running(Running { matcher, takes_forced }) => {
-                Self::Running(Running { matcher: matcher.fork(), takes_forced: *takes_forced })
+            Self::Running(Running { matcher, jumps_forward }) => {
+                Self::Running(Running { matcher: matcher.fork(), jumps_forward: *jumps_forward })
             }
             Self::Lost(message) => Self::Lost(Arc::clone(message)),
         }
@@ -119,11 +119,11 @@ impl Worker {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Open { sequence, compiled, max_tokens, takes_forced } => {
+            Command::Open { sequence, compiled, max_tokens, jumps_forward } => {
                 // Admission has checked that it closes in time.
                 let matcher = compiled.matcher_on_within(self.index, max_tokens);
                 let matcher = matcher.unwrap_or_else(|_| compiled.matcher_on(self.index));
-                let running = Running { matcher, takes_forced };
+                let running = Running { matcher, jumps_forward };
                 self.sequences.insert(sequence, State::Running(running));
             }
             Command::Advance { group, continuations } => {
@@ -160,7 +160,7 @@ impl Worker {
 
     fn advance_one(&mut self, next: &Continuation) -> Result<Answer, MatcherError> {
         let failed = |message: &str| MatcherError::Failed { message: message.into() };
-        let Running { matcher, takes_forced } = match self.sequences.get_mut(&next.child) {
+        let Running { matcher, jumps_forward } = match self.sequences.get_mut(&next.child) {
             Some(State::Running(running)) => running,
             Some(State::Lost(message)) => {
                 return Err(MatcherError::Panicked { message: Arc::clone(message) });
@@ -171,7 +171,7 @@ impl Worker {
             return Err(failed("it goes on by no token"));
         }
         let handle = matcher.cancel_handle();
-        let work = || take(matcher, &next.tokens, *takes_forced);
+        let work = || take(matcher, &next.tokens, *jumps_forward);
         let taken = self.watched.run(next.child, handle, work);
         // Nobody reads what an unwanted one says.
         taken.unwrap_or_else(|| Err(failed("nobody waits for it any more")))
@@ -226,7 +226,7 @@ impl Watched {
 fn take(
     matcher: &mut Matcher,
     sampled: &[TokenId],
-    takes_forced: bool,
+    jumps_forward: bool,
 ) -> Result<Answer, MatchError> {
     let mut answer = Answer { tokens: Vec::new(), is_finished: false, is_vetoed: false };
     for token in sampled {
@@ -236,7 +236,10 @@ fn take(
         }
     }
     let num_sampled = answer.tokens.len();
-    while takes_forced && !answer.is_finished && answer.tokens.len() < num_sampled + MAX_FORCED {
+    while jumps_forward
+        && !answer.is_finished
+        && answer.tokens.len() < num_sampled + MAX_JUMP_FORWARD
+    {
         // An end is left to the sampler, which knows whether it is wanted yet.
         let forced = matcher.jump_forward();
         let Some(&next) = forced.first().filter(|token| !matcher.vocab().eos().contains(token))

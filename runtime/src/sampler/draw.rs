@@ -108,7 +108,7 @@ fn uniform(key: RandomKey) -> f64 {
     bits as f64 / (1u64 << 53) as f64
 }
 
-/// Likeliest first; of equals, the lowest id.
+/// Most likely first; of equals, the lowest id.
 fn by_logit(a: &Weighted, b: &Weighted) -> std::cmp::Ordering {
     let (a, b) = (a.candidate, b.candidate);
     b.logit.total_cmp(&a.logit).then(a.token.cmp(&b.token))

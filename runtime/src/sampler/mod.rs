@@ -9,7 +9,7 @@ pub mod sample;
 
 pub use sample::Sampler;
 pub use sluicegate_core::messages::{
-    Choice, GroupChoices, GroupSampling, Likely, MaskBits, MaskError, MaskRow, MaskRule, Method,
+    Choice, GroupChoices, GroupSampling, MaskBits, MaskError, MaskRow, MaskRule, Method,
     Multinomial, Penalties, RandomKey, RowError, RowSampling, SamplingParams, Stamp, Token,
-    TokenCount,
+    TokenCount, TopToken,
 };

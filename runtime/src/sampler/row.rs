@@ -79,16 +79,16 @@ impl<'a> Distribution<'a> {
         Some(Allowed { token: self.token(index), logit: self.greatest })
     }
 
-    /// The likeliest tokens, likeliest first, of equals the lowest id first; fewer where fewer are
+    /// The most likely tokens, most likely first, of equals the lowest id first; fewer where fewer are
     /// allowed.
-    pub fn likeliest(&self, count: usize) -> Vec<Allowed> {
+    pub fn most_likely_tokens(&self, count: usize) -> Vec<Allowed> {
         let mut best: Vec<Allowed> = Vec::with_capacity(count + 1);
         for next in self.allowed() {
             if best.len() == count && best.last().is_none_or(|last| next.logit <= last.logit) {
                 continue;
             }
-            let place = best.partition_point(|earlier| earlier.logit >= next.logit);
-            best.insert(place, next);
+            let index = best.partition_point(|earlier| earlier.logit >= next.logit);
+            best.insert(index, next);
             best.truncate(count);
         }
         best
@@ -211,7 +211,7 @@ mod tests {
             eos: eos.to_vec(),
             min_tokens: 0,
             ignore_eos,
-            num_likeliest: 0,
+            num_top_tokens: 0,
         })
     }
 
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(distribution.most_likely(), allowed.first().copied());
         for count in [0, 1, 5, 64] {
             let want = &allowed[..count.min(allowed.len())];
-            assert_eq!(distribution.likeliest(count), want, "{count} of {mask:?}");
+            assert_eq!(distribution.most_likely_tokens(count), want, "{count} of {mask:?}");
         }
     }
 

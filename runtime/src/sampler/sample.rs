@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use sluicegate_core::messages::{
-    Choice, GroupChoices, GroupSampling, Likely, MaskRow, Method, RowError, RowSampling,
-    SamplingParams, Token,
+    Choice, GroupChoices, GroupSampling, MaskRow, Method, RowError, RowSampling, SamplingParams,
+    Token, TopToken,
 };
 
 use super::{
@@ -54,9 +54,9 @@ impl Sampler {
             let distribution = self.distribution(order, row_idx, logits, masks)?;
             let no_token = || RowError::NoToken { group: order.group, row: row_idx };
             let drawn = draw_row(&distribution, &order.params, row).ok_or_else(no_token)?;
-            let likeliest = likeliest(&distribution, order.params.num_likeliest);
+            let top_tokens = top_tokens(&distribution, order.params.num_top_tokens);
             choices.extend(drawn.into_iter().map(|(id, log_probability)| {
-                let token = Token { id, log_probability, likeliest: likeliest.clone() };
+                let token = Token { id, log_probability, top_tokens: top_tokens.clone() };
                 Choice::new(to_u32(row_idx), token)
             }));
         }
@@ -81,7 +81,7 @@ impl Sampler {
                     continue;
                 }
             };
-            choices.extend(distribution.likeliest(width).into_iter().map(|next| {
+            choices.extend(distribution.most_likely_tokens(width).into_iter().map(|next| {
                 let log_probability = distribution.log_probability(next);
                 let token = Token { log_probability, ..Token::certain(next.token) };
                 Choice::new(to_u32(row_idx), token)
@@ -108,15 +108,15 @@ fn to_u32(row_idx: usize) -> u32 {
     u32::try_from(row_idx).expect("rows of a group are below 2^32")
 }
 
-fn likeliest(distribution: &Distribution<'_>, count: usize) -> Vec<Likely> {
+fn top_tokens(distribution: &Distribution<'_>, count: usize) -> Vec<TopToken> {
     if count == 0 {
         return Vec::new();
     }
-    let likely = |allowed: Allowed| Likely {
+    let likely = |allowed: Allowed| TopToken {
         id: allowed.token,
         log_probability: distribution.log_probability(allowed),
     };
-    distribution.likeliest(count).into_iter().map(likely).collect()
+    distribution.most_likely_tokens(count).into_iter().map(likely).collect()
 }
 
 /// One token per draw of the row, with its log-probability; none if nothing is allowed.

@@ -131,7 +131,7 @@ impl<'e, K, P, S> Ask<'e, K, P, S> {
         self.in_shape()
     }
 
-    /// The likeliest texts that a beam search of this width finds for each prompt, best first: as
+    /// The most likely texts that a beam search of this width finds for each prompt, best first: as
     /// many as the beam is wide, or fewer where fewer are allowed. A text that was found in several
     /// tokenisations is there once.
     pub fn beams(mut self, width: usize) -> Ask<'e, K, P, Several> {

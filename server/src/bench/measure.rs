@@ -70,7 +70,7 @@ pub(super) struct Measured {
     /// From a token to the next, each as its caller saw it.
     pub(super) token_us: Vec<u64>,
     /// What the last stage waited for masks, by constrained microbatch.
-    pub(super) mask_exposed_us: Vec<u64>,
+    pub(super) mask_wait_us: Vec<u64>,
     /// By process: how well its stages were used; none where they were never all in use.
     pub(super) stages: Vec<Option<timeline::Usage>>,
     /// By process, if they are wanted.
@@ -81,7 +81,7 @@ pub(super) struct Measured {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct TokenCounts {
     pub(super) completion: usize,
-    pub(super) forced: usize,
+    pub(super) jump_forward: usize,
     pub(super) vetoed: usize,
 }
 
@@ -94,11 +94,11 @@ impl Measured {
     pub(super) fn add(&mut self, other: Self) {
         self.elapsed = self.elapsed.max(other.elapsed);
         self.usage.completion += other.usage.completion;
-        self.usage.forced += other.usage.forced;
+        self.usage.jump_forward += other.usage.jump_forward;
         self.usage.vetoed += other.usage.vetoed;
         self.first_token_us.extend(other.first_token_us);
         self.token_us.extend(other.token_us);
-        self.mask_exposed_us.extend(other.mask_exposed_us);
+        self.mask_wait_us.extend(other.mask_wait_us);
         self.stages.extend(other.stages);
         self.timelines.extend(other.timelines);
     }
@@ -106,7 +106,7 @@ impl Measured {
     fn add_request(&mut self, followed: Followed) {
         let Followed { first_token, tokens, usage } = followed;
         self.usage.completion += usage.completion_tokens;
-        self.usage.forced += usage.forced_tokens;
+        self.usage.jump_forward += usage.jump_forward_tokens;
         self.usage.vetoed += usage.vetoed_tokens;
         self.first_token_us.push(micros(first_token));
         self.token_us.extend(tokens.into_iter().map(micros));
@@ -116,7 +116,7 @@ impl Measured {
     fn add_timeline(&mut self, timeline: Timeline, recomputed_share: f64, is_wanted: bool) {
         let waits = timeline.spans.iter().filter(|span| span.activity == Activity::AwaitMask);
         let waits = waits.map(|span| micros(Duration::from_secs_f64(span.seconds())));
-        self.mask_exposed_us.extend(waits);
+        self.mask_wait_us.extend(waits);
         let usage = timeline::Usage::of(&timeline, Window::Steady);
         self.stages.push(usage.map(|usage| usage.less_recomputed(recomputed_share)));
         self.timelines.extend(is_wanted.then_some(timeline));

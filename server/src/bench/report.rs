@@ -62,7 +62,7 @@ pub(super) struct SideReport {
     pub(super) first_token_us: Quantiles,
     pub(super) token_us: Quantiles,
     /// None where nothing is constrained.
-    pub(super) mask_exposed_us: Option<MaskExposed>,
+    pub(super) mask_wait_us: Option<MaskWait>,
     /// By process: how its stages were used in the last run.
     pub(super) used: Vec<StagesUsed>,
 }
@@ -75,7 +75,7 @@ pub(super) struct Quantiles {
 
 /// How long the last stage waited for the masks of a microbatch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(super) struct MaskExposed {
+pub(super) struct MaskWait {
     pub(super) p50: u64,
     pub(super) p99: u64,
     pub(super) most: u64,
@@ -142,10 +142,10 @@ impl SideReport {
         let quantiles =
             |values: &mut [u64]| Quantiles { p50: quantile(values, 50), p95: quantile(values, 95) };
         let is_constrained = side.tasks.iter().any(|task| task.is_constrained);
-        let exposed = MaskExposed {
-            p50: quantile(&mut all.mask_exposed_us, 50),
-            p99: quantile(&mut all.mask_exposed_us, 99),
-            most: quantile(&mut all.mask_exposed_us, 100),
+        let exposed = MaskWait {
+            p50: quantile(&mut all.mask_wait_us, 50),
+            p99: quantile(&mut all.mask_wait_us, 99),
+            most: quantile(&mut all.mask_wait_us, 100),
         };
         let last = runs.last().map_or(&[][..], |run| &run.stages[..]);
         let used = side.tasks.iter().zip(last);
@@ -159,7 +159,7 @@ impl SideReport {
             tokens: all.usage,
             first_token_us: quantiles(&mut all.first_token_us),
             token_us: quantiles(&mut all.token_us),
-            mask_exposed_us: is_constrained.then_some(exposed),
+            mask_wait_us: is_constrained.then_some(exposed),
             used: used.collect(),
         }
     }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{
-    report::{MaskExposed, Point, Quantiles, Report, SideReport},
+    report::{MaskWait, Point, Quantiles, Report, SideReport},
     spread::Spread,
 };
 use crate::counted::{counted, counted_as};
@@ -93,15 +93,15 @@ fn ratios(points: &[Point], out: &mut impl Write) -> io::Result<()> {
 fn masks(points: &[Point], out: &mut impl Write) -> io::Result<()> {
     for point in points {
         for side in &point.sides {
-            let Some(exposed) = side.mask_exposed_us else { continue };
-            let MaskExposed { p50, p99, most } = exposed;
+            let Some(exposed) = side.mask_wait_us else { continue };
+            let MaskWait { p50, p99, most } = exposed;
             let (requests, tokens) = (point.requests, side.tokens);
             writeln!(out)?;
             writeln!(
                 out,
-                "{requests:>8}  {}: {} of {} tokens forced, {} vetoed; masks exposed p50 / p99 / \
+                "{requests:>8}  {}: {} of {} tokens jumped forward, {} vetoed; mask wait p50 / p99 / \
                  most {p50} / {p99} / {most} us",
-                side.name, tokens.forced, tokens.completion, tokens.vetoed
+                side.name, tokens.jump_forward, tokens.completion, tokens.vetoed
             )?;
         }
     }

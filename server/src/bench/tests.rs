@@ -100,10 +100,10 @@ fn usage() -> Usage {
 fn measured(millis: u64) -> Measured {
     Measured {
         elapsed: Duration::from_millis(millis),
-        usage: TokenCounts { completion: 100, forced: 3, vetoed: 1 },
+        usage: TokenCounts { completion: 100, jump_forward: 3, vetoed: 1 },
         first_token_us: vec![millis * 100, millis * 120],
         token_us: vec![millis * 10, millis * 11, millis * 30],
-        mask_exposed_us: vec![4, 5, 30, millis / 20],
+        mask_wait_us: vec![4, 5, 30, millis / 20],
         stages: vec![Some(usage()), None],
         timelines: Vec::new(),
     }
@@ -147,7 +147,7 @@ fn the_table_has_every_side_and_ratio() {
           16  2 stages / 2 engines of 1 thread                 0.909  (0.800 to 1.000)
               2 stages, constrained / 2 stages                 1.000  (0.900 to 1.100)
 
-          16  2 stages, constrained: 9 of 300 tokens forced, 3 vetoed; masks exposed p50 / p99 / most 5 / 50 / 50 us
+          16  2 stages, constrained: 9 of 300 tokens jumped forward, 3 vetoed; mask wait p50 / p99 / most 5 / 50 / 50 us
 
           16  the last run's stages:
     stage  device  units                       busy    input    masks     host
@@ -215,7 +215,7 @@ fn json_has_every_figure() {
               },
               "tokens": {
                 "completion": 300,
-                "forced": 9,
+                "jump_forward": 9,
                 "vetoed": 3
               },
               "first_token_us": {
@@ -226,7 +226,7 @@ fn json_has_every_figure() {
                 "p50": 11000,
                 "p95": 33000
               },
-              "mask_exposed_us": null,
+              "mask_wait_us": null,
               "used": [
                 {
                   "fraction_of_ideal": 1.0,
@@ -275,7 +275,7 @@ fn json_has_every_figure() {
               },
               "tokens": {
                 "completion": 300,
-                "forced": 9,
+                "jump_forward": 9,
                 "vetoed": 3
               },
               "first_token_us": {
@@ -286,7 +286,7 @@ fn json_has_every_figure() {
                 "p50": 10000,
                 "p95": 30000
               },
-              "mask_exposed_us": null,
+              "mask_wait_us": null,
               "used": [
                 {
                   "fraction_of_ideal": 1.0,
@@ -330,7 +330,7 @@ fn json_has_every_figure() {
               },
               "tokens": {
                 "completion": 300,
-                "forced": 9,
+                "jump_forward": 9,
                 "vetoed": 3
               },
               "first_token_us": {
@@ -341,7 +341,7 @@ fn json_has_every_figure() {
                 "p50": 11000,
                 "p95": 30000
               },
-              "mask_exposed_us": {
+              "mask_wait_us": {
                 "p50": 5,
                 "p99": 50,
                 "most": 50

@@ -100,7 +100,7 @@ pub(crate) struct SamplingArgs {
     #[arg(long, value_name = "N", default_value_t = 1,
         value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) samples: u16,
-    /// Keeps the N likeliest texts at each step, 1 to 256, and prints the best
+    /// Keeps the N most likely texts at each step, 1 to 256, and prints the best
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256),
         conflicts_with_all = ["temperature", "top_k", "top_p", "min_p"])]
     pub(crate) beams: Option<u16>,
@@ -112,14 +112,14 @@ pub(crate) struct SamplingArgs {
     /// greedy [default for a random draw: 1]
     #[arg(long, value_name = "X", value_parser = not_negative)]
     pub(crate) temperature: Option<f32>,
-    /// Draws only from the K likeliest tokens, at least 1
+    /// Draws only from the K most likely tokens, at least 1
     #[arg(long, value_name = "K", value_parser = count)]
     pub(crate) top_k: Option<NonZero<usize>>,
-    /// Draws only from the fewest likeliest tokens whose probabilities add up to P, above 0 and at
+    /// Draws only from the fewest most likely tokens whose probabilities add up to P, above 0 and at
     /// most 1
     #[arg(long, value_name = "P", value_parser = share)]
     pub(crate) top_p: Option<f32>,
-    /// Draws only from tokens that are at least P times as likely as the likeliest, 0 to 1
+    /// Draws only from tokens that are at least P times as likely as the most likely, 0 to 1
     #[arg(long, value_name = "P", value_parser = fraction)]
     pub(crate) min_p: Option<f32>,
     /// Makes tokens of prompt and output less likely, 0.01 to 100; 1 changes nothing
@@ -146,7 +146,7 @@ pub(crate) struct OutputArgs {
     /// Print one JSON object: model, plan, outputs, usage, timings and ledger
     #[arg(long, conflicts_with = "stream")]
     pub(crate) json: bool,
-    /// Add the natural logarithm of each token's probability, and the N likeliest tokens in its place, 0 to
+    /// Add the natural logarithm of each token's probability, and the N most likely tokens in its place, 0 to
     /// 20, to what --json prints or --batch-file writes; with --beams 0
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=20))]
     pub(crate) logprobs: Option<u8>,

@@ -72,7 +72,7 @@ impl<'a> Report<'a> {
             time_per_token_s: Percentiles::of(run.token_s.clone()),
             request_s: Percentiles::of(finished().map(|end| end.end_s - end.arrival_s).collect()),
             used: StagesUsed::new(plan, usage),
-            microbatches: run.turns,
+            microbatches: run.num_batches,
             scheduler: run.scheduler.clone(),
         }
     }

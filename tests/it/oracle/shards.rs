@@ -7,7 +7,7 @@ use sluicegate_model::{
     error::{ForwardError, LoadError},
     kv_pages::page_bytes,
     shard::{Shard, ShardBytes, ShardOutput},
-    step::{Ancestors, Hidden, TailCopies},
+    step::{Ancestors, Hidden, PageCopies},
     threads::Threads,
 };
 use sluicegate_spec::{
@@ -197,7 +197,7 @@ fn ancestors(epoch: u64, parents: &[u32], copies: &[(u32, u32)]) -> Ancestors {
     Ancestors {
         epoch,
         parents: ids(parents),
-        copies: vec![(!copies.is_empty()).then(|| TailCopies {
+        copies: vec![(!copies.is_empty()).then(|| PageCopies {
             tail_pages: ids(&[page(0), page(1)]),
             rows: ids(&rows),
             target_pages: ids(&targets),

@@ -9,7 +9,7 @@ use super::{
     ids::{GroupId, MicrobatchId},
     sampling::GroupSampling,
     times::StageTimes,
-    wire::{Kind, Message, words},
+    wire::{Message, MessageKind, words},
 };
 use crate::timeline::MicrobatchNote;
 
@@ -35,7 +35,7 @@ pub struct StageBatch {
 }
 
 impl Message for StageBatch {
-    const KIND: Kind = Kind::Batch;
+    const KIND: MessageKind = MessageKind::Batch;
 }
 
 impl Batch {

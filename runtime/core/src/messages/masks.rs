@@ -9,7 +9,7 @@ use super::{
     ids::MicrobatchId,
     stamp::Stamp,
     times::Interval,
-    wire::{Kind, Message, bytes},
+    wire::{Message, MessageKind, bytes},
 };
 
 /// The masks of one microbatch, or of some of its rows where one is late.
@@ -28,7 +28,7 @@ pub struct Masks {
 }
 
 impl Message for Masks {
-    const KIND: Kind = Kind::Masks;
+    const KIND: MessageKind = MessageKind::Masks;
 }
 
 impl Named for Masks {

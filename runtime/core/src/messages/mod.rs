@@ -14,7 +14,7 @@ pub use batch::{AncestorsOrder, Batch, CopyOrder, RowOrder, StageBatch, TableOrd
 pub use ids::{GroupId, MicrobatchId, RequestId, SequenceId};
 pub use masks::{MaskBits, MaskRow, Masks};
 pub use params::{Method, Multinomial, Penalties, SamplingParams};
-pub use sampled::{Choice, GroupChoices, Likely, RowError, Sampled, Token};
+pub use sampled::{Choice, GroupChoices, RowError, Sampled, Token, TopToken};
 pub use sampling::{GroupSampling, RandomKey, RowSampling, TokenCount};
 pub use stamp::{MaskError, MaskRule, Stamp};
 pub use times::{Interval, MaskTimes, StageTimes};

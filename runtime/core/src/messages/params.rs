@@ -11,7 +11,7 @@ pub enum Method {
     Greedy,
     /// A random draw.
     Multinomial(Multinomial),
-    /// The `width` likeliest texts, kept together.
+    /// The `width` most likely texts, kept together.
     Beam { width: usize },
 }
 
@@ -21,11 +21,11 @@ pub enum Method {
 pub struct Multinomial {
     /// Above zero.
     pub temperature: f32,
-    /// Only the `k` likeliest tokens.
+    /// Only the `k` most likely tokens.
     pub top_k: Option<usize>,
-    /// Only the fewest likeliest tokens whose probabilities reach this sum; 1 keeps all.
+    /// Only the fewest most likely tokens whose probabilities reach this sum; 1 keeps all.
     pub top_p: f32,
-    /// Only tokens at least this fraction as likely as the likeliest; 0 keeps all.
+    /// Only tokens at least this fraction as likely as the most likely; 0 keeps all.
     pub min_p: f32,
 }
 
@@ -69,8 +69,8 @@ pub struct SamplingParams {
     /// End tokens are never chosen, unless the mask allows nothing else.
     pub ignore_eos: bool,
     pub eos: Vec<TokenId>,
-    /// So many of the likeliest tokens are handed on with each choice; a beam search hands on none.
-    pub num_likeliest: usize,
+    /// So many of the most likely tokens are handed on with each choice; a beam search hands on none.
+    pub num_top_tokens: usize,
 }
 
 impl SamplingParams {
@@ -82,7 +82,7 @@ impl SamplingParams {
             min_tokens: 0,
             ignore_eos: false,
             eos,
-            num_likeliest: 0,
+            num_top_tokens: 0,
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     ids::{GroupId, MicrobatchId},
     stamp::MaskError,
     times::{MaskTimes, StageTimes},
-    wire::{Kind, Message},
+    wire::{Message, MessageKind},
 };
 
 /// The outcome of one microbatch; without groups if it only filled the cache.
@@ -25,7 +25,7 @@ pub struct Sampled {
 }
 
 impl Message for Sampled {
-    const KIND: Kind = Kind::Sampled;
+    const KIND: MessageKind = MessageKind::Sampled;
 }
 
 impl Named for Sampled {
@@ -86,19 +86,19 @@ pub struct Token {
     /// The most likely tokens of that distribution, most likely first, as many as the request asked
     /// for; none where the constraint left no choice. Where a token was vetoed, those that it was
     /// among.
-    pub likeliest: Vec<Likely>,
+    pub top_tokens: Vec<TopToken>,
 }
 
 impl Token {
     /// A token about which the constraint left no choice.
     pub fn certain(id: TokenId) -> Self {
-        Self { id, log_probability: 0.0, likeliest: Vec::new() }
+        Self { id, log_probability: 0.0, top_tokens: Vec::new() }
     }
 }
 
 /// A token that was allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Likely {
+pub struct TopToken {
     pub id: TokenId,
     /// Natural logarithm of its probability.
     pub log_probability: f64,

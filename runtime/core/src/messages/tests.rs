@@ -72,7 +72,7 @@ fn params() -> impl Strategy<Value = SamplingParams> {
         SamplingParams {
             method,
             ignore_eos,
-            num_likeliest: count,
+            num_top_tokens: count,
             min_tokens: count,
             ..SamplingParams::greedy(eos)
         }
@@ -134,11 +134,11 @@ fn masks() -> impl Strategy<Value = Masks> {
 }
 
 fn sampled() -> impl Strategy<Value = Sampled> {
-    let likely =
-        (any::<u32>(), -9.0..0.0).prop_map(|(id, log_probability)| Likely { id, log_probability });
+    let likely = (any::<u32>(), -9.0..0.0)
+        .prop_map(|(id, log_probability)| TopToken { id, log_probability });
     let token = || {
         (any::<u32>(), -9.0..0.0, vec(likely.clone(), 0..3))
-            .prop_map(|(id, log_probability, likeliest)| Token { id, log_probability, likeliest })
+            .prop_map(|(id, log_probability, top_tokens)| Token { id, log_probability, top_tokens })
     };
     let choice = (any::<u32>(), token(), vec(token(), 0..3))
         .prop_map(|(row, token, more)| Choice { row, token, more });
@@ -197,7 +197,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_a_message_or_an_error(body in vec(any::<u8>(), 0..200)) {
-        for kind in [wire::Kind::Batch, wire::Kind::Masks, wire::Kind::Sampled] {
+        for kind in [wire::MessageKind::Batch, wire::MessageKind::Masks, wire::MessageKind::Sampled] {
             let bytes = [&[VERSION, kind as u8], &body[..]].concat();
             let _ = (decode::<StageBatch>(&bytes), decode::<Masks>(&bytes), decode::<Sampled>(&bytes));
         }

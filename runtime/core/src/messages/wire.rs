@@ -22,7 +22,7 @@ const HEADER_BYTES: usize = 2;
 /// What a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub enum MessageKind {
     Batch = 1,
     Masks = 2,
     Sampled = 3,
@@ -30,7 +30,7 @@ pub enum Kind {
 
 /// Plain data that travels between the host and the stages.
 pub trait Message: Serialize + DeserializeOwned {
-    const KIND: Kind;
+    const KIND: MessageKind;
 }
 
 /// Why bytes are no message.
@@ -41,15 +41,15 @@ pub enum DecodeError {
     #[error("a message is of version {found}, wanted {VERSION}")]
     Version { found: u8 },
     #[error("a message is of kind {found}, wanted {} ({wanted:?})", *wanted as u8)]
-    Kind { wanted: Kind, found: u8 },
+    Kind { wanted: MessageKind, found: u8 },
     #[error("a message of kind {kind:?} cannot be read")]
     Malformed {
-        kind: Kind,
+        kind: MessageKind,
         #[source]
         error: postcard::Error,
     },
     #[error("a message of kind {kind:?} has {found} bytes behind its end")]
-    Trailing { kind: Kind, found: usize },
+    Trailing { kind: MessageKind, found: usize },
     #[error("a message has {found} bytes, wanted {HEADER_BYTES} at least")]
     TooShort { found: usize },
 }

@@ -41,8 +41,8 @@ impl Forecast {
     }
 
     pub(super) fn add(&mut self, outlook: Outlook) {
-        let place = self.outlooks.partition_point(|other| other.remaining > outlook.remaining);
-        self.outlooks.insert(place, outlook);
+        let index = self.outlooks.partition_point(|other| other.remaining > outlook.remaining);
+        self.outlooks.insert(index, outlook);
     }
 
     /// Whether so many pages of each KV group are enough for all of them to the end.

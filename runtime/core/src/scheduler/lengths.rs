@@ -63,8 +63,8 @@ impl Lengths {
             let sum = self.recent.iter().map(|(tokens, _)| tokens).sum::<usize>() + running;
             round(-(1.0 - quantile).ln() * sum as f64 / num_ended as f64)
         } else {
-            let place = round(quantile * num_longer as f64 - 0.5).min(num_longer - 1);
-            self.sorted[first + place] - generated
+            let index = round(quantile * num_longer as f64 - 0.5).min(num_longer - 1);
+            self.sorted[first + index] - generated
         };
         remaining.min(left)
     }

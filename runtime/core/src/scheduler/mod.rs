@@ -27,7 +27,7 @@ pub use group::Job;
 pub use output::{SampledGroup, SchedulerOutput};
 pub use scheduler::Scheduler;
 pub use stats::{PageStats, SchedulerStats};
-pub use step::{Onward, Step};
+pub use step::{Onward, StepOutcome};
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! A group's part of a turn: its rows' next tokens, and what the stages must reorder before.
+//! A group's part of a microbatch: its rows' next tokens, and what the stages must reorder before.
 
 use std::sync::Arc;
 

@@ -12,7 +12,7 @@ use crate::{
 
 /// What became of a group.
 #[derive(Debug)]
-pub struct Step {
+pub struct StepOutcome {
     /// Sequences that ended, in the order of the continuations. Their pages are given back.
     pub ended: Vec<Sequence>,
     pub onward: Onward,
@@ -39,7 +39,7 @@ impl Scheduler {
         id: GroupId,
         continuations: &[Continuation],
         mut say: impl FnMut(usize, &mut Sequence) -> bool,
-    ) -> Option<Step> {
+    ) -> Option<StepOutcome> {
         let group = self.groups.get_mut(&id)?;
         let before = group.step;
         let ended = group.take_step(continuations, &mut self.memory, &mut say);
@@ -54,7 +54,7 @@ impl Scheduler {
             group.count_new(before);
             Onward::Same
         };
-        Some(Step { ended, onward })
+        Some(StepOutcome { ended, onward })
     }
 
     /// Makes a group of each row; the group ends.
@@ -127,7 +127,7 @@ impl Group {
         let mut earlier: Vec<Option<Sequence>> = earlier.into_iter().map(Some).collect();
         let mut parents = Vec::with_capacity(continuations.len());
         let mut ended = Vec::new();
-        for (place, Continuation { parent, child, .. }) in continuations.iter().enumerate() {
+        for (index, Continuation { parent, child, .. }) in continuations.iter().enumerate() {
             let is_parent =
                 |row: &Option<Sequence>| row.as_ref().is_some_and(|it| it.id() == *parent);
             let Some(row_idx) = earlier.iter().position(is_parent) else { continue };
@@ -137,7 +137,7 @@ impl Group {
                 earlier[row_idx].as_ref().map(|row| row.fork(*child, memory))
             };
             let Some(mut row) = made else { continue };
-            if say(place, &mut row) {
+            if say(index, &mut row) {
                 self.rows.push(row);
                 parents.push(to_u32(row_idx));
             } else {

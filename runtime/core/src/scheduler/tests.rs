@@ -37,9 +37,9 @@ fn go_on(scheduler: &mut Scheduler, group: GroupId, rows: &[(usize, &[TokenId])]
         rows.iter().map(|(row, it)| (sequences[*row].id(), it[..1].to_vec())).collect();
     let continuations = scheduler.continuations(steps);
     let rules = Rules { eos: &[], max_tokens: usize::MAX, is_finished: false };
-    let step = scheduler.advance(group, &continuations, |place, sequence| {
+    let step = scheduler.advance(group, &continuations, |index, sequence| {
         let first = Choice::new(0, Token::certain(0));
-        sequence.say(rows[place].1, &first, &rules).finish.is_none()
+        sequence.say(rows[index].1, &first, &rules).finish.is_none()
     });
     match step.expect("the group is there").onward {
         Onward::Ended => Vec::new(),

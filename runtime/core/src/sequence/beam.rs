@@ -28,11 +28,11 @@ pub enum Kept {
 /// Ties go to what finished, then to the lower row, then to the lower token.
 pub fn select(width: usize, finished: &[f64], candidates: &[Candidate]) -> Vec<Kept> {
     let finished = finished.iter().enumerate();
-    let finished = finished.map(|(place, rank)| (*rank, (0, 0), Kept::Finished(place)));
+    let finished = finished.map(|(index, rank)| (*rank, (0, 0), Kept::Finished(index)));
     let continued = candidates.iter().enumerate();
-    let continued = continued.map(|(place, candidate)| {
+    let continued = continued.map(|(index, candidate)| {
         let Candidate { row, token, rank } = *candidate;
-        (rank, (row, token), Kept::Continued(place))
+        (rank, (row, token), Kept::Continued(index))
     });
     // Stable, so that those that finished come first, in their order.
     let mut kept: Vec<_> = finished.chain(continued).collect();

@@ -101,10 +101,10 @@ impl Sequence {
         self.transcript.add_score(choice.token.log_probability);
         let mut said = Said::default();
         let mut chosen = Some(choice.tokens());
-        for (place, &id) in tokens.iter().enumerate() {
+        for (index, &id) in tokens.iter().enumerate() {
             let next = chosen.as_mut().and_then(Iterator::next);
             let token = next.map_or_else(|| Token::certain(id), |it| Token { id, ..it.clone() });
-            if let Some(next) = next.filter(|_| place > 0) {
+            if let Some(next) = next.filter(|_| index > 0) {
                 self.transcript.add_score(next.log_probability);
             }
             // Behind a token that was vetoed, nothing is as it was chosen.
@@ -116,7 +116,7 @@ impl Sequence {
             }
             self.tokens.push(id);
             let is_stopped = self.transcript.push(token, &mut said.text);
-            let reason = if rules.is_finished && place + 1 == tokens.len() {
+            let reason = if rules.is_finished && index + 1 == tokens.len() {
                 FinishReason::Constraint
             } else if is_stopped {
                 FinishReason::StopString

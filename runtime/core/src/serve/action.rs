@@ -16,8 +16,8 @@ use crate::{
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// A request's sequence gets a matcher. It may take so many tokens, and takes what must follow a
-    /// token along if it `takes_forced`.
-    Open { request: RequestId, sequence: SequenceId, max_tokens: usize, takes_forced: bool },
+    /// token along if it `jumps_forward`.
+    Open { request: RequestId, sequence: SequenceId, max_tokens: usize, jumps_forward: bool },
     /// Matchers advance by the sampled tokens; children that are not their parents are forks of them.
     Advance { group: GroupId, continuations: Vec<Continuation> },
     /// These sequences' matchers are not needed any more.
@@ -30,7 +30,7 @@ pub enum Action {
         request: RequestId,
         tokens: usize,
         since: Option<Duration>,
-        forced: usize,
+        jump_forward: usize,
         vetoed: usize,
     },
     /// A caller is told something.

@@ -105,8 +105,8 @@ impl RunningGroup {
         let (mut selected, mut stay) = (Vec::new(), Vec::new());
         for kept in select(width, &finished, &candidates) {
             match kept {
-                Kept::Finished(place) => stay.push(place),
-                Kept::Continued(place) => selected.extend(choices[place].take()),
+                Kept::Finished(index) => stay.push(index),
+                Kept::Continued(index) => selected.extend(choices[index].take()),
             }
         }
         (selected, stay)

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     messages::{Choice, GroupId, SequenceId},
-    scheduler::{Onward, Scheduler, Step},
+    scheduler::{Onward, Scheduler, StepOutcome},
     sequence::{Continuation, Rules, Sequence},
 };
 
@@ -66,20 +66,20 @@ impl RunningGroup {
         let is_beam = admitted.beam_width().is_some();
         let mut reasons = Vec::new();
         let mut outcome = Outcome { num_vetoed: taken.num_vetoed, ..Outcome::default() };
-        let say = |place: usize, sequence: &mut Sequence| {
+        let say = |index: usize, sequence: &mut Sequence| {
             if taken.is_first && !is_beam {
-                sequence.set_index(place);
+                sequence.set_index(index);
             }
             let rules = Rules {
                 eos: &admitted.params.eos,
                 max_tokens: admitted.max_tokens,
-                is_finished: taken.answers.get(place).is_some_and(|answer| answer.is_finished),
+                is_finished: taken.answers.get(index).is_some_and(|answer| answer.is_finished),
             };
             let said =
-                sequence.say(&taken.continuations[place].tokens, &taken.choices[place], &rules);
+                sequence.say(&taken.continuations[index].tokens, &taken.choices[index], &rules);
             outcome.tokens_each = outcome.tokens_each.max(said.num_tokens);
             outcome.num_tokens += said.num_tokens;
-            outcome.num_forced += said.num_tokens.saturating_sub(1);
+            outcome.num_jump_forward += said.num_tokens.saturating_sub(1);
             if !is_beam && !said.text.is_empty() {
                 let output = OutputId { prompt, index: sequence.transcript().index() };
                 outcome.texts.push((output, said.text, sequence.take_unshown()));
@@ -87,7 +87,7 @@ impl RunningGroup {
             reasons.extend(said.finish);
             said.finish.is_none()
         };
-        let Step { ended, onward } = scheduler.advance(id, &taken.continuations, say)?;
+        let StepOutcome { ended, onward } = scheduler.advance(id, &taken.continuations, say)?;
         let ended = ended.into_iter().zip(reasons);
         if is_beam {
             self.finished.extend(ended);
@@ -105,8 +105,8 @@ impl RunningGroup {
 }
 
 /// The items at these places, in their own order.
-fn pick<T>(items: Vec<T>, places: &[usize]) -> Vec<T> {
-    let is_picked = |(place, _): &(usize, T)| places.contains(place);
+fn pick<T>(items: Vec<T>, indices: &[usize]) -> Vec<T> {
+    let is_picked = |(index, _): &(usize, T)| indices.contains(index);
     items.into_iter().enumerate().filter(is_picked).map(|(_, item)| item).collect()
 }
 
@@ -116,15 +116,15 @@ fn pick<T>(items: Vec<T>, places: &[usize]) -> Vec<T> {
 /// The token that was taken instead was not weighed against the others. Best first, so the best of
 /// the vetoed ones stay where some must.
 fn without_vetoed(steps: &[(SequenceId, &Answer)], wanted: usize) -> Vec<usize> {
-    let is_good = |place: &usize| !steps[*place].1.is_vetoed;
+    let is_good = |index: &usize| !steps[*index].1.is_vetoed;
     let mut kept: Vec<usize> = (0..steps.len()).filter(is_good).collect();
-    for (place, (parent, answer)) in steps.iter().enumerate() {
+    for (index, (parent, answer)) in steps.iter().enumerate() {
         let is_same = |other: &usize| {
             let (other_parent, other) = &steps[*other];
             other_parent == parent && other.tokens == answer.tokens
         };
         if answer.is_vetoed && kept.len() < wanted.max(1) && !kept.iter().any(is_same) {
-            kept.push(place);
+            kept.push(index);
         }
     }
     kept.sort_unstable();

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    output::{MaskExposed, Usage},
+    output::{MaskWait, Usage},
     running::Waits,
     serve::Serve,
 };
@@ -29,7 +29,7 @@ pub struct Metrics {
     /// How often the stages were started.
     pub incarnation: u32,
     /// What the last stage waited for masks of late, per constrained microbatch.
-    pub mask_exposed: MaskExposed,
+    pub mask_wait: MaskWait,
 }
 
 /// What is counted as it happens.
@@ -54,7 +54,7 @@ impl Serve {
             scheduler: self.scheduler.stats(),
             matchers: self.matchers.len(),
             incarnation: self.incarnation,
-            mask_exposed: self.tally.waits.exposed(),
+            mask_wait: self.tally.waits.summary(),
         }
     }
 }

@@ -25,7 +25,7 @@ pub use input::{Answer, Input, MatcherError};
 pub use journal::{Journal, Line, ReplayError, Replayed, replay};
 pub use limits::Limits;
 pub use metrics::Metrics;
-pub use output::{Event, MaskExposed, Output, OutputId, RequestError, Timings, Usage};
+pub use output::{Event, MaskWait, Output, OutputId, RequestError, Timings, Usage};
 pub use request::Admitted;
 pub use serve::{Serve, ServeConfig};
 

@@ -54,7 +54,7 @@ pub struct Usage {
     /// was kept.
     pub completion_tokens: usize,
     /// Those of them that followed without being sampled, since the constraint left no choice.
-    pub forced_tokens: usize,
+    pub jump_forward_tokens: usize,
     /// Tokens that were sampled and not taken, since the constraint found no valid output that
     /// begins with them; another was taken instead, and is among the above.
     pub vetoed_tokens: usize,
@@ -64,7 +64,7 @@ impl Usage {
     pub(super) fn add(&mut self, other: Self) {
         self.prompt_tokens += other.prompt_tokens;
         self.completion_tokens += other.completion_tokens;
-        self.forced_tokens += other.forced_tokens;
+        self.jump_forward_tokens += other.jump_forward_tokens;
         self.vetoed_tokens += other.vetoed_tokens;
     }
 }
@@ -78,12 +78,12 @@ pub struct Timings {
     pub decode: Duration,
     /// Tokens sampled in that time.
     pub decode_tokens: usize,
-    pub mask_exposed: MaskExposed,
+    pub mask_wait: MaskWait,
 }
 
 /// How long the last stage, its logits ready, waited for the masks of microbatches.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MaskExposed {
+pub struct MaskWait {
     /// Over all of them.
     pub total: Duration,
     /// Half of them waited no longer.
@@ -92,7 +92,7 @@ pub struct MaskExposed {
     pub p99: Duration,
 }
 
-impl MaskExposed {
+impl MaskWait {
     /// Sums up waits. Of the quantiles only these are looked at; `total` is of all that there were.
     pub(super) fn of(waits: impl Iterator<Item = Duration>, total: Duration) -> Self {
         let mut waits: Vec<Duration> = waits.collect();
@@ -142,7 +142,7 @@ mod tests {
     fn quantiles_are_waits_that_occurred() {
         let exposed = |waits: &[u64]| {
             let waits = || waits.iter().copied().map(Duration::from_micros);
-            let MaskExposed { total, p50, p99 } = MaskExposed::of(waits(), waits().sum());
+            let MaskWait { total, p50, p99 } = MaskWait::of(waits(), waits().sum());
             [total, p50, p99].map(|time| time.as_micros())
         };
         assert_eq!(exposed(&[]), [0, 0, 0]);

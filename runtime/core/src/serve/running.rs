@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use super::{
-    output::{Event, MaskExposed, Timings, Usage},
+    output::{Event, MaskWait, Timings, Usage},
     request::Admitted,
     step::Outcome,
 };
@@ -46,7 +46,7 @@ impl RunningRequest {
     /// Takes note of a step's tokens.
     pub(super) fn count(&mut self, outcome: &Outcome, is_first: bool, now: Duration) {
         self.usage.completion_tokens += outcome.num_tokens;
-        self.usage.forced_tokens += outcome.num_forced;
+        self.usage.jump_forward_tokens += outcome.num_jump_forward;
         self.usage.vetoed_tokens += outcome.num_vetoed;
         if is_first {
             self.num_prefilling = self.num_prefilling.saturating_sub(1);
@@ -75,7 +75,7 @@ impl RunningRequest {
             prefill: prefilled.saturating_sub(self.submitted),
             decode: now.saturating_sub(prefilled),
             decode_tokens: self.decode_tokens,
-            mask_exposed: self.waits.exposed(),
+            mask_wait: self.waits.summary(),
         };
         (Event::Finished { usage: self.usage, timings }, self.usage)
     }
@@ -100,7 +100,7 @@ impl Waits {
         self.latest.push_back(wait);
     }
 
-    pub(super) fn exposed(&self) -> MaskExposed {
-        MaskExposed::of(self.latest.iter().copied(), self.total)
+    pub(super) fn summary(&self) -> MaskWait {
+        MaskWait::of(self.latest.iter().copied(), self.total)
     }
 }

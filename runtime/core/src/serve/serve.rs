@@ -179,7 +179,7 @@ impl Serve {
                         request,
                         sequence,
                         max_tokens: admitted.max_tokens,
-                        takes_forced: admitted.beam_width().is_none(),
+                        jumps_forward: admitted.beam_width().is_none(),
                     });
                 }
             }

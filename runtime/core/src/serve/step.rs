@@ -37,7 +37,7 @@ pub(super) struct Outcome {
     /// Tokens that were kept.
     pub(super) num_tokens: usize,
     /// Those of them that followed without being sampled.
-    pub(super) num_forced: usize,
+    pub(super) num_jump_forward: usize,
     /// Tokens that the constraint vetoed.
     pub(super) num_vetoed: usize,
 }
@@ -172,7 +172,7 @@ impl Serve {
             request,
             tokens: outcome.tokens_each,
             since: group.note_token(now),
-            forced: outcome.num_forced,
+            jump_forward: outcome.num_jump_forward,
             vetoed: outcome.num_vetoed,
         });
         let groups = match onward {

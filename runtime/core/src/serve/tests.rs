@@ -251,7 +251,10 @@ fn a_vetoed_token_leaves_no_trace_but_its_count() {
     };
     assert_eq!((&output.text[..], &output.token_ids[..]), ("bc", &[1, 2][..]));
     assert_eq!(output.finish_reason, FinishReason::Constraint);
-    assert_eq!((usage.completion_tokens, usage.vetoed_tokens, usage.forced_tokens), (2, 2, 0));
+    assert_eq!(
+        (usage.completion_tokens, usage.vetoed_tokens, usage.jump_forward_tokens),
+        (2, 2, 0)
+    );
 }
 
 #[test]

@@ -6,18 +6,18 @@ use super::{
     tests::{Bench, EOS, choice, free, greedy},
     *,
 };
-use crate::messages::{Likely, Token};
+use crate::messages::{Token, TopToken};
 
 #[test]
-fn tokens_are_kept_with_the_likeliest_in_their_place() {
+fn tokens_are_kept_with_the_top_tokens_in_their_place() {
     let mut bench = Bench::new();
     bench.submit(Admitted { keeps_tokens: true, ..greedy() });
-    let likeliest = vec![Likely { id: 0, log_probability: -0.5 }];
+    let top_tokens = vec![TopToken { id: 0, log_probability: -0.5 }];
     let mut choice = choice(0, 0, -0.5);
-    choice.token.likeliest.clone_from(&likeliest);
+    choice.token.top_tokens.clone_from(&top_tokens);
     // The second token follows of itself.
     bench.step(&[choice], &[Answer { tokens: vec![0, 1], is_finished: true, is_vetoed: false }]);
-    let want = [Token { id: 0, log_probability: -0.5, likeliest }, Token::certain(1)];
+    let want = [Token { id: 0, log_probability: -0.5, top_tokens }, Token::certain(1)];
     assert_eq!(bench.outputs()[0].tokens, want);
 }
 

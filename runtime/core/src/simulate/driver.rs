@@ -68,6 +68,7 @@ pub(super) enum Event {
     Taken(Message),
     /// The matchers of a group have advanced.
     Answered {
+        request: Option<RequestId>,
         group: GroupId,
         answers: Vec<Result<Answer, MatcherError>>,
     },
@@ -123,7 +124,7 @@ struct Simulation<'a> {
     /// When the serving loop is woken next.
     wake_at: Option<Duration>,
     watch: Watch,
-    max_turns: u64,
+    max_batches: u64,
     /// None unless it is wanted.
     journal: Option<Journal>,
     lines: Vec<Line>,
@@ -158,7 +159,7 @@ impl<'a> Simulation<'a> {
             restart_s: 0.0,
             wake_at: None,
             watch: Watch::default(),
-            max_turns: max_turns(requests, setup.faults.len()),
+            max_batches: max_batches(requests, setup.faults.len()),
             journal: None,
             lines: Vec::new(),
             setup,
@@ -201,7 +202,10 @@ impl<'a> Simulation<'a> {
                 self.note();
                 Ok(())
             }
-            Event::Answered { group, answers } => {
+            Event::Answered { request, group, answers } => {
+                if let Some(request) = request {
+                    self.host.advanced(index(request));
+                }
                 self.tell(Input::Advanced { group, answers })?;
                 self.note();
                 Ok(())
@@ -278,7 +282,12 @@ impl<'a> Simulation<'a> {
             }
             Action::Advance { group, continuations } => {
                 let Answered { answers, seconds } = self.matchers.advance(&continuations);
-                self.world.clock.at(now_s + seconds, Event::Answered { group, answers });
+                let request = self.serve.request_of(group);
+                if let Some(request) = request {
+                    self.host.advance(index(request));
+                }
+                let answered = Event::Answered { request, group, answers };
+                self.world.clock.at(now_s + seconds, answered);
             }
             Action::Close(sequences) => self.matchers.close(&sequences),
             Action::Send(batch) => return self.send(batch),
@@ -299,9 +308,9 @@ impl<'a> Simulation<'a> {
     }
 
     fn send(&mut self, batch: Batch) -> Result<(), SimulationError> {
-        self.host.turns += 1;
-        if self.host.turns > self.max_turns {
-            return Err(SimulationError::Endless { turns: self.host.turns });
+        self.host.sent();
+        if self.host.num_batches > self.max_batches {
+            return Err(SimulationError::Endless { num_batches: self.host.num_batches });
         }
         let loads: Vec<RowLoad> = batch.rows.iter().map(load).collect();
         self.world.timeline.microbatches.push(batch.note());
@@ -385,7 +394,7 @@ impl<'a> Simulation<'a> {
     }
 
     fn finish(self) -> Result<Run, SimulationError> {
-        let Host { ends, token_s, turns, .. } = self.host;
+        let Host { ends, token_s, num_batches, .. } = self.host;
         if let Some(request) = ends.iter().position(Option::is_none) {
             return Err(SimulationError::Stalled { request });
         }
@@ -405,7 +414,7 @@ impl<'a> Simulation<'a> {
             ends: ends.into_iter().flatten().collect(),
             timeline: self.world.timeline,
             scheduler: scheduler.stats(),
-            turns,
+            num_batches,
             token_s,
             full: self.watch.full(),
             incarnations: self.incarnation,
@@ -442,9 +451,9 @@ fn load(row: &RowOrder) -> RowLoad {
     RowLoad { position, tokens: tokens.len(), wants_logits }
 }
 
-/// More turns than any schedule needs that gets anywhere: each token in a turn of its own, computed
+/// More batches than any schedule needs that makes progress: each token in one of its own, computed
 /// again and again a few dozen times.
-fn max_turns(requests: &[SimulatedRequest], num_faults: usize) -> u64 {
+fn max_batches(requests: &[SimulatedRequest], num_faults: usize) -> u64 {
     let tokens = requests
         .iter()
         .map(|request| (request.prompt.len() + request.max_tokens) * request.search.num_rows());

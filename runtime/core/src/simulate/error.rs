@@ -36,8 +36,8 @@ pub enum SimulationError {
     EndedTwice { request: usize },
     #[error("request {request} never ended, and nothing more would happen")]
     Stalled { request: usize },
-    #[error("{turns} turns were made, more than any fair schedule takes")]
-    Endless { turns: u64 },
+    #[error("{num_batches} batches were sent, more than any fair schedule takes")]
+    Endless { num_batches: u64 },
     #[error("pages are still held after the last request: {found:?} of {wanted:?} are free")]
     Leaked { wanted: Vec<usize>, found: Vec<usize> },
     #[error("the scheduler holds groups after the last request")]

@@ -21,7 +21,7 @@ pub(super) struct Host {
     pub(super) token_s: Vec<f64>,
     /// All that were sampled.
     pub(super) num_tokens: usize,
-    pub(super) turns: u64,
+    pub(super) num_batches: u64,
 }
 
 #[derive(Debug, Default)]
@@ -31,7 +31,10 @@ struct RunningRequest {
     outputs: BTreeMap<OutputId, Output>,
     ended: BTreeSet<OutputId>,
     first_token_s: Option<f64>,
-    first_turn: u64,
+    /// Batches that were sent while none of its matchers was at work.
+    num_batches: u64,
+    /// Matchers that are at work, by groups.
+    num_advancing: usize,
 }
 
 impl Host {
@@ -42,7 +45,7 @@ impl Host {
             ends: vec![None; requests.len()],
             token_s: Vec::new(),
             num_tokens: 0,
-            turns: 0,
+            num_batches: 0,
         }
     }
 
@@ -52,8 +55,29 @@ impl Host {
 
     /// Takes note of a request that was let in.
     pub(super) fn begin(&mut self, request: usize) {
-        let running = RunningRequest { first_turn: self.turns, ..RunningRequest::default() };
-        self.running.insert(request, running);
+        self.running.insert(request, RunningRequest::default());
+    }
+
+    /// Takes note of a batch that was sent.
+    pub(super) fn sent(&mut self) {
+        self.num_batches += 1;
+        for running in self.running.values_mut().filter(|it| it.num_advancing == 0) {
+            running.num_batches += 1;
+        }
+    }
+
+    /// Takes note that the matchers of a group are at work.
+    pub(super) fn advance(&mut self, request: usize) {
+        if let Some(running) = self.running.get_mut(&request) {
+            running.num_advancing += 1;
+        }
+    }
+
+    /// Takes note that they have answered.
+    pub(super) fn advanced(&mut self, request: usize) {
+        if let Some(running) = self.running.get_mut(&request) {
+            running.num_advancing -= 1;
+        }
     }
 
     pub(super) fn is_running(&self, request: usize) -> bool {
@@ -117,7 +141,7 @@ impl Host {
             arrival_s: self.requests[request].arrival_s,
             first_token_s: running.first_token_s,
             end_s,
-            turns: self.turns.saturating_sub(running.first_turn),
+            num_batches: running.num_batches,
             outputs: running.outputs.into_values().collect(),
         };
         match self.ends[request].replace(end) {

@@ -37,10 +37,10 @@ pub(super) fn candidates(
     value: u64,
 ) -> impl Iterator<Item = Choice> {
     let first = to_token(value) & !0xff;
-    (0..width as u64).zip(0..).map(move |(place, offset)| {
-        let log_probability = -0.01 * (1 + mix(value, place) % 1_000) as f64;
+    (0..width as u64).zip(0..).map(move |(index, offset)| {
+        let log_probability = -0.01 * (1 + mix(value, index) % 1_000) as f64;
         let token = first + ((to_token(mix(value, 0)) + offset) & 0xff);
-        let token = if place == 0 && request.ends(token) { EOS } else { token };
+        let token = if index == 0 && request.ends(token) { EOS } else { token };
         choice(row, token, log_probability)
     })
 }

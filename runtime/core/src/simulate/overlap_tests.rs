@@ -110,7 +110,7 @@ fn prefill(scheduler: SchedulerConfig) -> f64 {
     let timing = Uniform { stage_s: vec![0.2; 4], token_s: 0.05, ..equal_stages(4) };
     let scheduler = SchedulerConfig { token_budget: 16, ..scheduler };
     let run = check(&setup(&timing, scheduler), &[SimulatedRequest::new(prompt(1, 64 * 16), 1)]);
-    assert_eq!(run.turns, 64);
+    assert_eq!(run.num_batches, 64);
     usage(&run, Window::Whole).mean_computing()
 }
 

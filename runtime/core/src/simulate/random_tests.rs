@@ -176,11 +176,12 @@ fn round(scenario: &Scenario) -> usize {
     let Scenario { scheduler, requests, .. } = scenario;
     let priorities: BTreeSet<i32> = requests.iter().map(|it| it.priority).collect();
     let most_rows = requests.iter().map(rows_of).max().unwrap_or(0).max(scheduler.max_rows);
-    let microbatches = (priorities.len() * most_rows).div_ceil(scheduler.rows_per_microbatch);
-    microbatches.max(scheduler.max_in_flight)
+    let all_rows: usize = requests.iter().map(rows_of).sum();
+    let rows = all_rows.min(priorities.len().saturating_mul(most_rows));
+    rows.div_ceil(scheduler.rows_per_microbatch).max(scheduler.max_in_flight)
 }
 
-/// Turns that a request may take: no more than the work of those who come before it, itself
+/// Batches that a request may take: no more than the work of those who come before it, itself
 /// included, each token of which may have to wait until all others have had theirs. Who comes
 /// later only fills microbatches up.
 fn bound(scenario: &Scenario, of: usize) -> u64 {
@@ -227,8 +228,12 @@ fn run(scenario: &Scenario, seen: &mut Seen) {
         let by_stop = |output: &&Output| output.finish_reason == FinishReason::StopString;
         seen.stopped += end.outputs.iter().filter(by_stop).count();
         let bound = bound(scenario, index);
-        assert!(end.turns <= bound, "request {index} took {} turns, at most {bound}", end.turns);
-        seen.most_of_bound = seen.most_of_bound.max(end.turns as f64 / bound as f64);
+        assert!(
+            end.num_batches <= bound,
+            "request {index} took {} batches, at most {bound}",
+            end.num_batches
+        );
+        seen.most_of_bound = seen.most_of_bound.max(end.num_batches as f64 / bound as f64);
     }
     seen.preemptions += run.scheduler.preemptions;
     seen.shared_tokens += run.scheduler.shared_tokens;

@@ -81,11 +81,11 @@ fn beams(first: Sequence<'_>, width: usize) -> Vec<Sequence<'_>> {
         let (mut still, mut next) = (Vec::new(), Vec::new());
         for kept in select(width, &scores, &candidates) {
             match kept {
-                Kept::Finished(place) => still.push(finished[place].clone()),
-                Kept::Continued(place) => {
-                    let mut beam = rows[choices[place].row as usize].clone();
-                    beam.score += choices[place].token.log_probability;
-                    beam.step(choices[place].token.id, true);
+                Kept::Finished(index) => still.push(finished[index].clone()),
+                Kept::Continued(index) => {
+                    let mut beam = rows[choices[index].row as usize].clone();
+                    beam.score += choices[index].token.log_probability;
+                    beam.step(choices[index].token.id, true);
                     next.push(beam);
                 }
             }
@@ -119,7 +119,7 @@ impl Sequence<'_> {
             }
         };
         let last = tokens.len() - 1;
-        for (place, token) in tokens.into_iter().enumerate() {
+        for (index, token) in tokens.into_iter().enumerate() {
             if token == EOS {
                 self.text = Some(self.text_so_far(true).0);
                 return;
@@ -133,7 +133,7 @@ impl Sequence<'_> {
                 return;
             }
             let is_full = self.tokens.len() >= self.request.max_tokens;
-            if is_full || is_finished && place == last {
+            if is_full || is_finished && index == last {
                 self.text = Some(self.text_so_far(true).0);
                 return;
             }

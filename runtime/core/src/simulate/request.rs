@@ -87,7 +87,7 @@ impl Constraint {
         let token = if is_vetoed { to_token(mix(sampled.into(), 4)) } else { sampled };
         let forced = self.forced.filter(|it| !is_beam && hits(Some(it.one_in), 1));
         let count = forced.map_or(0, |forced| forced.tokens);
-        let follows = (0..count as u64).map(|place| to_token(mix(token.into(), 7 + place)));
+        let follows = (0..count as u64).map(|index| to_token(mix(token.into(), 7 + index)));
         let tokens = [token].into_iter().chain(follows).collect();
         Answer { tokens, is_finished: hits(self.finishes_one_in, 5), is_vetoed }
     }

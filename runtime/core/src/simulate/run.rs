@@ -15,8 +15,8 @@ pub struct Run {
     pub timeline: Timeline,
     /// The scheduler's counts, after everything had ended.
     pub scheduler: SchedulerStats,
-    /// Turns of the scheduler.
-    pub turns: u64,
+    /// Batches that were sent.
+    pub num_batches: u64,
     /// Of each token but the first ones: the time since the one before. Tokens that come together
     /// share it.
     pub token_s: Vec<f64>,
@@ -50,8 +50,8 @@ pub struct RequestEnd {
     pub arrival_s: f64,
     pub first_token_s: Option<f64>,
     pub end_s: f64,
-    /// Turns of the scheduler between arrival and end.
-    pub turns: u64,
+    /// Batches that were sent between arrival and end, while none of its matchers was at work.
+    pub num_batches: u64,
     /// The outputs that were complete.
     pub outputs: Vec<Output>,
 }

@@ -102,7 +102,7 @@ impl Shadow {
         for (kv_idx, (pages, copy)) in
             self.pages.iter_mut().flatten().zip(&order.copies).enumerate()
         {
-            pages.copy_tails(order, copy, (stage, kv_idx))?;
+            pages.copy_on_write(order, copy, (stage, kv_idx))?;
         }
         Ok(())
     }
@@ -110,7 +110,7 @@ impl Shadow {
 
 impl Pages {
     /// All pages are read before one is written, as the stages do.
-    fn copy_tails(
+    fn copy_on_write(
         &mut self,
         order: &AncestorsOrder,
         copy: &CopyOrder,

@@ -87,7 +87,7 @@ fn a_request_takes_the_time_that_its_way_takes() {
     assert!((end.end_s - (5.0 + 3.0 * round_s)).abs() < 1e-9, "{end:?}");
     assert_eq!(run.token_s.len(), 2);
     assert!(run.token_s.iter().all(|seconds| (seconds - round_s).abs() < 1e-9));
-    assert_eq!((run.turns, run.num_tokens(), run.incarnations), (5, 3, 1));
+    assert_eq!((run.num_batches, run.num_tokens(), run.incarnations), (5, 3, 1));
     let tokens: Vec<usize> = run.timeline.microbatches.iter().map(|it| it.tokens).collect();
     assert_eq!(tokens, [23, 24, 23, 1, 1]);
     assert!((run.seconds() - (end.end_s - 3.0)).abs() < 1e-9);
@@ -198,9 +198,9 @@ fn two_beams() -> (Shadow, Batch) {
     let row = scheduler.sequences(group)[0].id();
     let children = scheduler.continuations(vec![(row, vec![1]), (row, vec![2])]);
     let rules = Rules { eos: &[], max_tokens: 9, is_finished: false };
-    let step = scheduler.advance(group, &children, |place, sequence| {
+    let step = scheduler.advance(group, &children, |index, sequence| {
         let first = Choice::new(0, Token::certain(0));
-        sequence.say(&children[place].tokens, &first, &rules).finish.is_none()
+        sequence.say(&children[index].tokens, &first, &rules).finish.is_none()
     });
     assert_eq!(step.unwrap().onward, Onward::Same);
     let output = scheduler.schedule().expect("two beams go on").into_batch(Vec::new());

@@ -95,8 +95,8 @@ fn legend(text: &mut String) {
         Activity::Host,
         Activity::Mask,
     ];
-    for (place, activity) in shown.into_iter().enumerate() {
-        let x = LABEL_WIDTH + 130.0 * place as f64;
+    for (index, activity) in shown.into_iter().enumerate() {
+        let x = LABEL_WIDTH + 130.0 * index as f64;
         let (color, label) = (color(activity), x + 18.0);
         line(
             text,

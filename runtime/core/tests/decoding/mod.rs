@@ -62,7 +62,7 @@ impl Decoding {
         let mut actions = Vec::new();
         let params = Arc::new(SamplingParams::greedy(Vec::new()));
         for number in 0..sequences {
-            let prompt = (0..PROMPT_TOKENS).map(|place| (number * 31 + place) % VOCAB).collect();
+            let prompt = (0..PROMPT_TOKENS).map(|index| (number * 31 + index) % VOCAB).collect();
             let admitted = Admitted {
                 prompts: vec![prompt],
                 is_constrained: false,

@@ -180,14 +180,14 @@ fn vocabulary(lines: &[Line]) -> Result<TokenTable, ReplayError> {
     let mut tokens = Vec::new();
     for line in lines {
         let Line::Token { id, bytes } = line else { continue };
-        let place = *id as usize;
-        if place >= MAX_VOCAB {
+        let index = *id as usize;
+        if index >= MAX_VOCAB {
             return Err(ReplayError::Token { id: *id, limit: MAX_VOCAB });
         }
-        if tokens.len() <= place {
-            tokens.resize(place + 1, TokenBytes::Unused);
+        if tokens.len() <= index {
+            tokens.resize(index + 1, TokenBytes::Unused);
         }
-        tokens[place] = bytes.clone();
+        tokens[index] = bytes.clone();
     }
     Ok(tokens.into())
 }
