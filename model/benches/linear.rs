@@ -1,7 +1,8 @@
-//! Our products against candle's on the CPU: alternating, medians, one line per type and batch.
+//! Compares our products with candle's on the CPU, alternating: medians, one line per type and
+//! batch.
 //!
-//! `RAYON_NUM_THREADS=1 cargo bench -p sluicegate-model` compares one thread with one thread; without
-//! the variable candle takes all processors and ours as many.
+//! `RAYON_NUM_THREADS=1 cargo bench -p sluicegate-model` compares single threads. Without the
+//! variable both use all processors.
 
 use std::{
     num::NonZero,
@@ -44,8 +45,8 @@ fn main() -> Result<()> {
     decode(&threads)
 }
 
-/// The products of one token through the default model, with other work between them: alone and
-/// shared by threads.
+/// Times the products of one token through the default model, with other work between them: by one
+/// thread, and shared by threads.
 fn decode(threads: &Threads) -> Result<()> {
     const SHAPES: [(usize, usize); 4] = [(576, 960), (576, 576), (576, 3072), (1536, 576)];
     const LAYERS: usize = 30;

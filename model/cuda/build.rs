@@ -1,8 +1,9 @@
-//! Finds out which release of CUDA cudarc's bindings are made for, since the sonames follow it.
+//! Determines the CUDA release for which cudarc's bindings are made, since the sonames depend on
+//! it.
 
 use std::{env, process::Command};
 
-/// What is taken where there is no compiler, as in a build without CUDA.
+/// The release assumed without a compiler, as in a build without CUDA.
 const DEFAULT_MAJOR: u32 = 13;
 
 fn main() {
@@ -13,13 +14,13 @@ fn main() {
     println!("cargo::rustc-env=SLUICEGATE_CUDA_MAJOR={major}");
 }
 
-/// As cudarc reads it: 13000 is release 13.0.
+/// Reads the variable as cudarc does: 13000 is release 13.0.
 fn named_major() -> Option<u32> {
     let version: u32 = env::var("CUDARC_CUDA_VERSION").ok()?.parse().ok()?;
     Some(version / 1000)
 }
 
-/// As cudarc asks: `… release 13.0, V13.0.88`.
+/// Asks the compiler as cudarc does: `… release 13.0, V13.0.88`.
 fn compiler_major() -> Option<u32> {
     let output = Command::new("nvcc").arg("--version").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -1,4 +1,4 @@
-//! Numbers held below a bound, as Gemma 2 holds its scores and logits.
+//! Soft caps, which Gemma 2 uses for scores and logits.
 //!
 //! Source: Gemma Team 2024, arXiv:2408.00118, section 2, "Logit soft-capping".
 
@@ -6,8 +6,8 @@ use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, bail};
 
 use crate::simd::exp;
 
-/// `cap * tanh(x / cap)` of each number. On a CPU it takes no memory beside `x`, which must share its
-/// own with no other tensor; elsewhere as much again.
+/// Applies `cap * tanh(x / cap)`. On a CPU it works in place, and `x` must not share its memory
+/// with another tensor; elsewhere it takes as much memory again.
 pub(crate) fn capped(x: Tensor, cap: f64) -> Result<Tensor> {
     if x.device().is_cpu() {
         x.inplace_op1(&Cap(cap))?;

@@ -1,4 +1,4 @@
-//! Writing a conversation as the prompt that a model was trained on.
+//! Renders a conversation as the prompt format on which a model was trained.
 //!
 //! Owns the template engine and its limits: templates come with models and are not trusted.
 
@@ -31,12 +31,12 @@ use crate::{
     tokenizer::{Tokenizer, token_text},
 };
 
-/// Instructions that one rendering may use; usual templates need some hundreds per message.
+/// Instructions per rendering; usual templates need some hundreds per message.
 const FUEL: u64 = 5_000_000;
 const MAX_TEMPLATE_BYTES: usize = 1 << 20;
 const MAX_PROMPT_BYTES: usize = 16 << 20;
 const NAME: &str = "chat";
-/// Marks the error that a template raises itself.
+/// Prefix of errors that a template raises itself.
 const REFUSED: &str = "refused by the template: ";
 
 /// One message of a conversation.
@@ -63,13 +63,13 @@ impl Message {
 /// A model's chat template. Clones share it.
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
-    /// Why the template cannot be used is told to whoever needs it.
+    /// An unusable template is reported to whoever needs it.
     environment: Result<Arc<Environment<'static>>, Arc<ChatError>>,
-    /// Names and texts of the special tokens that the template may write.
+    /// Names and texts of the special tokens available to the template.
     tokens: Vec<(&'static str, String)>,
 }
 
-/// Special tokens that transformers hands to templates under these names, beside those that begin
+/// Special tokens that transformers passes to templates under these names, besides those that begin
 /// and end a text.
 const TOKEN_NAMES: [&str; 5] = ["unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
@@ -132,8 +132,8 @@ impl ChatTemplate {
         Ok(template)
     }
 
-    /// The template of a model as it was read, if it has one. A bad one is an error of whoever wants
-    /// it rendered: prompts can do without.
+    /// Keeps an unusable template, whose error is reported when it is rendered: prompts work
+    /// without it. None if the model has no template.
     pub(crate) fn or_unusable(read: Result<Self, ChatError>) -> Option<Self> {
         match read {
             Ok(template) => Some(template),
@@ -142,7 +142,7 @@ impl ChatTemplate {
         }
     }
 
-    /// Parses a template; `bos` and `eos` are the tokens' texts that it may write.
+    /// Parses a template. `bos` and `eos` are the token texts available to it.
     ///
     /// # Errors
     /// [`ChatError::Template`] if it does not parse.
@@ -170,11 +170,12 @@ impl ChatTemplate {
         Ok(Self { environment: Ok(Arc::new(environment)), tokens })
     }
 
-    /// The prompt of a conversation; `add_generation_prompt` opens the assistant's next turn.
+    /// Renders the prompt of a conversation; `add_generation_prompt` opens the assistant's next
+    /// turn.
     ///
     /// # Errors
-    /// [`ChatError`] if the template cannot be used at all, refuses the messages, fails, or uses up
-    /// its limits.
+    /// [`ChatError`] if the template is unusable, refuses the messages, fails, or exceeds its
+    /// limits.
     pub fn render(
         &self,
         messages: &[Message],
@@ -187,7 +188,7 @@ impl ChatTemplate {
         let values = context! {
             messages => messages.iter().map(Message::to_value).collect::<minijinja::Value>(),
             add_generation_prompt,
-            // As transformers has them where there are none: defined, and none.
+            // As in transformers, these are defined but none.
             tools => (),
             documents => (),
             ..minijinja::Value::from_pairs(tokens)
@@ -245,7 +246,7 @@ fn template_file(directory: &Path) -> Result<Option<String>, ChatError> {
     })
 }
 
-/// The template of `tokenizer_config.json`: one, or the default one of several.
+/// Returns the template in `tokenizer_config.json`: the only one, or the default one of several.
 fn configured(file: &Path, value: Option<&Value>) -> Result<Option<String>, ChatError> {
     let wrong = |found: String| ChatError::Value {
         file: file.to_owned(),

@@ -1,23 +1,23 @@
-//! Whether this CPU can run what was compiled.
+//! Checks that this CPU can run the compiled code.
 //!
-//! Builds from source use every instruction of the CPU at hand, and cargo does not notice when a
-//! target folder is carried to another machine: the program would die of an illegal instruction.
-//! Asked first thing, it says what is wrong instead.
+//! Builds from source use every instruction of the local CPU, and cargo does not notice if a target
+//! folder moves to another machine: the program would die of an illegal instruction. This check,
+//! made first, reports the cause instead.
 
 use std::fs;
 
-/// A CPU without instructions that the program was compiled to use.
+/// The CPU lacks instructions that the program was compiled to use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "compiled for a CPU with {wanted}, which this one lacks; \
      build on this machine again, after `cargo clean`", wanted = missing.join(", ")
 )]
 pub struct CpuError {
-    /// Compiler's names of the missing features.
+    /// The compiler's names of the missing features.
     pub missing: Vec<&'static str>,
 }
 
-/// A feature as the compiler and as the kernel call it, and whether it was compiled in.
+/// A feature by its compiler name and its kernel name, and whether it was compiled in.
 struct Feature {
     name: &'static str,
     flag: &'static str,
@@ -30,7 +30,7 @@ macro_rules! features {
     };
 }
 
-/// What kernels are compiled to use, and may be missing elsewhere.
+/// Features that kernels may use and other CPUs may lack.
 const FEATURES: [Feature; 20] = features![
     "ssse3" "ssse3",
     "sse4.1" "sse4_1",
@@ -54,13 +54,13 @@ const FEATURES: [Feature; 20] = features![
     "sve" "sve",
 ];
 
-/// Checks that this CPU has what the program was compiled to use.
+/// Checks that this CPU has all features that the program was compiled to use.
 ///
-/// The standard library's own detection takes for granted what was compiled in, so the kernel is
-/// asked. Where it does not say (only Linux does), the check passes.
+/// The standard library's detection takes compiled-in features for granted, so this asks the
+/// operating system's kernel. Where that is silent (all but Linux), the check passes.
 ///
 /// # Errors
-/// [`CpuError`] with the features that are missing.
+/// [`CpuError`] with the missing features.
 pub fn check_cpu() -> Result<(), CpuError> {
     match fs::read_to_string("/proc/cpuinfo") {
         Ok(cpuinfo) => check(&FEATURES, &cpuinfo),

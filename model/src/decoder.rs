@@ -1,6 +1,6 @@
-//! The decoder's layers: one forward pass for every family.
+//! The decoder's layers: one forward pass for all families.
 //!
-//! A layer is assembled once, from the family's row; the pass itself has no branch on the family.
+//! A layer is assembled once, from the family's data; the pass itself has no branch on the family.
 
 use candle_core::Tensor;
 
@@ -24,7 +24,7 @@ use sluicegate_spec::{
     units::{Bytes, LayerRange, Unit},
 };
 
-/// What a unit is loaded from and for.
+/// The sources from which a unit is loaded.
 pub(crate) struct Loader<'a> {
     pub(crate) weights: &'a Weights,
     pub(crate) config: &'a ModelConfig,
@@ -57,7 +57,7 @@ impl Loader<'_> {
             .map_err(|source| LoadError::Tensor { unit, source })
     }
 
-    /// Loads the biases of queries, keys and values as one.
+    /// Loads the biases of queries, keys and values as one vector.
     fn qkv_bias(&self, unit: Unit, rows: &[(Role, usize)]) -> Result<Tensor, LoadError> {
         let load = |(role, rows): &(Role, usize)| {
             let id = TensorId { unit, role: *role };
@@ -68,14 +68,14 @@ impl Loader<'_> {
     }
 }
 
-/// A run of layers with the rotary embeddings that they use.
+/// A run of layers with their rotary embeddings.
 pub(crate) struct Layers {
     layers: Vec<Layer>,
     rotary: Rotary,
     local_rotary: Option<Rotary>,
 }
 
-/// Positions of a step, as the layers use them.
+/// The rotation angles of a step's positions.
 struct StepAngles {
     full: Angles,
     local: Option<Angles>,
@@ -145,7 +145,7 @@ impl Layers {
         Ok(StepAngles { full: self.rotary.angles(positions)?, local: local.transpose()? })
     }
 
-    /// Bytes of the weights held.
+    /// Returns the bytes of the weights.
     pub(crate) fn bytes(&self) -> Bytes {
         Bytes(self.layers.iter().map(Layer::bytes).sum())
     }
@@ -207,7 +207,7 @@ impl Layer {
 
     /// Maps `[tokens, hidden]` to the same shape, and writes the step's keys and values.
     ///
-    /// What is not needed any more is dropped at once: the most that is held at a time is what a
+    /// Tensors are dropped as soon as they are not needed: the peak determines the memory that a
     /// stage must have free ([`sluicegate_spec::profile::Workspace`]).
     fn forward(
         &self,
@@ -226,7 +226,7 @@ impl Layer {
         hidden + normed(self.post_mlp_norm.as_ref(), fed_forward)?
     }
 
-    /// Rotated queries, `[tokens, heads * head_dim]`. Keys and values go to the pages.
+    /// Returns the rotated queries, `[tokens, heads * head_dim]`. Keys and values go to the pages.
     fn queries(
         &self,
         hidden: &Tensor,

@@ -6,7 +6,7 @@ use sluicegate_spec::{family::EmbeddingScale, units::Bytes};
 
 use crate::{linear::matrix_bytes, weights::Matrix};
 
-/// A table `[vocab, hidden]` in its stored type, of which rows are looked up.
+/// The table, `[vocab, hidden]`, in its stored type.
 pub(crate) struct Embedding {
     table: Matrix,
     scale: Option<f64>,
@@ -23,7 +23,7 @@ impl Embedding {
         Self { table, scale }
     }
 
-    /// Looks up `[tokens]`, u32: `[tokens, hidden]`, f32. Other rows are not converted.
+    /// Looks up `[tokens]`, u32: `[tokens, hidden]`, f32. Converts only the rows it reads.
     pub(crate) fn forward(&self, tokens: &Tensor) -> Result<Tensor> {
         let rows = match &self.table {
             Matrix::Dense(table) => table.index_select(tokens, 0)?.to_dtype(DType::F32)?,

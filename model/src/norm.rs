@@ -19,7 +19,7 @@ pub(crate) struct RmsNorm {
 }
 
 impl RmsNorm {
-    /// Takes the multipliers, `[width]`.
+    /// Takes the weights, `[width]`.
     pub(crate) fn new(weight: Tensor, eps: f64, threads: Threads) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "computed in f32")]
         let eps = eps as f32;
@@ -37,7 +37,7 @@ impl RmsNorm {
         candle_nn::ops::rms_norm(&groups, &self.weight, self.eps)?.reshape((num_tokens, row_width))
     }
 
-    /// Bytes of the weight.
+    /// Returns the bytes of the weight.
     pub(crate) fn bytes(&self) -> u64 {
         (self.weight.elem_count() * DType::F32.size_in_bytes()) as u64
     }

@@ -1,4 +1,4 @@
-//! A model whose headers are read and checked, and whose weights wait on disk.
+//! An opened model: its headers are read and checked, its weights stay on disk.
 
 #[cfg(test)]
 mod tests;
@@ -16,7 +16,7 @@ use sluicegate_spec::{
 
 use crate::{chat::ChatTemplate, error::OpenError, tokenizer::Tokenizer, weights::Weights};
 
-/// Everything of a model but its running parts. Cheap to clone.
+/// Everything of a model except its running parts. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Model {
     pub config: ModelConfig,
@@ -24,15 +24,15 @@ pub struct Model {
     /// None if the model's files have no chat template.
     pub chat: Option<ChatTemplate>,
     pub weights: Weights,
-    /// What to call the model: its file's or directory's name, or the name its metadata give.
+    /// The model's name: from its metadata, else its file's or directory's name.
     pub name: String,
 }
 
 impl Model {
-    /// Opens a model: reads headers, configuration and tokenizer, and no weights.
+    /// Opens a model: reads headers, configuration and tokenizer, but no weights.
     ///
     /// # Errors
-    /// [`OpenError`] naming the file and what is wrong in it.
+    /// [`OpenError`] with the file and its fault.
     pub fn open(files: &ModelFiles) -> Result<Self, OpenError> {
         let (config, tokenizer, chat, weights, name) = match files {
             ModelFiles::Gguf(path) => {
@@ -61,12 +61,12 @@ impl Model {
         Ok(model)
     }
 
-    /// Makes a model of a `config.json` alone, under any name, or of the one in a directory: its
-    /// weights are seeded numbers. A tokenizer beside a `config.json` is used; without one each byte
-    /// is a token.
+    /// Makes a model from a `config.json` alone, under any name, or from the one in a directory.
+    /// Its weights are seeded random numbers. A tokenizer next to a `config.json` is used; without
+    /// one each byte is a token.
     ///
     /// # Errors
-    /// [`OpenError`] naming the file and what is wrong in it.
+    /// [`OpenError`] with the file and its fault.
     pub fn dummy(path: &Path, seed: u64) -> Result<Self, OpenError> {
         let file = if path.is_dir() { path.join("config.json") } else { path.to_owned() };
         let config = ModelConfig::from_file(&file)?;
@@ -82,7 +82,7 @@ impl Model {
         Ok(model)
     }
 
-    /// Makes a model of a configuration; errors name `file` as its source.
+    /// Makes a model from a configuration; errors name `file` as its source.
     ///
     /// # Errors
     /// [`OpenError`] if its vocabulary has no room for all bytes.
@@ -97,7 +97,7 @@ impl Model {
         Ok(Self { config, tokenizer, chat: None, weights, name: file_name(file) })
     }
 
-    /// What the model costs here, unit by unit, with keys and values kept in `kv_type`.
+    /// Returns the costs of the model here, unit by unit, with keys and values kept in `kv_type`.
     pub fn profile(&self, kv_type: KvType) -> ModelProfile {
         let stored = |id| Some(Bytes(self.weights.stored(id)?.bytes.len() as u64));
         let usual = ElementBytes::default();
@@ -106,9 +106,9 @@ impl Model {
         ModelProfile::new(&self.config, stored, elements)
     }
 
-    /// Makes the end tokens of the configuration those that the tokenizer found, too, and takes the
-    /// tokens out of use that the embedding has no row for. Files list such: an image's place in a
-    /// text, or padding that was added for training.
+    /// Adds the tokenizer's end tokens to those of the configuration, and disables tokens without
+    /// an embedding row. Files list such tokens, for example image placeholders or padding added
+    /// for training.
     fn join_ends(&mut self) {
         self.tokenizer.limit_to(self.config.vocab);
         for token in self.tokenizer.eos() {
@@ -121,7 +121,7 @@ impl Model {
     }
 }
 
-/// The directory of a `config.json` that has a tokenizer beside it.
+/// Returns the directory of a `config.json` that has a tokenizer next to it.
 fn directory_with_tokenizer(file: &Path) -> Option<PathBuf> {
     let directory = file.parent().filter(|_| file.ends_with("config.json"))?;
     let has = |name: &str| directory.join(name).is_file();

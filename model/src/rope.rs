@@ -1,4 +1,4 @@
-//! Rotary position embedding, by halves of each head.
+//! Rotary position embedding, which pairs the halves of each head.
 //!
 //! Source: Su et al. 2021, section 3.4.2, in the arrangement of Hugging Face's `rotate_half`.
 
@@ -13,15 +13,15 @@ use crate::{
 
 /// The frequencies of one rotary embedding.
 pub(crate) struct Rotary {
-    /// `[1, turned / 2]`, f32, where so many numbers of a head are turned.
+    /// `[1, rotated / 2]`, f32, where `rotated` dimensions of a head are rotated.
     frequencies: Tensor,
-    /// What cosines and sines are multiplied by.
+    /// The factor of cosines and sines.
     magnitude: Option<f64>,
     head_dim: usize,
     threads: Threads,
 }
 
-/// Cosines and sines of the positions of one step, `[tokens, turned / 2]` each.
+/// Cosines and sines of the positions of one step, `[tokens, rotated / 2]` each.
 pub(crate) struct Angles {
     cos: Tensor,
     sin: Tensor,
@@ -43,7 +43,7 @@ impl Rotary {
         Ok(Self { frequencies, magnitude: rope.magnitude, head_dim, threads })
     }
 
-    /// Angles of `[tokens]`, u32.
+    /// Computes the angles of `[tokens]`, u32.
     pub(crate) fn angles(&self, positions: &Tensor) -> Result<Angles> {
         let positions = positions.to_dtype(DType::F32)?.unsqueeze(1)?;
         let angles = positions.broadcast_mul(&self.frequencies)?;
@@ -57,7 +57,8 @@ impl Rotary {
 }
 
 impl Angles {
-    /// Turns each head of `[tokens, heads * head_dim]`, f32; what of a head is not turned stays.
+    /// Rotates each head of `[tokens, heads * head_dim]`, f32; dimensions that are not rotated stay
+    /// unchanged.
     pub(crate) fn rotate(&self, input: &Tensor) -> Result<Tensor> {
         if input.device().is_cpu() {
             return input.apply_op3_no_bwd(&self.cos, &self.sin, self);
@@ -65,7 +66,7 @@ impl Angles {
         self.rotate_by_candle(input)
     }
 
-    /// As [`Angles::rotate`], by candle's kernels.
+    /// As [`Angles::rotate`], with candle's kernels.
     fn rotate_by_candle(&self, input: &Tensor) -> Result<Tensor> {
         let (num_tokens, width) = input.dims2()?;
         let (head_dim, turned) = (self.head_dim, 2 * self.cos.dim(D::Minus1)?);
@@ -121,7 +122,7 @@ impl CustomOp3 for Angles {
     }
 }
 
-/// Radians per position of each pair of a head's dimensions that are turned.
+/// Returns the radians per position of each rotated pair of a head's dimensions.
 fn frequencies(rope: &Rope, head_dim: usize) -> Result<Vec<f32>> {
     let width = rope.width.unwrap_or(head_dim);
     let frequency = |pair: usize| rope.theta.powf(-2.0 * pair as f64 / width as f64);
@@ -150,7 +151,7 @@ fn frequencies(rope: &Rope, head_dim: usize) -> Result<Vec<f32>> {
     })
 }
 
-/// Stretches long waves by `factor`, keeps short ones, and blends those between.
+/// Stretches long waves by `factor`, keeps short ones, and interpolates between.
 ///
 /// Source: `_compute_llama3_parameters` in transformers' `modeling_rope_utils.py`.
 fn llama3(frequency: f64, factor: f64, (low, high): (f64, f64), context: f64) -> f64 {

@@ -1,8 +1,8 @@
-//! Rows of f32 in CPU memory, as our operations read them.
+//! Rows of f32 in CPU memory, for our operations.
 
 use candle_core::{CpuStorage, Layout, Result, bail};
 
-/// A view of `[rows, width]`, whose rows may lie apart (a narrowed tensor).
+/// A view of `[rows, width]`; the rows need not be adjacent (a narrowed tensor).
 pub(crate) struct Rows<'a> {
     values: &'a [f32],
     stride: usize,
@@ -11,7 +11,7 @@ pub(crate) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// Views the last dimension of a tensor with two.
+    /// Views a tensor of two dimensions.
     pub(crate) fn new(storage: &'a CpuStorage, layout: &Layout) -> Result<Self> {
         let (num, width) = layout.shape().dims2()?;
         let stride = match layout.stride() {
@@ -28,14 +28,14 @@ impl<'a> Rows<'a> {
         })
     }
 
-    /// Row `row`, below `num`.
+    /// Returns row `row`, which must be below `num`.
     #[inline]
     pub(crate) fn row(&self, row: usize) -> &'a [f32] {
         &self.values[row * self.stride..][..self.width]
     }
 }
 
-/// A contiguous f32 tensor's values.
+/// Returns the values of a contiguous f32 tensor.
 pub(crate) fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),

@@ -1,6 +1,6 @@
-//! A run of units of one model on one device: weights, pages, and the pass over them.
+//! A run of units of one model on one device: weights, pages, and the forward pass.
 //!
-//! Knows no stages and moves nothing: what it is given must already be at home.
+//! Knows no stages and moves nothing: its inputs must already be on its device.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -28,24 +28,24 @@ use sluicegate_spec::{
     units::{Bytes, Unit, UnitRange},
 };
 
-/// Where a shard lives and what it computes with.
+/// The device of a shard and what it computes with.
 #[derive(Debug, Clone)]
 pub struct Home {
     pub id: DeviceId,
     pub device: Device,
     pub threads: Threads,
-    /// In what the shard keeps keys and values.
+    /// The type in which the shard keeps keys and values.
     pub kv_type: KvType,
-    /// Given to the shards of one device where one has the embedding and another the head.
+    /// Shared by the shards of one device if one has the embedding and another the head.
     pub table: Option<SharedTable>,
 }
 
-/// The embedding's weights, held once by the shards of one device. Clones share them.
+/// The embedding's weights, kept once for all shards of a device. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct SharedTable(Arc<Mutex<Option<Matrix>>>);
 
 impl SharedTable {
-    /// The weights, which the first to ask loads.
+    /// Returns the weights; the first caller loads them.
     fn get_or_load(
         &self,
         load: impl FnOnce() -> Result<Matrix, LoadError>,
@@ -74,22 +74,23 @@ pub struct Shard {
 struct Head {
     norm: RmsNorm,
     matrix: Linear,
-    /// What logits are held below.
+    /// Soft cap of the logits.
     cap: Option<f64>,
-    /// Its weights are the embedding's, held by a shard on the same device: not counted twice.
+    /// Whether the weights are the embedding's, kept by a shard on the same device and not counted
+    /// twice.
     shared: bool,
 }
 
-/// What a shard hands on.
+/// The output of a shard.
 #[derive(Debug)]
 pub enum ShardOutput {
     /// For the next shard: `[tokens, hidden]`.
     Hidden(Placed<Hidden>),
-    /// Of the last shard: `[logit rows, vocab]`, f32; none where the step wants none.
+    /// Of the last shard: `[logit rows, vocab]`, f32; none if the step needs none.
     Logits(Option<Placed<Logits>>),
 }
 
-/// The memory that a shard holds.
+/// The memory of a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShardBytes {
     pub weights: Bytes,
@@ -97,11 +98,11 @@ pub struct ShardBytes {
 }
 
 impl Shard {
-    /// Loads the weights of `units` and takes memory for `pages_per_group` KV pages in each of the
-    /// model's KV groups. Reads no other unit's weights.
+    /// Loads the weights of `units` and allocates `pages_per_group` KV pages in each of the model's
+    /// KV groups. Reads no other unit's weights.
     ///
     /// # Errors
-    /// Where the model has no such units, a weight is missing or wrong, or memory lacks.
+    /// The model lacks these units, a weight is missing or wrong, or there is not enough memory.
     pub fn load(
         weights: &Weights,
         config: &ModelConfig,
@@ -136,10 +137,10 @@ impl Shard {
         })
     }
 
-    /// Runs the shard's units on one step. `hidden` comes from the shard before, if there is one.
+    /// Runs the shard's units on one step. `hidden` comes from the previous shard, if there is one.
     ///
     /// # Errors
-    /// Where a value lives elsewhere or does not fit the step, or an operation fails.
+    /// A value is on another device or does not fit the step, or an operation fails.
     pub fn forward(
         &mut self,
         step: Placed<&Step>,
@@ -168,17 +169,17 @@ impl Shard {
     /// Lets each row of the next step continue its ancestor.
     ///
     /// # Errors
-    /// Where the ancestors live elsewhere, skip or repeat an epoch, or name pages out of range.
+    /// The ancestors are on another device, skip or repeat an epoch, or name pages out of range.
     pub fn reorder(&mut self, ancestors: &Placed<Ancestors>) -> Result<(), ForwardError> {
         self.pages.reorder(self.first_unit, ancestors)
     }
 
-    /// Begins anew: nothing that the pages hold is asked for again, and epochs count from the start.
+    /// Starts over: the contents of the pages are obsolete, and epochs count from the start.
     pub fn restart(&mut self) {
         self.pages.restart();
     }
 
-    /// The memory that the shard holds.
+    /// Returns the memory of the shard.
     pub fn bytes(&self) -> ShardBytes {
         let embedding = self.embedding.as_ref().map_or(0, |embedding| embedding.bytes().0);
         let head = self.head.as_ref().map_or(0, Head::bytes);
@@ -214,7 +215,7 @@ impl Shard {
         Ok(hidden)
     }
 
-    /// Checks what the units index by.
+    /// Checks the indices that the units use.
     fn check(&self, step: &Step) -> Result<(), ForwardError> {
         let num_tokens = step.tokens.elem_count();
         self.check_shape("positions", &[num_tokens], step.positions.dims())?;
@@ -254,7 +255,7 @@ impl Loader<'_> {
         self.home.table.as_ref().map_or_else(load, |shared| shared.get_or_load(load))
     }
 
-    /// Loads norm and head. A tied head shares `table` where the shard holds it.
+    /// Loads norm and head. A tied head shares `table` if the shard has it.
     fn head(&self, table: Option<&Matrix>) -> Result<Head, LoadError> {
         let ModelConfig { vocab, hidden, .. } = *self.config;
         let shared = table.filter(|_| self.config.tied);
@@ -269,7 +270,7 @@ impl Loader<'_> {
 }
 
 impl Head {
-    /// Logits of the tokens in `logit_tokens`: they are selected first, the rest is not computed.
+    /// Computes the logits of the tokens in `logit_tokens` only.
     fn forward(&self, hidden: &Tensor, logit_tokens: &Tensor) -> candle_core::Result<Tensor> {
         let wanted = hidden.index_select(logit_tokens, 0)?;
         let logits = self.matrix.forward(&self.norm.forward(&wanted)?)?;

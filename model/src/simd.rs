@@ -1,7 +1,7 @@
 //! Eight lanes of f32, dot products of bytes, and an exponential function.
 //!
-//! Owns every CPU intrinsic of the crate. The lanes make the order of additions part of a kernel's
-//! text, so a row's bits depend on its own values alone.
+//! Owns every CPU intrinsic of the crate. The lanes fix the order of additions in a kernel's code,
+//! so a row's bits depend on its own values only.
 
 #[cfg(all(
     target_arch = "x86_64",
@@ -45,10 +45,10 @@ mod portable;
 )))]
 pub(crate) use portable::{F32x8, Words, prefetch};
 
-/// The values that a byte of a weight may have.
+/// The possible values of a weight's byte.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Range {
-    /// From zero to this, at most 127.
+    /// From zero up to this, at most 127.
     UpTo(#[allow(dead_code, reason = "VNNI adds up in 32 bits, whatever the largest is")] u8),
     Signed,
 }
@@ -63,7 +63,7 @@ pub(crate) fn mul_add(a: f32, b: f32, c: f32) -> f32 {
     }
 }
 
-/// `sum(a[i] * b[i])` over slices of one length, in eight lanes and then in order.
+/// Computes `sum(a[i] * b[i])` over slices of equal length, in eight lanes, then in order.
 #[inline]
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let (a_lanes, a_rest) = a.as_chunks::<8>();
@@ -75,7 +75,7 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     a_rest.iter().zip(b_rest).fold(sum.sum(), |sum, (a, b)| mul_add(*a, *b, sum))
 }
 
-/// `y += factor * x` over slices of one length.
+/// Computes `y += factor * x` over slices of equal length.
 #[inline]
 pub(crate) fn add_scaled(y: &mut [f32], factor: f32, x: &[f32]) {
     for (y, x) in y.iter_mut().zip(x) {
@@ -83,10 +83,10 @@ pub(crate) fn add_scaled(y: &mut [f32], factor: f32, x: &[f32]) {
     }
 }
 
-/// `e^x` within two units in the last place; zero below -87.3, held at `e^88` above 88.
+/// Computes `e^x` within two units in the last place; zero below -87.3, capped at `e^88` above 88.
 ///
-/// Source: range reduction by `ln 2` in two parts and the polynomial of Cephes' `expf`. Free of
-/// branches and calls, so that a loop over it becomes vector code.
+/// Source: range reduction by `ln 2` in two parts and the polynomial of Cephes' `expf`. Has no
+/// branches or calls, so that loops over it vectorise.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4;
@@ -101,7 +101,7 @@ pub(crate) fn exp(x: f32) -> f32 {
     let rest = mul_add(whole, -LN2_LOW, mul_add(whole, -LN2_HIGH, clamped));
     let series = POLYNOMIAL.iter().fold(0.0, |sum, factor| mul_add(sum, rest, *factor));
     let mantissa = mul_add(series, rest * rest, rest) + 1.0;
-    // The low bits of `shifted` hold the whole number: moved up, they are its power of two.
+    // The low bits of `shifted` hold the whole number; shifted up, they are its power of two.
     let power = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127);
     let value = mantissa * f32::from_bits(power << 23);
     if x < -87.3 { 0.0 } else { value }

@@ -1,13 +1,13 @@
-//! What a softmax is made of, over many numbers: the greatest, and exponentials relative to it.
+//! The parts of a softmax over many numbers: the greatest, and exponentials relative to it.
 //!
-//! Numbers that are minus infinity have no weight. NaN is never the greatest.
+//! Minus infinity has no weight. NaN is never the greatest.
 
 use crate::simd::exp;
 
-/// Numbers that are worked on side by side.
+/// Numbers processed side by side.
 const LANES: usize = 8;
 
-/// The greatest number; minus infinity if there is none.
+/// Returns the greatest number; minus infinity if there is none.
 pub fn greatest(values: &[f32]) -> f32 {
     let greater = |a: f32, b: f32| if b > a { b } else { a };
     let (chunks, rest) = values.as_chunks::<LANES>();
@@ -20,12 +20,12 @@ pub fn greatest(values: &[f32]) -> f32 {
     lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |a, b| greater(a, *b))
 }
 
-/// `exp((value - greatest) / temperature)` of each, with the relative error of f32.
+/// Returns `exp((value - greatest) / temperature)` of each, with the relative error of f32.
 pub fn weights(values: &[f32], greatest: f32, temperature: f32) -> Vec<f32> {
     values.iter().map(|value| exp((value - greatest) / temperature)).collect()
 }
 
-/// `log(sum(exp(values)))`, added up in f64; minus infinity if none has weight.
+/// Returns `log(sum(exp(values)))`, summed in f64; minus infinity if no value has weight.
 pub fn log_sum_exp(values: &[f32], greatest: f32) -> f64 {
     if greatest == f32::NEG_INFINITY {
         return f64::NEG_INFINITY;

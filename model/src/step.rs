@@ -1,6 +1,6 @@
-//! What a shard is given: the flat, ragged batch of one step, and the ancestors before it.
+//! The input of a shard: the flat, ragged batch of one step, and the ancestors before it.
 //!
-//! Plain carriers. Their tensors are made where they arrive, by the runtime's links.
+//! Plain data. The runtime's links make the tensors on the device where they arrive.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use candle_core::Tensor;
 
 use sluicegate_spec::placed::Named;
 
-/// A microbatch as a shard sees it. Rows lie one after another without padding.
+/// A microbatch as a shard sees it. Rows follow one another without padding.
 ///
 /// `tokens` is the sum of the rows' new tokens; a decode row has one, a prefill row many.
 #[derive(Debug, Clone)]
@@ -18,10 +18,10 @@ pub struct Step {
     /// `[tokens]`, u32: absolute position of each token in its sequence, from zero.
     pub positions: Tensor,
     pub rows: Vec<StepRow>,
-    /// Per KV group `[tokens]`, u32: the slot that takes each token's key and value.
+    /// Per KV group `[tokens]`, u32: the slot for each token's key and value.
     pub write_slots: Vec<Tensor>,
-    /// `[logit rows]`, u32: the flat index of each token whose logits are wanted, in order; none
-    /// where no row wants any. No index tensor is ever empty: a GPU takes neither an allocation of
+    /// `[logit rows]`, u32: the flat index of each token whose logits are wanted, in order; `None`
+    /// if no row wants any. No index tensor is ever empty: a GPU accepts neither an allocation of
     /// no bytes nor a launch of no threads.
     pub logit_tokens: Option<Tensor>,
 }
@@ -35,9 +35,9 @@ impl Named for Step {
 pub struct StepRow {
     /// Its tokens on the flat axis.
     pub span: Range<usize>,
-    /// Position of its first token: how many tokens of the sequence came before.
+    /// Position of its first token: the number of earlier tokens of the sequence.
     pub past: usize,
-    /// Where its past and its new tokens lie, per KV group.
+    /// The location of its past and its new tokens, per KV group.
     pub tables: Vec<StepTable>,
 }
 
@@ -50,16 +50,17 @@ pub struct StepTable {
     pub read_slots: Tensor,
 }
 
-/// Which row each row of the next step continues, and the tail pages to copy for it.
+/// Which row each row of the next step continues, and the tail pages to copy for that
+/// (copy-on-write).
 ///
-/// Full pages are shared by the page tables alone; only a partly filled last page is copied.
+/// Rows share full pages through their page tables; only a partly filled last page is copied.
 #[derive(Debug, Clone)]
 pub struct Ancestors {
-    /// Counts up by one with every reorder that the scheduler sends.
+    /// Grows by one with every reorder that the scheduler sends.
     pub epoch: u64,
     /// `[rows]`, u32: index among the earlier rows.
     pub parents: Tensor,
-    /// One entry per KV group; none where nothing is copied.
+    /// One entry per KV group; `None` where nothing is copied.
     pub copies: Vec<Option<PageCopies>>,
 }
 
@@ -67,12 +68,12 @@ impl Named for Ancestors {
     const NAME: &'static str = "ancestors";
 }
 
-/// Copies of tail pages in one KV group, one at least.
+/// The tail pages of one KV group that are copied before rows write to them; at least one.
 #[derive(Debug, Clone)]
 pub struct PageCopies {
     /// `[earlier rows]`, u32: the page that each earlier row writes next.
     pub tail_pages: Tensor,
-    /// `[copies]`, u32: the rows (of the next step) that need a page of their own.
+    /// `[copies]`, u32: the rows of the next step that need a page of their own.
     pub rows: Tensor,
     /// `[copies]`, u32: the page that each of them gets.
     pub target_pages: Tensor,

@@ -1,8 +1,8 @@
 //! The threads that a stage computes with: its own, or only the caller's.
 //!
-//! Owns the pool, the splitting of buffers over it, and which core a thread keeps to. Never touches a
-//! process-wide pool, spins for tens of microseconds at most, and lets no result depend on how many
-//! threads there are.
+//! Owns the pool, the division of buffers among its threads, and the core of each thread. Never
+//! uses a process-wide pool, spins for tens of microseconds at most, and no result depends on the
+//! number of threads.
 
 use std::{
     num::NonZero,
@@ -32,14 +32,14 @@ impl std::fmt::Debug for Threads {
 }
 
 impl Threads {
-    /// Computes in the caller's thread alone.
+    /// Computes in the caller's thread only.
     pub fn inline() -> Self {
         Self(None)
     }
 
     /// Starts a pool of `count - 1` threads, which the caller joins for each loop.
     ///
-    /// Where the system gives fewer threads, the loops run on those.
+    /// If the system allows fewer threads, the loops run on those.
     pub fn new(count: NonZero<usize>) -> Self {
         if count.get() == 1 {
             return Self::inline();
@@ -47,8 +47,8 @@ impl Threads {
         Self(Some(Arc::new(Pool::start(count.get() - 1, None))))
     }
 
-    /// The same with a thread for each core: the caller's own, which is for the caller to
-    /// [pin](pin_to), and one pinned to each core but the first.
+    /// As [`Threads::new`], with one thread per core: each core except the first gets a thread
+    /// pinned to it; the caller [pins](pin_to) its own thread to the first.
     pub fn on_cores(cores: &[usize]) -> Self {
         match cores {
             [] | [_] => Self::inline(),
@@ -56,13 +56,13 @@ impl Threads {
         }
     }
 
-    /// How many threads share a loop, the caller included.
+    /// Returns the number of threads that share a loop, the caller included.
     pub fn count(&self) -> usize {
         self.0.as_ref().map_or(1, |pool| pool.workers.len() + 1)
     }
 
     /// Calls `work` once for every index below `num_parts`, in any order, and returns when all
-    /// calls have.
+    /// calls have returned.
     pub fn run(&self, num_parts: usize, work: &(dyn Fn(usize) + Sync)) {
         match &self.0 {
             Some(pool) if num_parts > 1 => pool.run(num_parts, work),
@@ -99,22 +99,22 @@ impl Job {
     }
 }
 
-/// How long a worker looks for the next job before it sleeps.
+/// How long a worker spins for the next job before it sleeps.
 ///
 /// Sleeping and waking cost about as much as a small product, of which a token takes hundreds; so
-/// this is a little longer than what lies between two of them.
+/// this is slightly longer than the time between two of them.
 const WORKER_SPIN: Duration = Duration::from_micros(50);
 
-/// How long the caller looks for the workers to leave before it sleeps: as long as a part of a
-/// small product takes. A worker that needs longer may be waiting for the caller's processor.
+/// How long the caller spins for the workers to leave before it sleeps: the time of a part of a
+/// small product. A worker that needs longer may be waiting for the caller's processor.
 const CALLER_SPIN: Duration = Duration::from_micros(5);
 
-/// Where two looks lie further apart, or workers take longer to leave, other work has taken a
-/// processor. Spinning then takes time from the threads waited for.
+/// If two looks are further apart, or workers take longer to leave, other work occupies a
+/// processor. Spinning then takes time from the very threads it waits for.
 const LONGEST_LOOK: Duration = Duration::from_micros(20);
 const LONGEST_LEAVE: Duration = Duration::from_micros(500);
 
-/// For so many jobs after that, no thread spins.
+/// The number of jobs after that in which no thread spins.
 const NUM_CALM: u32 = 4096;
 
 #[derive(Default)]
@@ -129,9 +129,9 @@ struct State {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Counts the jobs, so that a worker joins each at most once. Changes under the lock only.
+    /// Counts the jobs, so that a worker joins each at most once. Changes only under the lock.
     turn: AtomicU64,
-    /// Workers in the current job. Changes under the lock only.
+    /// Workers in the current job. Changes only under the lock.
     num_helping: AtomicUsize,
     /// Jobs until threads spin again.
     num_calm: AtomicU32,
@@ -141,11 +141,12 @@ struct Shared {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is plain numbers, whole after every statement: poison means nothing here.
+        // The state is plain numbers, consistent after every statement, so poisoning does not
+        // matter.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the workers of a change of `state`, and wakes those that sleep.
+    /// Tells the workers that `state` has changed, and wakes those that sleep.
     fn post(&self, state: MutexGuard<'_, State>) {
         self.turn.fetch_add(1, Ordering::Release);
         let wakes = state.num_sleeping > 0;
@@ -155,7 +156,8 @@ impl Shared {
         }
     }
 
-    /// Spins until `ready`, but no longer than `limit`, and not at all beside other work.
+    /// Spins until `ready`, but no longer than `limit`, and not at all if other work needs the
+    /// processors.
     fn spin(&self, limit: Duration, ready: impl Fn() -> bool) {
         let start = Instant::now();
         let mut last = start;
@@ -187,7 +189,7 @@ impl Shared {
         state
     }
 
-    /// Waits until no worker is in the job, which none can join any more.
+    /// Waits until no worker is in the job. None can join it any more.
     fn all_left(&self) {
         let ready = || self.num_helping.load(Ordering::Acquire) == 0;
         let start = Instant::now();
@@ -214,7 +216,7 @@ struct Pool {
 }
 
 impl Pool {
-    /// Starts so many workers, each on one of `cores` if they are given.
+    /// Starts the workers, each on one of `cores` if they are given.
     fn start(num_workers: usize, cores: Option<&[usize]>) -> Self {
         let shared = Arc::new(Shared::default());
         let spawn = |worker: usize| {
@@ -222,7 +224,7 @@ impl Pool {
             let core = cores.map(|cores| cores[worker]);
             let work = move || {
                 if let Some(Err(error)) = core.map(pin_to) {
-                    tracing::warn!("a kernel's thread stays where it is: {error}");
+                    tracing::warn!("a kernel's thread is not pinned: {error}");
                 }
                 serve(&shared);
             };
@@ -253,7 +255,7 @@ impl Pool {
         state.job = Some(job);
         self.shared.post(state);
         job.help();
-        // Workers that have not joined by now are too late, and not waited for.
+        // Workers that have not joined by now are too late and are not waited for.
         self.shared.lock().job = None;
         self.shared.all_left();
         drop(turn);
@@ -267,7 +269,7 @@ impl Drop for Pool {
         state.closing = true;
         self.shared.post(state);
         for worker in self.workers.drain(..) {
-            // A worker catches what its kernels do, so it has nothing to report.
+            // A worker catches the panics of its kernels, so there is nothing to report.
             let _ = worker.join();
         }
     }

@@ -1,4 +1,4 @@
-//! Hears what is warned of, for tests.
+//! Collects warnings, for tests.
 
 use std::{
     fmt::{Debug, Write},
@@ -11,7 +11,7 @@ use tracing::{
     span::{Attributes, Id, Record},
 };
 
-/// What `run` gives, and the warnings that this thread hears of meanwhile.
+/// Returns the result of `run` and the warnings of this thread during it.
 pub(crate) fn heard<T>(run: impl FnOnce() -> T) -> (T, Vec<String>) {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let given = tracing::subscriber::with_default(Listener(Arc::clone(&heard)), run);

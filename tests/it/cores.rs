@@ -46,5 +46,5 @@ fn cores_are_checked_before_anything_is_loaded() {
     let error = build(vec![0, 1, 2]).unwrap_err();
     assert!(matches!(error, BuildError::Cores { wanted: 2, found: 3 }), "{error}");
     let error = build(vec![99_999, 99_999]).unwrap_err();
-    assert!(error.to_string().contains("core 99999 is not to be had"), "{error}");
+    assert!(error.to_string().contains("core 99999 is not available"), "{error}");
 }

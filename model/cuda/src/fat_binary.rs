@@ -1,24 +1,25 @@
-//! Which images a fat binary holds, read from its headers.
+//! Lists the images in a fat binary by its headers.
 //!
-//! NVIDIA does not document the form, which `cuobjdump` reads: a header (magic, version, header's
-//! length, length of what follows), then entries, each a header (kind, header's length, payload's
-//! length, …, capability) and its payload.
+//! NVIDIA does not document the format, which `cuobjdump` reads: a header (magic, version, header
+//! length, length of the rest), then entries, each with a header (kind, header length, payload
+//! length, …, capability) and a payload.
 
 use crate::image::{Capability, Image};
 
 const MAGIC: u32 = 0xBA55_ED50;
-/// Magic, version, header's length, length of all entries.
+/// Magic, version, header length, length of all entries.
 pub(crate) const HEADER_BYTES: usize = 16;
-/// As far as the capability of an entry's header.
+/// The entry header up to and including the capability.
 const ENTRY_BYTES: usize = 32;
 
 const PTX: u16 = 1;
 const ELF: u16 = 2;
 
-/// From this generation on the compiler may build for one capability alone, and headers do not say.
+/// From this generation on the compiler may build for a single capability, and the headers do not
+/// tell.
 const FIRST_EXACT: u32 = 9;
 
-/// The whole length that a fat binary's header states; none if it is no such header.
+/// Returns the total length stated by a fat binary's header; none if it is not such a header.
 pub(crate) fn num_bytes(header: &[u8; HEADER_BYTES]) -> Option<usize> {
     if u32_at(header, 0)? != MAGIC {
         return None;
@@ -27,7 +28,7 @@ pub(crate) fn num_bytes(header: &[u8; HEADER_BYTES]) -> Option<usize> {
     usize::from(u16_at(header, 6)?).checked_add(entries)
 }
 
-/// The images of a fat binary, as far as its headers hold together.
+/// Returns the images of a fat binary, as far as its headers are consistent.
 pub(crate) fn images(bytes: &[u8]) -> Vec<Image> {
     let mut images = Vec::new();
     let Some(mut at) = u16_at(bytes, 6).map(usize::from) else { return images };

@@ -1,8 +1,8 @@
-//! For which devices a kernel was compiled, and whether a device can run it.
+//! The devices for which a kernel was compiled, and whether a device can run it.
 
 use std::fmt;
 
-/// A device's compute capability, 9.0 for an H200.
+/// A device's compute capability, such as 9.0 for an H200.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Capability {
     pub major: u32,
@@ -10,7 +10,7 @@ pub struct Capability {
 }
 
 impl Capability {
-    /// From the compiler's number: 90 is 9.0, and 120 is 12.0.
+    /// Converts the compiler's number: 90 is 9.0, and 120 is 12.0.
     pub fn of_number(number: u32) -> Self {
         Self { major: number / 10, minor: number % 10 }
     }
@@ -25,11 +25,11 @@ impl fmt::Display for Capability {
 /// One compiled form of a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Image {
-    /// Text that the driver compiles when it is loaded, for this capability and all later ones.
+    /// PTX that the driver compiles when it is loaded, for this capability and all later ones.
     Ptx(Capability),
-    /// Text that uses what this capability alone has (`sm_90a`).
+    /// PTX that uses features of this capability alone (`sm_90a`).
     PtxExact(Capability),
-    /// Text for this capability and later ones of the same generation (`sm_100f`).
+    /// PTX for this capability and later ones of the same generation (`sm_100f`).
     PtxFamily(Capability),
     /// Machine code, for this capability and later ones of the same generation.
     Machine(Capability),
@@ -38,7 +38,7 @@ pub enum Image {
 }
 
 impl Image {
-    /// Reads the `.target` of PTX; none if the text has no such line.
+    /// Reads the `.target` line of PTX; none if there is none.
     pub fn of_ptx(text: &str) -> Option<Self> {
         let line = text.lines().find_map(|line| line.trim_start().strip_prefix(".target"))?;
         let arch = line.trim_start().strip_prefix("sm_")?;
@@ -51,7 +51,7 @@ impl Image {
         })
     }
 
-    /// Whether a device can run it.
+    /// Returns whether a device can run the image.
     ///
     /// Source: CUDA C++ Programming Guide, "Compute Capabilities" and "Application Compatibility".
     pub fn runs_on(self, device: Capability) -> bool {
@@ -79,7 +79,7 @@ impl fmt::Display for Image {
     }
 }
 
-/// A device that a build has no code for.
+/// The build has no code for a device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "compute capability {capability}, but the {kernels} of this build are {found}; \
@@ -88,7 +88,7 @@ impl fmt::Display for Image {
 )]
 pub struct ImageError {
     pub capability: Capability,
-    /// Which kernels: `kernels`, or `quantised kernels`.
+    /// Which kernels: `kernels` or `quantised kernels`.
     pub kernels: &'static str,
     pub images: Vec<Image>,
 }
@@ -96,7 +96,7 @@ pub struct ImageError {
 /// Checks that a device can run one of the images.
 ///
 /// # Errors
-/// [`ImageError`] with what there is.
+/// [`ImageError`] with the available images.
 pub fn check_images(
     kernels: &'static str,
     images: &[Image],

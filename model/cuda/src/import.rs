@@ -1,4 +1,4 @@
-//! The functions that cudarc and the compiled kernels link to, each a jump through a table.
+//! The functions to which cudarc and the compiled kernels link, each a jump through a table.
 //!
 //! A function that is missing here is an undefined symbol when the program is linked.
 
@@ -7,7 +7,7 @@ use std::{
     sync::atomic::{AtomicPtr, Ordering},
 };
 
-/// A library's functions, and where each of them is.
+/// The functions of one library and their addresses.
 pub(crate) struct Import {
     pub(crate) names: &'static [&'static CStr],
     slots: &'static [AtomicPtr<()>],

@@ -1,7 +1,7 @@
-//! The kernels that are linked into the program, and their registration with the CUDA runtime.
+//! The kernels linked into the program, and their registration with the CUDA runtime.
 //!
-//! Code that nvcc compiled registers its fat binaries before `main`. What it says is written down,
-//! and said again once the runtime is loaded.
+//! Code compiled by nvcc registers its fat binaries before `main`. These calls are recorded, and
+//! replayed once the runtime is loaded.
 
 use std::{
     ffi::{CStr, c_char, c_int, c_void},
@@ -16,7 +16,7 @@ use crate::{
     image::Image,
 };
 
-/// What a handle of the runtime points to.
+/// The target of a handle of the runtime.
 type Handle = *mut *mut c_void;
 type RegisterFatBinary = unsafe extern "C" fn(*const Wrapper) -> Handle;
 type EndFatBinary = unsafe extern "C" fn(Handle);
@@ -43,7 +43,7 @@ type RegisterVariable = unsafe extern "C" fn(
     c_int,
 );
 
-/// What nvcc's code hands over: `__fatBinC_Wrapper_t` of `fatbinary_section.h`.
+/// The argument of nvcc's code: `__fatBinC_Wrapper_t` of `fatbinary_section.h`.
 #[repr(C)]
 struct Wrapper {
     magic: c_int,
@@ -80,7 +80,7 @@ unsafe impl Send for FatBinary {}
 
 static FAT_BINARIES: Mutex<Vec<FatBinary>> = Mutex::new(Vec::new());
 
-/// For which devices the kernels that are linked in were compiled, fat binary by fat binary.
+/// Returns the devices for which the linked kernels were compiled, per fat binary.
 pub fn linked_images() -> Vec<Vec<Image>> {
     let fat_binaries = FAT_BINARIES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     fat_binaries.iter().map(|it| images(it.wrapper)).collect()
@@ -97,14 +97,14 @@ fn images(wrapper: *const Wrapper) -> Vec<Image> {
     fat_binary::images(unsafe { std::slice::from_raw_parts(data, num_bytes) })
 }
 
-/// Registers all kernels with the runtime; what is registered later is lost, and nothing is.
+/// Registers all kernels with the runtime. Registrations after this call would be lost; there are
+/// none.
 ///
 /// # Errors
 /// The name of a function that the library lacks.
 ///
 /// # Safety
-/// The library is the CUDA runtime of the release that the kernels were compiled with, and is never
-/// closed.
+/// The library is the CUDA runtime of the release that compiled the kernels, and is never closed.
 pub(crate) unsafe fn register_with(runtime: &Library) -> Result<(), &'static CStr> {
     // SAFETY: these are the signatures of `crt/host_runtime.h`.
     let (begin, register_function, register_variable, end) = unsafe {
@@ -162,7 +162,7 @@ unsafe fn get<T: Copy>(library: &Library, name: &'static CStr) -> Result<T, &'st
     symbol.map(|it| *it).map_err(|_| name)
 }
 
-/// Changes the fat binary of a handle that [`__cudaRegisterFatBinary`] gave.
+/// Changes the fat binary of a handle returned by [`__cudaRegisterFatBinary`].
 fn with_fat_binary(handle: Handle, change: impl FnOnce(&mut FatBinary)) {
     let mut fat_binaries = FAT_BINARIES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let index = handle.addr().checked_sub(1);
@@ -171,7 +171,7 @@ fn with_fat_binary(handle: Handle, change: impl FnOnce(&mut FatBinary)) {
     }
 }
 
-/// Writes a fat binary down. Its handle is its number, counted from one.
+/// Records a fat binary. Its handle is its number, counted from one.
 #[unsafe(no_mangle)]
 extern "C" fn __cudaRegisterFatBinary(wrapper: *const Wrapper) -> Handle {
     let mut fat_binaries = FAT_BINARIES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -179,8 +179,8 @@ extern "C" fn __cudaRegisterFatBinary(wrapper: *const Wrapper) -> Handle {
     ptr::without_provenance_mut(fat_binaries.len())
 }
 
-/// Writes a kernel down. The five last arguments, which are not named here, are null in all that
-/// nvcc generates.
+/// Records a kernel. The last five arguments, which are not named here, are null in all generated
+/// code.
 #[unsafe(no_mangle)]
 extern "C" fn __cudaRegisterFunction(
     handle: Handle,
@@ -193,7 +193,7 @@ extern "C" fn __cudaRegisterFunction(
     with_fat_binary(handle, |it| it.functions.push(function));
 }
 
-/// Writes a variable of the device down.
+/// Records a device variable.
 #[unsafe(no_mangle)]
 extern "C" fn __cudaRegisterVar(
     handle: Handle,
@@ -212,7 +212,7 @@ extern "C" fn __cudaRegisterVar(
 #[unsafe(no_mangle)]
 extern "C" fn __cudaRegisterFatBinaryEnd(_handle: Handle) {}
 
-/// Called while the process ends, when the runtime may have gone already; it gives back nothing that
-/// the end of the process does not.
+/// Called while the process ends, when the runtime may already be gone. It frees nothing that the
+/// end of the process does not free.
 #[unsafe(no_mangle)]
 extern "C" fn __cudaUnregisterFatBinary(_handle: Handle) {}

@@ -1,13 +1,13 @@
-//! NVIDIA's libraries, found and loaded when they are first needed.
+//! Finds and loads NVIDIA's libraries when they are first needed.
 //!
 //! cudarc, as candle builds it, links to the driver, cuBLAS, cuRAND and the CUDA runtime, and a
-//! program that is linked to them does not start where one is missing. So this crate defines the
-//! functions that are linked to: each jumps to where [`load`] found the library's own one, and
-//! fails with an error before that. A program with CUDA starts anywhere, and finds the libraries
-//! itself, those in Python packages, too (`docs/adr/0007-cuda-loaded-when-needed.md`).
+//! program linked to them does not start if one is missing. So this crate defines the linked
+//! functions itself. Each jumps to the library's own function once [`load`] has found it, and fails
+//! with an error before that. A program with CUDA support starts anywhere, and finds the libraries
+//! itself, even in Python packages (`docs/adr/0007-cuda-loaded-when-needed.md`).
 //!
-//! Owns the search, the table of functions, and what the kernels that are linked in were compiled
-//! for. It calls nothing on a device.
+//! Owns the search, the table of functions, and the list of devices for which the linked kernels
+//! were compiled. It calls nothing on a device.
 
 #![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 

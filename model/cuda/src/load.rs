@@ -1,4 +1,4 @@
-//! Loads the libraries, once for the process.
+//! Loads the libraries, once per process.
 
 use std::{
     ffi::CStr,
@@ -14,7 +14,7 @@ use crate::{
     search::{FOLDERS_VARIABLE, Folders},
 };
 
-/// The release of CUDA that the bindings are made for; sonames end in it.
+/// The CUDA release for which the bindings are made; sonames end in it.
 const MAJOR: &str = env!("SLUICEGATE_CUDA_MAJOR");
 
 /// Why CUDA cannot be used on this machine.
@@ -31,15 +31,15 @@ pub enum LoadError {
     NoFunction { library: PathBuf, function: String },
 }
 
-/// The libraries that were loaded, each with the path that the loader was given.
+/// The loaded libraries, each with the path given to the loader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
     pub libraries: Vec<PathBuf>,
 }
 
-/// Finds NVIDIA's libraries and makes the functions that are linked to be theirs.
+/// Finds NVIDIA's libraries and redirects the linked functions to them.
 ///
-/// The first call decides for the process.
+/// The first call decides for the whole process.
 ///
 /// # Errors
 /// [`LoadError`] for the first library that is missing or of another release.
@@ -49,17 +49,17 @@ pub fn load() -> Result<&'static Loaded, LoadError> {
     outcome.as_ref().map_err(Clone::clone)
 }
 
-/// A library, and where its functions are.
+/// A library and the addresses of its functions.
 struct Opened {
     library: Library,
     path: PathBuf,
     addresses: Vec<(&'static Import, Vec<*mut ()>)>,
 }
 
-/// Opens all libraries before any function is pointed to one of them.
+/// Opens all libraries before any function is redirected.
 fn load_all(folders: &Folders) -> Result<Loaded, LoadError> {
     let (runtime, blas) = (format!("libcudart.so.{MAJOR}"), format!("libcublas.so.{MAJOR}"));
-    // cuBLAS needs it, and finds it only if it is loaded or lies beside.
+    // cuBLAS needs it, and finds it only if it is already loaded or in the same folder.
     let blas_lt = format!("libcublasLt.so.{MAJOR}");
     let runtime_package = format!("nvidia-cuda-runtime=={MAJOR}.*");
     let blas_package = format!("nvidia-cublas=={MAJOR}.*");
@@ -85,7 +85,7 @@ fn load_all(folders: &Folders) -> Result<Loaded, LoadError> {
 }
 
 impl Opened {
-    /// `package` has the library, if a package does.
+    /// `package` is the Python package with the library, if there is one.
     fn find(
         name: &str,
         package: Option<String>,
@@ -103,7 +103,7 @@ impl Opened {
     }
 }
 
-/// The library from the first place that has it, and how that was named.
+/// Opens the library in the first place that has it. Returns it with the path used.
 fn find(name: &str, folders: &Folders) -> Option<(Library, PathBuf)> {
     let in_folders = |folders: &[PathBuf]| folders.iter().find_map(|it| open(&it.join(name)));
     in_folders(&folders.first)

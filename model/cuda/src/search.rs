@@ -1,4 +1,4 @@
-//! Where NVIDIA's libraries may lie.
+//! The folders in which NVIDIA's libraries may be.
 
 use std::{
     ffi::OsString,
@@ -6,10 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Folders named by the user, before all others.
+/// Folders given by the user; searched first.
 pub(crate) const FOLDERS_VARIABLE: &str = "SLUICEGATE_CUDA_LIBS";
 
-/// Folders outside of the loader's own that systems and containers use.
+/// Folders that systems and containers use in addition to the loader's own.
 const USUAL: [&str; 5] = [
     "/usr/local/cuda/lib64",
     "/opt/cuda/lib64",
@@ -18,17 +18,17 @@ const USUAL: [&str; 5] = [
     "/usr/lib/wsl/lib",
 ];
 
-/// Where to look, and in which order.
+/// The search order.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Folders {
-    /// Before the loader looks in its own places.
+    /// Searched before the loader's own places.
     pub(crate) first: Vec<PathBuf>,
-    /// Where the loader has found nothing.
+    /// Searched if the loader found nothing.
     pub(crate) then: Vec<PathBuf>,
 }
 
 impl Folders {
-    /// The folders that the environment leads to; `variable` reads one of its variables.
+    /// Collects the folders from the environment; `variable` reads an environment variable.
     pub(crate) fn of(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let named = variable(FOLDERS_VARIABLE).unwrap_or_default();
         let path = |name: &str| variable(name).filter(|it| !it.is_empty()).map(PathBuf::from);
@@ -49,7 +49,7 @@ impl Folders {
     }
 }
 
-/// Where the Python on the path is installed: as it is called, and as it really is.
+/// Returns the prefix of the Python on the path, as named and with links resolved.
 fn python_prefixes(path: &OsString) -> Vec<PathBuf> {
     let python = std::env::split_paths(path).map(|it| it.join("python3")).find(|it| it.is_file());
     let Some(python) = python else { return Vec::new() };
@@ -58,7 +58,7 @@ fn python_prefixes(path: &OsString) -> Vec<PathBuf> {
     prefix(&python).into_iter().chain(real).collect()
 }
 
-/// The libraries of the packages `nvidia-*` of one Python installation:
+/// Returns the library folders of the `nvidia-*` packages of one Python installation:
 /// `lib/python3.N/site-packages/nvidia/*/lib`.
 fn package_folders(prefix: &Path) -> Vec<PathBuf> {
     let versions = entries(&prefix.join("lib"));
@@ -69,7 +69,7 @@ fn package_folders(prefix: &Path) -> Vec<PathBuf> {
     sites.flat_map(|site| entries(&site.join("nvidia"))).map(|it| it.join("lib")).collect()
 }
 
-/// What a folder holds, in order; nothing if it cannot be read.
+/// Returns the sorted entries of a folder; empty if it cannot be read.
 fn entries(folder: &Path) -> Vec<PathBuf> {
     let found = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut found: Vec<PathBuf> = found.map(|entry| entry.path()).collect();

@@ -1,13 +1,12 @@
-//! A tensor has one home: values that know where they live, and the error for a value that is used
-//! away from home.
+//! A tensor has one home: values that know their device, and the error for using a value elsewhere.
 //!
-//! Owns no way of moving anything; that is the business of the runtime's links.
+//! Moves nothing; that is the task of the runtime's links.
 
 use std::fmt;
 
 use crate::{device::DeviceId, units::Unit};
 
-/// The name under which a kind of value appears in errors and in the ledger.
+/// The name of a kind of value in errors and in the ledger.
 pub trait Named {
     const NAME: &'static str;
 }
@@ -16,20 +15,20 @@ impl<T: Named> Named for &T {
     const NAME: &'static str = T::NAME;
 }
 
-/// A place in the computation that is about to read a value.
+/// A point in the computation that is about to read a value.
 #[derive(Debug, Clone, Copy)]
 pub struct Site {
     /// The operation, by its usual name: `index_select`, `rms_norm`.
     pub operation: &'static str,
     /// The unit that runs it; none for the host.
     pub unit: Option<Unit>,
-    /// The value already there with which it is combined.
+    /// The local value with which it is combined.
     pub with: &'static str,
     /// The device of that value.
     pub device: DeviceId,
 }
 
-/// A value used on a device where it does not live: a transfer is missing.
+/// A value is used on a device where it is not: a transfer is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misplaced {
     pub operation: &'static str,
@@ -57,7 +56,7 @@ impl fmt::Display for Misplaced {
     }
 }
 
-/// A value and the one device on which it may be read.
+/// A value and the only device on which it may be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placed<T> {
     value: T,
@@ -65,9 +64,9 @@ pub struct Placed<T> {
 }
 
 impl<T> Placed<T> {
-    /// Declares that `value` lives on `device`.
+    /// Declares that `value` is on `device`.
     ///
-    /// Only what has just been made on a device, or has just arrived there over a link, is wrapped.
+    /// Only for values just made on the device, or just received there over a link.
     pub fn new(value: T, device: DeviceId) -> Self {
         Self { value, device }
     }
@@ -76,7 +75,7 @@ impl<T> Placed<T> {
         self.device
     }
 
-    /// A part of the value, with the same home.
+    /// Returns a part of the value, on the same device.
     pub fn part<'a, U>(&'a self, part: impl FnOnce(&'a T) -> &'a U) -> Placed<&'a U> {
         Placed { value: part(&self.value), device: self.device }
     }

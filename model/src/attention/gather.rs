@@ -1,4 +1,4 @@
-//! Attention by gathering each row's pages, from candle's operations alone: works on any device,
+//! Attention that gathers each row's pages, built from candle's operations: works on any device,
 //! and is the reference for the CPU kernel.
 
 use candle_core::{D, Result, Tensor};
@@ -59,7 +59,7 @@ fn attend_row(
     output.transpose(0, 1)?.contiguous()?.reshape((num_tokens, num_heads * head_dim))
 }
 
-/// `[new tokens, slots]`, u8: which positions each new token must not see.
+/// Returns `[new tokens, slots]`, u8: the positions that each new token must not attend to.
 fn hidden(heads: &Heads, row: &StepRow, table: &StepTable, scores: &Tensor) -> Result<Tensor> {
     let (_, num_tokens, num_slots) = scores.dims3()?;
     let positions = |first: usize, num: usize| {
@@ -71,7 +71,7 @@ fn hidden(heads: &Heads, row: &StepRow, table: &StepTable, scores: &Tensor) -> R
     let own = positions(row.past, num_tokens)?.unsqueeze(1)?;
     let later = seen.broadcast_gt(&own)?;
     let Some(window) = heads.window else { return Ok(later) };
-    // A window of n hides what lies n or more positions back.
+    // A window of n hides positions n or more back.
     let reach = (seen + window as f64)?;
     let earlier = reach.broadcast_le(&own)?;
     later.maximum(&earlier)

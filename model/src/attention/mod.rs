@@ -1,4 +1,4 @@
-//! Attention over pages: causal, within a window where the layer has one, heads sharing keys.
+//! Attention over pages: causal, windowed where the layer has a window, with shared key heads.
 //!
 //! Source: Vaswani et al. 2017, section 3.2; Ainslie et al. 2023 for shared key and value heads.
 
@@ -19,20 +19,20 @@ pub(crate) struct Heads {
     pub(crate) head_dim: usize,
     /// Factor of the scores.
     pub(crate) scale: f64,
-    /// What scores are held below, as `cap * tanh(score / cap)`.
+    /// Soft cap of the scores: `cap * tanh(score / cap)`.
     pub(crate) cap: Option<f64>,
-    /// How many positions a token sees, itself included.
+    /// How many positions a token attends to, itself included.
     pub(crate) window: Option<usize>,
 }
 
 impl Heads {
-    /// Positions that the token at `position` sees.
+    /// Returns the first position that the token at `position` attends to.
     fn first_visible(&self, position: usize) -> usize {
         self.window.map_or(0, |window| (position + 1).saturating_sub(window))
     }
 
-    /// Attends from `queries`, `[tokens, heads * head_dim]`, to the pages of each row: the same
-    /// shape. The step's own keys and values are in the pages already.
+    /// Attends from `queries`, `[tokens, heads * head_dim]`, to the pages of each row; the output
+    /// has the same shape. The pages already contain the step's own keys and values.
     pub(crate) fn attend(
         &self,
         queries: &Tensor,

@@ -1,7 +1,7 @@
-//! Attention on a CPU, reading the pages in place.
+//! Attention on a CPU that reads the pages in place.
 //!
-//! One token of one head group is computed by one thread, over the positions that it sees, in
-//! order: its bits depend on nothing else in the batch, nor on how a prompt was cut into chunks.
+//! One thread computes one token of one head group over the visible positions in order. So the
+//! result's bits depend on nothing else in the batch, nor on how a prompt was split into chunks.
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Storage, bail};
 
@@ -24,9 +24,9 @@ pub(super) struct Paged<'a> {
     pub(super) threads: &'a Threads,
 }
 
-/// One new token and what it sees.
+/// One new token and its visible positions.
 struct Token<'a> {
-    /// Index on the flat axis.
+    /// Index on the flat token axis.
     flat: usize,
     /// The slots of the visible positions, in order.
     slots: &'a [u32],
@@ -39,7 +39,7 @@ struct Cache<'a> {
     width: usize,
 }
 
-/// What one token sees of one key and value head.
+/// The past of one token for one key and value head.
 struct Past<'a> {
     cache: &'a Cache<'a>,
     slots: &'a [u32],
@@ -105,7 +105,7 @@ fn slots<'a>(storage: &'a Storage, layout: &Layout) -> Result<&'a [u32]> {
 }
 
 impl Paged<'_> {
-    /// The new tokens of all rows with the slots that each sees.
+    /// Returns the new tokens of all rows, each with its visible slots.
     fn tokens<'s>(&self, slots: &[&'s [u32]]) -> Result<Vec<Token<'s>>> {
         let mut tokens = Vec::new();
         for (row, slots) in self.rows.iter().zip(slots) {
@@ -134,7 +134,8 @@ impl Paged<'_> {
         Ok(tokens)
     }
 
-    /// One token's query heads that share `kv_head`: `[group, head_dim]` to the same.
+    /// Attends with one token's query heads that share `kv_head`: `[group, head_dim]` to the same
+    /// shape.
     fn attend(&self, queries: &[f32], past: &Past<'_>, output: &mut [f32]) {
         let Past { cache, slots, kv_head } = *past;
         let head_dim = self.heads.head_dim;
@@ -170,7 +171,7 @@ impl Paged<'_> {
     }
 }
 
-/// Turns scores into weights that add up to one.
+/// Turns scores into weights that sum to one.
 fn softmax(scores: &mut [f32]) {
     let highest = greatest(scores);
     for score in &mut *scores {

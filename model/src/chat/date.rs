@@ -1,4 +1,4 @@
-//! Today's date in the formats that chat templates ask for, in UTC.
+//! The current date in the formats that chat templates ask for, in UTC.
 
 #[cfg(test)]
 mod tests;
@@ -7,10 +7,9 @@ use jiff::Timestamp;
 use jiff::fmt::strtime::{BrokenDownTime, Config, PosixCustom};
 use jiff::tz::TimeZone;
 
-/// Writes a time by a format of C's `strftime`, with the names of the C locale and the flags and
-/// widths that `jiff` knows of the GNU library's. What it does not know is left as it stands: widths of
-/// names and of several codes in one. A fraction of a second (`%f`) has as many digits as it needs, and
-/// not the six of Python's.
+/// Formats a time by C's `strftime`, with the names of the C locale and the GNU flags and widths
+/// that `jiff` supports. Unsupported parts (widths of names and of combined codes) are left as they
+/// are. A fraction of a second (`%f`) has as many digits as needed, not Python's six.
 pub(super) fn strftime(format: &str, time: Timestamp) -> String {
     let format = without_other_forms(format);
     let moment = BrokenDownTime::from(&time.to_zoned(TimeZone::UTC));
@@ -22,7 +21,7 @@ pub(super) fn strftime(format: &str, time: Timestamp) -> String {
     }
 }
 
-/// Drops what asks for other forms of dates and digits (`%Ey`, `%Od`): the C locale has none.
+/// Removes modifiers for alternative dates and digits (`%Ey`, `%Od`): the C locale has none.
 fn without_other_forms(format: &str) -> String {
     let mut text = String::with_capacity(format.len());
     let mut rest = format;
@@ -33,7 +32,7 @@ fn without_other_forms(format: &str) -> String {
         text.push_str(&behind[..behind.len() - style.len()]);
         let code = style.strip_prefix(['E', 'O']).unwrap_or(style);
         let code = if code.starts_with(|c: char| c.is_ascii_alphabetic()) { code } else { style };
-        // A percent sign that is written begins no code.
+        // An escaped percent sign begins no code.
         let len = code.chars().next().map_or(0, char::len_utf8);
         text.push_str(&code[..len]);
         rest = &code[len..];

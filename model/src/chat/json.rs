@@ -1,15 +1,15 @@
-//! JSON as Python's `json.dumps` writes it, which is what templates expect of `tojson`.
+//! JSON as Python's `json.dumps` writes it, which templates expect of `tojson`.
 
 use minijinja::{Error, Value, filters, value::Kwargs};
 
-/// Characters that the engine escapes for HTML, and Python does not.
+/// Characters that the template engine escapes for HTML, and Python does not.
 const ESCAPED: [(&str, char); 4] = [("003c", '<'), ("003e", '>'), ("0026", '&'), ("0027", '\'')];
 
-/// Writes a value as JSON, without the engine's escapes for HTML.
+/// Writes a value as JSON, without the engine's HTML escapes.
 #[expect(clippy::needless_pass_by_value, reason = "the engine hands options over by value")]
 pub(super) fn tojson(value: &Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<Value> = options.get("indent")?;
-    // Accepted since templates write them; text is never made ASCII here.
+    // Accepted because templates use it; text is never converted to ASCII here.
     let _: Option<bool> = options.get("ensure_ascii")?;
     options.assert_all_used()?;
     let json = filters::tojson(value, indent, Kwargs::from_iter([] as [(&str, Value); 0]))?;
@@ -24,7 +24,8 @@ fn unescape(json: &str) -> String {
         let known = ESCAPED.iter().find(|(digits, _)| {
             escape.strip_prefix('u').is_some_and(|escape| escape.starts_with(digits))
         });
-        // An escape is two characters at least, so that a backslash cannot begin the next one.
+        // Copies at least two characters of an escape, so that a backslash cannot begin the next
+        // one.
         let num_bytes = if let Some((digits, character)) = known {
             text.push(*character);
             1 + digits.len()

@@ -1,7 +1,7 @@
 //! Tags that transformers adds to the template language.
 
-/// Makes `{% generation %}` blocks inert: they mark what a model wrote, for training, and write
-/// nothing. As in transformers, what is set inside stays inside.
+/// Makes `{% generation %}` blocks inert. They mark what a model wrote, for training, and output
+/// nothing. As in transformers, variables set inside stay inside.
 pub(super) fn without_generation(source: &str) -> String {
     let mut text = String::with_capacity(source.len());
     let mut rest = source;
@@ -14,7 +14,7 @@ pub(super) fn without_generation(source: &str) -> String {
             Some(b'%') => end_of_code(tag, "%}"),
             _ => Some(1),
         };
-        // What does not end is for the parser to refuse.
+        // An unterminated tag is for the parser to refuse.
         let (tag, behind) = tag.split_at(len.unwrap_or(tag.len()));
         rest = behind;
         match name(tag) {
@@ -33,14 +33,14 @@ pub(super) fn without_generation(source: &str) -> String {
     text
 }
 
-/// What stands in a statement that is one word.
+/// Returns the content of a one-word statement.
 fn name(tag: &str) -> Option<&str> {
     let inner = tag.strip_prefix("{%")?.strip_suffix("%}")?;
     let inner = inner.strip_prefix(['-', '+']).unwrap_or(inner);
     Some(inner.strip_suffix(['-', '+']).unwrap_or(inner).trim())
 }
 
-/// Where an expression or statement ends: not within its strings and dictionaries.
+/// Returns the end of an expression or statement, ignoring its strings and dictionaries.
 fn end_of_code(tag: &str, end: &str) -> Option<usize> {
     let bytes = tag.as_bytes();
     let mut depth = 0usize;
@@ -63,7 +63,7 @@ fn end_of_code(tag: &str, end: &str) -> Option<usize> {
     None
 }
 
-/// Where the statement begins that ends a raw block.
+/// Returns the start of the statement that ends a raw block.
 fn end_of_raw(text: &str) -> usize {
     let mut statements = text.match_indices("{%");
     let is_end = |(at, _): &(usize, &str)| {

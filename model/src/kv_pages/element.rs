@@ -1,4 +1,4 @@
-//! The numbers of a cache: how they are read and written in CPU memory.
+//! The elements of a cache: how they are read and written in CPU memory.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, DType, Layout, Result, backend::BackendStorage, ba
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 use sluicegate_spec::kv::KvType;
 
-/// candle's name of a type.
+/// Converts a type to candle's.
 pub(super) fn dtype(kind: KvType) -> DType {
     match kind {
         KvType::F32 => DType::F32,
@@ -33,7 +33,7 @@ impl<'a> Numbers<'a> {
         }
     }
 
-    /// Numbers that [`Numbers::read`] needs room for, to read so many.
+    /// Returns the scratch length that [`Numbers::read`] needs for `num` elements.
     pub(crate) fn room(&self, num: usize) -> usize {
         match self {
             Self::F32(_) => 0,
@@ -41,7 +41,7 @@ impl<'a> Numbers<'a> {
         }
     }
 
-    /// A part of them as f32: where they lie, or in `room`, which is as long.
+    /// Returns a part as f32: in place, or converted into `room`, which must be as long.
     #[inline]
     pub(crate) fn read<'b>(&self, part: Range<usize>, room: &'b mut [f32]) -> &'b [f32]
     where
@@ -51,7 +51,7 @@ impl<'a> Numbers<'a> {
             Self::F32(values) => return &values[part],
             Self::F16(values) => values[part].convert_to_f32_slice(room),
             Self::Bf16(values) => {
-                // The upper half of an f32: a shift, which becomes vector code.
+                // A bf16 is the upper half of an f32, so a shift suffices, which vectorises.
                 for (room, value) in room.iter_mut().zip(&values[part]) {
                     *room = f32::from_bits(u32::from(value.to_bits()) << 16);
                 }
@@ -61,7 +61,7 @@ impl<'a> Numbers<'a> {
     }
 }
 
-/// The same, to write to.
+/// As [`Numbers`], for writing.
 pub(crate) enum NumbersMut<'a> {
     F32(&'a mut [f32]),
     F16(&'a mut [f16]),
@@ -79,7 +79,7 @@ impl<'a> NumbersMut<'a> {
         }
     }
 
-    /// Writes `new` from index `start` on, rounded to the nearest.
+    /// Writes `new` from index `start` on, rounded to nearest.
     #[inline]
     pub(crate) fn write(&mut self, start: usize, new: &[f32]) {
         let part = start..start + new.len();
@@ -91,7 +91,7 @@ impl<'a> NumbersMut<'a> {
     }
 }
 
-/// Where a contiguous tensor lies in its storage.
+/// Returns the range of a contiguous tensor in its storage.
 fn offsets(layout: &Layout) -> Result<Range<usize>> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(start..end),

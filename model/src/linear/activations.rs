@@ -1,4 +1,4 @@
-//! Activations in the forms that the kernels read: f32, or quantised to bytes.
+//! Activations in the forms that kernels read: f32, or quantised to bytes.
 
 use half::f16;
 
@@ -10,8 +10,8 @@ pub(super) enum Form {
     F32,
     /// Bytes with a scale for every 32.
     ///
-    /// Source: ggml's `Q8_1` (`quantize_row_q8_1` in `ggml-quants.c`), whose two numbers are f16;
-    /// they are held as f32 here, after that rounding.
+    /// Source: ggml's `Q8_1` (`quantize_row_q8_1` in `ggml-quants.c`). Its two f16 factors are
+    /// rounded to f16 and then kept as f32 here.
     Bytes,
     /// Bytes with a scale for every 256.
     ///
@@ -37,13 +37,13 @@ impl ByteBlock {
     const ZERO: Self =
         Self { values: [[0; 4]; 8], scale: 0.0, sum: 0.0, half_sums: [0.0; 2], scaled_sum: 0.0 };
 
-    /// Rounds `values` times `factor`, which moves none beyond 127, to bytes.
+    /// Rounds `values` times `factor` to bytes; `factor` must keep them within 127.
     #[inline(always)]
     fn round(values: &[f32; 32], factor: f32) -> Self {
         let mut block = Self::ZERO;
         let bytes = block.values.as_flattened_mut();
         for (byte, value) in bytes.iter_mut().zip(values) {
-            // Where `factor` overflowed, the product may be any number.
+            // If `factor` overflowed, the product may be any number.
             #[expect(clippy::cast_possible_truncation, reason = "it is clamped")]
             let rounded = (value * factor).round().clamp(-127.0, 127.0) as i8;
             *byte = rounded;
@@ -64,7 +64,7 @@ impl ByteBlock {
         block
     }
 
-    /// The factor for 256 values, whose inverse is their scale.
+    /// Returns the factor for 256 values; its inverse is their scale.
     fn wide_factor(values: &[[f32; 32]]) -> f32 {
         let largest = values.iter().map(largest).fold(0.0, f32::max);
         if largest == 0.0 { 0.0 } else { 127.0 / largest }
@@ -82,19 +82,20 @@ fn largest(values: &[f32; 32]) -> f32 {
     values.iter().fold(0.0, |largest, value| largest.max(value.abs()))
 }
 
-/// The input of a product, in every form that one of its kernels asks for.
+/// The input of a product, in every form that one of its kernels needs.
 pub(super) struct Activations<'a> {
     pub(super) num_tokens: usize,
     width: usize,
     /// `[tokens, width]`.
     pub(super) values: &'a [f32],
-    /// `[width / 32, tokens]`, so that a kernel reads a block of many tokens in order; or empty.
+    /// `[width / 32, tokens]`, so that a kernel reads one block of many tokens in order. Empty if
+    /// unused.
     bytes: Vec<ByteBlock>,
     wide_bytes: Vec<ByteBlock>,
 }
 
 impl<'a> Activations<'a> {
-    /// Prepares `values`, `[tokens, width]`. `width` is a multiple of the blocks asked for.
+    /// Prepares `values`, `[tokens, width]`. `width` must be a multiple of the block sizes.
     pub(super) fn new(values: &'a [f32], width: usize, forms: &[Form], threads: &Threads) -> Self {
         let num_tokens = values.len().checked_div(width).unwrap_or(0);
         let mut input =
@@ -117,7 +118,7 @@ impl<'a> Activations<'a> {
         input
     }
 
-    /// The bytes in one of their forms, which must have been asked for: `[width / 32, tokens]`.
+    /// Returns the blocks of a form that was prepared: `[width / 32, tokens]`.
     pub(super) fn blocks(&self, form: Form) -> &[ByteBlock] {
         match form {
             Form::F32 => &[],

@@ -1,9 +1,9 @@
-//! The kernel for quantised weights, whatever their format.
+//! The kernel for quantised weights of any format.
 //!
 //! Every format is read as runs of 32 weights, each weight `scale * (byte - offset) + min`. Eight
-//! rows are unpacked together, a row to a lane, and multiplied with many tokens while they are
-//! unpacked. The products of a run's bytes are added exactly, as integers; the runs of a row are
-//! added in order. So a product has the same bits wherever its row and its token stand.
+//! rows are unpacked together, one row per lane, and multiplied with many tokens while they are
+//! unpacked. The products of a run's bytes are summed exactly, as integers; the runs of a row are
+//! added in order. So a product has the same bits wherever its row and its token are.
 
 use std::{marker::PhantomData, ops, sync::Arc};
 
@@ -27,29 +27,29 @@ use crate::{
 pub(super) trait Format<const LEN: usize, const RUNS: usize>: Send + Sync + 'static {
     const FORM: Form;
     const RANGE: Range;
-    /// What is taken from each byte.
+    /// The offset subtracted from each byte.
     const OFFSET: f32 = 0.0;
     /// Whether there are minima to add.
     const MINS: bool = false;
     /// Whether each half of a run has its own scale and minimum.
     const SPLIT: bool = false;
 
-    /// What the runs of a block share.
+    /// The unpacked data that the runs of a block share.
     type Unpacked;
 
-    /// Unpacks a block of each of eight rows as far as its runs share the work.
+    /// Unpacks one block of each of eight rows, as far as its runs share the work.
     fn unpack(rows: [&[u8; LEN]; 8]) -> Self::Unpacked;
 
-    /// A run of an unpacked block.
+    /// Returns a run of an unpacked block.
     fn run(unpacked: &Self::Unpacked, run_idx: usize) -> Run;
 }
 
 /// Thirty-two weights of each of eight rows.
 #[derive(Clone, Copy)]
 pub(super) struct Run {
-    /// The bytes of the weights, made ready by [`Words::prepare`].
+    /// The bytes of the weights, prepared by [`Words::prepare`].
     pub(super) words: [Words; 8],
-    /// Of both halves, or of the whole run in the first place.
+    /// Of both halves; if the run is not split, only the first entry counts.
     pub(super) scales: [F32x8; 2],
     pub(super) mins: [F32x8; 2],
 }
@@ -88,7 +88,7 @@ impl Run {
     }
 }
 
-/// The exact products of weights less their offset.
+/// Returns the exact products of weights minus their offset.
 #[inline(always)]
 fn dot<F: Format<LEN, RUNS>, const LEN: usize, const RUNS: usize, const N: usize>(
     words: &[Words; N],
@@ -193,12 +193,12 @@ impl<F: Format<LEN, RUNS>, const LEN: usize, const RUNS: usize> Kernel for Block
 /// The blocks of eight rows.
 struct RowGroup<'a, const LEN: usize> {
     rows: [&'a [[u8; LEN]]; 8],
-    /// All blocks after those of these rows.
+    /// All blocks after these rows.
     next: &'a [[u8; LEN]],
 }
 
 impl<'a, const LEN: usize> RowGroup<'a, LEN> {
-    /// Takes eight rows or fewer, for which the last stands in.
+    /// Takes up to eight rows; the last one is repeated to fill eight.
     fn new(blocks: &'a [[u8; LEN]], num_blocks: usize, rows: ops::Range<usize>) -> Self {
         let next = &blocks[rows.end * num_blocks..];
         let row =
@@ -211,8 +211,8 @@ impl<'a, const LEN: usize> RowGroup<'a, LEN> {
         std::array::from_fn(|r| &self.rows[r][block_idx])
     }
 
-    /// Asks for as much of the next eight rows as one column takes: the processor sees no order in
-    /// eight places read in turn.
+    /// Prefetches one column's worth of the next eight rows: the processor does not recognise the
+    /// pattern of eight interleaved streams.
     #[inline(always)]
     fn prefetch(&self, block_idx: usize) {
         if let Some(next) = self.next.get(block_idx * 8..block_idx * 8 + 8) {
@@ -221,7 +221,7 @@ impl<'a, const LEN: usize> RowGroup<'a, LEN> {
     }
 }
 
-/// Some of the tokens.
+/// A range of the tokens.
 struct Input<'a> {
     /// `[runs, tokens]`.
     blocks: &'a [ByteBlock],
@@ -232,7 +232,7 @@ struct Input<'a> {
 }
 
 impl Input<'_> {
-    /// A run of so many of the tokens.
+    /// Returns a run for `num_tokens` of the tokens.
     #[inline(always)]
     fn run(&self, run_idx: usize, num_tokens: usize) -> &[ByteBlock] {
         &self.blocks[run_idx * self.stride + self.token..][..num_tokens]

@@ -26,7 +26,7 @@ pub(super) trait Kernel: Send + Sync {
 
     /// Fills `output`, `[tokens, rows]`, with the products of every token and `rows`.
     ///
-    /// The bits of a product depend on its row and its token, and on nothing else.
+    /// The bits of a product depend on its row and its token only.
     fn fill(
         &self,
         rows: Range<usize>,
@@ -63,7 +63,7 @@ impl Product {
         Ok(Self { kernels, forms, width, num_rows, threads })
     }
 
-    /// Fills the products of `rows` of all matrices, counted through, into `[tokens, rows]`.
+    /// Fills the products of `rows`, numbered across all matrices, into `[tokens, rows]`.
     fn fill(
         &self,
         rows: Range<usize>,
@@ -83,14 +83,14 @@ impl Product {
         Ok(())
     }
 
-    /// Rows that one thread takes at a time: a few turns for each thread, so that a late one costs
-    /// little, and no more rows than fit a second-level cache.
+    /// Returns the rows that a thread takes at a time: several turns per thread, so that a late one
+    /// costs little, and no more rows than fit a second-level cache.
     fn rows_per_turn(&self) -> usize {
         let turns = self.threads.count() * 6;
         (self.num_rows / turns).clamp(8, 64).next_multiple_of(8)
     }
 
-    /// The products of `values`, `[tokens, width]`: `[tokens, rows]`.
+    /// Multiplies `values`, `[tokens, width]`: `[tokens, rows]`.
     fn multiply(&self, values: &[f32]) -> Result<Vec<f32>> {
         let input = Activations::new(values, self.width, &self.forms, &self.threads);
         let mut output = vec![0.0; input.num_tokens * self.num_rows];

@@ -1,7 +1,7 @@
-//! Kernels for weights that are stored as numbers: f32, f16, bf16.
+//! Kernels for weights stored as numbers: f32, f16, bf16.
 //!
-//! Weights stay in their stored type; f16 and bf16 rows become f32 in a scratch buffer just before
-//! their products, which are the same as those of f32 weights.
+//! Weights stay in their stored type. Rows in f16 and bf16 are converted to f32 in a scratch buffer
+//! just before their products, which are the same as those of f32 weights.
 
 use std::{borrow::Cow, ops::Range, sync::Arc};
 
@@ -27,7 +27,7 @@ pub(super) struct Dense {
 
 enum Source {
     Tensor(Tensor),
-    /// From a GGUF file: numbers in the wrapping of a quantised tensor.
+    /// From a GGUF file: numbers wrapped in a quantised tensor.
     Wrapped(Arc<QTensor>),
 }
 
@@ -55,7 +55,7 @@ impl Dense {
         Ok(dense)
     }
 
-    /// Gives `work` the stored numbers.
+    /// Calls `work` with the stored numbers.
     fn with<R>(&self, work: impl FnOnce(Stored<'_>) -> R) -> Result<R> {
         let len = self.num_rows * self.width;
         match &self.source {
@@ -83,7 +83,7 @@ impl Dense {
     }
 }
 
-/// Types that are numbers and nothing else.
+/// Types for which every bit pattern is valid.
 trait Number {}
 impl Number for f32 {}
 impl Number for f16 {}
@@ -99,7 +99,7 @@ fn numbers<T: Number>(data: &[u8], len: usize) -> Result<&[T]> {
 }
 
 impl Stored<'_> {
-    /// Numbers `span` as f32.
+    /// Returns the numbers in `span` as f32.
     fn read(&self, span: Range<usize>) -> Cow<'_, [f32]> {
         match self {
             Self::F32(values) => Cow::Borrowed(&values[span]),

@@ -11,7 +11,7 @@ use crate::simd::{Range, Words};
 /// The low halves of a word's bytes.
 pub(super) const LOW: u32 = 0x0F0F_0F0F;
 
-/// The `N` bytes of `block` from `START` on.
+/// Returns the `N` bytes of `block` from `START` on.
 #[inline(always)]
 pub(super) fn part<const START: usize, const N: usize, const LEN: usize>(
     block: &[u8; LEN],
@@ -21,7 +21,7 @@ pub(super) fn part<const START: usize, const N: usize, const LEN: usize>(
     part
 }
 
-/// The 32 bytes from `START` on of eight rows, a row to a lane.
+/// Returns the 32 bytes from `START` on of eight rows, one row per lane.
 #[inline(always)]
 pub(super) fn words<const START: usize, const LEN: usize>(rows: [&[u8; LEN]; 8]) -> [Words; 8] {
     const { assert!(START + 32 <= LEN) };
@@ -36,13 +36,13 @@ fn array(bytes: &[u8]) -> &[u8; 16] {
     array
 }
 
-/// The first four bytes of eight blocks.
+/// Returns the four bytes from `START` on of eight blocks.
 #[inline(always)]
 fn head<const START: usize, const LEN: usize>(rows: [&[u8; LEN]; 8]) -> Words {
     Words::gather(rows.map(part::<START, 4, LEN>))
 }
 
-/// The low halves of the 16 bytes from `START` on, then their high halves.
+/// Returns the low halves of the 16 bytes from `START` on, then their high halves.
 #[inline(always)]
 fn nibbles<const START: usize, const LEN: usize>(rows: [&[u8; LEN]; 8]) -> [Words; 8] {
     let [a, b, c, d] = Words::transpose(rows.map(part::<START, 16, LEN>));

@@ -13,26 +13,26 @@ use crate::simd::{F32x8, Range, Words};
 /// The two lowest bits of a word's bytes.
 const PAIR: u32 = 0x0303_0303;
 
-/// A block of each of eight rows, a row to a lane.
+/// A block of each of eight rows, one row per lane.
 pub(super) struct Block<const N: usize> {
-    /// The bytes with the weights, 32 after 32.
+    /// The bytes with the weights, in groups of 32.
     words: [[Words; 8]; N],
-    /// A byte for each scale, and for each minimum where there is room for them.
+    /// One byte per scale, and per minimum where there is room.
     scales: [Words; 4],
-    /// What the scales are multiplied with.
+    /// The factor of the scales.
     scale: F32x8,
-    /// What the minima are multiplied with.
+    /// The factor of the minima.
     min: F32x8,
 }
 
-/// Moves bit `source` of each byte to bit `target`, with whatever stands beside it.
+/// Moves bit `source` of each byte to bit `target`, together with its neighbours.
 #[inline(always)]
 fn moved(words: Words, source: usize, target: usize) -> Words {
     words >> source << target
 }
 
-/// Reads the start of a block of `Q4_K` or `Q5_K`: factors of scales and minima, and twelve bytes
-/// that hold eight of each with 6 bits.
+/// Reads the start of a block of `Q4_K` or `Q5_K`: the factors of scales and minima, and twelve
+/// bytes with eight of each in 6 bits.
 #[inline(always)]
 fn block_with_mins<const N: usize, const LEN: usize>(
     rows: [&[u8; LEN]; 8],
@@ -54,7 +54,7 @@ fn block_with_mins<const N: usize, const LEN: usize>(
 }
 
 impl<const N: usize> Block<N> {
-    /// A run of `words` of a [`block_with_mins`].
+    /// Makes a run from the `words` of a [`block_with_mins`].
     #[inline(always)]
     fn run_with_min(&self, run_idx: usize, words: [Words; 8]) -> Run {
         let (word, byte) = (run_idx / 4, run_idx % 4);
@@ -183,7 +183,7 @@ impl Format<110, 8> for Q3K {
                 high >> 4 & LOW | (top >> 6 & PAIR) << 4,
             ],
             scale,
-            // The scales are stored 32 too large.
+            // The scales are stored with an offset of 32.
             min: scale.mul(F32x8::splat(-32.0)),
         }
     }

@@ -1,7 +1,7 @@
 //! Products with weight matrices, in whatever type the model's file stores them.
 //!
-//! On a CPU the kernels are ours: they read the stored weights in place, compute in the stage's own
-//! threads, and give each row the same bits whatever the batch. Elsewhere candle's are used.
+//! On a CPU they use our kernels, which read the stored weights in place, compute in the stage's
+//! own threads, and give each row the same bits whatever the batch. Elsewhere they use candle's.
 
 mod activations;
 mod blocks;
@@ -18,7 +18,7 @@ use crate::{threads::Threads, weights::Matrix};
 
 /// One or several weight matrices that are multiplied with the same input.
 ///
-/// `[tokens, in]` becomes `[tokens, out]`, f32, where `out` counts the rows of all matrices, one
+/// Maps `[tokens, in]` to `[tokens, out]`, f32, where `out` counts the rows of all matrices, one
 /// after another.
 pub struct Linear {
     backend: Backend,
@@ -41,7 +41,7 @@ impl Linear {
     /// Takes matrices `[out, in]` of equal `in`, and a bias over all their rows.
     ///
     /// # Errors
-    /// Where the matrices differ in `in` or hold a type that no kernel reads.
+    /// The matrices differ in `in` or have a type that no kernel reads.
     pub fn new(matrices: Vec<Matrix>, bias: Option<Tensor>, threads: Threads) -> Result<Self> {
         let mut bytes = bias.as_ref().map_or(0, |bias| bias.elem_count() as u64 * 4);
         let mut on_cpu = true;
@@ -60,7 +60,7 @@ impl Linear {
     /// Multiplies `[tokens, in]`, f32.
     ///
     /// # Errors
-    /// Where the input has another width, or the device fails.
+    /// The input has another width, or the device fails.
     pub fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let output = match &self.backend {
             Backend::Cpu(product) => input.contiguous()?.apply_op1_no_bwd(product)?,
@@ -100,7 +100,7 @@ impl DeviceMatrix {
     }
 }
 
-/// Bytes that a matrix takes as it is held.
+/// Returns the bytes of a matrix as it is kept.
 pub(crate) fn matrix_bytes(matrix: &Matrix) -> Bytes {
     Bytes(match matrix {
         Matrix::Dense(matrix) => (matrix.elem_count() * matrix.dtype().size_in_bytes()) as u64,
@@ -108,7 +108,7 @@ pub(crate) fn matrix_bytes(matrix: &Matrix) -> Bytes {
     })
 }
 
-/// Where a matrix lives.
+/// Returns the device of a matrix.
 pub(crate) fn matrix_device(matrix: &Matrix) -> candle_core::Device {
     match matrix {
         Matrix::Dense(matrix) => matrix.device().clone(),

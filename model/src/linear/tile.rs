@@ -1,6 +1,6 @@
 //! Products of f32 rows, in tiles of a few weight rows and a few tokens.
 //!
-//! A tile decides only the order in which products are computed, never how one is computed: each
+//! A tile only decides the order in which products are computed, never how one is computed: each
 //! product of a row and a token has the same bits in every tile.
 
 use std::ops::Range;
@@ -10,10 +10,10 @@ use crate::{
     threads::Columns,
 };
 
-/// Bytes of the tokens that stay in the first-level cache while the weight rows pass.
+/// Bytes of tokens that stay in the first-level cache while the weight rows pass.
 const BLOCK_BYTES: usize = 24 * 1024;
 
-/// Weight rows and tokens of one width.
+/// Weight rows and tokens of equal width.
 pub(super) struct Product<'a> {
     /// `[rows, width]`.
     pub(super) rows: &'a [f32],
@@ -36,7 +36,7 @@ impl Product<'_> {
         }
     }
 
-    /// All rows with some tokens, `T` at a time.
+    /// Multiplies all rows with some tokens, `T` at a time.
     fn rows<const T: usize>(
         &self,
         num_rows: usize,
@@ -64,7 +64,7 @@ impl Product<'_> {
         }
     }
 
-    /// Products of tokens `token..token + T` with rows `row..row + R`.
+    /// Returns the products of tokens `token..token + T` with rows `row..row + R`.
     #[inline(always)]
     fn tile<const R: usize, const T: usize>(&self, row: usize, token: usize) -> [[f32; R]; T] {
         let width = self.width;
@@ -83,7 +83,7 @@ impl Product<'_> {
                 }
             }
         }
-        // By value: a borrow of the sums would keep them in memory through the loop above.
+        // By value: borrowing the sums would keep them in memory throughout the loop above.
         let mut totals = sums.map(|sums| sums.map(F32x8::sum));
         for (token, totals) in tokens.iter().zip(&mut totals) {
             for (row, total) in rows.iter().zip(totals) {

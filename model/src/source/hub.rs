@@ -1,8 +1,8 @@
-//! Fetching a repository from the hub, into the cache that other tools share.
+//! Fetches a repository from the hub into the cache shared with other tools.
 //!
-//! Chooses what is fetched, and what the cache has where the hub is not asked or does not answer.
-//! Endpoint, token and cache are those of the variables that the hub's tools share. With
-//! `HF_HUB_OFFLINE` only the cache is looked at.
+//! Chooses what to fetch, and what the cache provides if the hub is not asked or does not answer.
+//! Endpoint, token and cache come from the variables that the hub's tools share. With
+//! `HF_HUB_OFFLINE` only the cache is used.
 
 pub(super) mod access;
 mod address;
@@ -38,16 +38,16 @@ use super::{
 };
 use crate::error::SourceError;
 
-/// How long the hub may take to answer where the cache could.
+/// How long to wait for the hub if the cache has the model.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The files of a repository, fetched with the access that the environment describes.
+/// Fetches the files of a repository, with the access described by the environment.
 pub(super) fn fetch(model: &HubModel, progress: &dyn Progress) -> Result<ModelFiles, SourceError> {
     let access = Access::from_env().map_err(|error| error.of(&model.repository))?;
     fetch_with(&access, model, progress)
 }
 
-/// Fetches what makes a model, or finds it in the cache where the hub is not to be asked, or does
+/// Fetches the files of a model, or finds them in the cache if the hub must not be asked or does
 /// not answer.
 pub(super) fn fetch_with(
     access: &Access,
@@ -57,7 +57,7 @@ pub(super) fn fetch_with(
     fetch_within(access, model, progress, PATIENCE)
 }
 
-/// As [`fetch_with`], for as long as the hub is waited for where the cache has the model.
+/// As [`fetch_with`], with the time to wait for the hub if the cache has the model.
 pub(super) fn fetch_within(
     access: &Access,
     model: &HubModel,
@@ -75,7 +75,7 @@ pub(super) fn fetch_within(
         let listing = client.list(id).map_err(|error| unlisted(id, error))?;
         return Repository { client, folder, id, listing }.fetch(model, progress);
     };
-    // What can be had without the hub is not waited for long.
+    // With the model in the cache, the wait is short.
     let client = client.hasty();
     let listed = list_within(&client, id, patience);
     let fetched = listed
@@ -93,7 +93,8 @@ pub(super) fn fetch_within(
     }
 }
 
-/// What began it: the errors around it repeat the address, which makes no line that is read.
+/// Returns the root cause. The errors around it repeat the address, which makes messages
+/// unreadable.
 fn root_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a dyn std::error::Error {
     let mut cause = error;
     while let Some(source) = cause.source() {
@@ -102,11 +103,11 @@ fn root_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a dyn std::
     cause
 }
 
-/// Asks for the files of a repository, for no longer than a time.
+/// Asks for the files of a repository, with a time limit.
 fn list_within(client: &Client, id: &str, patience: Duration) -> Result<Listing, SourceError> {
     let (sender, answer) = mpsc::channel();
     let (client, repository) = (client.clone(), id.to_owned());
-    // Nobody waits for it any longer than for its answer.
+    // The thread is not joined: nobody waits for it after the time limit.
     thread::spawn(move || {
         let _ = sender.send(client.list(&repository));
     });
@@ -117,7 +118,7 @@ fn list_within(client: &Client, id: &str, patience: Duration) -> Result<Listing,
     listed.map_err(|error| unlisted(id, error))
 }
 
-/// What it means that a repository cannot be listed.
+/// Maps the error of listing a repository.
 fn unlisted(id: &str, error: HubError) -> SourceError {
     match error.status() {
         Some(404) => SourceError::NoRepository { repository: id.to_owned() },
@@ -125,7 +126,7 @@ fn unlisted(id: &str, error: HubError) -> SourceError {
     }
 }
 
-/// Whether a path of the hub's stays in the repository's folder.
+/// Returns whether a path from the hub stays inside the repository's folder.
 fn is_inside(path: &str) -> bool {
     let is_name = |part: &str| !part.is_empty() && !part.starts_with('.');
     !path.contains(['\\', ':']) && path.split('/').all(is_name)
@@ -140,7 +141,7 @@ struct Repository<'a> {
 }
 
 impl Repository<'_> {
-    /// Fetches the files of a model among those that there are.
+    /// Fetches the files of a model among those in the repository.
     fn fetch(&self, model: &HubModel, progress: &dyn Progress) -> Result<ModelFiles, SourceError> {
         let fetch_all = |files: &[String]| -> Result<Vec<PathBuf>, SourceError> {
             files.iter().map(|file| self.file(file, progress)).collect()
@@ -171,7 +172,7 @@ impl Repository<'_> {
         Ok(fetched)
     }
 
-    /// The path of one file in the cache, fetched if no commit has had it.
+    /// Returns the path of one file in the cache, fetching it if no commit has had it.
     fn file(&self, file: &str, progress: &dyn Progress) -> Result<PathBuf, SourceError> {
         let commit = &self.listing.commit;
         let path = self.folder.snapshot(commit).join(file);
@@ -186,7 +187,7 @@ impl Repository<'_> {
     }
 }
 
-/// The plain names of the shards that a directory's index lists.
+/// Returns the file names of the shards listed by a directory's index.
 fn shards(id: &str, directory: &Path) -> Result<Vec<String>, SourceError> {
     let paths = indexed_files(directory, &directory.join(INDEX));
     let paths = paths
@@ -195,7 +196,7 @@ fn shards(id: &str, directory: &Path) -> Result<Vec<String>, SourceError> {
     Ok(paths.into_iter().filter_map(name).collect())
 }
 
-/// The files of a repository that the cache holds, whole.
+/// Returns the complete files of a repository in the cache.
 fn cached(folder: &Folder, model: &HubModel) -> Result<ModelFiles, SourceError> {
     let id = &model.repository;
     let missing = |file: &str| SourceError::Offline {
@@ -233,14 +234,14 @@ fn cached(folder: &Folder, model: &HubModel) -> Result<ModelFiles, SourceError> 
     }
 }
 
-/// The files of a folder and of the folders in it, by their paths from there.
+/// Returns the files of a folder and of its direct subfolders, as relative paths.
 fn files_in(folder: &Path) -> std::io::Result<Vec<String>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         let inner = if path.is_dir() { std::fs::read_dir(&path)?.collect() } else { Vec::new() };
         let inner = inner.into_iter().flatten().map(|entry| entry.path());
-        // What a broken link stands for is not there.
+        // A broken link means that its file is missing.
         let whole = inner.chain([path]).filter(|path| path.is_file());
         let from_here = |path: PathBuf| path.strip_prefix(folder).ok()?.to_str().map(str::to_owned);
         files.extend(whole.filter_map(from_here));

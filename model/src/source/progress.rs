@@ -1,12 +1,12 @@
-//! Telling a caller how far a fetch is.
+//! Reports the progress of a fetch to its caller.
 
 use std::sync::Mutex;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Hears how a fetch goes on. Called from several threads.
+/// Receives the progress of a fetch. Called from several threads.
 pub trait Progress: Send + Sync {
-    /// A part of the work begins; `total_bytes` is zero where it is not known.
+    /// A part of the work begins; `total_bytes` is zero if unknown.
     fn start(&self, what: &str, total_bytes: u64);
     /// This many more bytes are done.
     fn advance(&self, num_bytes: u64);
@@ -14,7 +14,7 @@ pub trait Progress: Send + Sync {
     fn finish(&self);
 }
 
-/// Says nothing.
+/// Reports nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
@@ -24,7 +24,7 @@ impl Progress for Silent {
     fn finish(&self) {}
 }
 
-/// A bar on stderr, drawn only where stderr is a terminal.
+/// A bar on stderr, drawn only if stderr is a terminal.
 #[derive(Debug, Default)]
 pub struct Bar(Mutex<Option<ProgressBar>>);
 

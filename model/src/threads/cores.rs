@@ -1,19 +1,19 @@
-//! Threads that keep to a core.
+//! Pins threads to cores.
 
 use core_affinity::CoreId;
 
-/// A core that threads of this process cannot keep to.
+/// A core to which threads of this process cannot be pinned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("core {core} is not to be had; the cores are {allowed:?}")]
+#[error("core {core} is not available; the cores are {allowed:?}")]
 pub struct UnknownCore {
     pub core: usize,
     pub allowed: Vec<usize>,
 }
 
-/// Checks that the caller's threads may keep to these cores, by the system's numbers.
+/// Checks that the caller's threads may be pinned to these cores, by the system's numbers.
 ///
 /// # Errors
-/// The first core that is not there, or not given to this process.
+/// The first core that does not exist or is not available to this process.
 pub fn check_cores(cores: &[usize]) -> Result<(), UnknownCore> {
     let allowed = allowed();
     match cores.iter().find(|core| !allowed.contains(core)) {
@@ -22,10 +22,10 @@ pub fn check_cores(cores: &[usize]) -> Result<(), UnknownCore> {
     }
 }
 
-/// Lets the caller's thread run on this core alone.
+/// Pins the caller's thread to this core.
 ///
 /// # Errors
-/// If the system refuses, or knows no such thing.
+/// The system refuses or does not support pinning.
 pub fn pin_to(core: usize) -> Result<(), UnknownCore> {
     if core_affinity::set_for_current(CoreId { id: core }) {
         return Ok(());
@@ -33,7 +33,7 @@ pub fn pin_to(core: usize) -> Result<(), UnknownCore> {
     Err(UnknownCore { core, allowed: allowed() })
 }
 
-/// The cores that the caller's thread may run on; none where the system does not say.
+/// Returns the cores on which the caller's thread may run; none if the system does not tell.
 fn allowed() -> Vec<usize> {
     core_affinity::get_core_ids().into_iter().flatten().map(|core| core.id).collect()
 }
@@ -53,7 +53,7 @@ mod tests {
         let work = || {
             pin_to(pinned[0]).unwrap();
             let threads = Threads::on_cores(&pinned);
-            // Until both have had a part: whoever is late finds nothing left.
+            // Until both have had a part: a late thread finds nothing left.
             for _ in 0..10_000 {
                 threads.run(8, &|_| {
                     let on = allowed();
@@ -82,6 +82,6 @@ mod tests {
     fn cores_that_are_not_there_are_named() {
         assert_eq!(check_cores(&allowed()), Ok(()));
         let error = check_cores(&[100_000]).unwrap_err().to_string();
-        assert!(error.starts_with("core 100000 is not to be had; the cores are ["), "{error}");
+        assert!(error.starts_with("core 100000 is not available; the cores are ["), "{error}");
     }
 }

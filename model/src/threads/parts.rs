@@ -1,4 +1,4 @@
-//! Buffers of which every thread takes another part.
+//! Divides buffers among threads.
 
 use std::{marker::PhantomData, ops::Range};
 
@@ -30,7 +30,7 @@ impl Threads {
     }
 
     /// Calls `work` once for every `chunk_len` columns of `buffer`, `[rows, num_columns]`, with
-    /// their span; the last ones may be fewer.
+    /// their span; the last chunk may be narrower.
     pub fn for_columns<T: Send>(
         &self,
         buffer: &mut [T],
@@ -71,7 +71,7 @@ impl<T> Base<'_, T> {
 // SAFETY: only the functions above make one, and they hand each part to a single thread.
 unsafe impl<T: Send> Sync for Base<'_, T> {}
 
-/// Some columns of a buffer `[rows, columns]`, for one thread alone.
+/// Some columns of a buffer `[rows, columns]`, for one thread only.
 ///
 /// Invariant: the columns of `span` lie within the buffer at `base`, and nothing else refers to
 /// them while this lives.
@@ -84,7 +84,7 @@ pub struct Columns<'a, T> {
 }
 
 impl<T> Columns<'_, T> {
-    /// The elements of one row in these columns.
+    /// Returns the elements of one row in these columns.
     #[inline]
     pub fn row(&mut self, row: usize) -> &mut [T] {
         assert!(row < self.num_rows, "row {row} of {}", self.num_rows);
@@ -94,7 +94,7 @@ impl<T> Columns<'_, T> {
         unsafe { std::slice::from_raw_parts_mut(self.base.at(start), self.span.len()) }
     }
 
-    /// Some of these columns, counted from the first of them.
+    /// Returns some of these columns, counted from their first.
     pub fn part(&mut self, part: Range<usize>) -> Columns<'_, T> {
         let span = self.span.start + part.start..self.span.start + part.end;
         assert!(part.start <= part.end && span.end <= self.span.end, "{part:?} of {:?}", self.span);

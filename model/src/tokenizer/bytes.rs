@@ -1,4 +1,4 @@
-//! From a token's spelling in the vocabulary to its true bytes.
+//! Converts a token's spelling in the vocabulary to its true bytes.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -11,13 +11,14 @@ pub(super) enum Spelling {
     Metaspace { byte_fallback: bool },
 }
 
-/// The sign for a space in `SentencePiece` vocabularies.
+/// The character for a space in `SentencePiece` vocabularies.
 pub(super) const METASPACE: char = '\u{2581}';
 
 static BYTE_OF_CHAR: LazyLock<HashMap<char, u8>> =
     LazyLock::new(|| (0..=255).map(|byte| (byte_level_char(byte), byte)).collect());
 
-/// The character that GPT-2 writes for a byte: itself where it prints, else one from U+0100 on.
+/// Returns the character that GPT-2 uses for a byte: the same if it is printable, else one from
+/// U+0100 on.
 ///
 /// Source: `bytes_to_unicode` of GPT-2.
 fn byte_level_char(byte: u8) -> char {
@@ -30,7 +31,7 @@ fn byte_level_char(byte: u8) -> char {
 }
 
 impl Spelling {
-    /// The bytes of a token that is not an added one.
+    /// Returns the bytes of a token that is not an added one.
     pub(super) fn bytes(self, token: &str) -> Vec<u8> {
         match self {
             Self::ByteLevel => byte_level(token),
@@ -54,7 +55,7 @@ fn byte_level(token: &str) -> Vec<u8> {
     bytes
 }
 
-/// The byte of a token `<0xNN>`.
+/// Returns the byte of a token `<0xNN>`.
 pub(super) fn byte_of(token: &str) -> Option<u8> {
     let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
     let is_plain = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());

@@ -22,12 +22,12 @@ use crate::error::TokenizerError;
 const MAX_VOCAB: usize = 4 << 20;
 const MAX_TOKEN_BYTES: usize = 1 << 16;
 const SUPPORTED: &str = "gpt2 or llama";
-/// Control tokens that end a turn, whatever the file lists as its end token.
+/// Control tokens that end a turn, regardless of the end token in the file.
 const TURN_ENDS: [&str; 4] = ["<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>"];
-/// Tokens of Phi 3 behind which white space is text; behind its other special tokens it is none.
+/// White space after these special tokens of Phi 3 is part of the text; after its others it is not.
 const PHI3_KEEPS_AFTER: [&str; 3] = ["<unk>", "<s>", "<|endoftext|>"];
 
-/// What a token is for, by the format's numbers.
+/// The purpose of a token, by the format's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TokenType {
     Normal,
@@ -38,7 +38,7 @@ enum TokenType {
     Byte,
 }
 
-/// The token lists of a file, checked to be of one length.
+/// The token lists of a file, checked to have the same length.
 struct Vocabulary {
     texts: Vec<String>,
     types: Vec<TokenType>,
@@ -97,20 +97,20 @@ pub(super) fn read(gguf: &GgufHeader) -> Result<Inner, TokenizerError> {
     })
 }
 
-/// How a file without the key cuts text: as most models of its architecture and size do. Files made
-/// before the key was thought of lack it.
+/// Returns the pre-tokenizer assumed for a file without the key: that of most models of its
+/// architecture and size. Files older than the key lack it.
 fn assumed_pre(gguf: &GgufHeader, num_tokens: usize) -> &'static str {
     let assumed = match (Keys { gguf }.architecture(), num_tokens) {
         ("qwen2" | "qwen3", _) => "qwen2",
-        // Llama 3, and what was added to it.
+        // Llama 3, and models that extend its vocabulary.
         ("llama", 128_256..=128_511) => "llama-bpe",
-        // Mistral's newer models.
+        // Newer Mistral models.
         ("llama", 131_072) => "tekken",
         _ => "default",
     };
     tracing::warn!(
-        "{} has no `tokenizer.ggml.pre`; text is cut as for `{assumed}`, and if the model wants \
-         another way, its tokens are wrong",
+        "{} has no `tokenizer.ggml.pre`; text is split as for `{assumed}`; if the model needs \
+         another pre-tokenizer, its tokens are wrong",
         gguf.path().display()
     );
     assumed
@@ -160,7 +160,7 @@ fn byte_level(
         let (left, right) = halves.ok_or_else(bad)?;
         whole.clear();
         whole.extend([left, right]);
-        // The library does not check this before it slices.
+        // The library slices without checking this.
         if ![left, right, &whole].iter().all(|token| vocab.contains_key(*token)) {
             return Err(bad());
         }
@@ -168,7 +168,7 @@ fn byte_level(
     }
     let malformed =
         |source| TokenizerError::Malformed { file: keys.gguf.path().to_owned(), source };
-    // A byte without a token of its own is dropped from texts, as the original tokenizers do.
+    // A byte without a token of its own is dropped from texts, as in the original tokenizers.
     let model = bpe::BPE::builder()
         .vocab_and_merges(vocab, merges)
         .ignore_merges(pre.ignore_merges)
@@ -216,11 +216,11 @@ fn spm(keys: &Keys<'_>, vocabulary: &Vocabulary) -> Result<SpmEncoder, Tokenizer
         let is_control = kind == TokenType::Control;
         let written = match kind {
             TokenType::Control => text.to_owned(),
-            // In the text as it is written, before spaces are spelled out.
+            // As in the text, before spaces are replaced.
             TokenType::UserDefined => text.replace(METASPACE, " "),
             _ => return None,
         };
-        // Its `tokenizer.json` says so, and a GGUF file cannot.
+        // Stated by its `tokenizer.json`; a GGUF file cannot state it.
         let strips_after =
             is_phi3 && (is_control || text == "</s>") && !PHI3_KEEPS_AFTER.contains(&text);
         Some(WholeToken { text: written, token, is_control, strips_after })
@@ -234,7 +234,7 @@ fn spm(keys: &Keys<'_>, vocabulary: &Vocabulary) -> Result<SpmEncoder, Tokenizer
     })
 }
 
-/// The keys below `tokenizer.ggml.`.
+/// The keys with the prefix `tokenizer.ggml.`.
 struct Keys<'a> {
     gguf: &'a GgufHeader,
 }
@@ -244,7 +244,7 @@ impl<'a> Keys<'a> {
         self.gguf.value(&format!("tokenizer.ggml.{key}"))
     }
 
-    /// Empty if the file does not say.
+    /// Empty if the file does not state it.
     fn architecture(&self) -> &'a str {
         match self.gguf.value("general.architecture") {
             Some(Value::Text(name)) => name,

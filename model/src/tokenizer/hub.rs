@@ -1,4 +1,4 @@
-//! Reads `tokenizer.json`, and the end tokens that the files beside it name.
+//! Reads `tokenizer.json`, and the end tokens in the files next to it.
 
 use std::{fs, panic, path::Path};
 
@@ -14,7 +14,7 @@ use super::{Encoder, Inner, TokenBytes, bytes::Spelling};
 use crate::error::TokenizerError;
 
 const MAX_BYTES: u64 = 512 << 20;
-/// Ids from here on are not believed: the table of tokens has a place for each id below.
+/// Ids from here on are refused: the table of tokens has an entry for each id below.
 const MAX_VOCAB: u32 = 4 << 20;
 
 pub(super) fn read(directory: &Path) -> Result<Inner, TokenizerError> {
@@ -27,12 +27,12 @@ pub(super) fn read(directory: &Path) -> Result<Inner, TokenizerError> {
     let json = fs::read(file).map_err(io)?;
     refuse_pointer(file, &json)?;
     let malformed = |source| TokenizerError::Malformed { file: file.clone(), source };
-    // The library indexes by what the file says; a hostile file ends here, not the process.
+    // The library uses indices from the file unchecked. A panic must not end the process.
     let parsed = panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(&json));
     let mut tokenizer = parsed
         .map_err(|_| malformed("the tokenizer library panicked on it".into()))?
         .map_err(malformed)?;
-    // Left in the file by whoever trained the model on batches; a prompt is neither cut nor filled.
+    // Settings from the model's training on batches; a prompt is neither truncated nor padded.
     tokenizer.with_truncation(None).map_err(malformed)?;
     tokenizer.with_padding(None);
     let table = table(&tokenizer, file)?;
@@ -86,7 +86,8 @@ fn table(
         let bytes = if added.special {
             TokenBytes::Special(added.content)
         } else {
-            // SentencePiece files list runs of spaces among the added tokens, spelled its way.
+            // SentencePiece files list runs of spaces among the added tokens, in their own
+            // spelling.
             match spelling {
                 Spelling::Metaspace { .. } => TokenBytes::Text(spelling.bytes(&added.content)),
                 Spelling::ByteLevel => TokenBytes::Text(added.content.into_bytes()),
@@ -97,7 +98,7 @@ fn table(
     Ok(table)
 }
 
-/// How the vocabulary spells bytes, as its decoder says.
+/// Returns how the vocabulary spells bytes, according to its decoder.
 fn spelling(tokenizer: &tokenizers::Tokenizer, file: &Path) -> Result<Spelling, TokenizerError> {
     let unsupported = |found: String| TokenizerError::Unsupported {
         file: file.to_owned(),
@@ -122,7 +123,7 @@ fn spelling(tokenizer: &tokenizers::Tokenizer, file: &Path) -> Result<Spelling, 
             DecoderWrapper::Metaspace(_) | DecoderWrapper::Replace(_) => {
                 Some(Spelling::Metaspace { byte_fallback })
             }
-            // These only join what the steps above have spelled out, or trim the first space.
+            // These only join the output of the steps above, or trim the first space.
             DecoderWrapper::ByteFallback(_)
             | DecoderWrapper::Fuse(_)
             | DecoderWrapper::Strip(_) => spelling,
@@ -132,7 +133,7 @@ fn spelling(tokenizer: &tokenizers::Tokenizer, file: &Path) -> Result<Spelling, 
     spelling.ok_or_else(|| unsupported(format!("{decoder:?}").chars().take(60).collect()))
 }
 
-/// The begin token and all end tokens that the directory's files name.
+/// Returns the begin token and all end tokens in the directory's files.
 fn ends(
     directory: &Path,
     tokenizer: &tokenizers::Tokenizer,
@@ -141,7 +142,7 @@ fn ends(
     let EndIds { mut bos, mut eos } = EndIds::read(directory).map_err(unreadable)?;
     let file = directory.join("tokenizer_config.json");
     if file.exists() {
-        // The chat template in it may be in any encoding; it is not read here.
+        // It also has the chat template, which may be in any encoding and is not read here.
         let config = read_json_lossy(&file).map_err(unreadable)?;
         let token = |key: &str| tokenizer.token_to_id(token_text(config.get(key)?)?);
         bos = token("bos_token").or(bos);
@@ -150,7 +151,7 @@ fn ends(
     Ok((bos, eos))
 }
 
-/// Adds the end tokens that the directory's configuration names by id.
+/// Adds the end tokens that the directory's configuration lists by id.
 pub(super) fn add_ends(directory: &Path, eos: &mut Vec<TokenId>) -> Result<(), TokenizerError> {
     let ends = EndIds::read(directory).map_err(|error| unreadable(directory, error))?;
     for token in ends.eos {
@@ -165,7 +166,7 @@ fn unreadable(directory: &Path, error: sluicegate_spec::error::ConfigError) -> T
     TokenizerError::Malformed { file: directory.to_owned(), source: Box::new(error) }
 }
 
-/// A token's text, written plainly or as an object with its `content`.
+/// Returns a token's text, given as a string or as an object with `content`.
 pub(crate) fn token_text(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value.get("content")?.as_str())
 }

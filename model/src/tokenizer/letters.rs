@@ -1,4 +1,4 @@
-//! A tokenizer for a model that has none: a token for each byte, and names for all other ids.
+//! A tokenizer for a model without one: each byte is a token, and all other ids have names.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::error::TokenizerError;
 
 const NUM_BYTES: usize = 256;
 
-/// Makes a vocabulary of `vocab` tokens; `bos` and `eos` are those that begin and end a text.
+/// Makes a vocabulary of `vocab` tokens; `bos` and `eos` begin and end a text.
 pub(super) fn make(
     file: &Path,
     vocab: usize,

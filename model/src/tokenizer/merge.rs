@@ -1,9 +1,9 @@
-//! Merging neighbours while the result is a token, the best score first and the leftmost among
+//! Merges neighbours while the result is a token: the best score first, and the leftmost among
 //! equals.
 
 use std::{cmp::Ordering, collections::BinaryHeap, ops::Range};
 
-/// A run of bytes that may merge with its neighbours. Pieces form a list over indices.
+/// A run of bytes that may merge with its neighbours. Symbols form a list through indices.
 #[derive(Debug, Clone, Copy)]
 struct Symbol {
     start: usize,
@@ -35,9 +35,10 @@ impl PartialOrd for Merge {
     }
 }
 
-/// Merges what begins at `starts`, which ascend, up to `end`; returns what remains, in order.
+/// Merges the pieces that begin at `starts`, in ascending order, and end at `end`; returns the
+/// remaining ones in order.
 ///
-/// `score` says how good the token is that a stretch makes; none if it makes none.
+/// `score` rates the token of a range of bytes; `None` if the range is no token.
 pub(super) fn merge(
     starts: impl Iterator<Item = usize>,
     end: usize,
@@ -86,7 +87,7 @@ impl List {
         Self { symbols }
     }
 
-    /// The merge of a symbol with its right neighbour, if the result is a token.
+    /// Returns the merge of a symbol with its right neighbour, if the result is a token.
     fn proposal(&self, left: usize, score: impl Fn(Range<usize>) -> Option<f32>) -> Option<Merge> {
         let right = self.symbols[left].next?;
         let start = self.symbols[left].start;
@@ -94,7 +95,7 @@ impl List {
         Some(Merge { score: score(start..start + len)?, left, right, len })
     }
 
-    /// Consumed symbols have no length, so that a stale merge never adds up.
+    /// Consumed symbols have no length, so a stale merge never has the right sum.
     fn is_fresh(&self, merge: &Merge) -> bool {
         let (left, right) = (&self.symbols[merge.left], &self.symbols[merge.right]);
         left.next == Some(merge.right)
@@ -103,7 +104,7 @@ impl List {
             && left.len + right.len == merge.len
     }
 
-    /// Does the merge; returns what is before it.
+    /// Merges; returns the symbol before.
     fn join(&mut self, merge: &Merge) -> Option<usize> {
         let next = self.symbols[merge.right].next;
         self.symbols[merge.left].len = merge.len;
@@ -115,7 +116,7 @@ impl List {
         self.symbols[merge.left].previous
     }
 
-    /// What remains; the list starts at index zero.
+    /// Returns the remaining pieces; the list starts at index zero.
     fn pieces(&self) -> Vec<Range<usize>> {
         let mut pieces = Vec::new();
         let mut at = Some(0);

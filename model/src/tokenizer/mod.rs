@@ -1,7 +1,7 @@
 //! Text to tokens and back, from `tokenizer.json`, `tekken.json` or the metadata of a GGUF file.
 //!
-//! Owns the encoders and the table of what each token stands for. Decoding goes by that table's
-//! true bytes alone, so that constraints, streams and whole texts agree byte for byte.
+//! Owns the encoders and the table of each token's bytes. Decoding uses only that table, so
+//! constraints, streams and whole texts agree byte for byte.
 
 mod bytes;
 mod gguf;
@@ -39,20 +39,20 @@ struct Inner {
     bos: Option<TokenId>,
     eos: Vec<TokenId>,
     add_bos: bool,
-    /// Whether a text that begins gets a space before it.
+    /// Whether the beginning of a text gets a space before it.
     adds_prefix: bool,
-    /// Rows of the model's embedding, where they are known: ids from here on cannot be used.
+    /// Rows of the model's embedding, if known: ids from here on cannot be used.
     num_rows: Option<usize>,
 }
 
-/// What no vocabulary merges with its neighbours: the first character for private use.
+/// A text that no vocabulary merges with its neighbours: the first character for private use.
 const NO_NEIGHBOUR: &str = "\u{E000}";
 
 #[derive(Debug)]
 enum Encoder {
-    /// Begin and end tokens are its own business.
+    /// Adds begin and end tokens itself.
     Hub(Box<tokenizers::Tokenizer>),
-    /// Built from metadata, which say whether a text begins with `bos` and ends with `eos`.
+    /// Built from metadata, which state whether a text begins with `bos` and ends with `eos`.
     Gguf { inner: GgufEncoder, begin: Option<TokenId>, end: Option<TokenId> },
     /// A text begins with its begin token.
     Tekken(Box<TekkenEncoder>),
@@ -67,11 +67,11 @@ enum GgufEncoder {
 }
 
 impl Tokenizer {
-    /// Reads the tokenizer of a model, and nothing of its weights; they need not be there.
+    /// Reads the tokenizer of a model. Does not need its weights.
     ///
     /// # Errors
-    /// [`TokenizerError`] naming file and key, where it is missing, malformed or of a kind that is
-    /// not supported.
+    /// [`TokenizerError`] with file and key, if the tokenizer is missing, malformed or of an
+    /// unsupported kind.
     pub fn from_files(files: &ModelFiles) -> Result<Self, TokenizerError> {
         match files {
             ModelFiles::Gguf(path) => Self::from_gguf(&GgufHeader::open(path)?),
@@ -79,8 +79,8 @@ impl Tokenizer {
         }
     }
 
-    /// Reads `tokenizer.json` and the end tokens of a directory; `tekken.json` where only that is
-    /// there.
+    /// Reads `tokenizer.json` and the end tokens of a directory; `tekken.json` if there is no
+    /// other.
     pub fn from_directory(directory: &Path) -> Result<Self, TokenizerError> {
         let tekken = directory.join("tekken.json");
         if tekken.is_file() && !directory.join("tokenizer.json").exists() {
@@ -91,7 +91,7 @@ impl Tokenizer {
         Self::finish(hub::read(directory)?)
     }
 
-    /// Reads a file of Mistral's own form.
+    /// Reads a file in Mistral's own format.
     pub fn from_tekken(file: &Path) -> Result<Self, TokenizerError> {
         Self::finish(tekken::read(file)?)
     }
@@ -101,11 +101,11 @@ impl Tokenizer {
         Self::finish(gguf::read(gguf)?)
     }
 
-    /// A vocabulary of `vocab` tokens for a model that comes without one: each byte is a token, and
-    /// all further ids have names that no text is encoded to.
+    /// Makes a vocabulary of `vocab` tokens for a model without one: each byte is a token, and all
+    /// further ids have names to which no text is encoded.
     ///
     /// # Errors
-    /// [`TokenizerError::Value`], naming `file`, if the vocabulary has no room for all bytes.
+    /// [`TokenizerError::Value`], with `file`, if the vocabulary has no room for all bytes.
     pub fn letters(
         file: &Path,
         vocab: usize,
@@ -117,14 +117,14 @@ impl Tokenizer {
 
     fn finish(inner: Inner) -> Result<Self, TokenizerError> {
         let mut tokenizer = Self(Arc::new(inner));
-        // Asked rather than read: the space may come from several steps of a tokenizer.
+        // Tested, not read: several parts of a tokenizer may add the space.
         let adds_prefix = tokenizer.decode(&tokenizer.encode("a", false)?) == " a";
         Arc::get_mut(&mut tokenizer.0).expect("nobody else has seen it").adds_prefix = adds_prefix;
         Ok(tokenizer)
     }
 
-    /// Takes the tokens that a model's embedding has no row for out of use: none of them ends a
-    /// sequence, and a text that holds one cannot be encoded.
+    /// Disables the tokens for which a model's embedding has no row: none of them ends a sequence,
+    /// and a text that contains one cannot be encoded.
     pub(crate) fn limit_to(&mut self, num_rows: usize) {
         let inner =
             Arc::get_mut(&mut self.0).expect("a model is opened with a tokenizer of its own");
@@ -132,14 +132,14 @@ impl Tokenizer {
         inner.eos.retain(|token| (*token as usize) < num_rows);
     }
 
-    /// The tokens of a text. Names of special tokens in the text become those tokens.
+    /// Encodes a text. Names of special tokens in the text become those tokens.
     ///
-    /// `add_special` adds what the model wants around a text, such as its begin token; a text
-    /// that a chat template wrote has them already.
+    /// `add_special` adds the tokens that the model needs around a text, such as its begin token.
+    /// The output of a chat template already has them.
     ///
     /// # Errors
-    /// [`TokenizerError::Encode`] if the encoder fails, [`TokenizerError::NoRow`] if the text holds
-    /// a token that the model has no embedding for.
+    /// [`TokenizerError::Encode`] if the encoder fails, [`TokenizerError::NoRow`] if the text
+    /// contains a token for which the model has no embedding.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<TokenId>, TokenizerError> {
         let tokens = self.encode_any(text, add_special)?;
         let Some(num_rows) = self.0.num_rows else { return Ok(tokens) };
@@ -189,8 +189,8 @@ impl Tokenizer {
         Ok(tokens)
     }
 
-    /// The tokens of a text that goes on from other text: as [`Tokenizer::encode`] without anything
-    /// added, and without the space that some tokenizers put before a text that begins.
+    /// Encodes a text that continues another: as [`Tokenizer::encode`], but adds neither special
+    /// tokens nor the space that some tokenizers put before the beginning of a text.
     ///
     /// # Errors
     /// [`TokenizerError::Encode`] if the encoder fails.
@@ -206,7 +206,7 @@ impl Tokenizer {
         Ok(tokens.split_off(before.len()))
     }
 
-    /// The text of tokens. Special tokens give nothing; bytes that are no UTF-8 are replaced.
+    /// Decodes tokens. Special tokens have no text; bytes that are not UTF-8 are replaced.
     pub fn decode(&self, tokens: &[TokenId]) -> String {
         let mut bytes = Vec::new();
         for token in tokens {
@@ -217,32 +217,32 @@ impl Tokenizer {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// What a token stands for. Ids past the vocabulary are unused.
+    /// Returns the meaning of a token. Ids outside the vocabulary are unused.
     pub fn token_bytes(&self, token: TokenId) -> &TokenBytes {
         self.0.table.get(token)
     }
 
-    /// One more than the largest id that a token has. The model's logits may be wider.
+    /// Returns one more than the largest id of a token. The model's logits may be wider.
     pub fn vocab_size(&self) -> usize {
         self.0.table.len()
     }
 
-    /// The token that begins a sequence.
+    /// Returns the token that begins a sequence.
     pub fn bos(&self) -> Option<TokenId> {
         self.0.bos
     }
 
-    /// All tokens that end a sequence.
+    /// Returns all tokens that end a sequence.
     pub fn eos(&self) -> &[TokenId] {
         &self.0.eos
     }
 
-    /// Whether `encode` with `add_special` begins with the begin token.
+    /// Returns whether `encode` with `add_special` begins with the begin token.
     pub fn add_bos(&self) -> bool {
         self.0.add_bos
     }
 
-    /// The text of a special token, or of any other.
+    /// Returns the name of a special token, or the text of any other.
     pub fn name(&self, token: TokenId) -> Option<String> {
         match self.token_bytes(token) {
             TokenBytes::Text(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
@@ -251,7 +251,7 @@ impl Tokenizer {
         }
     }
 
-    /// What every token stands for.
+    /// Returns the meanings of all tokens.
     pub fn table(&self) -> &TokenTable {
         &self.0.table
     }

@@ -1,7 +1,7 @@
-//! How byte-level vocabularies cut text before merging, by the names that GGUF files give.
+//! How byte-level vocabularies split text before merging, by the names in GGUF files.
 //!
-//! A wrong cut gives wrong tokens without any error, so an unknown name is refused.
-//! Source: the `tokenizer.json` files of the models named, and `llm_tokenizer_bpe` of llama.cpp.
+//! A wrong split gives wrong tokens without any error, so an unknown name is refused. Source: the
+//! `tokenizer.json` files of the models named, and `llm_tokenizer_bpe` of llama.cpp.
 
 use tokenizers::{
     NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior,
@@ -14,15 +14,15 @@ use tokenizers::{
     },
 };
 
-/// How one family of vocabularies cuts text.
+/// How one family of vocabularies splits text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pre {
     cut: Cut,
-    /// Whether text is brought into normal form C first.
+    /// Whether text is first converted to normal form C.
     nfc: bool,
-    /// Whether a word that is a token itself is taken as it is, without merging.
+    /// Whether a word that is a token is used without merging.
     pub(super) ignore_merges: bool,
-    /// Whether a text begins with the begin token where the file does not say.
+    /// Whether a text begins with the begin token if the file does not state it.
     pub(super) add_bos: bool,
 }
 
@@ -55,7 +55,7 @@ const DEFAULT: &[&str] = &[
     "[0-9][0-9][0-9]",
 ];
 
-/// Each name and how it cuts.
+/// The names and how each splits text.
 const TABLE: &[(&str, Pre)] = &[
     ("default", Pre { cut: Cut::Expressions(DEFAULT), ..GPT2 }),
     ("gpt-2", GPT2),
@@ -66,8 +66,8 @@ const TABLE: &[(&str, Pre)] = &[
     ("llama-v3", LLAMA_BPE),
     // Phi 4.
     ("dbrx", Pre { cut: Cut::Expressions(&[LLAMA3]), ..GPT2 }),
-    // The smallest Phi 4, among others. llama.cpp takes combining marks and capitals beyond ASCII
-    // otherwise; this is the expression of the models themselves.
+    // The smallest Phi 4, among others. llama.cpp treats combining marks and capitals beyond ASCII
+    // differently; this is the expression of the models themselves.
     ("gpt-4o", Pre { cut: Cut::Expressions(&[GPT_4O]), ..GPT2 }),
     ("qwen2", QWEN),
     ("deepseek-r1-qwen", Pre { nfc: false, add_bos: true, ..QWEN }),
@@ -85,7 +85,7 @@ impl Pre {
         TABLE.iter().find(|(known, _)| *known == name).map(|(_, pre)| *pre)
     }
 
-    /// The names, for messages.
+    /// Returns the names, for messages.
     pub(super) fn supported() -> String {
         let names: Vec<&str> = TABLE.iter().map(|(name, _)| *name).collect();
         names.join(", ")
@@ -96,7 +96,7 @@ impl Pre {
     }
 
     /// # Errors
-    /// What the expression engine says about an expression of the table.
+    /// The expression engine's, for an expression of the table.
     pub(super) fn pre_tokenizer(self) -> tokenizers::Result<PreTokenizerWrapper> {
         let to_bytes = |use_regex| ByteLevel::new(false, true, use_regex).into();
         let steps: Vec<PreTokenizerWrapper> = match self.cut {

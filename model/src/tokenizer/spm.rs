@@ -1,8 +1,8 @@
-//! Byte-pair encoding by scores as `SentencePiece` does it, as GGUF files of `llama` tokenizers need it.
+//! Byte-pair encoding by scores, as in `SentencePiece`, for GGUF files with `llama` tokenizers.
 //!
 //! Neighbouring pieces are merged while the result is a token, the highest score first and the
-//! leftmost among equals; what is no token then falls back to bytes. Tokens that users defined and
-//! control tokens are cut out of the text first, longest first from the left, and never merged.
+//! leftmost among equals; pieces that are no tokens are then encoded as bytes. User-defined and
+//! control tokens are first cut out of the text, longest first from the left, and never merged.
 //! Source: `bpe_model.cc` of `SentencePiece`; `llm_tokenizer_spm` of llama.cpp.
 
 use std::{collections::HashMap, ops::Range};
@@ -15,9 +15,9 @@ use super::{bytes::METASPACE, merge::merge};
 #[derive(Debug)]
 pub(super) struct SpmEncoder {
     pub(super) pieces: HashMap<String, (TokenId, f32)>,
-    /// Tokens that are matched whole in the text as it is written.
+    /// Tokens that are matched whole in the unchanged text.
     pub(super) whole: WholeTokens,
-    /// The token of each byte, for what no piece covers.
+    /// The token of each byte, for text without a piece.
     pub(super) bytes: Box<[Option<TokenId>; 256]>,
     pub(super) unknown: Option<TokenId>,
     /// Whether text that begins a sequence or follows a control token gets a space before it.
@@ -35,7 +35,7 @@ pub(super) struct WholeToken {
     pub(super) text: String,
     pub(super) token: TokenId,
     pub(super) is_control: bool,
-    /// Whether white space behind it is none of the text.
+    /// Whether white space after it is not part of the text.
     pub(super) strips_after: bool,
 }
 
@@ -58,8 +58,8 @@ impl WholeTokens {
         self.by_first.get(&first)?.iter().find(|whole| text.starts_with(whole.text.as_str()))
     }
 
-    /// Cuts a text into what is between the tokens and the tokens themselves, in their order. A piece
-    /// between may be empty; it comes with whether it follows a control token or begins the text.
+    /// Splits a text into the tokens and the text between them, in order. The text between may be
+    /// empty; its flag tells whether it follows a control token or begins the text.
     pub(super) fn cut<'a>(&self, text: &'a str) -> Vec<Cut<'a>> {
         let mut cuts = Vec::new();
         let mut follows_control = true;
@@ -84,7 +84,7 @@ impl WholeTokens {
     }
 }
 
-/// A part of a text that holds tokens which are matched whole.
+/// A part of a text that contains whole tokens.
 pub(super) enum Cut<'a> {
     Between { text: &'a str, follows_control: bool },
     Whole(TokenId),

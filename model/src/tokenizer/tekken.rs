@@ -1,8 +1,8 @@
-//! Reads `tekken.json`: byte-pair encoding by ranks, as tiktoken does it.
+//! Reads `tekken.json`: byte-pair encoding by ranks, as in tiktoken.
 //!
-//! Ids below the number of special tokens are those, and a text's tokens follow by their ranks. Files
-//! from before version 7 do not list the special ones, which are then the same for all.
-//! Source: `tekken.py` of mistral-common, for keys and defaults; tiktoken, for the merging.
+//! The first ids are the special tokens; the tokens of text follow in the order of their ranks.
+//! Files before version 7 do not list the special tokens, which are then the same for all. Source:
+//! `tekken.py` of mistral-common, for keys and defaults; tiktoken, for merging.
 
 #[cfg(test)]
 mod tests;
@@ -59,9 +59,9 @@ struct File {
 
 #[derive(Deserialize)]
 struct Config {
-    /// How text is cut before merging.
+    /// How text is split before merging.
     pattern: String,
-    /// Tokens that are used, special ones included.
+    /// The number of tokens in use, special ones included.
     default_vocab_size: usize,
     default_num_special_tokens: usize,
 }
@@ -155,8 +155,8 @@ impl Reader<'_> {
         };
         for Special { rank, token_str } in special.unwrap_or_else(defaults) {
             let wanted = format!("ranks below {num_special}");
-            let place = table.get_mut(rank);
-            *place.ok_or_else(|| self.wrong("special_tokens", &wanted, &rank))? =
+            let entry = table.get_mut(rank);
+            *entry.ok_or_else(|| self.wrong("special_tokens", &wanted, &rank))? =
                 TokenBytes::Special(token_str);
         }
         table.resize(size, TokenBytes::Unused);
@@ -164,11 +164,11 @@ impl Reader<'_> {
         for entry in vocab.iter().filter(|entry| entry.rank < num_text) {
             let bytes = decode_base64(&entry.token_bytes).filter(|bytes| !bytes.is_empty());
             let bytes = bytes.ok_or_else(|| self.wrong("vocab", &wanted, &entry.token_bytes))?;
-            let place = &mut table[num_special + entry.rank];
-            if *place != TokenBytes::Unused {
+            let token = &mut table[num_special + entry.rank];
+            if *token != TokenBytes::Unused {
                 return Err(self.wrong("vocab", &wanted, &format!("rank {} twice", entry.rank)));
             }
-            *place = TokenBytes::Text(bytes);
+            *token = TokenBytes::Text(bytes);
         }
         if let Some(token) = table.iter().position(|bytes| *bytes == TokenBytes::Unused) {
             let found = format!("no rank {}", token - num_special);
@@ -178,7 +178,7 @@ impl Reader<'_> {
     }
 }
 
-/// Bytes of standard base 64, padded.
+/// Decodes standard base 64, padded.
 fn decode_base64(text: &str) -> Option<Vec<u8>> {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let digits = text.trim_end_matches('=');
@@ -232,7 +232,7 @@ impl TekkenEncoder {
     }
 
     /// # Errors
-    /// What the expression engine says.
+    /// The expression engine's.
     pub(super) fn encode(&self, text: &str) -> tokenizers::Result<Vec<TokenId>> {
         let mut tokens = Vec::new();
         for cut in self.whole.cut(text) {
@@ -253,7 +253,7 @@ impl TekkenEncoder {
         Ok(())
     }
 
-    /// A word that is a token is taken as it is; else bytes merge, the lowest rank first.
+    /// Encodes a word: as itself if it is a token, else by merging bytes, the lowest rank first.
     fn encode_word(&self, word: &[u8], tokens: &mut Vec<TokenId>) {
         if let Some(token) = self.tokens.get(word) {
             tokens.push(*token);
@@ -262,8 +262,8 @@ impl TekkenEncoder {
         // Exact: ids are far below 2^24.
         let score = |piece: Range<usize>| Some(-(*self.tokens.get(&word[piece])? as f32));
         for piece in merge(0..word.len(), word.len(), score) {
-            // Every single byte is a token in these vocabularies; one that is not is dropped, as the
-            // byte-level encoders do.
+            // In these vocabularies every single byte is a token. One that is not is dropped, as in
+            // the byte-level encoders.
             tokens.extend(self.tokens.get(&word[piece]));
         }
     }

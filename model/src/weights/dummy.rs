@@ -1,5 +1,5 @@
-//! Weights that nobody trained: seeded numbers in the shapes of a model, to try what it takes and how
-//! fast it is before its weights are here.
+//! Untrained weights: seeded numbers in the shapes of a model, for measuring its memory and speed
+//! before its weights are available.
 
 use std::path::{Path, PathBuf};
 
@@ -13,13 +13,13 @@ use sluicegate_spec::{
     units::Unit,
 };
 
-/// Numbers that differ before they come again: a prime, so that no row of a matrix is another's copy.
+/// How many numbers before they repeat: a prime, so that no row of a matrix copies another.
 const PERIOD: usize = 1_048_573;
 
-/// How to make the numbers of any tensor.
+/// Makes the numbers of any tensor.
 #[derive(Debug)]
 pub(super) struct Dummy {
-    /// The configuration that the shapes come from.
+    /// The configuration with the shapes.
     file: PathBuf,
     stored: ComputeType,
     /// `[PERIOD]`, between -1 and 1.
@@ -29,7 +29,7 @@ pub(super) struct Dummy {
 impl Dummy {
     pub(super) fn new(file: &Path, stored: ComputeType, seed: u64) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        // 24 bits are what an f32 holds exactly.
+        // An f32 has exactly 24 bits.
         let number = |bits: u32| (bits >> 8) as f32 / (1 << 23) as f32 - 1.0;
         let numbers = (0..PERIOD).map(|_| number(random.next_u32())).collect();
         Self { file: file.to_owned(), stored, numbers }
@@ -43,8 +43,8 @@ impl Dummy {
         self.stored
     }
 
-    /// `[out, in]` in the stored type, of variance 1 / in, so that activations neither grow nor
-    /// vanish.
+    /// Returns `[out, in]` in the stored type, with variance 1 / in, so that activations neither
+    /// grow nor vanish.
     pub(super) fn matrix(
         &self,
         id: TensorId,
@@ -80,7 +80,8 @@ impl Dummy {
     }
 }
 
-/// `[len]`, f32, as [`super::Weights::dense`] gives it: norms do nothing, biases add nothing.
+/// Returns `[len]`, f32, as [`super::Weights::dense`] does: norms change nothing, biases add
+/// nothing.
 pub(super) fn vector(role: Role, shape: &[usize], device: &Device) -> candle_core::Result<Tensor> {
     if role.is_norm() {
         return Tensor::ones(shape, DType::F32, device);
@@ -88,7 +89,7 @@ pub(super) fn vector(role: Role, shape: &[usize], device: &Device) -> candle_cor
     Tensor::zeros(shape, DType::F32, device)
 }
 
-/// Where a tensor's numbers begin, so that no two are alike.
+/// Returns the start of a tensor's numbers, different for each tensor.
 fn first(id: TensorId) -> usize {
     let unit = match id.unit {
         Unit::Embed => 0,

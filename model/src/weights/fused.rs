@@ -1,13 +1,13 @@
-//! Matrices that files hold one below the other, as one tensor.
+//! Matrices that files store as one tensor, one below the other.
 //!
-//! Rows are whole, and so are their blocks: the rows of one matrix are a span of the tensor's bytes,
-//! and nothing is copied.
+//! Rows consist of whole blocks, so the rows of one matrix are a span of the tensor's bytes, and
+//! nothing is copied.
 
 use std::ops::Range;
 
 use sluicegate_spec::{config::ModelConfig, family::Family, gguf::StoredKind, tensors::Role};
 
-/// One matrix of a tensor that holds several.
+/// One matrix of a tensor with several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Part {
     /// Rows of the matrices above it.
@@ -19,7 +19,7 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Where the matrix of a role lies; `None` if the family's files hold it alone.
+    /// Finds the matrix of a role; `None` if the family's files store it by itself.
     pub(super) fn of(role: Role, family: &Family, config: &ModelConfig) -> Option<Self> {
         let roles = family.fused_roles(role)?;
         let rows = |roles: &[Role]| roles.iter().map(|role| num_rows(*role, config)).sum();
@@ -32,7 +32,7 @@ impl Part {
         })
     }
 
-    /// The shape that the whole tensor must have.
+    /// Returns the shape that the whole tensor must have.
     pub(super) fn whole(self) -> [usize; 2] {
         [self.num_all_rows, self.width]
     }
@@ -41,7 +41,8 @@ impl Part {
         [self.num_rows, self.width]
     }
 
-    /// The matrix' bytes among those of a tensor of the right shape, whose rows are whole blocks.
+    /// Returns the matrix' bytes among those of a tensor of the right shape, whose rows are whole
+    /// blocks.
     pub(super) fn span(self, kind: StoredKind) -> Range<usize> {
         let row_bytes = self.width / kind.block_len() * kind.block_bytes();
         let start = self.rows_before * row_bytes;
@@ -49,12 +50,12 @@ impl Part {
     }
 }
 
-/// Rows of a matrix that reads the layer's input.
+/// Returns the rows of a matrix that reads the layer's input.
 fn num_rows(role: Role, config: &ModelConfig) -> usize {
     match role {
         Role::Query => config.num_heads * config.head_dim,
         Role::Key | Role::Value => config.num_kv_heads * config.head_dim,
         Role::Gate | Role::Up => config.intermediate,
-        _ => unreachable!("families fuse what reads a layer's input, and this does not"),
+        _ => unreachable!("families fuse only matrices that read a layer's input"),
     }
 }

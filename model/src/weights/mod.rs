@@ -1,6 +1,6 @@
-//! Reading weights by what they are for, from GGUF or safetensors, without reading the rest.
+//! Reads weights by role from GGUF or safetensors, without reading the rest.
 //!
-//! Owns the memory maps. Hides every difference between the formats: what leaves here follows Hugging
+//! Owns the memory maps. Hides every difference between the formats: its results follow Hugging
 //! Face's conventions (rotary embedding by halves, norm weights as plain multipliers), each matrix
 //! by itself.
 
@@ -38,7 +38,7 @@ use permute::RotaryRows;
 
 /// The weights of a model, memory-mapped. Clones share the maps.
 ///
-/// Opening reads headers only; a tensor's bytes are read when it is asked for.
+/// Opening reads only headers; a tensor's bytes are read on demand.
 #[derive(Debug, Clone)]
 pub struct Weights(Arc<Inner>);
 
@@ -73,7 +73,7 @@ pub enum Matrix {
     Quantized(Arc<QTensor>),
 }
 
-/// Where a tensor lies, before its bytes are touched.
+/// The location of a tensor whose bytes are not yet read.
 struct Found<'a> {
     name: String,
     file: &'a Path,
@@ -86,7 +86,7 @@ impl Weights {
     /// Maps the weight files of a model and reads their headers.
     ///
     /// # Errors
-    /// [`WeightError`] if a file cannot be read or its header does not hold together.
+    /// [`WeightError`] if a file cannot be read or its header is inconsistent.
     pub fn open(files: &ModelFiles, config: &ModelConfig) -> Result<Self, WeightError> {
         match files {
             ModelFiles::Gguf(path) => Ok(Self::from_gguf(Gguf::open(path)?, config)),
@@ -96,14 +96,15 @@ impl Weights {
         }
     }
 
-    /// The weights of a GGUF file that is open already.
+    /// The weights of an open GGUF file.
     pub fn from_gguf(gguf: Gguf, config: &ModelConfig) -> Self {
         let rows = Family::of(config.architecture).gguf_rows;
         let is_interleaved = rows == family::RotaryRows::Interleaved;
         Self::new(Files::Gguf { gguf, is_interleaved }, config)
     }
 
-    /// Seeded numbers in place of weights, in the type `stored`, for the model that `file` describes.
+    /// Seeded numbers in place of weights, in the type `stored`, for the model that `file`
+    /// describes.
     pub fn dummy(file: &Path, config: &ModelConfig, stored: ComputeType, seed: u64) -> Self {
         Self::new(Files::Dummy(Dummy::new(file, stored, seed)), config)
     }
@@ -113,7 +114,7 @@ impl Weights {
         Self(Arc::new(Inner { files, family, config: config.clone() }))
     }
 
-    /// The type of all matrices, where there are no files that store each in its own.
+    /// Returns the type of all matrices if there are no files, which would store each in its own.
     pub(crate) fn dummy_type(&self) -> Option<ComputeType> {
         match &self.0.files {
             Files::Dummy(dummy) => Some(dummy.stored()),
@@ -121,12 +122,12 @@ impl Weights {
         }
     }
 
-    /// Whether the files hold the tensor (for a tied head: the embedding).
+    /// Returns whether the files have the tensor (for a tied head: the embedding).
     pub fn contains(&self, id: TensorId) -> bool {
         !matches!(self.find(id), Ok(None))
     }
 
-    /// The file that holds the weights, or the directory of the files.
+    /// Returns the file of the weights, or the directory of the files.
     pub fn path(&self) -> &Path {
         match &self.0.files {
             Files::Gguf { gguf, .. } => gguf.path(),
@@ -135,8 +136,8 @@ impl Weights {
         }
     }
 
-    /// Shape, kind and bytes of a tensor as its file stores it; `None` if the files lack it, or hold
-    /// it in a type that cannot be read.
+    /// Returns shape, type and bytes of a tensor as its file stores it; `None` if the files lack it
+    /// or its type is unsupported.
     ///
     /// For counting bytes: rows of queries and keys are in the file's own order, and norm weights
     /// are raw. [`Weights::dense`] and [`Weights::matrix`] apply the conventions.
@@ -145,7 +146,7 @@ impl Weights {
         Some(Stored { shape, kind, bytes })
     }
 
-    /// A small tensor as f32, dequantised: norms and biases. Norm weights are plain multipliers.
+    /// Loads a small tensor, a norm or a bias, as f32. Norm weights are plain multipliers.
     ///
     /// # Errors
     /// [`WeightError`] if the tensor is missing or has another shape.
@@ -169,7 +170,7 @@ impl Weights {
         tensor.map_err(|source| self.unusable(id, source))
     }
 
-    /// A matrix `[out, in]` in the type of the file. A tied model's head is its embedding.
+    /// Loads a matrix `[out, in]` in the type of the file. A tied model's head is its embedding.
     ///
     /// # Errors
     /// [`WeightError`] if the tensor is missing or has another shape.
@@ -187,13 +188,13 @@ impl Weights {
         load(&stored, device).map_err(|source| self.unusable(id, source))
     }
 
-    /// A tensor of the wanted shape, with its rows in the decoder's order.
+    /// Returns a tensor of the wanted shape, with its rows in the decoder's order.
     fn wanted(&self, id: TensorId, wanted: &[usize]) -> Result<Stored, WeightError> {
         let found = self.find(id)?.ok_or_else(|| WeightError::Missing {
             file: self.path().to_owned(),
             tensor: self.name(id),
         })?;
-        // The shape is compared before bytes are touched.
+        // The shape is compared before bytes are read.
         if found.shape != wanted {
             return Err(found.misshapen(wanted.to_vec()));
         }
@@ -214,9 +215,12 @@ impl Weights {
         Ok(Stored { shape, kind, bytes })
     }
 
-    /// Where a tensor lies; `None` if the files lack it, an error if they hold what cannot be read.
+    /// Finds a tensor; `None` if the files lack it.
     ///
-    /// Of a tensor that holds several matrices it is the rows of the one that is asked for.
+    /// Of a tensor with several matrices, only the rows of the wanted one are returned.
+    ///
+    /// # Errors
+    /// The tensor is unsupported or misshapen.
     fn find(&self, id: TensorId) -> Result<Option<Found<'_>>, WeightError> {
         let Inner { family, config, .. } = &*self.0;
         let Some(found) = self.find_whole(self.resolve(id))? else { return Ok(None) };
@@ -232,7 +236,7 @@ impl Weights {
         }))
     }
 
-    /// Where the tensor lies that is or holds the one asked for.
+    /// Finds the tensor that is or contains the wanted one.
     fn find_whole(&self, id: TensorId) -> Result<Option<Found<'_>>, HeaderError> {
         match &self.0.files {
             Files::Dummy(_) => Ok(None),
@@ -265,7 +269,7 @@ impl Weights {
         }
     }
 
-    /// The address under which the files keep a tensor: a tied head is the embedding.
+    /// Returns the address under which the files store a tensor: a tied head is the embedding.
     fn resolve(&self, id: TensorId) -> TensorId {
         if id.role == Role::Head && self.0.config.tied {
             return TensorId { unit: Unit::Embed, role: Role::Embedding };
@@ -273,7 +277,7 @@ impl Weights {
         id
     }
 
-    /// How to restore interleaved rotary rows, or the shape that they would need.
+    /// Returns how to restore interleaved rotary rows, or the shape needed for that.
     fn rotary_rows(
         &self,
         role: Role,
@@ -336,7 +340,7 @@ fn load(stored: &Stored, device: &Device) -> candle_core::Result<Matrix> {
     Tensor::from_raw_buffer(&stored.bytes, dtype, &stored.shape, device).map(Matrix::Dense)
 }
 
-/// candle's name of a type of blocks.
+/// Returns candle's name of a type of blocks.
 fn ggml_type(blocks: BlockType) -> GgmlDType {
     match blocks {
         BlockType::Q4_0 => GgmlDType::Q4_0,

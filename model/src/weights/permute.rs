@@ -1,8 +1,8 @@
-//! Putting interleaved rotary rows back in order.
+//! Restores the order of interleaved rotary rows.
 //!
 //! llama.cpp's converter reorders the rows of queries and keys of `llama` files so that the two
-//! halves of a rotary pair are neighbours. Whole rows move, so quantised blocks stay whole.
-//! Source: `permute` in `convert_hf_to_gguf.py` of llama.cpp.
+//! halves of a rotary pair are neighbours. Whole rows move, so quantised blocks stay whole. Source:
+//! `permute` in `convert_hf_to_gguf.py` of llama.cpp.
 
 use std::io;
 
@@ -18,10 +18,10 @@ pub(super) struct RotaryRows {
 }
 
 impl RotaryRows {
-    /// Checks that the rows fall into heads with two halves.
+    /// Checks that the rows form heads with two halves.
     ///
     /// # Errors
-    /// The shape that would have been right.
+    /// The nearest valid shape.
     pub(super) fn new(
         shape: &[usize],
         kind: StoredKind,
@@ -41,7 +41,7 @@ impl RotaryRows {
         Ok(Self { num_heads, half: rows / pairs, row_bytes })
     }
 
-    /// A copy of the rows in Hugging Face's order.
+    /// Returns a copy of the rows in Hugging Face's order.
     pub(super) fn restore(self, interleaved: &[u8]) -> io::Result<TensorBytes> {
         let Self { num_heads, half, row_bytes } = self;
         TensorBytes::copied(interleaved.len(), |restored| {

@@ -1,4 +1,4 @@
-//! Words of bytes in eight lanes, one weight row in each.
+//! Words of bytes in eight lanes, one weight row per lane.
 
 use std::{
     arch::x86_64::{
@@ -23,7 +23,7 @@ impl Words {
     // SAFETY: eight zeros in place of a vector of eight u32.
     pub(crate) const ZERO: Self = Self(unsafe { std::mem::transmute::<[u32; 8], __m256i>([0; 8]) });
 
-    /// A word of each of eight rows.
+    /// Takes one word of each of eight rows.
     #[expect(clippy::many_single_char_names, reason = "eight lanes")]
     #[inline(always)]
     pub(crate) fn gather(rows: [&[u8; 4]; 8]) -> Self {
@@ -32,7 +32,7 @@ impl Words {
         Self(unsafe { _mm256_setr_epi32(a, b, c, d, e, f, g, h) })
     }
 
-    /// The words of eight rows: lane `r` of word `i` is word `i` of row `r`.
+    /// Transposes the words of eight rows: lane `r` of word `i` is word `i` of row `r`.
     #[inline(always)]
     pub(crate) fn transpose(rows: [&[u8; 16]; 8]) -> [Self; 4] {
         // Rows `r` and `r + 4` share a vector, so that nothing crosses its middle afterwards.
@@ -78,7 +78,7 @@ impl Words {
         (self >> 16).halves()
     }
 
-    /// Byte `j` of each word is 255 where bit `first + j` of it is set, or else zero. `first` is a
+    /// Returns words whose byte `j` is 255 if bit `first + j` is set, else zero. `first` must be a
     /// multiple of four.
     #[inline(always)]
     pub(crate) fn bits_to_bytes(self, first: usize) -> Self {
@@ -86,7 +86,7 @@ impl Words {
         let picked = [0x0804_0201, 0x8040_2010_u32][first % 8 / 4];
         // SAFETY: the build's target has AVX2.
         Self(unsafe {
-            // Each byte of a word becomes the byte of it that holds the four bits.
+            // Replaces each byte of a word by the byte that contains the four bits.
             let order = _mm256_add_epi32(
                 _mm256_setr_epi32(
                     0,
@@ -105,7 +105,7 @@ impl Words {
         })
     }
 
-    /// Words below 2^16 as f16.
+    /// Converts words below 2^16 from f16.
     #[inline(always)]
     fn halves(self) -> F32x8 {
         // SAFETY: the build's target has AVX2 and F16C.
@@ -176,9 +176,9 @@ fn broadcast(input: [i8; 4]) -> __m256i {
 
 #[cfg(all(target_feature = "avx512vnni", target_feature = "avx512vl"))]
 impl Words {
-    /// Makes ready for [`Words::dot`] what was read from a file.
+    /// Prepares bytes from a file for [`Words::dot`].
     ///
-    /// Signed bytes are moved up by 128: the products are of unsigned bytes.
+    /// Signed bytes are shifted by 128, since the products are of unsigned bytes.
     #[inline(always)]
     pub(crate) fn prepare(self, range: Range) -> Self {
         use std::arch::x86_64::_mm256_xor_si256;
@@ -191,8 +191,8 @@ impl Words {
         }
     }
 
-    /// The sums of the products of the lanes' bytes with `input`, which holds no -128; exact.
-    /// `input_sum` is the sum of `input`.
+    /// Returns the exact sums of the products of the lanes' bytes with `input`, which must not
+    /// contain -128. `input_sum` is the sum of `input`.
     #[inline(always)]
     pub(crate) fn dot<const N: usize>(
         words: &[Self; N],
@@ -219,14 +219,14 @@ impl Words {
 
 #[cfg(not(all(target_feature = "avx512vnni", target_feature = "avx512vl")))]
 impl Words {
-    /// Makes ready for [`Words::dot`] what was read from a file.
+    /// Prepares bytes from a file for [`Words::dot`].
     #[inline(always)]
     pub(crate) fn prepare(self, _range: Range) -> Self {
         self
     }
 
-    /// The sums of the products of the lanes' bytes with `input`, which holds no -128; exact.
-    /// `input_sum` is the sum of `input`.
+    /// Returns the exact sums of the products of the lanes' bytes with `input`, which must not
+    /// contain -128. `input_sum` is the sum of `input`.
     #[inline(always)]
     pub(crate) fn dot<const N: usize>(
         words: &[Self; N],
@@ -238,8 +238,8 @@ impl Words {
             _mm256_abs_epi8, _mm256_add_epi16, _mm256_madd_epi16, _mm256_maddubs_epi16,
             _mm256_set1_epi16, _mm256_sign_epi8,
         };
-        // A pair of products is at most `2 * largest * 127`; for signed bytes, whose magnitude is
-        // at most 128, that is 32_512. So many pairs fit 16 bits.
+        // A pair of products is at most `2 * largest * 127`; for signed bytes, with magnitudes up
+        // to 128, it is at most 32_512. This many pairs fit 16 bits.
         let num_pairs = match range {
             Range::UpTo(largest) => 32_767 / (2 * 127 * usize::from(largest)),
             Range::Signed => 1,

@@ -1,4 +1,5 @@
-//! Where the hub is, who asks and where the cache lies: the variables that the hub's tools share.
+//! The hub's address, the access token and the cache, from the variables that the hub's tools
+//! share.
 
 use std::{
     env,
@@ -11,10 +12,10 @@ use super::{client::Retries, error::HubError};
 
 const ENDPOINT: &str = "https://huggingface.co";
 
-/// Where to look for repositories.
+/// How to access repositories.
 #[derive(Clone)]
 pub(in crate::source) struct Access {
-    /// The hub's address, without a slash at its end.
+    /// The hub's address, without a trailing slash.
     pub(in crate::source) endpoint: String,
     pub(in crate::source) token: Option<String>,
     pub(in crate::source) cache: PathBuf,
@@ -23,10 +24,10 @@ pub(in crate::source) struct Access {
 }
 
 impl Access {
-    /// As the environment describes it.
+    /// Reads the access from the environment.
     ///
     /// # Errors
-    /// [`HubError::Setting`] if nothing tells where the cache is.
+    /// [`HubError::Setting`] if no variable tells where the cache is.
     pub(super) fn from_env() -> Result<Self, HubError> {
         Variables { value: &|name| env::var_os(name), home: dirs::home_dir() }.access()
     }

@@ -1,22 +1,23 @@
-//! Addresses: which are the hub's own, and where a redirect leads.
+//! Addresses: whether one belongs to the hub, and where a redirect leads.
 
 use std::fmt;
 
 use ureq::http::Uri;
 
-/// An address of a host, over http or https.
+/// The address of a host, over http or https.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Address(Uri);
 
 impl Address {
-    /// `None` if the text is no such address.
+    /// Parses a text; `None` if it is no such address.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let uri: Uri = text.parse().ok()?;
         let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
         (is_web && !uri.host()?.is_empty()).then_some(Self(uri))
     }
 
-    /// Where a redirect from here leads; `None` if to no such address, or from https to http.
+    /// Returns the target of a redirect from here; `None` if it is no such address, or leads from
+    /// https to http.
     pub(super) fn redirected(&self, location: &str) -> Option<Self> {
         let location = location.split('#').next()?;
         let (scheme, authority) = (self.0.scheme_str()?, self.0.authority()?);
@@ -35,7 +36,7 @@ impl Address {
         Self::parse(&text).filter(|target| target.is_secure() || !self.is_secure())
     }
 
-    /// Whether scheme, host and port are the same.
+    /// Returns whether scheme, host and port are the same.
     pub(super) fn is_at(&self, other: &Self) -> bool {
         let port = |address: &Self| {
             address.0.port_u16().unwrap_or(if address.is_secure() { 443 } else { 80 })
@@ -46,7 +47,7 @@ impl Address {
             && port(self) == port(other)
     }
 
-    /// For a request.
+    /// Returns the address for a request.
     pub(super) fn uri(&self) -> &Uri {
         &self.0
     }
@@ -56,7 +57,7 @@ impl Address {
     }
 }
 
-/// Without the query, which may hold a signature, and without a password.
+/// Without the query, which may contain a signature, and without a password.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = self.0.scheme_str().unwrap_or_default();
@@ -68,7 +69,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// A path with all escaped but what stands for itself in an address.
+/// Escapes a path, except for the characters that need no escape in an address.
 pub(super) fn escaped(path: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte);
     let escape = |byte: u8| match byte {

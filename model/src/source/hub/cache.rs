@@ -1,7 +1,7 @@
-//! A repository's folder in the cache, laid out as the hub's other tools read and write it.
+//! A repository's folder in the cache, in the layout that the hub's other tools use.
 //!
-//! `blobs/` holds each content once, `snapshots/<commit>/` links to it by the files' names, and
-//! `refs/main` names the latest commit. Names that come from outside are parsed here.
+//! `blobs/` has each content once, `snapshots/<commit>/` links to it by the files' names, and
+//! `refs/main` names the latest commit. Names from outside are parsed here.
 
 use std::{
     fmt,
@@ -20,12 +20,12 @@ pub(super) struct Folder {
     name: String,
 }
 
-/// What the hub calls a content, and the name of its blob.
+/// The hub's name of a content, which is also the name of its blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Etag(String);
 
 impl Etag {
-    /// Reads the header of that name; `None` if it is no plain file name.
+    /// Parses the `ETag` header; `None` if it is no plain file name.
     pub(super) fn parse(header: &str) -> Option<Self> {
         let text = header.trim();
         let text = text.strip_prefix("W/").unwrap_or(text).trim_matches('"');
@@ -34,7 +34,7 @@ impl Etag {
         (is_name && !text.starts_with('.')).then(|| Self(text.to_owned()))
     }
 
-    /// The checksum of the content, in lower-case hexadecimal, where the name is one.
+    /// Returns the SHA-256 of the content in lower-case hexadecimal, if the name is one.
     pub(super) fn sha256(&self) -> Option<String> {
         let is_hash = self.0.len() == 64 && self.0.bytes().all(|byte| byte.is_ascii_hexdigit());
         is_hash.then(|| self.0.to_ascii_lowercase())
@@ -47,51 +47,52 @@ impl fmt::Display for Etag {
     }
 }
 
-/// Whether a text may be a commit: it is a name in the cache, and nothing else is followed.
+/// Returns whether a text may be a commit. It becomes a name in the cache, so nothing else is
+/// accepted.
 pub(super) fn is_commit(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 impl Folder {
-    /// The folder of `owner/name`, which need not be there.
+    /// The folder of `owner/name`; it may be missing.
     pub(super) fn new(cache: &Path, repository: &str) -> Self {
         let name = format!("models--{}", repository.replace('/', "--"));
         Self { cache: cache.to_owned(), name }
     }
 
-    /// The folder of all repositories.
+    /// Returns the folder of all repositories.
     pub(super) fn cache(&self) -> &Path {
         &self.cache
     }
 
-    /// The latest commit that was fetched.
+    /// Returns the latest commit fetched.
     pub(super) fn main(&self) -> Option<String> {
         let text = fs::read_to_string(self.path().join("refs").join("main")).ok()?;
         Some(text.trim().to_owned()).filter(|commit| is_commit(commit))
     }
 
-    /// Where the files of a commit lie.
+    /// Returns the folder of a commit's files.
     pub(super) fn snapshot(&self, commit: &str) -> PathBuf {
         self.path().join("snapshots").join(commit)
     }
 
-    /// Where a content lies.
+    /// Returns the path of a content.
     pub(super) fn blob(&self, etag: &Etag) -> PathBuf {
         self.path().join("blobs").join(&etag.0)
     }
 
-    /// Where a content lies while it is fetched.
+    /// Returns the path of a content while it is fetched.
     pub(super) fn incomplete(&self, etag: &Etag) -> PathBuf {
         self.path().join("blobs").join(format!("{etag}.incomplete"))
     }
 
-    /// Whether the content is there. It was whole when it was put there.
+    /// Returns whether the content is in the cache. Only complete contents get there.
     pub(super) fn has_blob(&self, etag: &Etag, num_bytes: u64) -> bool {
         fs::metadata(self.blob(etag))
             .is_ok_and(|metadata| metadata.is_file() && metadata.len() == num_bytes)
     }
 
-    /// Waits until no other process fetches the content, and keeps others from it until dropped.
+    /// Locks the content against other processes until dropped, waiting for one that fetches it.
     pub(super) fn lock(&self, etag: &Etag) -> Result<File, SourceError> {
         let folder = self.cache.join(".locks").join(&self.name);
         for folder in [&folder, &self.path().join("blobs")] {
@@ -104,7 +105,7 @@ impl Folder {
         Ok(file)
     }
 
-    /// Makes a content that is there a file of a commit; returns its path.
+    /// Makes a content in the cache a file of a commit; returns its path.
     pub(super) fn link(
         &self,
         etag: &Etag,
@@ -116,19 +117,19 @@ impl Folder {
         fs::create_dir_all(folder).map_err(failed("create", folder))?;
         let (up, blob) = ("../".repeat(2 + file.matches('/').count()), self.blob(etag));
         let target = PathBuf::from(format!("{up}blobs/{etag}"));
-        let make = |place: &Path| {
-            symlink(&target, place)
-                .or_else(|_| fs::hard_link(&blob, place))
-                .or_else(|_| fs::copy(&blob, place).map(drop))
+        let make = |path: &Path| {
+            symlink(&target, path)
+                .or_else(|_| fs::hard_link(&blob, path))
+                .or_else(|_| fs::copy(&blob, path).map(drop))
         };
-        // Another process may make the same, and a link may be there that leads nowhere.
+        // Another process may do the same, and a broken link may exist.
         let made = tempfile::Builder::new().make_in(folder, make);
         let linked = made.and_then(|made| Ok(made.persist(&path)?));
         linked.map_err(failed("link", &path))?;
         Ok(path)
     }
 
-    /// Makes a commit the latest, for whoever looks without the hub.
+    /// Makes a commit the latest, for readers that do not ask the hub.
     pub(super) fn set_main(&self, commit: &str) -> Result<(), SourceError> {
         if self.main().as_deref() == Some(commit) {
             return Ok(());
@@ -136,7 +137,7 @@ impl Folder {
         let path = self.path().join("refs").join("main");
         let write = || {
             fs::create_dir_all(self.path().join("refs"))?;
-            // Not beside it: all that lies there is taken for a name of a commit.
+            // Not in `refs`: every file there counts as the name of a commit.
             let mut file = temporary(&self.path())?;
             file.write_all(commit.as_bytes())?;
             file.persist(&path)?;
@@ -159,7 +160,7 @@ fn symlink(target: &Path, path: &Path) -> io::Result<()> {
     return Err(io::ErrorKind::Unsupported.into());
 }
 
-/// A file that is gone unless it is put into its place, and there as readable as any other.
+/// Makes a file that is removed unless it is persisted, and then is as readable as any other.
 fn temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]

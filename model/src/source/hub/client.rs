@@ -1,6 +1,6 @@
-//! What the hub is asked, what its answers mean and what is tried again.
+//! Requests to the hub: how they are formed, how answers are read, and what is retried.
 //!
-//! Parses what comes from the hub before anybody uses it. Writes no files.
+//! Parses everything from the hub before anybody uses it. Writes no files.
 
 use std::{thread, time::Duration};
 
@@ -17,17 +17,17 @@ use super::{
 
 const MAX_LISTING_BYTES: u64 = 16 << 20;
 
-/// How often and when something is tried again that failed.
+/// How often and when a failed request is retried.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::source) struct Retries {
     pub(in crate::source) count: u32,
-    /// Doubled each time, where the hub does not ask for another.
+    /// Doubled each time, unless the hub asks for a certain pause.
     pub(in crate::source) first_pause: Duration,
     pub(in crate::source) longest_pause: Duration,
 }
 
 impl Retries {
-    /// For what there is only at the hub.
+    /// For contents that only the hub has.
     pub(super) const PATIENT: Self = Self {
         count: 4,
         first_pause: Duration::from_millis(250),
@@ -37,7 +37,7 @@ impl Retries {
         Self { count: 0, first_pause: Duration::ZERO, longest_pause: Duration::ZERO };
 }
 
-/// Asks one hub. Clones share their connections.
+/// A client of one hub. Clones share their connections.
 #[derive(Clone)]
 pub(super) struct Client {
     web: Web,
@@ -45,16 +45,16 @@ pub(super) struct Client {
     retries: Retries,
 }
 
-/// What the hub says of a repository.
+/// The hub's description of a repository.
 #[derive(Debug)]
 pub(super) struct Listing {
     /// The latest commit.
     pub(super) commit: String,
-    /// The paths of all files, as the hub has them.
+    /// The paths of all files in the repository.
     pub(super) files: Vec<String>,
 }
 
-/// What the hub says of a file.
+/// The hub's description of a file.
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) address: Address,
@@ -63,7 +63,7 @@ pub(super) struct Wanted {
 }
 
 impl Client {
-    /// Prepares for a hub, and asks nothing yet.
+    /// Prepares for a hub without sending anything.
     ///
     /// # Errors
     /// [`HubError::Setting`] if endpoint or token cannot be used.
@@ -72,12 +72,12 @@ impl Client {
         Ok(Self { web, endpoint: access.endpoint.clone(), retries: access.retries })
     }
 
-    /// The same, for who has something else if the hub does not answer at once.
+    /// As this client, but without retries, for callers that can do without the hub.
     pub(super) fn hasty(&self) -> Self {
         Self { retries: Retries::NONE, ..self.clone() }
     }
 
-    /// The latest commit of a repository and its files.
+    /// Asks for the latest commit of a repository and its files.
     pub(super) fn list(&self, repository: &str) -> Result<Listing, HubError> {
         #[derive(Deserialize)]
         struct Info {
@@ -101,7 +101,7 @@ impl Client {
         Ok(Listing { commit: info.sha, files })
     }
 
-    /// What the hub says of a file, before it is fetched.
+    /// Asks for the description of a file, before fetching it.
     pub(super) fn find(
         &self,
         repository: &str,
@@ -121,7 +121,7 @@ impl Client {
             let wanted = "up to 128 letters, digits, `-`, `_` and `.`, as a file name".to_owned();
             return Err(unexpected(&address, "etag", wanted, etag));
         };
-        // A redirect's own length is not the file's.
+        // The length of a redirect is not the file's.
         let length = || last("content-length").filter(|_| response.status().is_success());
         let size = any("x-linked-size").or_else(length);
         let Some(num_bytes) = size.and_then(|size| size.parse().ok()) else {
@@ -130,12 +130,12 @@ impl Client {
         Ok(Wanted { address, etag: plain, num_bytes })
     }
 
-    /// Asks for a file from a byte on; which bytes come is for the caller to look at.
+    /// Asks for a file from byte `offset` on; the caller must check which bytes come.
     pub(super) fn body(&self, address: &Address, offset: u64) -> Result<Response<Body>, HubError> {
         Ok(self.web.send(address, Ask::Body { offset })?.response)
     }
 
-    /// Tries until it succeeds, or fails for good or too often.
+    /// Retries until success, a permanent failure, or too many failures.
     pub(super) fn patiently<T>(
         &self,
         mut attempt: impl FnMut() -> Result<T, HubError>,

@@ -1,4 +1,4 @@
-//! Fetching one content into the cache: going on where an earlier fetch ended, and checking it.
+//! Fetches one content into the cache: resumes an earlier fetch, and checks the result.
 
 use std::{
     fs::{self, File},
@@ -34,7 +34,7 @@ pub(super) fn fetch(
         return Ok(());
     }
     let _lock = folder.lock(&wanted.etag)?;
-    // Another process may have fetched it while this one waited.
+    // Another process may have fetched it during the wait.
     if is_there() {
         return Ok(());
     }
@@ -44,7 +44,7 @@ pub(super) fn fetch(
         if !download.is_whole() {
             client.patiently(|| download.go_on())?;
         }
-        // What was left may be what is wrong.
+        // The fault may be in the resumed part.
         if has_old && !download.is_right() {
             download.restart()?;
             client.patiently(|| download.go_on())?;
@@ -55,7 +55,7 @@ pub(super) fn fetch(
     fetched
 }
 
-/// A file under its name, to whoever hears how its fetch goes on.
+/// A file's name, and who is told of the progress of its fetch.
 pub(super) struct Reported<'a> {
     pub(super) file: &'a str,
     pub(super) progress: &'a dyn Progress,
@@ -67,20 +67,20 @@ impl Reported<'_> {
     }
 }
 
-/// A content of which the first bytes are there. The lock is held.
+/// A content under construction, with its first bytes on disk. The lock is held.
 struct Download<'a> {
     client: &'a Client,
     wanted: &'a Wanted,
     reported: &'a Reported<'a>,
     path: PathBuf,
     file: File,
-    /// Of the bytes that are there.
+    /// Of the bytes on disk.
     hash: Sha256,
     num_bytes: u64,
 }
 
 impl<'a> Download<'a> {
-    /// Begins with what an earlier fetch left, where the whole can be checked.
+    /// Resumes an earlier fetch, if the result can be checked.
     fn open(
         client: &'a Client,
         folder: &Folder,
@@ -107,12 +107,13 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// Whether nothing is left to fetch. What has no bytes is fetched: none are there either way.
+    /// Returns whether nothing is left to fetch. An empty content is always fetched, since it
+    /// cannot be told from a missing one.
     fn is_whole(&self) -> bool {
         self.num_bytes > 0 && self.num_bytes == self.wanted.num_bytes
     }
 
-    /// Whether the bytes have the checksum that is told, if one is.
+    /// Returns whether the bytes have the announced checksum, if there is one.
     fn is_right(&self) -> bool {
         self.wanted.etag.sha256().is_none_or(|wanted| wanted == self.sha256())
     }
@@ -121,7 +122,7 @@ impl<'a> Download<'a> {
         format!("{:x}", self.hash.clone().finalize())
     }
 
-    /// Fetches the rest, as far as the hub gives it.
+    /// Fetches the rest, as far as the hub sends it.
     fn go_on(&mut self) -> Result<(), HubError> {
         let mut body = self.body()?.into_body().into_reader();
         let broke_off = |source: io::Error| HubError::Transport {
@@ -139,7 +140,7 @@ impl<'a> Download<'a> {
             self.file.write_all(&chunk[..count]).map_err(failed("write", &self.path))?;
             self.count(&chunk[..count]);
         }
-        // Read to its end, so that the connection can serve again.
+        // Read to its end, so that the connection can be used again.
         if body.read(&mut chunk[..1]).is_ok_and(|count| count > 0) {
             self.clear()?;
             return Err(self.other_size("more"));
@@ -147,7 +148,7 @@ impl<'a> Download<'a> {
         Ok(())
     }
 
-    /// Checks the whole and puts it into its place.
+    /// Checks the content and moves it to its place in the cache.
     fn finish(self, folder: &Folder) -> Result<(), HubError> {
         if !self.is_right() {
             fs::remove_file(&self.path).map_err(failed("remove", &self.path))?;
@@ -157,12 +158,12 @@ impl<'a> Download<'a> {
         }
         self.file.sync_all().map_err(failed("write", &self.path))?;
         drop(self.file);
-        let place = folder.blob(&self.wanted.etag);
-        fs::rename(&self.path, &place).map_err(failed("rename to", &place))?;
+        let blob = folder.blob(&self.wanted.etag);
+        fs::rename(&self.path, &blob).map_err(failed("rename to", &blob))?;
         Ok(())
     }
 
-    /// The answer whose body is what comes next.
+    /// Returns an answer whose body continues the content.
     fn body(&mut self) -> Result<Response<Body>, HubError> {
         let offset = self.num_bytes;
         match self.ask(offset)? {
@@ -180,8 +181,8 @@ impl<'a> Download<'a> {
         Err(unexpected(&self.wanted.address, "range", wanted, Some("others")))
     }
 
-    /// Asks for the bytes from an offset on; the answer begins at the byte beside it. `None` if
-    /// the hub does not have that range of this content.
+    /// Asks for the bytes from `offset` on; also returns where the answer begins. `None` if the hub
+    /// does not have this range of this content.
     fn ask(&self, offset: u64) -> Result<Option<(u64, Response<Body>)>, HubError> {
         let response = match self.client.body(&self.wanted.address, offset) {
             Err(error) if error.status() == Some(416) => return Ok(None),
@@ -207,7 +208,7 @@ impl<'a> Download<'a> {
         self.reported.progress.advance(bytes.len() as u64);
     }
 
-    /// Begins again, which whoever hears of it is told.
+    /// Starts over, and reports that.
     fn restart(&mut self) -> Result<(), HubError> {
         if self.num_bytes > 0 {
             self.reported.progress.finish();
@@ -229,7 +230,7 @@ impl<'a> Download<'a> {
     }
 }
 
-/// The first byte of a range of a content of that size: `bytes 5-9/10`.
+/// Parses the first byte of a range of a content with that many bytes: `bytes 5-9/10`.
 fn range_start(range: &str, num_bytes: u64) -> Option<u64> {
     let (span, total) = range.trim().strip_prefix("bytes ")?.split_once('/')?;
     let start = span.split_once('-')?.0.parse().ok()?;

@@ -1,37 +1,37 @@
-//! What can go wrong between this machine and the hub, and what it means for a repository.
+//! Faults between this machine and the hub, and their meaning for a repository.
 
 use std::time::Duration;
 
 use crate::error::SourceError;
 
-/// Why the hub did not give what was asked for, or it could not be kept.
+/// Why the hub did not send what was asked for, or why it could not be stored.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::source) enum HubError {
     #[error("HTTP {status} of {address}{reason}")]
     Status {
         address: String,
         status: u16,
-        /// What the hub says of it, after a colon; may be empty.
+        /// The hub's explanation, after a colon; may be empty.
         reason: String,
         retry_after: Option<Duration>,
     },
-    #[error("no whole answer of {address}")]
+    #[error("incomplete answer from {address}")]
     Transport { address: String, source: ureq::Error },
     #[error("{address}: {what}: wanted {wanted}, found {found}")]
     Unexpected { address: String, what: &'static str, wanted: String, found: String },
     #[error("{address}: wanted at most {limit} redirects, found more")]
     Redirects { address: String, limit: usize },
-    #[error("{address}: the listing is not what it should be")]
+    #[error("{address}: malformed listing")]
     Listing { address: String, source: serde_json::Error },
     #[error("{name}: wanted {wanted}, found {found}")]
     Setting { name: &'static str, wanted: &'static str, found: String },
-    /// Of this machine's files.
+    /// Of files on this machine.
     #[error(transparent)]
     Local(#[from] SourceError),
 }
 
 impl HubError {
-    /// What it means for the repository that is fetched.
+    /// Maps the error to the one of fetching `repository`.
     pub(super) fn of(self, repository: &str) -> SourceError {
         let repository = repository.to_owned();
         match self {
@@ -46,7 +46,7 @@ impl HubError {
         }
     }
 
-    /// What the hub answered, where it is that which went wrong.
+    /// Returns the status of the answer, if that was the fault.
     pub(super) fn status(&self) -> Option<u16> {
         match self {
             Self::Status { status, .. } => Some(*status),
@@ -54,10 +54,10 @@ impl HubError {
         }
     }
 
-    /// Whether the same request may succeed soon.
+    /// Returns whether the same request may soon succeed.
     pub(super) fn is_passing(&self) -> bool {
         match self {
-            // A certificate that does not convince stays so.
+            // A rejected certificate stays rejected.
             Self::Transport { source: ureq::Error::Tls(_) | ureq::Error::Rustls(_), .. } => false,
             Self::Transport { source: ureq::Error::Io(error), .. } => {
                 error.kind() != std::io::ErrorKind::InvalidData
@@ -66,7 +66,7 @@ impl HubError {
         }
     }
 
-    /// How long the hub wants to be left alone.
+    /// Returns how long the hub asks to wait.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
@@ -74,7 +74,7 @@ impl HubError {
         }
     }
 
-    /// Whether the hub is out of reach or overloaded, rather than of another mind.
+    /// Returns whether the hub is out of reach or overloaded, as opposed to refusing.
     fn is_outage(&self) -> bool {
         matches!(self, Self::Transport { .. } | Self::Status { status: 408 | 429 | 500.., .. })
     }

@@ -1,4 +1,4 @@
-//! A hub for tests: a small server on the loopback device with the hub's layout.
+//! A hub for tests: a small server on the loopback device that answers as the hub does.
 
 use std::{
     fmt::{Display, Write as _},
@@ -23,7 +23,7 @@ use crate::{
 
 pub(in crate::source) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// Serves the files of one folder as the repository `some/model`, to whoever has the token.
+/// Serves the files of one folder as the repository `some/model`, to clients with the token.
 pub(in crate::source) struct Hub {
     pub(in crate::source) endpoint: String,
     pub(in crate::source) token: String,
@@ -40,10 +40,10 @@ struct State {
     trick: Mutex<Trick>,
 }
 
-/// Answers in the hub's place where it gives a reply.
+/// Replaces the hub's answer by its reply, if it gives one.
 type Trick = Box<dyn FnMut(&Asked) -> Option<Reply> + Send>;
 
-/// A request that the hub got.
+/// A request to the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::source) struct Asked {
     pub(in crate::source) method: String,
@@ -53,18 +53,18 @@ pub(in crate::source) struct Asked {
 }
 
 impl Asked {
-    /// Whether it asks for the content of a file.
+    /// Returns whether it asks for the content of a file.
     pub(in crate::source) fn is_body_of(&self, file: &str) -> bool {
         self.method == "GET" && self.file().is_some_and(|(_, name)| name == file)
     }
 
-    /// Commit and name of a file that is asked for.
+    /// Returns commit and name of the file asked for.
     fn file(&self) -> Option<(&str, &str)> {
         self.target.strip_prefix("/some/model/resolve/")?.split_once('/')
     }
 }
 
-/// What is answered.
+/// An answer.
 pub(in crate::source) struct Reply {
     status: u16,
     headers: String,
@@ -90,13 +90,13 @@ impl Reply {
         self
     }
 
-    /// Does not tell how long the body is.
+    /// Leaves out the length of the body.
     pub(in crate::source) fn without_length(mut self) -> Self {
         self.has_length = false;
         self.with("Connection", "close")
     }
 
-    /// Sends it; says whether the connection can go on.
+    /// Sends the answer; returns whether the connection can be used again.
     fn send(&self, mut stream: &TcpStream, method: &str) -> bool {
         let mut text = format!("HTTP/1.1 {} -\r\n{}", self.status, self.headers);
         if self.has_length {
@@ -109,7 +109,7 @@ impl Reply {
     }
 }
 
-/// The name that the hub gives a content.
+/// Returns the hub's name of a content.
 pub(in crate::source) fn etag(body: &[u8]) -> String {
     format!("{:x}", Sha256::digest(body))
 }
@@ -165,18 +165,18 @@ impl Hub {
         fetch_with(&Access { is_offline, ..self.access() }, &model, progress)
     }
 
-    /// The same hub, looked for where another server is, or none if it is dropped.
+    /// The same hub at another address, where a different server is, or none once it is dropped.
     pub(in crate::source) fn moved(mut self, server: &TcpListener) -> Self {
         self.endpoint = format!("http://{}", server.local_addr().unwrap());
         self
     }
 
-    /// Adds a commit, of what the folder holds.
+    /// Adds a commit with the files in the folder.
     pub(in crate::source) fn commit(&self, commit: &'static str) {
         *self.state.commit.lock().unwrap() = commit;
     }
 
-    /// Answers otherwise where the trick gives a reply.
+    /// Replaces answers by the trick's replies.
     pub(in crate::source) fn play(
         &self,
         trick: impl FnMut(&Asked) -> Option<Reply> + Send + 'static,
@@ -184,12 +184,12 @@ impl Hub {
         *self.state.trick.lock().unwrap() = Box::new(trick);
     }
 
-    /// What was asked for since the last call.
+    /// Returns the requests since the last call.
     pub(in crate::source) fn asked(&self) -> Vec<Asked> {
         std::mem::take(&mut self.state.asked.lock().unwrap())
     }
 
-    /// The files whose contents were asked for since the last call.
+    /// Returns the files whose contents were asked for since the last call.
     pub(in crate::source) fn fetched_names(&self) -> Vec<String> {
         let mut asked = self.asked();
         asked.retain(|asked| asked.method == "GET");

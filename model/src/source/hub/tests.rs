@@ -312,7 +312,7 @@ fn what_the_hub_does_not_tell_of_a_file_is_named() {
     assert!(error.contains("size: wanted a number of bytes, found \"-1\""), "{error}");
     hub.play(|_| Some(Reply::new(200, b"[")));
     let error = reason(refused(&hub));
-    assert!(error.contains("the listing is not what it should be"), "{error}");
+    assert!(error.contains("malformed listing"), "{error}");
 }
 
 /// The reply that sends whoever asks for a file elsewhere, as for large files.

@@ -1,6 +1,6 @@
-//! Requests to the hub: who may see the token, and how far redirects are followed.
+//! Requests to the hub: which servers get the token, and how far redirects are followed.
 //!
-//! Knows no repositories, and tries nothing again.
+//! Knows no repositories and retries nothing.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use super::{address::Address, error::HubError};
 
 const CONNECT: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(30);
-/// How long a body may stand still.
+/// How long a body may stall.
 const STALL: Duration = Duration::from_mins(1);
 const MAX_REDIRECTS: usize = 10;
 
-/// The way to one hub. Clones share their connections.
+/// Connections to one hub, shared by clones.
 #[derive(Clone)]
 pub(super) struct Web {
     agent: Agent,
@@ -26,23 +26,23 @@ pub(super) struct Web {
     authorization: Option<HeaderValue>,
 }
 
-/// What is asked for.
+/// What to ask for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Ask {
-    /// Headers, from the hub alone.
+    /// Headers, from the hub only.
     Head,
-    /// The body from a byte on, from wherever the hub says.
+    /// The body from byte `offset` on, wherever the hub redirects to.
     Body { offset: u64 },
 }
 
-/// An answer, and the headers of all that came from the hub itself, in order.
+/// An answer, and the headers of all answers of the hub itself, in order.
 pub(super) struct Answer {
     pub(super) response: Response<Body>,
     pub(super) trail: Vec<HeaderMap>,
 }
 
 impl Web {
-    /// Prepares for a hub, and sends nothing yet.
+    /// Prepares for a hub without sending anything.
     ///
     /// # Errors
     /// [`HubError::Setting`] if endpoint or token cannot be used.
@@ -68,11 +68,11 @@ impl Web {
         let config = Agent::config_builder()
             .tls_config(tls)
             .http_status_as_error(false)
-            // Followed here, where it is known who may see the token.
+            // Followed here, where it is known which server may get the token.
             .max_redirects(0)
             .max_redirects_will_error(false)
             .user_agent(concat!("sluicegate/", env!("CARGO_PKG_VERSION")))
-            // Sizes and ranges are those of the files.
+            // So that sizes and ranges are those of the files.
             .accept_encoding("identity")
             .timeout_resolve(Some(CONNECT))
             .timeout_connect(Some(CONNECT))
@@ -82,10 +82,10 @@ impl Web {
         Ok(Self { agent: config.new_agent(), home, authorization })
     }
 
-    /// Sends a request, and again to where redirects lead.
+    /// Sends a request and follows redirects.
     ///
     /// # Errors
-    /// [`HubError`] unless the last answer is what was asked for.
+    /// [`HubError`] unless the last answer is as expected.
     pub(super) fn send(&self, first: &Address, ask: Ask) -> Result<Answer, HubError> {
         let mut address = first.clone();
         let mut is_own = true;
@@ -105,7 +105,7 @@ impl Web {
                 let wanted = "an address, and one over https after one over https".to_owned();
                 return Err(unexpected(&address, "redirect", wanted, location));
             };
-            // What has left the hub never gets the token again, even if it comes back.
+            // Once redirected elsewhere, no request has the token again, even back at the hub.
             is_own &= target.is_at(&self.home);
             if !is_own && matches!(ask, Ask::Head) {
                 return Ok(Answer { response, trail });
@@ -139,12 +139,12 @@ impl Web {
     }
 }
 
-/// A header as text; `None` if it is none.
+/// Returns a header as text; `None` if it is missing or not text.
 pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// The error of an answer that is not what was wanted.
+/// Makes the error of an answer that is not as expected.
 pub(super) fn unexpected(
     address: &Address,
     what: &'static str,
