@@ -1,4 +1,5 @@
-//! Five beams that go on from one history of 512 tokens: fork and advance, beside a replay of one.
+//! Five beams that continue one history of 512 tokens: fork and advance, compared with replaying
+//! the history.
 //!
 //! `cargo bench -p sluicegate-constraint --bench beams`
 
@@ -23,7 +24,7 @@ fn people(is_unique: bool) -> Value {
     }})
 }
 
-/// As many people as 512 tokens hold; ends inside a name.
+/// Has as many people as 512 tokens have room for, and ends inside a name.
 fn history() -> Vec<TokenId> {
     let mut tokens = synthetic::bytes(b"[{\"name\": \"");
     for salt in 0.. {

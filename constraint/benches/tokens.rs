@@ -1,7 +1,7 @@
-//! Compiling, and mask and advance per token, beside the engine used plainly.
+//! Compilation, and mask and advance per token, compared with the plain engine.
 //!
-//! Each walk begins with a lexer that has seen one mask, except on a warm worker, which has seen the
-//! text before.
+//! Each walk begins with a lexer that has computed one mask, except on a warm worker, whose lexer
+//! has walked the same text before.
 //!
 //! `cargo bench -p sluicegate-constraint --features baseline --bench tokens`
 

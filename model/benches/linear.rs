@@ -1,5 +1,4 @@
-//! Compares our products with candle's on the CPU, alternating: medians, one line per type and
-//! batch.
+//! Compares our products with candle's on the CPU, in turns: medians, one line per type and batch.
 //!
 //! `RAYON_NUM_THREADS=1 cargo bench -p sluicegate-model` compares single threads. Without the
 //! variable both use all processors.

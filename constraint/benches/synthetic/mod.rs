@@ -1,4 +1,4 @@
-//! A vocabulary of 50,000 tokens that no tokenizer has, and texts in its tokens.
+//! A synthetic vocabulary of 50,000 tokens, and texts in its tokens.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use sluicegate_constraint::{Encode, TokenBytes, TokenId, Vocab, VocabSource};
 
 const NUM_TOKENS: u32 = 50_000;
 
-/// One byte a token: any canonical tokenisation does.
+/// One byte per token: any canonical tokenization will do.
 struct Bytes;
 
 impl Encode for Bytes {
@@ -15,18 +15,18 @@ impl Encode for Bytes {
     }
 }
 
-/// A text, each byte a token.
+/// Returns a text with each byte as a token.
 pub(crate) fn bytes(text: &[u8]) -> Vec<TokenId> {
     text.iter().copied().map(TokenId::from).collect()
 }
 
-/// Bits that look random and depend on `token` alone.
+/// Returns bits that look random and depend only on `token`.
 fn mixed(token: u32, step: u32) -> u64 {
     let seed = (u64::from(token) << 8 | u64::from(step)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     (seed ^ seed >> 31).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 33
 }
 
-/// 2 to 9 letters, some with a space before them or the end of a string behind them.
+/// Returns 2 to 9 letters, some with a space before them or the end of a string after them.
 fn word(token: u32) -> Vec<u8> {
     let mut word: Vec<u8> = if mixed(token, 0).is_multiple_of(2) { vec![b' '] } else { Vec::new() };
     for step in 0..2 + mixed(token, 1) % 8 {
@@ -43,7 +43,7 @@ fn is_end(token: u32) -> bool {
     mixed(token, 255).is_multiple_of(20)
 }
 
-/// All bytes, words, and one end token.
+/// Returns a vocabulary of all bytes, words, and one end token.
 pub(crate) fn vocab() -> Arc<Vocab> {
     let bytes = (0..=255).map(|byte| vec![byte]);
     let texts = bytes.chain((256..NUM_TOKENS - 1).map(word)).map(TokenBytes::Text);
@@ -53,7 +53,7 @@ pub(crate) fn vocab() -> Arc<Vocab> {
     Arc::new(Vocab::new(source, Some(Arc::new(Bytes))).expect("it holds every byte"))
 }
 
-/// Tokens of several letters that may come inside a string, different for each `salt`.
+/// Returns tokens of several letters that may occur inside a string, different for each `salt`.
 #[allow(dead_code, reason = "not every bench writes words")]
 pub(crate) fn words(salt: u32) -> impl Iterator<Item = TokenId> {
     (256..NUM_TOKENS - 1).skip(salt as usize * 97).step_by(31).filter(|token| !is_end(*token))

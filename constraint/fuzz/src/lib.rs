@@ -1,4 +1,4 @@
-//! What all fuzz targets share: a small vocabulary, and a walk through what compiled.
+//! Shared by all fuzz targets: a small vocabulary, and a walk through the compiled specification.
 
 use std::sync::{Arc, LazyLock};
 
@@ -11,7 +11,7 @@ const MERGES: [&str; 14] = [
     "{\"", "\":", "\", \"", "\"}", "}}", "]]", "[[", "null", "true", "10", "  ", "ab", "é", "\\u00",
 ];
 const STACK_BYTES: usize = 2 << 20;
-/// Tokens that a walk takes at most.
+/// The most tokens of a walk.
 const MAX_STEPS: usize = 40;
 
 static COMPILER: LazyLock<Compiler> = LazyLock::new(|| {
@@ -34,7 +34,7 @@ pub fn on_small_stack(run: impl FnOnce() + Send) {
     });
 }
 
-/// A generator of numbers that depends on the input alone.
+/// A generator of numbers that depends only on the input.
 pub struct Rng(u64);
 
 impl Rng {
@@ -44,7 +44,7 @@ impl Rng {
         Self(data.iter().fold(0xcbf2_9ce4_8422_2325, mix) | 1)
     }
 
-    /// A number below `bound`.
+    /// Returns a number below `bound`.
     pub fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -53,13 +53,13 @@ impl Rng {
     }
 }
 
-/// What a walk wrote.
+/// The text of a walk.
 pub struct Walk {
     pub text: Vec<u8>,
     pub is_finished: bool,
 }
 
-/// Compiles `spec` and, if that works, walks at random, within a tight budget as often as not.
+/// Compiles `spec` and, if that succeeds, walks at random, half of the time within a tight budget.
 pub fn compile_and_walk(spec: &Spec, rng: &mut Rng) -> Option<Walk> {
     let compiled = COMPILER.compile(spec).ok()?;
     let budget = rng.below(2).checked_sub(1).and_then(|_| {
@@ -69,7 +69,7 @@ pub fn compile_and_walk(spec: &Spec, rng: &mut Rng) -> Option<Walk> {
     Some(walk(&compiled, budget, rng))
 }
 
-/// Takes allowed tokens at random, and checks of each state what always holds.
+/// Takes allowed tokens at random, and checks the invariants of each state.
 fn walk(compiled: &Compiled, budget: Option<usize>, rng: &mut Rng) -> Walk {
     let mut matcher = match budget {
         Some(budget) => compiled.matcher_within(budget).expect("the first output fits"),
@@ -77,7 +77,7 @@ fn walk(compiled: &Compiled, budget: Option<usize>, rng: &mut Rng) -> Walk {
     };
     let mut text = Vec::new();
     for _ in 0..budget.unwrap_or(MAX_STEPS) {
-        // A mask can take more than its fuel; then the matcher fails, which is an answer.
+        // A mask may need more than its fuel. Then the matcher fails, which is a valid result.
         let Ok(mask) = matcher.mask() else { break };
         let allowed: Vec<TokenId> = mask.iter().collect();
         let token = allowed[rng.below(allowed.len())];
@@ -101,7 +101,7 @@ fn walk(compiled: &Compiled, budget: Option<usize>, rng: &mut Rng) -> Walk {
     Walk { text, is_finished: matcher.is_accepting() }
 }
 
-/// Checks that a fork allows the same, and that a token can be taken back.
+/// Checks that a fork allows the same, and that a token can be rolled back.
 fn check_copies(matcher: &mut Matcher, token: TokenId) {
     let mut fork = matcher.fork();
     let Ok(mask) = fork.mask() else { return };

@@ -14,7 +14,7 @@ fuzz_target!(|data: &[u8]| {
     });
 });
 
-/// What is written to its end is JSON, and valid.
+/// A finished text must be valid JSON that the schema allows.
 fn check(schema: &Value, rng: &mut Rng) {
     let whitespaces = [Whitespace::Bounded, Whitespace::Compact, Whitespace::Flexible];
     let orders = [PropertyOrder::Auto, PropertyOrder::Schema, PropertyOrder::Any];
@@ -49,7 +49,7 @@ fn validator(schema: &Value) -> Option<Validator> {
         .ok()
 }
 
-/// The validator judges large numbers by their nearest float.
+/// The validator compares large numbers as their nearest float.
 fn has_large_number(value: &Value) -> bool {
     match value {
         Value::Number(number) => number.as_f64().is_none_or(|float| float.abs() > 9e15),

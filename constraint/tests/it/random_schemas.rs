@@ -1,4 +1,4 @@
-//! Random schemas, with the validator as judge: what finishes is valid, and what is valid is reached.
+//! Random schemas: the validator accepts every finished output, and valid values are reached.
 
 use std::sync::Arc;
 
@@ -172,7 +172,7 @@ fn what_random_walks_write_is_valid_within_any_budget() {
             let text = walk(matcher, max_tokens, &mut rng);
             let text = String::from_utf8(text).unwrap();
             match serde_json::from_str::<Value>(&text) {
-                // The validator judges larger numbers by their nearest float.
+                // The validator compares larger numbers as their nearest float.
                 Ok(value) if has_large_number(&value) => {}
                 Ok(value) => assert!(validator.is_valid(&value), "{text} is no {schema}"),
                 Err(error) => panic!("{text} for {schema} in {max_tokens}: {error}"),
