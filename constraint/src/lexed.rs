@@ -71,8 +71,8 @@ pub(crate) struct Lexed {
 }
 
 impl Lexed {
-    /// Caches for a lexer with which nothing else computes masks. `engine` computes what is not
-    /// cached.
+    /// Makes the cache of a lexer whose masks are all computed through it. `engine` computes what
+    /// is not cached.
     pub(crate) fn new(engine: Arc<dyn BiasComputer>, halves: Arc<Halves>) -> Self {
         Self { engine, halves, states: Mutex::default() }
     }

@@ -43,7 +43,7 @@ impl AtOnce {
     /// The least possible.
     pub(super) const ONE: Self = Self { sequences: 1, rows: 1 };
 
-    /// Spreads sequences over so many microbatches.
+    /// Spreads sequences over `num_microbatches` microbatches.
     pub(super) fn new(sequences: usize, num_microbatches: usize) -> Self {
         Self { sequences, rows: sequences.div_ceil(num_microbatches) }
     }

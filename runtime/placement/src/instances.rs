@@ -148,7 +148,7 @@ fn any_policy(num_devices: u32, num_layers: usize) -> impl Strategy<Value = Poli
     })
 }
 
-/// A task with so many units and so many devices.
+/// Generates tasks with numbers of units and devices in these ranges.
 pub(super) fn any_instance(
     num_units: Range<usize>,
     num_devices: Range<usize>,

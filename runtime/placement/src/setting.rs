@@ -142,7 +142,7 @@ impl<'a> Setting<'a> {
     }
 
     /// Returns the longest cycle in seconds that is allowed for any number of sequences between the
-    /// two given, in so many microbatches.
+    /// two given, in `num_microbatches` microbatches.
     pub(super) fn max_cycle_s(&self, sequences: [usize; 2], num_microbatches: usize) -> f64 {
         let rows = sequences.map(|it| AtOnce::new(it, num_microbatches).rows);
         pace::max_cycle_s(self.profile, self.policy, rows, num_microbatches)

@@ -9,7 +9,7 @@ use super::Bound;
 use super::syntax::SchemaObject;
 use crate::error::SpecError;
 
-/// Keywords that restrict nothing, at least in the draft at hand.
+/// Keywords that restrict nothing, at least in the schema's draft.
 pub(super) const ANNOTATIONS: [&str; 14] = [
     "id",
     "definitions",
