@@ -7,12 +7,12 @@ use candle_core::Tensor;
 use crate::{
     attention::Heads,
     error::{ForwardError, LoadError},
+    home::Home,
     kv_pages::LayerPages,
     linear::Linear,
     mlp::Mlp,
     norm::RmsNorm,
     rope::{Angles, Rotary},
-    shard::Home,
     step::Step,
     weights::Weights,
 };

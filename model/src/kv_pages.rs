@@ -10,8 +10,8 @@ use candle_core::{CpuStorage, InplaceOp3, Layout, Tensor, bail};
 
 use crate::{
     error::{ForwardError, LoadError},
+    home::Home,
     rows::Rows,
-    shard::Home,
     step::{Ancestors, PageCopies},
 };
 use sluicegate_spec::{

@@ -24,6 +24,7 @@ pub mod cpu_features;
 mod decoder;
 mod embedding;
 pub mod error;
+pub mod home;
 pub mod kv_pages;
 pub mod linear;
 mod mlp;

@@ -2,61 +2,27 @@
 //!
 //! Knows no stages and moves nothing: its inputs must already be on its device.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use crate::{
     cap::capped,
     decoder::{Layers, Loader},
     embedding::Embedding,
     error::{ForwardError, LoadError},
+    home::Home,
     kv_pages::KvPages,
     linear::Linear,
     norm::RmsNorm,
     step::{Ancestors, Hidden, Logits, Step},
-    threads::Threads,
     weights::{Matrix, Weights},
 };
 use sluicegate_spec::{
     config::ModelConfig,
-    device::DeviceId,
     family::Family,
-    kv::KvType,
     placed::{Placed, Site},
     tensors::{Role, TensorId},
     units::{Bytes, Unit, UnitRange},
 };
-
-/// The device of a shard and what it computes with.
-#[derive(Debug, Clone)]
-pub struct Home {
-    pub id: DeviceId,
-    pub device: Device,
-    pub threads: Threads,
-    /// The type in which the shard keeps keys and values.
-    pub kv_type: KvType,
-    /// Shared by the shards of one device if one has the embedding and another the head.
-    pub table: Option<SharedTable>,
-}
-
-/// The embedding's weights, kept once for all shards of a device. Clones share them.
-#[derive(Debug, Clone, Default)]
-pub struct SharedTable(Arc<Mutex<Option<Matrix>>>);
-
-impl SharedTable {
-    /// Returns the weights; the first caller loads them.
-    fn get_or_load(
-        &self,
-        load: impl FnOnce() -> Result<Matrix, LoadError>,
-    ) -> Result<Matrix, LoadError> {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(table) = &*table {
-            return Ok(table.clone());
-        }
-        Ok(table.insert(load()?).clone())
-    }
-}
 
 /// Consecutive units of a model on one device.
 pub struct Shard {

@@ -11,18 +11,18 @@ pub mod device;
 pub mod engine;
 pub mod masker;
 pub mod pipeline;
-pub mod request;
 pub mod sampler;
-pub mod stream;
 #[cfg(feature = "typed")]
 pub mod typed;
 pub mod vocabulary;
 
-pub use engine::{Engine, OpenOptions};
-pub use request::{Prompt, Request};
+pub use engine::{
+    Engine, OpenOptions,
+    request::{self, Prompt, Request},
+    stream::{self, Completion, Event, Generation, Output},
+};
 pub use sluicegate_constraint as constraint;
 pub use sluicegate_core::{messages, scheduler, sequence, serve, simulate, timeline};
 pub use sluicegate_model as model;
 pub use sluicegate_placement as placement;
 pub use sluicegate_spec as spec;
-pub use stream::{Completion, Event, Generation, Output};

@@ -3,8 +3,9 @@
 use candle_core::quantized::GgmlDType;
 use sluicegate::{Output, Prompt, Request};
 use sluicegate_model::{
+    home::{Home, SharedTable},
     open::Model,
-    shard::{Home, Shard, SharedTable},
+    shard::Shard,
     threads::Threads,
 };
 use sluicegate_placement::{Plan, PlanFields};

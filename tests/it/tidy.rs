@@ -3,6 +3,7 @@
 //! Each rule is a function from a file's path and text to complaints, so that it is tried on made-up
 //! text too: a rule that cannot fail is none.
 
+mod circles;
 mod code;
 mod crates;
 mod files;

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use candle_core::{Device, Tensor};
 use sluicegate_model::{
-    shard::{Home, Shard, ShardOutput},
+    home::Home,
+    shard::{Shard, ShardOutput},
     step::{Hidden, Step, StepRow, StepTable},
     threads::Threads,
     weights::Weights,

@@ -21,33 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{error::ConfigError, files::ModelFiles, gguf::Gguf, units::TokenId};
 
+pub use crate::architecture::Architecture;
 pub use hub::{EndIds, read_json, read_json_lossy};
-
-/// A decoder family, as [`crate::family`] knows them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Architecture {
-    Llama,
-    Mistral,
-    Qwen2,
-    Qwen3,
-    Gemma2,
-    Gemma3,
-    Phi3,
-}
-
-impl Architecture {
-    /// All architectures.
-    pub const ALL: [Self; 7] = [
-        Self::Llama,
-        Self::Mistral,
-        Self::Qwen2,
-        Self::Qwen3,
-        Self::Gemma2,
-        Self::Gemma3,
-        Self::Phi3,
-    ];
-}
 
 /// Everything about a decoder that is not a weight. Checked once, when it is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -11,6 +11,7 @@
     )
 )]
 
+pub mod architecture;
 pub mod config;
 pub mod device;
 pub mod epoch;

@@ -5,7 +5,7 @@ use sluicegate_spec::{
     units::{Bytes, LayerRange, Unit, UnitRange},
 };
 
-use super::{policy::TimeLimits, prediction::Prediction};
+use super::policy::TimeLimits;
 
 /// Why a model cannot be placed as the policy asks.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -131,13 +131,6 @@ pub struct TooSlow {
     /// The time per token of the fastest placement for them, in seconds.
     pub per_token_s: f64,
     pub first_token_s: Option<f64>,
-}
-
-impl TooSlow {
-    pub(super) fn new(wanted: TimeLimits, best: &Prediction) -> Self {
-        let Prediction { sequences, cycle_s, first_token_s, .. } = *best;
-        Self { wanted, sequences, per_token_s: cycle_s, first_token_s }
-    }
 }
 
 impl std::error::Error for TooSlow {}

@@ -16,6 +16,7 @@ mod explain;
 mod explanation;
 mod explicit;
 mod load;
+mod microbatches;
 mod pace;
 mod plan;
 mod planner;

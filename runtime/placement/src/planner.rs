@@ -11,13 +11,14 @@ use super::{
     cluster::Cluster,
     compare,
     cost::{self, Sizes, StageBytes},
-    error::{PlanError, TooSlow},
+    error::PlanError,
     evaluate::Stages,
+    microbatches::microbatches,
     plan::{Plan, PlanFields, PlannedStage},
     policy::{KvTokens, Objective, Policy, Sequences, TimeLimits},
     prediction::{Prediction, Proof},
     room::{fits_given, least_pages, most_pages, settle_pages, widened},
-    search::{Answer, Cache, Found, Search, Wanted, microbatches},
+    search::{Answer, Cache, Found, Search, Wanted},
     setting::{Layout, Setting},
 };
 
@@ -118,7 +119,7 @@ fn too_slow(setting: &Setting<'_>) -> PlanError {
     let policy = Policy { time_limits: TimeLimits::default(), sequences, ..setting.policy.clone() };
     let prediction = solve_on(&setting.with_policy(&policy), 1).map(|solution| solution.prediction);
     let time_limits = setting.policy.time_limits;
-    prediction.map_or_else(|error| error, |it| PlanError::TooSlow(TooSlow::new(time_limits, &it)))
+    prediction.map_or_else(|error| error, |it| PlanError::TooSlow(it.too_slow_for(time_limits)))
 }
 
 /// The chosen placement.

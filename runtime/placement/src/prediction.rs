@@ -4,7 +4,13 @@ use serde::Serialize;
 use sluicegate_spec::{device::DeviceId, units::UnitRange};
 
 use super::{
-    evaluate::Bottleneck, pace, policy::Objective, search::Found, setting::Setting, work::Hop,
+    error::TooSlow,
+    evaluate::Bottleneck,
+    pace,
+    policy::{Objective, TimeLimits},
+    search::Found,
+    setting::Setting,
+    work::Hop,
 };
 
 /// Predicted figures of a placement under a policy.
@@ -64,6 +70,12 @@ pub enum Proof {
 }
 
 impl Prediction {
+    /// Says that not even this placement keeps the time limits.
+    pub(super) fn too_slow_for(&self, wanted: TimeLimits) -> TooSlow {
+        let Self { sequences, cycle_s, first_token_s, .. } = *self;
+        TooSlow { wanted, sequences, per_token_s: cycle_s, first_token_s }
+    }
+
     pub(super) fn new(setting: &Setting<'_>, found: &Found, proof: Proof) -> Self {
         let (num_sequences, rows) = (found.num_sequences, found.at_once().rows);
         let costs = setting.costs(rows, &found.stages);

@@ -13,10 +13,11 @@ use super::{
     cost::{self, AtOnce, Sizes},
     error::{DeviceList, PlanError},
     evaluate::{Costs, Stages},
-    explicit, pace,
+    explicit,
+    microbatches::microbatches,
+    pace,
     plan::Plan,
     policy::{KvTokens, Objective, Placement, Policy, Sequences},
-    search::microbatches,
     work::{Speed, Work},
 };
 

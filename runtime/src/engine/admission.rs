@@ -12,7 +12,7 @@ use sluicegate_model::open::Model;
 use sluicegate_spec::units::TokenId;
 
 use super::error::SubmitError;
-use crate::request::{Prompt, Request};
+use super::request::{Prompt, Request};
 
 /// Most rows that one prompt may have: samples or beams.
 const MAX_ROWS: usize = 256;

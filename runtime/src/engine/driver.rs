@@ -28,13 +28,13 @@ use super::{
     error::{EngineFailure, GenerationError},
     journal::JournalWriter,
     recorder::Recorder,
+    stream::Event,
 };
 use crate::{
     clock::Clock,
     device::{InTransit, Ledger, ReceivingEnd},
     masker::Masker,
     pipeline::{Pipeline, PipelineEvent, StageFailure, panic_message},
-    stream::Event,
 };
 
 /// Why the engine stopped, for those who ask later.
@@ -186,7 +186,7 @@ impl Driver {
             PipelineEvent::MaskFailed { sequence, error } => {
                 self.pending.push_back(Input::MaskFailed { sequence, error });
             }
-            PipelineEvent::MaskerFailed(failure) => return Err(Arc::new(failure.into())),
+            PipelineEvent::MasksLost(error) => return Err(Arc::new(EngineFailure::Masks(error))),
             PipelineEvent::StageFailed(failure) => self.stage_failed(failure),
         }
         Ok(())

@@ -15,7 +15,10 @@ use sluicegate_model::{
 use sluicegate_placement::StageId;
 use sluicegate_spec::{kv::KvType, placed::Misplaced, units::Bytes};
 
-use crate::{device::devices::DeviceError, masker::MaskerFailure, pipeline::StageFailure};
+use crate::{
+    device::{TransferError, devices::DeviceError},
+    pipeline::StageFailure,
+};
 
 /// Why an engine cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -90,11 +93,11 @@ pub enum EngineFailure {
     #[error("the scheduler's order is wrong")]
     Bounds(#[from] OutOfBounds),
     #[error("the tokens of a step could not be copied")]
-    Transfer(#[from] crate::device::TransferError),
+    Transfer(#[from] TransferError),
     #[error("a stage or the mask worker is gone without a word")]
     Disconnected,
-    #[error(transparent)]
-    Masker(#[from] MaskerFailure),
+    #[error("masks did not reach the last stage")]
+    Masks(#[source] TransferError),
     #[error("its thread panicked: {0}")]
     Panicked(String),
 }

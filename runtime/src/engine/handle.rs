@@ -28,7 +28,8 @@ use super::{
     error::{BuildError, EngineFailure, SubmitError},
     open::{OpenOptions, StartError},
 };
-use crate::{device::Ledger, request::Request, stream::Generation};
+use super::{request::Request, stream::Generation};
+use crate::device::Ledger;
 
 /// What stands for any longer time that may be asked for.
 const LONGEST_SHUTDOWN: Duration = Duration::from_hours(24);

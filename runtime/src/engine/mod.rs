@@ -11,7 +11,9 @@ mod handle;
 mod journal;
 mod open;
 mod recorder;
+pub mod request;
 mod send;
+pub mod stream;
 
 pub(crate) use admission::tokenise;
 pub use builder::EngineBuilder;
@@ -27,9 +29,8 @@ use std::time::Instant;
 use crossbeam_channel::Sender;
 use sluicegate_constraint::Compiled;
 use sluicegate_core::{messages::RequestId, serve::Admitted, timeline::Timeline};
+use stream::Event;
 use tokio::sync::mpsc::UnboundedSender;
-
-use crate::stream::Event;
 
 /// What the engine's thread is asked to do.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::{
 use sluicegate_core::messages::{Interval, MaskRow, Masks, MicrobatchId, Stamp};
 use sluicegate_spec::{device::DeviceId, placed::Placed};
 
-use super::{MaskerFailure, MaskerOutlet};
+use super::MaskerOutlet;
 use crate::pipeline::PipelineEvent;
 
 /// What a worker has to do for a microbatch.
@@ -94,7 +94,7 @@ impl Job {
             // A last stage that is gone has said why.
             Ok(sent) => drop(masks.send(sent)),
             Err(error) => {
-                let _ = events.send(PipelineEvent::MaskerFailed(MaskerFailure::Transfer(error)));
+                let _ = events.send(PipelineEvent::MasksLost(error));
             }
         }
     }

@@ -22,7 +22,7 @@ use sluicegate_core::{
 
 use crate::{
     clock::Clock,
-    device::{Ledger, SendingEnd, TransferError},
+    device::{Ledger, SendingEnd},
     pipeline::{MaskSender, PipelineEvent},
 };
 use job::{Job, Part};
@@ -82,13 +82,6 @@ impl Default for MaskerConfig {
         let num_workers = num_cores.min(NonZero::new(2).expect("two is not zero"));
         Self { num_workers, deadline: Duration::from_secs(1), late: LATE, before_matcher: None }
     }
-}
-
-/// Why the workers ended while they were needed.
-#[derive(Debug, thiserror::Error)]
-pub enum MaskerFailure {
-    #[error("masks did not reach the last stage")]
-    Transfer(#[from] TransferError),
 }
 
 /// The workers, seen from the engine. Dropping it ends the threads and closes the masks' channel.

@@ -8,7 +8,7 @@ use sluicegate_model::step::Hidden;
 use tracing::Span;
 
 use super::error::StageFailure;
-use crate::{device::InTransit, masker::MaskerFailure};
+use crate::device::{InTransit, TransferError};
 
 /// A microbatch on its way through the stages.
 #[derive(Debug)]
@@ -39,6 +39,6 @@ pub enum PipelineEvent {
         answers: Vec<Result<Answer, MatcherError>>,
     },
     /// Masks do not reach the last stage; nothing constrained can go on.
-    MaskerFailed(MaskerFailure),
+    MasksLost(TransferError),
     StageFailed(StageFailure),
 }

@@ -3,10 +3,7 @@
 use std::{num::NonZero, thread::JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use sluicegate_model::{
-    shard::{Shard, SharedTable},
-    weights::Weights,
-};
+use sluicegate_model::{home::SharedTable, shard::Shard, weights::Weights};
 use sluicegate_placement::{Endpoint, Plan, PlannedStage, StageId};
 use sluicegate_spec::{config::ModelConfig, kv::KvType};
 

@@ -9,7 +9,8 @@ use std::{
 use crossbeam_channel::Sender;
 use sluicegate_core::messages::MicrobatchId;
 use sluicegate_model::{
-    shard::{Home, Shard, SharedTable},
+    home::{Home, SharedTable},
+    shard::Shard,
     threads::{self, Threads},
     weights::Weights,
 };

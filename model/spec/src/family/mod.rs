@@ -17,7 +17,7 @@ mod qwen2_moe;
 mod qwen3;
 mod qwen3_moe;
 
-use crate::{config::Architecture, tensors::Role};
+use crate::{architecture::Architecture, tensors::Role};
 
 /// A decoder family.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -246,12 +246,3 @@ fn ask(question: &Question<'_>, sums: &mut LeastSum, limit_s: f64) -> Option<Fou
     let (stages, cycle_s) = found.or(alone)?;
     Some(Found { stages, num_sequences, num_microbatches, cycle_s })
 }
-
-/// Returns the numbers of microbatches to try. Each sequence is in one of them, and twice as many
-/// as there can be stages, plus two, fill any pipeline.
-pub(super) fn microbatches(
-    num_sequences: usize,
-    num_devices: usize,
-) -> std::ops::RangeInclusive<usize> {
-    1..=num_sequences.clamp(1, 2 * num_devices + 2)
-}

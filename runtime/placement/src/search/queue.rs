@@ -10,12 +10,11 @@ use sluicegate_spec::{device::DeviceId, units::UnitRange};
 use super::{
     SAME, Wanted, bottleneck,
     bound::Bound,
-    microbatches,
     problem::{Chain, Problem},
     rest,
     space::Space,
 };
-use crate::{cost::AtOnce, setting::Setting};
+use crate::{cost::AtOnce, microbatches::microbatches, setting::Setting};
 
 /// Consecutive numbers of sequences in the same number of microbatches.
 #[derive(Debug, Clone, Copy)]

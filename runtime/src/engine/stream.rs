@@ -16,7 +16,7 @@ pub use sluicegate_core::{
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::engine::{Command, FailureSlot, GenerationError};
+use super::{Command, FailureSlot, GenerationError};
 
 /// The running request. A [`Stream`] of events, and a blocking iterator; dropping it cancels.
 #[derive(Debug)]

@@ -5,10 +5,8 @@ use sluicegate_model::{chat::Message, open::Model};
 use sluicegate_placement::Demand;
 use sluicegate_spec::units::TokenId;
 
-use crate::{
-    engine::{SubmitError, tokenise},
-    sampler::{Method, Penalties},
-};
+use super::{SubmitError, tokenise};
+use crate::sampler::{Method, Penalties};
 
 /// One prompt.
 #[derive(Debug, Clone, PartialEq)]
