@@ -1,7 +1,7 @@
-//! `sluicegate generate --batch-file`: every line of a file answered, into another file.
+//! `sluicegate generate --batch-file`: answers every line of a file, into another file.
 //!
-//! Reads the lines, keeps many of them at work at the same time, and writes what each came to as soon
-//! as it is known: a run that was interrupted goes on where it was.
+//! Reads the lines, keeps many of them running at the same time, and writes each result as soon as
+//! it is known. An interrupted run continues where it stopped.
 
 mod answers;
 mod lines;
@@ -35,14 +35,14 @@ use crate::{
     request::{self, Wanted},
 };
 
-/// Lines at work at the same time, and rows of the plan's cache.
+/// The most lines that run at the same time, and so the rows that the plan must have room for.
 const AT_ONCE: usize = 64;
 
 /// Runs the command on the lines of `file`.
 ///
 /// # Errors
-/// [`CliError::Usage`] for lines that cannot run, before any of them has; [`CliError::Failed`] if the
-/// engine breaks off, or a line came to an error.
+/// [`CliError::Usage`] for invalid lines, before any line runs; [`CliError::Failed`] if the engine
+/// stops, or a line failed.
 pub(crate) fn run(args: &GenerateArgs, file: &Path) -> Result<(), CliError> {
     request::check(args)?;
     let constraint = args.constraint.spec()?;
@@ -62,8 +62,8 @@ pub(crate) fn run(args: &GenerateArgs, file: &Path) -> Result<(), CliError> {
     let tasks: Vec<Task> = lines
         .into_iter()
         .map(|line| {
-            let place = format!("--batch-file: {}, line {}", file.display(), line.number);
-            Task::new(line, args, &model, &constraint).map_err(|error| error.at(&place))
+            let location = format!("--batch-file: {}, line {}", file.display(), line.number);
+            Task::new(line, args, &model, &constraint).map_err(|error| error.at(&location))
         })
         .collect::<Result<_, _>>()?;
     let engine = generate::start(args, model, &at_once(&tasks))?;
@@ -81,14 +81,14 @@ pub(crate) fn run(args: &GenerateArgs, file: &Path) -> Result<(), CliError> {
     }
     if num_errors > 0 {
         let lines = counted(num_errors, "line");
-        let error = anyhow!("{lines} of {num_lines} came to an error; see {}", output.display());
+        let error = anyhow!("{lines} of {num_lines} failed; see {}", output.display());
         return Err(CliError::failed(error));
     }
     say_done(num_known, tasks.len(), output);
     Ok(())
 }
 
-/// A line that can run.
+/// A valid line.
 struct Task {
     id: serde_json::Value,
     request: Request,
@@ -104,7 +104,7 @@ impl Task {
         let prompt = request::write(&line.prompt, args, model)?;
         let options = || args.constraint.json_form.options();
         let own = line.schema.map(|schema| Spec::Json { schema, options: options() });
-        // Lines that are alike shall not get the same random numbers, nor others in a second run.
+        // Different lines must not get the same random numbers, but a second run must get the same.
         let seed = args.sampling.seed.unwrap_or_default().wrapping_add(line.number as u64 - 1);
         let wanted = Wanted {
             prompts: vec![prompt.tokens],
@@ -120,7 +120,8 @@ impl Task {
     }
 }
 
-/// What the plan must have room for: the longest lines, as many as are at work at the same time.
+/// The request for which the plan must have room: the longest lines, as many as run at the same
+/// time.
 fn at_once(tasks: &[Task]) -> Request {
     let mut longest: Vec<&Request> = tasks.iter().map(|task| &task.request).collect();
     longest.sort_by_key(|request| Reverse(num_tokens(request)));
@@ -140,13 +141,13 @@ fn num_tokens(request: &Request) -> usize {
     prompts.sum::<usize>() + request.max_tokens
 }
 
-/// What became of a line: an error that is its own says nothing of the others.
+/// The result of a line. A line's own error does not concern the others.
 type Outcome = Result<Completion, anyhow::Error>;
 
-/// Answers all tasks, many at the same time, and hands on each outcome as it comes.
+/// Answers all tasks, many at the same time, and passes on each outcome as it comes.
 ///
 /// # Errors
-/// What `take` returns, or what ended the engine; nothing more is begun after that.
+/// The error of `take`, or the one that stopped the engine; no further task starts after it.
 fn answer_all(
     engine: &Engine,
     tasks: &[Task],
@@ -160,7 +161,7 @@ fn answer_all(
             scope.spawn(move || {
                 while !is_over.load(Ordering::Relaxed) {
                     let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-                    // Nobody listens any more after an error.
+                    // After an error the receiver is gone.
                     let _ = sender.send((task, answer(engine, &task.request)));
                 }
             });
@@ -181,7 +182,7 @@ fn answer_all(
 /// Answers one line.
 ///
 /// # Errors
-/// If the engine is gone: no other line has a chance then.
+/// The engine has stopped, so no other line can succeed.
 fn answer(engine: &Engine, request: &Request) -> Result<Outcome, CliError> {
     let generation = match engine.submit(request.clone()) {
         Ok(generation) => generation,
@@ -199,18 +200,18 @@ fn answer(engine: &Engine, request: &Request) -> Result<Outcome, CliError> {
     }
 }
 
-/// Says what was done, to people: nothing else does.
+/// Tells people what was done; the command has no other output.
 fn say_done(num_known: usize, num_new: usize, output: &Path) {
     let known = match num_known {
         0 => String::new(),
-        known => format!("; {} there already", counted(known, "line")),
+        known => format!("; {} were already there", counted(known, "line")),
     };
     let lines = counted(num_new, "line");
-    // Nothing is lost for a caller whose stderr is gone.
+    // A caller without stderr loses nothing.
     let _ = writeln!(io::stderr().lock(), "wrote {lines} to {}{known}", output.display());
 }
 
-/// Drawn only where stderr is a terminal.
+/// Draws a bar, only if stderr is a terminal.
 fn progress_bar(num_lines: usize, num_known: usize) -> ProgressBar {
     let target = ProgressDrawTarget::stderr_with_hz(2);
     let bar = ProgressBar::with_draw_target(Some(num_lines as u64), target);

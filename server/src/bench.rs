@@ -1,6 +1,6 @@
-//! `sluicegate bench`: a model at work, measured in processes of their own.
+//! `sluicegate bench`: measures a running model, each time in a process of its own.
 //!
-//! The command plans every side and lets them take turns; each turn is this program again, with
+//! The command plans every side and measures them in turn; each turn runs this program with
 //! `--measure`. It counts and prints; the engine does the work.
 
 mod measure;
@@ -34,14 +34,14 @@ use crate::{
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError::Usage`] for what the arguments should say differently; what a side ended with.
+/// [`CliError::Usage`] for invalid arguments; else the error of the side that failed.
 pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
     if args.measure {
         return measure::serve(args);
     }
     check_constraint(args)?;
     if args.record.record.is_some() && !args.against.is_empty() {
-        let error = anyhow!("a journal is that of one placement; wanted no --against");
+        let error = anyhow!("a journal records one placement; wanted no --against");
         return Err(CliError::usage_at("--record", error));
     }
     args.constraint.warn_of_idle();
@@ -58,7 +58,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
         .map(|requests| Ok((requests, side::sides(args, &model, requests, &against)?)))
         .collect::<Result<_, CliError>>()?;
     let name = model.name.clone();
-    // The turns shall have the memory and the processor to themselves.
+    // Each turn must have the memory and the processor to itself.
     drop(model);
     let measured = take_turns(&points, args.workload.runs.get())?;
     if let (Some(file), Some(timeline)) = (&args.timeline, last_timeline(&measured)) {
@@ -77,19 +77,19 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
     Ok(stdout.flush()?)
 }
 
-/// Of the placement that was asked for, with the most requests.
+/// Returns the timeline of the requested placement with the most requests.
 fn last_timeline(measured: &[Vec<Vec<Measured>>]) -> Option<&Timeline> {
     measured.last()?.first()?.last()?.timelines.first()
 }
 
-/// A constraint that no side would have is a mistake.
+/// Refuses a constraint that no side uses.
 fn check_constraint(args: &BenchArgs) -> Result<(), CliError> {
     let is_free = args.constraint.spec()? == Spec::Text;
     if is_free || args.against.contains(&Against::Constraint) {
         return Ok(());
     }
     let error = anyhow!("no side is constrained; add --against constraint");
-    Err(CliError::usage_at(&args.constraint.place(), error))
+    Err(CliError::usage_at(&args.constraint.argument(), error))
 }
 
 fn sorted(against: &[Against]) -> Vec<Against> {
@@ -99,8 +99,8 @@ fn sorted(against: &[Against]) -> Vec<Against> {
     against
 }
 
-/// Runs by side by number of requests. Rounds go through all sides, every second one backwards, so
-/// that none profits from its place.
+/// Measures every side `num_runs` times; returns the runs by number of requests and side. Every
+/// second round runs backwards, so that no side profits from its position.
 fn take_turns(
     points: &[(usize, Vec<Side>)],
     num_runs: usize,
@@ -125,7 +125,7 @@ fn take_turns(
     Ok(measured)
 }
 
-/// Drawn only where stderr is a terminal.
+/// Draws a bar, only if stderr is a terminal.
 fn progress_bar(num_turns: usize) -> ProgressBar {
     let target = ProgressDrawTarget::stderr_with_hz(1);
     let bar = ProgressBar::with_draw_target(Some(num_turns as u64), target);

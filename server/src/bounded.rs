@@ -1,4 +1,5 @@
-//! Reading what may be longer than anyone can use: what is no plain file may never end.
+//! Reads with a limit: input may be too long to use, and input that is not a plain file may never
+//! end.
 
 use std::{
     fs::File,
@@ -6,14 +7,14 @@ use std::{
     path::Path,
 };
 
-/// Reads all of `source`; None if that is more than `max_bytes`.
+/// Reads all of `source`; `None` if it has more than `max_bytes`.
 pub(crate) fn read(source: impl Read, max_bytes: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     source.take(max_bytes + 1).read_to_end(&mut bytes)?;
     Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= max_bytes))
 }
 
-/// Reads a file; None if it has more than `max_bytes`.
+/// Reads a file; `None` if it has more than `max_bytes`.
 pub(crate) fn read_file(path: impl AsRef<Path>, max_bytes: u64) -> io::Result<Option<Vec<u8>>> {
     read(File::open(path)?, max_bytes)
 }

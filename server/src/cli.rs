@@ -1,4 +1,4 @@
-//! What may be said on the command line, and its help.
+//! The arguments of the command line, and its help.
 
 mod batch;
 mod bench;
@@ -33,7 +33,7 @@ pub(crate) use switches::{PromptForm, Streaming};
 
 use crate::{layers::StageLayers, memory::MemoryCaps};
 
-/// Runs one language model across several devices and lets through only output that a schema allows
+/// Runs one language model across several devices and allows only output that matches a schema
 #[derive(Debug, Parser)]
 #[command(name = "sluicegate", version, max_term_width = 100, arg_required_else_help = true)]
 pub(crate) struct Cli {
@@ -61,42 +61,42 @@ pub(crate) enum Command {
     Doctor(Box<DoctorArgs>),
 }
 
-/// Which model, and where it runs.
+/// The model, and where it runs.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Model and devices")]
 pub(crate) struct ModelArgs {
     /// An alias (smollm2, gemma3-270m), a .gguf file, a directory with config.json and
-    /// *.safetensors, or a repository of the Hugging Face hub as OWNER/NAME; fetched once where it
-    /// is not on this machine
+    /// *.safetensors, or a repository of the Hugging Face hub as OWNER/NAME; fetched once if it is
+    /// not on this machine
     #[arg(long, value_name = "NAME", default_value = "smollm2")]
     pub(crate) model: String,
-    /// Fills the model of a config.json, or of the one in a directory, with seeded numbers: to try a
-    /// placement, its memory and its speed before the weights are here
+    /// Fills the model of a config.json, or of the one in a directory, with seeded random numbers:
+    /// to try a placement, its memory and its speed before the weights are available
     #[arg(long)]
     pub(crate) dummy_weights: bool,
-    /// auto, cpu, cuda, or a list such as cuda:1 or cpu:0,cpu:1, in the order of the stages [default:
-    /// auto, or the devices that --layers names]
+    /// auto, cpu, cuda, or a list such as cuda:1 or cpu:0,cpu:1, in the order of the stages
+    /// [default: auto, or the devices in --layers]
     #[arg(long, value_name = "DEVICES")]
     pub(crate) device: Option<DeviceSelector>,
-    /// How many logical CPU devices this machine shows, 1 to 256: cpu:0, cpu:1, … [default: 1, or as
-    /// many as --layers names]
+    /// How many logical CPU devices this machine has, 1 to 256: cpu:0, cpu:1, … [default: 1, or as
+    /// many as --layers uses]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) cpu_devices: Option<u32>,
-    /// What devices may hold at most, such as cpu:0=300MiB,cpu:1=1GiB
+    /// The most memory to use on devices, such as cpu:0=300MiB,cpu:1=1GiB
     #[arg(long, value_name = "DEVICE=SIZE,…")]
     pub(crate) max_memory: Option<MemoryCaps>,
-    /// Places the layers by hand, such as cpu:0=0..10,cpu:1=10..30: stages in order, all layers, the
-    /// end not included. Logical CPU devices named here exist without --cpu-devices
+    /// Places the layers by hand, such as cpu:0=0..10,cpu:1=10..30: stages in order, all layers,
+    /// ends not included. Logical CPU devices named here exist without --cpu-devices
     #[arg(long, value_name = "DEVICE=FIRST..END,…")]
     pub(crate) layers: Option<StageLayers>,
-    /// What auto places for: the most tokens per second of several sequences at once, or the least
+    /// What auto optimises: the most tokens per second of several sequences at once, or the least
     /// time per token of one
     #[arg(long, value_name = "GOAL", value_enum, default_value_t = Goal::Throughput)]
     pub(crate) objective: Goal,
-    /// In what the cache keeps keys and values: f32, or f16 or bf16 in half of the memory
+    /// The type of keys and values in the cache: f32, or f16 or bf16 with half the memory
     #[arg(long, value_name = "TYPE", default_value_t)]
     pub(crate) kv_type: KvType,
-    /// Places the layers as a plan says that `plan --save` has kept
+    /// Places the layers according to a plan saved by `plan --save`
     #[arg(long, value_name = "FILE", conflicts_with_all = ["layers", "device", "max_memory"])]
     pub(crate) plan: Option<PathBuf>,
 }
@@ -111,22 +111,23 @@ pub(crate) struct ConstraintArgs {
     /// Only a JSON object
     #[arg(long, group = "constraint")]
     pub(crate) json_object: bool,
-    /// Only text that this regular expression matches as a whole (Rust syntax)
+    /// Only text that this regular expression matches completely (Rust syntax)
     #[arg(long, allow_hyphen_values = true, group = "constraint")]
     pub(crate) regex: Option<String>,
     /// Only one of these texts; repeat the option for each (a comma is part of the text)
     #[arg(long, value_name = "TEXT", group = "constraint")]
     pub(crate) choice: Vec<String>,
-    /// Only text of this shape: int, float, bool, date, time, datetime, uuid, email, ipv4, ipv6, uri
+    /// Only text of this format: int, float, bool, date, time, datetime, uuid, email, ipv4, ipv6,
+    /// uri
     #[arg(long, value_name = "NAME", group = "constraint")]
     pub(crate) format: Option<Format>,
     /// Only text of the grammar in this file, in llguidance's dialect of Lark
     #[arg(long, value_name = "FILE", group = "constraint")]
     pub(crate) lark: Option<PathBuf>,
-    /// Only text of the grammar in this file, in llama.cpp's notation
+    /// Only text of the grammar in this file, in llama.cpp's GBNF notation
     #[arg(long, value_name = "FILE", group = "constraint")]
     pub(crate) gbnf: Option<PathBuf>,
-    /// Text with tagged, constrained parts, as the JSON in this file says in xgrammar's form
+    /// Text with tagged, constrained parts, described by the JSON in this file in xgrammar's format
     #[arg(long, value_name = "FILE", group = "constraint")]
     pub(crate) structural_tag: Option<PathBuf>,
     #[command(flatten)]

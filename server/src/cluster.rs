@@ -1,4 +1,4 @@
-//! The devices of a plan: those of this machine, or a description of others.
+//! The devices of a plan: those of this machine, or the described ones.
 
 use std::path::Path;
 
@@ -16,40 +16,40 @@ use crate::{
     layers::StageLayers,
 };
 
-/// Which devices of this machine are to be used.
+/// The devices of this machine to use.
 #[derive(Debug, Clone)]
 pub(crate) struct Selection {
     selector: DeviceSelector,
-    /// Logical CPU devices that this machine shows.
+    /// The number of logical CPU devices of this machine.
     cpu_devices: u32,
-    /// The argument that says so.
-    place: &'static str,
+    /// The argument that selects the devices.
+    argument: &'static str,
 }
 
 impl Selection {
-    /// What `--device`, `--cpu-devices` and `--layers` say together.
+    /// Combines `--device`, `--cpu-devices` and `--layers`.
     fn new(
         device: Option<&DeviceSelector>,
         cpu_devices: Option<u32>,
         layers: Option<&StageLayers>,
     ) -> Self {
         let implied = layers.map_or(1, |layers| layers.num_cpu_devices().max(1));
-        let (place, selector) = match (device, layers) {
+        let (argument, selector) = match (device, layers) {
             (Some(selector), _) => ("--device", selector.clone()),
             (None, Some(layers)) => ("--layers", DeviceSelector::List(layers.devices())),
             (None, None) => ("--device", DeviceSelector::Auto),
         };
-        Self { selector, cpu_devices: cpu_devices.unwrap_or(implied), place }
+        Self { selector, cpu_devices: cpu_devices.unwrap_or(implied), argument }
     }
 
-    /// Those of this machine that a selector names.
+    /// Selects devices of this machine.
     pub(crate) fn of_machine(device: Option<&DeviceSelector>, cpu_devices: u32) -> Self {
         Self::new(device, Some(cpu_devices), None)
     }
 
-    /// The devices of a plan, each once; logical CPU devices exist as far as they are named.
+    /// Selects the devices of a plan, each once, with as many logical CPU devices as it names.
     pub(crate) fn of_plan(stages: &StageLayers, cpu_devices: Option<u32>) -> Self {
-        Self { place: "--plan", ..Self::new(None, cpu_devices, Some(stages)) }
+        Self { argument: "--plan", ..Self::new(None, cpu_devices, Some(stages)) }
     }
 }
 
@@ -59,31 +59,31 @@ impl From<&ModelArgs> for Selection {
     }
 }
 
-/// The devices of this machine that the arguments select, as fast as they were found to be.
+/// Returns the selected devices of this machine, with their measured speeds.
 ///
 /// # Errors
-/// If a device is not there.
+/// A device does not exist.
 pub(crate) fn live(selection: &Selection, objective: Objective) -> Result<Cluster, CliError> {
     Ok(device::cluster(&select(selection)?, objective))
 }
 
-/// The devices to be used.
+/// Returns the selected devices.
 ///
 /// # Errors
-/// If a device is not there.
+/// A device does not exist.
 pub(crate) fn select(selection: &Selection) -> Result<Vec<FoundDevice>, CliError> {
     let found = discover::discover(&selection.selector, selection.cpu_devices);
-    let found = found.map_err(|error| CliError::usage_at(selection.place, error))?;
+    let found = found.map_err(|error| CliError::usage_at(selection.argument, error))?;
     for reason in &found.left_out {
         tracing::warn!("a GPU is not used: {reason}");
     }
     Ok(found.devices)
 }
 
-/// The devices that a plan is for.
+/// Returns the devices to plan for.
 ///
 /// # Errors
-/// If the description is none, or a device is not there.
+/// The description is invalid, or a device does not exist.
 pub(crate) fn of_task(
     args: &TaskArgs,
     layers: Option<&StageLayers>,

@@ -1,4 +1,4 @@
-//! `--schema`, `--regex`, `--choice` and their like, made into a specification.
+//! Turns `--schema`, `--regex`, `--choice` and the other constraints into a specification.
 
 use std::path::Path;
 
@@ -8,14 +8,14 @@ use sluicegate_constraint::Spec;
 
 use crate::{bounded, cli::ConstraintArgs, error::CliError};
 
-/// The most bytes of a schema; the compiler's own limits are far below.
+/// The most bytes of a schema; the compiler's own limits are far lower.
 const MAX_SCHEMA_BYTES: u64 = 16 << 20;
 
 impl ConstraintArgs {
-    /// What the output must be. A schema is read here, and compiled with the request.
+    /// Returns the constraint of the output. Reads the schema; it is compiled with the request.
     ///
     /// # Errors
-    /// If the schema cannot be read or is no JSON; says in which file, line and column.
+    /// The schema cannot be read or is not JSON, with file, line and column.
     pub(crate) fn spec(&self) -> Result<Spec, CliError> {
         let options = self.json_form.options();
         if let Some(schema) = &self.schema {
@@ -23,8 +23,8 @@ impl ConstraintArgs {
             return Ok(Spec::Json { schema, options });
         }
         if let Some(tag) = &self.structural_tag {
-            let (place, text) = read("--structural-tag", tag)?;
-            return parse(&place, text.as_bytes())
+            let (argument, text) = read("--structural-tag", tag)?;
+            return parse(&argument, text.as_bytes())
                 .map(Spec::StructuralTag)
                 .map_err(CliError::usage);
         }
@@ -45,7 +45,7 @@ impl ConstraintArgs {
         })
     }
 
-    /// Warns of what is said of JSON where no JSON is asked for.
+    /// Warns of JSON options without a JSON constraint.
     pub(crate) fn warn_of_idle(&self) {
         if self.schema.is_none() && !self.json_object {
             for name in self.json_form.given() {
@@ -54,15 +54,15 @@ impl ConstraintArgs {
         }
     }
 
-    /// Which argument the constraint came from, for messages.
-    pub(crate) fn place(&self) -> String {
+    /// Returns the argument of the constraint, for messages.
+    pub(crate) fn argument(&self) -> String {
         match &self.schema {
-            Some(schema) => schema_place(schema),
-            None => self.other_place(),
+            Some(schema) => schema_argument(schema),
+            None => self.other_argument(),
         }
     }
 
-    fn other_place(&self) -> String {
+    fn other_argument(&self) -> String {
         let files = [
             ("--lark", &self.lark),
             ("--gbnf", &self.gbnf),
@@ -79,19 +79,20 @@ impl ConstraintArgs {
     }
 }
 
-/// Which argument a schema came from, for messages.
-pub(crate) fn schema_place(schema: &str) -> String {
+/// Returns the argument of a schema, for messages.
+pub(crate) fn schema_argument(schema: &str) -> String {
     if is_inline(schema) { "--schema".to_owned() } else { format!("--schema {schema}") }
 }
 
-/// Reads a grammar's file; also says where it came from.
+/// Reads the file of a grammar; also returns its argument for messages.
 fn read(name: &str, file: &Path) -> Result<(String, String), CliError> {
-    let place = format!("{name} {}", file.display());
+    let argument = format!("{name} {}", file.display());
     let wanted = || format!("{name}: cannot read {}; wanted a text file", file.display());
-    let large = || anyhow!("{place}: larger than {MAX_SCHEMA_BYTES} bytes, the most for a grammar");
+    let large =
+        || anyhow!("{argument}: larger than {MAX_SCHEMA_BYTES} bytes, the most for a grammar");
     let text = bounded::read_text(file, MAX_SCHEMA_BYTES).with_context(wanted);
     let text = text.and_then(|text| text.ok_or_else(large)).map_err(CliError::usage)?;
-    Ok((place, text))
+    Ok((argument, text))
 }
 
 fn is_inline(schema: &str) -> bool {
@@ -101,7 +102,7 @@ fn is_inline(schema: &str) -> bool {
 /// Reads `--schema`: a file, or JSON.
 ///
 /// # Errors
-/// Says in which file, line and column.
+/// With file, line and column.
 pub(crate) fn read_schema(schema: &str) -> anyhow::Result<Value> {
     if is_inline(schema) {
         return parse("--schema", schema.as_bytes());
@@ -113,12 +114,12 @@ pub(crate) fn read_schema(schema: &str) -> anyhow::Result<Value> {
     parse(schema, &text.ok_or_else(large)?)
 }
 
-fn parse(place: &str, text: &[u8]) -> anyhow::Result<Value> {
+fn parse(source: &str, text: &[u8]) -> anyhow::Result<Value> {
     serde_json::from_slice(text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         let message = error.to_string();
         let reason = message.split(" at line ").next().unwrap_or_default();
-        anyhow!("{place}:{line}:{column}: not valid JSON: {reason}")
+        anyhow!("{source}:{line}:{column}: not valid JSON: {reason}")
     })
 }
 

@@ -1,13 +1,13 @@
-//! Numbers with their nouns, as people write them.
+//! Numbers with nouns, in singular or plural.
 
 use std::fmt::Display;
 
-/// `1 token`, `2 tokens`.
+/// Formats `1 token`, `2 tokens`.
 pub(crate) fn counted(count: impl Display, noun: &str) -> String {
     counted_as(count, noun, &format!("{noun}s"))
 }
 
-/// As [`counted`], for nouns with a plural of their own.
+/// As [`counted`], for nouns with an irregular plural.
 pub(crate) fn counted_as(count: impl Display, one: &str, several: &str) -> String {
     let count = count.to_string();
     let noun = if count == "1" { one } else { several };

@@ -1,6 +1,6 @@
-//! `sluicegate doctor`: what is here, and whether a model runs on it. A report to paste.
+//! `sluicegate doctor`: reports the devices and whether a model runs on them.
 //!
-//! Each check prints its line when it is done, so that a report tells how far it came, too.
+//! Each check prints its line when it is done, so an incomplete report shows how far it came.
 
 mod machine;
 mod trial;
@@ -16,8 +16,8 @@ use crate::{
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError::Usage`] if a device or a model that was named is not there, [`CliError::Refused`] if a
-/// check failed.
+/// [`CliError::Usage`] if a named device or model does not exist, [`CliError::Refused`] if a check
+/// fails.
 pub(crate) fn run(args: &DoctorArgs) -> Result<(), CliError> {
     let selection = Selection::of_machine(args.device.as_ref(), args.cpu_devices);
     let devices: Vec<_> = cluster::select(&selection)?.iter().map(|it| it.id).collect();
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<(), CliError> {
     report.end()
 }
 
-/// Lines on stdout, and how many of them tell of a failure.
+/// Lines on stdout, and the number of failed checks.
 struct Report<W> {
     out: W,
     num_failed: usize,
@@ -43,7 +43,7 @@ impl<W: Write> Report<W> {
         Ok(self.out.flush()?)
     }
 
-    /// Says how a check ended. A wrong call ends the command.
+    /// Prints the outcome of a check. A usage error ends the command.
     fn check(&mut self, name: &str, outcome: Result<String, CliError>) -> Result<(), CliError> {
         match outcome {
             Ok(text) => self.say(name, &format!("ok: {text}")),

@@ -1,4 +1,5 @@
-//! How the command fails: one line on stderr, and an exit code that says whose turn it is.
+//! Errors of the command: one line on stderr, and an exit code that tells usage errors from
+//! failures.
 
 use std::{
     fmt,
@@ -8,16 +9,16 @@ use std::{
 
 use sluicegate::engine::SubmitError;
 
-/// Why the command ends without having done its work.
+/// Why the command stops before its work is done.
 #[derive(Debug)]
 pub(crate) enum CliError {
-    /// What was asked for must change: exit code 2.
+    /// The arguments are wrong: exit code 2.
     Usage(anyhow::Error),
-    /// What was asked for made sense, but failed: exit code 1.
+    /// The arguments are right, but the command failed: exit code 1.
     Failed(anyhow::Error),
-    /// Whoever read stdout has gone; nothing is wrong.
+    /// The reader of stdout is gone, which is not an error.
     OutputClosed,
-    /// The answer is no, and has been printed: exit code 1.
+    /// The answer is no, and is already printed: exit code 1.
     Refused,
 }
 
@@ -26,25 +27,25 @@ impl CliError {
         Self::Usage(error.into())
     }
 
-    /// An error of usage, with the argument or variable where it lies.
-    pub(crate) fn usage_at(place: &str, error: impl Into<anyhow::Error>) -> Self {
-        Self::Usage(error.into().context(place.to_owned()))
+    /// A usage error at an argument or variable.
+    pub(crate) fn usage_at(argument: &str, error: impl Into<anyhow::Error>) -> Self {
+        Self::Usage(error.into().context(argument.to_owned()))
     }
 
     pub(crate) fn failed(error: impl Into<anyhow::Error>) -> Self {
         Self::Failed(error.into())
     }
 
-    /// The same error, with the argument where it lies.
-    pub(crate) fn at(self, place: &str) -> Self {
+    /// Adds the argument at which the error is.
+    pub(crate) fn at(self, argument: &str) -> Self {
         match self {
-            Self::Usage(error) => Self::Usage(error.context(place.to_owned())),
-            Self::Failed(error) => Self::Failed(error.context(place.to_owned())),
+            Self::Usage(error) => Self::Usage(error.context(argument.to_owned())),
+            Self::Failed(error) => Self::Failed(error.context(argument.to_owned())),
             other => other,
         }
     }
 
-    /// Says what went wrong and gives the exit code.
+    /// Prints the error and returns the exit code.
     pub(crate) fn exit(self) -> ExitCode {
         let (error, code) = match self {
             Self::Usage(error) => (error, 2),
@@ -64,14 +65,14 @@ impl From<SubmitError> for CliError {
                 Self::failed(error)
             }
             SubmitError::Parameter { name, found, wanted } => {
-                let place = match name {
+                let argument = match name {
                     "the number of prompts" => "PROMPT".to_owned(),
                     "the number of stop strings" | "a stop string" => "--stop".to_owned(),
                     name => format!("--{}", name.replace('_', "-")),
                 };
-                Self::usage_at(&place, anyhow::anyhow!("wanted {wanted}, found {found}"))
+                Self::usage_at(&argument, anyhow::anyhow!("wanted {wanted}, found {found}"))
             }
-            // The library speaks of its own fields.
+            // The library's message uses the names of its own fields.
             error => {
                 let error = anyhow::Error::new(error);
                 Self::usage(anyhow::anyhow!(chain(&error).replace("max_tokens", "--max-tokens")))
@@ -80,7 +81,7 @@ impl From<SubmitError> for CliError {
     }
 }
 
-/// For stdout alone: a closed pipe is no failure.
+/// Only for stdout: a closed pipe is not a failure.
 impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
@@ -93,7 +94,7 @@ impl From<io::Error> for CliError {
 /// Ends the command after arguments that do not parse, or after `--help` and `--version`.
 pub(crate) fn exit_with_clap(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        // A reader that has gone needs no help text.
+        // If the reader is gone, the help text is not needed.
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
@@ -106,14 +107,14 @@ pub(crate) fn exit_with_clap(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Writes the line; where even stderr is gone there is nobody to tell.
+/// Writes the line to stderr. If that fails, there is no other place for it.
 fn complain(line: &str) {
     let _ = writeln!(io::stderr().lock(), "error: {line}");
 }
 
-/// An error and its causes, joined by `: `, in one line.
+/// Joins an error and its causes by `: `, in one line.
 ///
-/// A cause that the message before it already ends with is not said again.
+/// Omits a cause with which the message before it already ends.
 pub(crate) fn chain(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
@@ -126,7 +127,7 @@ pub(crate) fn chain(error: &anyhow::Error) -> String {
     text
 }
 
-/// A message without line breaks. A line of carets becomes the place that it points at.
+/// Joins the lines of a message. A line of carets becomes the position that it marks.
 fn flat(message: impl fmt::Display) -> String {
     let message = message.to_string();
     if !message.contains('\n') {
@@ -147,7 +148,7 @@ fn flat(message: impl fmt::Display) -> String {
     parts.join(" ")
 }
 
-/// What clap says over several lines, without its usage summary, in one.
+/// Joins the lines of clap's message, without its usage summary.
 fn one_line(rendered: &str) -> String {
     let text = rendered.trim_start().trim_start_matches("error: ");
     let parts = text

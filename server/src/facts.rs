@@ -1,4 +1,4 @@
-//! What the engine says of a compiled schema, for the commands that show it.
+//! Facts about a compiled schema, for the commands that print them.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use sluicegate_constraint::{Compiled, SpecError, TokenId};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct GuardedKeyword {
     pub(crate) keyword: String,
-    /// JSON pointer to the schema that holds it.
+    /// JSON pointer to the schema with the keyword.
     pub(crate) at: String,
 }
 
@@ -16,7 +16,7 @@ pub(crate) struct GuardedKeyword {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Witness {
     pub(crate) tokens: Vec<TokenId>,
-    /// What the search for it took.
+    /// The duration of the search for it.
     pub(crate) time: Duration,
 }
 
@@ -30,7 +30,7 @@ impl Witness {
     }
 }
 
-/// The keywords that the grammar does not express, so that a guard judges values.
+/// Returns the keywords that the grammar does not express, for which a guard validates values.
 pub(crate) fn guarded(compiled: &Compiled) -> Vec<GuardedKeyword> {
     let keyword = |(at, keyword): (&str, &str)| GuardedKeyword {
         keyword: keyword.to_owned(),

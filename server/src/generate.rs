@@ -1,4 +1,4 @@
-//! `sluicegate generate`: the run from arguments to printed text.
+//! `sluicegate generate`: from arguments to printed text.
 
 use std::{
     io::{self, Write},
@@ -25,12 +25,12 @@ use crate::{
     request::{self, Wanted, WrittenPrompt},
 };
 
-/// Runs the command; `started` is when the process did.
+/// Runs the command; `started` is the start time of the process.
 ///
 /// # Errors
-/// [`CliError::Usage`] for whatever the arguments should say differently.
+/// [`CliError::Usage`] for invalid arguments.
 pub(crate) fn run(args: &GenerateArgs, started: Instant) -> Result<(), CliError> {
-    // Cheap checks first: nothing is fetched or loaded for a call that cannot run.
+    // Cheap checks come first: nothing is fetched or loaded for an invalid call.
     if args.batch.output.is_some() {
         return Err(CliError::usage_at(
             "--output",
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &GenerateArgs, started: Instant) -> Result<(), CliError>
     }
     request::check(args)?;
     if args.output.logprobs.is_some() && !args.output.json {
-        let error = anyhow!("wanted --json, too, or --batch-file: the text has no place for it");
+        let error = anyhow!("wanted --json or --batch-file, too: plain text cannot show them");
         return Err(CliError::usage_at("--logprobs", error));
     }
     let constraint = args.constraint.spec()?;
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &GenerateArgs, started: Instant) -> Result<(), CliError>
     let prompts: Vec<WrittenPrompt> =
         prompts.iter().map(|it| request::write(it, args, &model)).collect::<Result<_, _>>()?;
     if args.output.show_prompt {
-        // Nothing is lost for a caller whose stderr is gone.
+        // A caller without stderr loses nothing.
         let _ = print::prompts(&prompts, &mut io::stderr().lock());
     }
     let wanted = Wanted {
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &GenerateArgs, started: Instant) -> Result<(), CliError>
     let load = started.elapsed();
     let generation = engine.submit(request).map_err(|error| explain_submit(error, args))?;
     let generated = generate(generation, display);
-    // Files first: a reader of stdout that goes away must not cost them.
+    // Files first: they must be written even if the reader of stdout goes away.
     if let Ok(_) | Err(CliError::OutputClosed) = &generated {
         write_files(args, &engine)?;
     }
@@ -98,7 +98,7 @@ pub(crate) fn run(args: &GenerateArgs, started: Instant) -> Result<(), CliError>
 /// Places the model for a request, and starts it.
 ///
 /// # Errors
-/// If there is no such placement, or a stage cannot start.
+/// There is no such placement, or a stage cannot start.
 pub(crate) fn start(
     args: &GenerateArgs,
     model: Model,
@@ -117,7 +117,7 @@ pub(crate) fn start(
     replay::record(builder, &args.record)?.build().map_err(CliError::failed)
 }
 
-/// Threads of each stage, if any of them has some.
+/// Returns the threads of each stage; an error if no stage has threads.
 fn threads(args: &GenerateArgs, plan: &Plan) -> Result<Option<NonZero<usize>>, CliError> {
     let has_threads = plan.stages.iter().any(|it| matches!(it.device, DeviceId::Cpu(_)));
     match args.threads {
@@ -129,7 +129,7 @@ fn threads(args: &GenerateArgs, plan: &Plan) -> Result<Option<NonZero<usize>>, C
     }
 }
 
-/// The timeline, and what crossed.
+/// Writes the timeline and prints the ledger, if wanted.
 fn write_files(args: &GenerateArgs, engine: &Engine) -> Result<(), CliError> {
     if let Some(file) = &args.output.timeline {
         file.write(&engine.timeline())?;
@@ -141,22 +141,22 @@ fn write_files(args: &GenerateArgs, engine: &Engine) -> Result<(), CliError> {
 }
 
 pub(crate) fn print_ledger(engine: &Engine) {
-    // Nothing is lost for a caller whose stderr is gone.
+    // A caller without stderr loses nothing.
     let _ = write!(io::stderr().lock(), "{}", engine.ledger());
 }
 
-/// Names the argument that would help.
+/// Adds the argument to change.
 pub(crate) fn explain_submit(error: SubmitError, args: &GenerateArgs) -> CliError {
     match error {
         SubmitError::Spec(error @ SpecError::Budget { needed, .. }) => {
             CliError::usage_at("--max-tokens", anyhow!("{error}; wanted at least {needed}"))
         }
-        SubmitError::Spec(error) => CliError::usage_at(&args.constraint.place(), error),
+        SubmitError::Spec(error) => CliError::usage_at(&args.constraint.argument(), error),
         error => error.into(),
     }
 }
 
-/// What stdout gets, and when.
+/// What is printed on stdout, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Display {
     Stream,
@@ -180,11 +180,10 @@ impl Display {
     }
 }
 
-/// The seed of dummy weights: any will do.
+/// The seed of dummy weights; its value does not matter.
 const DUMMY_SEED: u64 = 0;
 
-/// Finds the model, fetches it if need be, and opens it; with dummy weights there is only its
-/// configuration to be found.
+/// Finds, fetches and opens the model; with dummy weights only its configuration is needed.
 pub(crate) fn open(args: &ModelArgs) -> Result<Model, CliError> {
     let ModelArgs { model: name, dummy_weights, .. } = args;
     if *dummy_weights {
@@ -207,7 +206,7 @@ fn open_dummy(path: &Path) -> Result<Model, CliError> {
     Model::dummy(path, DUMMY_SEED).context("cannot make the model").map_err(CliError::Failed)
 }
 
-/// Whose turn it is where a model is not to be had.
+/// Maps a source error to a usage error (exit 2) or a failure (exit 1).
 pub(crate) fn explain_source(error: SourceError) -> CliError {
     match error {
         SourceError::NoModel { path, .. } if !path.exists() => {
@@ -227,13 +226,13 @@ fn generate(generation: Generation, display: Display) -> Result<Completion, CliE
     }
 }
 
-/// Says what a half JSON is, to those who did not read `finish_reason`.
+/// Warns that outputs are incomplete, for callers that ignore `finish_reason`.
 fn warn_of_cut_outputs(completion: &Completion, constraint: &Spec) {
     let is_cut = |reason| reason == FinishReason::Length;
     let num_cut = completion.outputs.iter().filter(|it| is_cut(it.finish_reason)).count();
     if num_cut > 0 && *constraint != Spec::Text {
         tracing::warn!(
-            "{num_cut} of {} reached its most tokens before the constraint was fulfilled; raise \
+            "{num_cut} of {} reached the token limit before the constraint was fulfilled; raise \
              --max-tokens",
             counted(completion.outputs.len(), "output")
         );

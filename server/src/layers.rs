@@ -8,20 +8,20 @@ use sluicegate_spec::{
     units::LayerRange,
 };
 
-/// Which layers each stage runs, in the order of the stages. A device may have several.
+/// Which layers each stage runs, in the order of the stages. A device may have several stages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StageLayers(pub(crate) Vec<(DeviceId, LayerRange)>);
 
-/// Why a text names no stages.
+/// Why a text does not describe stages.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ParseLayersError {
-    #[error("`{0}` is no stage; wanted DEVICE=FIRST..END such as cpu:0=0..10, joined by commas")]
+    #[error("`{0}` is not a stage; wanted DEVICE=FIRST..END such as cpu:0=0..10, joined by commas")]
     Syntax(String),
     #[error(transparent)]
     Device(#[from] ParseDeviceError),
     #[error("`host` runs no layers; wanted cpu:N or cuda:N")]
     Host,
-    #[error("{device}: `{found}` is no range of layers; wanted FIRST..END such as 0..10")]
+    #[error("{device}: `{found}` is not a range of layers; wanted FIRST..END such as 0..10")]
     Range { device: DeviceId, found: String },
     #[error("{device} is beyond the last device that can be planned for, cpu:{last}")]
     TooHigh { device: DeviceId, last: usize },
@@ -41,7 +41,7 @@ fn stage(part: &str) -> Result<(DeviceId, LayerRange), ParseLayersError> {
     let device: DeviceId = device.trim().parse()?;
     match device {
         DeviceId::Host => return Err(ParseLayersError::Host),
-        // As many logical devices are made as are named here, so a typing error must not pass.
+        // Every logical device named here is created, so a typing error must not pass.
         DeviceId::Cpu(index) if index as usize >= Cluster::MAX_DEVICES => {
             return Err(ParseLayersError::TooHigh { device, last: Cluster::MAX_DEVICES - 1 });
         }
@@ -54,7 +54,7 @@ fn stage(part: &str) -> Result<(DeviceId, LayerRange), ParseLayersError> {
 }
 
 impl StageLayers {
-    /// The devices named, each once, in order.
+    /// Returns the named devices, each once, in order.
     pub(crate) fn devices(&self) -> Vec<DeviceId> {
         let mut devices = Vec::new();
         for (device, _) in &self.0 {
@@ -65,7 +65,7 @@ impl StageLayers {
         devices
     }
 
-    /// The fewest logical CPU devices that include all those named.
+    /// Returns the fewest logical CPU devices that include all those named.
     pub(crate) fn num_cpu_devices(&self) -> u32 {
         let needed = self.0.iter().map(|(device, _)| match device {
             DeviceId::Cpu(index) => index + 1,
@@ -101,11 +101,11 @@ mod tests {
     #[test]
     fn bad_stages_name_the_part() {
         let wanted = "wanted DEVICE=FIRST..END such as cpu:0=0..10, joined by commas";
-        check("0..10", &format!("error: `0..10` is no stage; {wanted}"));
-        check("cpu:0=0..10,", &format!("error: `` is no stage; {wanted}"));
+        check("0..10", &format!("error: `0..10` is not a stage; {wanted}"));
+        check("cpu:0=0..10,", &format!("error: `` is not a stage; {wanted}"));
         check("cpu=0..10", "error: `cpu` is not a device; wanted cpu:N or cuda:N");
         check("host=0..10", "error: `host` runs no layers; wanted cpu:N or cuda:N");
-        let range = "is no range of layers; wanted FIRST..END such as 0..10";
+        let range = "is not a range of layers; wanted FIRST..END such as 0..10";
         check("cpu:0=10", &format!("error: cpu:0: `10` {range}"));
         check("cpu:0=0..=9", &format!("error: cpu:0: `0..=9` {range}"));
         check("cpu:0=a..b", &format!("error: cpu:0: `a..b` {range}"));

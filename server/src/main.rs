@@ -1,6 +1,6 @@
 //! The command line of Sluicegate: arguments in, text or one JSON object out.
 //!
-//! Owns arguments, terminal output and exit codes. Everything that it does is done by the libraries.
+//! Owns arguments, terminal output and exit codes; the libraries do the work.
 
 mod batch;
 mod bench;
@@ -69,7 +69,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Sends logs to stderr: what `RUST_LOG` asks for, else warnings and errors.
+/// Sends logs to stderr, filtered by `RUST_LOG`; by default warnings and errors.
 fn start_logging() -> Result<(), CliError> {
     use std::io::IsTerminal;
     use tracing_subscriber::{EnvFilter, filter::LevelFilter};

@@ -1,7 +1,7 @@
-//! `sluicegate maskbench`: files of schemas and instances through the constraint engine.
+//! `sluicegate maskbench`: runs files of schemas and instances through the constraint engine.
 //!
 //! The engine decides; this counts and prints. A file or schema that cannot be used is a line of
-//! the report, and never the end of the run.
+//! the report and does not end the run.
 
 mod bench;
 mod comparison;
@@ -35,24 +35,24 @@ use self::{
 };
 use crate::{cli::MaskbenchArgs, error::CliError, print, vocabulary};
 
-/// Deeply nested schemas take more stack than a thread has by default.
+/// Deeply nested schemas need more stack than a thread has by default.
 const STACK_BYTES: usize = 64 << 20;
 
-/// A case of a file, and what became of it.
+/// A case of a file, and its result.
 #[derive(Debug)]
 struct Entry {
     file: PathBuf,
-    /// Its place in a file with a list of them.
+    /// Its index in a file with a list of cases.
     index: usize,
     description: String,
-    /// A message, where the case could not be read or run.
+    /// A message, if the case could not be read or run.
     run: Result<CaseRun, String>,
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError::Usage`] for paths and models that are not there; verdicts are no errors.
+/// [`CliError::Usage`] for paths and models that do not exist. Wrong results are not errors.
 pub(crate) fn run(args: &MaskbenchArgs) -> Result<(), CliError> {
     let files = files::find(&args.paths)?;
     let remotes = args.remotes.as_deref().map(remotes::read).transpose()?.unwrap_or_default();
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &MaskbenchArgs) -> Result<(), CliError> {
     Ok(stdout.flush()?)
 }
 
-/// Runs every file, `num_jobs` at a time; the entries come in the order of the files.
+/// Runs all files, `num_jobs` at a time; entries are in the order of the files.
 fn run_all(bench: &Bench, files: &[PathBuf], num_jobs: usize) -> Result<Vec<Entry>, CliError> {
     let (next, bar) = (AtomicUsize::new(0), progress_bar(files.len()));
     let take = || {
@@ -119,7 +119,7 @@ fn run_file(bench: &Bench, file: &Path, file_idx: usize) -> Vec<Entry> {
     let cases = cases.into_iter().enumerate().map(|(index, case)| match case {
         Ok(case) => {
             let description = case.description.clone();
-            // Whatever is wrong with one schema, the others are run.
+            // A panic in one schema must not stop the others.
             let run = catch_unwind(AssertUnwindSafe(|| bench.run(case, file_idx + index)));
             entry(index, description, run.map_err(|_| "the benchmark panicked".to_owned()))
         }
@@ -128,7 +128,7 @@ fn run_file(bench: &Bench, file: &Path, file_idx: usize) -> Vec<Entry> {
     cases.collect()
 }
 
-/// Drawn only where stderr is a terminal.
+/// Draws a bar, only if stderr is a terminal.
 fn progress_bar(num_files: usize) -> ProgressBar {
     let target = ProgressDrawTarget::stderr_with_hz(10);
     let bar = ProgressBar::with_draw_target(Some(num_files as u64), target);

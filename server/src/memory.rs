@@ -7,14 +7,16 @@ use sluicegate_spec::{
     units::{Bytes, ParseBytesError},
 };
 
-/// How much each named device may hold at most.
+/// The most memory to use on each named device.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct MemoryCaps(pub(crate) BTreeMap<DeviceId, Bytes>);
 
-/// Why a text names no caps.
+/// Why a text does not describe caps.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ParseCapsError {
-    #[error("`{0}` is no cap; wanted DEVICE=SIZE such as cpu:0=300MiB, several joined by commas")]
+    #[error(
+        "`{0}` is not a cap; wanted DEVICE=SIZE such as cpu:0=300MiB, several joined by commas"
+    )]
     Syntax(String),
     #[error(transparent)]
     Device(#[from] ParseDeviceError),
@@ -74,8 +76,8 @@ mod tests {
     #[test]
     fn bad_caps_name_the_part() {
         let wanted = "wanted DEVICE=SIZE such as cpu:0=300MiB, several joined by commas";
-        check("300MiB", &format!("error: `300MiB` is no cap; {wanted}"));
-        check("cpu:0=1GiB,", &format!("error: `` is no cap; {wanted}"));
+        check("300MiB", &format!("error: `300MiB` is not a cap; {wanted}"));
+        check("cpu:0=1GiB,", &format!("error: `` is not a cap; {wanted}"));
         check("gpu=1GiB", "error: `gpu` is not a device; wanted cpu:N or cuda:N");
         check("host=1GiB", "error: `host` runs no layers and takes no cap; wanted cpu:N or cuda:N");
         check("cpu:1=1GiB,cpu:1=2GiB", "error: cpu:1 has two caps");

@@ -1,4 +1,4 @@
-//! From the devices that were asked for to the finished plan.
+//! Plans the placement of the model on the selected devices.
 
 use std::path::Path;
 
@@ -16,10 +16,10 @@ use crate::{
     saved,
 };
 
-/// Places a model for one request on the devices that the arguments name, or as a file says.
+/// Places the model for one request on the selected devices, or as in a saved plan.
 ///
 /// # Errors
-/// If a device is not there, the layers are not the model's, or memory does not suffice.
+/// A device does not exist, the layers are not the model's, or memory does not suffice.
 pub(crate) fn plan(
     args: &ModelArgs,
     model: &Model,
@@ -36,7 +36,7 @@ pub(crate) fn plan(
     planned.map_err(|error| explain(error, args))
 }
 
-/// What the arguments say of any plan.
+/// Returns the policy that the arguments describe for any request.
 fn policy(args: &ModelArgs) -> Policy {
     let layers = args.layers.as_ref();
     Policy {
@@ -47,7 +47,7 @@ fn policy(args: &ModelArgs) -> Policy {
     }
 }
 
-/// The plan of a file, if model and devices are still those that it was made for.
+/// Reads a saved plan, if it is for this model and these devices.
 fn saved_plan(path: &Path, profile: &ModelProfile, args: &ModelArgs) -> Result<Plan, CliError> {
     let saved = saved::read("--plan", path)?;
     let stages = saved.plan.stages.iter().map(|it| (it.device, saved.plan.layers(it))).collect();
@@ -62,18 +62,18 @@ fn saved_plan(path: &Path, profile: &ModelProfile, args: &ModelArgs) -> Result<P
     Err(CliError::usage_at("--plan", error))
 }
 
-/// Adds which argument would help, and whose turn it is.
+/// Adds the arguments to change; maps the error to a usage error (exit 2) or a failure (exit 1).
 fn explain(error: PlanError, args: &ModelArgs) -> CliError {
     match error {
         PlanError::UnknownDevice { device, known, .. } => {
             let is_placed = args.layers.as_ref().is_some_and(|it| it.devices().contains(&device));
-            let place = if is_placed { "--layers" } else { "--max-memory" };
+            let argument = if is_placed { "--layers" } else { "--max-memory" };
             let hint = match args.device {
                 Some(DeviceSelector::List(_)) => "; name it in --device, too",
                 _ => "; --cpu-devices N shows more logical CPU devices",
             };
             CliError::usage_at(
-                place,
+                argument,
                 anyhow!("{device} is not used; the devices are {known}{hint}"),
             )
         }
@@ -82,7 +82,7 @@ fn explain(error: PlanError, args: &ModelArgs) -> CliError {
             if shortfall.fitting_kv_tokens.is_some() {
                 hints.push("lower --max-tokens");
             }
-            // No type of the cache has numbers of one byte.
+            // The cache has no type with one byte per number.
             if shortfall.fitting_kv_element_bytes == Some(2) {
                 hints.push("halve the cache with --kv-type f16");
             }

@@ -1,4 +1,5 @@
-//! `sluicegate plan`: from a model's header and a description of devices to a table, or JSON.
+//! `sluicegate plan`: plans a model from its header and a description of devices; prints a table or
+//! JSON.
 
 mod json;
 mod model;
@@ -22,8 +23,7 @@ use crate::{
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError::Usage`] for whatever the arguments should say differently; a model that does not fit
-/// is a failure.
+/// [`CliError::Usage`] for invalid arguments; a model that does not fit is a failure.
 pub(crate) fn run(args: &PlanArgs) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     if let Some([before, after]) = args.output.diff.as_deref() {
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &PlanArgs) -> Result<(), CliError> {
     let explanation =
         sluicegate_placement::explain(&task.profile, &task.cluster, &task.policy, &solution)
             .map_err(explain)?;
-    // First of all: a reader of stdout that goes away must not cost the file.
+    // Before stdout: the file must be written even if the reader of stdout goes away.
     if let Some(path) = &args.output.save {
         saved::write(path, &task.saved(&solution))?;
     }
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &PlanArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// What is planned.
+/// The task of the planner.
 #[derive(Debug, Clone)]
 pub(crate) struct Task {
     pub(crate) model: String,
@@ -87,7 +87,7 @@ impl Task {
         Ok(task)
     }
 
-    /// Checks that a sequence ends within the model's context; `to_lower` says what should be lower.
+    /// Checks that a sequence fits the model's context; `to_lower` names what should be lower.
     fn check_length(&self, to_lower: &str) -> Result<(), CliError> {
         let Policy { prompt_tokens, output_tokens, .. } = self.policy;
         let context = self.profile.max_positions;
@@ -100,13 +100,13 @@ impl Task {
         )))
     }
 
-    /// A limit that nothing would keep is a mistake.
+    /// Refuses a limit without effect.
     fn check_limits(&self) -> Result<(), CliError> {
         let Policy { objective, time_limits, .. } = &self.policy;
         if *objective == Objective::Throughput || time_limits.to_first_token.is_none() {
             return Ok(());
         }
-        let error = anyhow!("of no effect with --objective latency, which plans for no prompts");
+        let error = anyhow!("has no effect with --objective latency, which ignores prompts");
         Err(CliError::usage_at("--max-time-to-first-token", error))
     }
 
@@ -137,9 +137,9 @@ impl Task {
     }
 }
 
-/// Maps a planning error to the argument that should be different, or to a failure.
+/// Maps a planning error to the argument to change, or to a failure.
 pub(crate) fn explain(error: PlanError) -> CliError {
-    let place = match &error {
+    let argument = match &error {
         PlanError::Infeasible(_)
         | PlanError::TooFewDevices { .. }
         | PlanError::TooSlow(_)
@@ -156,10 +156,10 @@ pub(crate) fn explain(error: PlanError) -> CliError {
         PlanError::Zero { .. } => return CliError::usage(error),
         _ => "--layers",
     };
-    CliError::usage_at(place, error)
+    CliError::usage_at(argument, error)
 }
 
-/// The devices of a cluster, like ones together: `2x RTX 4090, 1x RTX 3090`.
+/// Lists the devices of a cluster, equal ones together: `2x RTX 4090, 1x RTX 3090`.
 pub(crate) fn devices(cluster: &Cluster) -> String {
     let mut kinds: Vec<(String, usize)> = Vec::new();
     for device in &cluster.devices {

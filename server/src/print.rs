@@ -1,4 +1,4 @@
-//! Texts and reports on stdout: as they come, or complete.
+//! Prints texts and reports on stdout, as they come or when complete.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,7 @@ use crate::{counted::counted, error::CliError, request::WrittenPrompt};
 /// Prints the text of a single output as it comes, and collects everything.
 ///
 /// # Errors
-/// If the request fails, or stdout does; a line that was begun is ended first.
+/// The request fails, or stdout does; an incomplete line is ended first.
 pub(crate) fn stream(
     events: impl Iterator<Item = Result<Event, GenerationError>>,
     out: &mut impl Write,
@@ -27,10 +27,10 @@ pub(crate) fn stream(
     collected
 }
 
-/// Collects the outputs, by prompt and index, and hands on text as it comes.
+/// Collects the outputs, by prompt and index, and passes on text as it comes.
 ///
 /// # Errors
-/// If the request fails or breaks off, or `take` does.
+/// The request fails or is interrupted, or `take` fails.
 pub(crate) fn collect(
     events: impl Iterator<Item = Result<Event, GenerationError>>,
     mut take: impl FnMut(&str) -> io::Result<()>,
@@ -49,7 +49,7 @@ pub(crate) fn collect(
     Err(CliError::failed(anyhow!("the engine ended before the request was complete")))
 }
 
-/// Prints complete outputs, each under a header where there are several.
+/// Prints complete outputs, each with a header if there are several.
 pub(crate) fn complete(outputs: &[Output], out: &mut impl Write) -> io::Result<()> {
     for output in outputs {
         if outputs.len() > 1 {
@@ -72,7 +72,7 @@ pub(crate) fn prompts(prompts: &[WrittenPrompt], out: &mut impl Write) -> io::Re
     Ok(())
 }
 
-/// Prints a report as JSON, in one go: stdout would be written line by line.
+/// Prints a report as JSON, in one write, since stdout is line-buffered.
 pub(crate) fn json(report: &(impl Serialize + ?Sized), out: &mut impl Write) -> io::Result<()> {
     out.write_all(&serde_json::to_vec_pretty(report)?)?;
     end_line(out)
@@ -85,7 +85,7 @@ fn header(output: &Output) -> String {
     format!("--- prompt {prompt}, output {index} ({finish_reason}, score {score:.3})")
 }
 
-/// Knows whether the text so far ends a line.
+/// Tracks whether the text so far ends a line.
 #[derive(Debug, Default)]
 struct Line {
     is_begun: bool,
@@ -105,7 +105,7 @@ impl Line {
     }
 }
 
-/// Ends a text with a line break of its own, whatever its last character: the text stays exact.
+/// Adds a line break after a text, even if it ends with one: the text stays exact.
 fn end_line(out: &mut impl Write) -> io::Result<()> {
     writeln!(out)?;
     out.flush()

@@ -1,4 +1,4 @@
-//! Where prompts come from: arguments and stdin.
+//! Reads prompts from arguments and stdin.
 
 use std::io::{IsTerminal, Read};
 
@@ -6,13 +6,13 @@ use anyhow::Context;
 
 use crate::{bounded, error::CliError};
 
-/// The most bytes that are read from stdin: far more than any context holds.
+/// The most bytes to read from stdin: far more than any context has room for.
 const MAX_STDIN_BYTES: u64 = 64 << 20;
 
-/// The prompts of the arguments, `-` replaced by what stdin holds.
+/// Returns the prompts of the arguments, with `-` replaced by stdin.
 ///
 /// # Errors
-/// If there is no prompt, one is empty, or stdin cannot be read.
+/// There is no prompt, one is empty, or stdin cannot be read.
 pub(crate) fn read(args: &[String]) -> Result<Vec<String>, CliError> {
     let stdin = std::io::stdin();
     if args.is_empty() && stdin.is_terminal() {
@@ -44,7 +44,7 @@ fn resolve(args: &[String], stdin: impl Read) -> Result<Vec<String>, CliError> {
     }
 }
 
-/// All of stdin, without the line break at its end.
+/// Reads all of stdin, without the line break at its end.
 fn read_all(stdin: impl Read) -> Result<String, CliError> {
     let bytes = bounded::read(stdin, MAX_STDIN_BYTES).context("cannot read stdin");
     let Some(bytes) = bytes.map_err(CliError::Failed)? else {

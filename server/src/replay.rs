@@ -1,4 +1,4 @@
-//! `--record FILE` and `sluicegate replay FILE`: an incident is a file, and the file a test.
+//! `--record FILE` and `sluicegate replay FILE`: records a run, and repeats it as a test.
 
 use std::{
     fs::File,
@@ -17,13 +17,13 @@ use crate::{
     error::CliError,
 };
 
-/// The longest journal that is read: twice what an engine writes.
+/// The longest journal to read: twice what an engine writes.
 const MAX_BYTES: u64 = 512 << 20;
 
-/// Makes the file of a journal, so that a wrong name costs nobody a long run.
+/// Creates the file of a journal, so that a wrong name fails before a long run.
 ///
 /// # Errors
-/// [`CliError::Usage`] where there can be no such file.
+/// [`CliError::Usage`] if the file cannot be created.
 pub(crate) fn create(args: &RecordArgs) -> Result<(), CliError> {
     open(args).map(drop)
 }
@@ -31,7 +31,7 @@ pub(crate) fn create(args: &RecordArgs) -> Result<(), CliError> {
 /// Lets an engine write its journal, if that is wanted.
 ///
 /// # Errors
-/// [`CliError::Usage`] where there can be no such file.
+/// [`CliError::Usage`] if the file cannot be created.
 pub(crate) fn record(builder: EngineBuilder, args: &RecordArgs) -> Result<EngineBuilder, CliError> {
     let Some(file) = open(args)? else { return Ok(builder) };
     let prompts = !args.record_without_prompts;
@@ -48,7 +48,7 @@ fn open(args: &RecordArgs) -> Result<Option<File>, CliError> {
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError::Usage`] where the file is no journal, [`CliError::Failed`] at a difference.
+/// [`CliError::Usage`] if the file is not a journal, [`CliError::Failed`] at a difference.
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), CliError> {
     let (lines, is_cut) = lines(args)?;
     let replayed = replay(&lines).map_err(|error| match error {
@@ -79,7 +79,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), CliError> {
         writeln!(stdout, "the journal was full before the run had ended")?;
     }
     if is_cut {
-        writeln!(stdout, "the last line is cut off: the run ended without a word")?;
+        writeln!(stdout, "the last line is incomplete: the run was interrupted")?;
     }
     Ok(())
 }
@@ -91,7 +91,7 @@ struct Report {
     replayed: Replayed,
 }
 
-/// The lines of the file, and whether the last one was not written to its end and is left out.
+/// Reads the lines of the file; also returns whether an incomplete last line was left out.
 fn lines(args: &ReplayArgs) -> Result<(Vec<Line>, bool), CliError> {
     let name = args.file.display();
     let bytes = bounded::read_file(&args.file, MAX_BYTES);

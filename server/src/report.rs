@@ -18,7 +18,7 @@ use sluicegate_spec::{
     units::{Bytes, TokenId},
 };
 
-/// What `--json` prints.
+/// The output of `--json`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report<'a> {
     model: &'a str,
@@ -35,7 +35,7 @@ struct PlanReport {
     stages: Vec<StageReport>,
 }
 
-/// A stage as every command prints it.
+/// A stage, as every command prints it.
 #[derive(Debug, Serialize)]
 pub(crate) struct StageReport {
     device: DeviceId,
@@ -47,7 +47,7 @@ pub(crate) struct StageReport {
     kv_bytes: Bytes,
 }
 
-/// An output as every command prints it.
+/// An output, as every command prints it.
 #[derive(Debug, Serialize)]
 pub(crate) struct OutputReport<'a> {
     text: &'a str,
@@ -60,7 +60,7 @@ pub(crate) struct OutputReport<'a> {
     parsed: Option<Value>,
 }
 
-/// A token, and the most likely ones in its place.
+/// A token, and the most likely ones at its position.
 #[derive(Debug, Serialize)]
 struct TokenReport {
     #[serde(flatten)]
@@ -68,7 +68,7 @@ struct TokenReport {
     top_tokens: Vec<TopTokenReport>,
 }
 
-/// A token's text is its own, and may be part of a character.
+/// The text of a single token may be part of a character.
 #[derive(Debug, Serialize)]
 struct TopTokenReport {
     id: TokenId,
@@ -86,7 +86,7 @@ struct TimingsReport {
     mask_wait_p99_us: u64,
 }
 
-/// What ran, for the report.
+/// The inputs of a report.
 #[derive(Debug)]
 pub(crate) struct Run<'a> {
     pub(crate) model: &'a str,
@@ -143,7 +143,7 @@ impl StageReport {
 
 impl<'a> OutputReport<'a> {
     pub(crate) fn new(output: &'a Output, is_json: bool, tokenizer: &Tokenizer) -> Self {
-        // A text that was cut off at the longest length does not parse, and has no value.
+        // A text that was cut off at the token limit does not parse, and has no value.
         let parsed = is_json.then(|| serde_json::from_str(&output.text).ok()).flatten();
         Self {
             text: &output.text,
@@ -191,7 +191,7 @@ impl TimingsReport {
     }
 }
 
-/// Zero where nothing was done, and where no time passed.
+/// Zero if nothing was done or no time has passed.
 fn per_second(num_tokens: usize, time: Duration) -> f64 {
     let seconds = time.as_secs_f64();
     if seconds > 0.0 { num_tokens as f64 / seconds } else { 0.0 }

@@ -1,4 +1,4 @@
-//! The runtime's request, made of arguments and prompts.
+//! Makes the runtime's request from arguments and prompts.
 
 use std::num::NonZero;
 
@@ -17,13 +17,13 @@ use crate::{
     error::CliError,
 };
 
-/// The most tokens of an output where the caller names no number.
+/// The default for the most tokens of an output.
 const USUAL_TOKENS: usize = 256;
 
-/// Checks what the parser cannot: options that limit each other. Warns of those without effect.
+/// Checks options that limit each other, which the parser cannot. Warns of options without effect.
 ///
 /// # Errors
-/// If more outputs are wanted than there are beams, or what beams do not have.
+/// More outputs than beams are wanted, or something that beams do not support.
 pub(crate) fn check(args: &GenerateArgs) -> Result<(), CliError> {
     let sampling = &args.sampling;
     for warning in idle(sampling) {
@@ -43,7 +43,7 @@ pub(crate) fn check(args: &GenerateArgs) -> Result<(), CliError> {
     }
 }
 
-/// What was asked for and changes nothing.
+/// Lists the options without effect.
 fn idle(args: &SamplingArgs) -> Vec<String> {
     let method = method(args);
     let is_drawn = matches!(method, Method::Multinomial(it) if it.temperature > 0.0);
@@ -70,12 +70,12 @@ fn idle(args: &SamplingArgs) -> Vec<String> {
 /// A prompt as the model gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WrittenPrompt {
-    /// What was made into tokens; the tokenizer may have put one in front.
+    /// The text that was tokenized; the tokenizer may have added a first token.
     pub(crate) text: String,
     pub(crate) tokens: Vec<TokenId>,
 }
 
-/// What one call of the engine shall answer, and how.
+/// The contents of one request.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) prompts: Vec<Vec<TokenId>>,
@@ -84,10 +84,10 @@ pub(crate) struct Wanted {
     pub(crate) seed: u64,
 }
 
-/// The request of a call. Its prompts are tokens, so that the plan can be made for their length.
+/// Makes the request of a call. Its prompts are tokens, since the plan depends on their length.
 ///
 /// # Errors
-/// If a prompt leaves no room in the model's context.
+/// A prompt leaves no room in the model's context.
 pub(crate) fn build(
     args: &GenerateArgs,
     model: &Model,
@@ -132,7 +132,7 @@ fn context(args: &LengthArgs, model: &Model) -> Result<Context, CliError> {
     }
 }
 
-/// Positions, and what to call their limit.
+/// A number of positions, and the name of their limit.
 #[derive(Debug, Clone, Copy)]
 struct Context {
     positions: usize,
@@ -148,7 +148,7 @@ fn least_tokens(args: &LengthArgs, max_tokens: usize) -> Result<usize, CliError>
     Ok(found)
 }
 
-/// Greedy, unless an option asks for beams or for a random draw; several samples only differ if
+/// Greedy, unless an option asks for beams or for a random draw; several samples differ only if
 /// they are drawn.
 fn method(args: &SamplingArgs) -> Method {
     if let Some(width) = args.beams {
@@ -168,10 +168,10 @@ fn method(args: &SamplingArgs) -> Method {
     })
 }
 
-/// Writes a prompt as the model wants it.
+/// Writes a prompt as the model expects it.
 ///
 /// # Errors
-/// If it needs a chat template that is not there, or cannot be written as tokens.
+/// The prompt needs a missing chat template, or cannot be tokenized.
 pub(crate) fn write(
     prompt: &str,
     args: &GenerateArgs,
@@ -185,7 +185,7 @@ pub(crate) fn write(
             return Err(CliError::usage_at("--chat", error));
         }
     };
-    // A template writes what begins a sequence itself.
+    // A template writes the beginning of a sequence itself.
     let Some(template) = template else {
         if args.system.is_some() {
             let error = anyhow!("{} has no chat template; put it into the prompt", model.name);
@@ -197,14 +197,14 @@ pub(crate) fn write(
     let system = args.system.as_deref().map(|text| Message::new("system", text));
     let messages: Vec<Message> = system.into_iter().chain([Message::new("user", prompt)]).collect();
     let text = template.render(&messages, true).map_err(|error| {
-        let hint = "the model's chat template cannot be used; --raw does without it";
+        let hint = "the model's chat template cannot be used; use --raw to avoid it";
         CliError::failed(anyhow::Error::new(error).context(hint))
     })?;
     let tokens = model.tokenizer.encode(&text, false).map_err(CliError::failed)?;
     Ok(WrittenPrompt { text, tokens })
 }
 
-/// The length that was asked for; else the usual one, or what the context leaves.
+/// Returns the requested length; else the default, or less if the context is full.
 fn most_tokens(
     wanted: Option<NonZero<usize>>,
     prompt_tokens: usize,

@@ -7,21 +7,23 @@ use sluicegate_placement::SavedPlan;
 
 use crate::{bounded, error::CliError};
 
-/// A plan of the largest model on the largest cluster takes less.
+/// Larger than the plan of the largest model on the largest cluster.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// Reads a plan; `place` is the argument that names the file.
+/// Reads a plan; `argument` names the file.
 ///
 /// # Errors
-/// If there is none in the file, or one that does not hold together.
-pub(crate) fn read(place: &str, path: &Path) -> Result<SavedPlan, CliError> {
-    let named =
-        |error: anyhow::Error| CliError::usage_at(place, error.context(path.display().to_string()));
+/// The file has no plan, or an inconsistent one.
+pub(crate) fn read(argument: &str, path: &Path) -> Result<SavedPlan, CliError> {
+    let named = |error: anyhow::Error| {
+        CliError::usage_at(argument, error.context(path.display().to_string()))
+    };
     let text = bounded::read_text(path, MAX_BYTES).map_err(|error| named(error.into()))?;
     let large = || named(anyhow!("wanted a plan of at most {MAX_BYTES} bytes"));
     let text = text.ok_or_else(large)?;
-    let saved: SavedPlan =
-        serde_json::from_str(&text).context("wanted what plan --save writes").map_err(named)?;
+    let saved: SavedPlan = serde_json::from_str(&text)
+        .context("wanted a file written by plan --save")
+        .map_err(named)?;
     let (found, wanted) = (saved.version, SavedPlan::VERSION);
     if found != wanted {
         return Err(named(anyhow!("the plan has version {found}; wanted {wanted}")));
@@ -29,10 +31,10 @@ pub(crate) fn read(place: &str, path: &Path) -> Result<SavedPlan, CliError> {
     Ok(saved)
 }
 
-/// Writes a plan, in one go: a plan that is half written is never read.
+/// Writes a plan under a temporary name, then renames it, so that an incomplete plan is never read.
 ///
 /// # Errors
-/// If the file cannot be written.
+/// The file cannot be written.
 pub(crate) fn write(path: &Path, saved: &SavedPlan) -> Result<(), CliError> {
     let text = serde_json::to_string_pretty(saved).context("--save").map_err(CliError::Failed)?;
     let write = || {

@@ -1,5 +1,4 @@
-//! `sluicegate schema check`: what a schema means to the constraint engine, and what it makes of
-//! instances.
+//! `sluicegate schema check`: compiles a schema and validates instances.
 
 mod instance;
 mod print;
@@ -21,7 +20,7 @@ use self::{
 };
 use crate::{
     cli::SchemaCheckArgs,
-    constraint::{read_schema, schema_place},
+    constraint::{read_schema, schema_argument},
     error::CliError,
     facts::Witness,
     maskbench::remotes,
@@ -31,7 +30,7 @@ use crate::{
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError::Usage`] for a schema that cannot be used, [`CliError::Refused`] if an instance is
+/// [`CliError::Usage`] if the schema cannot be used, [`CliError::Refused`] if an instance is
 /// refused.
 pub(crate) fn check(args: &SchemaCheckArgs) -> Result<(), CliError> {
     let schema = read_schema(&args.schema).map_err(CliError::usage)?;
@@ -45,7 +44,7 @@ pub(crate) fn check(args: &SchemaCheckArgs) -> Result<(), CliError> {
     let spec = Spec::Json { schema, options };
     let compiled = compiler.compile_grammar(&spec);
     let compile = started.elapsed();
-    let wrong = |error| CliError::usage_at(&schema_place(&args.schema), error);
+    let wrong = |error| CliError::usage_at(&schema_argument(&args.schema), error);
     let compiled = compiled.map_err(wrong)?;
     let witness = Witness::find(&compiled);
     let witness = witness.map_err(|error| wrong(compiler.explain(&spec, error)))?;

@@ -1,4 +1,4 @@
-//! `sluicegate simulate`: a workload, served by the production scheduler in predicted time.
+//! `sluicegate simulate`: serves a workload with the production scheduler in predicted time.
 
 mod report;
 mod workload;
@@ -21,8 +21,7 @@ use crate::{
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError::Usage`] for whatever the arguments should say differently; a model that does not fit
-/// is a failure.
+/// [`CliError::Usage`] for invalid arguments; a model that does not fit is a failure.
 pub(crate) fn run(args: &SimulateArgs) -> Result<(), CliError> {
     let mut task = Task::of(&args.task, &args.policy)?;
     let requests = workload::read(&args.workload, task.profile.max_positions)?;
@@ -39,11 +38,11 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<(), CliError> {
         scheduler: SchedulerConfig::new(&solution.plan, &task.profile),
         mask_workers: args.mask_workers.get(),
         mask_start: MaskStart::WithOrder,
-        // Only times are wanted of a workload that has no texts.
+        // Only times matter, since a workload has no texts.
         keeps_pages: false,
         faults: &[],
     };
-    let run = simulate(&setup, &requests).context("the simulation broke a promise");
+    let run = simulate(&setup, &requests).context("the simulation violated an invariant");
     let run = run.map_err(CliError::Failed)?;
     let usage = Usage::of(&run.timeline, Window::Steady)
         .map(|usage| usage.less_recomputed(run.scheduler.recomputed_share()));

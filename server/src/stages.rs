@@ -1,4 +1,4 @@
-//! How well the stages of a plan were used, as every command prints it.
+//! The utilisation of a plan's stages, as every command prints it.
 
 use std::fmt;
 
@@ -7,11 +7,11 @@ use sluicegate_core::timeline::{StageUsage, Usage};
 use sluicegate_placement::Plan;
 use sluicegate_spec::device::DeviceId;
 
-/// What a timeline says of the stages.
+/// The utilisation of all stages in a timeline.
 #[derive(Debug, Serialize)]
 pub(crate) struct StagesUsed {
-    /// The share of the steady window in which the bottleneck did what had not been done before; null
-    /// if the window is empty.
+    /// The share of the steady window in which the bottleneck did new work; null if the window is
+    /// empty.
     fraction_of_ideal: Option<f64>,
     bottleneck: Option<String>,
     window_s: Option<[f64; 2]>,
@@ -43,7 +43,7 @@ impl StagesUsed {
     }
 }
 
-/// A column of the table: its name, and the share of a stage's time that it shows.
+/// A column of the table: its name, and the share of a stage's time in it.
 type Column = (&'static str, fn(&StageUsage) -> f64);
 
 const COLUMNS: [Column; 5] = [
@@ -61,7 +61,7 @@ impl fmt::Display for StagesUsed {
         else {
             return writeln!(f, "the stages were never all in use");
         };
-        // Only a device with several stages lends itself.
+        // Only a device with several stages can lend itself.
         let is_shown = |name| name != "lent" || self.stages.iter().any(|it| it.usage.lent > 0.0);
         let columns = || COLUMNS.iter().filter(|(name, _)| is_shown(*name));
         let width = self.stages.iter().map(|stage| stage.units.len()).max().unwrap_or(0).max(5);

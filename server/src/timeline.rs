@@ -1,4 +1,4 @@
-//! `--timeline FILE`: for people or for tools, by the file's ending.
+//! `--timeline FILE`: a drawing or a trace, by the file's ending.
 
 use std::{
     fs::{self, File},
@@ -12,10 +12,10 @@ use sluicegate_core::timeline::{ChromeTrace, Timeline, Usage, Window, svg};
 
 use crate::error::CliError;
 
-/// Microbatches that a drawing has room for.
+/// The most microbatches in a drawing.
 const MAX_DRAWN: usize = 60;
 
-/// Where a timeline goes, and how it is written.
+/// The file of a timeline, and its format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TimelineFile {
     path: PathBuf,
@@ -31,34 +31,34 @@ enum Form {
 impl FromStr for TimelineFile {
     type Err = &'static str;
 
-    /// The form is the one that the file's name asks for.
+    /// The file's ending decides the format.
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         let path = PathBuf::from(name);
         let ending = path.extension().map(std::ffi::OsStr::to_ascii_lowercase);
         let form = match ending.as_ref().and_then(|it| it.to_str()) {
             Some("svg") => Form::Svg,
             Some("json") => Form::Chrome,
-            _ => return Err("wanted a name in .svg or .json"),
+            _ => return Err("wanted a name that ends in .svg or .json"),
         };
         Ok(Self { path, form })
     }
 }
 
 impl TimelineFile {
-    /// Makes the file, so that a wrong name costs nobody a long run.
+    /// Creates the file, so that a wrong name fails before a long run.
     ///
     /// # Errors
-    /// [`CliError::Usage`] where there can be no such file.
+    /// [`CliError::Usage`] if the file cannot be created.
     pub(crate) fn create(&self) -> Result<(), CliError> {
         let created = File::create(&self.path);
         let created = created.with_context(|| format!("cannot write {}", self.path.display()));
         created.map(drop).map_err(|error| CliError::usage_at("--timeline", error))
     }
 
-    /// Writes the whole run for tools, and for people as much of it as can be seen.
+    /// Writes the whole run as a trace, or as much of it as a drawing has room for.
     ///
     /// # Errors
-    /// [`CliError::Failed`] where the file cannot be written.
+    /// [`CliError::Failed`] if the file cannot be written.
     pub(crate) fn write(&self, timeline: &Timeline) -> Result<(), CliError> {
         let text = match self.form {
             Form::Svg => svg(timeline, drawn(timeline)),
@@ -72,7 +72,7 @@ impl TimelineFile {
     }
 }
 
-/// The whole run if it is short, else its steady part as far as there is room.
+/// Returns the whole run if it is short, else as much of its steady part as there is room for.
 fn drawn(timeline: &Timeline) -> Range<f64> {
     let starts = timeline.spans.iter().map(|span| span.start_s);
     let whole = starts.fold(timeline.end_s(), f64::min)..timeline.end_s();
@@ -97,6 +97,6 @@ mod tests {
         let form = |name: &str| name.parse().map(|file: TimelineFile| file.form);
         assert_eq!(form("a/out.svg"), Ok(Form::Svg));
         assert_eq!(form("out.JSON"), Ok(Form::Chrome));
-        assert_eq!(form("out"), Err("wanted a name in .svg or .json"));
+        assert_eq!(form("out"), Err("wanted a name that ends in .svg or .json"));
     }
 }

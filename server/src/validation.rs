@@ -1,5 +1,5 @@
-//! Whether a constraint lets a whole text through, as the engine would ask it: each token by its
-//! mask, then the end.
+//! Checks whether a constraint accepts a whole text, in the same way as the engine: each token by
+//! its mask, then the end.
 
 use std::{
     fmt,
@@ -8,20 +8,20 @@ use std::{
 
 use sluicegate_constraint::{Event, Mask, MatchError, Matcher, TokenId};
 
-/// One token of a text, and what became of it.
+/// One token of a text, and the result of its check.
 #[derive(Debug)]
 pub(crate) struct TokenCheck<'a> {
     pub(crate) token: TokenId,
     pub(crate) mask: &'a Mask,
     pub(crate) mask_time: Duration,
-    /// None where the mask lacks the token.
+    /// `None` if the mask lacks the token.
     pub(crate) advance_time: Option<Duration>,
 }
 
 /// Where and why a text is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// Tokens of the text before the one that is refused; all of them if the text may not end.
+    /// Tokens of the text before the refused one; all of them if the text may not end.
     pub(crate) num_tokens: usize,
     pub(crate) why: Why,
 }
@@ -30,9 +30,9 @@ pub(crate) struct Refusal {
 pub(crate) enum Why {
     /// The mask lacks the token.
     NotAllowed,
-    /// The token was taken back: nothing valid was known to follow it.
+    /// The token was replaced: no valid continuation of it is known.
     Vetoed { instead: TokenId },
-    /// The value is complete, but the text goes on.
+    /// The value is complete, but the text continues.
     GoesOn,
     /// The text ends where the value may not.
     Unfinished,
@@ -52,10 +52,10 @@ impl fmt::Display for Why {
     }
 }
 
-/// Feeds `tokens` to a fresh matcher, and `watch` what each of them met.
+/// Feeds `tokens` to a fresh matcher, and each check to `watch`.
 ///
 /// # Errors
-/// [`Refusal`] at the first token that is refused, or at the end.
+/// [`Refusal`] at the first refused token, or at the end.
 pub(crate) fn validate(
     matcher: &mut Matcher,
     tokens: &[TokenId],
@@ -94,7 +94,7 @@ fn take(
     }
 }
 
-/// An end token must be in the mask: that is what the last stage would sample from.
+/// An end token must be in the mask, since the last stage samples from it.
 fn end(matcher: &mut Matcher) -> Result<(), Why> {
     if matcher.is_finished() {
         return Ok(());

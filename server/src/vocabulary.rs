@@ -1,4 +1,4 @@
-//! The vocabulary of `--model`, for commands that need no weights: none are looked for.
+//! The vocabulary of `--model`, for commands that need no weights.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,13 +12,13 @@ use sluicegate_model::{source::ModelSource, tokenizer::Tokenizer};
 
 use crate::{error::CliError, generate, progress};
 
-/// Reads the tokenizer of a model; only what is not on this machine is fetched.
+/// Reads the tokenizer of a model; fetches the model if it is not on this machine.
 ///
 /// # Errors
-/// [`CliError::Usage`] if there is no such model or it has no tokenizer that can be used.
+/// [`CliError::Usage`] if the model does not exist or has no usable tokenizer.
 pub(crate) fn open(name: &str) -> Result<Arc<Vocab>, CliError> {
     let tokenizer = tokenizer(name)?;
-    // Logits beyond the tokenizer's tokens are never allowed, so their number changes nothing.
+    // Logits beyond the tokenizer's tokens are never allowed, so their number does not matter.
     let vocab = vocabulary::of(&tokenizer, tokenizer.vocab_size());
     vocab.map(Arc::new).map_err(|error| CliError::usage_at("--model", error))
 }
@@ -34,7 +34,7 @@ fn tokenizer(name: &str) -> Result<Tokenizer, CliError> {
     tokenizer.context("--model").map_err(CliError::Usage)
 }
 
-/// The folder of a `tokenizer.json`, which says enough without the rest of a model.
+/// Returns the folder of a `tokenizer.json`, which suffices without the rest of a model.
 fn folder(path: &Path) -> Option<PathBuf> {
     if path.join("tokenizer.json").is_file() {
         return Some(path.to_owned());

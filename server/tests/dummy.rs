@@ -164,14 +164,14 @@ fn a_batch_file_is_answered_line_by_line_and_resumed() {
     let before = fs::read_to_string(&output).unwrap();
     lines.push(json!({"prompt": "four", "schema": {"type": 5}}));
     batch(&folder, &lines);
-    check_refused(&run_batch(), 1, &["1 line of 4 came to an error", "out.jsonl"]);
+    check_refused(&run_batch(), 1, &["1 line of 4 failed", "out.jsonl"]);
     let after = fs::read_to_string(&output).unwrap();
     assert!(after.starts_with(&before) && after.lines().count() == 4, "{after}");
     assert_eq!(answers(&output)[3]["id"], 4);
     assert!(answers(&output)[3]["error"].as_str().unwrap().contains("schema is not valid"));
     let again = run_batch();
     assert!(again.status.success(), "{}", text(&again.stderr));
-    assert!(text(&again.stderr).contains("4 lines there already"), "{}", text(&again.stderr));
+    assert!(text(&again.stderr).contains("4 lines were already there"), "{}", text(&again.stderr));
     assert_eq!(fs::read_to_string(&output).unwrap(), after);
 
     // A line's numbers are its own: those of a run of all lines at once.

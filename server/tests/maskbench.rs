@@ -97,7 +97,7 @@ fn the_test_suite_is_counted_by_tests_and_compared() {
       its mask 22 _ _ _ _ _
       its advance 22 _ _ _ _ _
 
-    beside llguidance: 3 schemas that both compile; 0 only here
+    compared with llguidance: 3 schemas that both compile; 0 only here
                              num       p50       p90       p99     p99.9       max
     compile 3 _ _ _ _ _
       llguidance 3 _ _ _ _ _

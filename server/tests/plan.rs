@@ -1,4 +1,4 @@
-//! `sluicegate plan` as its users run it, on clusters that are not there.
+//! `sluicegate plan` as its users run it, on clusters that do not exist.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
@@ -168,7 +168,7 @@ fn changes_are_weighed() {
     assert!(printed(&what_if("+1 rtx3090")).contains("tokens/s: "));
     assert!(printed(&what_if("-cuda:1")).contains("cuda:1"));
     assert!(printed(&what_if("kv=32768")).contains("KV tokens: 8192 -> 32768"));
-    check_refused(&what_if("more"), 2, &["--what-if", "`more` is no change"]);
+    check_refused(&what_if("more"), 2, &["--what-if", "`more` is not a change"]);
     check_refused(&what_if("-cuda:7"), 2, &["no device cuda:7"]);
     check_refused(&what_if("+1 rtx9999"), 2, &["--what-if", "rtx9999"]);
     check_refused(&what_if("kv=0"), 2, &["kv=0"]);

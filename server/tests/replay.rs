@@ -33,11 +33,11 @@ fn a_recorded_run_is_replayed_and_a_changed_one_is_not() {
         assert_eq!((&json["is_full"], &json["is_cut"]), (&false.into(), &false.into()));
     }
     let journal = std::fs::read_to_string(&path).unwrap();
-    // A run that ended without a word.
+    // An interrupted run.
     std::fs::write(&path, &journal[..journal.len() - 9]).unwrap();
     let output = run(&["replay", name], "");
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("the last line is cut off"));
+    assert!(text(&output.stdout).contains("the last line is incomplete"));
     // Another loop.
     let other = journal.replacen("\"max_tokens\":6", "\"max_tokens\":5", 1);
     assert_ne!(other, journal);

@@ -1,4 +1,4 @@
-//! `sluicegate simulate` as its users run it, on clusters that are not there.
+//! `sluicegate simulate` as its users run it, on clusters that do not exist.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
@@ -110,7 +110,7 @@ fn timelines_are_written_for_people_and_for_tools() {
     let name = path("out.png");
     let workload = "prompt=64 output=40 n=8";
     let refused = simulate(&["--cluster", CLUSTER, "--workload", workload, "--timeline", &name]);
-    check_refused(&refused, 2, &["--timeline", "wanted a name in .svg or .json"]);
+    check_refused(&refused, 2, &["--timeline", "wanted a name that ends in .svg or .json"]);
 }
 
 #[test]

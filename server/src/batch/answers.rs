@@ -1,4 +1,4 @@
-//! The file of answers: what it holds already, and what is added to it.
+//! The output file of a batch: reads its existing lines, and appends to it.
 
 use std::{
     collections::HashSet,
@@ -19,12 +19,12 @@ use crate::{
     report::OutputReport,
 };
 
-/// Answers are added, a line each; those there are stay.
+/// A file to which answers are appended, a line each; existing lines stay.
 #[derive(Debug)]
 pub(super) struct Answers {
     file: File,
     name: String,
-    /// As JSON writes them.
+    /// In JSON form.
     ids: HashSet<String>,
 }
 
@@ -44,15 +44,15 @@ enum OutcomeReport<'a> {
 }
 
 impl Answers {
-    /// Opens the file, or makes it. A line that an interrupted run has left half written goes.
+    /// Opens or creates the file. Removes a line that an interrupted run has left incomplete.
     ///
     /// # Errors
-    /// [`CliError::Usage`] where it is `input`, holds something else, or cannot be written.
+    /// [`CliError::Usage`] if it is `input`, has other contents, or cannot be written.
     pub(super) fn open(path: &Path, input: &Path) -> Result<Self, CliError> {
         let open = || {
             let same = |a: &Path, b: &Path| Some(a.canonicalize().ok()? == b.canonicalize().ok()?);
             if same(path, input) == Some(true) {
-                return Err(anyhow!("it is the batch file itself; wanted another"));
+                return Err(anyhow!("this is the batch file itself; wanted another"));
             }
             let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
             let ids = read(&mut file)?;
@@ -67,10 +67,10 @@ impl Answers {
         self.ids.contains(&id.to_string())
     }
 
-    /// Adds what became of a line, in one go.
+    /// Appends the outcome of a line, in one write.
     ///
     /// # Errors
-    /// [`CliError::Failed`] where it cannot be written.
+    /// [`CliError::Failed`] if the file cannot be written.
     pub(super) fn write(
         &mut self,
         id: &Value,
@@ -98,7 +98,7 @@ impl Answers {
     }
 }
 
-/// The ids of all lines. Cuts off what follows the last line break.
+/// Returns the ids of all lines. Removes everything after the last line break.
 fn read(file: &mut File) -> anyhow::Result<HashSet<String>> {
     let mut text = Vec::new();
     file.read_to_end(&mut text)?;
@@ -108,14 +108,14 @@ fn read(file: &mut File) -> anyhow::Result<HashSet<String>> {
         let known: Option<Value> = serde_json::from_slice(line).ok();
         let id = known.as_ref().and_then(|answer| answer.get("id"));
         let id = id.with_context(|| {
-            format!("line {number} has no id; wanted a new file, or one that a batch has written")
+            format!("line {number} has no id; wanted a new file, or the output of a batch")
         })?;
         ids.insert(id.to_string());
     }
     if end < text.len() {
         let rest = &text[end..];
         if !rest.starts_with(b"{\"id\":") && !b"{\"id\":".starts_with(rest) {
-            return Err(anyhow!("it is no text of lines; wanted a new file"));
+            return Err(anyhow!("not a file of lines; wanted a new file"));
         }
         file.set_len(end as u64)?;
         file.seek(SeekFrom::End(0))?;

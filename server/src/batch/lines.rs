@@ -1,4 +1,4 @@
-//! What a batch file says, line by line.
+//! Reads a batch file, line by line.
 
 use std::{collections::HashMap, num::NonZero, path::Path};
 
@@ -10,12 +10,12 @@ use crate::{bounded, error::CliError};
 
 const MAX_BYTES: u64 = 1 << 30;
 
-/// A line, and where it stands.
+/// A line and its number.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Line {
     /// From 1.
     pub(super) number: usize,
-    /// A text or a whole number; no two lines have the same.
+    /// A text or a whole number, different for every line.
     pub(super) id: Value,
     pub(super) prompt: String,
     pub(super) schema: Option<Value>,
@@ -33,10 +33,10 @@ struct Fields {
     seed: Option<u64>,
 }
 
-/// Reads all lines; empty ones are passed over.
+/// Reads all lines except empty ones.
 ///
 /// # Errors
-/// [`CliError::Usage`] that names the line.
+/// [`CliError::Usage`] with the number of the line.
 pub(super) fn read(file: &Path) -> Result<Vec<Line>, CliError> {
     let read = || {
         let text = bounded::read_text(file, MAX_BYTES)?;
@@ -53,7 +53,7 @@ fn parse(text: &str) -> anyhow::Result<Vec<Line>> {
     for (number, text) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
         let line = parse_line(number, text).with_context(|| format!("line {number}"))?;
         if let Some(other) = seen.insert(line.id.to_string(), number) {
-            bail!("line {number}: its id {} is that of line {other}, too", line.id);
+            bail!("line {number}: its id {} is also that of line {other}", line.id);
         }
         lines.push(line);
     }
@@ -121,7 +121,7 @@ mod tests {
         // The second line's number is the first one's id.
         check(
             "{\"prompt\": \"a\", \"id\": 2}\n{\"prompt\": \"b\"}",
-            "line 2: its id 2 is that of line 1",
+            "line 2: its id 2 is also that of line 1",
         );
     }
 }

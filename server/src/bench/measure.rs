@@ -1,4 +1,4 @@
-//! `bench --measure`: one engine, its requests, and what they took. Stdin says what and when.
+//! `bench --measure`: runs the requests of one engine and measures them. Tasks come on stdin.
 
 use std::{
     io::{self, BufRead, Write},
@@ -26,40 +26,40 @@ use crate::{
     generate, replay,
 };
 
-/// Output tokens of the requests before the first that counts: enough to touch all weights, start
-/// all threads and compile the constraint.
+/// Output tokens of the unmeasured requests before: enough to read all weights, start all threads
+/// and compile the constraint.
 const WARM_UP_TOKENS: usize = 8;
 
-/// What a process is to measure.
+/// The task of a measuring process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Task {
     pub(super) plan: Plan,
-    /// None as the engine chooses.
+    /// `None` leaves the choice to the engine.
     pub(super) threads_per_stage: Option<NonZero<usize>>,
     pub(super) num_requests: usize,
-    /// Its first prompt's number.
+    /// The number of its first prompt.
     pub(super) first_prompt: usize,
     pub(super) is_constrained: bool,
-    /// Whether what every stage did when is wanted, and not only what it comes to.
+    /// Whether a timeline of every stage is wanted, beside the totals.
     pub(super) wants_timeline: bool,
     /// Whether a journal is written.
     pub(super) records: bool,
 }
 
-/// What a process says, each in a line.
+/// The messages of a measuring process, one per line.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Reply {
-    /// The engine is warm; the next line on stdin begins the measurement.
+    /// The engine is warm; the next line on stdin starts the measurement.
     Ready,
     Measured(Measured),
-    /// It ends here.
+    /// The process ends.
     Error {
         is_usage: bool,
         message: String,
     },
 }
 
-/// What the requests took.
+/// The measurements of the requests.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Measured {
     /// From the first submission to the last end.
@@ -67,13 +67,13 @@ pub(super) struct Measured {
     pub(super) usage: TokenCounts,
     /// From a request's submission to its first token, in microseconds.
     pub(super) first_token_us: Vec<u64>,
-    /// From a token to the next, each as its caller saw it.
+    /// From one token to the next, as the caller saw them.
     pub(super) token_us: Vec<u64>,
-    /// What the last stage waited for masks, by constrained microbatch.
-    pub(super) mask_wait_us: Vec<u64>,
-    /// By process: how well its stages were used; none where they were never all in use.
+    /// How long the last stage waited for masks, by constrained microbatch.
+    pub(super) mask_exposed_us: Vec<u64>,
+    /// By process: the utilisation of its stages; `None` if they were never all in use.
     pub(super) stages: Vec<Option<timeline::Usage>>,
-    /// By process, if they are wanted.
+    /// By process, if wanted.
     pub(super) timelines: Vec<Timeline>,
 }
 
@@ -112,7 +112,7 @@ impl Measured {
         self.token_us.extend(tokens.into_iter().map(micros));
     }
 
-    /// Adds what every stage did, a share of it for the second time.
+    /// Adds the activity of every stage; `recomputed_share` of it repeated earlier work.
     fn add_timeline(&mut self, timeline: Timeline, recomputed_share: f64, is_wanted: bool) {
         let waits = timeline.spans.iter().filter(|span| span.activity == Activity::AwaitMask);
         let waits = waits.map(|span| micros(Duration::from_secs_f64(span.seconds())));
@@ -123,10 +123,10 @@ impl Measured {
     }
 }
 
-/// Serves the process that started this one. What goes wrong is told there, and not on stderr.
+/// Serves the parent process, which also gets all errors; stderr does not.
 ///
 /// # Errors
-/// If there is nobody to tell.
+/// The parent process is gone.
 pub(super) fn serve(args: &BenchArgs) -> Result<(), CliError> {
     let mut lines = io::stdin().lock().lines();
     let mut go = || lines.next().transpose().map_err(CliError::failed);
@@ -136,7 +136,7 @@ pub(super) fn serve(args: &BenchArgs) -> Result<(), CliError> {
     });
     match outcome {
         Ok(Some(measured)) => say(&Reply::Measured(measured)),
-        // The other process is gone.
+        // The parent process is gone.
         Ok(None) => Ok(()),
         Err(CliError::Usage(error)) => {
             say(&Reply::Error { is_usage: true, message: error::chain(&error) })
@@ -148,7 +148,7 @@ pub(super) fn serve(args: &BenchArgs) -> Result<(), CliError> {
     }
 }
 
-/// None if nobody said when.
+/// Runs a task; `None` if the parent process ends before it starts the measurement.
 fn measure(
     args: &BenchArgs,
     task: &str,
@@ -157,7 +157,7 @@ fn measure(
     let task: Task = serde_json::from_str(task).map_err(CliError::usage)?;
     let given = args.constraint.spec()?;
     let output_tokens = args.workload.output_tokens.get();
-    // What a caller gives is checked with the room that it will have: it may need it to close.
+    // The caller's constraint is tested with its full length, which it may need to end.
     let (constraint, warm_up_tokens) = match (task.is_constrained, given) {
         (false, _) => (Spec::Text, WARM_UP_TOKENS.min(output_tokens)),
         (true, Spec::Text) => (workload::words(), WARM_UP_TOKENS.min(output_tokens)),
@@ -183,7 +183,7 @@ fn measure(
     let engine = builder.build().map_err(CliError::failed)?;
     let explain = |error: Failure| match error {
         Failure::Submit(SubmitError::Spec(error)) => {
-            CliError::usage_at(&args.constraint.place(), error)
+            CliError::usage_at(&args.constraint.argument(), error)
         }
         Failure::Submit(error) => error.into(),
         Failure::Run(error) => CliError::failed(error),
@@ -193,7 +193,7 @@ fn measure(
     if go()?.is_none() {
         return Ok(None);
     }
-    // That of the requests before.
+    // Discards the timeline of the warm-up.
     drop(engine.timeline());
     let mut measured = run(&engine, prompts, output_tokens, &constraint).map_err(explain)?;
     let recomputed_share = engine.metrics().scheduler.recomputed_share();
@@ -208,7 +208,7 @@ fn say(reply: &Reply) -> Result<(), CliError> {
     Ok(stdout.flush()?)
 }
 
-/// Why a run gave no figures.
+/// Why a run has no measurements.
 enum Failure {
     Submit(SubmitError),
     Run(GenerationError),
@@ -260,7 +260,7 @@ fn follow(generation: Generation, submitted: Instant) -> Result<Followed, Genera
                 let now = Instant::now();
                 match last {
                     None => followed.first_token = now - submitted,
-                    // Several that come at once share their time.
+                    // Tokens that come together share the time.
                     Some(last) => {
                         let num_tokens = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
                         let share = (now - last) / num_tokens;

@@ -1,4 +1,4 @@
-//! A side's turn: its processes are started, made ready, and let go together.
+//! One turn of a side: starts its processes, waits until all are ready, and runs them together.
 
 use std::{
     env,
@@ -17,7 +17,7 @@ use crate::error::CliError;
 /// Measures a side once.
 ///
 /// # Errors
-/// What one of its processes says, or that it ended without a word.
+/// The error that one of its processes reports, or that it ended without one.
 pub(super) fn take_turn(side: &Side) -> Result<Measured, CliError> {
     let turn = || {
         let started: Result<Vec<_>, CliError> = side.tasks.iter().map(Measuring::start).collect();
@@ -33,7 +33,7 @@ pub(super) fn take_turn(side: &Side) -> Result<Measured, CliError> {
     turn().map_err(|error: CliError| error.at(&side.name))
 }
 
-/// This program, measuring. It ends when this is dropped.
+/// A measuring process, running this program. Dropping this ends it.
 struct Measuring {
     child: Child,
     stdin: ChildStdin,
@@ -48,9 +48,8 @@ impl Measuring {
             command.args(env::args_os().skip(1)).arg("--measure");
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
         };
-        let mut child = start()
-            .context("a process to measure in cannot be started")
-            .map_err(CliError::Failed)?;
+        let mut child =
+            start().context("cannot start a measuring process").map_err(CliError::Failed)?;
         let stdin = child.stdin.take().expect("stdin is piped");
         let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut process = Self { child, stdin, stdout };
@@ -91,9 +90,9 @@ impl Measuring {
         }
     }
 
-    /// What became of a process that does not keep to what was agreed.
+    /// Makes the error of a process that violates the protocol.
     fn ended(&mut self, error: anyhow::Error) -> CliError {
-        // Killing one that has ended changes nothing.
+        // Killing a process that has ended has no effect.
         let _ = self.child.kill();
         let status = self.child.wait().map_or_else(|it| it.to_string(), |it| it.to_string());
         CliError::failed(error.context(format!("a measuring process ended with {status}")))

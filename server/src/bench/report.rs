@@ -1,4 +1,4 @@
-//! What a benchmark comes to.
+//! The results of a benchmark.
 
 use std::num::NonZero;
 
@@ -25,12 +25,12 @@ pub(super) struct Report {
     pub(super) points: Vec<Point>,
 }
 
-/// Where it ran.
+/// The machine of the benchmark.
 #[derive(Debug, Serialize)]
 pub(super) struct Machine {
     pub(super) processor: String,
     pub(super) cores: usize,
-    /// Whether the program checks itself as it runs, which takes time.
+    /// Whether the build has assertions, which take time.
     pub(super) has_assertions: bool,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Workload {
     pub(super) runs: usize,
 }
 
-/// So many requests at once.
+/// The measurements with one number of concurrent requests.
 #[derive(Debug, Serialize)]
 pub(super) struct Point {
     pub(super) requests: usize,
@@ -61,9 +61,9 @@ pub(super) struct SideReport {
     pub(super) tokens: TokenCounts,
     pub(super) first_token_us: Quantiles,
     pub(super) token_us: Quantiles,
-    /// None where nothing is constrained.
-    pub(super) mask_wait_us: Option<MaskWait>,
-    /// By process: how its stages were used in the last run.
+    /// `None` if nothing is constrained.
+    pub(super) mask_exposed_us: Option<MaskExposed>,
+    /// By process: the utilisation of its stages in the last run.
     pub(super) used: Vec<StagesUsed>,
 }
 
@@ -81,7 +81,7 @@ pub(super) struct MaskWait {
     pub(super) most: u64,
 }
 
-/// Tokens per second of one side, divided by those of another in the same round.
+/// The ratio of two sides' tokens per second in the same round.
 #[derive(Debug, Serialize)]
 pub(super) struct Ratio {
     pub(super) side: String,
@@ -111,7 +111,7 @@ impl Machine {
 }
 
 impl Point {
-    /// `runs` by side, each as many.
+    /// `runs` are by side, with equally many for each.
     pub(super) fn new(requests: usize, sides: &[Side], runs: &[Vec<Measured>]) -> Self {
         let speeds: Vec<Vec<f64>> =
             runs.iter().map(|runs| runs.iter().map(Measured::tokens_per_s).collect()).collect();
@@ -165,7 +165,7 @@ impl SideReport {
     }
 }
 
-/// As `--layers` has it.
+/// In the form of `--layers`.
 fn placement(plan: &Plan) -> String {
     let stages = plan.stages.iter().map(|it| format!("{}={}", it.device, plan.layers(it)));
     stages.collect::<Vec<_>>().join(",")

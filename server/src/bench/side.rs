@@ -1,4 +1,4 @@
-//! What is measured: the placement that was asked for, and what it is compared with.
+//! The sides of a benchmark: the requested placement, and what it is compared with.
 
 use std::num::NonZero;
 
@@ -16,19 +16,19 @@ use crate::{
     place,
 };
 
-/// One side: processes that run at the same time, mostly one.
+/// One side: processes that run at the same time, usually one.
 #[derive(Debug)]
 pub(super) struct Side {
     pub(super) name: String,
-    /// None for the placement that was asked for.
+    /// `None` for the requested placement.
     pub(super) against: Option<Against>,
     pub(super) tasks: Vec<Task>,
 }
 
-/// The placement that was asked for, with so many requests, and what it is compared with.
+/// Returns the requested placement for that many requests, and what it is compared with.
 ///
 /// # Errors
-/// If there is no placement, or nothing to compare it with.
+/// There is no placement, or nothing to compare it with.
 pub(super) fn sides(
     args: &BenchArgs,
     model: &Model,
@@ -80,13 +80,13 @@ fn name(num_stages: usize, num_threads: Option<usize>) -> String {
     }
 }
 
-/// As many engines of one thread as there are stages, each with its share of the requests.
+/// As many single-threaded engines as there are stages, each with its share of the requests.
 fn ceiling(args: &BenchArgs, model: &Model, task: &Task) -> Result<Vec<Task>, CliError> {
     let num_engines = task.plan.stages.len();
     let num_requests = task.num_requests;
     if num_requests < num_engines {
         let error = anyhow!(
-            "ceiling: wanted a request at least for each of {num_engines} engines, found \
+            "ceiling: wanted at least one request for each of {num_engines} engines, found \
              {num_requests}; raise --concurrency"
         );
         return Err(CliError::usage_at("--against", error));
@@ -102,7 +102,7 @@ fn ceiling(args: &BenchArgs, model: &Model, task: &Task) -> Result<Vec<Task>, Cl
     (0..num_engines).map(share).collect()
 }
 
-/// One stage on the first device, with so many threads.
+/// One stage on the first device, with `num_threads` threads.
 fn single(
     args: &BenchArgs,
     model: &Model,
@@ -115,7 +115,7 @@ fn single(
     let error = match foreign {
         Some(stage) => anyhow!("only stages on a CPU have threads; a stage is on {}", stage.device),
         None if stages.len() == 1 => anyhow!(
-            "wanted several stages to compare, found one; raise --cpu-devices or place them by \
+            "wanted several stages to compare, found one; raise --cpu-devices or place them with \
              --layers"
         ),
         None => {
@@ -140,7 +140,7 @@ fn single(
     Err(CliError::usage_at("--against", error))
 }
 
-/// Logical CPU devices up to the last one that a plan uses.
+/// Returns the number of logical CPU devices up to the last that a plan uses.
 fn cpu_devices(plan: &Plan) -> Option<u32> {
     let number = |device| match device {
         DeviceId::Cpu(index) => Some(index + 1),

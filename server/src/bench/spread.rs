@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// The middle of several runs, the least and the most.
+/// Median, least and greatest of several runs.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Spread {
     pub(super) median: f64,
@@ -20,7 +20,7 @@ impl Spread {
     }
 }
 
-/// The value that `percent` of 100 do not exceed; zero where there is none.
+/// Returns the value that `percent` of 100 values do not exceed; zero if there are no values.
 pub(super) fn quantile(values: &mut [u64], percent: usize) -> u64 {
     values.sort_unstable();
     let rank = (values.len() * percent).div_ceil(100).max(1);

@@ -1,4 +1,4 @@
-//! The report as people read it.
+//! Prints the report as a table.
 
 use std::io::{self, Write};
 
@@ -37,7 +37,7 @@ pub(super) fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
     stages(points, out)
 }
 
-/// Each placement once, with the numbers of requests that have it.
+/// Prints each placement once.
 fn placements(points: &[Point], out: &mut impl Write) -> io::Result<()> {
     let mut seen: Vec<String> = Vec::new();
     for side in points.iter().filter_map(|point| point.sides.first()) {
@@ -108,7 +108,7 @@ fn masks(points: &[Point], out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// What the stages of the placement did, with the most requests.
+/// Prints the utilisation of the placement's stages with the most requests.
 fn stages(points: &[Point], out: &mut impl Write) -> io::Result<()> {
     let Some(Point { requests, sides, .. }) = points.last() else { return Ok(()) };
     for used in sides.first().map_or(&[][..], |side| &side.used[..]) {

@@ -1,4 +1,4 @@
-//! The requests that are measured: their prompts, and what makes each do the same work.
+//! The measured requests: their prompts, and what makes each do the same work.
 
 use std::ops::Range;
 
@@ -7,8 +7,8 @@ use sluicegate_constraint::Spec;
 use sluicegate_model::{error::TokenizerError, open::Model};
 use sluicegate_spec::units::TokenId;
 
-/// Words and marks between them: thousands of tokens are allowed at each step, none is forced, and
-/// the text may end anywhere, so that it has as many tokens as a free one.
+/// Words and punctuation: at each step thousands of tokens are allowed and none is forced. The text
+/// may end anywhere, so it has as many tokens as an unconstrained one.
 const WORDS: &str = r"([A-Za-z]+[ ,.;:'\n-]{1,2})*[A-Za-z]*";
 
 const TEXT: &str = "The first engines that moved by steam were made to lift water out of mines. They \
@@ -16,12 +16,12 @@ const TEXT: &str = "The first engines that moved by steam were made to lift wate
     was found, and with it the same work took half of the fuel; soon there were engines in mills, on \
     ships and on rails, and towns that had been days apart came within an afternoon of each other. ";
 
-/// What the constrained side is held to, unless the caller says.
+/// Returns the default constraint of the constrained side.
 pub(super) fn words() -> Spec {
     Spec::Regex(WORDS.to_owned())
 }
 
-/// A greedy request of exactly as many tokens as are wanted, unless the constraint ends before.
+/// Makes a greedy request of exactly `output_tokens` tokens, unless the constraint ends earlier.
 pub(super) fn request(prompt: Vec<TokenId>, output_tokens: usize, constraint: Spec) -> Request {
     Request {
         constraint,
@@ -31,17 +31,17 @@ pub(super) fn request(prompt: Vec<TokenId>, output_tokens: usize, constraint: Sp
     }
 }
 
-/// Prompts by their numbers. No two begin alike, so that none finds its pages in the cache.
+/// Returns prompts by their numbers. No two begin alike, so none finds its pages in the cache.
 ///
 /// # Errors
-/// If the text cannot be written as tokens.
+/// The text cannot be tokenized.
 pub(super) fn prompts(
     model: &Model,
     numbers: Range<usize>,
     num_tokens: usize,
 ) -> Result<Vec<Vec<TokenId>>, TokenizerError> {
     let num_words = TEXT.split_whitespace().count();
-    // A word is a token at least.
+    // A word has at least one token.
     let text = TEXT.repeat(num_tokens.div_ceil(num_words));
     let prompt = |number: usize| -> Result<Vec<TokenId>, TokenizerError> {
         let mut tokens = model.tokenizer.encode(&format!("{number}. {text}"), true)?;

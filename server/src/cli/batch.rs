@@ -4,16 +4,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// Many prompts from a file, their outputs into another.
+/// Many prompts from one file, their outputs to another.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Batch")]
 pub(crate) struct BatchArgs {
-    /// Answers every line of a file, an object with a prompt and what else it needs (see below). The
-    /// other options hold for lines that say nothing else
+    /// Answers every line of a file, an object with a prompt and its own options (see below). The
+    /// other options apply to lines without their own
     #[arg(long, value_name = "IN.jsonl", requires = "output", conflicts_with_all = ["prompts",
         "stream", "no-stream", "json", "show_prompt", "timeline"])]
     pub(crate) batch_file: Option<PathBuf>,
-    /// Where the outputs go, a line each. Lines whose id is there already are not run again
+    /// The file for the outputs, a line each. Lines whose id is already there are not run again
     #[arg(long, value_name = "OUT.jsonl", requires = "batch_file")]
     pub(crate) output: Option<PathBuf>,
 }

@@ -9,40 +9,40 @@ use crate::memory::MemoryCaps;
 
 pub(crate) const AFTER_DOCTOR: &str = "\
 Examples:
-  What is here, and does a small model run on all of it?
+  Which devices are there, and does a small model run on all of them?
     sluicegate doctor
 
-  Does the model of a config.json, without its weights, take the memory that was planned?
+  Does the model of a config.json, without its weights, use the planned memory?
     sluicegate doctor --model config.json --dummy-weights --device cuda
 
-Exit code: 0 if all is well, 1 if a check failed, 2 if the command line must change.";
+Exit code: 0 if all checks pass, 1 if one fails, 2 if the command line is invalid.";
 
-/// Says what devices there are and whether a model runs on them: a report to paste.
+/// Reports the devices, and whether a model runs on them: a report to paste
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// A model as for generate, in place of a small one that is made up
+    /// A model as for generate, instead of a small artificial one
     #[arg(long, value_name = "NAME")]
     pub(crate) model: Option<String>,
-    /// Fills the model of a config.json, or of the one in a directory, with seeded numbers
+    /// Fills the model of a config.json, or of the one in a directory, with seeded random numbers
     #[arg(long, requires = "model")]
     pub(crate) dummy_weights: bool,
     /// auto, cpu, cuda, or a list such as cuda:1 or cpu:0,cpu:1 [default: auto]
     #[arg(long, value_name = "DEVICES")]
     pub(crate) device: Option<DeviceSelector>,
-    /// How many logical CPU devices this machine shows, 1 to 256
+    /// How many logical CPU devices this machine has, 1 to 256
     #[arg(long, value_name = "N", default_value_t = 2,
         value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) cpu_devices: u32,
-    /// What devices may hold at most, such as cpu:0=300MiB,cpu:1=1GiB
+    /// The most memory to use on devices, such as cpu:0=300MiB,cpu:1=1GiB
     #[arg(long, value_name = "DEVICE=SIZE,…")]
     pub(crate) max_memory: Option<MemoryCaps>,
-    /// In what the cache keeps keys and values: f32, or f16 or bf16 in half of the memory
+    /// The type of keys and values in the cache: f32, or f16 or bf16 with half the memory
     #[arg(long, value_name = "TYPE", default_value_t)]
     pub(crate) kv_type: KvType,
 }
 
 impl DoctorArgs {
-    /// As those of a command that places `model` by itself.
+    /// Returns the arguments of a command that places `model` automatically.
     pub(crate) fn model_args(&self, model: String) -> ModelArgs {
         ModelArgs {
             model,

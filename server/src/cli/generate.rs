@@ -15,21 +15,20 @@ Examples:
   One of three words:
     sluicegate generate --choice positive --choice neutral --choice negative \"I love it. Sentiment:\"
 
-  A model of your own, its layers placed by hand, and what crossed between the devices:
+  A model of your own, its layers placed by hand, and the transfers between the devices:
     sluicegate generate --model model.gguf --layers cpu:0=0..10,cpu:1=10..30 --ledger \"Hello\"
 
   Three random samples for each of two prompts, as one JSON object:
     sluicegate generate --samples 3 --temperature 0.8 --seed 7 --json \"A poem:\" \"A joke:\"
 
-  A file of prompts, each with what it needs, answered together; called again, it goes on where it was:
+  A file of prompts with their own options, answered together; an interrupted run continues:
     sluicegate generate --batch-file in.jsonl --output out.jsonl
 
-Each line of a --batch-file is an object with a prompt and, where wanted, schema, max_tokens, seed and id
-(a text or a whole number; without it the line's number). Each line of its output has the id and either
-outputs and usage, as --json has them, or an error; lines come as they are finished.
-
+Each line of a --batch-file is an object with a prompt and, optionally, schema, max_tokens, seed and
+id (a text or a whole number; default: the line's number). Each line of its output has the id and
+either outputs and usage, as in --json, or an error; lines come in the order in which they finish.
 Text goes to stdout; progress, logs and the ledger's table go to stderr.
-Exit code: 0 if all went well, 2 if the command line must change, 1 if anything else failed.
+Exit code: 0 on success, 2 if the command line is invalid, 1 on any other failure.
 
 Environment:
   RUST_LOG          Which logs are shown, such as info or sluicegate=debug [default: warn]
@@ -37,7 +36,7 @@ Environment:
   HF_TOKEN, HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE
                     As other tools of the Hugging Face hub understand them";
 
-/// Generates text for one prompt or several, under a constraint if one is given.
+/// Generates text for one prompt or several, under a constraint if one is given
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
     /// What to answer or continue; several are run together. `-`, or none with a pipe on stdin,
@@ -46,15 +45,15 @@ pub(crate) struct GenerateArgs {
     pub(crate) prompts: Vec<String>,
     #[command(flatten)]
     pub(crate) form: PromptForm,
-    /// What the model is told before each prompt, through its chat template
+    /// A system message before each prompt, through the model's chat template
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
     pub(crate) system: Option<String>,
     #[command(flatten)]
     pub(crate) batch: BatchArgs,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
-    /// Threads that each stage on a CPU computes with, 1 to 256 [default: all cores for a single
-    /// stage, one for each of several]
+    /// Threads of each stage on a CPU, 1 to 256 [default: all cores for a single stage, one for
+    /// each of several]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256),
         help_heading = "Model and devices")]
     pub(crate) threads: Option<u16>,
@@ -74,7 +73,7 @@ pub(crate) struct GenerateArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Length")]
 pub(crate) struct LengthArgs {
-    /// The most tokens of an output, at least 1 [default: 256, or what the context leaves]
+    /// The most tokens of an output, at least 1 [default: 256, or less if the context is full]
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) max_tokens: Option<NonZero<usize>>,
     /// The most tokens of prompt and output together, at least 2 [default: the model's context]
@@ -83,7 +82,8 @@ pub(crate) struct LengthArgs {
     /// Tokens before an end token may be chosen, at least 0
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32))]
     pub(crate) min_tokens: u32,
-    /// Never chooses an end token: outputs end at --max-tokens, at a --stop or with their constraint
+    /// Never chooses an end token: outputs end at --max-tokens, at a --stop or with their
+    /// constraint
     #[arg(long, conflicts_with = "min_tokens")]
     pub(crate) ignore_eos: bool,
     /// Ends an output before this text; repeatable
@@ -95,8 +95,8 @@ pub(crate) struct LengthArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Sampling (greedy unless an option here says otherwise)")]
 pub(crate) struct SamplingArgs {
-    /// Outputs per prompt, 1 to 256; more than one are drawn at random. With --beams: how many of the best
-    /// beams are printed
+    /// Outputs per prompt, 1 to 256; more than one are drawn at random. With --beams: how many of
+    /// the best beams are printed
     #[arg(long, value_name = "N", default_value_t = 1,
         value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) samples: u16,
@@ -104,34 +104,34 @@ pub(crate) struct SamplingArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256),
         conflicts_with_all = ["temperature", "top_k", "top_p", "min_p"])]
     pub(crate) beams: Option<u16>,
-    /// Ranks beams by their score divided by this power of their tokens, -10 to 10: above 0 favours longer
-    /// texts, below 0 shorter ones [default: 0]
+    /// Ranks beams by their score divided by this power of their length in tokens, -10 to 10: above
+    /// 0 favours longer texts, below 0 shorter ones [default: 0]
     #[arg(long, value_name = "X", value_parser = length_penalty, requires = "beams")]
     pub(crate) length_penalty: Option<f32>,
-    /// Draws tokens at random, at least 0: below 1 likelier ones more often, above 1 less often; 0 is
-    /// greedy [default for a random draw: 1]
+    /// Draws tokens at random, at least 0: below 1 favours likely tokens, above 1 unlikely ones; 0
+    /// is greedy [default for a random draw: 1]
     #[arg(long, value_name = "X", value_parser = not_negative)]
     pub(crate) temperature: Option<f32>,
     /// Draws only from the K most likely tokens, at least 1
     #[arg(long, value_name = "K", value_parser = count)]
     pub(crate) top_k: Option<NonZero<usize>>,
-    /// Draws only from the fewest most likely tokens whose probabilities add up to P, above 0 and at
-    /// most 1
+    /// Draws only from the fewest most likely tokens whose probabilities add up to P, above 0 and
+    /// at most 1
     #[arg(long, value_name = "P", value_parser = share)]
     pub(crate) top_p: Option<f32>,
-    /// Draws only from tokens that are at least P times as likely as the most likely, 0 to 1
+    /// Draws only from tokens at least P times as likely as the most likely one, 0 to 1
     #[arg(long, value_name = "P", value_parser = fraction)]
     pub(crate) min_p: Option<f32>,
     /// Makes tokens of prompt and output less likely, 0.01 to 100; 1 changes nothing
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = repetition)]
     pub(crate) repetition_penalty: f32,
-    /// Makes tokens less likely each time that they were generated, -100 to 100; 0 changes nothing
+    /// Makes tokens less likely each time they are generated, -100 to 100; 0 changes nothing
     #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = penalty)]
     pub(crate) frequency_penalty: f32,
-    /// Makes tokens less likely once they were generated, -100 to 100; 0 changes nothing
+    /// Makes tokens less likely once they are generated, -100 to 100; 0 changes nothing
     #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = penalty)]
     pub(crate) presence_penalty: f32,
-    /// Start of the random numbers, at least 0: the same call with the same seed gives the same text
+    /// Seed of the random numbers, at least 0: the same call with the same seed gives the same text
     /// [default: 0]
     #[arg(long, value_name = "N", value_parser = seed)]
     pub(crate) seed: Option<u64>,
@@ -146,17 +146,17 @@ pub(crate) struct OutputArgs {
     /// Print one JSON object: model, plan, outputs, usage, timings and ledger
     #[arg(long, conflicts_with = "stream")]
     pub(crate) json: bool,
-    /// Add the natural logarithm of each token's probability, and the N most likely tokens in its place, 0 to
-    /// 20, to what --json prints or --batch-file writes; with --beams 0
+    /// Add the natural logarithm of each token's probability, and the N most likely tokens at its
+    /// position, 0 to 20, to the output of --json or --batch-file; with --beams 0
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=20))]
     pub(crate) logprobs: Option<u8>,
     /// Print each prompt as the model gets it, its text and its tokens' ids, on stderr
     #[arg(long)]
     pub(crate) show_prompt: bool,
-    /// Print what crossed between the devices, as a table on stderr
+    /// Print the transfers between devices, as a table on stderr
     #[arg(long)]
     pub(crate) ledger: bool,
-    /// Write what every stage did when: .svg for people, .json as a trace for tools
+    /// Write a timeline of every stage: .svg for people, .json as a trace for tools
     #[arg(long, value_name = "FILE.svg|FILE.json")]
     pub(crate) timeline: Option<TimelineFile>,
 }
@@ -165,7 +165,7 @@ fn seed(text: &str) -> Result<u64, &'static str> {
     text.parse().map_err(|_| "wanted a whole number of at least 0")
 }
 
-/// A token of prompt and one of output are the least.
+/// At least one token each of prompt and output.
 fn context(text: &str) -> Result<usize, &'static str> {
     text.parse().ok().filter(|it| *it >= 2).ok_or("wanted a whole number of at least 2")
 }
@@ -198,7 +198,7 @@ fn share(text: &str) -> Result<f32, &'static str> {
     fraction(text).ok().filter(|share| *share > 0.0).ok_or("wanted a number above 0, at most 1")
 }
 
-/// What `generate x` and these arguments mean, for tests.
+/// Parses `generate x` with these arguments, for tests.
 #[cfg(test)]
 pub(crate) fn parse_generate(given: &[&str]) -> GenerateArgs {
     use super::{Cli, Command};

@@ -12,48 +12,48 @@ Examples:
   Every schema of a folder, with a summary at the end:
     sluicegate maskbench --model model.gguf maskbench/data
 
-  The official test suite of JSON Schema, with the schemas that its own refer to:
+  The official test suite of JSON Schema, with the schemas that its tests refer to:
     sluicegate maskbench tests/draft2020-12 --remotes remotes
 
-  How fast, beside llguidance itself, and everything as one JSON object:
+  A comparison with llguidance itself, everything as one JSON object:
     sluicegate maskbench --compare-llguidance --json maskbench/data > report.json
 
 A file holds one object, or a list of them: {\"schema\": …, \"tests\": [{\"data\": …, \"valid\": true}]}.
 An instance is accepted if each of its tokens is in the mask and an end token is in the last one.
-Exit code: 0 whatever the verdicts, 2 if the command line must change, 1 if anything else failed.";
+Exit code: 0 for any result, 2 if the command line is invalid, 1 on any other failure.";
 
-/// Runs schemas and their instances through the constraint engine: what is right, and how fast.
+/// Runs schemas and their instances through the constraint engine: correctness and speed
 #[derive(Debug, Args)]
 pub(crate) struct MaskbenchArgs {
     /// Files, or folders with .json files in them
     #[arg(value_name = "PATH", required = true)]
     pub(crate) paths: Vec<PathBuf>,
-    /// Whose tokens: an alias (smollm2, gemma3-270m), a .gguf file, a directory with tokenizer.json,
-    /// or a repository of the Hugging Face hub. Weights are not read
+    /// The model whose tokens are used: an alias (smollm2, gemma3-270m), a .gguf file, a directory
+    /// with tokenizer.json, or a repository of the Hugging Face hub. Weights are not read
     #[arg(long, value_name = "NAME", default_value = "smollm2")]
     pub(crate) model: String,
     /// Print one JSON object: a summary, and each schema with its tests
     #[arg(long)]
     pub(crate) json: bool,
-    /// Files run at the same time, each in a thread, at least 1; times are honest with 1
+    /// Files run at the same time, each in a thread, at least 1; only 1 gives reliable times
     #[arg(long, value_name = "N", default_value = "1", value_parser = count)]
     pub(crate) jobs: NonZero<usize>,
-    /// A folder of schemas that others may refer to, as `http://localhost:1234/` and the path below
+    /// A folder of schemas that others may refer to, as `http://localhost:1234/` and the path in it
     #[arg(long, value_name = "DIR")]
     pub(crate) remotes: Option<PathBuf>,
-    /// Time llguidance, used plainly, on the same instances, in turns
+    /// Time plain llguidance on the same instances, in turns
     #[arg(long)]
     pub(crate) compare_llguidance: bool,
     #[command(flatten)]
     pub(crate) json_form: JsonFormArgs,
 }
 
-/// How JSON is written.
+/// How JSON is formatted.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "JSON")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch on the command line")]
 pub(crate) struct JsonFormArgs {
-    /// No whitespace between values [default: as formatters write it, a space or a line break behind
+    /// No whitespace between values [default: common formatting, a space or a line break after
     /// commas, colons and inside brackets]
     #[arg(long)]
     pub(crate) compact: bool,
@@ -63,18 +63,18 @@ pub(crate) struct JsonFormArgs {
     /// Properties in any order
     #[arg(long)]
     pub(crate) any_order: bool,
-    /// Properties always in the schema's order; without this, in any order where the grammar cannot
-    /// say all that the schema says of its objects
+    /// Properties always in the schema's order; without this, in any order if the grammar cannot
+    /// express all that the schema requires of its objects
     #[arg(long, conflicts_with = "any_order")]
     pub(crate) schema_order: bool,
-    /// The schema must keep to OpenAI's rules for strict schemas: closed objects, all properties
+    /// The schema must follow OpenAI's rules for strict schemas: closed objects, all properties
     /// required
     #[arg(long)]
     pub(crate) strict: bool,
 }
 
 impl JsonFormArgs {
-    /// The switches that are set.
+    /// Returns the switches that are set.
     pub(crate) fn given(&self) -> impl Iterator<Item = &'static str> {
         let Self { compact, flexible, any_order, schema_order, strict } = *self;
         let switches = [

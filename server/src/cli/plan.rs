@@ -14,23 +14,23 @@ use crate::{layers::StageLayers, memory::MemoryCaps};
 
 pub(crate) const AFTER_PLAN: &str = "\
 Examples:
-  Where would Llama 3 70B go on eight H100s, and what would it do there?
+  How would Llama 3 70B be placed on eight H100s, and how fast would it be?
     sluicegate plan --model config.json --cluster \"8x h100 nvlink\"
 
-  The same on unequal cards, for 32 sequences at once, and what one more would bring:
+  The same on different cards, for 32 sequences at once, and the effect of one more card:
     sluicegate plan --model config.json --cluster \"2x rtx4090 + 1x rtx3090, pcie4\" --batch 32 \\
       --what-if \"+1 rtx4090\"
 
-  A plan for this machine, kept and run:
+  A plan for this machine, saved and run:
     sluicegate plan --cpu-devices 2 --save plan.json
     sluicegate generate --plan plan.json \"Hello\"
 
-  What changed between two of them:
+  The differences between two plans:
     sluicegate plan --diff old.json new.json
 
 No weights are read and no device is opened for a --cluster. Exit codes as for generate.";
 
-/// Plans where each layer goes, and says why.
+/// Plans the placement of the layers, and explains it
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
@@ -41,56 +41,57 @@ pub(crate) struct PlanArgs {
     pub(crate) output: PlanOutputArgs,
 }
 
-/// What is planned, and for which devices.
+/// The model and the devices of the plan.
 #[derive(Debug, Args)]
 pub(crate) struct TaskArgs {
     /// A config.json, a .gguf file, a directory with config.json, an alias (smollm2, gemma3-270m) or
     /// a repository of the Hugging Face hub
     #[arg(long, value_name = "NAME", default_value = "smollm2")]
     pub(crate) model: String,
-    /// The devices to plan for: a TOML file, or words such as `8x h100 nvlink` or `2x rtx4090 + 1x
-    /// rtx3090, pcie4` [default: those of this machine]
+    /// The devices to plan for: a TOML file, or words such as `8x h100 nvlink` or
+    /// `2x rtx4090 + 1x rtx3090, pcie4` [default: those of this machine]
     #[arg(long, value_name = "FILE|WORDS", conflicts_with_all = ["device", "cpu_devices"])]
     pub(crate) cluster: Option<String>,
-    /// Of this machine: auto, cpu, cuda, or a list such as cuda:1 or cpu:0,cpu:1
+    /// Devices of this machine: auto, cpu, cuda, or a list such as cuda:1 or cpu:0,cpu:1
     #[arg(long, value_name = "DEVICES")]
     pub(crate) device: Option<DeviceSelector>,
-    /// How many logical CPU devices this machine shows, 1 to 256 [default: 1]
+    /// How many logical CPU devices this machine has, 1 to 256 [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) cpu_devices: Option<u32>,
-    /// Bits of a cached number: 8, 16 or 32 [default: as this runtime or the model's files have it]
+    /// Bits of a number in the cache: 8, 16 or 32 [default: that of this runtime or the model's
+    /// files]
     #[arg(long, value_name = "BITS", value_parser = kv_bytes)]
     pub(crate) kv_bits: Option<usize>,
 }
 
-/// What is printed and kept.
+/// What is printed and saved.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct PlanOutputArgs {
     /// Print one JSON object with all figures
     #[arg(long)]
     pub(crate) json: bool,
-    /// Keep the plan in a file, for generate --plan and --diff
+    /// Save the plan in a file, for generate --plan and --diff
     #[arg(long, value_name = "FILE")]
     pub(crate) save: Option<PathBuf>,
-    /// Compare two kept plans
+    /// Compare two saved plans
     #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"], conflicts_with_all = ["save",
         "json", "what_if", "pareto"])]
     pub(crate) diff: Option<Vec<PathBuf>>,
-    /// What would change with more devices (`+1 h100`), one device less (`-cuda:1`), or another
+    /// Show the effect of more devices (`+1 h100`), one device less (`-cuda:1`), or another
     /// kv=TOKENS, batch=N, prompt=TOKENS or output=TOKENS; repeatable, all changes together
     #[arg(long, value_name = "CHANGE", allow_hyphen_values = true,
         conflicts_with_all = ["json", "save"])]
     pub(crate) what_if: Vec<String>,
-    /// Print the trade between throughput, cache and the time of a single sequence
+    /// Print the trade-off between throughput, cache and the time of a single sequence
     #[arg(long, conflicts_with_all = ["what_if", "save"])]
     pub(crate) pareto: bool,
 }
 
-/// Tokens of a prompt, and of an output, where nothing else is expected.
+/// The default tokens of a prompt, and of an output.
 const USUAL_TOKENS: usize = 512;
 
-/// What is wanted of the plan.
+/// The requirements of the plan.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Policy")]
 pub(crate) struct PolicyArgs {
@@ -106,33 +107,33 @@ pub(crate) struct PolicyArgs {
     /// The longest time from one token of a sequence to its next, such as 50ms
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) max_time_per_token: Option<Duration>,
-    /// The longest time from the beginning of a prompt to the first token behind it, while as many other
-    /// sequences run as may, such as 1.5s
+    /// The longest time from the beginning of a prompt to the first token after it, while as many
+    /// other sequences run as are allowed, such as 1.5s
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) max_time_to_first_token: Option<Duration>,
-    /// Expected tokens of a prompt, at least 1 [default: 512, less where the model's
-    /// context is short; in simulate as the workload has it]
+    /// Expected tokens of a prompt, at least 1 [default: 512, or less if the model's context is
+    /// short; in simulate those of the workload]
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) prompt_tokens: Option<NonZero<usize>>,
-    /// Expected tokens of an output, at least 1 [default: 512, less where the model's
-    /// context is short; in simulate as the workload has it]
+    /// Expected tokens of an output, at least 1 [default: 512, or less if the model's context is
+    /// short; in simulate those of the workload]
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) output_tokens: Option<NonZero<usize>>,
     /// The most prompt tokens of a microbatch, at least 1, unless its rows need more
     #[arg(long, value_name = "N", default_value = "256", value_parser = count)]
     pub(crate) chunk_tokens: NonZero<usize>,
-    /// Tokens that the cache must hold, all sequences together, at least 1 [default: as many as are
-    /// of use and fit]
+    /// Tokens in the cache, all sequences together, at least 1 [default: as many as are useful and
+    /// fit]
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) kv_tokens: Option<NonZero<usize>>,
-    /// The most of each device's memory that weights and cache may take together, from 0 to 1
-    /// [default: 0.9 of a GPU's, 0.5 of a host's, and more only if the model needs it]
+    /// The most of each device's memory for weights and cache together, from 0 to 1 [default: 0.9
+    /// of a GPU's, 0.5 of a host's, and more only if the model needs it]
     #[arg(long, value_name = "SHARE", value_parser = memory_share)]
     pub(crate) memory_share: Option<MemoryShare>,
-    /// What devices may hold at most, such as cuda:0=20GiB,cuda:1=10GiB
+    /// The most memory to use on devices, such as cuda:0=20GiB,cuda:1=10GiB
     #[arg(long, value_name = "DEVICE=SIZE,…")]
     pub(crate) max_memory: Option<MemoryCaps>,
-    /// Devices that get nothing, such as cuda:0,cuda:3
+    /// Devices that are not used, such as cuda:0,cuda:3
     #[arg(long, value_name = "DEVICE,…", value_delimiter = ',')]
     pub(crate) forbid: Vec<DeviceId>,
     /// Layers that stay on one device, such as 0..4,10..12
@@ -143,7 +144,7 @@ pub(crate) struct PolicyArgs {
     pub(crate) layers: Option<StageLayers>,
 }
 
-/// [`Objective`], as it is said.
+/// [`Objective`], by its name on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Goal {
     Throughput,
@@ -160,9 +161,9 @@ impl From<Goal> for Objective {
 }
 
 impl PolicyArgs {
-    /// The policy for a model of so many positions.
+    /// Returns the policy for a model of `max_positions` positions.
     pub(crate) fn policy(&self, max_positions: usize) -> Policy {
-        // What the other one, or else half of the context, leaves.
+        // The rest of the context after the other length, or after half of it if that is not given.
         let usual = |other: Option<NonZero<usize>>| {
             let taken = other.map_or(max_positions - max_positions / 2, NonZero::get);
             USUAL_TOKENS.min(max_positions.saturating_sub(taken)).max(1)
@@ -204,7 +205,7 @@ fn kv_bytes(text: &str) -> Result<usize, &'static str> {
     }
 }
 
-/// A time above 0, in seconds or milliseconds.
+/// Parses a time above 0, in seconds or milliseconds.
 fn time(text: &str) -> Result<Duration, &'static str> {
     let wanted = "wanted a time above 0 such as 50ms or 1.5s";
     let (number, unit_s) = match text.strip_suffix("ms") {
@@ -216,7 +217,7 @@ fn time(text: &str) -> Result<Duration, &'static str> {
     if time.is_zero() { Err(wanted) } else { Ok(time) }
 }
 
-/// The same share of every device.
+/// Parses a share, the same of every device.
 fn memory_share(text: &str) -> Result<MemoryShare, &'static str> {
     let wanted = "wanted a number from 0 to 1, such as 0.9";
     let share: f64 = text.parse().map_err(|_| wanted)?;

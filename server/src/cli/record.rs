@@ -1,4 +1,4 @@
-//! Recording what the serving loop is told, and telling it again.
+//! The arguments that record the inputs of the serving loop, and those of `sluicegate replay`.
 
 use std::path::PathBuf;
 
@@ -6,31 +6,31 @@ use clap::Args;
 
 pub(crate) const AFTER_REPLAY: &str = "\
 Examples:
-  Record a run, and look whether the loop still does the same:
+  Record a run, and check that the loop still does the same:
     sluicegate generate --record run.jsonl 'Say hello.'
     sluicegate replay run.jsonl
 
-Neither the model nor its devices are needed. Exit codes: 0 where every input led to the recorded
-actions, 1 at the first that did not, 2 where the file cannot be read, or is no journal of this version.";
+Neither the model nor its devices are needed. Exit codes: 0 if every input leads to the recorded
+actions, 1 if one does not, 2 if the file cannot be read or is not a journal of this version.";
 
-/// Where a journal goes.
+/// The file of a journal.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Journal")]
 pub(crate) struct RecordArgs {
-    /// Writes down what the serving loop is told, for `replay`, in place of what the file held; at most
-    /// 256 MiB. bench: of the most requests in the last run
+    /// Records the inputs of the serving loop for `replay`, and replaces the file's contents; at
+    /// most 256 MiB. bench: those with the most requests in the last run
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) record: Option<PathBuf>,
-    /// Puts others in the place of prompts, which are as long and begin alike where they did; outputs
-    /// are there all the same
+    /// Replaces prompts by others of the same length, with the same shared beginnings; outputs are
+    /// recorded
     #[arg(long, requires = "record")]
     pub(crate) record_without_prompts: bool,
 }
 
-/// Tells a serving loop again what a journal says, and looks whether it does the same.
+/// Repeats a recorded run of the serving loop, and checks that it does the same
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
-    /// A file that --record wrote
+    /// A file written by --record
     #[arg(value_name = "FILE.jsonl")]
     pub(crate) file: PathBuf,
     /// Print one JSON object

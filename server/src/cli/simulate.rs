@@ -16,7 +16,7 @@ Examples:
     sluicegate simulate --model config.json --cluster \"4x h100 nvlink\" --batch 64 \\
       --workload \"rate=4/s prompt=512 output=128 n=200\"
 
-  Half of the requests under a schema, all with the same 256 tokens in front, drawn as a timeline:
+  Half of the requests under a schema, all with the same first 256 tokens, drawn as a timeline:
     sluicegate simulate --model config.json --cluster \"2x rtx4090, pcie4\" --timeline out.svg \\
       --workload \"rate=2/s prompt=512 output=128 n=50 constrained=0.5 shared=256\"
 
@@ -26,21 +26,20 @@ Examples:
 
 Words of a workload: rate=N/s or N/min (Poisson arrivals; without it all come at once), prompt=TOKENS,
 output=TOKENS, n=REQUESTS, samples=N or beams=N, constrained=SHARE, shared=TOKENS, seed=N.
-A file has a JSON object a line: arrival_s, prompt_tokens, output_tokens, and where wanted samples,
-beams, constrained, shared_prefix_tokens, priority.
+Each line of a file is a JSON object: arrival_s, prompt_tokens, output_tokens, and optionally
+samples, beams, constrained, shared_prefix_tokens, priority.
+The scheduler is the production one; the planner's model predicts the times. No weights are read and
+no device is opened for a --cluster. Exit codes as for generate.";
 
-The scheduler is the one that serves; the times are those of the planner's model. No weights are read
-and no device is opened for a --cluster. Exit codes as for generate.";
-
-/// Simulates how a workload would be served: production scheduler, predicted times.
+/// Simulates the serving of a workload: production scheduler, predicted times
 #[derive(Debug, Args)]
 pub(crate) struct SimulateArgs {
     #[command(flatten)]
     pub(crate) task: TaskArgs,
-    /// What arrives: a file of JSON lines, or words such as `rate=4/s prompt=512 output=128 n=200`
+    /// The requests: a file of JSON lines, or words such as `rate=4/s prompt=512 output=128 n=200`
     #[arg(long, value_name = "FILE|WORDS")]
     pub(crate) workload: String,
-    /// What the mask of a constrained row takes, in microseconds, 0 to 1000000
+    /// The time for the mask of a constrained row, in microseconds, 0 to 1000000
     #[arg(long, value_name = "N", default_value_t = 50,
         value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub(crate) mask_us: u32,
@@ -60,7 +59,7 @@ pub(crate) struct SimulateOutputArgs {
     /// Print one JSON object with all figures
     #[arg(long)]
     pub(crate) json: bool,
-    /// Write what every stage did when: .svg for people, .json as a trace for tools
+    /// Write a timeline of every stage: .svg for people, .json as a trace for tools
     #[arg(long, value_name = "FILE.svg|FILE.json")]
     pub(crate) timeline: Option<TimelineFile>,
 }

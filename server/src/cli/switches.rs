@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
-/// `--chat` or `--raw`: what a prompt is.
+/// `--chat` or `--raw`: the kind of a prompt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum PromptForm {
     /// A message if the model has a chat template, else text.
@@ -17,18 +17,18 @@ pub(crate) enum PromptForm {
 /// `--stream` or `--no-stream`: when text is printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Streaming {
-    /// As it comes if there is a single output to print, else when all are complete.
+    /// As it is generated if there is a single output, else when all are complete.
     #[default]
     Auto,
-    /// As it comes.
+    /// As it is generated.
     On,
     /// When it is complete.
     Off,
 }
 
-/// A value that two flags set, one each.
+/// A value that is set by two flags.
 trait Switch: Copy + Default {
-    /// For each flag: its name, its help and what it sets.
+    /// Name, help and value of each flag.
     const FLAGS: [(&'static str, &'static str, Self); 2];
 
     fn read(matches: &ArgMatches) -> Self {
@@ -50,7 +50,7 @@ impl Switch for PromptForm {
         (
             "chat",
             "Send each prompt as a user's message, through the model's chat template [default \
-             where the model has one]",
+             if the model has one]",
             Self::Chat,
         ),
         ("raw", "Continue each prompt as it is, without a chat template", Self::Raw),
@@ -59,7 +59,7 @@ impl Switch for PromptForm {
 
 impl Switch for Streaming {
     const FLAGS: [(&'static str, &'static str, Self); 2] = [
-        ("stream", "Print text as it comes [default where there is one output]", Self::On),
+        ("stream", "Print text as it is generated [default for a single output]", Self::On),
         ("no-stream", "Print text when it is complete", Self::Off),
     ];
 }

@@ -1,4 +1,4 @@
-//! What the machine is, and what its devices are.
+//! Describes the machine and its devices.
 
 use std::io::Write;
 
@@ -24,7 +24,7 @@ pub(super) fn describe<W: Write>(report: &mut Report<W>) -> Result<(), CliError>
     report.say("processor", &format!("{}, {cores}, {arch} {os}", processor()))?;
     let (total, free) = discover::host_memory();
     report.say("memory", &format!("{total}, {free} free"))?;
-    // Why there is none, the next line says.
+    // If there is no driver, the next line explains it.
     if let Ok(Driver { cuda: (major, minor), libraries }) = discover::driver() {
         let found: Vec<String> = libraries.iter().map(|it| it.display().to_string()).collect();
         report.say("driver", &format!("for CUDA {major}.{minor}; {}", found.join(", ")))?;
@@ -49,7 +49,7 @@ fn describe_gpu<W: Write>(gpu: &Gpu, report: &mut Report<W>) -> Result<(), CliEr
     }
 }
 
-/// How each of the devices reaches the next one.
+/// Describes the link from each device to the next.
 pub(super) fn describe_links<W: Write>(
     devices: &[DeviceId],
     report: &mut Report<W>,
@@ -59,14 +59,14 @@ pub(super) fn describe_links<W: Write>(
         let peers = match discover::can_be_peers(source, target) {
             Ok(true) => "; the driver offers peer access, which is not used yet".to_owned(),
             Ok(false) => String::new(),
-            Err(reason) => format!("; peer access is not known: {reason}"),
+            Err(reason) => format!("; peer access is unknown: {reason}"),
         };
         report.say("link", &format!("{source} to {target} through host memory{peers}"))?;
     }
     Ok(())
 }
 
-/// A size of memory beside another.
+/// Compares planned and used memory.
 pub(super) fn difference(planned: Bytes, held: Bytes) -> String {
     let percent = (held.0 as f64 / planned.0.max(1) as f64 - 1.0) * 100.0;
     format!("planned {planned}, held {held} ({percent:+.1} %)")

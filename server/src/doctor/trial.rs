@@ -1,4 +1,4 @@
-//! A model that runs on the devices: a small one that is made up, or the caller's.
+//! Runs a model on the devices: a small artificial one, or the caller's.
 
 use std::{
     collections::BTreeMap,
@@ -29,12 +29,12 @@ const LAYERS_PER_STAGE: usize = 2;
 /// How far the log-probability of the same token may be from a CPU's, with f32 weights.
 const TOLERANCE: f64 = 1e-3;
 
-/// Runs a small model on one CPU device, then on all devices, and compares what comes out.
+/// Runs a small model on one CPU device, then on all devices, and compares the outputs.
 pub(super) fn of_devices<W: Write>(
     devices: &[DeviceId],
     report: &mut Report<W>,
 ) -> Result<(), CliError> {
-    // One device holds two stages, so that something goes from a stage to the next.
+    // A single device gets two stages, so that there is a transfer between stages.
     let stages = match devices {
         [device] => vec![*device; 2],
         devices => devices.to_vec(),
@@ -52,7 +52,7 @@ pub(super) fn of_devices<W: Write>(
     report.check(&name, outcome)
 }
 
-/// Runs a model where `auto` places it, and compares the memory that it takes with the plan.
+/// Runs a model where `auto` places it, and compares the memory in use with the plan.
 pub(super) fn of_model<W: Write>(args: &ModelArgs, report: &mut Report<W>) -> Result<(), CliError> {
     let model = generate::open(args)?;
     let request = request(&model)?;
@@ -69,20 +69,20 @@ pub(super) fn of_model<W: Write>(args: &ModelArgs, report: &mut Report<W>) -> Re
             (Some(before), Some(after)) => {
                 difference(planned, Bytes(after.0.saturating_sub(before.0)))
             }
-            _ => format!("planned {planned}; what is held the system does not say"),
+            _ => format!("planned {planned}; the system does not report the memory in use"),
         };
         report.say("memory", &format!("{device}: {text}, weights and cache"))?;
     }
     Ok(())
 }
 
-/// What a run gave.
+/// The results of a run.
 struct Ran {
     plan: Plan,
     output: Output,
     load: Duration,
     generation: Duration,
-    /// While the engine was there.
+    /// While the engine was running.
     held: BTreeMap<DeviceId, Bytes>,
 }
 
@@ -117,7 +117,7 @@ fn run(model: &Model, plan: Result<Plan, CliError>) -> Result<Ran, CliError> {
     Ok(Ran { plan, output, load, generation, held })
 }
 
-/// A run, if it went well, and what to say of it.
+/// Splits an outcome into the run, if it succeeded, and its description.
 fn said(
     outcome: Result<Ran, CliError>,
     describe: impl FnOnce(&Ran) -> Result<String, CliError>,
@@ -131,8 +131,8 @@ fn said(
     }
 }
 
-/// The same tokens, or, where rounding decides otherwise on another kind of device, scores as near as
-/// rounding lets them be.
+/// Accepts the same tokens or, since rounding differs among kinds of devices, scores within the
+/// tolerance.
 fn compare(wanted: &Ran, found: &Output) -> Result<(), CliError> {
     let wanted = &wanted.output;
     if wanted.token_ids == found.token_ids {
@@ -157,13 +157,14 @@ fn request(model: &Model) -> Result<Request, CliError> {
     Ok(Request { max_tokens: NUM_TOKENS, ignore_eos: true, ..Request::new(Prompt::Tokens(tokens)) })
 }
 
-/// What the process, or a GPU's users, hold of each device of a plan; all logical CPU devices are one.
+/// Returns the memory in use by this process, or by all users of a GPU, for each device of a plan.
+/// All logical CPU devices count as one.
 fn held_by(plan: &Plan) -> BTreeMap<DeviceId, Bytes> {
     let devices = plan.stages.iter().map(|stage| counted_as(stage.device));
     devices.filter_map(|device| Some((device, held(device)?))).collect()
 }
 
-/// What a plan has for weights and cache, device by device as they can be counted.
+/// Returns the planned memory for weights and cache, by device as in [`held_by`].
 fn planned_of(plan: &Plan) -> BTreeMap<DeviceId, Bytes> {
     let mut planned = BTreeMap::new();
     for stage in &plan.stages {
@@ -173,7 +174,7 @@ fn planned_of(plan: &Plan) -> BTreeMap<DeviceId, Bytes> {
     planned
 }
 
-/// One process has the memory of all logical CPU devices.
+/// All logical CPU devices share the memory of one process.
 fn counted_as(device: DeviceId) -> DeviceId {
     match device {
         DeviceId::Cpu(_) => DeviceId::Host,
@@ -207,7 +208,7 @@ fn small_model(num_layers: usize) -> Result<Model, CliError> {
     model.context("cannot make the small model").map_err(CliError::Failed)
 }
 
-/// Places the small model on stages of as many layers each.
+/// Places the small model on stages with equally many layers.
 fn small_plan(model: &Model, stages: &[DeviceId]) -> Result<Plan, CliError> {
     let profile = model.profile(KvType::default());
     let each = model.config.num_layers / stages.len();

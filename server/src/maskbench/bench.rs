@@ -1,4 +1,4 @@
-//! One schema and its instances: compiled, judged and timed.
+//! Compiles one schema, validates its instances, and times both.
 
 use std::time::{Duration, Instant};
 
@@ -16,31 +16,31 @@ use crate::{
     validation::{Refusal, TokenCheck, Why, validate},
 };
 
-/// What every schema is run with.
+/// What is the same for every schema.
 pub(super) struct Bench {
     pub(super) compiler: Compiler,
     pub(super) options: JsonOptions,
     pub(super) spacing: Spacing,
-    /// What to compare with.
+    /// The engine to compare with.
     pub(super) baseline: Option<Baseline>,
 }
 
-/// What became of a schema.
+/// The results of a schema.
 #[derive(Debug)]
 pub(super) struct CaseRun {
     pub(super) compiled: Result<CompiledRun, SpecError>,
     pub(super) compile: Duration,
-    /// As many as the schema has tests.
+    /// One for each test of the schema.
     pub(super) tests: Vec<TestRun>,
-    /// None where there is nothing to compare with, or where that does not compile.
+    /// `None` if there is nothing to compare with, or the other engine does not compile the schema.
     pub(super) baseline_compile: Option<Duration>,
 }
 
 #[derive(Debug)]
 pub(super) struct CompiledRun {
-    /// From the compiled schema to a matcher of its own.
+    /// The time to make a matcher of the compiled schema.
     pub(super) matcher: Duration,
-    /// None where no guard needs one.
+    /// `None` if no guard needs one.
     pub(super) witness: Option<Witness>,
     pub(super) warnings: Vec<String>,
 }
@@ -50,13 +50,13 @@ pub(super) struct TestRun {
     pub(super) description: String,
     pub(super) valid: bool,
     pub(super) tokens: Vec<TokenId>,
-    /// None if there was no matcher to ask.
+    /// `None` if there was no matcher.
     pub(super) outcome: Option<Result<(), Refusal>>,
     pub(super) times: Vec<TokenTime>,
     pub(super) baseline_times: Vec<TokenTime>,
 }
 
-/// What a token took.
+/// The times of a token.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct TokenTime {
     pub(super) mask: Duration,
@@ -70,7 +70,7 @@ impl TokenTime {
 }
 
 impl CaseRun {
-    /// Whether each instance was judged as it is labelled.
+    /// Returns whether every instance is accepted or refused as labelled.
     pub(super) fn passes(&self) -> bool {
         self.compiled.is_ok() && self.tests.iter().all(TestRun::is_right)
     }
@@ -93,7 +93,7 @@ impl CompiledRun {
 }
 
 impl TestRun {
-    /// Whether it was judged as it is labelled.
+    /// Returns whether it is accepted or refused as labelled.
     pub(super) fn is_right(&self) -> bool {
         self.outcome.as_ref().is_some_and(|outcome| outcome.is_ok() == self.valid)
     }
@@ -108,7 +108,7 @@ impl TestRun {
 }
 
 impl Bench {
-    /// Runs a case. With a baseline, `turn` says who goes first.
+    /// Runs a case. With a baseline, `turn` decides which engine goes first.
     pub(super) fn run(&self, case: Case, turn: usize) -> CaseRun {
         let Case { schema, tests, .. } = case;
         let spec = Spec::Json { schema: schema.clone(), options: self.options.clone() };
@@ -159,7 +159,7 @@ impl Bench {
                 let mut matcher = compiled.matcher();
                 Some(validate(&mut matcher, tokens, &mut watch))
             }
-            // A schema that allows nothing refuses each instance when it is compiled.
+            // A schema without valid instances fails to compile, which refuses every instance.
             Err(SpecError::Unsatisfiable { .. }) => {
                 Some(Err(Refusal { num_tokens: 0, why: Why::NotAllowed }))
             }
@@ -169,7 +169,8 @@ impl Bench {
     }
 }
 
-/// Runs both, ours first in every second turn, so that neither profits from what the other warmed.
+/// Runs both, ours first in even turns, so that neither always profits from caches that the other
+/// has filled.
 fn in_turn<A, B>(turn: usize, ours: impl FnOnce() -> A, theirs: impl FnOnce() -> B) -> (A, B) {
     if turn.is_multiple_of(2) {
         let ours = ours();
@@ -186,7 +187,7 @@ fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
     (result, started.elapsed())
 }
 
-/// The times of the tokens that the baseline takes.
+/// Times the tokens that the baseline accepts.
 fn run_baseline(template: &BaselineMatcher, tokens: &[TokenId]) -> Vec<TokenTime> {
     let mut matcher = template.copy();
     let mut times = Vec::new();

@@ -1,4 +1,4 @@
-//! The engine beside llguidance, used plainly, on the same schemas and tokens.
+//! Compares the engine with plain llguidance, on the same schemas and tokens.
 
 use serde::Serialize;
 
@@ -7,13 +7,13 @@ use super::{
     times::Times,
 };
 
-/// Ours and llguidance's, over schemas that both compile and tokens that both reached.
+/// Times of ours and llguidance, over schemas that both compile and tokens that both reached.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Comparison {
     pub(super) schemas: usize,
     pub(super) ours: Compared,
     pub(super) llguidance: Compared,
-    /// Schemas that llguidance alone refuses.
+    /// Schemas that only llguidance refuses.
     pub(super) only_ours: usize,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Compared {
 }
 
 impl Comparison {
-    /// None if llguidance did not run.
+    /// Compares the runs; `None` if llguidance did not run.
     pub(super) fn of(runs: &[&CaseRun]) -> Option<Self> {
         let both: Vec<(&&CaseRun, _)> = runs
             .iter()

@@ -1,4 +1,4 @@
-//! The files of a benchmark: where they are, and what they hold.
+//! Finds and reads the files of a benchmark.
 
 use std::{
     fs, io,
@@ -11,10 +11,10 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{bounded, error::CliError};
 
-/// The most bytes of a file; the largest schema known has four million.
+/// The most bytes of a file; the largest known schema has four million.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
-/// A schema and what it must make of instances.
+/// A schema and instances with the expected results.
 #[derive(Debug, Deserialize)]
 pub(super) struct Case {
     #[serde(default)]
@@ -29,14 +29,14 @@ pub(super) struct Test {
     #[serde(default)]
     pub(super) description: String,
     pub(super) valid: bool,
-    /// As it is written, since numbers may not fit any type.
+    /// As written in the file, since numbers may not fit any type.
     pub(super) data: Box<RawValue>,
 }
 
-/// Lists the files that `paths` name: themselves, or every `.json` file below them.
+/// Lists the files in `paths`: themselves, or every `.json` file in a folder.
 ///
 /// # Errors
-/// [`CliError::Usage`] if a path is not there, or there is nothing to run.
+/// [`CliError::Usage`] if a path does not exist, or there is no file.
 pub(super) fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
     let mut files = Vec::new();
     for path in paths {
@@ -51,7 +51,7 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
     Ok(files)
 }
 
-/// Adds a file, or what a folder holds, in order. Links to folders are not followed.
+/// Adds a file, or the files of a folder, in order. Links to folders are not followed.
 pub(super) fn list(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     if !fs::metadata(path)?.is_dir() {
         files.push(path.to_owned());
@@ -71,10 +71,10 @@ pub(super) fn list(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads the cases of a file: one object, or a list of them. A case that is none is a message.
+/// Reads the cases of a file: one object, or a list of them. An invalid case becomes a message.
 ///
 /// # Errors
-/// A message, if nothing of the file can be read.
+/// A message, if the file cannot be read at all.
 pub(super) fn cases(path: &Path) -> Result<Vec<Result<Case, String>>, String> {
     let text = read(path)?;
     let text = text.trim_start_matches('\u{feff}').trim_start();
@@ -97,13 +97,13 @@ pub(super) fn read(path: &Path) -> Result<String, String> {
     text.ok_or_else(|| format!("larger than {MAX_FILE_BYTES} bytes, the most that are read"))
 }
 
-/// Whether a file's schema was taken from real use, by the benchmark's own names.
+/// Returns whether a file's schema comes from real use, by the benchmark's own names.
 pub(super) fn is_real(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     !name.starts_with("Synthesized") && !name.starts_with("Handwritten")
 }
 
-/// Whether implementations may differ on a file's tests, by the test suite's own folders.
+/// Returns whether implementations may differ on a file's tests, by the test suite's own folders.
 pub(super) fn is_optional(path: &Path) -> bool {
     path.iter().any(|part| part == "optional")
 }

@@ -1,9 +1,9 @@
-//! Instances as text, written as Python's `json.dumps(data, ensure_ascii=False)` writes them: it is
-//! what the benchmark tokenises.
+//! Formats instances as Python's `json.dumps(data, ensure_ascii=False)` does, which is what the
+//! benchmark tokenizes.
 
 use std::fmt::Write;
 
-/// What stands between the items of a list, and between a name and its value.
+/// The separators between the items of a list, and between a name and its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Spacing {
     /// `", "` and `": "`.
@@ -12,7 +12,7 @@ pub(super) enum Spacing {
     Compact,
 }
 
-/// Writes a JSON text anew; `json` must be one.
+/// Formats a JSON text; `json` must be valid.
 pub(super) fn write(json: &str, spacing: Spacing) -> String {
     let gap = if spacing == Spacing::Spaced { " " } else { "" };
     let mut out = String::with_capacity(json.len());
@@ -38,7 +38,7 @@ pub(super) fn write(json: &str, spacing: Spacing) -> String {
     out
 }
 
-/// Length of the string at the start, its quotes included.
+/// Returns the length of the string at the start, its quotes included.
 fn string_len(json: &str) -> usize {
     let mut is_escaped = false;
     let end = json.bytes().skip(1).position(|byte| {
@@ -49,30 +49,31 @@ fn string_len(json: &str) -> usize {
     end.map_or(json.len(), |end| end + 2)
 }
 
-/// Half a surrogate pair is no text: it stays as it is written.
+/// A lone half of a surrogate pair is not text and stays as written.
 fn push_string(part: &str, out: &mut String) {
     let text = serde_json::from_str::<String>(part).and_then(|text| serde_json::to_string(&text));
     out.push_str(text.as_deref().unwrap_or(part));
 }
 
-/// Integers keep all their digits; other numbers are written as the shortest that reads the same.
+/// Integers keep all their digits; other numbers are written as the shortest text with the same
+/// value.
 fn push_number(part: &str, out: &mut String) {
     let is_integer = part.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
     match part.parse::<f64>() {
         Ok(_) if is_integer => out.push_str(if part == "-0" { "0" } else { part }),
         Ok(number) if number.is_finite() => push_float(number, out),
-        // Too large for a number of the machine: Python would write what is no JSON.
+        // Too large for an f64: Python would write `Infinity`, which is not JSON.
         _ => out.push_str(part),
     }
 }
 
-/// Source: `float_repr_style` "short" of `CPython`: an exponent below -4 and from 16 on, of two digits
-/// at least.
+/// Source: `float_repr_style` "short" of `CPython`: an exponent below -4 and from 16 on, with at
+/// least two digits.
 fn push_float(number: f64, out: &mut String) {
     let scientific = format!("{number:e}");
     let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or_default();
-    // A string takes all writes.
+    // Writing to a string cannot fail.
     let _ = if (-4..16).contains(&exponent) {
         write!(out, "{number:?}")
     } else {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::validation::Refusal;
 
-/// The object that is printed. Times are in microseconds.
+/// The printed object. Times are in microseconds.
 #[derive(Debug, Serialize)]
 pub(super) struct Report<'a> {
     model: &'a str,
@@ -21,13 +21,13 @@ pub(super) struct Report<'a> {
 #[derive(Debug, Serialize)]
 struct SchemaReport<'a> {
     file: String,
-    /// Its place in a file with a list of them.
+    /// Its index in a file with a list of cases.
     index: usize,
     description: &'a str,
     passes: bool,
     #[serde(flatten)]
     run: Option<RunReport<'a>>,
-    /// Null where it was read and it compiles.
+    /// Null if it was read and compiles.
     error: Option<ErrorReport>,
 }
 
@@ -56,7 +56,7 @@ struct RunReport<'a> {
 struct TestReport<'a> {
     description: &'a str,
     valid: bool,
-    /// Null where the schema does not compile.
+    /// Null if the schema does not compile.
     accepted: Option<bool>,
     tokens: usize,
     refused_at_token: Option<usize>,

@@ -1,4 +1,4 @@
-//! `--remotes`: schemas that others refer to, read from a folder and never fetched.
+//! `--remotes`: the schemas to which others refer, read from a folder and never fetched.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::files;
 use crate::error::CliError;
 
-/// Where the official test suite expects its remote schemas.
+/// The address at which the official test suite expects its remote schemas.
 const REMOTE_HOST: &str = "http://localhost:1234/";
 
-/// Reads the schemas below a folder, each by the URI that the test suite knows it by.
+/// Reads the schemas in a folder, each with its URI in the test suite.
 ///
 /// # Errors
 /// [`CliError::Usage`] if the folder or a file in it cannot be read.

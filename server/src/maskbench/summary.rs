@@ -1,4 +1,4 @@
-//! What a run comes to: counts and percentiles.
+//! Summarises a run: counts and percentiles.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +13,16 @@ use super::{
     times::Times,
 };
 
-/// Everything that is printed of all schemas together.
+/// Everything that is printed about all schemas together.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Summary {
-    /// Schemas that compile, and whose every instance is judged as labelled.
+    /// Schemas that compile and accept or refuse every instance as labelled.
     pub(super) schemas: Share,
-    /// Of those, the ones that people wrote for use.
+    /// Of those, the schemas from real use.
     pub(super) real_schemas: Share,
-    /// Instances judged as labelled.
+    /// Instances accepted or refused as labelled.
     pub(super) tests: Share,
-    /// Of those, the instances of schemas that are not in a folder named `optional`.
+    /// Of those, the instances of schemas outside folders named `optional`.
     pub(super) required_tests: Share,
     /// Files and cases that could not be read or run.
     pub(super) unreadable: usize,
@@ -34,7 +34,7 @@ pub(super) struct Summary {
     /// Instances on which the engine gave up.
     pub(super) engine_failures: usize,
     pub(super) warnings: Counts,
-    /// Null where the engine does not say.
+    /// Null if the engine does not report it.
     pub(super) guarded: usize,
     pub(super) vetoes: usize,
     pub(super) compile_us: Times,
@@ -42,20 +42,20 @@ pub(super) struct Summary {
     /// Of schemas that do not compile.
     pub(super) refuse_us: Times,
     pub(super) matcher_us: Times,
-    /// Of schemas that a grammar decides alone, as far as is known.
+    /// Of schemas without guards.
     pub(super) unguarded: TokenTimes,
     pub(super) guarded_tokens: TokenTimes,
     pub(super) comparison: Option<Comparison>,
 }
 
-/// How many of how many.
+/// A part of a total.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Share {
     pub(super) passing: usize,
     pub(super) total: usize,
 }
 
-/// Counts by what they are of.
+/// Counts by kind.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Counts {
     pub(super) total: usize,
@@ -82,7 +82,7 @@ impl Counts {
         *self.by_kind.entry(kind).or_default() += 1;
     }
 
-    /// The kinds, the most frequent first.
+    /// Returns the kinds, the most frequent first.
     pub(super) fn ranked(&self) -> Vec<(&str, usize)> {
         let mut ranked: Vec<_> =
             self.by_kind.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
@@ -169,7 +169,7 @@ impl Summary {
     }
 }
 
-/// What a schema failed on, in a word.
+/// Names the fault of a schema.
 pub(super) fn error_kind(error: &SpecError) -> String {
     match error {
         SpecError::Unsupported { keyword, .. } => keyword.clone(),
@@ -182,7 +182,7 @@ pub(super) fn error_kind(error: &SpecError) -> String {
     }
 }
 
-/// What a warning is of: what stands before its first quoted name, or that name.
+/// Names the kind of a warning: the words before its first quoted name, or that name.
 fn warning_kind(warning: &str) -> &str {
     if let Some(quoted) = warning.strip_prefix('`') {
         return quoted.split('`').next().unwrap_or(quoted);

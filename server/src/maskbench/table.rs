@@ -1,4 +1,4 @@
-//! The summary as people read it.
+//! Prints the summary as a table.
 
 use std::{
     io::{self, Write},
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::counted::counted;
 
-/// The most kinds that a line names, and the most files that are named.
+/// The most kinds in a line, and the most files listed.
 const MAX_NAMED: usize = 12;
 
 pub(super) fn print(summary: &Summary, entries: &[Entry], out: &mut impl Write) -> io::Result<()> {
@@ -96,7 +96,7 @@ fn compare(comparison: &Comparison, out: &mut impl Write) -> io::Result<()> {
     let Comparison { schemas, ours, llguidance, only_ours } = comparison;
     writeln!(out)?;
     let schemas = counted(*schemas, "schema");
-    writeln!(out, "beside llguidance: {schemas} that both compile; {only_ours} only here")?;
+    writeln!(out, "compared with llguidance: {schemas} that both compile; {only_ours} only here")?;
     let columns = ["num", "p50", "p90", "p99", "p99.9", "max"];
     row(out, "", &columns.map(str::to_owned))?;
     for (name, ours, theirs) in [
@@ -116,7 +116,7 @@ fn compare(comparison: &Comparison, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// A time in the unit that suits it.
+/// Formats a time in a suitable unit.
 fn readable(time: Duration) -> String {
     let us = microseconds(time);
     match us {

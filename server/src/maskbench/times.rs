@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-/// Times, sorted. As JSON their number and percentiles, in microseconds.
+/// Sorted times. As JSON, their number and percentiles in microseconds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Times(Vec<Duration>);
 
@@ -25,8 +25,8 @@ impl Times {
         self.0.is_empty()
     }
 
-    /// The least time that `per_mille` thousandths of the times do not exceed; zero where there is
-    /// none.
+    /// Returns the least time that `per_mille` thousandths of the times do not exceed; zero if
+    /// there are none.
     pub(super) fn at(&self, per_mille: usize) -> Duration {
         let rank = (self.0.len() * per_mille).div_ceil(1000).max(1);
         self.0.get(rank - 1).copied().unwrap_or_default()

@@ -12,7 +12,7 @@ use sluicegate_spec::{profile::ModelProfile, units::Bytes};
 use super::Task;
 use crate::report::StageReport;
 
-/// The object that is printed. Times are in seconds, sizes in bytes.
+/// The printed object. Times are in seconds, sizes in bytes.
 #[derive(Debug, Serialize)]
 pub(super) struct Report<'a> {
     model: &'a str,
@@ -24,15 +24,15 @@ pub(super) struct Report<'a> {
     bottleneck_seconds: f64,
     round_seconds: f64,
     cycle_seconds: f64,
-    /// Of the objective value; null where the stages were given.
+    /// Of the objective value; null if the stages were given.
     lower_bound_seconds: Option<f64>,
-    /// The largest bottleneck that was shown to be infeasible.
+    /// The largest bottleneck that was proven infeasible.
     infeasible_seconds: Option<f64>,
     gap: Option<f64>,
     kv_tokens: usize,
     sequences: usize,
     microbatches: usize,
-    /// Microbatches that fill the pipeline.
+    /// The number of microbatches that fill the pipeline.
     full_at: usize,
     predicted_tokens_per_s: f64,
     objective_value: f64,
@@ -40,7 +40,7 @@ pub(super) struct Report<'a> {
     baselines: BTreeMap<&'static str, Baselined>,
 }
 
-/// Every pair has its link here, listed in the cluster or not.
+/// Has a link for every pair of devices, listed in the cluster or not.
 #[derive(Debug, Serialize)]
 struct ClusterReport<'a> {
     devices: &'a [ClusterDevice],
@@ -53,11 +53,11 @@ struct CostedStage {
     #[serde(flatten)]
     stage: StageReport,
     workspace_bytes: Bytes,
-    /// Of the device, all its stages taken off.
+    /// Of the device, without all its stages.
     free_bytes: Bytes,
-    /// Computing, for each microbatch.
+    /// Computing time of each microbatch.
     seconds: f64,
-    /// The hidden values on their way in.
+    /// Transfer time of the incoming hidden values.
     hop_seconds: f64,
 }
 

@@ -1,4 +1,4 @@
-//! The model of a plan: a header is all that is read of it.
+//! Reads the model of a plan; only its header.
 
 use std::path::{Path, PathBuf};
 
@@ -13,14 +13,14 @@ use sluicegate_spec::{
 
 use crate::{error::CliError, generate, progress};
 
-/// What the devices would compute in.
+/// Returns the types in which the devices would compute.
 pub(super) fn target(cluster: &Cluster, kv_element_bytes: Option<usize>) -> Target {
     let on_cpu = cluster.devices.iter().all(|device| matches!(device.id, DeviceId::Cpu(_)));
     let target = if on_cpu { Target::CPU } else { Target::ACCELERATOR };
     Target { kv_element_bytes: kv_element_bytes.or(target.kv_element_bytes), ..target }
 }
 
-/// Reads the profile of a model, and what to call it. Only what is not on this machine is fetched.
+/// Reads the profile and the name of a model. Fetches it if it is not on this machine.
 pub(super) fn read(name: &str, target: Target) -> Result<(String, ModelProfile), CliError> {
     let path = Path::new(name);
     let path = if is_described_by(path) { path.to_owned() } else { resolve(name)? };
@@ -28,7 +28,7 @@ pub(super) fn read(name: &str, target: Target) -> Result<(String, ModelProfile),
     Ok((name.to_owned(), profile))
 }
 
-/// Files and folders that say all there is to plan with, weights or not.
+/// Returns whether a file or folder suffices for planning, with or without weights.
 fn is_described_by(path: &Path) -> bool {
     let has_ending = |ending| path.extension().is_some_and(|it| it.eq_ignore_ascii_case(ending));
     has_ending("json") || has_ending("gguf") || path.join("config.json").is_file()

@@ -1,4 +1,4 @@
-//! `--what-if "+1 h100"`, `-cuda:1`, `kv=32768`: the same task with something changed.
+//! `--what-if "+1 h100"`, `-cuda:1`, `kv=32768`: changes the task of a plan.
 
 use anyhow::anyhow;
 use sluicegate_placement::{KvTokens, Sequences};
@@ -10,7 +10,7 @@ use crate::error::CliError;
 const WANTED: &str =
     "wanted +N DEVICE, -DEVICE such as -cuda:1, kv=N, batch=N, prompt=N or output=N";
 
-/// The task with all changes made.
+/// Returns the task with all changes.
 pub(super) fn apply(task: &Task, changes: &[String]) -> Result<Task, CliError> {
     let mut changed = task.clone();
     for change in changes {
@@ -21,7 +21,7 @@ pub(super) fn apply(task: &Task, changes: &[String]) -> Result<Task, CliError> {
 }
 
 fn one(task: &mut Task, change: &str) -> Result<(), CliError> {
-    let wrong = || CliError::usage_at("--what-if", anyhow!("`{change}` is no change; {WANTED}"));
+    let wrong = || CliError::usage_at("--what-if", anyhow!("`{change}` is not a change; {WANTED}"));
     if let Some(added) = change.strip_prefix('+') {
         let cluster = task.cluster.extended(added.trim());
         task.cluster = cluster.map_err(|error| CliError::usage_at("--what-if", error))?;
@@ -48,7 +48,7 @@ fn remove(task: &mut Task, removed: DeviceId) -> Result<(), CliError> {
     let num_devices = cluster.devices.len();
     cluster.devices.retain(|device| device.id != removed);
     if cluster.devices.len() == num_devices {
-        let error = anyhow!("there is no device {removed} to be taken away");
+        let error = anyhow!("there is no device {removed} to remove");
         return Err(CliError::usage_at("--what-if", error));
     }
     cluster.links.retain(|link| link.source != removed && link.target != removed);

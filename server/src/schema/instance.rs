@@ -1,4 +1,4 @@
-//! `--instance`: bytes of a file, or of the argument itself.
+//! `--instance`: the bytes of a file, or of the argument itself.
 
 use std::path::Path;
 
@@ -10,35 +10,35 @@ use crate::bounded;
 /// The most bytes of an instance.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// A text to check, and what to call it.
+/// A text to check, and its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Instance {
-    /// The file's name; None for JSON on the command line.
+    /// The file's name; `None` for JSON on the command line.
     pub(super) file: Option<String>,
     pub(super) bytes: Vec<u8>,
 }
 
 impl Instance {
-    /// Takes the argument as a file that is there, else as JSON.
+    /// Reads the argument as an existing file, else as JSON.
     ///
     /// # Errors
-    /// If it is neither, or the file cannot be read or is too large.
+    /// It is neither, or the file cannot be read or is too large.
     pub(super) fn read(argument: &str) -> anyhow::Result<Self> {
         if Path::new(argument).exists() {
-            let place = || format!("--instance {argument}: cannot be read");
+            let context = || format!("--instance {argument}: cannot be read");
             let large = || {
                 anyhow!(
                     "--instance {argument}: larger than {MAX_BYTES} bytes, the most for an instance"
                 )
             };
-            let bytes = bounded::read_file(argument, MAX_BYTES).with_context(place)?;
+            let bytes = bounded::read_file(argument, MAX_BYTES).with_context(context)?;
             return Ok(Self { file: Some(argument.to_owned()), bytes: bytes.ok_or_else(large)? });
         }
         let is_begun = argument.trim_start().starts_with(['{', '[', '"']);
         if is_begun || serde_json::from_str::<&RawValue>(argument).is_ok() {
             return Ok(Self { file: None, bytes: argument.as_bytes().to_vec() });
         }
-        Err(anyhow!("--instance {argument}: there is no such file, and it is no JSON"))
+        Err(anyhow!("--instance {argument}: there is no such file, and it is not JSON"))
     }
 }
 
@@ -57,6 +57,6 @@ mod tests {
         let read = Instance::read(path).unwrap();
         assert_eq!((read.file.as_deref(), read.bytes), (Some(path), b"tru\n".to_vec()));
         let error = Instance::read("no-such.json").unwrap_err().to_string();
-        assert!(error.contains("no such file, and it is no JSON"), "{error}");
+        assert!(error.contains("no such file, and it is not JSON"), "{error}");
     }
 }

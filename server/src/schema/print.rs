@@ -1,4 +1,4 @@
-//! What `schema check` finds, as people read it.
+//! Prints the findings of `schema check` as text.
 
 use std::io::{self, Write};
 

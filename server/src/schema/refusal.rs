@@ -1,4 +1,4 @@
-//! Where exactly a text is refused, and what could stand there instead.
+//! Finds where exactly a text is refused, and what is allowed there.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use sluicegate_constraint::{Compiled, Matcher, TokenId, Vocab};
 
 use crate::validation::{Refusal, Why};
 
-/// Characters shown before and after the place.
+/// Characters shown before and after the position.
 const CONTEXT_CHARS: usize = 40;
-/// The most examples of what is allowed.
+/// The most examples of allowed tokens.
 const MAX_EXAMPLES: usize = 8;
 /// Longer tokens make no good examples.
 const MAX_EXAMPLE_BYTES: usize = 16;
 
-/// The place of a refusal in the text.
+/// The position and reason of a refusal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct RefusalReport {
     /// Bytes of the text before it.
@@ -23,27 +23,27 @@ pub(super) struct RefusalReport {
     pub(super) line: usize,
     /// From 1, in characters.
     pub(super) column: usize,
-    /// Tokens of the text before the one that is refused.
+    /// Tokens of the text before the refused one.
     pub(super) token: usize,
     pub(super) reason: String,
-    /// The end of the text before the place.
+    /// The text just before the position.
     pub(super) before: String,
-    /// The beginning of what is refused; empty at the end of the text.
+    /// The beginning of the refused text; empty at the end of the text.
     pub(super) found: String,
     pub(super) allowed: Allowed,
 }
 
-/// What the mask has at a place.
+/// The mask at a position.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Allowed {
     pub(super) num_tokens: usize,
     /// Whether the text may end.
     pub(super) end: bool,
-    /// One token for each of the first bytes, as far as they are shown.
+    /// One token for each possible first byte, up to a limit.
     pub(super) examples: Vec<String>,
 }
 
-/// Finds the place of a refusal. The token that is refused may begin with bytes that are allowed.
+/// Finds the position of a refusal. The refused token may begin with allowed bytes.
 pub(super) fn locate(
     compiled: &Compiled,
     text: &[u8],
@@ -75,7 +75,8 @@ pub(super) fn locate(
     }
 }
 
-/// Takes as many of a token's bytes as the grammar does, in other tokens; returns how many.
+/// Advances over as many of a token's bytes as the grammar accepts, in other tokens; returns their
+/// number.
 fn advance_within(matcher: &mut Matcher, vocab: &Vocab, token: &[u8]) -> usize {
     for len in (1..=token.len()).rev() {
         let mut attempt = matcher.fork();
@@ -105,7 +106,8 @@ fn reason(
         Why::Vetoed { instead } => {
             let instead = String::from_utf8_lossy(vocab.token_bytes(instead)).into_owned();
             format!(
-                "vetoed: no valid text is known to begin so; {instead:?} would be taken instead"
+                "vetoed: no valid text with this beginning is known; {instead:?} would be \
+                 taken instead"
             )
         }
         _ => refusal.why.to_string(),

@@ -1,4 +1,4 @@
-//! What `schema check` finds: printed as it is with `--json`, else by `print`.
+//! The findings of `schema check`: the output of `--json`, and the input of `print`.
 
 use std::time::Duration;
 
@@ -26,9 +26,9 @@ pub(super) struct CheckReport<'a> {
 pub(super) struct SchemaReport {
     pub(super) compile_us: f64,
     pub(super) first_witness_us: f64,
-    /// Keywords that a grammar cannot express.
+    /// Keywords that the grammar does not express.
     pub(super) guarded: Vec<GuardedKeyword>,
-    /// A valid text, and the tokens that it takes: a budget of so many is known to do.
+    /// A valid text, and its tokens: a budget of that many suffices.
     pub(super) example: String,
     pub(super) example_tokens: usize,
     pub(super) warnings: Vec<String>,
@@ -45,7 +45,7 @@ pub(super) struct InstanceReport {
     pub(super) trace: Option<Vec<TraceReport>>,
 }
 
-/// One token, and the mask that it met.
+/// One token, and the mask before it.
 #[derive(Debug, Serialize)]
 pub(super) struct TraceReport {
     pub(super) token: TokenId,
@@ -54,7 +54,7 @@ pub(super) struct TraceReport {
     pub(super) num_allowed: usize,
     pub(super) mask: &'static str,
     pub(super) mask_us: f64,
-    /// Null where the token is not allowed.
+    /// Null if the token is not allowed.
     pub(super) advance_us: Option<f64>,
 }
 
@@ -108,13 +108,13 @@ impl TraceReport {
     }
 }
 
-/// What tokens write; half a character is shown as a replacement.
+/// Decodes tokens; an incomplete character becomes a replacement character.
 fn text(tokens: &[TokenId], vocab: &Vocab) -> String {
     let bytes: Vec<u8> = tokens.iter().flat_map(|it| vocab.token_bytes(*it)).copied().collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The form in which a mask travels.
+/// Names the encoding in which a mask is sent.
 fn mask_kind(mask: &Mask, vocab: &Vocab) -> &'static str {
     match EncodedMask::new(mask, vocab).form() {
         MaskForm::All => "all",

@@ -1,4 +1,4 @@
-//! What a simulation found, as a table or as JSON.
+//! The results of a simulation, as a table or as JSON.
 
 use std::fmt;
 
@@ -26,10 +26,10 @@ pub(super) struct Report<'a> {
     seconds: f64,
     output_tokens: usize,
     tokens_per_s: f64,
-    /// As many as the plan says, and while as many sequences run.
+    /// According to the plan, while its number of sequences runs.
     predicted_tokens_per_s: f64,
     full: Full,
-    /// Sequences that the plan's figures are for.
+    /// The number of sequences for which the plan's figures hold.
     sequences: usize,
     time_to_first_token_s: Option<Percentiles>,
     time_per_token_s: Option<Percentiles>,
@@ -79,14 +79,14 @@ impl<'a> Report<'a> {
 }
 
 impl Report<'_> {
-    /// What was reached while the plan's sequences ran, and what the plan says of it.
+    /// Compares the speed while the plan's number of sequences ran with the plan's prediction.
     fn against_plan(&self) -> String {
         let Self { predicted_tokens_per_s: predicted, sequences, full, .. } = self;
         let sequences = counted(*sequences, "sequence");
         match full.tokens_per_s() {
             Some(found) => format!(
                 "with {sequences} at once, while others waited: {found:.1} tokens/s, {:.1} % of the \
-                 {predicted:.1} that the plan says",
+                 {predicted:.1} that the plan predicts",
                 100.0 * found / predicted
             ),
             None => format!(

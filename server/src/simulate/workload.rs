@@ -1,4 +1,4 @@
-//! `--workload FILE|WORDS`: what arrives, and when.
+//! `--workload FILE|WORDS`: the requests, and when they arrive.
 
 mod file;
 mod words;
@@ -17,7 +17,7 @@ const MAX_REQUESTS: usize = 100_000;
 const MAX_TOKENS: usize = 200_000_000;
 const MAX_ROWS: usize = 256;
 
-/// One request, as a workload says it.
+/// One request of a workload.
 #[derive(Debug, Clone, PartialEq)]
 struct Arrival {
     arrival_s: f64,
@@ -29,10 +29,10 @@ struct Arrival {
     priority: i32,
 }
 
-/// Reads a workload for a model of so many positions.
+/// Reads a workload for a model of `max_positions` positions.
 ///
 /// # Errors
-/// [`CliError::Usage`] that names the word or the line.
+/// [`CliError::Usage`] with the word or the line.
 pub(crate) fn read(
     workload: &str,
     max_positions: usize,
@@ -47,8 +47,8 @@ pub(crate) fn read(
     Ok((0..).zip(arrivals).map(|(index, arrival)| arrival.request(index)).collect())
 }
 
-/// The policy for these requests: where the arguments leave it open, their mean lengths, and no more
-/// sequences than there are.
+/// Returns the policy for these requests: their mean lengths, unless the arguments set others, and
+/// at most as many sequences as they have rows.
 pub(crate) fn expected(requests: &[SimulatedRequest], args: &PolicyArgs, policy: Policy) -> Policy {
     let all_rows: usize = requests.iter().map(|it| it.search.num_rows()).sum();
     let mean = |length: fn(&SimulatedRequest) -> usize| {
@@ -79,7 +79,7 @@ fn check_size(arrivals: &[Arrival]) -> anyhow::Result<()> {
 }
 
 impl Arrival {
-    /// Checks what no reader may let through.
+    /// Checks what both forms of a workload must fulfil.
     fn check(self, max_positions: usize) -> anyhow::Result<Self> {
         let Self { arrival_s, prompt_tokens, output_tokens, shared_prefix_tokens, .. } = self;
         let rows = self.search.num_rows();
@@ -112,7 +112,7 @@ impl Arrival {
         self.prompt_tokens + self.output_tokens * self.search.num_rows()
     }
 
-    /// The request of number `index`; behind what is shared its prompt is its own.
+    /// Makes request number `index`; its prompt is unique after the shared prefix.
     fn request(self, index: u32) -> SimulatedRequest {
         let shared = self.shared_prefix_tokens;
         let own = (0..self.prompt_tokens - shared)
@@ -129,11 +129,11 @@ impl Arrival {
     }
 }
 
-/// Stand-ins for tokens of which nothing matters but whether they are the same.
+/// Stand-ins for tokens; only their equality matters.
 const SHARED: TokenId = 0;
 const OWN: TokenId = 1;
 
-/// `samples` or `beams`, whichever is given.
+/// Reads `samples` or `beams`, whichever is given.
 fn search(samples: Option<usize>, beams: Option<usize>) -> anyhow::Result<Search> {
     match (samples, beams) {
         (Some(_), Some(_)) => Err(anyhow!("samples and beams exclude each other")),

@@ -1,4 +1,4 @@
-//! A workload as JSON lines.
+//! Reads a workload from JSON lines.
 
 use std::{fs::File, io::Read, path::Path};
 

@@ -1,4 +1,4 @@
-//! A workload in words: `rate=4/s prompt=512 output=128 n=200`.
+//! Reads a workload in words: `rate=4/s prompt=512 output=128 n=200`.
 
 use anyhow::{Context, anyhow, bail};
 
@@ -8,7 +8,7 @@ const KNOWN: &str = "rate, prompt, output, n, samples, beams, constrained, share
 
 #[derive(Debug, Default)]
 struct Words {
-    /// Requests per second; none if all come at once.
+    /// Requests per second; `None` if all come at once.
     rate: Option<f64>,
     prompt: Option<usize>,
     output: Option<usize>,
@@ -94,7 +94,8 @@ fn rate(value: &str) -> anyhow::Result<f64> {
 
 /// `SplitMix64`: the same seed gives the same arrivals everywhere.
 ///
-/// Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014), figure 16.
+/// Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014), figure
+/// 16.
 struct Random(u64);
 
 impl Random {
@@ -105,7 +106,7 @@ impl Random {
         twice ^ (twice >> 31)
     }
 
-    /// From 0 up to 1, which is not reached.
+    /// Draws from 0 up to, but not including, 1.
     fn share(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
