@@ -1,5 +1,5 @@
-//! Tests of placements on devices that are not there, to be copied and changed: what a team wants to
-//! be sure of before it buys, rents or deploys. They need no GPU and take milliseconds.
+//! Example tests of placements on devices that need not exist, to copy and change: what a team
+//! wants to know before it buys, rents or deploys. They need no GPU and take milliseconds.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
@@ -16,13 +16,13 @@ use sluicegate::{
     },
 };
 
-/// The model, by its `config.json` alone.
+/// Reads the model from its `config.json` alone.
 fn model(name: &str) -> ModelProfile {
     let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/configs");
     ModelProfile::read(&configs.join(format!("{name}.json")), Target::ACCELERATOR).unwrap()
 }
 
-/// What is expected of it: 16 chats at once.
+/// The expected load: 16 chats at once.
 fn chats() -> Policy {
     Policy {
         sequences: Sequences::Exactly(16),

@@ -1,4 +1,4 @@
-//! The web service, over a real socket.
+//! Tests the web service over a real socket.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
@@ -27,7 +27,7 @@ impl Service {
         Self { process, address }
     }
 
-    /// Sends a request; the answer's head and body are still to be read.
+    /// Sends a request; the caller reads the answer's head and body.
     fn ask(&self, method: &str, path: &str, body: &str) -> BufReader<TcpStream> {
         let mut socket = TcpStream::connect(&self.address).unwrap();
         socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
@@ -57,13 +57,13 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // One that has ended already was reported by the test itself.
+        // Fails only if the service has ended, which the test itself has reported.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// Names and data of the events in an answer.
+/// Returns names and data of the events in an answer.
 fn events(answer: &str) -> Vec<(String, Value)> {
     let mut events = Vec::new();
     let mut name = String::new();
@@ -107,7 +107,7 @@ fn a_request_that_cannot_run_is_refused_with_the_reason() {
     assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("type"), "{answer}");
 }
 
-/// The answer would take thousands of tokens; it is given up long before.
+/// The answer would take thousands of tokens; the client stops long before.
 #[test]
 fn a_client_that_goes_away_cancels_its_request() {
     let service = Service::start();

@@ -1,5 +1,5 @@
-//! How a service tests what it relies on, on devices that are not there: where the layers of its
-//! model go, how its load would be served, and what a lost device costs.
+//! Example tests of a service's assumptions, on devices that need not exist: the placement of its
+//! model, the speed under its load, and the cost of a lost device.
 //!
 //! `cargo test -p sluicegate-examples --test simulated_devices`
 
@@ -22,14 +22,14 @@ use sluicegate::{
     timeline::{Usage, Window},
 };
 
-/// Llama 3 8B: its configuration is all that is read.
+/// Llama 3 8B, from its configuration alone.
 fn llama() -> ModelProfile {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let config = root.join("tests/fixtures/configs/llama-3-8b.json");
     ModelProfile::read(&config, Target::ACCELERATOR).unwrap()
 }
 
-/// What the service promises to take: 32 sequences at once, 2,048 tokens each.
+/// The promised load: 32 sequences at once, 2,048 tokens each.
 fn policy() -> Policy {
     let kv_tokens = KvTokens::Exactly(32 * 2_048);
     Policy { sequences: Sequences::Exactly(32), kv_tokens, ..Policy::default() }

@@ -105,8 +105,8 @@ fn log_probabilities_are_printed_with_the_top_tokens() {
     assert_eq!(ids, output["token_ids"].as_array().unwrap().iter().collect::<Vec<_>>());
     for token in tokens {
         // Greedy: the token is the most likely of the three.
-        let likeliest = token["likeliest"].as_array().unwrap();
-        assert_eq!((likeliest.len(), &likeliest[0]["id"]), (3, &token["id"]), "{token}");
+        let top_tokens = token["top_tokens"].as_array().unwrap();
+        assert_eq!((top_tokens.len(), &top_tokens[0]["id"]), (3, &token["id"]), "{token}");
         let log = |token: &Value| token["log_probability"].as_f64().unwrap();
         assert!(log(&top_tokens[0]) >= log(&top_tokens[1]) && log(token) <= 0.0, "{token}");
         assert_eq!(log(&top_tokens[0]).to_bits(), log(token).to_bits());

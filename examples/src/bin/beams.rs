@@ -1,4 +1,4 @@
-//! Beam search among given answers: the most likely ones, with their scores.
+//! Beam search among given answers: prints the most likely ones, with their scores.
 //!
 //! `cargo run --release -p sluicegate-examples --bin beams`
 
@@ -15,7 +15,7 @@ use sluicegate::{
 const BEAMS: usize = 4;
 
 fn main() -> anyhow::Result<()> {
-    // Every beam is a row of the batch, and needs a cache of its own.
+    // Every beam is a row of the batch, and needs its own cache.
     let policy = Policy { sequences: Sequences::Exactly(BEAMS), ..Policy::default() };
     let engine =
         OpenOptions::new().cpu_devices(2).policy(policy).open_with("smollm2", &Bar::default())?;
@@ -34,7 +34,7 @@ fn main() -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{question}")?;
     for output in completion.outputs {
-        // A score is the sum of the tokens' log-probabilities among those that were allowed.
+        // A score is the sum of the tokens' log-probabilities among the allowed ones.
         writeln!(stdout, "{:8.3}  {:<24}  {}", output.score, output.text, output.finish_reason)?;
     }
     Ok(())

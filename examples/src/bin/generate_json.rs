@@ -1,4 +1,4 @@
-//! Embeds the engine: two logical devices, a schema, and text as it comes.
+//! Embeds the engine: two logical devices, a schema, and streamed text.
 //!
 //! `cargo run --release -p sluicegate-examples --bin generate_json`
 
@@ -23,7 +23,7 @@ fn main() -> anyhow::Result<()> {
     let files = ModelSource::parse("smollm2")?.resolve(&Bar::default())?;
     let model = Model::open(&files)?;
 
-    // A plan says which device holds which layers; it is made before anything is loaded.
+    // A plan assigns layers to devices; it is made before anything is loaded.
     let profile = model.profile(KvType::default());
     let cluster = Cluster::logical_cpus(2, Bytes(1 << 30));
     let policy = Policy { sequences: Sequences::Exactly(1), ..Policy::default() };
@@ -49,7 +49,7 @@ fn main() -> anyhow::Result<()> {
             }
         }
     }
-    // What crossed between scheduler and devices, counted from the values themselves.
+    // The transfers between scheduler and devices, counted from the transferred values themselves.
     write!(stdout, "{}", engine.ledger())?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Plans a model that is described by its `config.json` on devices described in a line, and says why.
+//! Plans a model from its `config.json` for devices described in a line, and explains the plan.
 //!
 //! `cargo run --release -p sluicegate-examples --bin plan_cluster -- config.json "2x rtx4090, pcie4"`
 

@@ -1,4 +1,4 @@
-//! Plans a model that is not there on devices that are not there: planning is plain arithmetic.
+//! Plans a model without its files for devices that need not exist: planning is plain arithmetic.
 //!
 //! `cargo run --release -p sluicegate-examples --bin plan_only`
 
@@ -23,7 +23,7 @@ fn main() -> anyhow::Result<()> {
     let policy = Policy { sequences: Sequences::Exactly(16), ..Policy::default() };
     writeln!(stdout, "{}\n", placement::plan(&profile, &cluster, &policy)?)?;
 
-    // Too much is not an error without a way out: it says what is missing, and what would fit.
+    // If the model does not fit, the error says what is missing, and what would fit.
     let policy = Policy { kv_tokens: KvTokens::Exactly(1_000_000), ..policy };
     match placement::plan(&profile, &cluster, &policy) {
         Ok(plan) => writeln!(stdout, "{plan}")?,
@@ -32,7 +32,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A simulated device with some GiB of memory.
+/// A simulated device with `memory_gib` GiB of memory.
 fn gpu(ordinal: u32, memory_gib: u64) -> ClusterDevice {
     ClusterDevice {
         id: DeviceId::Cuda(ordinal),

@@ -23,7 +23,7 @@ struct Question {
 
 struct Service {
     engine: Engine,
-    /// Every answer that is being streamed holds a copy.
+    /// Every answer being streamed holds a clone, so the count is that of running answers.
     running: Arc<()>,
 }
 
@@ -41,7 +41,8 @@ async fn main() -> anyhow::Result<()> {
     Ok(axum::serve(listener, routes.with_state(service)).await?)
 }
 
-/// A client that goes away drops the stream, and with it the generation, which cancels the request.
+/// A client that disconnects drops the stream, and with it the generation, which cancels the
+/// request.
 async fn generate(
     State(service): State<Arc<Service>>,
     Json(Question { prompt, schema, max_tokens }): Json<Question>,
@@ -49,7 +50,7 @@ async fn generate(
     let prompt = Prompt::Chat(vec![Message::new("user", prompt)]);
     let constraint = schema.map_or(Spec::Text, Spec::json);
     let request = Request { constraint, max_tokens, ..Request::new(prompt) };
-    // A schema is compiled here, which may take longer than other clients should wait.
+    // Compiles the schema, which may take longer than other clients should wait.
     let submitted = tokio::task::block_in_place(|| service.engine.submit(request));
     let refuse = |error| (StatusCode::BAD_REQUEST, format!("{:#}", anyhow::Error::new(error)));
     let (generation, running) = (submitted.map_err(refuse)?, Arc::clone(&service.running));

@@ -1,4 +1,4 @@
-//! Values of Rust types: a character, three different ones, the most likely moods.
+//! Outputs as values of Rust types: a character, three different ones, the most likely moods.
 //!
 //! `cargo run --release -p sluicegate-examples --bin typed`
 
@@ -20,7 +20,7 @@ enum Class {
     Thief,
 }
 
-/// The schema, and so what the model may write, is made of this.
+/// The schema, and so what the model may write, is derived from this.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "it is printed as a whole")]
@@ -51,7 +51,7 @@ fn main() -> anyhow::Result<()> {
     let character = engine.json::<Character>(prompt("Describe a wizard.")).run()?;
     writeln!(stdout, "{character:#?}\n")?;
 
-    // Several samples are drawn at random. One that was cut does not cost the others.
+    // Several samples are drawn at random. A truncated one does not affect the others.
     let question = prompt("Describe a thief.");
     for answer in engine.json::<Character>(question).samples(3).seed(7).answers()? {
         match answer {
@@ -60,7 +60,7 @@ fn main() -> anyhow::Result<()> {
         }
     }
 
-    // Beams come best first.
+    // The best beam comes first.
     let moods = engine.choose::<Mood>(prompt("How does it feel to lose?")).beams(3).run()?;
     writeln!(stdout, "\n{moods:?}")?;
     Ok(())

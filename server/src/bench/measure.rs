@@ -70,7 +70,7 @@ pub(super) struct Measured {
     /// From one token to the next, as the caller saw them.
     pub(super) token_us: Vec<u64>,
     /// How long the last stage waited for masks, by constrained microbatch.
-    pub(super) mask_exposed_us: Vec<u64>,
+    pub(super) mask_wait_us: Vec<u64>,
     /// By process: the utilisation of its stages; `None` if they were never all in use.
     pub(super) stages: Vec<Option<timeline::Usage>>,
     /// By process, if wanted.

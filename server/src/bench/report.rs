@@ -62,7 +62,7 @@ pub(super) struct SideReport {
     pub(super) first_token_us: Quantiles,
     pub(super) token_us: Quantiles,
     /// `None` if nothing is constrained.
-    pub(super) mask_exposed_us: Option<MaskExposed>,
+    pub(super) mask_wait_us: Option<MaskWait>,
     /// By process: the utilisation of its stages in the last run.
     pub(super) used: Vec<StagesUsed>,
 }
