@@ -1,19 +1,33 @@
 //! Compiling as the engine's workers do, for input made to hurt.
 
-use std::time::{Duration, Instant};
-
+use allocation_counter::{AllocationInfo, measure};
 use serde_json::Value;
 use sluicegate_constraint::{Compiled, Spec, SpecError};
 
 use crate::support::COMPILER;
 
+/// What an answer costs. All that a specification can make long allocates as it goes, but for
+/// comparisons, which spend fuel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Work {
+    pub(crate) allocations: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Work {
+    /// Of compiling `spec` in this thread.
+    pub(crate) fn of(spec: &Spec) -> (Result<Compiled, SpecError>, Self) {
+        let (compiler, mut result) = (&*COMPILER, None);
+        let info = measure(|| result = Some(compiler.compile(spec)));
+        let AllocationInfo { count_total: allocations, bytes_total: bytes, .. } = info;
+        (result.expect("it was compiled"), Self { allocations, bytes })
+    }
+}
+
 /// Compiles on a thread with the small stack that worker threads have, and takes a few masks.
-/// Returns what the compilation took, too.
-fn on_small_stack(spec: &Spec) -> (Result<Compiled, SpecError>, Duration) {
+fn on_small_stack(spec: &Spec) -> (Result<Compiled, SpecError>, Work) {
     let run = || {
-        let start = Instant::now();
-        let result = COMPILER.compile(spec);
-        let elapsed = start.elapsed();
+        let (result, work) = Work::of(spec);
         if let Ok(compiled) = &result {
             let mut matcher = compiled.matcher();
             for _ in 0..4 {
@@ -24,7 +38,7 @@ fn on_small_stack(spec: &Spec) -> (Result<Compiled, SpecError>, Duration) {
                 }
             }
         }
-        (result, elapsed)
+        (result, work)
     };
     std::thread::scope(|scope| {
         let worker = std::thread::Builder::new().stack_size(2 << 20);
@@ -32,16 +46,13 @@ fn on_small_stack(spec: &Spec) -> (Result<Compiled, SpecError>, Duration) {
     })
 }
 
-/// Compiles like that, and in no more time than `max_compile`.
+/// Compiles like that, and with no more work than `most`.
 #[track_caller]
-pub(crate) fn within(
-    max_compile: Duration,
-    name: &str,
-    spec: &Spec,
-) -> Result<Compiled, SpecError> {
-    let (result, elapsed) = on_small_stack(spec);
+pub(crate) fn within(most: Work, name: &str, spec: &Spec) -> Result<Compiled, SpecError> {
+    let (result, Work { allocations, bytes }) = on_small_stack(spec);
     let shown = result.as_ref().map_or_else(ToString::to_string, |_| "compiled".to_string());
-    assert!(elapsed < max_compile, "{name} took {elapsed:?}: {shown}");
+    let is_little = allocations < most.allocations && bytes < most.bytes;
+    assert!(is_little, "{name}: {allocations} allocations, {bytes} bytes: {shown}");
     result
 }
 

