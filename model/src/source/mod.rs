@@ -5,6 +5,7 @@
 
 mod alias;
 mod cache;
+#[cfg_attr(not(feature = "hub"), expect(dead_code, reason = "what a hub lists is chosen from"))]
 mod choose;
 #[cfg(feature = "hub")]
 mod hub;

@@ -88,7 +88,8 @@ pub fn replay(lines: &[Line]) -> Result<Replayed, ReplayError> {
         serve.on(*at, input.clone(), &mut actions);
         serve.take_left_waiting();
         let found = Wanted::of(&actions, header.without_prompts);
-        if found != *wanted {
+        // A fuzzer cannot guess digests, but whoever writes a hostile file can tell them.
+        if found != *wanted && !cfg!(fuzzing) {
             return Err(ReplayError::Differs {
                 input: replayed.inputs,
                 recorded: wanted.actions,

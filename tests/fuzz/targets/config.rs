@@ -1,0 +1,22 @@
+//! `config.json`, read for a run and for a plan.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sluicegate_fuzz::{folder, two_files};
+use sluicegate_spec::{
+    config::ModelConfig,
+    profile::{ModelProfile, Target},
+};
+
+fuzz_target!(|data: &[u8]| {
+    let (config, generation) = two_files(data);
+    let files = [("config.json", config), ("generation_config.json", generation)];
+    let folder = folder(&files);
+    if let Ok(config) = ModelConfig::from_directory(folder) {
+        config.kv_groups();
+    }
+    for target in [Target::CPU, Target::ACCELERATOR] {
+        let _ = ModelProfile::read(folder, target);
+    }
+});
