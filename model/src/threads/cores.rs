@@ -38,7 +38,7 @@ fn allowed() -> Vec<usize> {
     core_affinity::get_core_ids().into_iter().flatten().map(|core| core.id).collect()
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(all(test, target_os = "linux", not(loom)))]
 mod tests {
     use std::{sync::Mutex, thread};
 

@@ -7,16 +7,18 @@
 use std::{
     num::NonZero,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
-    },
-    thread::{Builder, JoinHandle},
+    sync::PoisonError,
     time::{Duration, Instant},
 };
 
 mod cores;
 mod parts;
+mod sync;
+
+use sync::{
+    Arc, AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Builder, Condvar, JoinHandle, Mutex,
+    MutexGuard, Ordering, SPINS,
+};
 
 pub use cores::{UnknownCore, check_cores, pin_to};
 pub use parts::Columns;
@@ -161,7 +163,7 @@ impl Shared {
     fn spin(&self, limit: Duration, ready: impl Fn() -> bool) {
         let start = Instant::now();
         let mut last = start;
-        while !ready() && self.num_calm.load(Ordering::Relaxed) == 0 {
+        while !ready() && SPINS && self.num_calm.load(Ordering::Relaxed) == 0 {
             for _ in 0..8 {
                 std::hint::spin_loop();
             }
@@ -202,8 +204,8 @@ impl Shared {
         state.caller_sleeps = false;
         drop(state);
         let num_calm = self.num_calm.load(Ordering::Relaxed);
-        let num_calm =
-            if start.elapsed() > LONGEST_LEAVE { NUM_CALM } else { num_calm.saturating_sub(1) };
+        let is_late = SPINS && start.elapsed() > LONGEST_LEAVE;
+        let num_calm = if is_late { NUM_CALM } else { num_calm.saturating_sub(1) };
         self.num_calm.store(num_calm, Ordering::Relaxed);
     }
 }
@@ -295,6 +297,7 @@ fn serve(shared: &Shared) {
     }
 }
 
+#[cfg(not(loom))]
 #[cfg(test)]
 mod tests {
     use super::*;
