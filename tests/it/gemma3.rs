@@ -1,4 +1,4 @@
-//! Gemma 3 270M, where it is in the cache: K-quants, windows and 262,144 tokens for real.
+//! Gemma 3 270M: K-quants, windows and 262,144 tokens for real.
 
 use sluicegate::{Prompt, Request, stream::FinishReason};
 use sluicegate_constraint::Spec;

@@ -20,8 +20,10 @@ use sluicegate_placement::{
     Cluster, ClusterDevice, KvTokens, LinkFigures, Placement, Plan, PlanFields, Policy, Sequences,
     plan,
 };
+use sluicegate_slow::Slow;
 use sluicegate_spec::{
     device::DeviceId,
+    files::ModelFiles,
     kv::KvType,
     placed::Misplaced,
     units::{Bytes, LayerRange},
@@ -41,16 +43,24 @@ pub fn smollm2() -> Model {
     MODEL.get_or_init(open).clone()
 }
 
-/// Gemma 3 270M, a quarter of a gigabyte to fetch: only where `SLUICEGATE_TEST_GEMMA3` is set, as it
-/// is in the continuous integration.
+/// Gemma 3 270M, where slow tests are wanted that fetch something.
 ///
 /// # Panics
 /// Where it can neither be fetched nor opened.
 pub fn gemma3() -> Option<Model> {
-    std::env::var_os("SLUICEGATE_TEST_GEMMA3")?;
+    Some(Model::open(&gemma3_files()?).expect("the model opens"))
+}
+
+/// The files of Gemma 3 270M alone.
+///
+/// # Panics
+/// Where they cannot be fetched.
+pub fn gemma3_files() -> Option<ModelFiles> {
+    if !Slow::Fetch.is_wanted("Gemma 3 270M: 250 MB") {
+        return None;
+    }
     let source = ModelSource::parse("gemma3-270m").expect("an alias");
-    let files = source.resolve(&Silent).expect("the alias can be fetched");
-    Some(Model::open(&files).expect("the model opens"))
+    Some(source.resolve(&Silent).expect("the alias can be fetched"))
 }
 
 /// The vocabulary of Mistral's models from 2024 on, in its own file format.
@@ -66,13 +76,14 @@ static TEKKEN: Alias = Alias {
     }],
 };
 
-/// Mistral's tokenizer of 131,072 tokens: only where `SLUICEGATE_TEST_TEKKEN` is set, as it is in the
-/// continuous integration.
+/// Mistral's tokenizer of 131,072 tokens, where slow tests are wanted that fetch something.
 ///
 /// # Panics
 /// Where it can neither be fetched nor read.
 pub fn tekken() -> Option<Tokenizer> {
-    std::env::var_os("SLUICEGATE_TEST_TEKKEN")?;
+    if !Slow::Fetch.is_wanted("tekken: 7 MB") {
+        return None;
+    }
     let file = TEKKEN.fetch(&Silent).expect("the package can be fetched");
     Some(Tokenizer::from_tekken(&file).expect("the tokenizer is read"))
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use sluicegate_constraint::{
     Compiled, Compiler, Event, JsonOptions, Matcher, PropertyOrder, Spec, SpecError,
 };
+use sluicegate_slow::Slow;
 
 use crate::support::{CANONICAL, COMPILER, Rng, bytewise};
 
@@ -14,10 +15,10 @@ const NUM_SCHEMAS: usize = 500;
 const NUM_WALKS: usize = 20;
 const NUM_VALUES: usize = 40;
 
-/// Schemas that are walked: an eighth, as that takes most of a minute, or all if this is set.
+/// Schemas that are walked: all if that is wanted, else an eighth.
 fn num_walked() -> usize {
-    let is_set = std::env::var_os("SLUICEGATE_TEST_ALL_WALKS").is_some();
-    if is_set { NUM_SCHEMAS } else { NUM_SCHEMAS / 8 }
+    let is_wanted = Slow::Walks.is_wanted("seven of eight schemas: six minutes");
+    if is_wanted { NUM_SCHEMAS } else { NUM_SCHEMAS / 8 }
 }
 
 const NAMES: [&str; 4] = ["a", "b", "name", "x y"];

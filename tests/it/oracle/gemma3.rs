@@ -1,18 +1,12 @@
-//! Gemma 3 270M, where it is in the cache, against candle's own: K-quants for real.
+//! Gemma 3 270M against candle's own: K-quants for real.
 
-use sluicegate_model::source::{ModelSource, Silent};
-use sluicegate_spec::files::ModelFiles;
+use sluicegate_tests::engines::gemma3_files;
 
 use super::{compare::tokens, quantized::Run, smollm2::check_products};
 
-fn files() -> Option<ModelFiles> {
-    std::env::var_os("SLUICEGATE_TEST_GEMMA3")?;
-    Some(ModelSource::parse("gemma3-270m").unwrap().resolve(&Silent).unwrap())
-}
-
 #[test]
 fn gemma3_270m_equals_candle() {
-    let Some(files) = files() else { return };
+    let Some(files) = gemma3_files() else { return };
     // Common tokens: where the model finds no sense (tokens 1000 apart), rounding moves either
     // implementation's logits by 6 to 10 %, and which one further is chance.
     let tokens: Vec<u32> = tokens(26).iter().map(|token| token * 37).collect();
@@ -22,6 +16,6 @@ fn gemma3_270m_equals_candle() {
 
 #[test]
 fn products_of_gemma3_270m_are_exact_but_for_rounding() {
-    let Some(files) = files() else { return };
+    let Some(files) = gemma3_files() else { return };
     check_products(&files, 50);
 }

@@ -5,7 +5,7 @@ use super::{check, hold};
 /// The folders of the crates, and what each may use of ours, by the names behind `sluicegate-`:
 /// `server -> runtime -> { model, constraint }` and `runtime -> core -> placement -> model/spec`,
 /// never back.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("constraint", &[]),
     ("model/spec", &[]),
     ("model/cuda", &[]),
@@ -16,7 +16,11 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("server", ABOVE),
     ("examples", &[""]),
     ("tests", ABOVE),
+    ("tests/slow", &[]),
 ];
+
+/// For tests alone: everyone may have it among the dependencies of tests.
+const FOR_TESTS: &str = "sluicegate-slow";
 
 const ABOVE: &[&str] = &["", "constraint", "core", "model", "placement", "spec"];
 
@@ -38,7 +42,11 @@ fn wrong_dependencies(path: &str, text: &str) -> Vec<String> {
     let Some((_, arrows)) = crate_of(path) else { return Vec::new() };
     let name = path.trim_end_matches("/Cargo.toml");
     let mut complaints = Vec::new();
-    for dependency in dependencies(text) {
+    for (table, dependency) in dependencies(text) {
+        let is_for_tests = table == "dev-dependencies" || name == "tests";
+        if is_for_tests && dependency == FOR_TESTS {
+            continue;
+        }
         if let Some(ours) = dependency.strip_prefix("sluicegate")
             && !arrows.contains(&ours.trim_start_matches('-'))
         {
@@ -67,18 +75,19 @@ fn crate_of(path: &str) -> Option<&'static (&'static str, &'static [&'static str
     ARROWS.iter().find(|(name, _)| *name == folder)
 }
 
-/// Names under every `dependencies` table: of builds, of tests, of one target.
-fn dependencies(text: &str) -> Vec<&str> {
+/// Names under every `dependencies` table, each with its table: of builds, of tests, of one target.
+fn dependencies(text: &str) -> Vec<(&str, &str)> {
     let mut names = Vec::new();
-    let mut listed = false;
+    let (mut table, mut listed) = ("", false);
     for line in text.lines().map(str::trim) {
-        if let Some(table) = line.strip_prefix('[') {
-            let table = table.trim_end_matches(']');
+        if let Some(begun) = line.strip_prefix('[') {
+            table = begun.trim_end_matches(']');
             listed = table.ends_with("dependencies");
             // `[dependencies.name]`, a table of its own.
-            names.extend(table.split_once("dependencies.").map(|(_, name)| name));
+            names.extend(table.split_once("dependencies.").map(|(_, name)| (table, name)));
         } else if listed && !line.starts_with('#') {
-            names.extend(line.split(['.', '=', ' ']).next().filter(|name| !name.is_empty()));
+            let name = line.split(['.', '=', ' ']).next().filter(|name| !name.is_empty());
+            names.extend(name.map(|name| (table, name)));
         }
     }
     names
@@ -115,6 +124,12 @@ fn wrong_dependencies_are_found() {
     check(wrong_dependencies, "model/Cargo.toml", text, &[want]);
     check(wrong_dependencies, "server/Cargo.toml", text, &[]);
     check(wrong_dependencies, "elsewhere/Cargo.toml", text, &[]);
+
+    let text = "[dev-dependencies]\nsluicegate-slow.workspace = true";
+    check(wrong_dependencies, "runtime/core/Cargo.toml", text, &[]);
+    let text = "[dependencies]\nsluicegate-slow.workspace = true";
+    let want = "runtime/core/Cargo.toml: runtime/core must not know sluicegate-slow";
+    check(wrong_dependencies, "runtime/core/Cargo.toml", text, &[want]);
 
     let text = "[dev-dependencies]\nsluicegate-model.workspace = true\ntokio = \"1\"";
     let want = [

@@ -1,11 +1,12 @@
 //! Thousands of random schedules: every request ends once, with the text that it has alone.
 //!
-//! `SLUICEGATE_SIMULATIONS` says how many; 2,000 without it.
+//! 2,000 of them, or 150,000 where slow tests are wanted.
 
 use std::collections::BTreeSet;
 
 use proptest::{prelude::*, test_runner::TestRunner};
 use sluicegate_placement::Hop;
+use sluicegate_slow::Slow;
 use sluicegate_spec::config::KvGroup;
 
 use super::{
@@ -242,8 +243,9 @@ fn run(scenario: &Scenario, seen: &mut Seen) {
 
 #[test]
 fn random_schedules_end_every_request_once_with_the_text_it_has_alone() {
-    let cases = std::env::var("SLUICEGATE_SIMULATIONS").ok().and_then(|it| it.parse().ok());
-    let config = ProptestConfig { cases: cases.unwrap_or(2_000), ..ProptestConfig::default() };
+    let is_wanted = Slow::Schedules.is_wanted("148,000 more schedules: a minute");
+    let cases = if is_wanted { 150_000 } else { 2_000 };
+    let config = ProptestConfig { cases, ..ProptestConfig::default() };
     let seen = std::cell::RefCell::new(Seen::default());
     let outcome = TestRunner::new(config).run(&scenarios(), |scenario| {
         run(&scenario, &mut seen.borrow_mut());
