@@ -95,7 +95,7 @@ impl Masks {
     /// What the masks would take without being encoded: four bytes for each word.
     pub fn raw_bytes(&self) -> usize {
         let num_masks: usize = self.rows.iter().flatten().map(|row| row.positions.len()).sum();
-        num_masks * self.num_words * size_of::<u32>()
+        num_masks.saturating_mul(self.num_words).saturating_mul(size_of::<u32>())
     }
 }
 

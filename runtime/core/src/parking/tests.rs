@@ -71,7 +71,7 @@ fn num_messages(groups: Groups) -> usize {
 #[derive(Debug, Clone)]
 struct World {
     microbatches: &'static [Groups],
-    parking: Parking<usize>,
+    parking: Parking<(usize, usize)>,
     num_batches: usize,
     /// Messages that have come, by microbatch.
     num_messages: Vec<usize>,
@@ -138,7 +138,7 @@ impl World {
     /// Samples what can be sampled, as the last stage does.
     fn sample(&mut self) {
         while let Some(Parked { microbatch, kept, .. }) = self.parking.take_ready() {
-            self.take(microbatch.0 as usize, kept);
+            self.take(kept);
             self.parking.forget(microbatch);
         }
         let Some(microbatch) = self.waiting else { return };
@@ -147,15 +147,17 @@ impl World {
             return;
         }
         self.waiting = None;
-        let ready = self.parking.admit(&batch, Duration::ZERO, |group| group.group.0 as usize);
+        let ready = self
+            .parking
+            .admit(&batch, Duration::ZERO, |group| (microbatch, group.logit_rows.start));
         for group in ready {
-            self.take(microbatch, group.group.0 as usize);
+            self.take((microbatch, group.logit_rows.start));
         }
         self.parking.forget(batch.microbatch);
     }
 
     /// A group is sampled once, with its mask if that has come.
-    fn take(&mut self, microbatch: usize, group: usize) {
+    fn take(&mut self, (microbatch, group): (usize, usize)) {
         let found = self.parking.masks(MicrobatchId(microbatch as u64)).get(group);
         let found = found.and_then(Option::as_ref).map(|row| row.stamp);
         let has_come = matches!(

@@ -77,6 +77,7 @@ impl OrderBounds {
         num_logit_rows: usize,
     ) -> Result<(), OutOfBounds> {
         below("end of logit rows", group.logit_rows.end, num_logit_rows + 1)?;
+        below("start of logit rows", group.logit_rows.start, group.logit_rows.end + 1)?;
         let num_rows = group.logit_rows.len();
         below("number of sampled rows", group.rows.len(), num_rows + 1)?;
         below("logit row that nobody samples", num_rows, group.rows.len() + 1)?;
@@ -98,7 +99,7 @@ fn below(what: &'static str, found: usize, limit: usize) -> Result<(), OutOfBoun
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{ops::Range, sync::Arc};
 
     use super::*;
     use crate::messages::{
@@ -188,6 +189,8 @@ mod tests {
             |it| it.sampling[0].rows.clear(),
             "logit row that nobody samples 1, wanted one below 1",
         );
+        let backwards = "start of logit rows 1, wanted one below 1";
+        check(|it| it.sampling[0].logit_rows = Range { start: 1, end: 0 }, backwards);
         let more: fn(&mut Batch) = |it| it.sampling[0].logit_rows = 0..0;
         check(more, "number of sampled rows 1, wanted one below 1");
         check(
