@@ -138,7 +138,7 @@ fn a_microbatch_follows_from_its_requests_and_stages_work_within_it() {
     assert_eq!(names, BTreeSet::from(want));
     assert!(named("link.transfer").all(|span| span.fields["bytes"] > 0));
 
-    // Microbatches are counted through; a turn without one has no number.
+    // Microbatches are counted through; what is sent without one has no number.
     let microbatches: BTreeMap<u64, &Seen> = named("scheduler.step")
         .filter_map(|span| Some((*span.fields.get("microbatch")?, span)))
         .collect();

@@ -10,7 +10,7 @@ use crate::vocab::Vocab;
 ///
 /// Numbers are little-endian. Whoever receives one has the tokens that exist
 /// ([`Vocab::allow_all`]) already, and checks everything else with [`EncodedMask::decode`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedMask(Box<[u8]>);
 
 /// Names the form of an encoded mask.
@@ -41,7 +41,10 @@ pub enum MaskDecodeError {
     NoForm,
     /// A token is beyond the logits.
     #[error("the mask names token {token}, wanted one below {bound}")]
-    OutOfRange { token: u64, bound: usize },
+    OutOfRange { token: u64, bound: u64 },
+    /// A number in a list of tokens takes more bytes than a token may.
+    #[error("the mask's list has a number of more than five bytes after {found} tokens")]
+    NumberTooLong { found: usize },
     /// A list of tokens ends within a number.
     #[error("the mask's list of tokens breaks off after {found} tokens")]
     Truncated { found: usize },
@@ -181,16 +184,16 @@ fn select(
 }
 
 fn in_range(token: TokenId, valid: &[u32]) -> Result<TokenId, MaskDecodeError> {
-    let bound = valid.len() * 32;
-    if (token as usize) < bound {
+    let bound = valid.len() as u64 * 32;
+    if u64::from(token) < bound {
         return Ok(token);
     }
     Err(MaskDecodeError::OutOfRange { token: token.into(), bound })
 }
 
 /// Writes ascending tokens as the distances between them less one, each in as many bytes as it
-/// needs: seven bits to a byte, the lowest first; the eighth bit says that more follow. `None` if the
-/// mask takes `max_bytes` or more.
+/// needs: seven bits to a byte, the lowest first; the eighth bit says that more follow. `None` if
+/// the mask takes `max_bytes` or more.
 fn encode_gaps(
     form: MaskForm,
     tokens: impl Iterator<Item = TokenId>,
@@ -232,16 +235,17 @@ fn decode_gaps(bytes: &[u8]) -> impl Iterator<Item = Result<TokenId, MaskDecodeE
                 break;
             }
             if shift > 28 {
-                let error = MaskDecodeError::OutOfRange { token: next + gap, bound: 1 << 32 };
                 bytes = [].iter().copied();
-                return Some(Err(error));
+                return Some(Err(MaskDecodeError::NumberTooLong { found }));
             }
         }
         let token = next + gap;
         next = token + 1;
         found += 1;
-        let bound = 1 << 32;
-        Some(TokenId::try_from(token).map_err(|_| MaskDecodeError::OutOfRange { token, bound }))
+        Some(TokenId::try_from(token).map_err(|_| {
+            bytes = [].iter().copied();
+            MaskDecodeError::OutOfRange { token, bound: 1 << 32 }
+        }))
     })
 }
 

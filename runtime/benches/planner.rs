@@ -1,4 +1,5 @@
-//! How long planning takes: Llama 3 405B's 126 layers on clusters of many devices, of many kinds or few.
+//! How long planning takes: Llama 3 405B's 126 layers on clusters of many devices, of many kinds or
+//! few.
 //!
 //! `cargo bench --workspace --bench planner`
 
@@ -21,7 +22,8 @@ fn profile() -> ModelProfile {
     ModelProfile::read(&path, Target::ACCELERATOR).expect("the fixture describes a model")
 }
 
-/// `num_devices` accelerators of `num_kinds` kinds in turn, each larger and faster than the one before.
+/// `num_devices` accelerators of `num_kinds` kinds in turn, each larger and faster than the one
+/// before.
 fn cluster(num_devices: u32, num_kinds: u32, smallest_gib: u64) -> Cluster {
     let device = |index: u32| {
         let kind = index % num_kinds;

@@ -179,14 +179,14 @@ fn text(tokenizer: &Tokenizer, id: TokenId) -> String {
 impl TimingsReport {
     fn new(load: Duration, usage: Usage, timings: &Timings) -> Self {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let exposed = &timings.mask_wait;
+        let wait = &timings.mask_wait;
         Self {
             load_ms: load.as_secs_f64() * 1e3,
             prefill_tokens_per_s: per_second(usage.prompt_tokens, timings.prefill),
             decode_tokens_per_s: per_second(timings.decode_tokens, timings.decode),
-            mask_wait_us: micros(exposed.total),
-            mask_wait_p50_us: micros(exposed.p50),
-            mask_wait_p99_us: micros(exposed.p99),
+            mask_wait_us: micros(wait.total),
+            mask_wait_p50_us: micros(wait.p50),
+            mask_wait_p99_us: micros(wait.p99),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! What engines give on each kind of device, against one stage on the CPU: stages, samplers, beams,
 //! constraints, serving.
 //!
-//! The same functions run on the CPU, where two stages on one device must give the same bits as one,
-//! and with the feature `cuda` on a GPU, where they must lie within the bounds of `bounds.rs`. In a
-//! build with `cuda` the tests of a GPU fail where there is none, and say why.
+//! The same functions run on the CPU, where two stages on one device must give the same bits as
+//! one, and with the feature `cuda` on a GPU, where they must lie within the bounds of `bounds.rs`.
+//! In a build with `cuda` the tests of a GPU fail where there is none, and say why.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 #![allow(clippy::print_stdout, reason = "how far a device is off is worth a line of the log")]

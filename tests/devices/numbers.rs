@@ -72,8 +72,8 @@ fn prompts() -> Vec<Prompt> {
 }
 
 /// Compares token by token as long as both choose alike; once they do not, they read different
-/// texts. The first token is compared whichever it is: two distributions that are alike have largest
-/// probabilities that are.
+/// texts. The first token is compared whichever it is: two distributions that are alike have
+/// largest probabilities that are.
 #[track_caller]
 fn check(name: &str, target: &Target, model: &Model, (kv_type, bound): (KvType, f64)) {
     let alone = even_plan_on(model, &[DeviceId::Cpu(0)], kv_type);

@@ -1,6 +1,6 @@
 //! A corpus of requests of every kind, whose outputs can be written down and compared between two
-//! builds on one machine. What crossed is written down, too; of it only hidden values and ancestors do
-//! not depend on who happens to share a microbatch.
+//! builds on one machine. What crossed is written down, too; of it only hidden values and ancestors
+//! do not depend on who happens to share a microbatch.
 
 use std::fmt::Write as _;
 

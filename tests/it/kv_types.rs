@@ -36,8 +36,8 @@ fn stages_agree_whatever_the_cache_is_made_of() {
     }
 }
 
-/// How far the logarithms of the probabilities of the chosen tokens lie from those of f32, as long as
-/// both choose alike; once they do not, they read different texts.
+/// How far the logarithms of the probabilities of the chosen tokens lie from those of f32, as long
+/// as both choose alike; once they do not, they read different texts.
 fn differences(model: &Model, prompt: &Prompt, kv_type: KvType) -> Vec<f64> {
     let tokens = |kv_type| -> Vec<Token> {
         let engine = start(model, &even_plan_for(model, 2, kv_type), kv_type).unwrap();

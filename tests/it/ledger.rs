@@ -24,7 +24,7 @@ use sluicegate_tests::{
 };
 
 /// Runs one greedy row and says what it moves: the prompt in chunks of about the same size, then
-/// what each step added: a token, and those that the constraint forced behind it. What the last
+/// what each step added: a token, and those that followed of themselves. What the last
 /// step added is not fed back.
 fn run(engine: &Engine, plan: &Plan, request: Request) -> Vec<Traffic> {
     let constrained_rows = usize::from(request.constraint != Spec::Text);
@@ -109,7 +109,7 @@ fn check_hidden_and_masks(plan: &Plan, entries: &[LedgerEntry], traffic: &[Traff
     assert_eq!(entries.iter().filter(is_foreseen).count(), num_found, "{entries:?}");
 }
 
-/// Orders go through every stage once per microbatch, tokens come from the last alone, and masks go
+/// Each stage uploads its part of every microbatch, tokens come from the last alone, and masks go
 /// to the last alone.
 fn check_routes(
     entries: &[LedgerEntry],

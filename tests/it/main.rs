@@ -22,6 +22,7 @@ mod predictions;
 mod profiles;
 mod replays;
 mod sampling;
+mod seeds;
 mod serving;
 mod soak;
 mod stages;

@@ -95,12 +95,12 @@ fn masks_of_real_json_take_half_of_their_bits_at_most() {
     let completion = complete(&engine, &request);
     let LedgerEntry { bytes, raw_bytes, .. } = mask_entry(&engine);
     let counts = engine.ledger().masks();
-    assert_eq!(raw_bytes, counts.num_rows() * 49_152 / 8);
+    assert_eq!(raw_bytes, counts.num_masks() * 49_152 / 8);
     assert!(2 * bytes <= raw_bytes, "{bytes} of {raw_bytes}; {counts}");
     assert_eq!(counts.jump_forward_tokens, completion.usage.jump_forward_tokens as u64);
     assert!(counts.jump_forward_tokens > 0, "{counts}");
-    let exposed = completion.timings.mask_wait;
-    assert!(exposed.p50 <= exposed.p99 && exposed.p99 <= exposed.total);
+    let wait = completion.timings.mask_wait;
+    assert!(wait.p50 <= wait.p99 && wait.p99 <= wait.total);
 }
 
 #[test]

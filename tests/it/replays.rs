@@ -47,8 +47,8 @@ impl Shared {
     }
 }
 
-/// 200 requests of all kinds over two stages, one of which fails once, with few pages; every seventh
-/// caller goes away.
+/// 200 requests of all kinds over two stages, one of which fails once, with few pages; every
+/// seventh caller goes away.
 fn record(options: RecordOptions) -> Replayed {
     let files = TinyModel::new(Architecture::Llama).directory(StoredType::F32);
     let model = Model::open(&files.files).unwrap();

@@ -1,5 +1,6 @@
-//! Thousands of requests through real stages, with cancels and page pressure: memory stays flat, and
-//! every counter goes back to zero. The longest tests of all: see docs/benchmarks.md for their time.
+//! Thousands of requests through real stages, with cancels and page pressure: memory stays flat,
+//! and every counter goes back to zero. The longest tests of all: see docs/benchmarks.md for their
+//! time.
 
 use std::collections::VecDeque;
 

@@ -1,7 +1,7 @@
 //! Rules of the repository that no lint states, as tests.
 //!
-//! Each rule is a function from a file's path and text to complaints, so that it is tried on made-up
-//! text too: a rule that cannot fail is none.
+//! Each rule is a function from a file's path and text to complaints, so that it is tried on
+//! made-up text too: a rule that cannot fail is none.
 
 mod circles;
 mod code;

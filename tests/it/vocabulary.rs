@@ -1,4 +1,5 @@
-//! The constraint engine's view of real vocabularies: true bytes, end tokens, nothing special as text.
+//! The constraint engine's view of real vocabularies: true bytes, end tokens, nothing special as
+//! text.
 
 use std::{cell::RefCell, sync::Arc};
 
@@ -78,7 +79,8 @@ fn check_tokens(tokenizer: &Tokenizer, num_logits: usize) -> Counts {
             TokenBytes::Text(bytes) => {
                 counts.text += 1;
                 assert!(!bytes.is_empty(), "token {token} writes nothing");
-                // No constraint writes the byte that UTF-8 never uses: it marks special tokens there.
+                // No constraint writes the byte that UTF-8 never uses: it marks special tokens
+                // there.
                 if (token as usize) < num_logits && !bytes.contains(&0xFF) {
                     assert_eq!(vocab.token_bytes(token), bytes, "token {token}");
                 }

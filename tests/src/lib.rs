@@ -1,5 +1,5 @@
-//! What the tests share: tiny seeded models, steps built by hand, engines and their requests, and the
-//! suite of placements.
+//! What the tests share: tiny seeded models, steps built by hand, engines and their requests, and
+//! the suite of placements.
 
 pub mod constraints;
 pub mod engines;

@@ -59,7 +59,9 @@ fn hostile_masks_are_refused() {
     for body in [&[0xFF; 6][..], &[0xFF, 0xFF, 0xFF, 0xFF, 0x7F], &[0xFF; 1000]] {
         let bytes = [&[Sparse as u8], body].concat();
         let refused = EncodedMask::decode(&bytes, &VALID).unwrap_err();
-        assert!(matches!(refused, MaskDecodeError::OutOfRange { .. }), "{refused}");
+        let (beyond, long) = ("below 4294967296", "of more than five bytes");
+        let refused = refused.to_string();
+        assert!(refused.ends_with(beyond) || refused.contains(long), "{refused}");
     }
     assert_eq!(EncodedMask::decode(&[], &VALID), Err(MaskDecodeError::NoForm));
     for found in [5, 255] {

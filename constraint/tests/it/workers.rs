@@ -99,7 +99,8 @@ fn jump_forward_text_is_spelled_canonically_and_nothing_advances() {
     let jump = matcher.jump_forward();
     assert_eq!(jump.first(), greedy(b"name").first(), "{jump:?}");
     assert_eq!((matcher.num_tokens(), matcher.jump_forward()), (2, jump));
-    // Any tokenisation means that no jump is possible; nor is anything in free text or after the end.
+    // Any tokenisation means that no jump is possible; nor is anything in free text or after the
+    // end.
     let mut any = COMPILER.compile(&spec).unwrap().matcher();
     assert!(any.jump_forward().is_empty());
     assert!(CANONICAL.compile(&Spec::Text).unwrap().matcher().jump_forward().is_empty());

@@ -1,5 +1,5 @@
-//! What the pool is made of: the standard library's locks and threads, or those of loom, which tries
-//! every order of their steps (`tests/loom`).
+//! What the pool is made of: the standard library's locks and threads, or those of loom, which
+//! tries every order of their steps (`tests/loom`).
 
 #[cfg(not(loom))]
 pub(super) use std::{

@@ -1,7 +1,8 @@
-//! Groups at the last stage whose masks are late: they are parked, and no other group waits for them.
+//! Groups at the last stage whose masks are late: they are parked, and no other group waits for
+//! them.
 //!
-//! Knows which masks have come, and which groups must wait for theirs. Owns no channel, no logits and no
-//! sampler: whoever samples tells it what came, and asks what can be sampled.
+//! Knows which masks have come, and which groups must wait for theirs. Owns no channel, no logits
+//! and no sampler: whoever samples tells it what came, and asks what can be sampled.
 
 #[cfg(test)]
 mod tests;
@@ -59,12 +60,12 @@ impl<T> Parking<T> {
     }
 
     /// Whether any group is parked.
-    pub fn is_empty(&self) -> bool {
-        self.parked.is_empty()
+    pub fn has_parked(&self) -> bool {
+        !self.parked.is_empty()
     }
 
-    /// Parks the groups of a batch that miss a mask, with what is to be kept of their rows; returns the
-    /// others, which are sampled now.
+    /// Parks the groups of a batch that miss a mask, with what is to be kept of their rows; returns
+    /// the others, which are sampled now.
     pub fn admit<'a>(
         &mut self,
         batch: &'a Batch,

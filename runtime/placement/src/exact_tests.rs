@@ -1,5 +1,5 @@
-//! The search against brute force: every subset and order of devices, every cut, the head going back
-//! or not, every number of microbatches.
+//! The search against brute force: every subset and order of devices, every cut, the head going
+//! back or not, every number of microbatches.
 
 use std::time::Duration;
 

@@ -358,8 +358,8 @@ fn a_hundred_devices_with_links_of_all_speeds_are_planned_in_time() {
     assert!(prediction.gap().is_some_and(|gap| gap < 0.5), "{:?}", prediction.gap());
 }
 
-/// Plans with fewer than `most` allocations, about twice what it takes: every question that the search
-/// is asked takes some.
+/// Plans with fewer than `most` allocations, about twice what it takes: every question that the
+/// search is asked takes some.
 #[track_caller]
 fn plan_within(most: u64, profile: &ModelProfile, cluster: &Cluster) -> Plan {
     let mut found = None;

@@ -15,7 +15,8 @@ use super::plan::{Plan, StageId};
 pub enum TransferKind {
     /// Activations, from a stage to the next.
     Hidden,
-    /// Token ids, positions and slots of the cache: what a stage uploads of the batch that came in band.
+    /// Token ids, positions and slots of the cache: what a stage uploads of the batch that came in
+    /// band.
     Order,
     /// Which row each row continues: what a stage uploads of the reorders that came in band.
     Ancestors,
@@ -74,7 +75,8 @@ pub enum TransferRoute {
     Upload,
     /// From a GPU's memory to the host's: the sender copies.
     Download,
-    /// From a GPU's memory to another's: the sender copies to the host's memory, the receiver from there.
+    /// From a GPU's memory to another's: the sender copies to the host's memory, the receiver from
+    /// there.
     HostStaged,
 }
 
@@ -113,8 +115,9 @@ pub struct Foreseen {
 impl Plan {
     /// Returns every move between devices that the plan needs.
     ///
-    /// Batches travel in band, as plain data on the host; each stage uploads what its device needs of
-    /// them. Neighbouring stages on one device need no transfer of hidden values: the data is already there.
+    /// Batches travel in band, as plain data on the host; each stage uploads what its device needs
+    /// of them. Neighbouring stages on one device need no transfer of hidden values: the data is
+    /// already there.
     pub fn transfers(&self) -> Vec<Transfer> {
         use TransferKind::{Ancestors, Hidden, Mask, Order, Tokens};
         let stage = |stage_idx| Endpoint::Stage(StageId(stage_idx));

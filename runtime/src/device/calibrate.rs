@@ -1,7 +1,7 @@
 //! How fast this processor runs the products of a model, measured in a moment.
 //!
-//! The planner wants effective figures, not those of a data sheet: what a stage reads per second when
-//! a product has one token, and what it computes when there are many.
+//! The planner wants effective figures, not those of a data sheet: what a stage reads per second
+//! when a product has one token, and what it computes when there are many.
 
 use std::{
     num::NonZero,

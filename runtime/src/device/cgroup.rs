@@ -1,8 +1,8 @@
 //! How much memory the control groups of this process leave to it: a container's limit, for one.
 //!
 //! Reads files below a folder that stands for `/`, and nothing else. Cores need no such reading:
-//! `std::thread::available_parallelism` honours the affinity mask, which a group's `cpuset` narrows,
-//! and the quotas of both versions (`cpu.max`, `cpu.cfs_quota_us`).
+//! `std::thread::available_parallelism` honours the affinity mask, which a group's `cpuset`
+//! narrows, and the quotas of both versions (`cpu.max`, `cpu.cfs_quota_us`).
 
 use std::{
     fs,
@@ -45,8 +45,8 @@ const VERSIONS: [Version; 2] = [
     },
 ];
 
-/// What the memory groups of this process allow it, its own and all above it; none where there is no
-/// limit, or nothing can be read.
+/// What the memory groups of this process allow it, its own and all above it; none where there is
+/// no limit, or nothing can be read.
 ///
 /// `root` stands for `/`.
 ///
@@ -108,7 +108,7 @@ impl Version {
 
     /// Which path is mounted where, if a line of `mountinfo` says so of the memory's groups.
     fn mount(&self, line: &str) -> Option<(String, String)> {
-        let (index, kind) = line.split_once(" - ")?;
+        let (mount, kind) = line.split_once(" - ")?;
         let mut kind = kind.split(' ');
         if kind.next()? != self.file_system {
             return None;
@@ -118,8 +118,8 @@ impl Version {
         if self.file_system == "cgroup" && !has_memory {
             return None;
         }
-        let mut index = index.split(' ').skip(3);
-        Some((unescaped(index.next()?), unescaped(index.next()?)))
+        let mut paths = mount.split(' ').skip(3);
+        Some((unescaped(paths.next()?), unescaped(paths.next()?)))
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use sluicegate_constraint::MaskForm;
 use sluicegate_core::messages::{MaskBits, Masks};
 
-/// Rows of masks by their form on the link, and tokens that were not simply sampled.
+/// Masks by their form on the link, and tokens that were not simply sampled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct MaskCounts {
     /// Every token allowed.
@@ -47,8 +47,8 @@ impl MaskCounts {
         }
     }
 
-    /// Rows that had a mask.
-    pub fn num_rows(&self) -> u64 {
+    /// All masks.
+    pub fn num_masks(&self) -> u64 {
         self.all + self.only + self.sparse + self.denied + self.dense + self.same
     }
 }
@@ -62,8 +62,8 @@ impl fmt::Display for MaskCounts {
             f,
             "{} mask{}: {all} all, {only} only, {sparse} sparse, {denied} denied, {dense} dense, \
              {same} the same; {jump_forward_tokens} jump-forward token{}, {vetoed_tokens} vetoed",
-            self.num_rows(),
-            plural(self.num_rows()),
+            self.num_masks(),
+            plural(self.num_masks()),
             plural(*jump_forward_tokens)
         )
     }

@@ -70,7 +70,7 @@ fn open_cuda(device: DeviceId, _ordinal: u32) -> Result<Device, DeviceError> {
 
 /// Makes a GPU the one that this thread's calls of the driver are for; a CPU needs no such thing.
 ///
-/// A thread begins without any, and a transfer leaves its target's behind.
+/// A thread begins without any.
 ///
 /// # Errors
 /// The driver's.

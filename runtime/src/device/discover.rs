@@ -59,8 +59,8 @@ pub struct Discovery {
     pub left_out: Vec<String>,
 }
 
-/// Finds the devices that are wanted: GPUs, and `num_cpu` logical CPU devices that share what is free
-/// of this machine's memory. GPUs that are not wanted are not touched.
+/// Finds the devices that are wanted: GPUs, and `num_cpu` logical CPU devices that share what is
+/// free of this machine's memory. GPUs that are not wanted are not touched.
 ///
 /// # Errors
 /// [`SelectorError`] if a device that was asked for by name is not there or cannot be used.

@@ -2,8 +2,8 @@
 
 use sluicegate_spec::{device::DeviceId, units::Bytes};
 
-/// Bytes of a device's memory that are in use: of a CPU's by this process, pages of files that it has
-/// mapped not counted; of a GPU's by everybody. `None` where the system does not say.
+/// Bytes of a device's memory that are in use: of a CPU's by this process, pages of files that it
+/// has mapped not counted; of a GPU's by everybody. `None` where the system does not say.
 pub fn held(device: DeviceId) -> Option<Bytes> {
     match device {
         DeviceId::Host | DeviceId::Cpu(_) => anonymous(&std::fs::read_to_string(STATUS).ok()?),

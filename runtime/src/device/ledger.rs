@@ -63,7 +63,7 @@ impl Ledger {
         self.masks.lock().unwrap_or_else(PoisonError::into_inner).add(masks);
     }
 
-    /// Takes note of tokens that a constraint forced or vetoed.
+    /// Takes note of tokens that followed of themselves, and of those that a constraint vetoed.
     pub fn count_tokens(&self, num_jump_forward: usize, num_vetoed: usize) {
         let mut masks = self.masks.lock().unwrap_or_else(PoisonError::into_inner);
         masks.jump_forward_tokens += num_jump_forward as u64;
@@ -93,7 +93,7 @@ impl fmt::Display for Ledger {
             )?;
         }
         let masks = self.masks();
-        if masks.num_rows() > 0 {
+        if masks.num_masks() > 0 {
             writeln!(f, "{masks}")?;
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Links: the plan's list of transfers made into the only way between devices.
 //!
-//! A link has two ends, one that sends and one that receives. Each belongs to a thread and works on that
-//! thread's device; what passes between them is an [`InTransit`].
+//! A link has two ends, one that sends and one that receives. Each belongs to a thread and works on
+//! that thread's device; what passes between them is an [`InTransit`].
 
 use candle_core::Device;
 use sluicegate_placement::{Endpoint, StageId, Transfer, TransferKind};
@@ -64,8 +64,8 @@ pub struct ReceivingEnd {
 /// A value between the ends of a link.
 #[derive(Debug)]
 pub enum InTransit<T> {
-    /// The plan has no such transfer, so it stays where it is: right for two stages on one device, and
-    /// for a forgotten transfer the error comes from the operation that needs the value.
+    /// The plan has no such transfer, so it stays where it is: right for two stages on one device,
+    /// and for a forgotten transfer the error comes from the operation that needs the value.
     Stays(Placed<T>),
     /// It has left its source.
     Moves { value: T, transfer: Transfer },
@@ -75,11 +75,6 @@ impl Links {
     /// Takes a plan's transfers, or some of them; `devices` holds every source and target.
     pub fn new(transfers: &[Transfer], devices: &Devices, ledger: Ledger) -> Self {
         Self { transfers: transfers.to_vec(), devices: devices.clone(), ledger }
-    }
-
-    /// Where transfers are counted.
-    pub fn ledger(&self) -> &Ledger {
-        &self.ledger
     }
 
     /// The two ends of a link.

@@ -48,9 +48,10 @@ pub fn cluster(devices: &[FoundDevice], objective: Objective) -> Cluster {
 
 /// A logical CPU device.
 ///
-/// For throughput a device is a core beside those that work for the other devices, and gets its part of
-/// what all of them do. A single sequence is on one device at a time: there it has a core, or its part
-/// of one where there are fewer cores than devices, and all cores if it stays on one device.
+/// For throughput a device is a core beside those that work for the other devices, and gets its
+/// part of what all of them do. A single sequence is on one device at a time: there it has a core,
+/// or its part of one where there are fewer cores than devices, and all cores if it stays on one
+/// device.
 fn cpu(
     index: u32,
     memory: Bytes,

@@ -21,15 +21,15 @@ impl PayloadSize {
     }
 }
 
-/// A value that crosses device borders. Each end of a link does its part of the way, in its own thread
-/// and on its own device.
+/// A value that crosses device borders. Each end of a link does its part of the way, in its own
+/// thread and on its own device.
 pub trait Payload: Named + Clone {
     const KIND: TransferKind;
 
     /// Counted from the value itself.
     fn size(&self) -> PayloadSize;
 
-    /// The sender's part: a copy that the receiver can read.
+    /// The sender's part: what the receiver can read.
     ///
     /// # Errors
     /// The device's, if it has no room or the copy fails.
@@ -49,7 +49,7 @@ impl Payload for Hidden {
         PayloadSize::plain(num_bytes(&self.0))
     }
 
-    /// Only the view is copied: candle would move the whole storage of a view out of a GPU.
+    /// Views are made whole first: candle would move the whole storage of a view out of a GPU.
     fn depart(&self, route: TransferRoute) -> candle_core::Result<Self> {
         let tensor = self.0.contiguous()?;
         Ok(Self(match route {
@@ -80,7 +80,7 @@ impl Payload for Masks {
     }
 
     fn depart(&self, _route: TransferRoute) -> candle_core::Result<Self> {
-        Ok(copy_message(self))
+        Ok(through_encoding(self.clone()))
     }
 
     fn arrive(self, _route: TransferRoute, _device: &Device) -> candle_core::Result<Self> {
@@ -96,7 +96,7 @@ impl Payload for Sampled {
     }
 
     fn depart(&self, _route: TransferRoute) -> candle_core::Result<Self> {
-        Ok(copy_message(self))
+        Ok(through_encoding(self.clone()))
     }
 
     fn arrive(self, _route: TransferRoute, _device: &Device) -> candle_core::Result<Self> {
@@ -104,13 +104,13 @@ impl Payload for Sampled {
     }
 }
 
-/// Copies a message, so that two logical devices share no memory. In builds with debug assertions it
-/// goes through its encoding, so that every test shows that nothing is lost.
-pub(crate) fn copy_message<T: wire::Message + Clone>(message: &T) -> T {
-    if cfg!(debug_assertions) {
-        return wire::decode(&wire::encode(message)).expect("what was encoded can be decoded");
+/// Hands on a message as it is. In builds with debug assertions it goes through its encoding, so
+/// that every test shows that nothing is lost.
+pub(crate) fn through_encoding<T: wire::Message>(message: T) -> T {
+    if cfg!(debug_assertions) && wire::num_bytes(&message) <= wire::MAX_BYTES {
+        return wire::decode(&wire::encode(&message)).expect("what was encoded can be decoded");
     }
-    message.clone()
+    message
 }
 
 #[expect(

@@ -77,8 +77,8 @@ impl DeviceSelector {
         }
     }
 
-    /// The found devices that are wanted, in the order in which stages take them. `left_out` says why
-    /// GPUs are not among those found.
+    /// The found devices that are wanted, in the order in which stages take them. `left_out` says
+    /// why GPUs are not among those found.
     ///
     /// # Errors
     /// [`SelectorError::NotFound`] if one is not there, or none is.

@@ -24,8 +24,8 @@ struct Kept {
     processor: String,
     /// Seconds since 1970.
     measured_at: u64,
-    /// Whether the machine had other work each time: then a few more commands measure again, and what is
-    /// better counts.
+    /// Whether the machine had other work each time: then a few more commands measure again, and
+    /// what is better counts.
     was_busy: bool,
     num_measured: u32,
     speed: CpuSpeed,

@@ -9,7 +9,7 @@ use sluicegate_spec::{
     kv::PAGE_TOKENS,
     placed::{Named, Placed},
 };
-use tracing::trace_span;
+use tracing::{field, trace_span};
 
 use super::{
     ledger::Ledger,
@@ -45,8 +45,8 @@ impl Uploader {
         Self { transfers, device, ledger }
     }
 
-    /// Makes index tensors on the stage's device. Where the plan has no such transfer they stay on the
-    /// host, and the error comes from the operation that needs them.
+    /// Makes index tensors on the stage's device. Where the plan has no such transfer they stay on
+    /// the host, and the error comes from the operation that needs them.
     ///
     /// # Errors
     /// [`TransferError`] if they cannot be made.
@@ -62,9 +62,10 @@ impl Uploader {
             return Ok(Placed::new(made, DeviceId::Host));
         };
         let Transfer { kind, source_device, target_device, .. } = *transfer;
-        let _span = trace_span!("link.transfer", kind = %kind).entered();
+        let span = trace_span!("link.transfer", kind = %kind, bytes = field::Empty).entered();
         let made = T::make(plain, &self.device).map_err(TransferError::copy(transfer))?;
         let size = PayloadSize::plain(made.num_bytes());
+        span.record("bytes", size.bytes);
         self.ledger.record(kind, source_device, target_device, size);
         Ok(Placed::new(made, target_device))
     }

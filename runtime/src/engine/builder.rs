@@ -87,16 +87,16 @@ impl EngineBuilder {
     }
 
     /// Lets each thread of the stages run on one core alone: the first stage's threads on the first
-    /// cores, and so on, a core for each thread. Mask workers and the engine's own thread stay where
-    /// the system puts them. Without this all do.
+    /// cores, and so on, a core for each thread. Mask workers and the engine's own thread stay
+    /// where the system puts them. Without this all do.
     #[must_use]
     pub fn pin_to_cores(mut self, cores: Vec<usize>) -> Self {
         self.cores = cores;
         self
     }
 
-    /// In what keys and values are kept; f32 without this. The plan must have been made for it, with
-    /// its bytes as [`ElementBytes::kv`](sluicegate_spec::profile::ElementBytes::kv).
+    /// In what keys and values are kept; f32 without this. The plan must have been made for it,
+    /// with its bytes as [`ElementBytes::kv`](sluicegate_spec::profile::ElementBytes::kv).
     #[must_use]
     pub fn kv_type(mut self, kv_type: KvType) -> Self {
         self.kv_type = kv_type;
@@ -117,8 +117,8 @@ impl EngineBuilder {
         self
     }
 
-    /// After what time a mask that is not ready keeps no other row of its microbatch waiting: they are
-    /// sampled without it, and its row once it has come. Without this it is ten milliseconds.
+    /// After what time a mask that is not ready keeps no other row of its microbatch waiting: they
+    /// are sampled without it, and its row once it has come. Without this it is ten milliseconds.
     #[must_use]
     pub fn mask_late(mut self, late: Duration) -> Self {
         self.masker.late = late;
@@ -147,9 +147,9 @@ impl EngineBuilder {
         self
     }
 
-    /// Whether a request begins only once there will be pages for all that running ones are expected
-    /// to grow to; it does, without this. Otherwise more run at once, and some of them have to be
-    /// computed again when pages run out.
+    /// Whether a request begins only once there will be pages for all that running ones are
+    /// expected to grow to; it does, without this. Otherwise more run at once, and some of them
+    /// have to be computed again when pages run out.
     #[must_use]
     pub fn reckon_ahead(mut self, reckons_ahead: bool) -> Self {
         self.reckons_ahead = reckons_ahead;
@@ -163,8 +163,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Writes down what the serving loop is told, as lines of JSON, so that [`replay`] finds the same
-    /// actions.
+    /// Writes down what the serving loop is told, as lines of JSON, so that [`replay`] finds the
+    /// same actions.
     ///
     /// [`replay`]: crate::serve::replay
     #[must_use]
@@ -173,16 +173,16 @@ impl EngineBuilder {
         self
     }
 
-    /// Calls this in a stage's thread before it computes a microbatch, so that tests can let a stage
-    /// panic or wait.
+    /// Calls this in a stage's thread before it computes a microbatch, so that tests can let a
+    /// stage panic or wait.
     #[must_use]
     pub fn before_forward(mut self, before_forward: BeforeForward) -> Self {
         self.before_forward = Some(before_forward);
         self
     }
 
-    /// Calls this in a mask worker's thread before a sequence's matcher works, so that tests can let it
-    /// take its time.
+    /// Calls this in a mask worker's thread before a sequence's matcher works, so that tests can
+    /// let it take its time.
     #[must_use]
     pub fn before_matcher(mut self, before_matcher: BeforeMatcher) -> Self {
         self.masker.before_matcher = Some(before_matcher);

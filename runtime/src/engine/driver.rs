@@ -72,7 +72,7 @@ pub(super) struct Driver {
     pub(super) pending: VecDeque<Input>,
     /// The stage failure that came last.
     pub(super) stage_failure: Option<Arc<EngineFailure>>,
-    /// Whether the first stage takes no more orders, until the stages begin anew.
+    /// Whether the first stage takes no more batches, until the stages begin anew.
     pub(super) is_gone: bool,
 }
 

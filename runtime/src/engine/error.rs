@@ -102,7 +102,8 @@ pub enum EngineFailure {
     Panicked(String),
 }
 
-/// Why a request ended without its outputs. Prompts are indices here, and numbers from 1 in messages.
+/// Why a request ended without its outputs. Prompts are indices here, and numbers from 1 in
+/// messages.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum GenerationError {

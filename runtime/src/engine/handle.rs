@@ -130,8 +130,8 @@ impl Engine {
         self.shared.state.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes no more requests, and waits until those that run have ended, but no longer than `within`:
-    /// then the others end with an error, and so does the engine.
+    /// Takes no more requests, and waits until those that run have ended, but no longer than
+    /// `within`: then the others end with an error, and so does the engine.
     pub fn shutdown(&self, within: Duration) {
         self.shared.shutdown(within);
     }
@@ -148,9 +148,9 @@ impl Engine {
         })
     }
 
-    /// What every stage did when, for the microbatches that came back since this was asked last: the
-    /// latest 65,536 of them. Empty without [`EngineBuilder::record_timeline`], and once the engine
-    /// has ended.
+    /// What every stage did when, for the microbatches that came back since this was asked last:
+    /// the latest 65,536 of them. Empty without [`EngineBuilder::record_timeline`], and once the
+    /// engine has ended.
     pub fn timeline(&self) -> Timeline {
         let (reply, answer) = bounded(1);
         let asked = self.shared.commands.send(Command::Timeline(reply));

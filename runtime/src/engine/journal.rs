@@ -10,8 +10,8 @@ use sluicegate_core::serve::{Action, Input, Journal, Line, ServeConfig};
 /// What of a journal is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordOptions {
-    /// Whether prompts are written down. Without this others stand in for them, which are as long and
-    /// begin alike where they did, and tell nothing else. Outputs are there in any case.
+    /// Whether prompts are written down. Without this others stand in for them, which are as long
+    /// and begin alike where they did, and tell nothing else. Outputs are there in any case.
     pub prompts: bool,
     /// Where the journal would be longer, it ends with a line that says so.
     pub max_bytes: u64,

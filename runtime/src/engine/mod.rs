@@ -47,7 +47,8 @@ pub(crate) enum Command {
     Metrics(Sender<Metrics>),
     /// Hands out what was recorded.
     Timeline(Sender<Timeline>),
-    /// Takes no more requests, and ends the thread when none is left; those that still run then, fail.
+    /// Takes no more requests, and ends the thread when none is left; those that still run then,
+    /// fail.
     Shutdown {
         deadline: Instant,
     },

@@ -92,8 +92,8 @@ impl OpenOptions {
         self
     }
 
-    /// The devices that are wanted, as they are now. Where a CPU is among them its speed is measured,
-    /// for about a second, and kept in the cache folder for two weeks.
+    /// The devices that are wanted, as they are now. Where a CPU is among them its speed is
+    /// measured, for about a second, and kept in the cache folder for two weeks.
     ///
     /// # Errors
     /// [`StartError::Devices`] if one is not there.
@@ -110,10 +110,10 @@ impl OpenOptions {
     /// # Errors
     /// [`StartError`] if a device is not there or the model does not fit.
     pub fn plan(&self, model: &Model) -> Result<Plan, StartError> {
-        self.index(model, &self.cluster()?)
+        self.plan_on(model, &self.cluster()?)
     }
 
-    fn index(&self, model: &Model, cluster: &Cluster) -> Result<Plan, StartError> {
+    fn plan_on(&self, model: &Model, cluster: &Cluster) -> Result<Plan, StartError> {
         Ok(sluicegate_placement::plan(&model.profile(self.kv_type), cluster, &self.policy)?)
     }
 
@@ -131,8 +131,8 @@ impl OpenOptions {
     }
 
     /// Opens the model that `name` stands for (an alias, a file, a directory or a repository of the
-    /// hub, as [`ModelSource::parse`] reads it) and starts an engine. What is not on this machine yet
-    /// is fetched.
+    /// hub, as [`ModelSource::parse`] reads it) and starts an engine. What is not on this machine
+    /// yet is fetched.
     ///
     /// # Errors
     /// [`StartError`] naming what is missing or wrong.
@@ -148,7 +148,7 @@ impl OpenOptions {
         // Nothing is fetched for devices that are not there.
         let (source, cluster) = (ModelSource::parse(name)?, self.cluster()?);
         let model = Model::open(&source.resolve(progress)?)?;
-        let plan = self.index(&model, &cluster)?;
+        let plan = self.plan_on(&model, &cluster)?;
         Ok(self.begin(model, plan).build()?)
     }
 }

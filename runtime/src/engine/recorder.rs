@@ -28,7 +28,7 @@ struct Recorded {
 }
 
 impl Recorder {
-    /// For the stages of a plan. Its seconds count from now on.
+    /// For the stages of a plan. Its seconds count from `began`.
     pub(super) fn new(plan: &Plan, began: Duration) -> Self {
         let devices = plan.stages.iter().map(|stage| stage.device.to_string()).collect();
         Self { began, devices, microbatches: BTreeMap::new() }

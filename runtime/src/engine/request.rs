@@ -52,12 +52,12 @@ pub struct Request {
     pub min_tokens: usize,
     /// Whether end tokens are never chosen; a constraint that allows nothing else wins.
     pub ignore_eos: bool,
-    /// Whether [`Output::tokens`](crate::Output::tokens) are wanted, and how many of the most likely
-    /// tokens with each: 0 to 20, and 0 of a beam search.
+    /// Whether [`Output::tokens`](crate::Output::tokens) are wanted, and how many of the most
+    /// likely tokens with each: 0 to 20, and 0 of a beam search.
     pub log_probabilities: Option<usize>,
-    /// Beams are ranked by the sum of log-probabilities divided by this power of the number of tokens:
-    /// above 0 longer texts rank higher than by the sum alone, below it shorter ones; -10 to 10.
-    /// Source: Wu et al. 2016, arXiv:1609.08144, section 7, in the form of transformers.
+    /// Beams are ranked by the sum of log-probabilities divided by this power of the number of
+    /// tokens: above 0 longer texts rank higher than by the sum alone, below it shorter ones; -10
+    /// to 10. Source: Wu et al. 2016, arXiv:1609.08144, section 7, in the form of transformers.
     pub length_penalty: f64,
     /// Texts that end an output; they are not part of it.
     pub stop: Vec<String>,

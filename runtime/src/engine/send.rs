@@ -7,13 +7,13 @@ use tracing::{Span, field, trace_span};
 
 use super::{driver::Driver, error::EngineFailure};
 use crate::{
-    device::payload::copy_message,
+    device::payload::through_encoding,
     pipeline::{Microbatch, PipelineEvent},
 };
 
 impl Driver {
-    /// Sends a batch to the first stage, and begins its masks before. Where that stage is gone nothing is
-    /// sent until all stages have begun anew: it is ordered again then.
+    /// Sends a batch to the first stage, and begins its masks before. Where that stage is gone
+    /// nothing is sent until all stages have begun anew: it is ordered again then.
     pub(super) fn send(&mut self, batch: Batch) -> Result<(), Arc<EngineFailure>> {
         if self.is_gone {
             return Ok(());
@@ -40,7 +40,7 @@ impl Driver {
         }
         let incarnation = self.pipeline.incarnation();
         let batch = StageBatch { incarnation, batch: Arc::new(batch), times: Vec::new() };
-        self.pipeline.send(Microbatch { batch: copy_message(&batch), hidden: None, span })
+        self.pipeline.send(Microbatch { batch: through_encoding(batch), hidden: None, span })
     }
 
     /// A microbatch's span, which follows from those of the requests whose rows it carries.

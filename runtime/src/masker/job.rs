@@ -18,8 +18,8 @@ pub(super) struct Part {
     pub(super) rows: Vec<(usize, Stamp)>,
 }
 
-/// Masks that are being computed. They are sent in one message when all are ready. If that takes too
-/// long, those that are ready go first, and the others follow as they get ready.
+/// Masks that are being computed. They are sent in one message when all are ready. If that takes
+/// too long, those that are ready go first, and the others follow as they get ready.
 ///
 /// Whoever drops it last sends what was not sent, also a worker that panics: what is missing then
 /// fails its row, and the last stage never waits in vain.
@@ -69,8 +69,8 @@ impl Job {
         self.lock().filled.push(interval);
     }
 
-    /// Lets the masks that are ready go ahead of those that are late; the first time also where none
-    /// is, so that free rows go on.
+    /// Lets the masks that are ready go ahead of those that are late; the first time also where
+    /// none is, so that free rows go on.
     pub(super) fn send_ready(&self) {
         let mut state = self.lock();
         // Where none is late any more, the last holder sends them all in a moment.

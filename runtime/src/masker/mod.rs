@@ -1,8 +1,9 @@
 //! The mask workers: threads of their own that own every matcher.
 //!
-//! They advance matchers as the serving loop says, and answer it when they have; they fill masks while
-//! the microbatch travels, and send bits to the last stage alone. Forks stay with the worker of their
-//! parent, so that they share what its lexer has worked out. Decides nothing about who runs.
+//! They advance matchers as the serving loop says, and answer it when they have; they fill masks
+//! while the microbatch travels, and send bits to the last stage alone. Forks stay with the worker
+//! of their parent, so that they share what its lexer has worked out. Decides nothing about who
+//! runs.
 
 mod job;
 #[cfg(test)]

@@ -171,7 +171,7 @@ fn sequences_are_spread_over_workers_and_their_masks_come_together() {
     bench.open(7, "a");
     assert_eq!(bench.loads()[0], 1);
     let counts = bench.ledger.masks();
-    assert_eq!((counts.num_rows(), counts.same, counts.sparse), (7, 6, 1));
+    assert_eq!((counts.num_masks(), counts.same, counts.sparse), (7, 6, 1));
 }
 
 #[test]

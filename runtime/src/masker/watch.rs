@@ -123,8 +123,8 @@ impl Watch {
         }
     }
 
-    /// Ends what has run for longer than `limit`, and from half of it on its search, so that a token
-    /// is vetoed and no row fails.
+    /// Ends what has run for longer than `limit`, and from half of it on its search, so that a
+    /// token is vetoed and no row fails.
     fn check(&self, limit: Duration) {
         let mut state = self.lock();
         let Some(running) = &mut state.running else { return };

@@ -94,7 +94,8 @@ impl Worker {
         Self { index, outlet, watched, sequences: HashMap::new() }
     }
 
-    /// Works until nobody can ask for more. A panic costs the matchers that are here, and no others.
+    /// Works until nobody can ask for more. A panic costs the matchers that are here, and no
+    /// others.
     pub(super) fn run(mut self, inbox: &Receiver<Command>) {
         for command in inbox {
             let advancing = match &command {
@@ -177,8 +178,8 @@ impl Worker {
         taken.unwrap_or_else(|| Err(failed("nobody waits for it any more")))
     }
 
-    /// Stamped with the step that the matcher is at, so that one that is not where it should be gives
-    /// itself away.
+    /// Stamped with the step that the matcher is at, so that one that is not where it should be
+    /// gives itself away.
     fn mask(&mut self, stamp: Stamp) -> Option<MaskRow> {
         let State::Running(running) = self.sequences.get_mut(&stamp.sequence)? else { return None };
         let matcher = &mut running.matcher;
@@ -222,7 +223,8 @@ impl Watched {
     }
 }
 
-/// Takes sampled tokens up to the first that is vetoed or ends the output, and what must follow them.
+/// Takes sampled tokens up to the first that is vetoed or ends the output, and what must follow
+/// them.
 fn take(
     matcher: &mut Matcher,
     sampled: &[TokenId],

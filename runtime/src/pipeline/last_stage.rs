@@ -59,7 +59,7 @@ impl LastStage {
             if !self.sample_parked()? {
                 return Ok(None);
             }
-            if self.parking.is_empty() {
+            if !self.parking.has_parked() {
                 return Ok(inbox.recv().ok());
             }
             let masks = self.config.masks.clone();
@@ -129,8 +129,8 @@ impl LastStage {
         Ok(true)
     }
 
-    /// Without sampling here, the logits would go to the host: those that had to be read out of a GPU's
-    /// memory did.
+    /// Without sampling here, the logits would go to the host: those that had to be read out of a
+    /// GPU's memory did.
     fn send(&self, sampled: Sampled, logit_bytes: usize) -> Result<bool, StageError> {
         let sampled = Placed::new(sampled, self.config.device);
         let size = |sampled: &Sampled| {
@@ -142,7 +142,8 @@ impl LastStage {
     }
 
     /// Waits until masks of a microbatch have come, if one of its rows requires one; those that are
-    /// late may still be missing. Where nobody can send masks any more, the rows that require them fail.
+    /// late may still be missing. Where nobody can send masks any more, the rows that require them
+    /// fail.
     fn await_masks(&mut self, batch: &Batch) -> Result<MaskTimes, StageError> {
         if !requires_masks(batch) {
             return Ok(MaskTimes::default());

@@ -15,7 +15,7 @@ use tracing::{Span, trace_span};
 use super::{error::StageError, last_stage::LastStage, message::Microbatch};
 use crate::{
     clock::Clock,
-    device::{InTransit, ReceivingEnd, SendingEnd, Uploader, payload::copy_message},
+    device::{InTransit, ReceivingEnd, SendingEnd, Uploader, payload::through_encoding},
 };
 
 /// What a stage is besides its shard.
@@ -84,7 +84,6 @@ impl Stage {
         if wanted != found {
             return Err(StageError::Incarnation { wanted, found });
         }
-        let started = self.clock.now();
         for ancestors in &batch.batch.ancestors {
             self.shard.reorder(&self.inlet.uploader.upload(ancestors)?)?;
         }
@@ -93,12 +92,13 @@ impl Stage {
         }
         let step: Placed<Step> = self.inlet.uploader.upload(&batch.batch.rows[..])?;
         let hidden = hidden.map(|hidden| self.inlet.hidden.receive(hidden)).transpose()?;
+        let started = self.clock.now();
         let id = batch.batch.microbatch.0;
         let output = trace_span!("stage.forward", stage = self.info.id.0, microbatch = id)
             .in_scope(|| self.shard.forward(step.part(|step| step), hidden))?;
-        let goes_on = self.hand_on(batch, output, span.clone(), started);
+        let goes_on = self.hand_on(batch, output, span.clone(), started)?;
         self.microbatch = None;
-        goes_on
+        Ok(goes_on)
     }
 
     fn hand_on(
@@ -113,7 +113,7 @@ impl Stage {
             (ShardOutput::Hidden(hidden), Outlet::Next { stage, hidden: link }) => {
                 let hidden: Option<InTransit<Hidden>> = Some(link.send(&hidden)?);
                 batch.times.push(StageTimes { started, computed, ended: self.clock.now() });
-                let batch = copy_message(&batch);
+                let batch = through_encoding(batch);
                 Ok(stage.send(Microbatch { batch, hidden, span }).is_ok())
             }
             (ShardOutput::Logits(logits), Outlet::Last(last)) => {

@@ -23,6 +23,9 @@ pub fn resolve<'a>(
     if mask.stamp != wanted {
         return Err(MaskError::WrongStamp { wanted, found: mask.stamp });
     }
+    if mask.positions.len() != 1 {
+        return Err(MaskError::Positions { stamp: wanted, wanted: 1, found: mask.positions.len() });
+    }
     // Padded logits stay closed whatever the mask says.
     EncodedMask::decode(own_bits(mask, &masks[..row])?, valid).map_err(|error| match error {
         MaskDecodeError::Empty => MaskError::Empty { stamp: wanted },
@@ -97,6 +100,12 @@ mod tests {
         let bits = MaskBits::Own([9].into());
         let form = "the mask is of form 9, wanted one below 5";
         check_own(bits, &format!("{this} cannot be read: {form}"));
+        let all = encoded(MaskForm::All, &[]);
+        for found in [0, 2] {
+            let positions = vec![all.clone(); found];
+            let mask = Some(MaskRow { stamp: stamp(4, 1), positions });
+            check_row(required, &[mask], 0, &format!("{this} has {found} positions, wanted 1"));
+        }
 
         let same = |found| row(MaskBits::SameAs(found));
         let masks = [row(only(2)), None, same(0), same(1), same(2), same(5), same(9), same(0)];

@@ -79,8 +79,8 @@ impl<'a> Distribution<'a> {
         Some(Allowed { token: self.token(index), logit: self.greatest })
     }
 
-    /// The most likely tokens, most likely first, of equals the lowest id first; fewer where fewer are
-    /// allowed.
+    /// The most likely tokens, most likely first, of equals the lowest id first; fewer where fewer
+    /// are allowed.
     pub fn most_likely_tokens(&self, count: usize) -> Vec<Allowed> {
         let mut best: Vec<Allowed> = Vec::with_capacity(count + 1);
         for next in self.allowed() {
@@ -162,8 +162,8 @@ fn close(logits: &mut [f32], mask: &[u32]) {
     }
 }
 
-/// The greatest logit but those of the end tokens, which are made impossible; unless nothing else is
-/// allowed: a finished value that cannot go on may only end.
+/// The greatest logit but those of the end tokens, which are made impossible; unless nothing else
+/// is allowed: a finished value that cannot go on may only end.
 fn greatest_but(logits: &mut [f32], tokens: Option<&[u32]>, eos: &[u32]) -> f32 {
     let mut held_back = Vec::new();
     for token in eos {

@@ -2,8 +2,8 @@
 //!
 //! A thin layer over [`Engine::submit`]: it makes the constraint of a type, and the type of an
 //! output. What comes back has the shape of what was asked: one prompt and one sample give a value,
-//! several of either a `Vec`, several of both a `Vec` of them for each prompt. A text that was cut is
-//! an error that holds it, and never half a value.
+//! several of either a `Vec`, several of both a `Vec` of them for each prompt. A text that was cut
+//! is an error that holds it, and never half a value.
 
 mod answer;
 mod ask;

@@ -13,8 +13,8 @@ pub(super) fn of<T: JsonSchema>() -> Value {
     settings.into_generator().into_root_schema_for::<T>().into()
 }
 
-/// Writes the range of a Rust number as bounds instead of a `format`: a value outside of it is valid
-/// JSON, but no value of the type.
+/// Writes the range of a Rust number as bounds instead of a `format`: a value outside of it is
+/// valid JSON, but no value of the type.
 fn bound_number(schema: &mut Schema) {
     let Some(format) = schema.get("format").and_then(Value::as_str) else { return };
     let range = match format {
@@ -39,7 +39,8 @@ fn bound_number(schema: &mut Schema) {
     }
 }
 
-/// The names of an enum's variants, in order; `None` if a variant holds something, or it is no enum.
+/// The names of an enum's variants, in order; `None` if a variant holds something, or it is no
+/// enum.
 pub(super) fn variants<T: JsonSchema>() -> Option<Vec<String>> {
     let schema = of::<T>();
     let names = names(schema.as_object()?)?;

@@ -142,7 +142,7 @@ impl SideReport {
         let quantiles =
             |values: &mut [u64]| Quantiles { p50: quantile(values, 50), p95: quantile(values, 95) };
         let is_constrained = side.tasks.iter().any(|task| task.is_constrained);
-        let exposed = MaskWait {
+        let wait = MaskWait {
             p50: quantile(&mut all.mask_wait_us, 50),
             p99: quantile(&mut all.mask_wait_us, 99),
             most: quantile(&mut all.mask_wait_us, 100),
@@ -159,7 +159,7 @@ impl SideReport {
             tokens: all.usage,
             first_token_us: quantiles(&mut all.first_token_us),
             token_us: quantiles(&mut all.token_us),
-            mask_wait_us: is_constrained.then_some(exposed),
+            mask_wait_us: is_constrained.then_some(wait),
             used: used.collect(),
         }
     }

@@ -93,8 +93,8 @@ fn ratios(points: &[Point], out: &mut impl Write) -> io::Result<()> {
 fn masks(points: &[Point], out: &mut impl Write) -> io::Result<()> {
     for point in points {
         for side in &point.sides {
-            let Some(exposed) = side.mask_wait_us else { continue };
-            let MaskWait { p50, p99, most } = exposed;
+            let Some(wait) = side.mask_wait_us else { continue };
+            let MaskWait { p50, p99, most } = wait;
             let (requests, tokens) = (point.requests, side.tokens);
             writeln!(out)?;
             writeln!(

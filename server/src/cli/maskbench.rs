@@ -41,7 +41,7 @@ pub(crate) struct MaskbenchArgs {
     /// A folder of schemas that others may refer to, as `http://localhost:1234/` and the path in it
     #[arg(long, value_name = "DIR")]
     pub(crate) remotes: Option<PathBuf>,
-    /// Time plain llguidance on the same instances, in turns
+    /// Time plain llguidance on the same instances, alternating
     #[arg(long)]
     pub(crate) compare_llguidance: bool,
     #[command(flatten)]

@@ -44,8 +44,8 @@ pub(crate) struct PlanArgs {
 /// The model and the devices of the plan.
 #[derive(Debug, Args)]
 pub(crate) struct TaskArgs {
-    /// A config.json, a .gguf file, a directory with config.json, an alias (smollm2, gemma3-270m) or
-    /// a repository of the Hugging Face hub
+    /// A config.json, a .gguf file, a directory with config.json, an alias (smollm2, gemma3-270m)
+    /// or a repository of the Hugging Face hub
     #[arg(long, value_name = "NAME", default_value = "smollm2")]
     pub(crate) model: String,
     /// The devices to plan for: a TOML file, or words such as `8x h100 nvlink` or

@@ -1,10 +1,10 @@
 //! Phi 3 from safetensors against candle's own model: plain, turned in part, and with `longrope`.
 //!
-//! candle's model multiplies frequencies by the divisors, takes short ones and long ones for the keys
-//! of one cache, and leaves turned queries and keys as large as they are. So it is given the
-//! reciprocals of the divisors that the whole context asks for, and rows of queries and keys that are
-//! larger by the factor. That the divisors and the factor are the right ones is what the fixtures of
-//! transformers show.
+//! candle's model multiplies frequencies by the divisors, takes short ones and long ones for the
+//! keys of one cache, and leaves turned queries and keys as large as they are. So it is given the
+//! reciprocals of the divisors that the whole context asks for, and rows of queries and keys that
+//! are larger by the factor. That the divisors and the factor are the right ones is what the
+//! fixtures of transformers show.
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;

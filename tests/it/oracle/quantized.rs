@@ -14,8 +14,8 @@
 //!
 //! What two sound links leave open is how they are joined: that a quantised model's products stand
 //! where those of numbers do. So whole quantised runs are held to the exact ones here: ours may be
-//! off by rounding, and that is as much as candle's quantised model is off, give or take. candle has
-//! no quantised Gemma 2: there a bound on what rounding moves stands in for its model.
+//! off by rounding, and that is as much as candle's quantised model is off, give or take. candle
+//! has no quantised Gemma 2: there a bound on what rounding moves stands in for its model.
 
 use candle_core::quantized::GgmlDType;
 use serde_json::Value;

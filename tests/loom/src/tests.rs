@@ -17,8 +17,8 @@ fn try_all(num_threads: usize, run: impl Fn(&Threads) + Sync + Send + 'static) {
     builder.check(move || run(&Threads::new(NonZero::new(num_threads).unwrap())));
 }
 
-/// Numbers without a lock: loom ends the test where two threads could touch one at once, or one could
-/// see an old one.
+/// Numbers without a lock: loom ends the test where two threads could touch one at once, or one
+/// could see an old one.
 struct Numbers<const N: usize>([UnsafeCell<usize>; N]);
 
 // SAFETY: loom checks each access.

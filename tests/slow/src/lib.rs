@@ -1,7 +1,7 @@
 //! Which tests run only where they are asked for, and the line that says one did not.
 //!
-//! `SLUICEGATE_SLOW` holds the names of what is wanted, with commas between them, or `all`. A test that
-//! leaves something out says so on stderr, past the capture of its output, so that lines with
+//! `SLUICEGATE_SLOW` holds the names of what is wanted, with commas between them, or `all`. A test
+//! that leaves something out says so on stderr, past the capture of its output, so that lines with
 //! `skipped: ` can be counted.
 
 use std::{env, fmt, io::Write, thread};

@@ -112,8 +112,8 @@ impl Case {
 }
 
 impl Outcome {
-    /// How many times as long a rule's placement takes for a token as ours; none where the rule gives
-    /// none that fits.
+    /// How many times as long a rule's placement takes for a token as ours; none where the rule
+    /// gives none that fits.
     pub fn ratio(&self, peer: &Baselined) -> Option<f64> {
         let seconds = peer.objective_value.filter(|_| peer.feasible)?;
         Some(seconds / self.solution.prediction.objective_value)

@@ -1,5 +1,5 @@
-//! The whole way through libraries made for the test: what is linked to reaches them, and all that is
-//! missing has a name. One test, since the table of functions is the process's.
+//! The whole way through libraries made for the test: what is linked to reaches them, and all that
+//! is missing has a name. One test, since the table of functions is the process's.
 
 use std::{
     ffi::{c_char, c_int, c_void},

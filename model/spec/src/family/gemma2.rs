@@ -1,7 +1,7 @@
 //! Gemma 2: every other layer has a window, and scores and logits are capped.
 
 use super::{Caps, Defaults, Family, HeadNorm, HubName, QueryScale, WindowRule, gemma3};
-use crate::config::Architecture;
+use crate::architecture::Architecture;
 
 pub(super) const FAMILY: Family = Family {
     runs_as: Some(Architecture::Gemma2),

@@ -4,7 +4,7 @@ use super::{
     Activation, Defaults, EmbeddingScale, Family, HeadNorm, HubName, LayerNorms, NormWeights,
     QueryScale, RotaryRows, WindowRule, llama,
 };
-use crate::{config::Architecture, tensors::Role};
+use crate::{architecture::Architecture, tensors::Role};
 
 pub(super) const FAMILY: Family = Family {
     runs_as: Some(Architecture::Gemma3),

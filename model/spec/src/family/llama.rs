@@ -4,7 +4,7 @@ use super::{
     Activation, Defaults, Differs, EmbeddingScale, Family, FeedForwardKeys, HeadNorm, HubName,
     LayerNorms, NormWeights, QkvBias, QueryScale, RotaryRows, RotaryShare, WindowRule,
 };
-use crate::config::Architecture;
+use crate::architecture::Architecture;
 
 /// The base of the other families, which only state their differences.
 pub(super) const FAMILY: Family = Family {

@@ -1,7 +1,7 @@
 //! Mistral: Llama with a window.
 
 use super::{Defaults, Family, HubName, WindowRule, llama};
-use crate::config::Architecture;
+use crate::architecture::Architecture;
 
 pub(super) const FAMILY: Family = Family {
     runs_as: Some(Architecture::Mistral),

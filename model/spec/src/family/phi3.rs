@@ -4,7 +4,7 @@
 //! Source: `configuration_phi3.py` and `modeling_phi3.py` of transformers, `phi3.cpp` of llama.cpp.
 
 use super::{Defaults, Family, Fused, HubName, RotaryRows, RotaryShare, WindowRule, llama};
-use crate::{config::Architecture, tensors::Role};
+use crate::{architecture::Architecture, tensors::Role};
 
 pub(super) const FAMILY: Family = Family {
     runs_as: Some(Architecture::Phi3),

@@ -1,7 +1,7 @@
 //! Qwen 2 and 2.5: Llama with biases.
 
 use super::{Defaults, Family, HubName, QkvBias, RotaryRows, WindowRule, llama};
-use crate::config::Architecture;
+use crate::architecture::Architecture;
 
 pub(super) const FAMILY: Family = Family {
     runs_as: Some(Architecture::Qwen2),

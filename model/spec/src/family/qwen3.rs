@@ -1,7 +1,7 @@
 //! Qwen 3: each head's query and key are normalised.
 
 use super::{Defaults, Family, HeadNorm, HubName, RotaryRows, WindowRule, llama};
-use crate::config::Architecture;
+use crate::architecture::Architecture;
 
 pub(super) const FAMILY: Family = Family {
     runs_as: Some(Architecture::Qwen3),

@@ -1,4 +1,5 @@
-//! What files do not say: how their text is cut, which tokens end a turn, and which take white space.
+//! What files do not say: how their text is cut, which tokens end a turn, and which take white
+//! space.
 
 use sluicegate_spec::gguf::writer::Writer;
 

@@ -16,8 +16,8 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Masks {
     pub microbatch: MicrobatchId,
-    /// Per logit row; none where the row is free, where its mask could not be computed, and where it
-    /// comes in another message.
+    /// Per logit row; none where the row is free, where its mask could not be computed, and where
+    /// it comes in another message.
     pub rows: Vec<Option<MaskRow>>,
     /// Words of a mask that is not encoded.
     pub num_words: usize,
@@ -39,8 +39,8 @@ impl Named for Masks {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MaskRow {
     pub stamp: Stamp,
-    /// What may come at the row's next position, and, where the row brings a draft, behind each of its
-    /// tokens: one at least.
+    /// What may come at the row's next position, and, where the row brings a draft, behind each of
+    /// its tokens: one at least.
     pub positions: Vec<MaskBits>,
 }
 
@@ -99,7 +99,8 @@ impl Masks {
     }
 }
 
-/// Rows whose next position has the mask of an earlier row, and that row, where saying so is shorter.
+/// Rows whose next position has the mask of an earlier row, and that row, where saying so is
+/// shorter.
 fn repeated(rows: &[Option<MaskRow>]) -> Vec<(usize, u32)> {
     let mut first_rows: HashMap<&[u8], u32> = HashMap::new();
     let mut repeated = Vec::new();

@@ -69,7 +69,8 @@ pub struct SamplingParams {
     /// End tokens are never chosen, unless the mask allows nothing else.
     pub ignore_eos: bool,
     pub eos: Vec<TokenId>,
-    /// So many of the most likely tokens are handed on with each choice; a beam search hands on none.
+    /// So many of the most likely tokens are handed on with each choice; a beam search hands on
+    /// none.
     pub num_top_tokens: usize,
 }
 

@@ -38,14 +38,14 @@ impl Sampled {
         let worked = |times: &StageTimes| times.ended.saturating_sub(times.started).as_secs_f64();
         let mut seconds: Vec<f64> = self.times.iter().map(worked).collect();
         if let (Some(last), Some(wait)) = (seconds.last_mut(), self.mask_times.wait()) {
-            *last -= wait.as_secs_f64();
+            *last = (*last - wait.as_secs_f64()).max(0.0);
         }
         seconds
     }
 }
 
-/// What was chosen for a group: one token for each draw of each row, or of each beam its most likely
-/// continuations, as many as the search is wide.
+/// What was chosen for a group: one token for each draw of each row, or of each beam its most
+/// likely continuations, as many as the search is wide.
 ///
 /// A sample whose row fails ends its request, and no other; of beams the others go on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -50,6 +50,8 @@ pub enum MaskError {
     Missing { wanted: Stamp },
     #[error("the mask is for {found}, wanted one for {wanted}")]
     WrongStamp { wanted: Stamp, found: Stamp },
+    #[error("the mask for {stamp} has {found} positions, wanted {wanted}")]
+    Positions { stamp: Stamp, wanted: usize, found: usize },
     #[error("the mask for {stamp} allows no token")]
     Empty { stamp: Stamp },
     #[error("the mask for {stamp} is that of row {found}, which has none of its own before it")]

@@ -163,8 +163,8 @@ fn sampled() -> impl Strategy<Value = Sampled> {
     })
 }
 
-/// The bytes have the size that was said, the value comes back, as JSON too, and no part of the bytes
-/// is taken for the whole.
+/// The bytes have the size that was said, the value comes back, as JSON too, and no part of the
+/// bytes is taken for the whole.
 fn check<T: Message + PartialEq + std::fmt::Debug>(message: &T) -> Result<(), TestCaseError> {
     let bytes = encode(message);
     prop_assert_eq!(bytes.len(), num_bytes(message));

@@ -1,19 +1,20 @@
 //! The one encoding of every message: two bytes that say version and kind, then the value as
 //! [postcard](https://postcard.jamesmunns.com/wire-format) writes it.
 //!
-//! Bytes may come from another process: their number is bounded before they are read, and lists
-//! are allocated as their items come, a megabyte ahead at most. What a message indexes is checked by its receiver
-//! ([`OrderBounds`](crate::scheduler::OrderBounds)).
+//! Bytes may come from another process: their number is bounded before they are read, and lists are
+//! allocated as their items come, a megabyte ahead at most. What a batch indexes is checked by
+//! [`OrderBounds`](crate::scheduler::OrderBounds): by the loop before it is sent, and by whoever
+//! takes one from another process.
 
 use postcard::ser_flavors::Size;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// The form of all messages. A change of any of them makes another version, and only the same version is
-/// read: the processes of one pipeline are of one build.
+/// The form of all messages. A change of any of them makes another version, and only the same
+/// version is read: the processes of one pipeline are of one build.
 pub const VERSION: u8 = 1;
 
 /// The longest message: page tables of a thousand rows with 128,000 tokens each take half of it. In
-/// memory a message takes at most fifty times what it takes here.
+/// memory a message takes at most a hundred times what it takes here, while a list grows.
 pub const MAX_BYTES: usize = 64 << 20;
 
 /// Version and kind.
@@ -59,7 +60,7 @@ pub fn num_bytes<T: Message>(message: &T) -> usize {
     HEADER_BYTES + serialize(message, Size::default())
 }
 
-/// Encodes a message.
+/// Encodes a message. One that is too long is refused where it is decoded.
 pub fn encode<T: Message>(message: &T) -> Vec<u8> {
     let flavor = postcard::ser_flavors::AllocVec::new();
     let body = serialize(message, flavor);

@@ -1,4 +1,5 @@
-//! Pages of KV cache: who holds which, what they hold, and which sequence has what of its own cached.
+//! Pages of KV cache: who holds which, what they hold, and which sequence has what of its own
+//! cached.
 //!
 //! Only the scheduler hands them out; stages keep no allocator.
 

@@ -66,8 +66,8 @@ fn num_messages(groups: Groups) -> usize {
     messages.max().unwrap_or(0)
 }
 
-/// A last stage, and what may yet reach it: batches in their order, the messages of each microbatch in
-/// theirs, and at any time the end of all masks.
+/// A last stage, and what may yet reach it: batches in their order, the messages of each microbatch
+/// in theirs, and at any time the end of all masks.
 #[derive(Debug, Clone)]
 struct World {
     microbatches: &'static [Groups],
@@ -168,8 +168,8 @@ impl World {
         assert!(self.sampled.insert((microbatch, group)), "sampled twice: {self:?}");
     }
 
-    /// A group of a batch that has come waits only for the first masks of its microbatch, or for a mask
-    /// of its own.
+    /// A group of a batch that has come waits only for the first masks of its microbatch, or for a
+    /// mask of its own.
     fn check_nobody_waits_in_vain(&self) {
         for (microbatch, groups) in self.microbatches.iter().enumerate().take(self.num_batches) {
             for (group, mask) in groups.iter().enumerate() {
@@ -192,7 +192,7 @@ fn explore(world: &World) -> usize {
     if events.is_empty() {
         let groups: usize = world.microbatches.iter().map(|groups| groups.len()).sum();
         assert_eq!(world.sampled.len(), groups, "{world:?}");
-        assert!(world.parking.is_empty() && world.parking.received.is_empty(), "{world:?}");
+        assert!(!world.parking.has_parked() && world.parking.received.is_empty(), "{world:?}");
         return 1;
     }
     let after = |event| {
@@ -201,6 +201,17 @@ fn explore(world: &World) -> usize {
         explore(&world)
     };
     events.into_iter().map(after).sum()
+}
+
+#[test]
+fn masks_of_a_lost_microbatch_are_let_go() {
+    let mut parking = Parking::<()>::default();
+    let filled = vec![Interval::default()];
+    parking.receive(Masks { filled: filled.clone(), ..masks(0, &[In(0)], 0) });
+    assert_eq!(parking.take_filled(MicrobatchId(0)), filled);
+    assert!(parking.take_filled(MicrobatchId(0)).is_empty(), "each interval is told once");
+    assert!(parking.admit(&batch(1, &[Free]), Duration::ZERO, |_| ()).len() == 1);
+    assert!(parking.received.is_empty(), "nobody asks for an earlier microbatch any more");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Which waiting groups may begin: there must be pages for all that is known of them, and for what they
-//! and those that run are expected to grow to.
+//! Which waiting groups may begin: there must be pages for all that is known of them, and for what
+//! they and those that run are expected to grow to.
 
 use std::cmp::Reverse;
 
@@ -116,8 +116,8 @@ impl Scheduler {
     }
 }
 
-/// How a group is expected to go on. Groups end apart as outputs do, each at a place of its own in the
-/// distribution of lengths, which does not change while it runs.
+/// How a group is expected to go on. Groups end apart as outputs do, each at a place of its own in
+/// the distribution of lengths, which does not change while it runs.
 fn outlook(
     group: &Group,
     lengths: &Lengths,

@@ -1,12 +1,14 @@
 //! What the numbers of an order may reach.
 //!
-//! A kernel of a GPU that indexes out of range ends the whole process, where one of a CPU returns an
-//! error. So every number is checked on the host, once, before it leaves.
+//! A kernel of a GPU that indexes out of range ends the whole process, where one of a CPU returns
+//! an error. So every number is checked on the host, once, before it leaves.
+
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use sluicegate_spec::kv::PAGE_TOKENS;
 
-use crate::messages::{AncestorsOrder, Batch, CopyOrder, GroupSampling, RowOrder};
+use crate::messages::{AncestorsOrder, Batch, CopyOrder, GroupSampling, Method, RowOrder};
 
 /// The sizes of what orders index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,33 +21,48 @@ pub struct OrderBounds {
     pub pages_per_group: Vec<usize>,
 }
 
-/// A number that indexes nothing.
+/// A batch that stages cannot execute.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
-#[error("an order has {what} {found}, wanted one below {limit}")]
-pub struct OutOfBounds {
-    pub what: &'static str,
-    pub found: usize,
-    pub limit: usize,
+#[serde(rename_all = "snake_case")]
+pub enum OutOfBounds {
+    /// A number indexes nothing.
+    #[error("a batch has {what} {found}, wanted one below {limit}")]
+    TooLarge { what: &'static str, found: usize, limit: usize },
+    /// Things do not go together.
+    #[error("a batch has {found} {what}, wanted {wanted}")]
+    Number { what: &'static str, found: usize, wanted: usize },
+    #[error("a batch has no {what}")]
+    Empty { what: &'static str },
 }
 
 impl OrderBounds {
     /// Checks everything in a batch that a stage indexes by.
     ///
     /// # Errors
-    /// [`OutOfBounds`] for the first number that is too large.
+    /// [`OutOfBounds`] for the first thing that a stage could not execute.
     pub fn check(&self, batch: &Batch) -> Result<(), OutOfBounds> {
         batch.ancestors.iter().try_for_each(|ancestors| self.check_ancestors(ancestors))?;
+        not_empty("rows", &batch.rows)?;
         batch.rows.iter().try_for_each(|row| self.check_row(row))?;
+        // Each logit row is sampled by one group, in order.
+        let mut num_sampled = 0;
+        for group in &batch.sampling {
+            let Range { start, end } = group.logit_rows;
+            number("as first logit row of a group", start, num_sampled)?;
+            number("logit rows of a group", end.saturating_sub(start), group.rows.len())?;
+            self.check_sampling(group)?;
+            num_sampled = end;
+        }
         let num_logit_rows = batch.rows.iter().filter(|row| row.wants_logits).count();
-        batch.sampling.iter().try_for_each(|group| self.check_sampling(group, num_logit_rows))
+        number("logit rows that are sampled", num_sampled, num_logit_rows)
     }
 
     fn check_row(&self, row: &RowOrder) -> Result<(), OutOfBounds> {
+        not_empty("tokens in a row", &row.tokens)?;
         all_below("token", &row.tokens, self.vocab)?;
-        below("row without a token", 0, row.tokens.len())?;
         let end = row.position.saturating_add(row.tokens.len());
-        below("position", end.saturating_sub(1), self.max_positions)?;
-        below("number of page tables", row.tables.len(), self.pages_per_group.len() + 1)?;
+        below("position", end - 1, self.max_positions)?;
+        number("page tables in a row", row.tables.len(), self.pages_per_group.len())?;
         for (table, num_pages) in row.tables.iter().zip(&self.pages_per_group) {
             all_below("page", &table.pages, *num_pages)?;
             below("first position of a table", table.first_position, row.position + 1)?;
@@ -63,6 +80,7 @@ impl OrderBounds {
             if rows.is_empty() {
                 continue;
             }
+            number("pages to copy to", target_pages.len(), rows.len())?;
             all_below("tail page", tail_pages, *num_pages)?;
             all_below("target page", target_pages, *num_pages)?;
             all_below("row to copy for", rows, ancestors.parents.len())?;
@@ -71,21 +89,16 @@ impl OrderBounds {
         Ok(())
     }
 
-    fn check_sampling(
-        &self,
-        group: &GroupSampling,
-        num_logit_rows: usize,
-    ) -> Result<(), OutOfBounds> {
-        below("end of logit rows", group.logit_rows.end, num_logit_rows + 1)?;
-        below("start of logit rows", group.logit_rows.start, group.logit_rows.end + 1)?;
-        let num_rows = group.logit_rows.len();
-        below("number of sampled rows", group.rows.len(), num_rows + 1)?;
-        below("logit row that nobody samples", num_rows, group.rows.len() + 1)?;
-        all_below("end token", &group.params.eos, self.vocab)?;
+    fn check_sampling(&self, group: &GroupSampling) -> Result<(), OutOfBounds> {
+        let params = &group.params;
+        all_below("end token", &params.eos, self.vocab)?;
+        below("number of top tokens", params.num_top_tokens, self.vocab.saturating_add(1))?;
+        if let Method::Beam { width } = params.method {
+            below("width of a beam search", width, self.vocab.saturating_add(1))?;
+        }
         let counts = group.rows.iter().flat_map(|row| &row.counts);
-        counts
-            .map(|count| count.token as usize)
-            .try_for_each(|it| below("counted token", it, self.vocab))
+        let mut counted = counts.map(|count| count.token as usize);
+        counted.try_for_each(|token| below("counted token", token, self.vocab))
     }
 }
 
@@ -94,12 +107,20 @@ fn all_below(what: &'static str, found: &[u32], limit: usize) -> Result<(), OutO
 }
 
 fn below(what: &'static str, found: usize, limit: usize) -> Result<(), OutOfBounds> {
-    if found < limit { Ok(()) } else { Err(OutOfBounds { what, found, limit }) }
+    if found < limit { Ok(()) } else { Err(OutOfBounds::TooLarge { what, found, limit }) }
+}
+
+fn number(what: &'static str, found: usize, wanted: usize) -> Result<(), OutOfBounds> {
+    if found == wanted { Ok(()) } else { Err(OutOfBounds::Number { what, found, wanted }) }
+}
+
+fn not_empty<T>(what: &'static str, found: &[T]) -> Result<(), OutOfBounds> {
+    if found.is_empty() { Err(OutOfBounds::Empty { what }) } else { Ok(()) }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{ops::Range, sync::Arc};
+    use std::sync::Arc;
 
     use super::*;
     use crate::messages::{
@@ -152,7 +173,7 @@ mod tests {
             let mut batch = batch();
             change(&mut batch);
             let error = bounds().check(&batch).unwrap_err();
-            assert_eq!(error.to_string(), format!("an order has {want}"));
+            assert_eq!(error.to_string(), format!("a batch has {want}"));
         }
         assert_eq!(bounds().check(&batch()), Ok(()));
         check(|it| it.rows[0].tokens[1] = 100, "token 100, wanted one below 100");
@@ -167,7 +188,8 @@ mod tests {
             it.rows[0].tables =
                 vec![TableOrder { first_position: 0, pages: Arc::new(vec![0; 3]) }; 3];
         };
-        check(tables, "number of page tables 3, wanted one below 3");
+        check(tables, "3 page tables in a row, wanted 2");
+        check(|it| drop(it.rows[0].tables.pop()), "1 page tables in a row, wanted 2");
         check(|it| it.ancestors[0].copies[0].tail_pages[0] = 4, "tail page 4, wanted one below 4");
         check(
             |it| it.ancestors[0].copies[0].target_pages[0] = 9,
@@ -175,24 +197,32 @@ mod tests {
         );
         check(|it| it.ancestors[0].copies[0].rows[0] = 2, "row to copy for 2, wanted one below 2");
         check(|it| it.ancestors[0].parents[1] = 1, "parent 1, wanted one below 1");
-        check(|it| it.rows[0].tokens.clear(), "row without a token 0, wanted one below 0");
+        check(|it| it.ancestors[0].copies[0].rows.push(0), "1 pages to copy to, wanted 2");
+        check(|it| it.rows.clear(), "no rows");
+        check(|it| it.rows[0].tokens.clear(), "no tokens in a row");
+        let last = usize::MAX - 1;
         check(
             |it| it.rows[0].position = usize::MAX,
-            &format!("position {}, wanted one below 40", usize::MAX - 1),
+            &format!("position {last}, wanted one below 40"),
         );
         check(
             |it| it.rows[0].tables[0].first_position = 17,
             "first position of a table 17, wanted one below 17",
         );
-        check(|it| it.rows[0].wants_logits = false, "end of logit rows 1, wanted one below 1");
-        check(
-            |it| it.sampling[0].rows.clear(),
-            "logit row that nobody samples 1, wanted one below 1",
-        );
-        let backwards = "start of logit rows 1, wanted one below 1";
-        check(|it| it.sampling[0].logit_rows = Range { start: 1, end: 0 }, backwards);
-        let more: fn(&mut Batch) = |it| it.sampling[0].logit_rows = 0..0;
-        check(more, "number of sampled rows 1, wanted one below 1");
+        check(|it| it.rows[0].wants_logits = false, "1 logit rows that are sampled, wanted 0");
+        check(|it| it.sampling.clear(), "0 logit rows that are sampled, wanted 1");
+        check(|it| it.sampling[0].rows.clear(), "1 logit rows of a group, wanted 0");
+        let backwards: fn(&mut Batch) = |it| it.sampling[0].logit_rows = Range { start: 1, end: 0 };
+        check(backwards, "1 as first logit row of a group, wanted 0");
+        let twice: fn(&mut Batch) = |it| it.sampling.push(it.sampling[0].clone());
+        check(twice, "0 as first logit row of a group, wanted 1");
+        let beams: fn(&mut Batch) = |it| {
+            let method = Method::Beam { width: usize::MAX };
+            let params = SamplingParams { method, ..SamplingParams::greedy(Vec::new()) };
+            it.sampling[0].params = Arc::new(params);
+        };
+        let width = usize::MAX;
+        check(beams, &format!("width of a beam search {width}, wanted one below 101"));
         check(
             |it| it.sampling[0].rows[0].counts[0].token = 100,
             "counted token 100, wanted one below 100",

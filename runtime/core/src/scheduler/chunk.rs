@@ -1,7 +1,7 @@
 //! How long the chunks of a prompt are: each costs the same.
 
-/// What it costs to compute tokens: one each, and `attention` for each earlier position that a token
-/// attends to.
+/// What it costs to compute tokens: one each, and `attention` for each earlier position that a
+/// token attends to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ChunkCost {
     pub(super) attention: f64,

@@ -22,14 +22,14 @@ pub struct SchedulerConfig {
     pub max_rows: usize,
     /// Decoding rows of one microbatch.
     pub rows_per_microbatch: usize,
-    /// Whether a group begins only if there will be pages for all that running groups are expected to
-    /// grow to. Without this, pages for what is known of them are enough, and groups are preempted
-    /// when they grow.
+    /// Whether a group begins only if there will be pages for all that running groups are expected
+    /// to grow to. Without this, pages for what is known of them are enough, and groups are
+    /// preempted when they grow.
     pub reckons_ahead: bool,
     /// New tokens in one microbatch.
     pub token_budget: usize,
-    /// Tokens of a chunk that is cut from a prompt to keep all stages busy, at least: with so many, what
-    /// a stage does once for each microbatch is a small part of its time.
+    /// Tokens of a chunk that is cut from a prompt to keep all stages busy, at least: with so many,
+    /// what a stage does once for each microbatch is a small part of its time.
     pub least_chunk: usize,
     /// What it costs a token to attend to one earlier position, as a share of all else that a token
     /// costs. Chunks of a long prompt get shorter by it.
@@ -79,8 +79,8 @@ impl SchedulerConfig {
     }
 }
 
-/// A processor computes for longer than it reads weights with a few tokens already. An accelerator may
-/// need hundreds: there a prompt is only cut to fit the budget.
+/// A processor computes for longer than it reads weights with a few tokens already. An accelerator
+/// may need hundreds: there a prompt is only cut to fit the budget.
 fn least_chunk(plan: &Plan) -> usize {
     let is_cpu = |stage: &PlannedStage| matches!(stage.device, DeviceId::Cpu(_));
     if plan.stages.iter().all(is_cpu) { 4 * PAGE_TOKENS } else { usize::MAX }

@@ -75,8 +75,8 @@ impl Depth {
         self.num_observed += 1;
     }
 
-    /// The best number of microbatches for so many rows; `current` as long as too little is known, or
-    /// nothing is better by much.
+    /// The best number of microbatches for so many rows; `current` as long as too little is known,
+    /// or nothing is better by much.
     pub fn best(&mut self, num_rows: usize, current: usize) -> usize {
         if num_rows == 0 {
             return current;
@@ -126,8 +126,8 @@ impl Line {
         self.shape = self.fit().or(self.shape);
     }
 
-    /// The fixed part and the part per row; none while all points have about the same `x`. Neither is
-    /// below zero: more rows are not cheaper.
+    /// The fixed part and the part per row; none while all points have about the same `x`. Neither
+    /// is below zero: more rows are not cheaper.
     fn fit(&self) -> Option<(f64, f64)> {
         let (mean_x, mean_y) = (self.x / self.weight, self.y / self.weight);
         let variance = self.xx / self.weight - mean_x * mean_x;

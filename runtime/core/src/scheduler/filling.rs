@@ -17,8 +17,9 @@ pub(super) struct InFlight {
     pub(super) num_prompt_tokens: usize,
 }
 
-/// How many decoding rows the next microbatch should have, so that all microbatches in flight differ
-/// by at most one row: `num_rows` of them over `depth` microbatches, those in flight included.
+/// How many decoding rows the next microbatch should have, so that all microbatches in flight
+/// differ by at most one row: `num_rows` of them over `depth` microbatches, those in flight
+/// included.
 ///
 /// A microbatch that is larger than the others gives rows to the next ones as it comes back.
 pub(super) fn share<'a>(

@@ -3,7 +3,8 @@
 //! A group that ends gives its pages back while others still grow, so the most is held just before
 //! some group ends: at each such moment those that go on for as long are added up.
 //!
-//! Source: Gong et al. 2025, "Past-Future Scheduler for LLM Serving under SLA Guarantees", section 3.
+//! Source: Gong et al. 2025, "Past-Future Scheduler for LLM Serving under SLA Guarantees", section
+//! 3.
 
 use sluicegate_spec::{config::KvGroup, kv::PAGE_TOKENS};
 
@@ -13,7 +14,8 @@ pub(super) struct Outlook {
     /// Tokens that each of its rows gets until it ends.
     pub(super) remaining: usize,
     pub(super) rows: usize,
-    /// Pages of each KV group for all that is known; of one with a window the most that it will hold.
+    /// Pages of each KV group for all that is known; of one with a window the most that it will
+    /// hold.
     pub(super) held: Vec<usize>,
 }
 

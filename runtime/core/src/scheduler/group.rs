@@ -18,7 +18,8 @@ pub struct Job {
     pub prompt: Vec<TokenId>,
     /// Rows at most that must step together: beams.
     pub max_rows: usize,
-    /// Rows that its first token makes of it, which need not step together: samples. None is as one.
+    /// Rows that its first token makes of it, which need not step together: samples. None is as
+    /// one.
     pub samples: usize,
     /// Tokens that a row generates at most.
     pub max_tokens: usize,
@@ -52,7 +53,8 @@ pub(super) struct Group {
     pub(super) num_new: usize,
     /// Orders in the pipeline.
     pub(super) num_in_flight: usize,
-    /// Whether the order in flight is sampled, so that nothing more may be ordered before its result.
+    /// Whether the order in flight is sampled, so that nothing more may be ordered before its
+    /// result.
     pub(super) awaits_sample: bool,
     pub(super) state: State,
     /// Which earlier rows the rows continue, until the stages have been told.
@@ -126,8 +128,8 @@ impl Group {
         self.rows.iter().map(|row| row.tokens().len()).sum()
     }
 
-    /// What the next order may hold of each row, under a budget of tokens: all rows' last tokens, to
-    /// be sampled together, or a chunk of what comes before, or nothing.
+    /// What the next order may hold of each row, under a budget of tokens: all rows' last tokens,
+    /// to be sampled together, or a chunk of what comes before, or nothing.
     ///
     /// `must_go` lets a group through that is larger than any budget.
     pub(super) fn next_counts(&self, budget: usize, cost: ChunkCost, must_go: bool) -> Vec<usize> {
@@ -182,8 +184,8 @@ impl Group {
         (0..num_kv_groups).map(held).collect()
     }
 
-    /// Pages of each KV group that the known tokens take at most beside those that are held: a window
-    /// gives pages back on the way.
+    /// Pages of each KV group that the known tokens take at most beside those that are held: a
+    /// window gives pages back on the way.
     pub(super) fn pages_missing(&self, config: &SchedulerConfig) -> Vec<usize> {
         let missing = |(kv_idx, kv_group): (usize, &KvGroup)| {
             let of = |row: &Sequence| {

@@ -39,13 +39,13 @@ impl Lengths {
         self.num_cut_off = self.recent.iter().filter(|(_, is_cut_off)| *is_cut_off).count();
     }
 
-    /// How many tokens an output gets besides the `generated` ones, of at most `most` in all, if it is
-    /// longer than a share `quantile` of the outputs like it; `running` have been generated so far by
-    /// outputs that go on.
+    /// How many tokens an output gets besides the `generated` ones, of at most `most` in all, if it
+    /// is longer than a share `quantile` of the outputs like it; `running` have been generated so
+    /// far by outputs that go on.
     ///
-    /// All that it may get, where hardly any has ended by itself. While only a few have, as if an output might
-    /// end at each token alike: its mean length is that of the tokens of all, also of those that go
-    /// on, by those that ended. Then as those that went on for longer.
+    /// All that it may get, where hardly any has ended by itself. While only a few have, as if an
+    /// output might end at each token alike: its mean length is that of the tokens of all, also of
+    /// those that go on, by those that ended. Then as those that went on for longer.
     pub(super) fn remaining(
         &self,
         (generated, most): (usize, usize),

@@ -1,8 +1,8 @@
 //! Who runs next, on which pages. Pure: plain data in, plain data out; no tensor, device, clock,
 //! thread, channel, file or log.
 //!
-//! Owns groups of sequences and hands out their pages. Knows no grammar: who goes on, and with which
-//! tokens, it is told.
+//! Owns groups of sequences and hands out their pages. Knows no grammar: who goes on, and with
+//! which tokens, it is told.
 
 mod admission;
 pub mod bounds;

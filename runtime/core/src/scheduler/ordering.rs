@@ -41,8 +41,8 @@ impl Group {
         (ancestors, orders)
     }
 
-    /// Gives the rows that write tail pages of their own, and says who continues whom; nothing where
-    /// every row simply goes on.
+    /// Gives the rows that write tail pages of their own, and says who continues whom; nothing
+    /// where every row simply goes on.
     fn reorder(&mut self, counts: &[usize], memory: &mut Memory) -> Option<AncestorsOrder> {
         let writes = |row: &&Sequence, count: &usize| *count > 0 && row.cached.shares_tail(memory);
         let mut rows = self.rows.iter().zip(counts);

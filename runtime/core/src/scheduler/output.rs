@@ -1,4 +1,5 @@
-//! What the scheduler decides: the rows of a microbatch, and before them the reorders that they depend on.
+//! What the scheduler decides: the rows of a microbatch, and before them the reorders that they
+//! depend on.
 
 use std::ops::Range;
 

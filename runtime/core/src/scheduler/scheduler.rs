@@ -100,8 +100,8 @@ impl Scheduler {
         self.sequences.continuations(steps)
     }
 
-    /// Whether a microbatch can have all that it should: its share of the rows that decode, or of the
-    /// tokens of prompts.
+    /// Whether a microbatch can have all that it should: its share of the rows that decode, or of
+    /// the tokens of prompts.
     pub fn has_full_microbatch(&self) -> bool {
         let (rows, in_flight) = (self.num_decoding_rows(), || self.in_flight.values());
         let share = share(rows, self.config.max_in_flight, in_flight());
@@ -155,8 +155,8 @@ impl Scheduler {
     }
 
     /// Begins anew with empty pages, as a pipeline does that was restarted: whatever was in flight
-    /// is lost, and every group has to be computed again. Samples that have come back and whose step
-    /// is still to be taken, by `has_sample`, are not lost.
+    /// is lost, and every group has to be computed again. Samples that have come back and whose
+    /// step is still to be taken, by `has_sample`, are not lost.
     pub fn restart(&mut self, has_sample: impl Fn(GroupId) -> bool) {
         self.in_flight.clear();
         self.next_epoch = 1;
@@ -312,8 +312,8 @@ impl Scheduler {
         true
     }
 
-    /// Sees to it that a group has the pages for so many tokens of each row, at the cost of those who
-    /// rank behind; false if it cannot have them yet.
+    /// Sees to it that a group has the pages for so many tokens of each row, at the cost of those
+    /// who rank behind; false if it cannot have them yet.
     fn make_room(&mut self, rank: Rank, counts: &[usize]) -> bool {
         loop {
             let Some(group) = self.groups.get(&rank.id) else { return false };

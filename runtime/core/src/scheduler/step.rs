@@ -30,8 +30,9 @@ pub enum Onward {
 }
 
 impl Scheduler {
-    /// Lets a group take a step, by continuations of its sequences. `say` adds the tokens to a child,
-    /// by the place of its continuation, and says whether it goes on. None for a group that is gone.
+    /// Lets a group take a step, by continuations of its sequences. `say` adds the tokens to a
+    /// child, by the place of its continuation, and says whether it goes on. None for a group that
+    /// is gone.
     ///
     /// A row that simply goes on stays where it is: nothing of it is copied.
     pub fn advance(

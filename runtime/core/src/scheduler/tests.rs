@@ -29,8 +29,8 @@ fn job(prompt_tokens: u32, max_rows: usize, max_tokens: usize) -> Job {
     Job { prompt: (0..prompt_tokens).collect(), max_rows, max_tokens, ..Job::default() }
 }
 
-/// Goes on with rows, by their places among the earlier ones, and what they have more; with none the
-/// group ends.
+/// Goes on with rows, by their places among the earlier ones, and what they have more; with none
+/// the group ends.
 fn go_on(scheduler: &mut Scheduler, group: GroupId, rows: &[(usize, &[TokenId])]) -> Vec<GroupId> {
     let sequences = scheduler.sequences(group);
     let steps: Vec<_> =

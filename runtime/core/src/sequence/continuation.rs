@@ -5,11 +5,11 @@ use sluicegate_spec::units::TokenId;
 
 use crate::messages::SequenceId;
 
-/// How a sequence goes on: the only way in which sequences continue, fork or end. Matchers, pages and
-/// text follow it.
+/// How a sequence goes on: the only way in which sequences continue, fork or end. Matchers, pages
+/// and text follow it.
 ///
-/// A parent that no continuation of a step names ends. Of several that name the same one, the last is
-/// the parent itself, and those before are forks of it.
+/// A parent that no continuation of a step names ends. Of several that name the same one, the last
+/// is the parent itself, and those before are forks of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Continuation {
     pub parent: SequenceId,

@@ -1,5 +1,5 @@
-//! What one running sequence is: its tokens, the pages that hold what was computed of them, its score,
-//! and its text as far as it may be shown.
+//! What one running sequence is: its tokens, the pages that hold what was computed of them, its
+//! score, and its text as far as it may be shown.
 
 mod beam;
 mod continuation;
@@ -98,17 +98,17 @@ impl Sequence {
     /// Takes a step: the tokens that were taken of a choice, and those that followed of themselves.
     /// Says what may be shown of it now, and whether it ends; tokens behind an end are left out.
     pub fn say(&mut self, tokens: &[TokenId], choice: &Choice, rules: &Rules<'_>) -> Said {
-        self.transcript.add_score(choice.token.log_probability);
+        let num_chosen = num_chosen(tokens, choice);
         let mut said = Said::default();
-        let mut chosen = Some(choice.tokens());
         for (index, &id) in tokens.iter().enumerate() {
-            let next = chosen.as_mut().and_then(Iterator::next);
-            let token = next.map_or_else(|| Token::certain(id), |it| Token { id, ..it.clone() });
-            if let Some(next) = next.filter(|_| index > 0) {
-                self.transcript.add_score(next.log_probability);
-            }
-            // Behind a token that was vetoed, nothing is as it was chosen.
-            chosen = chosen.filter(|_| next.is_some_and(|next| next.id == id));
+            let chosen = choice.tokens().nth(index).filter(|_| index < num_chosen);
+            let token = if let Some(token) = chosen {
+                self.transcript.add_score(token.log_probability);
+                Token { id, ..token.clone() }
+            } else {
+                said.num_jump_forward += 1;
+                Token::certain(id)
+            };
             said.num_tokens += 1;
             if rules.eos.contains(&id) {
                 self.end(FinishReason::EndToken, &mut said);
@@ -128,8 +128,11 @@ impl Sequence {
             self.end(reason, &mut said);
             return said;
         }
-        if tokens.is_empty() && rules.is_finished {
-            self.end(FinishReason::Constraint, &mut said);
+        if tokens.is_empty() {
+            self.transcript.add_score(choice.token.log_probability);
+            if rules.is_finished {
+                self.end(FinishReason::Constraint, &mut said);
+            }
         }
         said
     }
@@ -149,4 +152,11 @@ impl Sequence {
         let Self { mut tokens, prompt_tokens, transcript, .. } = self;
         (tokens.split_off(prompt_tokens), transcript)
     }
+}
+
+/// How many of the tokens that were taken are the choice's, or stand for one that was vetoed:
+/// behind such a one, nothing is as it was chosen.
+fn num_chosen(taken: &[TokenId], choice: &Choice) -> usize {
+    let is_same = |(taken, chosen): &(&TokenId, &Token)| **taken == chosen.id;
+    1 + taken.iter().zip(choice.tokens()).take_while(is_same).count()
 }

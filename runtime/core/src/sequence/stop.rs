@@ -30,8 +30,8 @@ impl StopStrings {
     }
 
     /// Takes the next piece. Of several stop strings the one that is complete first wins (of those
-    /// the longest), so the result does not depend on how the text is cut into pieces. After a stop,
-    /// pieces are swallowed.
+    /// the longest), so the result does not depend on how the text is cut into pieces. After a
+    /// stop, pieces are swallowed.
     pub fn push(&mut self, piece: &str) -> StopOutcome {
         if self.stopped {
             return StopOutcome { emit: String::new(), stopped: true };

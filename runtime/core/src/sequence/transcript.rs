@@ -54,6 +54,8 @@ pub struct Said {
     pub text: String,
     /// Tokens that were taken, an end token included.
     pub num_tokens: usize,
+    /// Those of them that followed without being chosen.
+    pub num_jump_forward: usize,
     /// Why the sequence ends, if it does.
     pub finish: Option<FinishReason>,
 }
@@ -76,8 +78,8 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    /// Nothing said yet, by tokens of a vocabulary and until a stop string comes up. Tokens with their
-    /// log-probabilities are kept if it `keeps_tokens`.
+    /// Nothing said yet, by tokens of a vocabulary and until a stop string comes up. Tokens with
+    /// their log-probabilities are kept if it `keeps_tokens`.
     pub fn new(vocabulary: &TokenTable, stop: &[String], keeps_tokens: bool) -> Self {
         Self {
             tokens: keeps_tokens.then(Vec::new),

@@ -15,10 +15,11 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// A request's sequence gets a matcher. It may take so many tokens, and takes what must follow a
-    /// token along if it `jumps_forward`.
+    /// A request's sequence gets a matcher. It may take so many tokens, and takes what must follow
+    /// a token along if it `jumps_forward`.
     Open { request: RequestId, sequence: SequenceId, max_tokens: usize, jumps_forward: bool },
-    /// Matchers advance by the sampled tokens; children that are not their parents are forks of them.
+    /// Matchers advance by the sampled tokens; children that are not their parents are forks of
+    /// them.
     Advance { group: GroupId, continuations: Vec<Continuation> },
     /// These sequences' matchers are not needed any more.
     Close(Vec<SequenceId>),

@@ -81,8 +81,8 @@ impl RunningGroup {
     }
 
     /// Weighs what the last stage chose against what the group has: the choices that go on, best
-    /// first of beams, and the finished beams that stay among the best. Rows that are not there have
-    /// no choices.
+    /// first of beams, and the finished beams that stay among the best. Rows that are not there
+    /// have no choices.
     pub(super) fn select(
         &self,
         choices: Vec<Choice>,

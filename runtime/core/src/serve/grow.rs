@@ -26,8 +26,8 @@ pub(super) struct Taken {
 }
 
 impl RunningGroup {
-    /// Leaves out what a beam search does not keep: finished beams that were outdone, and beams that
-    /// ended up with another token than it had chosen.
+    /// Leaves out what a beam search does not keep: finished beams that were outdone, and beams
+    /// that ended up with another token than it had chosen.
     pub(super) fn take(
         &mut self,
         selected: Selected,
@@ -55,7 +55,8 @@ impl RunningGroup {
         }
     }
 
-    /// Adds a step's tokens to the sequences; says how the group goes on, and what the step brought.
+    /// Adds a step's tokens to the sequences; says how the group goes on, and what the step
+    /// brought.
     pub(super) fn grow(
         &mut self,
         scheduler: &mut Scheduler,
@@ -79,7 +80,7 @@ impl RunningGroup {
                 sequence.say(&taken.continuations[index].tokens, &taken.choices[index], &rules);
             outcome.tokens_each = outcome.tokens_each.max(said.num_tokens);
             outcome.num_tokens += said.num_tokens;
-            outcome.num_jump_forward += said.num_tokens.saturating_sub(1);
+            outcome.num_jump_forward += said.num_jump_forward;
             if !is_beam && !said.text.is_empty() {
                 let output = OutputId { prompt, index: sequence.transcript().index() };
                 outcome.texts.push((output, said.text, sequence.take_unshown()));

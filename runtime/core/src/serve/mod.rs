@@ -1,5 +1,5 @@
-//! The serving loop: what happens in, what is to be done out. It has no thread, clock or channel, so
-//! the engine and the simulation run the same one, and nobody waits inside it.
+//! The serving loop: what happens in, what is to be done out. It has no thread, clock or channel,
+//! so the engine and the simulation run the same one, and nobody waits inside it.
 //!
 //! In reading order: an [`Admitted`] request comes as an [`Input`]; [`Serve::on`] takes it and says
 //! what is to be done as [`Action`]s; what a caller gets of it are [`Event`]s.

@@ -118,7 +118,8 @@ pub enum Event {
     Finished { usage: Usage, timings: Timings },
 }
 
-/// Why a request ended without its outputs. Prompts are indices here, and numbers from 1 in messages.
+/// Why a request ended without its outputs. Prompts are indices here, and numbers from 1 in
+/// messages.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RequestError {
@@ -140,15 +141,15 @@ mod tests {
 
     #[test]
     fn quantiles_are_waits_that_occurred() {
-        let exposed = |waits: &[u64]| {
+        let wait = |waits: &[u64]| {
             let waits = || waits.iter().copied().map(Duration::from_micros);
             let MaskWait { total, p50, p99 } = MaskWait::of(waits(), waits().sum());
             [total, p50, p99].map(|time| time.as_micros())
         };
-        assert_eq!(exposed(&[]), [0, 0, 0]);
-        assert_eq!(exposed(&[5]), [5, 5, 5]);
-        assert_eq!(exposed(&[9, 1, 2]), [12, 2, 9]);
+        assert_eq!(wait(&[]), [0, 0, 0]);
+        assert_eq!(wait(&[5]), [5, 5, 5]);
+        assert_eq!(wait(&[9, 1, 2]), [12, 2, 9]);
         let hundred: Vec<u64> = (1..=100).rev().collect();
-        assert_eq!(exposed(&hundred), [5050, 50, 99]);
+        assert_eq!(wait(&hundred), [5050, 50, 99]);
     }
 }

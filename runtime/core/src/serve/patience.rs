@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use crate::messages::GroupId;
 
-/// Groups that are waited for: as long as most matchers take, so that rows that came back together go
-/// on together; then, where a microbatch is not full without them, half of what a step takes from the
-/// first of them on; and then for none of them. So slow matchers never cost the others more than half
-/// a step before each of theirs.
+/// Groups that are waited for: as long as most matchers take, so that rows that came back together
+/// go on together; then, where a microbatch is not full without them, half of what a step takes
+/// from the first of them on; and then for none of them. So slow matchers never cost the others
+/// more than half a step before each of theirs.
 #[derive(Debug, Default)]
 pub(super) struct Patience {
     groups: BTreeSet<GroupId>,

@@ -1,7 +1,7 @@
 //! What becomes of a stage that failed: all that its pages held is computed again.
 //!
-//! All that a sequence is (its tokens, its random numbers, its matchers) lives off the stages. So the
-//! stages begin a new life with empty pages, the scheduler orders everything anew, and nobody
+//! All that a sequence is (its tokens, its random numbers, its matchers) lives off the stages. So
+//! the stages begin a new life with empty pages, the scheduler orders everything anew, and nobody
 //! notices, but for who seems to be the cause: a request whose rows were in a failing microbatch
 //! twice ends with the failure.
 
@@ -18,7 +18,8 @@ use crate::messages::{MicrobatchId, RequestId};
 const MAX_STRIKES: u32 = 1;
 
 impl Serve {
-    /// Begins anew after a stage has failed, unless that cannot pass or there were too many of late.
+    /// Begins anew after a stage has failed, unless that cannot pass or there were too many of
+    /// late.
     pub(super) fn recover(
         &mut self,
         microbatch: Option<MicrobatchId>,

@@ -93,7 +93,7 @@ const NUM_WAITS: usize = 4_096;
 
 impl Waits {
     pub(super) fn add(&mut self, wait: Duration) {
-        self.total += wait;
+        self.total = self.total.saturating_add(wait);
         if self.latest.len() == NUM_WAITS {
             self.latest.pop_front();
         }

@@ -95,8 +95,8 @@ impl Serve {
         }
     }
 
-    /// Takes an input, at a moment counted from the loop's beginning; what is to be done is added to
-    /// `actions`. Moments do not go back.
+    /// Takes an input, at a moment counted from the loop's beginning; what is to be done is added
+    /// to `actions`. Moments do not go back.
     pub fn on(&mut self, now: Duration, input: Input, actions: &mut Vec<Action>) {
         std::mem::swap(&mut self.actions, actions);
         self.patience.expire(now);
@@ -123,8 +123,8 @@ impl Serve {
         std::mem::swap(&mut self.actions, actions);
     }
 
-    /// Ends every request that still runs; what the loop is told last. Nothing is to be done any more:
-    /// who drives it tells the callers.
+    /// Ends every request that still runs; what the loop is told last. Nothing is to be done any
+    /// more: who drives it tells the callers.
     pub fn end_all(&mut self) {
         let running: Vec<RequestId> = self.requests.keys().copied().collect();
         for request in running {

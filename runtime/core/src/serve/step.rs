@@ -72,7 +72,8 @@ impl Serve {
         }
     }
 
-    /// Takes note of what the last stage waited for masks, for the requests whose rows were sampled.
+    /// Takes note of what the last stage waited for masks, for the requests whose rows were
+    /// sampled.
     fn add_wait(&mut self, wait: Option<Duration>, groups: &[GroupChoices]) {
         if let Some(wait) = wait {
             self.tally.waits.add(wait);

@@ -40,6 +40,8 @@ fn a_verified_draft_brings_several_tokens_at_once() {
     let output = bench.outputs().remove(0);
     assert_eq!(output.token_ids, [0, 1, 2, 3]);
     assert!((output.score - (-1.0 - 2.0 - 2.0 - 1.0 - 2.0)).abs() < 1e-9, "{}", output.score);
+    let usage = bench.serve.metrics().usage;
+    assert_eq!((usage.completion_tokens, usage.jump_forward_tokens), (5, 0));
 
     // Behind a token that was vetoed, what was chosen is of no account.
     let mut bench = Bench::new();

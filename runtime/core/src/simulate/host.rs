@@ -33,7 +33,7 @@ struct RunningRequest {
     first_token_s: Option<f64>,
     /// Batches that were sent while none of its matchers was at work.
     num_batches: u64,
-    /// Matchers that are at work, by groups.
+    /// Groups whose matchers are at work.
     num_advancing: usize,
 }
 

@@ -1,10 +1,10 @@
 //! The production serving loop under a virtual clock: what would happen, and whether it is right.
 //!
-//! Orders are made by [`Serve`](crate::serve::Serve) and executed by stages that take the
-//! time that a [`Timing`] says. With shadow pages a stage also computes: each token's value is
-//! written at its slot and read back through the order's page tables, so that a wrong page, ancestor,
-//! order or stale copy changes the text, which [`alone`] knows from plain vectors. Pure: the clock is
-//! a queue of events.
+//! Orders are made by [`Serve`](crate::serve::Serve) and executed by stages that take the time that
+//! a [`Timing`] says. With shadow pages a stage also computes: each token's value is written at its
+//! slot and read back through the order's page tables, so that a wrong page, ancestor, order or
+//! stale copy changes the text, which [`alone`] knows from plain vectors. Pure: the clock is a
+//! queue of events.
 
 mod clock;
 mod driver;

@@ -137,7 +137,8 @@ impl SimulatedRequest {
     }
 }
 
-/// What the simulated tokens stand for: letters and spaces, and parts of a character of three bytes.
+/// What the simulated tokens stand for: letters and spaces, and parts of a character of three
+/// bytes.
 pub(super) static VOCABULARY: LazyLock<TokenTable> = LazyLock::new(|| {
     let token = |id: TokenId| match id % 12 {
         0..9 => TokenBytes::Text(vec![b'a' + u8::try_from(id / 12 % 26).expect("below 26")]),

@@ -25,8 +25,8 @@ pub struct Run {
     pub incarnations: u32,
 }
 
-/// The time in which requests waited because no more may run: what a plan predicts is about it, and not
-/// about the first and the last requests, which run with few others.
+/// The time in which requests waited because no more may run: what a plan predicts is about it, and
+/// not about the first and the last requests, which run with few others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Full {
     pub seconds: f64,

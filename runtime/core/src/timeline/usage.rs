@@ -13,8 +13,9 @@ use super::span::{Activity, Lane, Span, Timeline};
 pub enum Window {
     /// Begins when every stage has begun to work, so that the pipeline's filling does not count.
     /// Ends when the stages run dry: the last moment at which at least as many microbatches were
-    /// under way as there are stages, or, if there never were, when a stage works for the last time.
-    /// A microbatch is under way from the beginning of its first span to the end of its last one.
+    /// under way as there are stages, or, if there never were, when a stage works for the last
+    /// time. A microbatch is under way from the beginning of its first span to the end of its last
+    /// one.
     Steady,
     /// From the beginning of the first span to the end of the last one.
     Whole,
@@ -26,7 +27,8 @@ pub struct Usage {
     pub start_s: f64,
     pub end_s: f64,
     pub stages: Vec<StageUsage>,
-    /// The lane that worked most, stages of one device taken together: a stage, or the link into it.
+    /// The lane that worked most, stages of one device taken together: a stage, or the link into
+    /// it.
     pub bottleneck: Lane,
     /// The share of the window in which the bottleneck worked, at something that had not been done
     /// before: the ideal is 1.

@@ -1,4 +1,5 @@
-//! Configurations of Phi 3: windows, positions that are stretched, and heads that are turned in part.
+//! Configurations of Phi 3: windows, positions that are stretched, and heads that are turned in
+//! part.
 
 use super::*;
 

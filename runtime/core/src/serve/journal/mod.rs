@@ -1,7 +1,7 @@
 //! What a loop was told, written down, so that an incident is a file and the file a test.
 //!
-//! A journal is a sequence of [`Line`]s: what the loop was made from, every input with its moment, and
-//! a digest of what the loop wanted done. Whoever tells another loop the same finds the same.
+//! A journal is a sequence of [`Line`]s: what the loop was made from, every input with its moment,
+//! and a digest of what the loop wanted done. Whoever tells another loop the same finds the same.
 
 mod replay;
 mod stand_ins;

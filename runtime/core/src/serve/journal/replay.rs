@@ -88,7 +88,7 @@ pub fn replay(lines: &[Line]) -> Result<Replayed, ReplayError> {
         serve.on(*at, input.clone(), &mut actions);
         serve.take_left_waiting();
         let found = Wanted::of(&actions, header.without_prompts);
-        // A fuzzer cannot guess digests, but whoever writes a hostile file can tell them.
+        // A fuzzer goes on: it cannot guess digests, but whoever writes a hostile file can.
         if found != *wanted && !cfg!(fuzzing) {
             return Err(ReplayError::Differs {
                 input: replayed.inputs,

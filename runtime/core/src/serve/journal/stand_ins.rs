@@ -1,5 +1,5 @@
-//! Prompts that stand in for others: as long, and with the same beginnings where theirs were the same.
-//! They tell nothing else.
+//! Prompts that stand in for others: as long, and with the same beginnings where theirs were the
+//! same. They tell nothing else.
 
 use std::collections::BTreeMap;
 
