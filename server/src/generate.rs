@@ -9,7 +9,8 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use sluicegate::{
-    Completion, Engine, Generation, Request, engine::SubmitError, stream::FinishReason,
+    Completion, Engine, Generation, Request, engine::SubmitError, request::WrittenPrompt,
+    stream::FinishReason,
 };
 use sluicegate_constraint::{Spec, SpecError};
 use sluicegate_model::{error::SourceError, open::Model, source::ModelSource};
@@ -22,7 +23,7 @@ use crate::{
     error::CliError,
     place, print, progress, prompts, replay,
     report::{Report, Run},
-    request::{self, Wanted, WrittenPrompt},
+    request::{self, Wanted},
 };
 
 /// Runs the command; `started` is the start time of the process.

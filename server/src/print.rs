@@ -6,7 +6,9 @@ use anyhow::anyhow;
 use serde::Serialize;
 use sluicegate::{Completion, Event, Output, engine::GenerationError, stream::OutputId};
 
-use crate::{counted::counted, error::CliError, request::WrittenPrompt};
+use sluicegate::request::WrittenPrompt;
+
+use crate::{counted::counted, error::CliError};
 
 /// Prints the text of a single output as it comes, and collects everything.
 ///
@@ -65,6 +67,7 @@ pub(crate) fn complete(outputs: &[Output], out: &mut impl Write) -> io::Result<(
 pub(crate) fn prompts(prompts: &[WrittenPrompt], out: &mut impl Write) -> io::Result<()> {
     for (number, prompt) in (1..).zip(prompts) {
         let WrittenPrompt { text, tokens } = prompt;
+        let text = text.as_deref().unwrap_or_default();
         let ids: Vec<String> = tokens.iter().map(ToString::to_string).collect();
         writeln!(out, "--- prompt {number}, {}", counted(tokens.len(), "token"))?;
         writeln!(out, "{text}\n--- ids\n{}", ids.join(" "))?;
@@ -188,7 +191,7 @@ mod tests {
 
     #[test]
     fn prompts_are_shown_with_their_ids() {
-        let prompt = WrittenPrompt { text: "<s>a".to_owned(), tokens: vec![1, 70] };
+        let prompt = WrittenPrompt { text: Some("<s>a".to_owned()), tokens: vec![1, 70] };
         let mut out = Vec::new();
         prompts(&[prompt], &mut out).unwrap();
         let want = "--- prompt 1, 2 tokens\n<s>a\n--- ids\n1 70\n";

@@ -5,6 +5,8 @@ use std::num::NonZero;
 use anyhow::anyhow;
 use sluicegate::{
     Prompt, Request,
+    engine::SubmitError,
+    request::WrittenPrompt,
     sampler::{Method, Multinomial, Penalties},
 };
 use sluicegate_constraint::Spec;
@@ -65,14 +67,6 @@ fn idle(args: &SamplingArgs) -> Vec<String> {
     ];
     let given = drawing.into_iter().filter(|(_, is_given)| *is_given);
     given.map(|(name, _)| format!("{name} has no effect: {reason}")).collect()
-}
-
-/// A prompt as the model gets it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct WrittenPrompt {
-    /// The text that was tokenized; the tokenizer may have added a first token.
-    pub(crate) text: String,
-    pub(crate) tokens: Vec<TokenId>,
 }
 
 /// The contents of one request.
@@ -177,31 +171,30 @@ pub(crate) fn write(
     args: &GenerateArgs,
     model: &Model,
 ) -> Result<WrittenPrompt, CliError> {
-    let template = match (args.form, &model.chat) {
-        (PromptForm::Raw, _) | (PromptForm::Auto, None) => None,
-        (PromptForm::Auto | PromptForm::Chat, Some(template)) => Some(template),
-        (PromptForm::Chat, None) => {
+    let has_template = model.chat.is_some();
+    let prompt = match args.form {
+        PromptForm::Chat if !has_template => {
             let error = anyhow!("{} has no chat template; give the prompt with --raw", model.name);
             return Err(CliError::usage_at("--chat", error));
         }
-    };
-    // A template writes the beginning of a sequence itself.
-    let Some(template) = template else {
-        if args.system.is_some() {
+        PromptForm::Auto | PromptForm::Chat if has_template => {
+            let system = args.system.as_deref().map(|text| Message::new("system", text));
+            Prompt::Chat(system.into_iter().chain([Message::new("user", prompt)]).collect())
+        }
+        _ if args.system.is_some() => {
             let error = anyhow!("{} has no chat template; put it into the prompt", model.name);
             return Err(CliError::usage_at("--system", error));
         }
-        let tokens = model.tokenizer.encode(prompt, true).map_err(CliError::failed)?;
-        return Ok(WrittenPrompt { text: prompt.to_owned(), tokens });
+        _ => Prompt::Text(prompt.to_owned()),
     };
-    let system = args.system.as_deref().map(|text| Message::new("system", text));
-    let messages: Vec<Message> = system.into_iter().chain([Message::new("user", prompt)]).collect();
-    let text = template.render(&messages, true).map_err(|error| {
-        let hint = "the model's chat template cannot be used; use --raw to avoid it";
-        CliError::failed(anyhow::Error::new(error).context(hint))
-    })?;
-    let tokens = model.tokenizer.encode(&text, false).map_err(CliError::failed)?;
-    Ok(WrittenPrompt { text, tokens })
+    prompt.write(0, model).map_err(|error| match error {
+        SubmitError::Chat { source, .. } => {
+            let hint = "the model's chat template cannot be used; use --raw to avoid it";
+            CliError::failed(anyhow::Error::new(source).context(hint))
+        }
+        SubmitError::Tokenizer { source, .. } => CliError::failed(source),
+        error => CliError::failed(error),
+    })
 }
 
 /// Returns the requested length; else the default, or less if the context is full.

@@ -3,23 +3,20 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use sluicegate_spec::{
-    device::DeviceId,
-    kv::PAGE_TOKENS,
-    profile::ModelProfile,
-    units::{Bytes, UnitRange},
-};
+use sluicegate_spec::{device::DeviceId, kv::PAGE_TOKENS, profile::ModelProfile, units::UnitRange};
 
 use super::{
-    baselines::{Baseline, BaselineInput},
+    baselines::Baseline,
     cluster::Cluster,
-    cost::{self, AtOnce, Sizes},
-    evaluate::Stages,
+    cost::{AtOnce, Sizes},
+    held::fits_given,
     planner::{Solution, best_microbatches, best_sequences, solve_on},
     policy::{KvTokens, Policy},
-    room::{fits_given, least_pages, widened},
+    room::{least_pages, widened},
+    rules::input,
     search::{Cache, Found, Wanted},
     setting::Setting,
+    stages::Stages,
 };
 
 /// The value of a rule's placement.
@@ -154,21 +151,4 @@ fn best_fitting(
     best_sequences(setting, stages, &wanted, |found| {
         fits_given(setting, &setting.sizes(num_pages, found.at_once()), stages)
     })
-}
-
-/// Returns the placements of all rules that fit.
-pub(super) fn placements(setting: &Setting<'_>, sizes: &Sizes) -> Vec<Vec<(DeviceId, UnitRange)>> {
-    let input = input(setting, sizes);
-    let stages = Baseline::ALL.into_iter().filter_map(|baseline| baseline.stages(&input).ok());
-    stages.filter(|stages| fits_given(setting, sizes, stages)).collect()
-}
-
-fn input(setting: &Setting<'_>, sizes: &Sizes) -> BaselineInput {
-    let span = |unit_idx| sizes.span(UnitRange { start: unit_idx, end: unit_idx + 1 });
-    BaselineInput {
-        weight_bytes: setting.profile.units.iter().map(|unit| unit.weight_bytes).collect(),
-        kv_bytes: (0..setting.num_units()).map(|it| cost::bytes(span(it).kv)).collect(),
-        devices: setting.devices.iter().map(|usable| (usable.id, usable.cap)).collect(),
-        tied: setting.profile.tied_embedding_bytes > Bytes(0),
-    }
 }

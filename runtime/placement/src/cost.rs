@@ -8,7 +8,7 @@ use sluicegate_spec::{
     units::{Bytes, UnitRange},
 };
 
-use super::{evaluate::Stages, load::Load, policy::Policy};
+use super::{load::Load, policy::Policy, stages::Stages};
 
 /// Returns the pages of each KV group for a cache of `num_pages * PAGE_TOKENS` tokens.
 ///

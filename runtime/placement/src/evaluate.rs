@@ -8,15 +8,13 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use sluicegate_spec::{device::DeviceId, units::UnitRange};
+use sluicegate_spec::device::DeviceId;
 
 use super::{
     setting::Setting,
+    stages::Stages,
     work::{Hop, Work},
 };
-
-/// Stages in order, each on a device.
-pub(super) type Stages = [(DeviceId, UnitRange)];
 
 /// The costs of a placement for one microbatch size.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +37,13 @@ pub(super) struct Costs {
 pub enum Bottleneck {
     Device(DeviceId),
     Link(DeviceId, DeviceId),
+}
+
+impl Setting<'_> {
+    /// Costs stages for microbatches of `rows` rows.
+    pub(super) fn costs(&self, rows: usize, stages: &Stages) -> Costs {
+        Costs::of(self, &Work::expected(self.profile, self.policy, rows), stages)
+    }
 }
 
 impl Costs {

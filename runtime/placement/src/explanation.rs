@@ -14,9 +14,10 @@ use super::{
     cluster::{Cluster, LinkFigures, Route},
     cost::AtOnce,
     error::PlanError,
+    held::{fits_given, held},
     planner::{Solution, solve_on},
     policy::Policy,
-    room::{fits_given, held, most_pages},
+    room::most_pages,
     search::Search,
     setting::{Layout, Setting},
 };

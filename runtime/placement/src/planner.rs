@@ -9,17 +9,18 @@ use sluicegate_spec::{
 
 use super::{
     cluster::Cluster,
-    compare,
     cost::{self, Sizes, StageBytes},
     error::PlanError,
-    evaluate::Stages,
+    held::fits_given,
     microbatches::microbatches,
     plan::{Plan, PlanFields, PlannedStage},
     policy::{KvTokens, Objective, Policy, Sequences, TimeLimits},
     prediction::{Prediction, Proof},
-    room::{fits_given, least_pages, most_pages, settle_pages, widened},
+    room::{least_pages, most_pages, settle_pages, widened},
+    rules,
     search::{Answer, Cache, Found, Search, Wanted},
     setting::{Layout, Setting},
+    stages::Stages,
 };
 
 /// A plan and its predicted performance.
@@ -221,7 +222,7 @@ fn or_better_rule(setting: &Setting<'_>, wanted: &Wanted, mut answer: Answer) ->
         let Found { num_sequences, .. } = answer.found;
         let num_pages = wanted.cache.pages(setting, num_sequences);
         let sizes = setting.sizes(num_pages, answer.found.at_once());
-        for stages in compare::placements(setting, &sizes) {
+        for stages in rules::placements(setting, &sizes) {
             let found = best_microbatches(setting, &stages, num_sequences);
             // A rule may cut layers that must stay together.
             let may_cut = stages.iter().all(|(_, units)| setting.may_cut[units.end]);

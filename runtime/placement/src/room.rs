@@ -1,14 +1,12 @@
 //! Memory checks: how large the cache may be, and whether devices can hold their stages.
 
-use sluicegate_spec::{device::DeviceId, kv::PAGE_TOKENS};
+use sluicegate_spec::kv::PAGE_TOKENS;
 
 use super::{
-    cost::Sizes,
     error::PlanError,
-    evaluate::Stages,
     policy::KvTokens,
-    search::{Cache, Search},
-    setting::{Layout, Setting},
+    search::{Cache, fits_any},
+    setting::Setting,
     shortfall,
 };
 
@@ -73,25 +71,6 @@ pub(super) fn most_pages(low: usize, high: usize, mut fits: impl FnMut(usize) ->
         if fits(middle) { low = middle } else { too_many = middle }
     }
     low
-}
-
-/// Returns whether any allowed placement can hold units of these sizes.
-pub(super) fn fits_any(setting: &Setting<'_>, sizes: &Sizes) -> bool {
-    match &setting.layout {
-        Layout::Auto => Search::new(setting).fits(|| sizes.clone()),
-        Layout::Given(stages) => fits_given(setting, sizes, stages),
-    }
-}
-
-/// Returns whether no device holds more than it may.
-pub(super) fn fits_given(setting: &Setting<'_>, sizes: &Sizes, stages: &Stages) -> bool {
-    setting.devices.iter().all(|it| held(sizes, stages, it.id) <= it.cap.0.into())
-}
-
-/// Returns the memory of all stages on a device.
-pub(super) fn held(sizes: &Sizes, stages: &Stages, device: DeviceId) -> u128 {
-    let spans = stages.iter().zip(sizes.spans(stages));
-    spans.filter(|((owner, _), _)| *owner == device).map(|(_, span)| span.total()).sum()
 }
 
 #[cfg(test)]

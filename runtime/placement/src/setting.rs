@@ -12,13 +12,12 @@ use super::{
     cluster::{Cluster, ClusterDevice, LinkFigures},
     cost::{self, AtOnce, Sizes},
     error::{DeviceList, PlanError},
-    evaluate::{Costs, Stages},
     explicit,
     microbatches::microbatches,
     pace,
     plan::Plan,
     policy::{KvTokens, Objective, Placement, Policy, Sequences},
-    work::{Speed, Work},
+    work::Speed,
 };
 
 /// A device that may be used.
@@ -147,11 +146,6 @@ impl<'a> Setting<'a> {
     pub(super) fn max_cycle_s(&self, sequences: [usize; 2], num_microbatches: usize) -> f64 {
         let rows = sequences.map(|it| AtOnce::new(it, num_microbatches).rows);
         pace::max_cycle_s(self.profile, self.policy, rows, num_microbatches)
-    }
-
-    /// Costs stages for microbatches of `rows` rows.
-    pub(super) fn costs(&self, rows: usize, stages: &Stages) -> Costs {
-        Costs::of(self, &Work::expected(self.profile, self.policy, rows), stages)
     }
 
     /// Returns the same task with other devices, linked as in the cluster.

@@ -10,9 +10,10 @@ use sluicegate_spec::{
 use super::{
     cost::{self, Sizes},
     error::{DeviceLimit, Shortfall},
-    evaluate::Stages,
-    room::{fits_any as fits, held},
+    held::held,
+    search::fits_any as fits,
     setting::{Layout, Setting, Usable},
+    stages::Stages,
 };
 
 /// With more devices than this, missing memory is only added up, not searched for.

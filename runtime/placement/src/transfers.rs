@@ -20,7 +20,7 @@ pub enum TransferKind {
     Order,
     /// Which row each row continues: what a stage uploads of the reorders that came in band.
     Ancestors,
-    /// Allowed tokens, one bit each, from the host to the last stage.
+    /// Allowed tokens, encoded, from the host to the last stage.
     Mask,
     /// Sampled tokens with scores and parents, from the last stage to the host.
     Tokens,
@@ -108,7 +108,7 @@ pub struct Foreseen {
     pub transfer: Transfer,
     /// How many messages carry data.
     pub transfers: u64,
-    /// Size of the data before any coding.
+    /// Size of the data before it is encoded.
     pub raw_bytes: Bytes,
 }
 

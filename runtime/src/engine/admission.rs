@@ -12,7 +12,7 @@ use sluicegate_model::open::Model;
 use sluicegate_spec::units::TokenId;
 
 use super::error::SubmitError;
-use super::request::{Prompt, Request};
+use super::request::Request;
 
 /// Most rows that one prompt may have: samples or beams.
 const MAX_ROWS: usize = 256;
@@ -46,7 +46,7 @@ pub(super) fn admit(
     };
     let mut prompts = Vec::with_capacity(request.prompts.len());
     for (prompt_idx, prompt) in request.prompts.iter().enumerate() {
-        let tokens = tokenise(prompt_idx, prompt, model)?;
+        let tokens = prompt.write(prompt_idx, model)?.tokens;
         check_tokens(prompt_idx, &tokens, request.max_tokens, model)?;
         prompts.push(tokens);
     }
@@ -66,30 +66,6 @@ pub(super) fn admit(
         scheduler.check(&admitted.job(prompt_idx, model.tokenizer.table()))?;
     }
     Ok((admitted, constraint))
-}
-
-/// The tokens of a prompt.
-pub(crate) fn tokenise(
-    prompt_idx: usize,
-    prompt: &Prompt,
-    model: &Model,
-) -> Result<Vec<TokenId>, SubmitError> {
-    let encode = |text: &str, add_special: bool| {
-        let encoded = model.tokenizer.encode(text, add_special);
-        encoded.map_err(|source| SubmitError::Tokenizer { prompt: prompt_idx, source })
-    };
-    match prompt {
-        Prompt::Text(text) => encode(text, true),
-        Prompt::Tokens(tokens) => Ok(tokens.clone()),
-        Prompt::Chat(messages) => {
-            let template = model.chat.as_ref().ok_or(SubmitError::NoChatTemplate)?;
-            let rendered = template.render(messages, true);
-            let text =
-                rendered.map_err(|source| SubmitError::Chat { prompt: prompt_idx, source })?;
-            // The template writes what begins a sequence itself.
-            encode(&text, false)
-        }
-    }
 }
 
 fn check_tokens(

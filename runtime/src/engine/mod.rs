@@ -15,7 +15,6 @@ pub mod request;
 mod send;
 pub mod stream;
 
-pub(crate) use admission::tokenise;
 pub use builder::EngineBuilder;
 pub(crate) use driver::FailureSlot;
 pub use error::{BuildError, EngineFailure, GenerationError, SubmitError};

@@ -5,7 +5,7 @@ use sluicegate_model::{chat::Message, open::Model};
 use sluicegate_placement::Demand;
 use sluicegate_spec::units::TokenId;
 
-use super::{SubmitError, tokenise};
+use super::SubmitError;
 use crate::sampler::{Method, Penalties};
 
 /// One prompt.
@@ -17,6 +17,42 @@ pub enum Prompt {
     Chat(Vec<Message>),
     /// Tokens as they are.
     Tokens(Vec<TokenId>),
+}
+
+/// A prompt as the model reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenPrompt {
+    /// The text that was tokenised; the tokenizer may have added a first token. None where the prompt is
+    /// tokens.
+    pub text: Option<String>,
+    pub tokens: Vec<TokenId>,
+}
+
+impl Prompt {
+    /// Writes the prompt, the one of its request with this index, as the model expects it.
+    ///
+    /// # Errors
+    /// [`SubmitError`] if it needs a chat template that is missing or fails, or cannot be tokenised.
+    pub fn write(&self, prompt_idx: usize, model: &Model) -> Result<WrittenPrompt, SubmitError> {
+        let (text, add_special) = match self {
+            Self::Tokens(tokens) => {
+                return Ok(WrittenPrompt { text: None, tokens: tokens.clone() });
+            }
+            Self::Text(text) => (text.clone(), true),
+            Self::Chat(messages) => {
+                let template = model.chat.as_ref().ok_or(SubmitError::NoChatTemplate)?;
+                let text = template.render(messages, true);
+                let text =
+                    text.map_err(|source| SubmitError::Chat { prompt: prompt_idx, source })?;
+                // The template writes what begins a sequence itself.
+                (text, false)
+            }
+        };
+        let tokens = model.tokenizer.encode(&text, add_special);
+        let tokens =
+            tokens.map_err(|source| SubmitError::Tokenizer { prompt: prompt_idx, source })?;
+        Ok(WrittenPrompt { text: Some(text), tokens })
+    }
 }
 
 impl From<&str> for Prompt {
@@ -96,7 +132,7 @@ impl Request {
         for (prompt_idx, prompt) in self.prompts.iter().enumerate() {
             let num_tokens = match prompt {
                 Prompt::Tokens(tokens) => tokens.len(),
-                Prompt::Text(_) | Prompt::Chat(_) => tokenise(prompt_idx, prompt, model)?.len(),
+                Prompt::Text(_) | Prompt::Chat(_) => prompt.write(prompt_idx, model)?.tokens.len(),
             };
             prompt_tokens = prompt_tokens.max(num_tokens);
         }

@@ -30,7 +30,8 @@ mod space;
 use super::{
     cost::{AtOnce, Sizes},
     evaluate::Costs,
-    setting::Setting,
+    held::fits_given,
+    setting::{Layout, Setting},
 };
 use least_sum::LeastSum;
 use problem::{Chain, Problem};
@@ -245,4 +246,12 @@ fn ask(question: &Question<'_>, sums: &mut LeastSum, limit_s: f64) -> Option<Fou
     let found = tried.find_map(|limit_s| Round::new(problem, sums, limit_s).run());
     let (stages, cycle_s) = found.or(alone)?;
     Some(Found { stages, num_sequences, num_microbatches, cycle_s })
+}
+
+/// Returns whether any allowed placement can hold units of these sizes.
+pub(super) fn fits_any(setting: &Setting<'_>, sizes: &Sizes) -> bool {
+    match &setting.layout {
+        Layout::Auto => Search::new(setting).fits(|| sizes.clone()),
+        Layout::Given(stages) => fits_given(setting, sizes, stages),
+    }
 }

@@ -7,12 +7,7 @@ use super::{
     Found, SAME, Search,
     problem::{Chain, Problem},
 };
-use crate::{
-    cost::Sizes,
-    evaluate::{Costs, Stages},
-    room::fits_given,
-    setting::Setting,
-};
+use crate::{cost::Sizes, evaluate::Costs, held::fits_given, setting::Setting, stages::Stages};
 
 /// Halvings when searching for the bottleneck's least busy time.
 const NUM_HALVED: usize = 40;
