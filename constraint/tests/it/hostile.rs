@@ -124,7 +124,7 @@ fn schemas_that_refer_to_each_other_compile() {
 }
 
 #[test]
-fn schemas_that_never_end_are_refused_in_bounded_time() {
+fn schemas_that_never_end_are_refused() {
     for schema in [
         json!({"$ref": "#"}),
         json!({"allOf": [{"$ref": "#"}]}),

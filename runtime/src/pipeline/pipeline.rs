@@ -174,7 +174,7 @@ impl Pipeline {
         let next = Endpoint::Stage(StageId(info.id.0 + 1));
         let (hidden, next_hidden) = links.connect(here, next);
         let outlet = if info.id == self.config.plan.last_stage() {
-            Outlet::Last(LastStage::new(LastStageConfig {
+            Outlet::Last(Box::new(LastStage::new(LastStageConfig {
                 device: info.device,
                 sampler: self.config.sampler.clone(),
                 clock: self.config.clock,
@@ -182,7 +182,7 @@ impl Pipeline {
                 masks_end: links.connect(Endpoint::Host, here).1,
                 tokens_end: links.connect(here, Endpoint::Host).0,
                 events: self.event_sender(),
-            }))
+            })))
         } else {
             Outlet::Next { stage: to_next, hidden }
         };

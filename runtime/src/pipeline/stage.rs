@@ -39,7 +39,7 @@ pub(super) struct Inlet {
 /// Where a stage's output goes.
 pub(super) enum Outlet {
     Next { stage: Sender<Microbatch>, hidden: SendingEnd },
-    Last(LastStage),
+    Last(Box<LastStage>),
 }
 
 /// Called with the stage and the microbatch that it is about to compute.
