@@ -54,6 +54,8 @@ pub enum PlanError {
     TooSlow(TooSlow),
     #[error("no placement takes a finite time; wanted realistic speeds of devices and links")]
     NoTime,
+    #[error("the plan is for {found} layers, but the model has {wanted}")]
+    OtherModel { wanted: usize, found: usize },
     #[error("the plan is inconsistent")]
     Invalid(#[from] InvalidPlan),
 }

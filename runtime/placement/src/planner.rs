@@ -63,8 +63,8 @@ pub fn solve(
 /// Predicts the performance of a finished plan under a policy.
 ///
 /// # Errors
-/// [`PlanError`] if model, devices or policy are invalid, or the plan uses a device that is not in
-/// the cluster.
+/// [`PlanError`] if model, devices or policy are invalid, or the plan is for another number of layers
+/// or uses a device that is not in the cluster.
 pub fn predict(
     profile: &ModelProfile,
     cluster: &Cluster,
@@ -72,6 +72,10 @@ pub fn predict(
     plan: &Plan,
 ) -> Result<Prediction, PlanError> {
     let setting = Setting::new(profile, cluster, policy)?;
+    let (wanted, found) = (profile.num_layers, plan.num_layers);
+    if wanted != found {
+        return Err(PlanError::OtherModel { wanted, found });
+    }
     let stages: Vec<_> = plan.stages.iter().map(|stage| (stage.device, stage.units)).collect();
     let known = |device| setting.devices.iter().any(|usable| usable.id == device);
     if let Some((device, _)) = stages.iter().find(|(device, _)| !known(*device)) {

@@ -12,7 +12,7 @@ use sluicegate_spec::{
 
 use super::{
     Cluster, ClusterLink, KvTokens, LinkFigures, Objective, Placement, Plan, PlanError, Policy,
-    Rates, Sequences, Solution, fixtures::model, plan, solve,
+    Rates, Sequences, Solution, fixtures::model, plan, predict, solve,
 };
 
 fn exactly(tokens: usize) -> Policy {
@@ -394,4 +394,14 @@ fn speeds_beyond_any_time_are_refused() {
     let profile = model(&[1 << 30; 6], 1, 0);
     let error = plan(&profile, &cluster, &Policy::default()).unwrap_err();
     assert!(matches!(error, PlanError::NoTime), "{error}");
+}
+
+#[test]
+fn a_plan_for_another_number_of_layers_is_not_predicted() {
+    let cluster = Cluster::logical_cpus(2, Bytes(1_000_000));
+    let policy = Policy::default();
+    let (six, four) = (model(&[250; 6], 1, 0), model(&[250; 4], 1, 0));
+    let planned = plan(&six, &cluster, &policy).unwrap();
+    let error = predict(&four, &cluster, &policy, &planned).unwrap_err();
+    assert_eq!(error.to_string(), "the plan is for 4 layers, but the model has 2");
 }
