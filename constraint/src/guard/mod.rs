@@ -9,6 +9,7 @@ mod array;
 mod choices;
 mod facts;
 mod finish;
+mod gather;
 mod number;
 mod object;
 mod partial;

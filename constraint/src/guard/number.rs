@@ -8,7 +8,7 @@ use super::facts::Facts;
 use super::partial::{self, Partial};
 use super::solver::Solver;
 use crate::json_schema::document::{NumberRules, Types, is_whole};
-use crate::json_schema::{allows, common_multiple, spelled};
+use crate::json_schema::{common_multiple, spelled};
 
 /// The most candidates to choose from.
 const MAX_OFFERED: usize = 24;
@@ -60,7 +60,7 @@ impl<'a> Solver<'a, '_> {
 fn fits(rules: &[&NumberRules], types: Types, value: &Value) -> bool {
     let Value::Number(number) = value else { return false };
     let is_of_type = types.has(if is_whole(number) { Types::INTEGER } else { Types::FRACTION });
-    is_of_type && rules.iter().all(|rules| allows(rules, number) != Some(false))
+    is_of_type && rules.iter().all(|rules| rules.allows(number) != Some(false))
 }
 
 /// Returns texts of numbers that begin with `begun`, the likely ones first. The iterator is lazy,

@@ -8,7 +8,7 @@ use super::partial::{ArrayTail, ObjectTail, Partial};
 use crate::json_schema::document::{
     ArrayRules, Body, Contains, Document, Keywords, NodeId, ObjectRules, StringRules, Types,
 };
-use crate::json_schema::{Ask, Patterns, allows, format_regex, is_same};
+use crate::json_schema::{Ask, Patterns, format_regex, is_same};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -75,7 +75,7 @@ impl<'a> Opinion<'a, '_> {
             return No;
         }
         match value {
-            Value::Number(number) => Verdict::from_known(allows(&keywords.number, number)),
+            Value::Number(number) => Verdict::from_known(keywords.number.allows(number)),
             Value::String(text) => self.of_text(&keywords.string, text),
             Value::Array(items) => self.of_array(&keywords.array, items),
             Value::Object(members) => self.of_object(&keywords.object, members),

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::document::{Body, Document, Keywords, NodeId, Types};
+use super::values::is_same;
 
 /// The most comparisons of two schemas per question.
 const FUEL: usize = 100_000;
@@ -135,23 +136,4 @@ fn common_types(a: &[&Keywords], b: &[&Keywords]) -> Types {
         literals.fold(types, Types::intersection)
     };
     a.iter().chain(b).map(of_one).fold(Types::ALL, Types::intersection)
-}
-
-/// Compares values as JSON Schema does: 1 and 1.0 are equal.
-pub(crate) fn is_same(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        // Whole numbers of 64 bits are compared as such, all others as floats.
-        (Value::Number(a), Value::Number(b)) if a.is_f64() || b.is_f64() => {
-            a.as_f64() == b.as_f64()
-        }
-        (Value::Number(a), Value::Number(b)) => a == b,
-        (Value::Array(a), Value::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b))
-        }
-        (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len()
-                && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| is_same(a, b)))
-        }
-        (a, b) => a == b,
-    }
 }

@@ -18,6 +18,7 @@ mod regexes;
 mod spelling;
 mod strict;
 mod tails;
+mod values;
 mod width;
 
 use referencing::Draft;
@@ -29,31 +30,20 @@ use crate::limits::check_limit;
 use crate::spacing::{ITEM_SEPARATOR, KEY_SEPARATOR, Spacing};
 use crate::spec::{Extras, JsonOptions};
 pub(crate) use conflict::core;
-pub(crate) use disjoint::is_same;
 use document::{Bound, Document, Reader, Source};
 use grammar::Room;
 pub(crate) use grammar::{Coarse, Left, Made, in_order};
-pub(crate) use numbers::{allows, common_multiple, spelled};
+pub(crate) use numbers::{common_multiple, spelled};
 pub(crate) use patterns::{Ask, Patterns};
 pub(crate) use regexes::{format_hint, format_regex};
 pub(crate) use spelling::{escape, quoted};
 pub(crate) use tails::level_bytes;
+pub(crate) use values::is_same;
+use values::{MAX_EXACT, has_inexact};
 
 /// The escapes allowed in strings of schemas embedded in other grammars. Without `\u` each text has
 /// a single spelling, so that no property name can be respelled to pass as an additional one.
 const ESCAPES: &str = "nrbtf\\\"";
-
-/// Whole numbers below this are exact as floats.
-const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
-
-fn has_inexact(literal: &Value) -> bool {
-    match literal {
-        Value::Number(number) => number.as_f64().is_none_or(|it| it.abs() >= MAX_EXACT),
-        Value::Array(items) => items.iter().any(has_inexact),
-        Value::Object(members) => members.values().any(has_inexact),
-        _ => false,
-    }
-}
 
 /// A schema that has been read and checked.
 #[derive(Debug)]

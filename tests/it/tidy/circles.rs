@@ -1,18 +1,21 @@
-//! No circle between the top-level modules of a crate.
+//! No circle between the modules of a folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    File,
-    code::{before_tests, code},
-    files, is_rust, is_test,
+    File, files, is_rust, is_test,
+    paths::{Named, Path, named},
 };
 
-/// Modules of a crate that may name each other: a mask is one of a vocabulary, which has a mask of
-/// all tokens.
-const MAY: [(&str, &str, &str); 1] = [("constraint", "mask", "vocab")];
+/// Modules of a folder that may name each other: a mask is one of a vocabulary, which has a mask
+/// of all tokens.
+const MAY: [&str; 1] = ["constraint: mask, vocab"];
 
-type Arrows = BTreeMap<String, BTreeSet<String>>;
+/// The crate without circles between the files of a folder as well.
+const STRICT: &str = "constraint";
+
+/// Modules of a crate and what they name.
+type Crate = BTreeMap<Path, Named>;
 
 /// The crate's folder, and the module's path below its root, of a file of code that is no test.
 fn module_of(path: &str) -> Option<(&str, Vec<&str>)> {
@@ -25,145 +28,129 @@ fn module_of(path: &str) -> Option<(&str, Vec<&str>)> {
     Some((folder, module))
 }
 
-/// What is named first behind each `beginning`: one name, or those of a list.
-fn named_behind(code: &str, beginning: &str) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    for (at, _) in code.match_indices(beginning) {
-        let is_longer = code[..at].ends_with("::") || code[..at].ends_with(char::is_alphanumeric);
-        let rest = code[at + beginning.len()..].trim_start();
-        if is_longer {
-            continue;
-        }
-        let Some(list) = rest.strip_prefix('{') else {
-            names.extend(first_name(rest));
-            continue;
+/// How often a name may be handed on on its way to its module.
+const MAX_HANDED_ON: usize = 8;
+
+/// The module that a path leads to, through those that hand its names on.
+fn target<'a>(modules: &'a Crate, path: &[String]) -> Option<&'a Path> {
+    let mut path = path.to_vec();
+    let mut last = None;
+    for _ in 0..MAX_HANDED_ON {
+        let depth = (0..=path.len()).rev().find(|&depth| modules.contains_key(&path[..depth]))?;
+        let (module, named) = modules.get_key_value(&path[..depth])?;
+        last = Some(module);
+        let Some(origin) = path.get(depth).and_then(|name| named.handed_on.get(name)) else {
+            break;
         };
-        let (mut depth, mut begins) = (0_usize, true);
-        for (at, letter) in list.char_indices() {
-            match letter {
-                '{' => depth += 1,
-                '}' if depth == 0 => break,
-                '}' => depth -= 1,
-                ',' if depth == 0 => begins = true,
-                letter if begins && !letter.is_whitespace() => {
-                    names.extend(first_name(&list[at..]));
-                    begins = false;
-                }
-                _ => {}
+        path = [origin, &path[depth + 1..]].concat();
+    }
+    last
+}
+
+/// For each module with others inside, which of these name which, by themselves or by what is
+/// inside them.
+fn arrows(modules: &Crate) -> BTreeMap<&[String], Arrows<'_>> {
+    let mut arrows = BTreeMap::<_, Arrows<'_>>::new();
+    for (module, named) in modules {
+        for target in named.paths.iter().filter_map(|path| target(modules, path)) {
+            let shared = module.iter().zip(target).take_while(|(a, b)| a == b).count();
+            if let (Some(from), Some(to)) = (module.get(shared), target.get(shared)) {
+                let folder = arrows.entry(&module[..shared]).or_default();
+                folder.entry(from).or_default().insert(to);
             }
         }
-    }
-    names
-}
-
-fn first_name(text: &str) -> Option<String> {
-    let end = text.find(|letter: char| !letter.is_alphanumeric() && letter != '_')?;
-    (end > 0).then(|| text[..end].to_owned())
-}
-
-/// Which modules each module of a crate names.
-fn arrows(files: &[(Vec<&str>, &str)]) -> Arrows {
-    let known: BTreeSet<&str> =
-        files.iter().filter_map(|(module, _)| module.first().copied()).collect();
-    let mut arrows = Arrows::new();
-    let root = files.iter().find(|(module, _)| module.is_empty());
-    let handed_on = root.map(|(_, text)| handed_on(&code(text), &known)).unwrap_or_default();
-    for (module, text) in files {
-        let Some(first) = module.first() else { continue };
-        let code = code(text);
-        let code = before_tests(&code);
-        let mut named = named_behind(code, "crate::");
-        named.extend(named_behind(code, &"super::".repeat(module.len())));
-        let modules = named.iter().map(|name| handed_on.get(name).unwrap_or(name));
-        let modules = modules.filter(|name| known.contains(&***name) && *name != first).cloned();
-        arrows.entry((*first).to_owned()).or_default().extend(modules);
     }
     arrows
 }
 
-/// Names that the crate's root hands on from its modules, and from which.
-fn handed_on(code: &str, known: &BTreeSet<&str>) -> BTreeMap<String, String> {
-    let mut names = BTreeMap::new();
-    for statement in code.split(';') {
-        let Some((_, tree)) = statement.split_once("pub use ") else { continue };
-        let mut words = tree.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
-        let Some(module) = words.next().filter(|module| known.contains(module)) else { continue };
-        let handed = words.filter(|word| !word.is_empty() && !known.contains(word));
-        names.extend(handed.map(|name| (name.to_owned(), module.to_owned())));
-    }
-    names
-}
+type Arrows<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 
 /// Pairs of modules each of which leads to the other.
-fn circles(arrows: &Arrows) -> Vec<(String, String)> {
-    let reached = |from: &String| {
+fn circles<'a>(arrows: &Arrows<'a>) -> Vec<(&'a str, &'a str)> {
+    let reached = |from: &'a str| {
         let mut seen = BTreeSet::new();
         let mut open = vec![from];
         while let Some(module) = open.pop() {
             let next = arrows.get(module).into_iter().flatten();
-            open.extend(next.filter(|next| seen.insert((*next).clone())));
+            open.extend(next.filter(|&&next| seen.insert(next)));
         }
         seen
     };
-    let reached: BTreeMap<&String, BTreeSet<String>> =
-        arrows.keys().map(|module| (module, reached(module))).collect();
+    let reached: BTreeMap<&str, BTreeSet<&str>> =
+        arrows.keys().map(|&module| (module, reached(module))).collect();
+    let leads = |from, to| reached.get(from).is_some_and(|them| them.contains(to));
+    let pairs = reached.iter().flat_map(|(&a, them)| them.iter().map(move |&b| (a, b)));
+    pairs.filter(|&(a, b)| a < b && leads(b, a)).collect()
+}
+
+/// Circles of a crate, as `folder: one, other`. Files of one folder may name each other where the
+/// crate is not a strict one.
+fn found(folder: &str, modules: &Crate) -> Vec<String> {
     let mut found = Vec::new();
-    for (a, from_a) in &reached {
-        for b in from_a.iter().filter(|b| *a < *b) {
-            let is_circle = reached.get(b).is_some_and(|from_b| from_b.contains(*a));
-            if is_circle {
-                found.push(((*a).clone(), b.clone()));
-            }
-        }
+    for (parent, arrows) in arrows(modules) {
+        let has_files = |name: &str| {
+            let inside = [parent, &[name.to_owned()]].concat();
+            modules.keys().any(|module| module.len() > inside.len() && module.starts_with(&inside))
+        };
+        let place = [&[folder.to_owned()], parent].concat().join("/");
+        let is_free =
+            |a, b| !parent.is_empty() && folder != STRICT && !has_files(a) && !has_files(b);
+        let circles = circles(&arrows).into_iter().filter(|(a, b)| !is_free(a, b));
+        found.extend(circles.map(|(a, b)| format!("{place}: {a}, {b}")));
     }
     found
 }
 
 #[test]
-fn modules_of_a_crate_do_not_name_each_other_in_circles() {
-    let files = files::all();
-    let mut crates: BTreeMap<&str, Vec<(Vec<&str>, &str)>> = BTreeMap::new();
-    for File { path, text } in &files {
-        if let Some((folder, module)) = module_of(path) {
-            crates.entry(folder).or_default().push((module, text));
+fn modules_of_a_folder_do_not_name_each_other_in_circles() {
+    let mut crates: BTreeMap<String, Crate> = BTreeMap::new();
+    for File { path, text } in files::all() {
+        if let Some((folder, module)) = module_of(&path) {
+            let named = named(&module, &text);
+            let module = module.into_iter().map(ToOwned::to_owned).collect();
+            crates.entry(folder.to_owned()).or_default().insert(module, named);
         }
     }
     assert!(crates.len() >= 8, "{:?}", crates.keys());
-    let mut found = Vec::new();
-    for (folder, files) in crates {
-        let circles = circles(&arrows(&files)).into_iter();
-        found.extend(circles.map(|(a, b)| (folder.to_owned(), a, b)));
-    }
-    let found: Vec<(&str, &str, &str)> = found.iter().map(|(a, b, c)| (&**a, &**b, &**c)).collect();
+    let found: Vec<String> =
+        crates.iter().flat_map(|(folder, modules)| found(folder, modules)).collect();
     assert_eq!(found, MAY);
 }
 
 #[test]
 fn circles_are_found() {
     #[track_caller]
-    fn check(files: &[(&str, &str)], want: &[(&str, &str)]) {
-        let paths: Vec<String> = files.iter().map(|(path, _)| format!("a/src/{path}")).collect();
-        let files: Vec<(Vec<&str>, &str)> = paths
-            .iter()
-            .zip(files)
-            .map(|(path, (_, text))| (module_of(path).expect("it is a module").1, *text))
-            .collect();
-        let found = circles(&arrows(&files));
-        let found: Vec<(&str, &str)> = found.iter().map(|(a, b)| (&**a, &**b)).collect();
-        assert_eq!(found, want);
+    fn check(folder: &str, files: &[(&str, &str)], want: &[&str]) {
+        let read = |&(path, text): &(&str, &str)| {
+            let path = format!("{folder}/src/{path}");
+            let (_, module) = module_of(&path).expect("it is a module");
+            (module.iter().map(ToString::to_string).collect(), named(&module, text))
+        };
+        let modules = files.iter().map(read).collect();
+        assert_eq!(found(folder, &modules), want, "{files:?}");
     }
     let b = ("b/mod.rs", "");
-    check(&[("a.rs", "use crate::b::B;"), b], &[]);
-    check(&[("a.rs", "use crate::b::B;"), ("b/c.rs", "fn f() { crate::a::g() }")], &[("a", "b")]);
-    check(&[("a.rs", "use super::{x, b::{a, B}};"), ("b/c.rs", "use crate::a;")], &[("a", "b")]);
-    check(&[("a.rs", "use super::b;"), ("b/c.rs", "use super::super::a;")], &[("a", "b")]);
-    check(&[("a.rs", "use super::b;"), ("b/c.rs", "use super::a; // crate::a")], &[]);
+    check("a", &[("a.rs", "use crate::b::B;"), b], &[]);
+    let c = ("b/c.rs", "fn f() { crate::a::g() }");
+    check("a", &[("a.rs", "use crate::b::B;"), b, c], &["a: a, b"]);
+    let c = ("b/c.rs", "use super::super::a;");
+    check("a", &[("a.rs", "use super::{b::{A, B}};"), b, c], &["a: a, b"]);
+    let c = ("b/c.rs", "use super::a; // crate::a");
+    check("a", &[("a.rs", "use super::b;"), b, c], &[]);
     let test = "#[cfg(test)]\nmod tests { use crate::a; }";
-    check(&[("a.rs", "use crate::b;"), ("b/mod.rs", test)], &[]);
+    check("a", &[("a.rs", "use crate::b;"), ("b/mod.rs", test)], &[]);
     let root = ("lib.rs", "pub mod b;\npub use b::{C, d::{self, E}};");
-    check(&[root, ("a.rs", "use crate::E;"), ("b/d.rs", "use crate::a;")], &[("a", "b")]);
-    check(&[root, ("a.rs", "use crate::d::F;"), ("b/d.rs", "use crate::a;")], &[("a", "b")]);
+    let d = ("b/d.rs", "use crate::a;");
+    check("a", &[root, ("a.rs", "use crate::E;"), b, d], &["a: a, b"]);
+    check("a", &[root, ("a.rs", "use crate::d::F;"), b, d], &["a: a, b"]);
     let (c, d) = (("c.rs", "use crate::d;"), ("d.rs", "use crate::e;"));
     let e = ("e.rs", "use crate::c;");
-    check(&[c, d, e], &[("c", "d"), ("c", "e"), ("d", "e")]);
+    check("a", &[c, d, e], &["a: c, d", "a: c, e", "a: d, e"]);
+    // Below the root: two files may, a file and a folder may not.
+    let (c, d) = (("b/c.rs", "use super::d;"), ("b/d.rs", "use super::c;"));
+    check("a", &[b, c, d], &[]);
+    check(STRICT, &[b, c, d], &["constraint/b: c, d"]);
+    check("a", &[b, c, d, ("b/d/e.rs", "")], &["a/b: c, d"]);
+    // A folder's own module and what is inside are no circle.
+    check("a", &[("b/mod.rs", "use c::C;"), ("b/c.rs", "use super::B;")], &[]);
 }

@@ -3,8 +3,8 @@
 use referencing::Draft;
 use serde_json::Value;
 
-use super::super::is_same;
 use super::super::numbers::Decimal;
+use super::super::values::is_same;
 use super::Bound;
 use super::syntax::SchemaObject;
 use crate::error::SpecError;

@@ -3,6 +3,7 @@
 //! Owns the meaning of the keywords of all drafts. Knows no grammar and validates no value.
 
 mod keywords;
+mod number;
 mod opposite;
 mod read;
 mod resolve;
@@ -13,6 +14,7 @@ use std::collections::HashMap;
 
 use serde_json::{Number, Value};
 
+pub(crate) use number::{Bound, NumberRules};
 pub(crate) use read::read;
 pub(crate) use resolve::Source;
 pub(crate) use write::Reader;
@@ -82,19 +84,6 @@ pub(crate) enum KeywordGroup {
     One,
     Reference,
     Condition,
-}
-
-#[derive(Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct NumberRules {
-    pub(crate) minimum: Option<Bound>,
-    pub(crate) maximum: Option<Bound>,
-    pub(crate) multiple_of: Option<Number>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Bound {
-    pub(crate) value: Number,
-    pub(crate) is_exclusive: bool,
 }
 
 #[derive(Debug, Default, PartialEq, Eq, Hash)]

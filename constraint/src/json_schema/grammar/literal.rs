@@ -4,9 +4,9 @@ use llguidance::derivre::RegexAst;
 use serde_json::{Map, Value};
 
 use super::super::document::{ArrayRules, ObjectRules, Types};
-use super::super::is_same;
 use super::super::numbers::{self, Decimal, Multiple};
 use super::super::spelling;
+use super::super::values::is_same;
 use super::conjunct::Conjunct;
 use super::parts::PartId;
 use super::{Maker, Value as Made, text};
@@ -52,7 +52,7 @@ impl<'a> Maker<'a> {
                 Value::Number(number) => {
                     let mut is_within = true;
                     for (id, keywords) in &way.all {
-                        let known = numbers::allows(&keywords.number, number);
+                        let known = keywords.number.allows(number);
                         if known.is_none() {
                             self.leave(*id, "multipleOf");
                         }

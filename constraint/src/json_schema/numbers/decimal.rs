@@ -104,7 +104,7 @@ impl Decimal {
     }
 
     /// Returns whether the number is a multiple of another; none if 128 bits do not hold both.
-    pub(super) fn is_multiple_of(&self, other: &Self) -> Option<bool> {
+    pub(in crate::json_schema) fn is_multiple_of(&self, other: &Self) -> Option<bool> {
         let decimals = self.split().1.len().max(other.split().1.len());
         let (value, step) = (self.scaled(decimals)?.floor, other.scaled(decimals)?.floor);
         (step != 0).then(|| value % step == 0)

@@ -12,6 +12,7 @@ mod lexing;
 mod recursion;
 mod regular;
 mod skeleton;
+mod split;
 mod texts;
 
 use llguidance::api::TopLevelGrammar;
@@ -131,7 +132,7 @@ impl Rules {
         check_limit("rules and groups inside one another", self.depth(), MAX_DEPTH)?;
         let mut warnings = std::mem::take(&mut self.warnings);
         let mut is_told = false;
-        let mut split = lexing::Split::default();
+        let mut split = split::Split::default();
         loop {
             let skeleton = self.skeleton(&split)?;
             check_limit("terminals of a grammar", skeleton.terminals.len(), MAX_TERMINALS)?;

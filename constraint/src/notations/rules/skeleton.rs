@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use llguidance::derivre::RegexAst;
 
-use super::lexing::Split;
 use super::regular::{Regular, push_any};
+use super::split::Split;
 use super::{Node, NodeId, ROOT, RuleId, Rules};
 use crate::error::SpecError;
 use crate::regex::push_literal;
