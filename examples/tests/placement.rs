@@ -18,7 +18,7 @@ use sluicegate::{
 
 /// Reads the model from its `config.json` alone.
 fn model(name: &str) -> ModelProfile {
-    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/configs");
+    let configs = Path::new("../tests/fixtures/configs");
     ModelProfile::read(&configs.join(format!("{name}.json")), Target::ACCELERATOR).unwrap()
 }
 

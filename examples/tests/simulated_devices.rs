@@ -24,9 +24,8 @@ use sluicegate::{
 
 /// Llama 3 8B, from its configuration alone.
 fn llama() -> ModelProfile {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let config = root.join("tests/fixtures/configs/llama-3-8b.json");
-    ModelProfile::read(&config, Target::ACCELERATOR).unwrap()
+    let config = Path::new("../tests/fixtures/configs/llama-3-8b.json");
+    ModelProfile::read(config, Target::ACCELERATOR).unwrap()
 }
 
 /// The promised load: 32 sequences at once, 2,048 tokens each.

@@ -17,9 +17,8 @@ use sluicegate_spec::{
 };
 
 fn profile() -> ModelProfile {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/configs/llama-3-405b.json");
-    ModelProfile::read(&path, Target::ACCELERATOR).expect("the fixture describes a model")
+    let path = Path::new("../tests/fixtures/configs/llama-3-405b.json");
+    ModelProfile::read(path, Target::ACCELERATOR).expect("the fixture describes a model")
 }
 
 /// `num_devices` accelerators of `num_kinds` kinds in turn, each larger and faster than the one

@@ -4,18 +4,13 @@
 
 mod program;
 
-use std::{collections::BTreeSet, path::PathBuf, process::Output};
+use std::{collections::BTreeSet, process::Output};
 
 use serde_json::Value;
 
 use program::{check_refused, text};
 
-fn schema() -> String {
-    let file: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "examples", "schemas", "character.json"]
-        .iter()
-        .collect();
-    file.to_str().unwrap().to_owned()
-}
+const SCHEMA: &str = "../examples/schemas/character.json";
 
 fn generate(arguments: &[&str], stdin: &str) -> Output {
     program::run(&[&["generate"], arguments].concat(), stdin)
@@ -27,9 +22,8 @@ fn keys(value: &Value) -> Vec<&str> {
 
 #[test]
 fn the_first_command_of_the_readme_streams_json_that_the_schema_allows() {
-    let schema = schema();
     let output = generate(
-        &["--device", "auto", "--cpu-devices", "2", "--schema", &schema, "Describe a wizard."],
+        &["--device", "auto", "--cpu-devices", "2", "--schema", SCHEMA, "Describe a wizard."],
         "",
     );
     assert!(output.status.success(), "{}", text(&output.stderr));

@@ -4,15 +4,14 @@
 
 mod program;
 
-use std::{path::Path, process::Output};
+use std::process::Output;
 
 use serde_json::Value;
 
 use program::{check_refused, text};
 
 fn fixture(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
-    path.to_str().unwrap().to_owned()
+    format!("tests/fixtures/{name}")
 }
 
 fn maskbench(arguments: &[&str]) -> Output {

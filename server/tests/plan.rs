@@ -4,22 +4,15 @@
 
 mod program;
 
-use std::{
-    path::{Path, PathBuf},
-    process::Output,
-};
+use std::process::Output;
 
 use serde_json::Value;
 
 use program::{check_refused, run_unread, text};
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 /// The path of a model's configuration.
 fn config(name: &str) -> String {
-    root().join(format!("tests/fixtures/configs/{name}.json")).to_str().unwrap().to_owned()
+    format!("../tests/fixtures/configs/{name}.json")
 }
 
 fn sluicegate(arguments: &[&str]) -> Output {

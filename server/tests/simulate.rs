@@ -4,7 +4,7 @@
 
 mod program;
 
-use std::{collections::BTreeSet, path::Path, process::Output};
+use std::{collections::BTreeSet, process::Output};
 
 use serde_json::Value;
 
@@ -14,9 +14,7 @@ const CLUSTER: &str = "2x rtx4090, pcie4";
 
 /// Simulates Llama 3 8B.
 fn simulate(arguments: &[&str]) -> Output {
-    let model = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let model = model.join("../tests/fixtures/configs/llama-3-8b.json");
-    let model = ["simulate", "--model", model.to_str().unwrap()];
+    let model = ["simulate", "--model", "../tests/fixtures/configs/llama-3-8b.json"];
     program::run(&[&model, arguments].concat(), "")
 }
 

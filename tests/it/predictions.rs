@@ -25,9 +25,8 @@ const MACHINES: [(&str, &str); 8] = [
 const WAVES: usize = 4;
 
 fn profile(model: &str) -> ModelProfile {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    ModelProfile::read(&root.join(format!("fixtures/configs/{model}.json")), Target::ACCELERATOR)
-        .unwrap()
+    let config = format!("fixtures/configs/{model}.json");
+    ModelProfile::read(Path::new(&config), Target::ACCELERATOR).unwrap()
 }
 
 /// Plans for requests of these lengths and serves them, all asked for at once.

@@ -13,7 +13,7 @@ use sluicegate_placement::{Cluster, SavedPlan};
 
 /// The names and the bytes of a target's seeds.
 fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+    let folder = Path::new("fuzz/seeds").join(target);
     let read = |entry: fs::DirEntry| {
         (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())
     };

@@ -9,6 +9,7 @@ mod crates;
 mod files;
 mod folders;
 mod moves;
+mod paths;
 mod purity;
 
 use code::code;
@@ -67,6 +68,29 @@ fn unfinished(path: &str, text: &str) -> Vec<String> {
     }
     let words = ["#[ignore", "#[should_panic", "todo!", "unimplemented!"];
     lines_with(path, &code(text), &words, "does not belong here")
+}
+
+/// Paths of the checkout that are compiled in. Cargo does not compile anew for another checkout
+/// with the same target folder, and runs tests and benchmarks in their package's folder.
+fn compiled_in(path: &str, text: &str) -> Vec<String> {
+    let word = concat!("\"CARGO_MANIFEST", "_DIR\"");
+    let complain = |(line, _)| format!("{path}:{}: {word} is a path of this checkout", line + 1);
+    let lines = text.lines().enumerate().filter(|(_, line)| is_rust(path) && line.contains(word));
+    lines.map(complain).collect()
+}
+
+#[test]
+fn no_path_of_the_checkout_is_compiled_in() {
+    hold(compiled_in);
+}
+
+#[test]
+fn compiled_in_paths_are_found() {
+    let text = concat!("fn f() {\n env!(\"CARGO_MANIFEST", "_DIR\") }");
+    let want = concat!("a.rs:2: \"CARGO_MANIFEST", "_DIR\" is a path of this checkout");
+    check(compiled_in, "a.rs", text, &[want]);
+    check(compiled_in, "a.md", text, &[]);
+    check(compiled_in, "a.rs", "// CARGO_MANIFEST_DIR is a variable", &[]);
 }
 
 #[test]

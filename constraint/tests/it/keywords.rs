@@ -22,7 +22,7 @@ const PLAIN: [&str; 13] = [
 ];
 
 fn source(folder: &str, file: &str) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(folder);
+    let root = Path::new("src").join(folder);
     let text = fs::read_to_string(root.join(format!("{file}.rs")));
     let text = text.unwrap_or_else(|error| panic!("{folder}/{file}: {error}"));
     // Tests say what they like.
@@ -30,7 +30,7 @@ fn source(folder: &str, file: &str) -> String {
 }
 
 fn files(folder: &str) -> BTreeSet<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(folder);
+    let root = Path::new("src").join(folder);
     let names = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name());
     let names = names.filter_map(|name| name.to_str()?.strip_suffix(".rs").map(str::to_owned));
     names.collect()
@@ -49,8 +49,7 @@ fn names(cell: &str) -> BTreeSet<String> {
 
 #[test]
 fn each_keyword_means_something_where_the_table_says() {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/constraints.md");
-    let docs = fs::read_to_string(docs).unwrap();
+    let docs = fs::read_to_string("../docs/constraints.md").unwrap();
     let (_, table) = docs.split_once("| keyword | field |").unwrap();
     let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
     let mut num_rows = 0;

@@ -379,9 +379,8 @@ fn the_largest_model_and_cluster_are_planned_with_little_work() {
 
 #[test]
 fn a_large_model_on_one_machine_is_planned_with_little_work() {
-    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/configs");
-    let header = configs.join("llama-3-70b.json");
-    let profile = ModelProfile::read(&header, Target::ACCELERATOR).unwrap();
+    let config = Path::new("../../tests/fixtures/configs/llama-3-70b.json");
+    let profile = ModelProfile::read(config, Target::ACCELERATOR).unwrap();
     plan_within(21_000, &profile, &Cluster::parse_spec("8x h100 nvlink").unwrap());
 }
 

@@ -1,6 +1,6 @@
 //! Every fixture that transformers made: windows, scaled positions, tied and untied.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -35,9 +35,7 @@ struct Decode {
 }
 
 fn fixture(name: &str) -> Fixture {
-    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "fixtures", "logits", &format!("{name}.json")]
-        .iter()
-        .collect();
+    let path = format!("fixtures/logits/{name}.json");
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 

@@ -6,7 +6,7 @@ mod report;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -58,12 +58,12 @@ pub struct Outcome {
 }
 
 impl Suite {
-    /// Reads the suite of this repository.
+    /// Reads the suite of this repository, from the folder of this package.
     ///
     /// # Panics
     /// Where the file is not as it should be.
     pub fn read() -> Self {
-        let path = root().join("tests/fixtures/planner_suite.toml");
+        let path = Path::new("fixtures/planner_suite.toml");
         let text = fs::read_to_string(path).expect("the suite is a file of the repository");
         toml::from_str(&text).expect("the suite's file describes cases")
     }
@@ -93,7 +93,7 @@ impl Case {
         let cluster = match (&self.spec, &self.file, &self.toml) {
             (Some(spec), None, None) => Cluster::parse_spec(spec),
             (None, Some(file), None) => {
-                let text = fs::read_to_string(root().join("examples/clusters").join(file))
+                let text = fs::read_to_string(Path::new("../examples/clusters").join(file))
                     .unwrap_or_else(|error| panic!("{}: {file}: {error}", self.name));
                 Cluster::parse_toml(&text, file)
             }
@@ -104,10 +104,11 @@ impl Case {
     }
 
     fn profile(&self, cluster: &Cluster) -> ModelProfile {
-        let path = root().join(format!("tests/fixtures/configs/{}.json", self.model));
+        let path = format!("fixtures/configs/{}.json", self.model);
         let is_cpu = cluster.devices.iter().all(|it| matches!(it.id, DeviceId::Cpu(_)));
         let target = if is_cpu { Target::CPU } else { Target::ACCELERATOR };
-        ModelProfile::read(&path, target).unwrap_or_else(|error| panic!("{}: {error}", self.name))
+        ModelProfile::read(Path::new(&path), target)
+            .unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 }
 
@@ -130,9 +131,4 @@ impl Outcome {
         let counted = self.peers.values().filter(|peer| counts(peer));
         counted.filter_map(|peer| self.ratio(peer)).reduce(f64::min)
     }
-}
-
-fn root() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    root.expect("a package of the workspace").to_owned()
 }

@@ -1,6 +1,6 @@
 //! Parameter counts of public models, as their cards and weight files have them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -8,8 +8,7 @@ use super::*;
 
 /// A configuration that is written down for tests.
 fn fixture(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/configs");
-    folder.join(format!("{name}.json"))
+    format!("../../tests/fixtures/configs/{name}.json").into()
 }
 
 fn config_of(name: &str) -> Value {
