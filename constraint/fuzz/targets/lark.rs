@@ -1,8 +1,8 @@
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use sluicegate_constraint::Spec;
 use sluicegate_constraint_fuzz::{Rng, compile_and_walk, on_small_stack};
+use sluicegate_fuzz_harness::fuzz_target;
 
 fuzz_target!(|text: &str| {
     on_small_stack(|| {

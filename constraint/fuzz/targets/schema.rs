@@ -1,10 +1,10 @@
 #![no_main]
 
 use jsonschema::{PatternOptions, Validator};
-use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use sluicegate_constraint::{JsonOptions, PropertyOrder, Spec, Whitespace};
 use sluicegate_constraint_fuzz::{Rng, compile_and_walk, on_small_stack};
+use sluicegate_fuzz_harness::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     on_small_stack(|| {

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
+use sluicegate_fuzz_harness::fuzz_target;
 use sluicegate_model::chat::{ChatTemplate, Message};
 
 fuzz_target!(|text: &str| {

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
+use sluicegate_fuzz_harness::fuzz_target;
 use sluicegate_placement::{Cluster, Policy, fixtures::model, plan};
 
 /// More take the planner too long for what it shows.

@@ -2,8 +2,7 @@
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use sluicegate_fuzz::{folder, two_files};
+use sluicegate_fuzz_harness::{folder, fuzz_target, two_files};
 use sluicegate_spec::{
     config::ModelConfig,
     profile::{ModelProfile, Target},

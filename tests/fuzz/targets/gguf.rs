@@ -2,9 +2,8 @@
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use sluicegate_fuzz::file;
-use sluicegate_model::tokenizer::Tokenizer;
+use sluicegate_fuzz_harness::{file, fuzz_target};
+use sluicegate_model::{chat::ChatTemplate, tokenizer::Tokenizer};
 use sluicegate_spec::{
     config::ModelConfig,
     gguf::{Gguf, GgufHeader},
@@ -22,6 +21,9 @@ fuzz_target!(|data: &[u8]| {
     }
     if let Ok(gguf) = Gguf::open(&path) {
         let _ = ModelConfig::from_gguf(&gguf);
+        if let Ok(tokenizer) = Tokenizer::from_gguf(&gguf) {
+            let _ = ChatTemplate::from_gguf(&gguf, &tokenizer);
+        }
         for (_, tensor) in gguf.tensors() {
             if let Ok(tensor) = tensor {
                 // Within the file, or this panics.

@@ -3,9 +3,9 @@
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use sluicegate_core::serve::{Line, replay};
+use sluicegate_fuzz_harness::fuzz_target;
 
 /// An input that begins so is a list of changes.
 const CHANGES: u8 = b'~';

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use libfuzzer_sys::fuzz_target;
 use sluicegate_core::{
     messages::{
         Masks, Sampled, StageBatch,
@@ -14,6 +13,7 @@ use sluicegate_core::{
     parking::Parking,
     scheduler::OrderBounds,
 };
+use sluicegate_fuzz_harness::fuzz_target;
 
 /// An input that begins so holds a length, and two messages of which the first has it. No message
 /// begins so: this is no version.

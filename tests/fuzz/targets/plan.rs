@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
+use sluicegate_fuzz_harness::fuzz_target;
 use sluicegate_placement::{SavedPlan, diff, predict};
 
 fuzz_target!(|data: &[u8]| {

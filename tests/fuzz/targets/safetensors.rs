@@ -2,9 +2,8 @@
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value};
-use sluicegate_fuzz::{folder, two_files};
+use sluicegate_fuzz_harness::{folder, fuzz_target, two_files};
 use sluicegate_spec::safetensors::{SafeTensors, indexed_files};
 
 fuzz_target!(|data: &[u8]| {

@@ -1,10 +1,10 @@
-//! `tokenizer.json`, `tokenizer_config.json` behind it, and texts there and back.
+//! `tokenizer.json`, `tokenizer_config.json` behind it with its chat template, and texts there and
+//! back.
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use sluicegate_fuzz::{folder, two_files};
-use sluicegate_model::tokenizer::Tokenizer;
+use sluicegate_fuzz_harness::{folder, fuzz_target, two_files};
+use sluicegate_model::{chat::ChatTemplate, tokenizer::Tokenizer};
 
 const TEXT: &str = "It was <s> 12 o'clock, é 終\n";
 
@@ -14,7 +14,9 @@ fuzz_target!(
     |data: &[u8]| {
         let (tokenizer, config) = two_files(data);
         let files = [("tokenizer.json", tokenizer), ("tokenizer_config.json", config)];
-        let Ok(tokenizer) = Tokenizer::from_directory(folder(&files)) else { return };
+        let folder = folder(&files);
+        let Ok(tokenizer) = Tokenizer::from_directory(folder) else { return };
+        let _ = ChatTemplate::from_directory(folder, &tokenizer);
         for add_special in [false, true] {
             if let Ok(tokens) = tokenizer.encode(TEXT, add_special) {
                 tokenizer.decode(&tokens);

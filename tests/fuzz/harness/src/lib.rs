@@ -1,4 +1,7 @@
-//! What the fuzz targets share: files that hold the input, and a bound on what it may allocate.
+//! What the fuzz targets share: a bound on what an input may allocate, and files that hold it.
+//!
+//! A target has the bound because it takes [`fuzz_target`] from here: a crate that it does not name is
+//! not linked.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -8,6 +11,7 @@ use std::{
     sync::LazyLock,
 };
 
+pub use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
 
 /// The most that one allocation may take: inputs are of some kilobytes.
