@@ -82,6 +82,7 @@ impl<'a> Distribution<'a> {
     /// The most likely tokens, most likely first, of equals the lowest id first; fewer where fewer
     /// are allowed.
     pub fn most_likely_tokens(&self, count: usize) -> Vec<Allowed> {
+        let count = count.min(self.len());
         let mut best: Vec<Allowed> = Vec::with_capacity(count + 1);
         for next in self.allowed() {
             if best.len() == count && best.last().is_none_or(|last| next.logit <= last.logit) {
@@ -242,7 +243,7 @@ mod tests {
         }
         allowed.sort_by(|a, b| b.logit.total_cmp(&a.logit).then(a.token.cmp(&b.token)));
         assert_eq!(distribution.most_likely(), allowed.first().copied());
-        for count in [0, 1, 5, 64] {
+        for count in [0, 1, 5, 64, usize::MAX] {
             let want = &allowed[..count.min(allowed.len())];
             assert_eq!(distribution.most_likely_tokens(count), want, "{count} of {mask:?}");
         }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use sluicegate_spec::kv::PAGE_TOKENS;
 
-use crate::messages::{AncestorsOrder, Batch, CopyOrder, GroupSampling, Method, RowOrder};
+use crate::messages::{AncestorsOrder, Batch, CopyOrder, GroupSampling, RowOrder};
 
 /// The sizes of what orders index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,7 @@ impl OrderBounds {
         let mut num_sampled = 0;
         for group in &batch.sampling {
             let Range { start, end } = group.logit_rows;
+            not_empty("logit rows of a group", &group.rows)?;
             number("as first logit row of a group", start, num_sampled)?;
             number("logit rows of a group", end.saturating_sub(start), group.rows.len())?;
             self.check_sampling(group)?;
@@ -92,10 +93,6 @@ impl OrderBounds {
     fn check_sampling(&self, group: &GroupSampling) -> Result<(), OutOfBounds> {
         let params = &group.params;
         all_below("end token", &params.eos, self.vocab)?;
-        below("number of top tokens", params.num_top_tokens, self.vocab.saturating_add(1))?;
-        if let Method::Beam { width } = params.method {
-            below("width of a beam search", width, self.vocab.saturating_add(1))?;
-        }
         let counts = group.rows.iter().flat_map(|row| &row.counts);
         let mut counted = counts.map(|count| count.token as usize);
         counted.try_for_each(|token| below("counted token", token, self.vocab))
@@ -211,18 +208,25 @@ mod tests {
         );
         check(|it| it.rows[0].wants_logits = false, "1 logit rows that are sampled, wanted 0");
         check(|it| it.sampling.clear(), "0 logit rows that are sampled, wanted 1");
-        check(|it| it.sampling[0].rows.clear(), "1 logit rows of a group, wanted 0");
+        check(|it| it.sampling[0].rows.clear(), "no logit rows of a group");
+        let too_few: fn(&mut Batch) = |it| it.sampling[0].logit_rows.end = 2;
+        check(too_few, "2 logit rows of a group, wanted 1");
+        // A group between two others that takes back what the first one had.
+        let back: fn(&mut Batch) = |it| {
+            it.rows = vec![it.rows[0].clone(); 3];
+            let group = it.sampling[0].clone();
+            let of = |logit_rows: Range<usize>, num_rows: usize| GroupSampling {
+                logit_rows,
+                rows: vec![group.rows[0].clone(); num_rows],
+                ..group.clone()
+            };
+            it.sampling = vec![of(0..3, 3), of(Range { start: 3, end: 1 }, 0), of(1..3, 2)];
+        };
+        check(back, "no logit rows of a group");
         let backwards: fn(&mut Batch) = |it| it.sampling[0].logit_rows = Range { start: 1, end: 0 };
         check(backwards, "1 as first logit row of a group, wanted 0");
         let twice: fn(&mut Batch) = |it| it.sampling.push(it.sampling[0].clone());
         check(twice, "0 as first logit row of a group, wanted 1");
-        let beams: fn(&mut Batch) = |it| {
-            let method = Method::Beam { width: usize::MAX };
-            let params = SamplingParams { method, ..SamplingParams::greedy(Vec::new()) };
-            it.sampling[0].params = Arc::new(params);
-        };
-        let width = usize::MAX;
-        check(beams, &format!("width of a beam search {width}, wanted one below 101"));
         check(
             |it| it.sampling[0].rows[0].counts[0].token = 100,
             "counted token 100, wanted one below 100",
