@@ -40,9 +40,11 @@ impl CostModel {
     /// Prepares the model for the stages of a plan.
     ///
     /// # Errors
-    /// [`PlanError`] if the cluster is invalid, or the plan uses a device that is not in it.
+    /// [`PlanError`] if the cluster is invalid, or the plan is for another number of layers or uses
+    /// a device that is not in the cluster.
     pub fn new(profile: &ModelProfile, cluster: &Cluster, plan: &Plan) -> Result<Self, PlanError> {
         cluster.check()?;
+        plan.check_model(profile)?;
         let is_alone = plan.stages.iter().all(|stage| stage.device == plan.stages[0].device);
         let mut stages: Vec<CostedStage> = Vec::with_capacity(plan.stages.len());
         for stage in &plan.stages {

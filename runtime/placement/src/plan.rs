@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use sluicegate_spec::{
     config::KvGroup,
     device::DeviceId,
+    profile::ModelProfile,
     units::{Bytes, LayerRange, UnitRange},
 };
 
-use super::error::InvalidPlan;
+use super::error::{InvalidPlan, PlanError};
 
 /// The index of a stage in the pipeline, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -119,6 +120,12 @@ impl Plan {
     /// Returns the stage with the head, which masks and samples.
     pub fn last_stage(&self) -> StageId {
         StageId(self.stages.len() - 1)
+    }
+
+    /// Checks that it is for a model of as many layers.
+    pub(super) fn check_model(&self, profile: &ModelProfile) -> Result<(), PlanError> {
+        let (wanted, found) = (profile.num_layers, self.num_layers);
+        if wanted == found { Ok(()) } else { Err(PlanError::OtherModel { wanted, found }) }
     }
 
     /// Checks the guarantees of [`Plan`].

@@ -72,10 +72,7 @@ pub fn predict(
     plan: &Plan,
 ) -> Result<Prediction, PlanError> {
     let setting = Setting::new(profile, cluster, policy)?;
-    let (wanted, found) = (profile.num_layers, plan.num_layers);
-    if wanted != found {
-        return Err(PlanError::OtherModel { wanted, found });
-    }
+    plan.check_model(profile)?;
     let stages: Vec<_> = plan.stages.iter().map(|stage| (stage.device, stage.units)).collect();
     let known = |device| setting.devices.iter().any(|usable| usable.id == device);
     if let Some((device, _)) = stages.iter().find(|(device, _)| !known(*device)) {

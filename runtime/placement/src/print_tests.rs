@@ -139,4 +139,8 @@ fn what_has_changed_since_a_plan_was_made_is_named() {
     cuda:0: its stages need 5.1 GiB, found 3.0 GiB
     cuda:1 is not there
     ");
+    let mut mixed = saved.clone();
+    (mixed.profile.num_layers, other.num_layers) = (7, 7);
+    let found = mixed.differences(&other, &cluster);
+    assert_eq!(found.last().unwrap(), "layers of the plan: 10, of its model: 7");
 }

@@ -37,6 +37,10 @@ impl SavedPlan {
     /// devices without enough memory for their stages. Changed speeds do not count.
     pub fn differences(&self, profile: &ModelProfile, cluster: &Cluster) -> Vec<String> {
         let mut found = model_differences(&self.profile, profile);
+        let (planned, layers) = (self.plan.num_layers, self.profile.num_layers);
+        if planned != layers {
+            found.push(format!("layers of the plan: {planned}, of its model: {layers}"));
+        }
         // Compares with what the stages need, not with what the devices had: free memory changes
         // from one second to the next.
         let mut needed: BTreeMap<DeviceId, u64> = BTreeMap::new();

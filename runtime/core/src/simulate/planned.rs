@@ -16,7 +16,7 @@ impl Planned {
     /// A plan on its devices; masks, of which the planner knows nothing, take `mask_s` a row.
     ///
     /// # Errors
-    /// [`PlanError`] if the cluster makes no sense, or the plan uses a device that is not there.
+    /// As [`CostModel::new`].
     pub fn new(
         profile: &ModelProfile,
         cluster: &Cluster,
