@@ -62,13 +62,13 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), CliError> {
         writeln!(stdout)?;
         return Ok(());
     }
-    let Replayed { inputs, actions, until, is_full, metrics } = replayed;
+    let Replayed { inputs, actions, lasted, is_full, metrics } = replayed;
     writeln!(
         stdout,
         "{} over {:.3} s led to the {} that were recorded; {} finished, {} failed, {} cancelled, \
          {} still running",
         counted(inputs, "input"),
-        until.as_secs_f64(),
+        lasted.as_secs_f64(),
         counted(actions, "action"),
         counted(metrics.requests_finished, "request"),
         metrics.requests_failed,

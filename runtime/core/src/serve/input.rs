@@ -8,7 +8,7 @@ use sluicegate_spec::units::TokenId;
 use super::request::Admitted;
 use crate::messages::{GroupId, MicrobatchId, RequestId, Sampled, SequenceId};
 
-/// Something that happened. Moments are counted from the loop's beginning.
+/// Something that happened. Moments are counted from the engine's start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Input {

@@ -95,7 +95,7 @@ impl Serve {
         }
     }
 
-    /// Takes an input, at a moment counted from the loop's beginning; what is to be done is added
+    /// Takes an input, at a moment counted from the engine's start; what is to be done is added
     /// to `actions`. Moments do not go back.
     pub fn on(&mut self, now: Duration, input: Input, actions: &mut Vec<Action>) {
         std::mem::swap(&mut self.actions, actions);

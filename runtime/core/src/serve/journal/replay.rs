@@ -1,6 +1,6 @@
 //! A journal told to another loop.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use serde::Serialize;
 use sluicegate_spec::{
@@ -19,8 +19,8 @@ use crate::{
 pub struct Replayed {
     pub inputs: usize,
     pub actions: usize,
-    /// The moment of the last input.
-    pub until: Duration,
+    /// From the first input to the last.
+    pub lasted: Duration,
     /// Whether the journal was full before the loop had ended.
     pub is_full: bool,
     pub metrics: Metrics,
@@ -69,17 +69,20 @@ pub fn replay(lines: &[Line]) -> Result<Replayed, ReplayError> {
     let mut replayed = Replayed {
         inputs: 0,
         actions: 0,
-        until: Duration::ZERO,
+        lasted: Duration::ZERO,
         is_full: lines.last() == Some(&Line::Full),
         metrics: Metrics::default(),
     };
+    let mut moments: Option<Range<Duration>> = None;
     for line in lines {
         let Line::Told { at, input, wanted } = line else { continue };
         replayed.inputs += 1;
-        if *at < replayed.until || *at > LONGEST {
+        let Range { start, end } = moments.unwrap_or(*at..*at);
+        if *at < end || *at > LONGEST {
             return Err(ReplayError::Time { input: replayed.inputs });
         }
-        replayed.until = *at;
+        moments = Some(start..*at);
+        replayed.lasted = *at - start;
         if let Input::Submitted { admitted, .. } = input {
             check_request(admitted, &serve)
                 .map_err(|what| ReplayError::Request { input: replayed.inputs, what })?;

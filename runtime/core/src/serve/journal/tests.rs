@@ -24,7 +24,7 @@ fn eventful(with_prompts: bool) -> Bench {
     bench.tell(Input::StageLost { microbatch: None, may_pass: true });
     bench.tell(Input::Restarted);
     let gone = bench.submit(with_prompt(free()));
-    bench.now = Duration::from_millis(7);
+    bench.now += Duration::from_millis(7);
     bench.submit(with_prompt(admitted(Method::Beam { width: 3 }, 2)));
     bench.tell(Input::Cancelled(gone));
     bench
@@ -37,7 +37,7 @@ fn a_journal_leads_another_loop_to_the_same_actions() {
         let replayed = replay(&bench.journal()).unwrap();
         assert_eq!(replayed.metrics, bench.serve.metrics());
         assert_eq!((replayed.inputs, replayed.is_full), (8, false));
-        assert!(replayed.actions > 8 && replayed.until == Duration::from_millis(7));
+        assert!(replayed.actions > 8 && replayed.lasted == Duration::from_millis(7));
     }
 }
 
