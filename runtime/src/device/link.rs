@@ -23,6 +23,8 @@ use super::{
 pub enum TransferError {
     #[error("a value is not where its link begins")]
     Misplaced(#[from] Misplaced),
+    #[error("a {kind} for {found} arrived at the end of another link, on {wanted:?}")]
+    OtherLink { kind: TransferKind, wanted: Option<DeviceId>, found: DeviceId },
     #[error("copying {kind} from {source_device} to {target_device} failed")]
     Copy {
         kind: TransferKind,
@@ -58,12 +60,17 @@ pub struct SendingEnd {
 /// Where values arrive.
 #[derive(Debug, Clone)]
 pub struct ReceivingEnd {
+    /// None where the plan has no transfer over this link: then nothing that has moved arrives.
+    target: Option<DeviceId>,
     device: Device,
 }
 
-/// A value between the ends of a link.
+/// A value between the ends of a link. Only a receiving end can read it.
 #[derive(Debug)]
-pub enum InTransit<T> {
+pub struct InTransit<T>(Crossing<T>);
+
+#[derive(Debug)]
+enum Crossing<T> {
     /// The plan has no such transfer, so it stays where it is: right for two stages on one device,
     /// and for a forgotten transfer the error comes from the operation that needs the value.
     Stays(Placed<T>),
@@ -80,9 +87,10 @@ impl Links {
     /// The two ends of a link.
     pub fn connect(&self, source: Endpoint, target: Endpoint) -> (SendingEnd, ReceivingEnd) {
         let transfers = self.between(source, target);
-        let target_device = transfers.first().map_or(DeviceId::Host, |it| it.target_device);
+        let target = transfers.first().map(|it| it.target_device);
+        let device = self.device(target.unwrap_or(DeviceId::Host));
         let sending = SendingEnd { transfers, ledger: self.ledger.clone() };
-        (sending, ReceivingEnd { device: self.device(target_device) })
+        (sending, ReceivingEnd { target, device })
     }
 
     /// What makes index tensors on a stage's device of what came in band.
@@ -121,7 +129,7 @@ impl SendingEnd {
         size: impl FnOnce(&T) -> PayloadSize,
     ) -> Result<InTransit<T>, TransferError> {
         let Some(transfer) = self.transfers.iter().find(|it| it.kind == T::KIND).copied() else {
-            return Ok(InTransit::Stays(value.clone()));
+            return Ok(InTransit(Crossing::Stays(value.clone())));
         };
         let Transfer { kind, source_device, target_device, route, .. } = transfer;
         let site = Site { operation: "transfer", unit: None, with: "link", device: source_device };
@@ -130,7 +138,7 @@ impl SendingEnd {
         let _span = trace_span!("link.transfer", kind = %kind, bytes = size.bytes).entered();
         let value = value.depart(route).map_err(TransferError::copy(&transfer))?;
         self.ledger.record(kind, source_device, target_device, size);
-        Ok(InTransit::Moves { value, transfer })
+        Ok(InTransit(Crossing::Moves { value, transfer }))
     }
 }
 
@@ -138,12 +146,17 @@ impl ReceivingEnd {
     /// Takes a value that was sent from the other end.
     ///
     /// # Errors
-    /// [`TransferError`] if the copy fails.
+    /// [`TransferError`] if the value was sent over another link to another device, or the copy
+    /// fails.
     pub fn receive<T: Payload>(&self, sent: InTransit<T>) -> Result<Placed<T>, TransferError> {
-        let (value, transfer) = match sent {
-            InTransit::Stays(value) => return Ok(value),
-            InTransit::Moves { value, transfer } => (value, transfer),
+        let (value, transfer) = match sent.0 {
+            Crossing::Stays(value) => return Ok(value),
+            Crossing::Moves { value, transfer } => (value, transfer),
         };
+        let (wanted, found) = (self.target, transfer.target_device);
+        if wanted != Some(found) {
+            return Err(TransferError::OtherLink { kind: transfer.kind, wanted, found });
+        }
         let arrived = value.arrive(transfer.route, &self.device);
         let arrived = arrived.map_err(TransferError::copy(&transfer))?;
         Ok(Placed::new(arrived, transfer.target_device))
