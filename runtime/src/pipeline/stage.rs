@@ -84,6 +84,7 @@ impl Stage {
         if wanted != found {
             return Err(StageError::Incarnation { wanted, found });
         }
+        let started = self.clock.now();
         for ancestors in &batch.batch.ancestors {
             self.shard.reorder(&self.inlet.uploader.upload(ancestors)?)?;
         }
@@ -92,7 +93,6 @@ impl Stage {
         }
         let step: Placed<Step> = self.inlet.uploader.upload(&batch.batch.rows[..])?;
         let hidden = hidden.map(|hidden| self.inlet.hidden.receive(hidden)).transpose()?;
-        let started = self.clock.now();
         let id = batch.batch.microbatch.0;
         let output = trace_span!("stage.forward", stage = self.info.id.0, microbatch = id)
             .in_scope(|| self.shard.forward(step.part(|step| step), hidden))?;

@@ -1,4 +1,4 @@
-//! When things were done for a microbatch. Moments are counted from the engine's beginning.
+//! When things were done for a microbatch. Moments are counted from the engine's start.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// When a stage worked on a microbatch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageTimes {
+    /// What came in band and the hidden values had arrived, and were still to be uploaded.
     pub started: Duration,
     /// Its output was there: hidden values, or logits.
     pub computed: Duration,
