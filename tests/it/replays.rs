@@ -89,7 +89,8 @@ fn record(options: RecordOptions) -> Replayed {
     }
     // Orders of those who went away may still be on their way.
     let is_busy = |metrics: &Metrics| metrics.requests > 0 || metrics.scheduler.running > 0;
-    while is_busy(&engine.metrics()) {
+    let mut rounds = 0..1_000_000;
+    while is_busy(&engine.metrics()) && rounds.next().is_some() {
         std::thread::yield_now();
     }
     let metrics = assert_idle(&engine);
@@ -97,7 +98,9 @@ fn record(options: RecordOptions) -> Replayed {
     assert_eq!(metrics.incarnation, 2);
     let replayed = replay(&file.lines()).unwrap();
     assert_eq!(replayed.metrics, metrics);
-    drop(engine);
+    engine.shutdown(Duration::ZERO);
+    let closed = replay(&file.lines()).unwrap();
+    assert_eq!(closed.inputs, replayed.inputs + 1);
     replayed
 }
 

@@ -111,12 +111,16 @@ impl Bench {
         }
     }
 
-    fn failure(&self) -> StageError {
-        let failure = self.pipeline.events().iter().find_map(|event| match event {
-            PipelineEvent::StageFailed(failure) => Some(*failure.error),
-            _ => None,
-        });
-        failure.expect("a stage fails")
+    /// Why a stage fails; at most so many microbatches are sampled before that.
+    fn failure_after(&self, most_sampled: u64) -> StageError {
+        for _ in 0..=most_sampled {
+            match self.pipeline.events().recv().unwrap() {
+                PipelineEvent::StageFailed(failure) => return *failure.error,
+                PipelineEvent::Sampled(_) => {}
+                event => panic!("wanted a failure, found {event:?}"),
+            }
+        }
+        panic!("wanted a failure, found another sample");
     }
 
     fn row_error(&self) -> MaskError {
@@ -169,7 +173,7 @@ fn epochs_that_skip_repeat_or_go_back_stop_the_stage() {
             bench.reorder(*epoch);
         }
         let StageError::Forward(ForwardError::Epoch { wanted: got_wanted, found: got_found }) =
-            bench.failure()
+            bench.failure_after(wanted - 1)
         else {
             panic!("{epochs:?} was not refused for its epoch");
         };
@@ -273,6 +277,6 @@ fn a_late_mask_that_never_comes_or_is_another_one_fails_its_row() {
 fn a_microbatch_of_another_incarnation_is_refused() {
     let bench = Bench::new();
     bench.microbatch(1, 2, MaskRule::Free);
-    let error = bench.failure();
+    let error = bench.failure_after(0);
     assert!(matches!(error, StageError::Incarnation { wanted: 1, found: 2 }), "{error:?}");
 }
