@@ -62,8 +62,8 @@ pub enum MaskBits {
     SameAs(u32),
 }
 
-/// What a reference to another row takes: a byte that says so, and a number.
-const SAME_AS_BYTES: usize = 1 + size_of::<u32>();
+/// Masks up to this length, as those of a single token, are not worth a lookup.
+const SHORT_BYTES: usize = 5;
 
 impl Masks {
     /// The masks of a microbatch, equal ones said once.
@@ -99,15 +99,14 @@ impl Masks {
     }
 }
 
-/// Rows whose next position has the mask of an earlier row, and that row, where saying so is
-/// shorter.
+/// Rows whose next position has the mask of an earlier row, and that row, but for short masks.
 fn repeated(rows: &[Option<MaskRow>]) -> Vec<(usize, u32)> {
     let mut first_rows: HashMap<&[u8], u32> = HashMap::new();
     let mut repeated = Vec::new();
     for (row_idx, row) in (0..).zip(rows) {
         let first_position = row.as_ref().and_then(|row| row.positions.first());
         let Some(MaskBits::Own(bits)) = first_position else { continue };
-        if bits.len() <= SAME_AS_BYTES {
+        if bits.len() <= SHORT_BYTES {
             continue;
         }
         let first = *first_rows.entry(bits).or_insert(row_idx);
@@ -143,7 +142,7 @@ mod tests {
             masks.rows.iter().map(|row| row.as_ref().map(|row| &row.positions[0])).collect();
         let same = MaskBits::SameAs(0);
         assert_eq!((bits[3], bits[6]), (Some(&same), Some(&same)));
-        // As long as the reference would be.
+        // Not looked up.
         assert_eq!((bits[4], bits[5]), (Some(&own(&short)), Some(&own(&short))));
         assert_eq!(masks.rows[3].as_ref().unwrap().stamp, stamp(3));
         assert_eq!(masks.raw_bytes(), 6 * 16);
