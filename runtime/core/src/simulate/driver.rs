@@ -221,7 +221,9 @@ impl<'a> Simulation<'a> {
             Event::Taken(_) | Event::Restarted { .. } => Ok(()),
             Event::Wake => {
                 self.wake_at = None;
-                self.tell(Input::TimePassed)
+                self.tell(Input::TimePassed)?;
+                self.note();
+                Ok(())
             }
         }
     }

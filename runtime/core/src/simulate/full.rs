@@ -14,7 +14,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Takes note of the moment after a microbatch has come back and the next ones were sent.
+    /// Takes note of a moment in which all that could be sent was.
     pub(super) fn note(&mut self, scheduler: &Scheduler, now_s: f64, num_tokens: usize) {
         let stats = scheduler.stats();
         self.full.most_rows = self.full.most_rows.max(stats.rows);
