@@ -59,7 +59,8 @@ fn message(event: Result<Event, GenerationError>) -> Result<sse::Event, axum::Er
 
 /// Requests that the engine works on, and those whose client went away.
 async fn running(State(engine): State<Engine>) -> Json<serde_json::Value> {
-    let metrics = engine.metrics();
+    // The engine answers once it is done with what it is at.
+    let metrics = tokio::task::block_in_place(|| engine.metrics());
     let (running, cancelled) = (metrics.requests, metrics.requests_cancelled);
     Json(serde_json::json!({"running": running, "cancelled": cancelled}))
 }
