@@ -6,8 +6,13 @@ use sluicegate_constraint::{Compiled, Spec, SpecError};
 
 use crate::support::COMPILER;
 
-/// What an answer costs. All that a specification can make long allocates as it goes, but for
-/// comparisons, which spend fuel.
+/// What an answer costs, as what the compiling thread allocates.
+///
+/// Most loops that a specification can make long allocate in every round, and are seen. Some are
+/// not, or only in part: comparisons, which spend fuel instead, and fixed points over what is there
+/// already, such as which parts of a grammar match any text (`Grammar::productive`), which schemas
+/// have a finite value (`analysis::finite`), and how long their finish is (`level_bytes`). Each
+/// round of those but the last settles at least one more part or schema.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Work {
     pub(crate) allocations: u64,

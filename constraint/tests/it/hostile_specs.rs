@@ -1,4 +1,4 @@
-//! Grammars and tags made to hurt: an answer in bounded time, no panic, no stack overflow.
+//! Grammars and tags made to hurt: an answer for bounded work, no panic, no stack overflow.
 
 use std::fmt::Write;
 
