@@ -1,5 +1,5 @@
-//! The time of a request before its first token, and of coding a mask, over a synthetic vocabulary
-//! of 50,000 tokens.
+//! The time of a request before its first token, and of encoding a mask, over a synthetic
+//! vocabulary of 50,000 tokens.
 //!
 //! `cargo bench -p sluicegate-constraint --bench start`
 

@@ -47,11 +47,6 @@ impl Mask {
         &self.words
     }
 
-    /// Returns the words by value.
-    pub fn into_words(self) -> Box<[u32]> {
-        self.words.into_boxed_slice()
-    }
-
     /// Counts the allowed tokens; at least 1.
     pub fn num_allowed(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()

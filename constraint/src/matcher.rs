@@ -1,5 +1,5 @@
 //! The state of one sequence under a constraint. Owns when a sequence may end and how it failed;
-//! knows no sampling, rows or timestamps.
+//! knows no sampling, rows or stamps.
 
 mod cancel;
 mod jump_forward;

@@ -59,7 +59,8 @@ pub struct Vocab {
     num_tokens: u32,
     num_logits: usize,
     eos: Vec<TokenId>,
-    /// The end token given to the engine: the first one, or a dummy beyond the logits.
+    /// The end token given to the engine: the first one, or a dummy beyond the tokens, which no
+    /// mask allows.
     engine_end: TokenId,
     valid: Box<[u32]>,
     num_valid: usize,
