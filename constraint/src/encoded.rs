@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::TokenId;
+use crate::error::MaskDecodeError;
 use crate::mask::{Mask, clear_bit, has_bit, ids, set_bit};
 use crate::vocab::Vocab;
 
@@ -29,33 +30,6 @@ pub enum MaskForm {
     Dense = 4,
 }
 
-/// Why an encoded mask is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum MaskDecodeError {
-    /// The first byte names no form.
-    #[error("the mask is of form {found}, wanted one below {}", FORMS.len())]
-    Form { found: u8 },
-    /// There are no bytes.
-    #[error("the mask has no bytes, wanted a form at least")]
-    NoForm,
-    /// A token is beyond the logits.
-    #[error("the mask names token {token}, wanted one below {bound}")]
-    OutOfRange { token: u64, bound: u64 },
-    /// A number in a list of tokens takes more bytes than a token may.
-    #[error("the mask's list has a number of more than five bytes after {found} tokens")]
-    NumberTooLong { found: usize },
-    /// A list of tokens ends within a number.
-    #[error("the mask's list of tokens breaks off after {found} tokens")]
-    Truncated { found: usize },
-    /// A form of a fixed size has more bytes, or fewer.
-    #[error("the mask's form takes {wanted} bytes, found {found}")]
-    Length { wanted: usize, found: usize },
-    /// No token that exists is allowed.
-    #[error("the mask allows no token")]
-    Empty,
-}
-
 const FORMS: [MaskForm; 5] =
     [MaskForm::All, MaskForm::Only, MaskForm::Sparse, MaskForm::Denied, MaskForm::Dense];
 
@@ -66,7 +40,8 @@ impl MaskForm {
     /// [`MaskDecodeError`] if there is none.
     pub fn of(bytes: &[u8]) -> Result<Self, MaskDecodeError> {
         let found = *bytes.first().ok_or(MaskDecodeError::NoForm)?;
-        FORMS.get(usize::from(found)).copied().ok_or(MaskDecodeError::Form { found })
+        let form = FORMS.get(usize::from(found)).copied();
+        form.ok_or(MaskDecodeError::Form { found, bound: FORMS.len() })
     }
 }
 

@@ -1,5 +1,5 @@
 //! One error enum per kind of operation: building a vocabulary, compiling a specification,
-//! matching.
+//! matching, decoding a mask.
 
 use crate::TokenId;
 
@@ -231,6 +231,54 @@ pub enum MatchError {
         /// The engine's message.
         message: String,
     },
+}
+
+/// Why an encoded mask is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MaskDecodeError {
+    /// The first byte names no form.
+    #[error("the mask is of form {found}, wanted one below {bound}")]
+    Form {
+        /// The first byte.
+        found: u8,
+        /// The number of forms.
+        bound: usize,
+    },
+    /// There are no bytes.
+    #[error("the mask has no bytes, wanted a form at least")]
+    NoForm,
+    /// A token is beyond the logits.
+    #[error("the mask names token {token}, wanted one below {bound}")]
+    OutOfRange {
+        /// The token named, which may be more than a [`TokenId`] holds.
+        token: u64,
+        /// The first token that the words have no bit for, or that no [`TokenId`] holds.
+        bound: u64,
+    },
+    /// A number in a list of tokens takes more bytes than a token may.
+    #[error("the mask's list has a number of more than five bytes after {found} tokens")]
+    NumberTooLong {
+        /// Tokens listed before it.
+        found: usize,
+    },
+    /// A list of tokens ends within a number.
+    #[error("the mask's list of tokens breaks off after {found} tokens")]
+    Truncated {
+        /// Tokens listed before that number.
+        found: usize,
+    },
+    /// A form of a fixed size has more bytes, or fewer.
+    #[error("the mask's form takes {wanted} bytes, found {found}")]
+    Length {
+        /// Bytes of the form, its first byte left out.
+        wanted: usize,
+        /// Bytes after the first.
+        found: usize,
+    },
+    /// No token that exists is allowed.
+    #[error("the mask allows no token")]
+    Empty,
 }
 
 /// Displays an optional JSON pointer as ` at <pointer>`. The root is spelled out, since its pointer

@@ -68,7 +68,7 @@ fn hostile_masks_are_refused() {
     assert_eq!(EncodedMask::decode(&[], &VALID), Err(MaskDecodeError::NoForm));
     for found in [5, 255] {
         let refused = EncodedMask::decode(&[found, 0], &VALID);
-        assert_eq!(refused, Err(MaskDecodeError::Form { found }));
+        assert_eq!(refused, Err(MaskDecodeError::Form { found, bound: 5 }));
     }
 }
 
