@@ -10,8 +10,11 @@ use crate::{error::LoadError, threads::Threads, weights::Matrix};
 /// The device of a shard and what it computes with.
 #[derive(Debug, Clone)]
 pub struct Home {
+    /// The plan's name of the device.
     pub id: DeviceId,
+    /// Where its tensors are.
     pub device: Device,
+    /// What its loops on a CPU run on.
     pub threads: Threads,
     /// The type in which the shard keeps keys and values.
     pub kv_type: KvType,

