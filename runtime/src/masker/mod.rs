@@ -140,7 +140,7 @@ impl Masker {
         self.workers[index].send(Command::Open { sequence, compiled, max_tokens, jumps_forward });
     }
 
-    /// Lets matchers fork by parent, and each child advance by its token. They answer with
+    /// Lets matchers fork by parent, and each child advance by its tokens. They answer with
     /// [`PipelineEvent::Advanced`].
     ///
     /// All parents are of one group, and so with one worker.

@@ -147,7 +147,7 @@ impl Worker {
         }
     }
 
-    /// Forks by parent, before the parents themselves go on; then each child takes its token.
+    /// Forks by parent, before the parents themselves go on; then each child takes its tokens.
     fn advance(&mut self, continuations: &[Continuation]) -> Vec<Result<Answer, MatcherError>> {
         for Continuation { parent, child, .. } in continuations {
             if parent != child

@@ -1,4 +1,4 @@
-//! A stage's thread: it loads its weights, executes orders, and says how it ended.
+//! A stage's thread: it loads its weights, executes batches, and says how it ended.
 
 use std::{
     any::Any,

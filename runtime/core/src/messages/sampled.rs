@@ -54,13 +54,14 @@ pub struct GroupChoices {
     pub choices: Result<Vec<Choice>, RowError>,
 }
 
-/// What was chosen for a row: one token, and more where a draft was verified.
+/// What was chosen for a row: one token. More would come where a draft is verified, but no row
+/// brings a draft yet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
     /// Index of the row that it continues, within its group.
     pub row: u32,
     pub token: Token,
-    /// Tokens behind it.
+    /// Tokens behind it; none yet.
     pub more: Vec<Token>,
 }
 

@@ -49,13 +49,13 @@ pub enum Input {
 /// How a sequence went on by its matcher.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// The token that was taken: the sampled one, or another if that was vetoed. Behind it those
-    /// that had to follow, where the sequence takes them. Empty where the output ends before the
-    /// token.
+    /// The tokens that were taken: the sampled ones up to the first that was vetoed or ended the
+    /// output, another instead of a vetoed one, and behind them those that had to follow, where
+    /// the sequence takes them. Empty where the output ends before the first.
     pub tokens: Vec<TokenId>,
     /// Whether the output is complete.
     pub is_finished: bool,
-    /// Whether no valid output was found that begins with the sampled token.
+    /// Whether no valid output was found that begins with the sampled tokens.
     pub is_vetoed: bool,
 }
 
