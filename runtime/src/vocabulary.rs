@@ -30,12 +30,12 @@ pub fn source(tokenizer: &Tokenizer, num_logits: usize) -> VocabSource {
     VocabSource { tokens: (0..num_tokens).map(token_bytes).collect(), eos, num_logits }
 }
 
-/// The tokenizer's own way of cutting text, for tokens that a grammar forces.
+/// The tokenizer's own way of cutting text, for jump-forward text.
 struct Encoder(Tokenizer);
 
 impl Encode for Encoder {
-    /// What is forced follows other text, so nothing is put before it. Bytes that begin a character
-    /// and do not end it are left to the caller.
+    /// Jump-forward text follows other text, so nothing is put before it. Bytes that begin a
+    /// character and do not end it are left to the caller.
     fn encode(&self, text: &[u8]) -> Vec<TokenId> {
         match std::str::from_utf8(text) {
             Ok(text) => self.0.encode_continuation(text).unwrap_or_default(),

@@ -42,8 +42,8 @@ fn any_number_of_workers_gives_the_same_outputs() {
     let one = run(1);
     assert!(one.iter().all(|(_, usage)| usage.vetoed_tokens == 0));
     // Beams take tokens one by one.
-    let is_forced = one.each_ref().map(|(_, usage)| usage.jump_forward_tokens > 0);
-    assert_eq!(is_forced, [true, true, false]);
+    let jumps_forward = one.each_ref().map(|(_, usage)| usage.jump_forward_tokens > 0);
+    assert_eq!(jumps_forward, [true, true, false]);
     assert_eq!(run(2), one);
     assert_eq!(run(5), one);
 }

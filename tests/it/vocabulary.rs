@@ -160,7 +160,7 @@ fn the_whole_vocabulary_of_tekken_is_read_as_it_writes() {
 }
 
 #[test]
-fn what_is_forced_is_spelled_as_the_model_spells_it() {
+fn jump_forward_text_is_spelled_as_the_model_spells_it() {
     let model = smollm2();
     let vocab = vocabulary::of(&model.tokenizer, model.config.vocab).unwrap();
     let compiler = Compiler::new(Arc::new(vocab)).unwrap();
@@ -174,17 +174,17 @@ fn what_is_forced_is_spelled_as_the_model_spells_it() {
         (matcher.is_finished(), matcher.jump_forward(), matcher.mask())
     };
     let tokens = model.tokenizer.encode(text, false).unwrap();
-    let (mut is_finished, mut forced, mut mask) = take(tokens[0]);
+    let (mut is_finished, mut follows, mut mask) = take(tokens[0]);
     let mut num_jump_forward = 0;
     while !is_finished {
         let allowed: Vec<u32> = mask.unwrap().iter().collect();
-        if let Some(token) = forced.first() {
+        if let Some(token) = follows.first() {
             assert_eq!(allowed, [*token]);
             num_jump_forward += 1;
         }
         let wanted = tokens[taken.borrow().len()];
         assert!(allowed.contains(&wanted), "{wanted} of {allowed:?}");
-        (is_finished, forced, mask) = take(wanted);
+        (is_finished, follows, mask) = take(wanted);
     }
     assert_eq!(*taken.borrow(), tokens);
     assert!(num_jump_forward + 3 > tokens.len(), "{num_jump_forward} of {}", tokens.len());

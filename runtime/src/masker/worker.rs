@@ -243,8 +243,8 @@ fn take(
         && answer.tokens.len() < num_sampled + MAX_JUMP_FORWARD
     {
         // An end is left to the sampler, which knows whether it is wanted yet.
-        let forced = matcher.jump_forward();
-        let Some(&next) = forced.first().filter(|token| !matcher.vocab().eos().contains(token))
+        let follows = matcher.jump_forward();
+        let Some(&next) = follows.first().filter(|token| !matcher.vocab().eos().contains(token))
         else {
             break;
         };

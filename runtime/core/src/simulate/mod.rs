@@ -29,7 +29,7 @@ pub use error::SimulationError;
 pub use fault::Fault;
 pub use planned::Planned;
 pub use reference::{Alone, alone};
-pub use request::{Constraint, Forced, Search, SimulatedRequest};
+pub use request::{Constraint, JumpForward, Search, SimulatedRequest};
 pub use run::{EndReason, Full, RequestEnd, Run};
 pub use timing::{Timing, Uniform};
 

@@ -129,13 +129,13 @@ fn requests() -> impl Strategy<Value = SimulatedRequest> {
 
 /// Some matchers are slow, and some fail.
 fn constraints() -> impl Strategy<Value = Constraint> {
-    let forced = prop::option::of((1..5_u64, 1..6_usize));
+    let jump_forward = prop::option::of((1..5_u64, 1..6_usize));
     let one_in = || prop::option::of(2..20_u64);
     let fails_after = prop::option::weighted(0.1, 0..20_usize);
     let advance_s = prop_oneof![3 => Just(0.0), 1 => 0.0..0.2_f64, 1 => 0.0..20.0_f64];
-    (forced, one_in(), one_in(), fails_after, advance_s).prop_map(
-        |(forced, vetoes_one_in, finishes_one_in, fails_after, advance_s)| Constraint {
-            forced: forced.map(|(one_in, tokens)| Forced { one_in, tokens }),
+    (jump_forward, one_in(), one_in(), fails_after, advance_s).prop_map(
+        |(jump, vetoes_one_in, finishes_one_in, fails_after, advance_s)| Constraint {
+            jump_forward: jump.map(|(one_in, tokens)| JumpForward { one_in, tokens }),
             vetoes_one_in,
             finishes_one_in,
             fails_after,

@@ -56,7 +56,7 @@ impl Search {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Constraint {
     /// Tokens that follow sampled ones without being sampled; beams have none.
-    pub forced: Option<Forced>,
+    pub jump_forward: Option<JumpForward>,
     /// One sampled token in so many is vetoed; beams have no vetoes.
     pub vetoes_one_in: Option<u64>,
     /// One sampled token in so many completes the output.
@@ -67,9 +67,9 @@ pub struct Constraint {
     pub advance_s: f64,
 }
 
-/// One sampled token in `one_in` brings `tokens` forced ones with it.
+/// One sampled token in `one_in` brings `tokens` jump-forward ones with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Forced {
+pub struct JumpForward {
     pub one_in: u64,
     pub tokens: usize,
 }
@@ -85,8 +85,8 @@ impl Constraint {
         }
         let is_vetoed = !is_beam && hits(self.vetoes_one_in, 3);
         let token = if is_vetoed { to_token(mix(sampled.into(), 4)) } else { sampled };
-        let forced = self.forced.filter(|it| !is_beam && hits(Some(it.one_in), 1));
-        let count = forced.map_or(0, |forced| forced.tokens);
+        let jump = self.jump_forward.filter(|it| !is_beam && hits(Some(it.one_in), 1));
+        let count = jump.map_or(0, |jump| jump.tokens);
         let follows = (0..count as u64).map(|index| to_token(mix(token.into(), 7 + index)));
         let tokens = [token].into_iter().chain(follows).collect();
         Answer { tokens, is_finished: hits(self.finishes_one_in, 5), is_vetoed }

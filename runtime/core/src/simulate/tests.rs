@@ -111,14 +111,14 @@ fn a_link_that_does_not_overlap_keeps_its_receiver_busy() {
 }
 
 #[test]
-fn samples_beams_forced_chunks_windows_and_shared_prefixes_keep_their_texts() {
+fn samples_beams_jump_forward_chunks_windows_and_shared_prefixes_keep_their_texts() {
     let timing = Uniform { mask_s: 0.1, host_s: 0.1, ..Uniform::new(3) };
     for kv_groups in [&[KvGroup::Full][..], &[KvGroup::Full, KvGroup::Window(20)]] {
         let setup = setup(&timing, config(64, kv_groups));
         let request = |search| SimulatedRequest {
             search,
             constraint: Some(Constraint {
-                forced: Some(Forced { one_in: 3, tokens: 4 }),
+                jump_forward: Some(JumpForward { one_in: 3, tokens: 4 }),
                 ..Constraint::default()
             }),
             ends_one_in: Some(20),
