@@ -358,7 +358,7 @@ fn a_job_of_a_lower_priority_gives_its_pages_up() {
     scheduler.retire(output.microbatch);
     assert!(scheduler.schedule().is_none(), "one of the same priority waits");
     scheduler.remove(low);
-    assert_eq!(groups_of(&scheduler.schedule().expect("now it has its output")), [equal]);
+    assert_eq!(groups_of(&scheduler.schedule().expect("now it has its turn")), [equal]);
 }
 
 #[test]

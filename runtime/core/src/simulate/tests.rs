@@ -184,7 +184,7 @@ fn stages_of_one_device_take_turns() {
     assert!((run.ends[0].end_s - 6.0).abs() < 1e-9, "three chunks, two seconds each");
 }
 
-/// Two beams after a prompt of 20 tokens, executed on one stage so far, and the output that comes
+/// Two beams after a prompt of 20 tokens, executed on one stage so far, and the batch that comes
 /// next, with its reorder.
 fn two_beams() -> (Shadow, Batch) {
     let config = config(8, &[KvGroup::Full]);
@@ -192,9 +192,9 @@ fn two_beams() -> (Shadow, Batch) {
     let job = Job { prompt: prompt(1, 20), max_rows: 2, max_tokens: 9, ..Job::default() };
     let group = scheduler.submit(job);
     let mut stage = Shadow::new(0, 1, &config, true);
-    let output = scheduler.schedule().expect("a prompt is waiting").into_batch(Vec::new());
-    stage.run(1, &output, Vec::new()).unwrap();
-    scheduler.retire(output.microbatch);
+    let batch = scheduler.schedule().expect("a prompt is waiting").into_batch(Vec::new());
+    stage.run(1, &batch, Vec::new()).unwrap();
+    scheduler.retire(batch.microbatch);
     let row = scheduler.sequences(group)[0].id();
     let children = scheduler.continuations(vec![(row, vec![1]), (row, vec![2])]);
     let rules = Rules { eos: &[], max_tokens: 9, is_finished: false };
@@ -203,53 +203,53 @@ fn two_beams() -> (Shadow, Batch) {
         sequence.say(&children[index].tokens, &first, &rules).finish.is_none()
     });
     assert_eq!(step.unwrap().onward, Onward::Same);
-    let output = scheduler.schedule().expect("two beams go on").into_batch(Vec::new());
-    assert_eq!(output.ancestors.len(), 1);
-    (stage, output)
+    let batch = scheduler.schedule().expect("two beams go on").into_batch(Vec::new());
+    assert_eq!(batch.ancestors.len(), 1);
+    (stage, batch)
 }
 
 /// The pages of the first row.
-fn pages(output: &mut Batch) -> &mut Vec<u32> {
-    Arc::make_mut(&mut output.rows[0].tables[0].pages)
+fn pages(batch: &mut Batch) -> &mut Vec<u32> {
+    Arc::make_mut(&mut batch.rows[0].tables[0].pages)
 }
 
-/// What the stage makes of the output after a change.
+/// What the stage makes of the batch after a change.
 fn changed(change: impl FnOnce(&mut Batch)) -> Result<Vec<u64>, SimulationError> {
-    let (mut stage, mut output) = two_beams();
-    change(&mut output);
-    stage.run(1, &output, Vec::new())
+    let (mut stage, mut batch) = two_beams();
+    change(&mut batch);
+    stage.run(1, &batch, Vec::new())
 }
 
 #[test]
 fn a_wrong_page_ancestor_order_or_stale_copy_is_noticed() {
     let right = changed(|_| ()).unwrap();
     // Wrong pages: another row's tail, the first page in place of the second, none at all.
-    let other = changed(|output| {
-        let page = output.rows[1].tables[0].pages[1];
-        pages(output)[1] = page;
+    let other = changed(|batch| {
+        let page = batch.rows[1].tables[0].pages[1];
+        pages(batch)[1] = page;
     });
     assert_ne!(other.unwrap(), right);
-    let first = changed(|output| pages(output).swap(0, 1));
+    let first = changed(|batch| pages(batch).swap(0, 1));
     assert!(matches!(first, Err(SimulationError::Unwritten { position: 4, .. })), "{first:?}");
-    let missing = changed(|output| pages(output).truncate(1));
+    let missing = changed(|batch| pages(batch).truncate(1));
     assert!(matches!(missing, Err(SimulationError::NotInTable { position: 20, .. })));
-    let none = changed(|output| pages(output)[0] = 8);
+    let none = changed(|batch| pages(batch)[0] = 8);
     assert!(matches!(none, Err(SimulationError::NoPage { page: 8, .. })));
     // A tail that was not copied, or from where nothing is.
-    let stale = changed(|output| output.ancestors[0].copies[0].rows.clear());
+    let stale = changed(|batch| batch.ancestors[0].copies[0].rows.clear());
     assert!(matches!(stale, Err(SimulationError::Unwritten { position: 16, .. })));
-    let empty = changed(|output| output.ancestors[0].copies[0].tail_pages[0] = 7);
+    let empty = changed(|batch| batch.ancestors[0].copies[0].tail_pages[0] = 7);
     assert!(matches!(empty, Err(SimulationError::Unwritten { .. })));
-    let no_parent = changed(|output| output.ancestors[0].parents[0] = 4);
+    let no_parent = changed(|batch| batch.ancestors[0].parents[0] = 4);
     assert!(matches!(no_parent, Err(SimulationError::NoRow { row: 4, num_rows: 1, .. })));
     // Reorders that were lost, or come twice.
-    let lost = changed(|output| output.ancestors[0].epoch = 2);
+    let lost = changed(|batch| batch.ancestors[0].epoch = 2);
     assert!(matches!(lost, Err(SimulationError::Epoch { .. })));
-    let (mut stage, output) = two_beams();
-    stage.run(1, &output, Vec::new()).unwrap();
-    assert!(matches!(stage.run(1, &output, Vec::new()), Err(SimulationError::Epoch { .. })));
-    let (mut stage, output) = two_beams();
-    let stale = stage.run(2, &output, Vec::new());
+    let (mut stage, batch) = two_beams();
+    stage.run(1, &batch, Vec::new()).unwrap();
+    assert!(matches!(stage.run(1, &batch, Vec::new()), Err(SimulationError::Epoch { .. })));
+    let (mut stage, batch) = two_beams();
+    let stale = stage.run(2, &batch, Vec::new());
     assert!(matches!(stale, Err(SimulationError::Incarnation { wanted: 1, found: 2, .. })));
 }
 
