@@ -34,7 +34,7 @@ pub(super) struct Summary {
     /// Instances on which the engine gave up.
     pub(super) engine_failures: usize,
     pub(super) warnings: Counts,
-    /// Null if the engine does not report it.
+    /// Schemas whose values a validator checks as well.
     pub(super) guarded: usize,
     pub(super) vetoes: usize,
     pub(super) compile_us: Times,
