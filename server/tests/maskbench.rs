@@ -52,7 +52,7 @@ fn the_summary_counts_what_is_right_and_what_cannot_be_used() {
       not optional             7 of 10        70.0 %
     valid refused              1
     invalid accepted           1
-    not judged                 1  tests of schemas that do not compile
+    not validated              1  tests of schemas that do not compile
     engine failures            0
     unreadable                 2
     compile errors             2  invalid schema 1, unsatisfiable 1
@@ -81,7 +81,7 @@ fn the_test_suite_is_counted_by_tests_and_compared() {
       not optional             4 of 4        100.0 %
     valid refused              0
     invalid accepted           0
-    not judged                 0  tests of schemas that do not compile
+    not validated              0  tests of schemas that do not compile
     engine failures            0
     unreadable                 1
     compile errors             0
@@ -115,6 +115,7 @@ fn json_has_the_promised_fields() {
     assert_eq!(summary["tests"]["total"], 16);
     assert_eq!(summary["valid_refused"], 1);
     assert_eq!(summary["invalid_accepted"], 1);
+    assert_eq!(summary["not_validated"], 1);
     assert_eq!(summary["unreadable"], 3);
     for times in ["compile_us", "matcher_us"] {
         assert!(summary[times]["p50"].as_f64().unwrap() > 0.0, "{times}");

@@ -1,4 +1,4 @@
-//! What an engine records of a real run holds together, and the checker can judge it.
+//! What an engine records of a real run holds together, and the checker can measure it.
 
 use std::collections::BTreeMap;
 

@@ -30,7 +30,7 @@ pub(super) struct Summary {
     pub(super) valid_refused: usize,
     pub(super) invalid_accepted: usize,
     /// Instances of schemas that do not compile.
-    pub(super) not_judged: usize,
+    pub(super) not_validated: usize,
     /// Instances on which the engine gave up.
     pub(super) engine_failures: usize,
     pub(super) warnings: Counts,
@@ -141,7 +141,7 @@ impl Summary {
             self.vetoes += usize::from(test.is_vetoed());
             self.engine_failures += usize::from(test.has_failed());
             match (&test.outcome, test.valid) {
-                (None, _) => self.not_judged += 1,
+                (None, _) => self.not_validated += 1,
                 (Some(Err(_)), true) => self.valid_refused += 1,
                 (Some(Ok(())), false) => self.invalid_accepted += 1,
                 _ => {}

@@ -33,7 +33,7 @@ pub(super) fn print(summary: &Summary, entries: &[Entry], out: &mut impl Write) 
     }
     count(out, "valid refused", summary.valid_refused, "")?;
     count(out, "invalid accepted", summary.invalid_accepted, "")?;
-    count(out, "not judged", summary.not_judged, "tests of schemas that do not compile")?;
+    count(out, "not validated", summary.not_validated, "tests of schemas that do not compile")?;
     count(out, "engine failures", summary.engine_failures, "")?;
     count(out, "unreadable", summary.unreadable, "")?;
     counts(out, "compile errors", &summary.compile_errors)?;

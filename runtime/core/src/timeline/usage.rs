@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::span::{Activity, Lane, Span, Timeline};
 
-/// Which part of a run is judged.
+/// Which part of a run is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Window {
     /// Begins when every stage has begun to work, so that the pipeline's filling does not count.
@@ -64,7 +64,7 @@ impl Usage {
         Self { fraction_of_ideal: self.fraction_of_ideal * (1.0 - share), ..self }
     }
 
-    /// Judges a window; none if a stage never worked, or the window is empty.
+    /// Measures a window; none if a stage never worked, or the window is empty.
     pub fn of(timeline: &Timeline, window: Window) -> Option<Self> {
         let num_stages = timeline.devices.len();
         let work = |stage: usize| {
