@@ -1,7 +1,8 @@
 //! Plans a model from its `config.json` for devices described in a line, and explains the plan.
 //!
-//! `cargo run --release -p sluicegate-examples --bin plan_cluster -- config.json "2x rtx4090,
-//! pcie4"`
+//! ```sh
+//! cargo run --release -p sluicegate-examples --bin plan_cluster -- config.json "2x rtx4090, pcie4"
+//! ```
 
 use std::{io::Write, path::Path};
 
