@@ -17,6 +17,7 @@ impl Clock {
         Self { began: Instant::now() }
     }
 
+    /// The time since it began.
     pub fn now(&self) -> Duration {
         self.began.elapsed()
     }

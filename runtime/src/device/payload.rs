@@ -16,6 +16,7 @@ pub struct PayloadSize {
 }
 
 impl PayloadSize {
+    /// The size of a value that crosses as it is.
     pub fn plain(bytes: usize) -> Self {
         Self { bytes, raw_bytes: bytes }
     }

@@ -157,10 +157,12 @@ impl Engine {
         asked.ok().and_then(|()| answer.recv().ok()).unwrap_or_default()
     }
 
+    /// The plan that it runs.
     pub fn plan(&self) -> &Plan {
         &self.shared.plan
     }
 
+    /// The model that it runs.
     pub fn model(&self) -> &Model {
         &self.shared.model
     }

@@ -22,9 +22,10 @@ pub enum Prompt {
 /// A prompt as the model reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrittenPrompt {
-    /// The text that was tokenised; the tokenizer may have added a first token. None where the prompt is
-    /// tokens.
+    /// The text that was tokenised; the tokenizer may have added a first token. None where the
+    /// prompt is tokens.
     pub text: Option<String>,
+    /// All tokens that the model reads, an added one included.
     pub tokens: Vec<TokenId>,
 }
 
@@ -32,7 +33,8 @@ impl Prompt {
     /// Writes the prompt, the one of its request with this index, as the model expects it.
     ///
     /// # Errors
-    /// [`SubmitError`] if it needs a chat template that is missing or fails, or cannot be tokenised.
+    /// [`SubmitError`] if it needs a chat template that is missing or fails, or cannot be
+    /// tokenised.
     pub fn write(&self, prompt_idx: usize, model: &Model) -> Result<WrittenPrompt, SubmitError> {
         let (text, add_special) = match self {
             Self::Tokens(tokens) => {

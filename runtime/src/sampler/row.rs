@@ -68,6 +68,7 @@ impl<'a> Distribution<'a> {
         allowed.map(|(index, logit)| Allowed { token: self.token(index), logit: *logit })
     }
 
+    /// Natural logarithm of the candidate's probability in this distribution.
     pub fn log_probability(&self, candidate: Allowed) -> f64 {
         f64::from(candidate.logit) - self.log_sum
     }
