@@ -63,8 +63,8 @@ pub fn solve(
 /// Predicts the performance of a finished plan under a policy.
 ///
 /// # Errors
-/// [`PlanError`] if model, devices or policy are invalid, or the plan is for another number of layers
-/// or uses a device that is not in the cluster.
+/// [`PlanError`] if model, devices or policy are invalid, or the plan is for another number of
+/// layers or uses a device that is not in the cluster.
 pub fn predict(
     profile: &ModelProfile,
     cluster: &Cluster,

@@ -13,9 +13,10 @@ use crate::device::{self, DeviceSelector, discover, selector::SelectorError};
 
 /// What an engine is opened with.
 ///
-/// Everything is as usual to begin with: all GPUs of this machine, or one CPU device where there are
-/// none; units where the planner puts them for the most tokens per second; and a cache that takes what
-/// is left of the memory, up to 0.9 of a GPU's and half of a host's ([`Policy::memory_share`]).
+/// Everything is as usual to begin with: all GPUs of this machine, or one CPU device where there
+/// are none; units where the planner puts them for the most tokens per second; and a cache that
+/// takes what is left of the memory, up to 0.9 of a GPU's and half of a host's
+/// ([`Policy::memory_share`]).
 ///
 /// ```no_run
 /// # fn main() -> Result<(), sluicegate::engine::StartError> {

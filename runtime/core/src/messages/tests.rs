@@ -197,9 +197,15 @@ proptest! {
 
     #[test]
     fn any_bytes_are_a_message_or_an_error(body in vec(any::<u8>(), 0..200)) {
-        for kind in [wire::MessageKind::Batch, wire::MessageKind::Masks, wire::MessageKind::Sampled] {
+        for kind in [
+            wire::MessageKind::Batch,
+            wire::MessageKind::Masks,
+            wire::MessageKind::Sampled,
+        ] {
             let bytes = [&[VERSION, kind as u8], &body[..]].concat();
-            let _ = (decode::<StageBatch>(&bytes), decode::<Masks>(&bytes), decode::<Sampled>(&bytes));
+            let _ = decode::<StageBatch>(&bytes);
+            let _ = decode::<Masks>(&bytes);
+            let _ = decode::<Sampled>(&bytes);
         }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! A node is a set of devices together with the last one; an edge adds a device. Devices that can
 //! be swapped without effect form a class, and a set is a count per class. That gives
-//! `prod(n_c + 1) * classes` nodes instead of `2^n * n`. If even that is too many, sets stop at some
-//! size. Then a second space takes the devices in a fixed order, each followed by any later one.
+//! `prod(n_c + 1) * classes` nodes instead of `2^n * n`. If even that is too many, sets stop at
+//! some size. Then a second space takes the devices in a fixed order, each followed by any later
+//! one.
 
 use std::{collections::BTreeMap, ops::Range};
 
