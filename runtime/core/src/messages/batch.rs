@@ -24,7 +24,7 @@ pub struct Batch {
     pub sampling: Vec<GroupSampling>,
 }
 
-/// A batch on its way: what a stage gets in band, ahead of the hidden values.
+/// A batch on its way: what a stage gets in band, together with the hidden values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageBatch {
     /// Which life of the pipeline it belongs to; a restarted pipeline has the next one.
