@@ -11,7 +11,7 @@
     )
 )]
 
-pub mod architecture;
+mod architecture;
 pub mod config;
 pub mod device;
 pub mod epoch;

@@ -62,7 +62,7 @@ impl GgufHeader {
     /// Reads a file's header; no data need follow it. For a split model it reads the headers of all
     /// files, whichever is named.
     ///
-    /// Maps no more than four times the size of the header.
+    /// Maps a mebibyte of each file, or less than four times its header's size where that is more.
     ///
     /// # Errors
     /// [`HeaderError`] if a file is missing or unreadable, or its header is inconsistent.
