@@ -1,4 +1,4 @@
-//! How long a microbatch that is not full waits for matchers.
+//! How long microbatches wait for matchers.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -7,7 +7,7 @@ use crate::messages::GroupId;
 /// Groups that are waited for: as long as most matchers take, so that rows that came back together
 /// go on together; then, where a microbatch is not full without them, half of what a step takes
 /// from the first of them on; and then for none of them. So slow matchers never cost the others
-/// more than half a step before each of theirs.
+/// more than half a step before each of theirs, or half a millisecond if that is longer.
 #[derive(Debug, Default)]
 pub(super) struct Patience {
     groups: BTreeSet<GroupId>,

@@ -221,8 +221,8 @@ impl Serve {
         }
     }
 
-    /// Sends all that is ready. A microbatch that is not full waits for those whose matchers are at
-    /// work, for a while.
+    /// Sends all that is ready. Every microbatch waits a moment for those whose matchers are at
+    /// work, and one that is not full a while longer.
     fn send_ready(&mut self, now: Duration) {
         while !self.is_down && self.patience.lets_go(|| self.scheduler.has_full_microbatch()) {
             let Some(output) = self.scheduler.schedule() else { return };
