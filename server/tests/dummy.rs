@@ -107,6 +107,7 @@ fn the_doctor_reports_on_logical_devices() {
     let wanted =
         ["program", "processor", "memory", "gpus", "link", "link", "1 stage", "3 stages", "result"];
     assert_eq!(names, wanted, "{report}");
+    assert!(report.starts_with("program    sluicegate "), "{report}");
     assert!(report.contains("cpu:1 to cpu:2 through host memory"), "{report}");
     assert!(report.contains("stage 2 on cpu:2 (layers 4..6)"), "{report}");
     assert!(report.ends_with("result     all is well\n"), "{report}");

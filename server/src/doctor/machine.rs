@@ -18,7 +18,7 @@ pub(super) fn describe<W: Write>(report: &mut Report<W>) -> Result<(), CliError>
         kernels => format!("built with CUDA ({kernels})"),
     };
     let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
-    report.say("program", &format!("{} {}, {build}", env!("CARGO_PKG_NAME"), version()))?;
+    report.say("program", &format!("sluicegate {}, {build}", version()))?;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let cores = counted(cores, "core");
     report.say("processor", &format!("{}, {cores}, {arch} {os}", processor()))?;
