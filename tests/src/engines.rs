@@ -224,8 +224,7 @@ pub fn with_schema(request: Request) -> Request {
 pub fn misplaced(error: &GenerationError) -> Option<&Misplaced> {
     let GenerationError::Engine(failure) = error else { return None };
     match &**failure {
-        EngineFailure::Tokens(misplaced)
-        | EngineFailure::Transfer(TransferError::Misplaced(misplaced)) => Some(misplaced),
+        EngineFailure::Tokens(misplaced) => Some(misplaced),
         EngineFailure::Stage(failure) => match &*failure.error {
             StageError::Misplaced(misplaced)
             | StageError::Forward(sluicegate_model::error::ForwardError::Misplaced(misplaced))
