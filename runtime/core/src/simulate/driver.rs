@@ -10,7 +10,7 @@ use super::{
     fault::Fault,
     full::Watch,
     host::Host,
-    last_stage,
+    last_stage::{self, LastStage, Ready},
     matchers::{Answered, Matchers},
     pipeline::{Message, Pipeline, World},
     request::{SimulatedRequest, VOCABULARY},
@@ -19,7 +19,7 @@ use super::{
     waits::MaskWorkers,
 };
 use crate::{
-    messages::{Batch, GroupId, MaskRule, MaskTimes, RequestId, RowOrder, Sampled},
+    messages::{Batch, GroupId, Masks, RequestId, RowOrder, Sampled},
     scheduler::{OrderBounds, SchedulerConfig},
     serve::{Action, Answer, Input, Journal, Limits, Line, MatcherError, Serve, ServeConfig},
     timeline::{Activity, Lane, Timeline},
@@ -62,10 +62,13 @@ pub(super) enum Event {
         stage: usize,
         incarnation: u32,
     },
-    /// The last stage has its masks.
-    Masked(Message),
-    /// The host takes a microbatch's tokens.
-    Taken(Message),
+    /// Masks reach the last stage.
+    Masks(Masks),
+    /// The host takes tokens of a microbatch.
+    Taken {
+        incarnation: u32,
+        sampled: Sampled,
+    },
     /// The matchers of a group have advanced.
     Answered {
         request: Option<RequestId>,
@@ -117,6 +120,7 @@ struct Simulation<'a> {
     /// When the host has done what it was given.
     host_free_s: f64,
     pipeline: Pipeline<'a>,
+    last_stage: LastStage,
     masks: MaskWorkers,
     incarnation: u32,
     /// What the next restart takes.
@@ -154,6 +158,7 @@ impl<'a> Simulation<'a> {
             host: Host::new(requests),
             matchers: Matchers::default(),
             host_free_s: 0.0,
+            last_stage: LastStage::default(),
             masks: MaskWorkers::new(setup.mask_workers),
             incarnation,
             restart_s: 0.0,
@@ -187,18 +192,20 @@ impl<'a> Simulation<'a> {
                 if incarnation == self.incarnation
                     && let Some(message) = self.pipeline.computed(stage, &mut self.world)?
                 {
-                    self.await_masks(message);
+                    if self.setup.mask_start == MaskStart::AfterCompute {
+                        self.begin_masks(&message.batch);
+                    }
+                    self.last_stage.computed(message, self.world.clock.now_s());
                 }
-                Ok(())
+                self.sample()
             }
-            Event::Masked(message) => {
-                if message.incarnation == self.incarnation {
-                    self.leave(message);
-                }
-                Ok(())
+            // Those of an earlier incarnation reach the stage, too.
+            Event::Masks(masks) => {
+                self.last_stage.receive(masks);
+                self.sample()
             }
-            Event::Taken(message) if message.incarnation == self.incarnation => {
-                self.tell(Input::Sampled(self.sampled(&message)))?;
+            Event::Taken { incarnation, sampled } if incarnation == self.incarnation => {
+                self.tell(Input::Sampled(sampled))?;
                 self.note();
                 Ok(())
             }
@@ -218,7 +225,7 @@ impl<'a> Simulation<'a> {
                 self.tell(Input::Restarted)
             }
             // Of an earlier incarnation.
-            Event::Taken(_) | Event::Restarted { .. } => Ok(()),
+            Event::Taken { .. } | Event::Restarted { .. } => Ok(()),
             Event::Wake => {
                 self.wake_at = None;
                 self.tell(Input::TimePassed)?;
@@ -331,52 +338,39 @@ impl<'a> Simulation<'a> {
     }
 
     fn begin_masks(&mut self, batch: &Batch) {
-        let rows = batch.sampling.iter().flat_map(|group| &group.rows);
-        let num_masks = rows.filter(|row| row.mask != MaskRule::Free).count();
         let costs = (self.setup.timing.mask_s(), self.setup.faults);
-        self.masks.begin(batch.microbatch.0, num_masks, costs, &mut self.world);
+        self.masks.begin(batch, costs, &mut self.world);
     }
 
-    /// The last stage has logits.
-    fn await_masks(&mut self, message: Message) {
-        if self.setup.mask_start == MaskStart::AfterCompute {
-            self.begin_masks(&message.batch);
+    /// Lets the last stage sample what it can.
+    fn sample(&mut self) -> Result<(), SimulationError> {
+        while let Some(ready) = self.last_stage.next(self.world.clock.now_s())? {
+            self.leave(ready);
         }
-        let (now_s, microbatch) = (self.world.clock.now_s(), message.microbatch());
-        match self.masks.take(microbatch) {
-            Some(ready_s) if ready_s > now_s => {
-                let lane = Lane::Stage(self.pipeline.last_stage());
-                self.world.span(lane, Activity::AwaitMask, microbatch, (now_s, ready_s));
-                self.world.clock.at(ready_s, Event::Masked(message));
-            }
-            _ => self.leave(message),
-        }
+        Ok(())
     }
 
-    /// What the last stage makes of its values.
-    fn sampled(&self, message: &Message) -> Sampled {
-        let logits = message.logits();
-        let groups = message.batch.sampling.iter().filter_map(|sampling| {
+    /// Tokens go to the host, which takes one message after the other.
+    fn leave(&mut self, ready: Ready) {
+        let Ready { microbatch, groups, times, mask_times, since_s } = ready;
+        let now_s = self.world.clock.now_s();
+        if let Some(since_s) = since_s {
+            let lane = Lane::Stage(self.pipeline.last_stage());
+            self.world.span(lane, Activity::AwaitMask, microbatch.0, (since_s, now_s));
+        }
+        let groups = groups.iter().filter_map(|(sampling, values)| {
             let request = self.serve.request_of(sampling.group)?;
-            let request = self.host.request(index(request));
-            Some(last_stage::sample(&request, sampling, &logits[sampling.logit_rows.clone()]))
+            Some(last_stage::sample(&self.host.request(index(request)), sampling, values))
         });
-        Sampled {
-            microbatch: message.batch.microbatch,
-            groups: groups.collect(),
-            times: message.times.clone(),
-            mask_times: MaskTimes::default(),
-        }
-    }
-
-    /// Tokens go to the host, which takes one microbatch after the other.
-    fn leave(&mut self, message: Message) {
-        let start_s = self.world.clock.now_s().max(self.host_free_s);
+        let sampled = Sampled { microbatch, groups: groups.collect(), times, mask_times };
+        let start_s = now_s.max(self.host_free_s);
         let end_s = start_s + self.setup.timing.host_s();
         self.host_free_s = end_s;
-        self.world.span(Lane::Host, Activity::Host, message.microbatch(), (start_s, end_s));
-        self.world.clock.at(end_s, Event::Taken(message));
-        self.pipeline.release(&mut self.world);
+        self.world.span(Lane::Host, Activity::Host, microbatch.0, (start_s, end_s));
+        self.world.clock.at(end_s, Event::Taken { incarnation: self.incarnation, sampled });
+        if since_s.is_some() {
+            self.pipeline.release(&mut self.world);
+        }
     }
 
     /// Whatever was in flight will never come back; events of an earlier incarnation are ignored.
@@ -390,6 +384,7 @@ impl<'a> Simulation<'a> {
         self.incarnation += 1;
         self.host_free_s = now_s;
         self.masks.restart(now_s);
+        self.last_stage = LastStage::default();
         self.pipeline = new_pipeline(self.setup, &self.devices, self.incarnation);
         let incarnation = self.incarnation;
         self.world.clock.at(now_s + self.restart_s, Event::Restarted { incarnation });

@@ -7,7 +7,7 @@ pub enum Fault {
     SlowStage { stage: usize, from_s: f64, until_s: f64, factor: f64 },
     /// Transfers into a stage that begin meanwhile take `factor` times as long.
     SlowLink { stage: usize, from_s: f64, until_s: f64, factor: f64 },
-    /// The masks of one microbatch, by its number, come so much later.
+    /// The mask of one row of a microbatch, by its number, comes so much later.
     LateMask { microbatch: u64, seconds: f64 },
     /// A stage is lost, and with it all that is in flight; the pipeline goes on with empty pages,
     /// under the next incarnation, `restart_s` later.
@@ -36,7 +36,7 @@ pub(super) fn link_factor(faults: &[Fault], into: usize, now_s: f64) -> f64 {
     factors.product()
 }
 
-/// By how much the masks of a microbatch are late.
+/// By how much a mask of a microbatch is late.
 pub(super) fn mask_delay_s(faults: &[Fault], of: u64) -> f64 {
     let delays = faults.iter().filter_map(|fault| match *fault {
         Fault::LateMask { microbatch, seconds } => (microbatch == of).then_some(seconds),

@@ -7,10 +7,7 @@ use super::{
     tests::{check, config, prompt, setup},
     *,
 };
-use crate::{
-    scheduler::SchedulerConfig,
-    timeline::{Activity, Usage, Window},
-};
+use crate::{scheduler::SchedulerConfig, timeline::Activity};
 
 fn requests() -> Vec<SimulatedRequest> {
     let request = |number| SimulatedRequest {
@@ -43,13 +40,15 @@ fn slow_stages_and_links_cost_time_while_they_are_slow() {
 }
 
 #[test]
-fn a_late_mask_is_awaited_at_the_last_stage_alone() {
-    let run = run(&[Fault::LateMask { microbatch: 7, seconds: 9.0 }]);
-    let usage = Usage::of(&run.timeline, Window::Whole).unwrap();
-    assert!(usage.stages[2].awaiting_masks > 0.0, "{usage:?}");
-    assert!(usage.stages[..2].iter().all(|stage| stage.awaiting_masks == 0.0), "{usage:?}");
-    let waits = run.timeline.spans.iter().filter(|it| it.activity == Activity::AwaitMask);
-    assert_eq!(waits.map(|span| span.microbatch).collect::<Vec<_>>(), [7]);
+fn a_late_mask_costs_its_own_request_and_no_other() {
+    let late_s = 60.0;
+    let (usual, late) = (run(&[]), run(&[Fault::LateMask { microbatch: 7, seconds: late_s }]));
+    let waits = late.timeline.spans.iter().filter(|it| it.activity == Activity::AwaitMask);
+    assert_eq!(waits.count(), 0, "the stage goes on");
+    let lost = usual.ends.iter().zip(&late.ends).map(|(usual, late)| late.end_s - usual.end_s);
+    let lost: Vec<f64> = lost.collect();
+    assert_eq!(lost.iter().filter(|lost_s| **lost_s > late_s - 5.0).count(), 1, "{lost:?}");
+    assert_eq!(lost.iter().filter(|lost_s| **lost_s < 1.0).count(), 3, "{lost:?}");
 }
 
 #[test]

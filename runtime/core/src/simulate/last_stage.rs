@@ -1,12 +1,102 @@
-//! Values made into tokens, as the last stage's sampler does it with logits.
+//! The last stage: what waits there for masks, and values made into tokens, as the sampler does it
+//! with logits.
+
+use std::time::Duration;
+
+use sluicegate_spec::units::TokenId;
 
 use super::{
+    error::SimulationError,
+    pipeline::Message,
     request::SimulatedRequest,
     value::{EOS, draw, mix, to_token},
 };
-use sluicegate_spec::units::TokenId;
+use crate::{
+    messages::{
+        Choice, GroupChoices, GroupSampling, Interval, MaskTimes, Masks, Method, MicrobatchId,
+        StageTimes, Token,
+    },
+    parking::{Parked, Parking, requires_masks},
+};
 
-use crate::messages::{Choice, GroupChoices, GroupSampling, Method, Token};
+/// What the last stage has computed and not yet sampled.
+#[derive(Debug, Default)]
+pub(super) struct LastStage {
+    parking: Parking<Vec<u64>>,
+    /// Computed, and since when; it waits for a first message with its masks.
+    waiting: Option<(Message, f64)>,
+}
+
+/// Groups that can be sampled.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) microbatch: MicrobatchId,
+    /// Each with the values of its rows.
+    pub(super) groups: Vec<(GroupSampling, Vec<u64>)>,
+    pub(super) times: Vec<StageTimes>,
+    pub(super) mask_times: MaskTimes,
+    /// Since when the stage has waited for masks of theirs; none where they were parked, and the
+    /// stage has long gone on.
+    pub(super) since_s: Option<f64>,
+}
+
+impl LastStage {
+    pub(super) fn computed(&mut self, message: Message, now_s: f64) {
+        self.waiting = Some((message, now_s));
+    }
+
+    pub(super) fn receive(&mut self, masks: Masks) {
+        self.parking.receive(masks);
+    }
+
+    /// What can be sampled next, if anything: a parked group, or what of the microbatch that was
+    /// computed has all of its masks.
+    pub(super) fn next(&mut self, now_s: f64) -> Result<Option<Ready>, SimulationError> {
+        let Self { parking, waiting } = self;
+        let now = Duration::from_secs_f64(now_s);
+        if let Some(Parked { microbatch, sampling, kept, since }) = parking.take_ready() {
+            let mask_times = MaskTimes {
+                awaited: Some(Interval { from: since, until: now }),
+                filled: parking.take_filled(microbatch),
+            };
+            let (groups, times) = (vec![(sampling, kept)], Vec::new());
+            let ready = Ready { microbatch, groups, times, mask_times, since_s: None };
+            return self.checked(ready).map(Some);
+        }
+        let waiting = waiting.take_if(|(message, _)| !parking.must_wait(&message.batch));
+        let Some((message, since_s)) = waiting else { return Ok(None) };
+        let (batch, logits) = (&message.batch, message.logits());
+        let values = |group: &GroupSampling| logits[group.logit_rows.clone()].to_vec();
+        let awaited = Interval { from: Duration::from_secs_f64(since_s), until: now };
+        let mask_times = MaskTimes {
+            awaited: requires_masks(batch).then_some(awaited),
+            filled: parking.take_filled(batch.microbatch),
+        };
+        let groups = parking.admit(batch, now, values).into_iter();
+        let groups = groups.map(|group| (group.clone(), values(group))).collect();
+        let (microbatch, times) = (batch.microbatch, message.times.clone());
+        let since_s = Some(since_s);
+        self.checked(Ready { microbatch, groups, times, mask_times, since_s }).map(Some)
+    }
+
+    /// Checks that each row has its own mask, as the sampler does, and lets go of them.
+    fn checked(&mut self, ready: Ready) -> Result<Ready, SimulationError> {
+        let microbatch = ready.microbatch;
+        let masks = self.parking.masks(microbatch);
+        for (group, _) in &ready.groups {
+            for (row_idx, row) in group.logit_rows.clone().zip(&group.rows) {
+                let found = masks.get(row_idx).and_then(Option::as_ref).map(|mask| mask.stamp);
+                let wanted = row.mask.stamp();
+                if wanted.is_some() && found != wanted {
+                    let group = group.group;
+                    return Err(SimulationError::Mask { microbatch, group, wanted, found });
+                }
+            }
+        }
+        self.parking.forget(microbatch);
+        Ok(ready)
+    }
+}
 
 /// What is chosen for a group whose rows have these values.
 pub(super) fn sample(

@@ -52,7 +52,7 @@ struct Stage {
     current: Option<Message>,
     /// Whether it computes, or takes hidden values that keep it from computing.
     is_working: bool,
-    /// Whether it waits with logits for their masks.
+    /// Whether it has logits that are not sampled.
     is_waiting: bool,
     /// When the link into it can take the next transfer.
     link_free_s: f64,
@@ -134,7 +134,7 @@ impl<'a> Pipeline<'a> {
         message.values = at.shadow.run(message.incarnation, &message.batch, values)?;
         let device = at.device;
         let leaving = if stage == self.last_stage() {
-            // Nothing else is begun before it has its masks.
+            // Nothing else is begun before it was sampled.
             self.stages[stage].is_waiting = true;
             Some(message)
         } else {
@@ -145,7 +145,7 @@ impl<'a> Pipeline<'a> {
         Ok(leaving)
     }
 
-    /// Lets the last stage go on after its masks have come.
+    /// Lets the last stage go on after it has sampled.
     pub(super) fn release(&mut self, world: &mut World) {
         let stage = self.last_stage();
         self.stages[stage].is_waiting = false;
