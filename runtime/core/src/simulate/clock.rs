@@ -40,6 +40,32 @@ impl<E> Clock<E> {
         self.now_s = at_s;
         Some(event)
     }
+
+    /// Goes on to the first event of the lane that is chosen: what is in one lane keeps its order.
+    /// Those to choose from are in the order of their times.
+    #[cfg(test)]
+    pub(super) fn pop_of<L: PartialEq>(
+        &mut self,
+        lane: impl Fn(&E) -> L,
+        choose: impl FnOnce(Vec<L>) -> usize,
+    ) -> Option<E> {
+        let mut entries = std::mem::take(&mut self.queue).into_sorted_vec();
+        entries.reverse();
+        let mut lanes = Vec::new();
+        let mut first = Vec::new();
+        for (index, entry) in entries.iter().enumerate() {
+            let lane = lane(&entry.event);
+            if !lanes.contains(&lane) {
+                lanes.push(lane);
+                first.push(index);
+            }
+        }
+        let chosen = (!first.is_empty()).then(|| entries.remove(first[choose(lanes)]));
+        self.queue = entries.into();
+        let Entry { at_s, event, .. } = chosen?;
+        self.now_s = self.now_s.max(at_s);
+        Some(event)
+    }
 }
 
 impl<E> Ord for Entry<E> {
@@ -78,5 +104,23 @@ mod tests {
         assert_eq!(popped, [('a', 1.0), ('b', 1.0), ('c', 2.0), ('d', 2.0)]);
         clock.at(0.5, 'e');
         assert_eq!((clock.pop(), clock.now_s()), (Some('e'), 2.0));
+    }
+
+    #[test]
+    fn an_event_of_another_lane_may_come_before_its_time() {
+        let mut clock = Clock::new();
+        for (at_s, event) in [(1.0, 'a'), (2.0, 'B'), (3.0, 'b'), (4.0, 'c')] {
+            clock.at(at_s, event);
+        }
+        let mut pop = |chosen: usize, want: &[bool]| {
+            let choose = |lanes: Vec<bool>| {
+                assert_eq!(lanes, want);
+                chosen
+            };
+            (clock.pop_of(char::is_ascii_uppercase, choose), clock.now_s())
+        };
+        assert_eq!(pop(1, &[false, true]), (Some('B'), 2.0));
+        assert_eq!(pop(0, &[false]), (Some('a'), 2.0));
+        assert_eq!(pop(0, &[false]), (Some('b'), 3.0));
     }
 }

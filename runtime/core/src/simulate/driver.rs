@@ -110,6 +110,20 @@ pub(super) fn recorded(
     Ok((simulation.finish()?, lines))
 }
 
+/// As [`simulate`], but what happens next is chosen by `next`.
+#[cfg(test)]
+pub(super) fn interleaved(
+    setup: &Setup<'_>,
+    requests: &[SimulatedRequest],
+    mut next: impl FnMut(&mut Clock<Event>) -> Option<Event>,
+) -> Result<Run, SimulationError> {
+    let mut simulation = Simulation::new(setup, requests);
+    while let Some(event) = next(&mut simulation.world.clock) {
+        simulation.handle(event)?;
+    }
+    simulation.finish()
+}
+
 struct Simulation<'a> {
     setup: &'a Setup<'a>,
     devices: Vec<String>,

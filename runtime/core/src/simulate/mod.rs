@@ -38,6 +38,8 @@ mod admission_tests;
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
+mod interleaving_tests;
+#[cfg(test)]
 mod overlap_tests;
 #[cfg(test)]
 mod random_tests;

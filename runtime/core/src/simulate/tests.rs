@@ -50,6 +50,13 @@ pub(super) fn prompt(number: u32, tokens: u32) -> Vec<TokenId> {
 #[track_caller]
 pub(super) fn check(setup: &Setup<'_>, requests: &[SimulatedRequest]) -> Run {
     let run = simulate(setup, requests).unwrap();
+    check_texts(setup, requests, &run);
+    run
+}
+
+/// Compares every text of a run with that of the request alone.
+#[track_caller]
+pub(super) fn check_texts(setup: &Setup<'_>, requests: &[SimulatedRequest], run: &Run) {
     let num_stages = setup.timing.devices().len();
     for (request, end) in requests.iter().zip(&run.ends) {
         let want = alone(request, num_stages, &setup.scheduler.kv_groups);
@@ -67,7 +74,6 @@ pub(super) fn check(setup: &Setup<'_>, requests: &[SimulatedRequest]) -> Run {
             EndReason::Failed(error) => panic!("{error}: {request:?}"),
         }
     }
-    run
 }
 
 #[test]
