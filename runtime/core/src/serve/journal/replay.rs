@@ -82,7 +82,7 @@ pub fn replay(lines: &[Line]) -> Result<Replayed, ReplayError> {
             return Err(ReplayError::Time { input: replayed.inputs });
         }
         moments = Some(start..*at);
-        replayed.lasted = *at - start;
+        replayed.lasted = at.saturating_sub(start);
         if let Input::Submitted { admitted, .. } = input {
             check_request(admitted, &serve)
                 .map_err(|what| ReplayError::Request { input: replayed.inputs, what })?;
