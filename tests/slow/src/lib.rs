@@ -21,10 +21,12 @@ pub enum Slow {
     Walks,
     /// Very many random schedules.
     Schedules,
+    /// Many instances that the planner's search does not solve exactly.
+    Plans,
 }
 
 impl Slow {
-    const EVERY: [Self; 4] = [Self::Fetch, Self::Soak, Self::Walks, Self::Schedules];
+    const EVERY: [Self; 5] = [Self::Fetch, Self::Soak, Self::Walks, Self::Schedules, Self::Plans];
 
     fn name(self) -> &'static str {
         match self {
@@ -32,6 +34,7 @@ impl Slow {
             Self::Soak => "soak",
             Self::Walks => "walks",
             Self::Schedules => "schedules",
+            Self::Plans => "plans",
         }
     }
 
@@ -93,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_name_that_is_none_is_refused() {
-        let want = "wanted fetch, soak, walks, schedules or all, found 1";
+        let want = "wanted fetch, soak, walks, schedules, plans or all, found 1";
         assert_eq!(parse("soak,1"), Err(want.to_owned()));
     }
 }

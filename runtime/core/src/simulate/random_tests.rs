@@ -261,6 +261,8 @@ fn random_schedules_end_every_request_once_with_the_text_it_has_alone() {
     assert!(preemptions > 0 && shared_tokens > 0 && restarts > 0);
     assert!(cancelled > 0 && refused > 0 && seen.finished > refused);
     assert!(seen.failed > 0 && seen.stopped > 0);
+    // Half of it is usual: the bound is close enough to be met by nothing that starves.
+    assert!(seen.most_of_bound > 0.2, "{seen:?}");
 }
 
 #[test]
