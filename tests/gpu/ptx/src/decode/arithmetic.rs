@@ -1,0 +1,127 @@
+//! Instructions that compute.
+
+use super::{Body, modifiers::Name};
+use crate::{
+    error::ParseError,
+    inst::{Binary, Conversion, Op, Part, Unary},
+    types::Type,
+};
+
+impl<'a> Body<'_, '_, 'a> {
+    /// Instructions of one or two operands.
+    pub(super) fn arithmetic(&mut self, name: &Name<'a>) -> Result<Op, ParseError> {
+        let ty = name.ty()?;
+        let op = match name.first() {
+            "add" => Binary::Add,
+            "sub" => Binary::Sub,
+            "mul" => Binary::Mul(name.part()),
+            "div" => Binary::Div,
+            "rem" => Binary::Rem,
+            "min" => Binary::Min,
+            "max" => Binary::Max,
+            "and" => Binary::And,
+            "or" => Binary::Or,
+            "xor" => Binary::Xor,
+            "shl" => Binary::ShiftLeft,
+            "shr" => Binary::ShiftRight,
+            "copysign" => Binary::CopySign,
+            _ => return self.unary(name, ty),
+        };
+        // What carries from one word to the next is another instruction.
+        if name.has("cc") || name.has("sat") {
+            return Err(name.unknown());
+        }
+        let dst = self.register()?;
+        let a = self.next_operand(ty)?;
+        let is_shift = matches!(op, Binary::ShiftLeft | Binary::ShiftRight);
+        let b = self.next_operand(if is_shift { Type::U32 } else { ty })?;
+        Ok(Op::Binary { op, ty, rounding: name.rounding(), dst, a, b })
+    }
+
+    fn unary(&mut self, name: &Name<'a>, ty: Type) -> Result<Op, ParseError> {
+        let op = match name.first() {
+            "neg" => Unary::Neg,
+            "abs" => Unary::Abs,
+            "not" => Unary::Not,
+            "rcp" => Unary::Reciprocal,
+            "sqrt" => Unary::SquareRoot,
+            "rsqrt" => Unary::ReciprocalRoot,
+            "ex2" => Unary::Exp2,
+            "lg2" => Unary::Log2,
+            "clz" => Unary::LeadingZeros,
+            "popc" => Unary::CountOnes,
+            "brev" => Unary::ReverseBits,
+            _ => return Err(name.unknown()),
+        };
+        let dst = self.register()?;
+        let a = self.next_operand(ty)?;
+        Ok(Op::Unary { op, ty, flushes: name.flushes(), dst, a })
+    }
+
+    pub(super) fn fma(&mut self, name: &Name<'a>) -> Result<Op, ParseError> {
+        let (ty, rounding) = (name.ty()?, name.rounding());
+        if name.has("relu") || name.has("sat") {
+            return Err(name.unknown());
+        }
+        let dst = self.register()?;
+        let factors = [self.next_operand(ty)?, self.next_operand(ty)?];
+        Ok(Op::Fma { ty, rounding, dst, factors, c: self.next_operand(ty)? })
+    }
+
+    pub(super) fn mad(&mut self, name: &Name<'a>) -> Result<Op, ParseError> {
+        let (ty, part) = (name.ty()?, name.part());
+        if name.has("cc") || name.has("sat") {
+            return Err(name.unknown());
+        }
+        if ty.is_float() {
+            return self.fma(name);
+        }
+        let dst = self.register()?;
+        let factors = [self.next_operand(ty)?, self.next_operand(ty)?];
+        let wide = if part == Part::Wide { Type::B64 } else { ty };
+        Ok(Op::Mad { part, ty, dst, factors, c: self.next_operand(wide)? })
+    }
+
+    pub(super) fn insert(&mut self, name: &Name<'a>) -> Result<Op, ParseError> {
+        let ty = name.ty()?;
+        let dst = self.register()?;
+        let (a, b) = (self.next_operand(ty)?, self.next_operand(ty)?);
+        let (start, length) = (self.next_operand(Type::U32)?, self.next_operand(Type::U32)?);
+        Ok(Op::Insert { ty, dst, a, b, start, length })
+    }
+
+    pub(super) fn compare(&mut self, name: &Name<'a>) -> Result<Op, ParseError> {
+        let test = name.test(name.ty()?)?;
+        let dst = self.register()?;
+        let a = self.next_operand(test.ty)?;
+        Ok(Op::Compare { test, dst, a, b: self.next_operand(test.ty)? })
+    }
+
+    pub(super) fn set(&mut self, name: &Name<'a>) -> Result<Op, ParseError> {
+        let (ty, of) = name.two_types()?;
+        let test = name.test(of)?;
+        let dst = self.register()?;
+        let a = self.next_operand(of)?;
+        Ok(Op::Set { test, ty, dst, a, b: self.next_operand(of)? })
+    }
+
+    pub(super) fn select(&mut self, name: &Name<'a>) -> Result<Op, ParseError> {
+        let ty = name.ty()?;
+        let dst = self.register()?;
+        let (a, b) = (self.next_operand(ty)?, self.next_operand(ty)?);
+        Ok(Op::Select { dst, a, b, condition: self.next_operand(Type::Pred)? })
+    }
+
+    pub(super) fn convert(&mut self, name: &Name<'a>) -> Result<Op, ParseError> {
+        let (to, from) = name.two_types()?;
+        let conversion = Conversion {
+            to,
+            from,
+            rounding: name.rounding(),
+            is_whole: name.rounds_to_whole(),
+            saturates: name.has("sat"),
+        };
+        let dst = self.register()?;
+        Ok(Op::Convert { conversion, dst, a: self.next_operand(from)? })
+    }
+}

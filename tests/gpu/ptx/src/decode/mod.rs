@@ -1,0 +1,211 @@
+//! The body of a kernel made into instructions.
+
+mod arithmetic;
+mod memory;
+mod modifiers;
+mod operands;
+
+use std::collections::HashMap;
+
+use modifiers::Name;
+use operands::Names;
+
+use crate::{
+    error::ParseError,
+    inst::{Guard, Inst, Op},
+    kernel::{Kernel, Param},
+    lexer::Token,
+    parser::Parser,
+    types::Type,
+};
+
+/// What is known while a body is read.
+struct Body<'p, 't, 'a> {
+    parser: &'p mut Parser<'t, 'a>,
+    names: Names,
+    code: Vec<Inst>,
+    labels: HashMap<&'a str, usize>,
+    /// Branches, and the labels to which they lead.
+    branches: Vec<(usize, &'a str, u32)>,
+}
+
+/// Reads a kernel behind its parameters.
+pub(crate) fn kernel(
+    name: &str,
+    params: Vec<Param>,
+    globals: &HashMap<&str, u64>,
+    parser: &mut Parser<'_, '_>,
+) -> Result<Kernel, ParseError> {
+    parser.skip_until("{")?;
+    parser.expect("{")?;
+    let names = Names::new(&params, globals);
+    let mut body =
+        Body { parser, names, code: Vec::new(), labels: HashMap::new(), branches: Vec::new() };
+    body.read()?;
+    body.resolve()?;
+    let Body { names, code, .. } = body;
+    Ok(Kernel {
+        name: name.to_owned(),
+        params,
+        shared_bytes: names.shared_bytes,
+        local_bytes: names.local_bytes,
+        registers: names.registers,
+        code,
+        globals: [].into(),
+    })
+}
+
+impl<'a> Body<'_, '_, 'a> {
+    fn read(&mut self) -> Result<(), ParseError> {
+        let mut depth = 1;
+        while depth > 0 {
+            if self.parser.take("{") {
+                self.names.enter();
+                depth += 1;
+                continue;
+            }
+            if self.parser.take("}") {
+                self.names.leave();
+                depth -= 1;
+                continue;
+            }
+            self.statement()?;
+        }
+        Ok(())
+    }
+
+    fn statement(&mut self) -> Result<(), ParseError> {
+        let guard = self.guard()?;
+        let word = self.parser.word("an instruction, a declaration or a label")?;
+        if word.text.starts_with('.') {
+            self.declaration(word)?;
+        } else if guard.is_none() && self.parser.take(":") {
+            self.labels.insert(word.text, self.code.len());
+            return Ok(());
+        } else {
+            let name = Name::new(word);
+            let first = name.first();
+            if first == "bra" {
+                let label = self.parser.word("a label")?;
+                self.branches.push((self.code.len(), label.text, label.line));
+            }
+            if let Some(op) = self.instruction(&name)? {
+                self.code.push(Inst { guard, op, line: word.line });
+            }
+        }
+        self.parser.expect(";")
+    }
+
+    fn guard(&mut self) -> Result<Option<Guard>, ParseError> {
+        if !self.parser.take("@") {
+            return Ok(None);
+        }
+        let is_negated = self.parser.take("!");
+        let predicate = self.register()?;
+        Ok(Some(Guard { predicate, is_negated }))
+    }
+
+    fn declaration(&mut self, directive: Token<'_>) -> Result<(), ParseError> {
+        match directive.text {
+            ".reg" => {
+                let ty = self.parser.word("a type")?;
+                self.registers(ty)
+            }
+            // Without a space between, as hand-written parts have it.
+            text if text.starts_with(".reg.") => {
+                self.registers(Token { text: &text[".reg".len()..], ..directive })
+            }
+            ".shared" | ".local" => {
+                let variable = self.parser.variable()?;
+                self.names.add_variable(directive.text == ".shared", variable);
+                Ok(())
+            }
+            // Parameters of calls, which no kernel gets back from; what is said to a debugger.
+            _ => self.parser.skip_until(";"),
+        }
+    }
+
+    /// Reads the names of registers of this type.
+    fn registers(&mut self, ty: Token<'_>) -> Result<(), ParseError> {
+        let known = ty.text.strip_prefix('.').and_then(Type::named);
+        let known = known.ok_or_else(|| ParseError::Unexpected {
+            line: ty.line,
+            wanted: "a type",
+            found: ty.text.to_owned(),
+        })?;
+        loop {
+            let name = self.parser.word("a register's name")?.text;
+            if self.parser.take("<") {
+                let count = self.parser.number()?;
+                self.parser.expect(">")?;
+                self.names.add_registers(name, count, known);
+            } else {
+                self.names.add_register(name.to_owned(), known);
+            }
+            if !self.parser.take(",") {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Branches lead to instructions.
+    fn resolve(&mut self) -> Result<(), ParseError> {
+        for (index, label, line) in std::mem::take(&mut self.branches) {
+            let target = self.labels.get(label).copied();
+            let target =
+                target.ok_or_else(|| ParseError::Undeclared { line, name: label.to_owned() })?;
+            self.code[index].op = Op::Branch { target };
+        }
+        Ok(())
+    }
+
+    /// Reads what an instruction of this name works on; none where it has no effect.
+    fn instruction(&mut self, name: &Name<'a>) -> Result<Option<Op>, ParseError> {
+        let op = match name.first() {
+            // Its label was read, and its target is not known yet.
+            "bra" => Op::Branch { target: 0 },
+            "ret" | "exit" => Op::Return,
+            "trap" => Op::Trap,
+            "bar" | "barrier" => {
+                self.parser.skip_until(";")?;
+                Op::Barrier
+            }
+            // Threads of a block see what others wrote at once.
+            "membar" | "fence" => {
+                self.parser.skip_until(";")?;
+                return Ok(None);
+            }
+            "call" => self.call()?,
+            "ld" | "ldu" => self.load(name)?,
+            "st" => match self.store(name)? {
+                Some(op) => op,
+                None => return Ok(None),
+            },
+            "atom" | "red" => self.atomic(name)?,
+            "shfl" => self.shuffle(name)?,
+            "cvta" => self.convert_address(name)?,
+            "mov" => self.mov(name)?,
+            "cvt" => self.convert(name)?,
+            "setp" => self.compare(name)?,
+            "set" => self.set(name)?,
+            "selp" => self.select(name)?,
+            "fma" => self.fma(name)?,
+            "mad" => self.mad(name)?,
+            "bfi" => self.insert(name)?,
+            _ => self.arithmetic(name)?,
+        };
+        Ok(Some(op))
+    }
+
+    /// Reads a call; what it is given and gives does not matter, since nobody returns from it.
+    fn call(&mut self) -> Result<Op, ParseError> {
+        if self.parser.take("(") {
+            self.parser.skip_until(")")?;
+            self.parser.expect(")")?;
+            self.parser.expect(",")?;
+        }
+        let name = self.parser.word("a function's name")?.text.to_owned();
+        self.parser.skip_until(";")?;
+        Ok(Op::Call { name })
+    }
+}

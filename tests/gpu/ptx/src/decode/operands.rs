@@ -1,0 +1,178 @@
+//! Registers, variables and numbers, by name.
+
+use std::collections::HashMap;
+
+use super::Body;
+use crate::{
+    error::ParseError,
+    inst::{Address, Operand, Reg, Special},
+    kernel::Param,
+    lexer::Token,
+    parser::Variable,
+    types::{Type, truncate},
+};
+
+/// What names stand for.
+pub(super) struct Names {
+    /// Registers, from the outermost block to the innermost.
+    scopes: Vec<HashMap<String, Reg>>,
+    /// Bits of each register.
+    pub(super) registers: Vec<u32>,
+    /// Parameters by their offset, variables by their address within their space.
+    addresses: HashMap<String, u64>,
+    pub(super) shared_bytes: usize,
+    pub(super) local_bytes: usize,
+}
+
+impl Names {
+    pub(super) fn new(params: &[Param], globals: &HashMap<&str, u64>) -> Self {
+        let params = params.iter().map(|param| (param.name.clone(), param.offset as u64));
+        let globals = globals.iter().map(|(name, address)| ((*name).to_owned(), *address));
+        Self {
+            scopes: vec![HashMap::new()],
+            registers: Vec::new(),
+            addresses: params.chain(globals).collect(),
+            shared_bytes: 0,
+            local_bytes: 0,
+        }
+    }
+
+    pub(super) fn enter(&mut self) {
+        self.scopes.push(HashMap::new());
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.scopes.pop();
+    }
+
+    pub(super) fn add_register(&mut self, name: String, ty: Type) {
+        let register = Reg(u32::try_from(self.registers.len()).expect("text is below 4 GiB"));
+        self.registers.push(ty.bits());
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.insert(name, register);
+        }
+    }
+
+    /// Adds registers that are numbered from 0 on.
+    pub(super) fn add_registers(&mut self, name: &str, count: usize, ty: Type) {
+        for number in 0..count {
+            self.add_register(format!("{name}{number}"), ty);
+        }
+    }
+
+    /// Adds a variable of shared or of local memory.
+    pub(super) fn add_variable(&mut self, is_shared: bool, variable: Variable<'_>) {
+        let Variable { name, ty, count, align } = variable;
+        let used = if is_shared { &mut self.shared_bytes } else { &mut self.local_bytes };
+        let start = used.next_multiple_of(align);
+        *used = start + ty.bytes() * count;
+        self.addresses.insert(name.to_owned(), start as u64);
+    }
+
+    fn register(&self, name: &str) -> Option<Reg> {
+        self.scopes.iter().rev().find_map(|scope| scope.get(name).copied())
+    }
+}
+
+fn special(name: &str) -> Option<Special> {
+    let (name, axis) = name.split_once('.').unwrap_or((name, "x"));
+    let axis = ["x", "y", "z"].iter().position(|known| *known == axis)?;
+    match name {
+        "%tid" => Some(Special::Thread(axis)),
+        "%ntid" => Some(Special::BlockSize(axis)),
+        "%ctaid" => Some(Special::Block(axis)),
+        "%nctaid" => Some(Special::GridSize(axis)),
+        "%laneid" => Some(Special::Lane),
+        "WARP_SZ" => Some(Special::WarpSize),
+        _ => None,
+    }
+}
+
+/// Reads a number: decimal, hexadecimal, or the bits of a float.
+fn immediate(text: &str) -> Option<u64> {
+    let digits = |prefix: &str| text.strip_prefix(prefix);
+    if let Some(bits) = digits("0f").or_else(|| digits("0F")).filter(|bits| bits.len() == 8) {
+        return u64::from_str_radix(bits, 16).ok();
+    }
+    if let Some(bits) = digits("0d").or_else(|| digits("0D")).filter(|bits| bits.len() == 16) {
+        return u64::from_str_radix(bits, 16).ok();
+    }
+    let text = text.strip_suffix('U').unwrap_or(text);
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+impl Body<'_, '_, '_> {
+    fn undeclared(token: Token<'_>) -> ParseError {
+        ParseError::Undeclared { line: token.line, name: token.text.to_owned() }
+    }
+
+    pub(super) fn register(&mut self) -> Result<Reg, ParseError> {
+        let token = self.parser.word("a register")?;
+        self.names.register(token.text).ok_or_else(|| Self::undeclared(token))
+    }
+
+    /// A register that is written, or none for `_`.
+    pub(super) fn target(&mut self) -> Result<Option<Reg>, ParseError> {
+        if self.parser.take("_") { Ok(None) } else { self.register().map(Some) }
+    }
+
+    pub(super) fn comma(&mut self) -> Result<(), ParseError> {
+        self.parser.expect(",")
+    }
+
+    /// Reads an operand of this type.
+    pub(super) fn operand(&mut self, ty: Type) -> Result<Operand, ParseError> {
+        let is_negative = self.parser.take("-");
+        let token = self.parser.word("an operand")?;
+        if let Some(register) = self.names.register(token.text).filter(|_| !is_negative) {
+            return Ok(Operand::Reg(register));
+        }
+        if let Some(special) = special(token.text) {
+            return Ok(Operand::Special(special));
+        }
+        let known = self.names.addresses.get(token.text).copied();
+        let value =
+            known.or_else(|| immediate(token.text)).ok_or_else(|| Self::undeclared(token))?;
+        let value = if is_negative { value.wrapping_neg() } else { value };
+        Ok(Operand::Immediate(truncate(value, ty.bits())))
+    }
+
+    /// Reads a comma and an operand.
+    pub(super) fn next_operand(&mut self, ty: Type) -> Result<Operand, ParseError> {
+        self.comma()?;
+        self.operand(ty)
+    }
+
+    /// Reads what is listed in braces, or the only one without.
+    pub(super) fn listed<T>(
+        &mut self,
+        mut read: impl FnMut(&mut Self) -> Result<T, ParseError>,
+    ) -> Result<Vec<T>, ParseError> {
+        if !self.parser.take("{") {
+            return Ok(vec![read(self)?]);
+        }
+        let mut list = vec![read(self)?];
+        while self.parser.take(",") {
+            list.push(read(self)?);
+        }
+        self.parser.expect("}")?;
+        Ok(list)
+    }
+
+    /// Reads `[base]` or `[base+offset]`.
+    pub(super) fn address(&mut self) -> Result<Address, ParseError> {
+        self.parser.expect("[")?;
+        let base = self.operand(Type::U64)?;
+        let mut offset = 0;
+        if self.parser.take("+") {
+            let is_negative = self.parser.take("-");
+            let number = self.parser.number()? as u64;
+            offset = if is_negative { number.wrapping_neg() } else { number };
+        }
+        self.parser.expect("]")?;
+        Ok(Address { base, offset })
+    }
+}

@@ -1,0 +1,57 @@
+//! What is wrong with a module, and what goes wrong in a kernel.
+
+/// Text that is no PTX, or holds what is not known here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    #[error("line {line}: wanted {wanted}, found `{found}`")]
+    Unexpected { line: u32, wanted: &'static str, found: String },
+    #[error("line {line}: the instruction `{name}` is not known")]
+    Instruction { line: u32, name: String },
+    #[error("line {line}: `{name}` is not declared")]
+    Undeclared { line: u32, name: String },
+    #[error("the module has no kernel `{name}`")]
+    NoKernel { name: String },
+}
+
+/// Why a kernel cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    #[error("{bytes} bytes at {address:#x}: {why}")]
+    Memory { address: u64, bytes: usize, why: String },
+    #[error("{bytes} bytes at {address:#x} of {space} memory, which has {len}")]
+    OutOfSpace { space: &'static str, address: u64, bytes: usize, len: usize },
+    #[error("{bytes} bytes at {address:#x} are not aligned")]
+    Misaligned { address: u64, bytes: usize },
+    #[error("it stopped itself")]
+    Trap,
+    #[error("it called `{name}`")]
+    Called { name: String },
+    #[error("warp {warp} is at a barrier with some of its lanes alone")]
+    Barrier { warp: usize },
+    #[error("lane {lane} reads lane {source_lane}, which does not take part")]
+    Shuffle { lane: usize, source_lane: usize },
+    #[error("it does not end")]
+    Endless,
+}
+
+/// A fault, and where it happened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("kernel `{kernel}`, line {line}, block {block:?}, thread {thread:?}")]
+pub struct KernelError {
+    pub kernel: String,
+    pub line: u32,
+    pub block: [u32; 3],
+    /// The first thread of the warp that took part.
+    pub thread: [u32; 3],
+    #[source]
+    pub fault: Fault,
+}
+
+/// A launch that cannot be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LaunchError {
+    #[error("{what} is {found}, wanted {wanted}")]
+    Size { what: &'static str, found: u64, wanted: String },
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+}

@@ -1,0 +1,297 @@
+//! Instructions as they are executed.
+
+use crate::types::Type;
+
+/// A register of a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reg(pub(crate) u32);
+
+/// What an instruction reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operand {
+    Reg(Reg),
+    Immediate(u64),
+    Special(Special),
+}
+
+/// Registers that say where a thread is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Special {
+    /// By axis.
+    Thread(usize),
+    BlockSize(usize),
+    Block(usize),
+    GridSize(usize),
+    Lane,
+    WarpSize,
+}
+
+/// A place in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) base: Operand,
+    pub(crate) offset: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Space {
+    Global,
+    Shared,
+    Local,
+    /// The kernel's own parameters.
+    Param,
+    /// Any of the first three, by the window in which an address lies.
+    Generic,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rounding {
+    /// To the nearest, of two to the even one.
+    Nearest,
+    Zero,
+    Down,
+    Up,
+}
+
+/// Which part of a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Low,
+    High,
+    /// All of it, in twice the bits.
+    Wide,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Binary {
+    Add,
+    Sub,
+    Mul(Part),
+    Div,
+    Rem,
+    Min,
+    Max,
+    And,
+    Or,
+    Xor,
+    ShiftLeft,
+    ShiftRight,
+    CopySign,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unary {
+    Neg,
+    Abs,
+    Not,
+    Reciprocal,
+    SquareRoot,
+    /// One by the square root.
+    ReciprocalRoot,
+    /// Two to the power.
+    Exp2,
+    /// Logarithm to the base of two.
+    Log2,
+    LeadingZeros,
+    CountOnes,
+    ReverseBits,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+}
+
+/// A comparison of two numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Test {
+    pub(crate) is: Comparison,
+    /// What it is where one of them is no number.
+    pub(crate) if_unordered: bool,
+    pub(crate) ty: Type,
+}
+
+/// How lanes choose whom they read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shuffle {
+    /// A lane above, so many less.
+    Up,
+    Down,
+    /// The lane whose number differs in these bits.
+    Butterfly,
+    Index,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Atomic {
+    Add,
+    Min,
+    Max,
+    Exchange,
+    CompareAndSwap,
+}
+
+/// A conversion from one type to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Conversion {
+    pub(crate) to: Type,
+    pub(crate) from: Type,
+    pub(crate) rounding: Rounding,
+    /// Whether the result is a whole number, also as a float.
+    pub(crate) is_whole: bool,
+    /// Floats to 0 to 1.
+    pub(crate) saturates: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Op {
+    Binary {
+        op: Binary,
+        ty: Type,
+        rounding: Rounding,
+        dst: Reg,
+        a: Operand,
+        b: Operand,
+    },
+    /// `flushes`: whether numbers too small to be normal are zero.
+    Unary {
+        op: Unary,
+        ty: Type,
+        flushes: bool,
+        dst: Reg,
+        a: Operand,
+    },
+    /// `a * b + c`, rounded once.
+    Fma {
+        ty: Type,
+        rounding: Rounding,
+        dst: Reg,
+        factors: [Operand; 2],
+        c: Operand,
+    },
+    /// `a * b + c` of whole numbers.
+    Mad {
+        part: Part,
+        ty: Type,
+        dst: Reg,
+        factors: [Operand; 2],
+        c: Operand,
+    },
+    /// The lowest `length` bits of `a` in place of those of `b` from `start` on.
+    Insert {
+        ty: Type,
+        dst: Reg,
+        a: Operand,
+        b: Operand,
+        start: Operand,
+        length: Operand,
+    },
+    Compare {
+        test: Test,
+        dst: Reg,
+        a: Operand,
+        b: Operand,
+    },
+    /// As `Compare`, with all bits or one where it is so.
+    Set {
+        test: Test,
+        ty: Type,
+        dst: Reg,
+        a: Operand,
+        b: Operand,
+    },
+    Select {
+        dst: Reg,
+        a: Operand,
+        b: Operand,
+        condition: Operand,
+    },
+    Convert {
+        conversion: Conversion,
+        dst: Reg,
+        a: Operand,
+    },
+    Move {
+        dst: Reg,
+        a: Operand,
+    },
+    /// Parts of so many bits each, the lowest first.
+    Pack {
+        bits: u32,
+        dst: Reg,
+        parts: Vec<Operand>,
+    },
+    Unpack {
+        bits: u32,
+        dsts: Vec<Option<Reg>>,
+        a: Operand,
+    },
+    Load {
+        space: Space,
+        ty: Type,
+        dsts: Vec<Reg>,
+        address: Address,
+    },
+    Store {
+        space: Space,
+        ty: Type,
+        values: Vec<Operand>,
+        address: Address,
+    },
+    Atomic {
+        op: Atomic,
+        space: Space,
+        ty: Type,
+        dst: Option<Reg>,
+        address: Address,
+        operands: (Operand, Option<Operand>),
+    },
+    Shuffle {
+        mode: Shuffle,
+        dst: Reg,
+        is_in_range: Option<Reg>,
+        a: Operand,
+        by: Operand,
+        clamp: Operand,
+        members: Operand,
+    },
+    /// From an address of a space to one of all, or back.
+    ToGeneric {
+        space: Space,
+        dst: Reg,
+        a: Operand,
+    },
+    FromGeneric {
+        space: Space,
+        dst: Reg,
+        a: Operand,
+    },
+    Branch {
+        target: usize,
+    },
+    Barrier,
+    Call {
+        name: String,
+    },
+    Trap,
+    Return,
+}
+
+/// Only lanes whose predicate is so execute it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Guard {
+    pub(crate) predicate: Reg,
+    pub(crate) is_negated: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Inst {
+    pub(crate) guard: Option<Guard>,
+    pub(crate) op: Op,
+    pub(crate) line: u32,
+}

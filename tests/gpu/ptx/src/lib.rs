@@ -1,0 +1,35 @@
+//! Runs the kernels of a CUDA program without a GPU.
+//!
+//! A [`Module`] is PTX text, as `cuModuleLoadData` takes it; a [`Kernel`] is read out of it when it
+//! is first wanted. [`Kernel::launch`] executes a grid, block by block, a warp at a time: each
+//! instruction in all lanes that are at it, those furthest behind first. Global memory is the
+//! caller's, who may refuse any access. Knows no driver, no streams and no devices.
+
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "instructions take a part of their operands"
+)]
+
+mod arith;
+mod convert;
+mod decode;
+mod error;
+mod float;
+mod inst;
+mod kernel;
+mod lanes;
+mod launch;
+mod lexer;
+mod memory;
+mod module;
+mod moves;
+mod parser;
+mod types;
+mod warp;
+
+pub use error::{Fault, KernelError, LaunchError, ParseError};
+pub use kernel::{Kernel, Param};
+pub use launch::Launch;
+pub use memory::Memory;
+pub use module::Module;

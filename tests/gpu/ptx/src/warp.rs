@@ -1,0 +1,297 @@
+//! A warp: its registers, and where its lanes are in the code.
+
+use crate::{
+    arith::{binary, compare, flush, fma, insert, product, unary},
+    convert::convert,
+    error::Fault,
+    inst::{Inst, Op, Operand, Part, Reg, Special},
+    kernel::Kernel,
+    lanes::{Lanes, Mask, WARP, each, lanes_of},
+    memory::{Memory, Reach},
+    types::{Type, truncate},
+};
+
+/// Where a warp is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) block: [u32; 3],
+    pub(crate) block_size: [u32; 3],
+    pub(crate) grid_size: [u32; 3],
+    /// The number of its first thread within the block.
+    pub(crate) first_thread: u32,
+}
+
+impl Place {
+    /// A thread of the warp, by axis.
+    pub(crate) fn thread(&self, lane: usize) -> [u32; 3] {
+        let number = self.first_thread + lane as u32;
+        let [x, y, _] = self.block_size;
+        [number % x, number / x % y, number / x / y]
+    }
+}
+
+/// Lanes that go on at the same instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Group {
+    at: usize,
+    mask: Mask,
+}
+
+/// Why a warp stopped for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Paused {
+    AtBarrier,
+    Ended,
+}
+
+pub(crate) struct Warp<'k> {
+    kernel: &'k Kernel,
+    pub(crate) place: Place,
+    registers: Vec<Lanes>,
+    /// In the order of the code; those that are furthest behind go on first.
+    groups: Vec<Group>,
+    /// The instruction that is executed.
+    current: Group,
+}
+
+impl<'k> Warp<'k> {
+    pub(crate) fn new(kernel: &'k Kernel, place: Place) -> Self {
+        let num_threads: u32 = place.block_size.iter().product();
+        let left = (num_threads - place.first_thread).min(WARP as u32);
+        let mask = u32::MAX >> (WARP as u32 - left);
+        let start = Group { at: 0, mask };
+        let registers = vec![[0; WARP]; kernel.registers.len()];
+        Self { kernel, place, registers, groups: vec![start], current: start }
+    }
+
+    /// The line that is executed, and the first thread that takes part.
+    pub(crate) fn position(&self) -> (u32, [u32; 3]) {
+        let line = self.kernel.code.get(self.current.at).map_or(0, |inst| inst.line);
+        (line, self.place.thread(self.current.mask.trailing_zeros().min(31) as usize))
+    }
+
+    /// Goes on until all lanes are at a barrier or at their end.
+    pub(crate) fn run<M: Memory>(
+        &mut self,
+        reach: &mut Reach<'_, M>,
+        steps_left: &mut u64,
+    ) -> Result<Paused, Fault> {
+        let kernel = self.kernel;
+        while let Some(Group { at, mask }) = self.next_group() {
+            self.current = Group { at, mask };
+            *steps_left = steps_left.checked_sub(1).ok_or(Fault::Endless)?;
+            let Some(inst) = kernel.code.get(at) else { continue };
+            let active = mask & self.guarded(inst);
+            self.current.mask = active;
+            match &inst.op {
+                Op::Branch { target } => {
+                    self.go(*target, active);
+                    self.go(at + 1, mask & !active);
+                }
+                Op::Return => self.go(at + 1, mask & !active),
+                Op::Barrier => {
+                    // All others have ended, or come here too: they were behind.
+                    if !self.groups.is_empty() {
+                        let warp = self.place.first_thread as usize / WARP;
+                        return Err(Fault::Barrier { warp });
+                    }
+                    self.go(at + 1, mask);
+                    return Ok(Paused::AtBarrier);
+                }
+                op => {
+                    if active != 0 {
+                        self.execute(op, active, reach)?;
+                    }
+                    self.go(at + 1, mask);
+                }
+            }
+        }
+        Ok(Paused::Ended)
+    }
+
+    /// Takes the lanes that are furthest behind.
+    fn next_group(&mut self) -> Option<Group> {
+        let (first, _) = self.groups.iter().enumerate().min_by_key(|(_, group)| group.at)?;
+        Some(self.groups.swap_remove(first))
+    }
+
+    /// Lets lanes go on there, with those that are there already.
+    fn go(&mut self, at: usize, mask: Mask) {
+        if mask == 0 {
+            return;
+        }
+        match self.groups.iter_mut().find(|group| group.at == at) {
+            Some(group) => group.mask |= mask,
+            None => self.groups.push(Group { at, mask }),
+        }
+    }
+
+    fn guarded(&self, inst: &Inst) -> Mask {
+        let Some(guard) = inst.guard else { return Mask::MAX };
+        let is_so = self.mask_of(Operand::Reg(guard.predicate));
+        if guard.is_negated { !is_so } else { is_so }
+    }
+
+    /// The lanes in which a predicate is so.
+    fn mask_of(&self, predicate: Operand) -> Mask {
+        let values = self.value(predicate);
+        (0..WARP).fold(0, |mask, lane| mask | ((values[lane] & 1) as u32) << lane)
+    }
+
+    pub(crate) fn value(&self, operand: Operand) -> Lanes {
+        match operand {
+            Operand::Reg(Reg(register)) => self.registers[register as usize],
+            Operand::Immediate(value) => [value; WARP],
+            Operand::Special(special) => self.special(special),
+        }
+    }
+
+    fn special(&self, special: Special) -> Lanes {
+        let place = &self.place;
+        match special {
+            Special::Thread(axis) => std::array::from_fn(|lane| place.thread(lane)[axis].into()),
+            Special::BlockSize(axis) => [place.block_size[axis].into(); WARP],
+            Special::Block(axis) => [place.block[axis].into(); WARP],
+            Special::GridSize(axis) => [place.grid_size[axis].into(); WARP],
+            Special::Lane => std::array::from_fn(|lane| lane as u64),
+            Special::WarpSize => [WARP as u64; WARP],
+        }
+    }
+
+    /// Bits of a register.
+    pub(crate) fn bits(&self, Reg(register): Reg) -> u32 {
+        self.kernel.registers[register as usize]
+    }
+
+    pub(crate) fn set(&mut self, Reg(register): Reg, values: &Lanes, active: Mask) {
+        let target = &mut self.registers[register as usize];
+        if active == Mask::MAX {
+            *target = *values;
+            return;
+        }
+        for lane in lanes_of(active) {
+            target[lane] = values[lane];
+        }
+    }
+
+    fn set_mask(&mut self, register: Reg, is_so: Mask, active: Mask) {
+        self.set(register, &std::array::from_fn(|lane| u64::from(is_so >> lane & 1)), active);
+    }
+
+    fn execute<M: Memory>(
+        &mut self,
+        op: &Op,
+        active: Mask,
+        reach: &mut Reach<'_, M>,
+    ) -> Result<(), Fault> {
+        let values = |it: &Operand| self.value(*it);
+        match op {
+            Op::Binary { op, ty, rounding, dst, a, b } => {
+                let (a, b) = (values(a), values(b));
+                let result = binary(*op, *ty, *rounding, (&a, &b));
+                self.set(*dst, &result.ok_or(Fault::Trap)?, active);
+            }
+            Op::Unary { op, ty, flushes, dst, a } => {
+                let a = values(a);
+                let a = if *flushes { flush(&a) } else { a };
+                let result = unary(*op, *ty, &a).ok_or(Fault::Trap)?;
+                let result = if *flushes { flush(&result) } else { result };
+                self.set(*dst, &result, active);
+            }
+            Op::Fma { ty, rounding, dst, factors: [a, b], c } => {
+                let result = fma(*ty, *rounding, [&values(a), &values(b), &values(c)]);
+                self.set(*dst, &result, active);
+            }
+            Op::Mad { part, ty, dst, factors: [a, b], c } => {
+                let (a, b, c) = (values(a), values(b), values(c));
+                let bits = if *part == Part::Wide { 2 * ty.bits() } else { ty.bits() };
+                let sum = |lane: usize| {
+                    let product = product(a[lane], b[lane], *ty, *part);
+                    truncate(product.wrapping_add(c[lane]), bits)
+                };
+                self.set(*dst, &std::array::from_fn(sum), active);
+            }
+            Op::Insert { ty, dst, a, b, start, length } => {
+                let [a, b, start, length] = [a, b, start, length].map(values);
+                let result = |lane: usize| {
+                    let (start, length) = (start[lane] & 0xff, length[lane] & 0xff);
+                    insert(*ty, [a[lane], b[lane]], (start, length))
+                };
+                self.set(*dst, &std::array::from_fn(result), active);
+            }
+            Op::Compare { test, dst, a, b } => {
+                let is_so = compare(*test, &values(a), &values(b));
+                self.set_mask(*dst, is_so, active);
+            }
+            Op::Set { test, ty, dst, a, b } => {
+                let is_so = compare(*test, &values(a), &values(b));
+                let so = one(*ty);
+                let result =
+                    std::array::from_fn(|lane| if is_so >> lane & 1 == 1 { so } else { 0 });
+                self.set(*dst, &result, active);
+            }
+            Op::Select { dst, a, b, condition } => {
+                let (a, b, is_so) = (values(a), values(b), self.mask_of(*condition));
+                let chosen = |lane: usize| if is_so >> lane & 1 == 1 { a[lane] } else { b[lane] };
+                self.set(*dst, &std::array::from_fn(chosen), active);
+            }
+            op => self.convert_or_move(op, active, reach)?,
+        }
+        Ok(())
+    }
+
+    fn convert_or_move<M: Memory>(
+        &mut self,
+        op: &Op,
+        active: Mask,
+        reach: &mut Reach<'_, M>,
+    ) -> Result<(), Fault> {
+        let values = |it: &Operand| self.value(*it);
+        match op {
+            Op::Convert { conversion, dst, a } => {
+                let result = each(&values(a), |value| convert(*conversion, value));
+                self.set(*dst, &self.widened(conversion.to, *dst, result), active);
+            }
+            Op::Move { dst, a } => self.set(*dst, &values(a), active),
+            Op::Pack { bits, dst, parts } => {
+                let whole = parts.iter().rev().fold([0; WARP], |whole, part| {
+                    let part = values(part);
+                    std::array::from_fn(|lane| whole[lane] << bits | truncate(part[lane], *bits))
+                });
+                self.set(*dst, &whole, active);
+            }
+            Op::Unpack { bits, dsts, a } => {
+                let whole = values(a);
+                for (shift, dst) in (0..).step_by(*bits as usize).zip(dsts) {
+                    if let Some(dst) = dst {
+                        let part = each(&whole, |whole| truncate(whole >> shift, *bits));
+                        self.set(*dst, &part, active);
+                    }
+                }
+            }
+            op => self.move_values(op, active, reach)?,
+        }
+        Ok(())
+    }
+
+    /// Results of a type that is narrower than their register: numbers with a sign keep it.
+    pub(crate) fn widened(&self, ty: Type, register: Reg, values: Lanes) -> Lanes {
+        let bits = self.bits(register);
+        if !ty.is_signed() || bits <= ty.bits() {
+            return values;
+        }
+        each(&values, |value| {
+            truncate(crate::types::sign_extend(value, ty.bits()).cast_unsigned(), bits)
+        })
+    }
+}
+
+/// What `set` writes where a comparison is so.
+fn one(ty: Type) -> u64 {
+    match ty {
+        Type::F32 => 1.0_f32.to_bits().into(),
+        Type::F16 => 0x3c00,
+        Type::Bf16 => 0x3f80,
+        ty => truncate(u64::MAX, ty.bits()),
+    }
+}
