@@ -390,6 +390,10 @@ impl<'a> Simulation<'a> {
     /// Whatever was in flight will never come back; events of an earlier incarnation are ignored.
     fn lose(&mut self) {
         let now_s = self.world.clock.now_s();
+        if let Some((microbatch, since_s)) = self.last_stage.waiting() {
+            let lane = Lane::Stage(self.pipeline.last_stage());
+            self.world.span(lane, Activity::AwaitMask, microbatch, (since_s, now_s));
+        }
         let spans = &mut self.world.timeline.spans;
         spans.retain(|span| span.start_s < now_s);
         for span in spans {

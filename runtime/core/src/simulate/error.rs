@@ -24,8 +24,8 @@ pub enum SimulationError {
     Unwritten { stage: usize, group: GroupId, kv_idx: usize, position: usize },
     #[error("a reorder of {group} names row {row} of {num_rows}")]
     NoRow { group: GroupId, row: u32, num_rows: usize },
-    #[error("a row of {group} in {microbatch} is sampled under {found:?}, wanted {wanted:?}")]
-    Mask { microbatch: MicrobatchId, group: GroupId, wanted: Option<Stamp>, found: Option<Stamp> },
+    #[error("a row of {group} in {microbatch} is sampled without its mask, {wanted}")]
+    Mask { microbatch: MicrobatchId, group: GroupId, wanted: Stamp },
     #[error("request {request} was told of an output {shown:?} in pieces, and then {text:?}")]
     Text { request: usize, shown: String, text: String },
     #[error("request {request} was told something after its end")]

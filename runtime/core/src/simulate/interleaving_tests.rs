@@ -5,7 +5,7 @@
 //! lanes. Within a lane things keep their order, as in the channels. At each step the earliest lane
 //! goes on; or, as a departure, another one does, or the earliest one sleeps until no other has
 //! anything to do. Stages refuse another incarnation, an epoch that is not the next, a page that
-//! nobody wrote, and another mask than the row's own; texts are compared with those of each request
+//! nobody wrote, and a row without its mask; texts are compared with those of each request
 //! alone. Source: delay-bounded scheduling, Emmi, Qadeer and Rakamaric, POPL 2011.
 
 use sluicegate_placement::Hop;

@@ -45,6 +45,11 @@ impl LastStage {
         self.waiting = Some((message, now_s));
     }
 
+    /// The microbatch that waits for masks, and since when.
+    pub(super) fn waiting(&self) -> Option<(u64, f64)> {
+        self.waiting.as_ref().map(|(message, since_s)| (message.microbatch(), *since_s))
+    }
+
     pub(super) fn receive(&mut self, masks: Masks) {
         self.parking.receive(masks);
     }
@@ -74,22 +79,24 @@ impl LastStage {
         };
         let groups = parking.admit(batch, now, values).into_iter();
         let groups = groups.map(|group| (group.clone(), values(group))).collect();
-        let (microbatch, times) = (batch.microbatch, message.times.clone());
+        let (microbatch, mut times) = (batch.microbatch, message.times.clone());
+        if let Some(last) = times.last_mut() {
+            last.ended = now;
+        }
         let since_s = Some(since_s);
         self.checked(Ready { microbatch, groups, times, mask_times, since_s }).map(Some)
     }
 
-    /// Checks that each row has its own mask, as the sampler does, and lets go of them.
+    /// Checks that each row that requires a mask has one, and lets go of them.
     fn checked(&mut self, ready: Ready) -> Result<Ready, SimulationError> {
         let microbatch = ready.microbatch;
         let masks = self.parking.masks(microbatch);
         for (group, _) in &ready.groups {
             for (row_idx, row) in group.logit_rows.clone().zip(&group.rows) {
                 let found = masks.get(row_idx).and_then(Option::as_ref).map(|mask| mask.stamp);
-                let wanted = row.mask.stamp();
-                if wanted.is_some() && found != wanted {
+                if let Some(wanted) = row.mask.stamp().filter(|wanted| found != Some(*wanted)) {
                     let group = group.group;
-                    return Err(SimulationError::Mask { microbatch, group, wanted, found });
+                    return Err(SimulationError::Mask { microbatch, group, wanted });
                 }
             }
         }

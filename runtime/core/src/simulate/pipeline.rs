@@ -190,7 +190,7 @@ impl<'a> Pipeline<'a> {
         let begin_s = now_s + blocking_s * fault::link_factor(self.faults, stage, now_s);
         let compute_s = message.cost.stage_s[stage];
         let end_s = begin_s + compute_s * fault::stage_factor(self.faults, stage, begin_s);
-        let [started, ended] = [begin_s, end_s].map(Duration::from_secs_f64);
+        let [started, ended] = [now_s, end_s].map(Duration::from_secs_f64);
         message.times.push(StageTimes { started, computed: ended, ended });
         at.is_working = true;
         at.current = Some(message);
