@@ -23,8 +23,8 @@ use super::{
 pub enum TransferError {
     #[error("a value is not where its link begins")]
     Misplaced(#[from] Misplaced),
-    #[error("a {kind} for {found} arrived at the end of another link, on {wanted:?}")]
-    OtherLink { kind: TransferKind, wanted: Option<DeviceId>, found: DeviceId },
+    #[error("{kind} for {found} arrived at the end of another link")]
+    OtherLink { kind: TransferKind, found: DeviceId },
     #[error("copying {kind} from {source_device} to {target_device} failed")]
     Copy {
         kind: TransferKind,
@@ -153,12 +153,48 @@ impl ReceivingEnd {
             Crossing::Stays(value) => return Ok(value),
             Crossing::Moves { value, transfer } => (value, transfer),
         };
-        let (wanted, found) = (self.target, transfer.target_device);
-        if wanted != Some(found) {
-            return Err(TransferError::OtherLink { kind: transfer.kind, wanted, found });
+        let found = transfer.target_device;
+        if self.target != Some(found) {
+            return Err(TransferError::OtherLink { kind: transfer.kind, found });
         }
         let arrived = value.arrive(transfer.route, &self.device);
         let arrived = arrived.map_err(TransferError::copy(&transfer))?;
         Ok(Placed::new(arrived, transfer.target_device))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sluicegate_core::messages::{Masks, MicrobatchId};
+    use sluicegate_placement::TransferRoute;
+
+    use super::*;
+
+    #[test]
+    fn what_arrives_at_the_end_of_another_link_is_refused() {
+        let [host, first, second] =
+            [Endpoint::Host, Endpoint::Stage(StageId(0)), Endpoint::Stage(StageId(1))];
+        let to = |target, device| Transfer {
+            kind: TransferKind::Mask,
+            source: host,
+            target,
+            source_device: DeviceId::Host,
+            target_device: DeviceId::Cpu(device),
+            route: TransferRoute::HostMemory,
+        };
+        let ids = [DeviceId::Cpu(0), DeviceId::Cpu(1)];
+        let devices = Devices::open(ids).unwrap();
+        let links = Links::new(&[to(first, 0), to(second, 1)], &devices, Ledger::default());
+        let (sending, receiving) = links.connect(host, second);
+        let (_, of_first) = links.connect(host, first);
+        let (_, without_transfers) = links.connect(first, second);
+        let masks = Placed::new(Masks::new(MicrobatchId(1), Vec::new(), 1), DeviceId::Host);
+        let send = || sending.send(&masks).unwrap();
+        let arrived = receiving.receive(send()).unwrap();
+        assert_eq!(arrived.device(), DeviceId::Cpu(1));
+        for other in [of_first, without_transfers] {
+            let error = other.receive(send()).unwrap_err();
+            assert_eq!(error.to_string(), "mask for cpu:1 arrived at the end of another link");
+        }
     }
 }

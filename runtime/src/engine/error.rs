@@ -92,8 +92,8 @@ pub enum EngineFailure {
     Tokens(#[from] Misplaced),
     #[error("the scheduler's order is wrong")]
     Bounds(#[from] OutOfBounds),
-    /// Tokens are plain data, whose copy does not fail; other payloads of a link may.
-    #[error("the tokens of a step could not be copied")]
+    /// They came over another link than that of tokens; their copy itself does not fail.
+    #[error("the tokens of a step could not be received")]
     Transfer(#[from] TransferError),
     #[error("a stage or the mask worker is gone without a word")]
     Disconnected,
