@@ -9,6 +9,7 @@ use sluicegate::{
     },
     serve::{Line, ReplayError, replay},
 };
+use sluicegate_model::tokenizer::Tokenizer;
 use sluicegate_placement::{Cluster, SavedPlan};
 
 /// The names and the bytes of a target's seeds.
@@ -59,6 +60,16 @@ fn seeds_of_journals_reach_the_loop() {
         let replayed = replay(&lines.unwrap_or_else(|error| panic!("{name}: {error}")));
         let is_told = matches!(replayed, Ok(_) | Err(ReplayError::Differs { .. }));
         assert!(is_told, "{name}: {replayed:?}");
+    }
+}
+
+#[test]
+fn seeds_of_tokenizers_of_mistral_are_read() {
+    for (name, bytes) in seeds("tekken") {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("tekken.json"), bytes).unwrap();
+        let read = Tokenizer::from_directory(folder.path());
+        assert!(read.is_ok(), "{name}: {:?}", read.err());
     }
 }
 

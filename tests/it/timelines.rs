@@ -77,7 +77,7 @@ fn a_timeline_says_who_did_what_one_after_the_other() {
 }
 
 #[test]
-fn the_checker_judges_real_runs() {
+fn the_checker_measures_real_runs() {
     let (_files, model) = tiny();
     let engine = recorded(&model);
     complete(&engine, &request(60));

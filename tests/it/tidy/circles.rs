@@ -28,20 +28,31 @@ fn module_of(path: &str) -> Option<(&str, Vec<&str>)> {
     Some((folder, module))
 }
 
-/// How often a name may be handed on on its way to its module.
-const MAX_HANDED_ON: usize = 8;
+/// How often a name may be imported on its way from its module.
+const MAX_IMPORTS: usize = 8;
 
-/// The module that a path leads to, through those that hand its names on.
-fn target<'a>(modules: &'a Crate, path: &[String]) -> Option<&'a Path> {
+/// The modules that a path leads to: that of the name, through those that import it, or all of those
+/// from which a module on the way has all names.
+fn targets<'a>(modules: &'a Crate, path: &[String]) -> Vec<&'a Path> {
+    let Some((module, named, name)) = origin(modules, path) else { return Vec::new() };
+    let globs = named.globs.iter().filter(|_| name.is_some());
+    let globs = globs.filter_map(|path| origin(modules, path)).map(|(module, ..)| module);
+    std::iter::once(module).chain(globs).collect()
+}
+
+/// The module where a path ends, and the name that is left of it there, if one is.
+fn origin<'a>(
+    modules: &'a Crate,
+    path: &[String],
+) -> Option<(&'a Path, &'a Named, Option<String>)> {
     let mut path = path.to_vec();
     let mut last = None;
-    for _ in 0..MAX_HANDED_ON {
+    for _ in 0..MAX_IMPORTS {
         let depth = (0..=path.len()).rev().find(|&depth| modules.contains_key(&path[..depth]))?;
         let (module, named) = modules.get_key_value(&path[..depth])?;
-        last = Some(module);
-        let Some(origin) = path.get(depth).and_then(|name| named.handed_on.get(name)) else {
-            break;
-        };
+        let name = path.get(depth);
+        last = Some((module, named, name.cloned()));
+        let Some(origin) = name.and_then(|name| named.imports.get(name)) else { break };
         path = [origin, &path[depth + 1..]].concat();
     }
     last
@@ -52,7 +63,7 @@ fn target<'a>(modules: &'a Crate, path: &[String]) -> Option<&'a Path> {
 fn arrows(modules: &Crate) -> BTreeMap<&[String], Arrows<'_>> {
     let mut arrows = BTreeMap::<_, Arrows<'_>>::new();
     for (module, named) in modules {
-        for target in named.paths.iter().filter_map(|path| target(modules, path)) {
+        for target in named.paths.iter().flat_map(|path| targets(modules, path)) {
             let shared = module.iter().zip(target).take_while(|(a, b)| a == b).count();
             if let (Some(from), Some(to)) = (module.get(shared), target.get(shared)) {
                 let folder = arrows.entry(&module[..shared]).or_default();
@@ -117,40 +128,50 @@ fn modules_of_a_folder_do_not_name_each_other_in_circles() {
     assert_eq!(found, MAY);
 }
 
+#[track_caller]
+fn check_circles(folder: &str, files: &[(&str, &str)], want: &[&str]) {
+    let read = |&(path, text): &(&str, &str)| {
+        let path = format!("{folder}/src/{path}");
+        let (_, module) = module_of(&path).expect("it is a module");
+        (module.iter().map(ToString::to_string).collect(), named(&module, text))
+    };
+    let modules = files.iter().map(read).collect();
+    assert_eq!(found(folder, &modules), want, "{files:?}");
+}
+
 #[test]
 fn circles_are_found() {
-    #[track_caller]
-    fn check(folder: &str, files: &[(&str, &str)], want: &[&str]) {
-        let read = |&(path, text): &(&str, &str)| {
-            let path = format!("{folder}/src/{path}");
-            let (_, module) = module_of(&path).expect("it is a module");
-            (module.iter().map(ToString::to_string).collect(), named(&module, text))
-        };
-        let modules = files.iter().map(read).collect();
-        assert_eq!(found(folder, &modules), want, "{files:?}");
-    }
     let b = ("b/mod.rs", "");
-    check("a", &[("a.rs", "use crate::b::B;"), b], &[]);
+    check_circles("a", &[("a.rs", "use crate::b::B;"), b], &[]);
     let c = ("b/c.rs", "fn f() { crate::a::g() }");
-    check("a", &[("a.rs", "use crate::b::B;"), b, c], &["a: a, b"]);
+    check_circles("a", &[("a.rs", "use crate::b::B;"), b, c], &["a: a, b"]);
     let c = ("b/c.rs", "use super::super::a;");
-    check("a", &[("a.rs", "use super::{b::{A, B}};"), b, c], &["a: a, b"]);
+    check_circles("a", &[("a.rs", "use super::{b::{A, B}};"), b, c], &["a: a, b"]);
     let c = ("b/c.rs", "use super::a; // crate::a");
-    check("a", &[("a.rs", "use super::b;"), b, c], &[]);
+    check_circles("a", &[("a.rs", "use super::b;"), b, c], &[]);
     let test = "#[cfg(test)]\nmod tests { use crate::a; }";
-    check("a", &[("a.rs", "use crate::b;"), ("b/mod.rs", test)], &[]);
+    check_circles("a", &[("a.rs", "use crate::b;"), ("b/mod.rs", test)], &[]);
     let root = ("lib.rs", "pub mod b;\npub use b::{C, d::{self, E}};");
     let d = ("b/d.rs", "use crate::a;");
-    check("a", &[root, ("a.rs", "use crate::E;"), b, d], &["a: a, b"]);
-    check("a", &[root, ("a.rs", "use crate::d::F;"), b, d], &["a: a, b"]);
+    check_circles("a", &[root, ("a.rs", "use crate::E;"), b, d], &["a: a, b"]);
+    check_circles("a", &[root, ("a.rs", "use crate::d::F;"), b, d], &["a: a, b"]);
     let (c, d) = (("c.rs", "use crate::d;"), ("d.rs", "use crate::e;"));
     let e = ("e.rs", "use crate::c;");
-    check("a", &[c, d, e], &["a: c, d", "a: c, e", "a: d, e"]);
+    check_circles("a", &[c, d, e], &["a: c, d", "a: c, e", "a: d, e"]);
     // Below the root: two files may, a file and a folder may not.
     let (c, d) = (("b/c.rs", "use super::d;"), ("b/d.rs", "use super::c;"));
-    check("a", &[b, c, d], &[]);
-    check(STRICT, &[b, c, d], &["constraint/b: c, d"]);
-    check("a", &[b, c, d, ("b/d/e.rs", "")], &["a/b: c, d"]);
+    check_circles("a", &[b, c, d], &[]);
+    check_circles(STRICT, &[b, c, d], &["constraint/b: c, d"]);
+    check_circles("a", &[b, c, d, ("b/d/e.rs", "")], &["a/b: c, d"]);
     // A folder's own module and what is inside are no circle.
-    check("a", &[("b/mod.rs", "use c::C;"), ("b/c.rs", "use super::B;")], &[]);
+    check_circles("a", &[("b/mod.rs", "use c::C;"), ("b/c.rs", "use super::B;")], &[]);
+}
+
+#[test]
+fn circles_through_what_a_folder_imports_are_found() {
+    let parent = ("b/mod.rs", "use d::D;\nuse e::*;");
+    let by_name = [parent, ("b/c.rs", "use super::D;"), ("b/d.rs", "use super::c;")];
+    check_circles(STRICT, &by_name, &["constraint/b: c, d"]);
+    let by_glob = [parent, ("b/c.rs", "use super::F;"), ("b/e.rs", "use super::c;")];
+    check_circles(STRICT, &by_glob, &["constraint/b: c, e"]);
 }

@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use syn::{
-    Attribute, Expr, Item, Macro, Token, UseTree, Visibility, punctuated::Punctuated, visit,
-};
+use syn::{Attribute, Expr, Item, Macro, Token, UseTree, punctuated::Punctuated, visit};
 
 /// Modules from the crate's root on, and perhaps an item of the last one.
 pub(super) type Path = Vec<String>;
@@ -14,8 +12,11 @@ pub(super) type Path = Vec<String>;
 #[derive(Debug, Default)]
 pub(super) struct Named {
     pub(super) paths: BTreeSet<Path>,
-    /// Items of other modules that this one offers under a name of its own.
-    pub(super) handed_on: BTreeMap<String, Path>,
+    /// What this module has under a name of its own from elsewhere: others may name it there, if
+    /// only those inside.
+    pub(super) imports: BTreeMap<String, Path>,
+    /// Of what this module has all names.
+    pub(super) globs: BTreeSet<Path>,
     module: Path,
 }
 
@@ -39,8 +40,7 @@ impl<'a> visit::Visit<'a> for Named {
             }
             Item::Use(tree) if is_test(&tree.attrs) => {}
             Item::Use(tree) => {
-                let is_public = !matches!(tree.vis, Visibility::Inherited);
-                self.tree(Path::new(), &tree.tree, is_public);
+                self.tree(Path::new(), &tree.tree);
             }
             item => visit::visit_item(self, item),
         }
@@ -68,14 +68,14 @@ impl<'a> visit::Visit<'a> for Named {
 }
 
 impl Named {
-    fn tree(&mut self, mut prefix: Path, tree: &UseTree, is_public: bool) {
+    fn tree(&mut self, mut prefix: Path, tree: &UseTree) {
         let (last, name) = match tree {
             UseTree::Path(path) => {
                 prefix.push(path.ident.to_string());
-                return self.tree(prefix, &path.tree, is_public);
+                return self.tree(prefix, &path.tree);
             }
             UseTree::Group(group) => {
-                return group.items.iter().for_each(|it| self.tree(prefix.clone(), it, is_public));
+                return group.items.iter().for_each(|it| self.tree(prefix.clone(), it));
             }
             UseTree::Name(name) => (Some(&name.ident), Some(&name.ident)),
             UseTree::Rename(renamed) => (Some(&renamed.ident), Some(&renamed.rename)),
@@ -84,9 +84,12 @@ impl Named {
         let is_itself = last.is_some_and(|last| last == "self");
         prefix.extend(last.filter(|_| !is_itself).map(ToString::to_string));
         let path = self.absolute(&prefix);
-        if let Some(name) = name.filter(|_| is_public) {
-            let name = if is_itself { path.last().cloned() } else { Some(name.to_string()) };
-            self.handed_on.extend(name.map(|name| (name, path.clone())));
+        match name {
+            None => drop(self.globs.insert(path.clone())),
+            Some(name) => {
+                let name = if is_itself { path.last().cloned() } else { Some(name.to_string()) };
+                self.imports.extend(name.map(|name| (name, path.clone())));
+            }
         }
         self.paths.insert(path);
     }
@@ -137,10 +140,11 @@ fn what_code_names_is_read() {
 }
 
 #[test]
-fn what_is_handed_on_is_read() {
+fn what_has_another_name_is_read() {
     let text = "use a::b;\npub(crate) use c::{D, E as F, g::{self}};\npub use h::*;";
-    let named = named(&["m"], text).handed_on;
+    let named = named(&["m"], text);
     let found: Vec<String> =
-        named.iter().map(|(name, path)| format!("{name} {}", path.join("::"))).collect();
-    assert_eq!(found, ["D m::c::D", "F m::c::E", "g m::c::g"]);
+        named.imports.iter().map(|(name, path)| format!("{name} {}", path.join("::"))).collect();
+    assert_eq!(found, ["D m::c::D", "F m::c::E", "b m::a::b", "g m::c::g"]);
+    assert!(named.globs.iter().eq([&["m", "h"]]), "{:?}", named.globs);
 }
