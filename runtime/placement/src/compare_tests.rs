@@ -52,8 +52,8 @@ fn no_rule_beats_the_planner_where_the_search_is_not_exact() {
     let outcome = TestRunner::new(config).run(&any_instance(8..30, 14..17), |instance| {
         let Instance { profile, cluster, policy } = &instance;
         let setting = Setting::new(profile, cluster, policy);
-        let is_exact = setting.is_ok_and(|setting| Search::new(&setting).is_exact());
-        num_inexact.set(num_inexact.get() + u32::from(!is_exact));
+        let is_inexact = setting.is_ok_and(|setting| !Search::new(&setting).is_exact());
+        num_inexact.set(num_inexact.get() + u32::from(is_inexact));
         check(&instance)
     });
     if let Err(error) = outcome {
