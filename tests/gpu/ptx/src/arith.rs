@@ -50,7 +50,7 @@ pub(crate) fn binary(
             truncate((sign_extend(a, bits) >> by.min(63)).cast_unsigned(), bits)
         }),
         Binary::ShiftRight => each2(a, b, |a, by| if by >= bits.into() { 0 } else { a >> by }),
-        Binary::CopySign => return None,
+        Binary::CopySign | Binary::MinOrNan | Binary::MaxOrNan => return None,
     })
 }
 
@@ -100,28 +100,17 @@ fn float(op: Binary, ty: Type, rounding: Rounding, (a, b): (&Lanes, &Lanes)) -> 
     }
     let exact = |f: fn(f64, f64) -> (f64, f64)| {
         each2(a, b, move |a, b| {
-            let (value, rest) = f(to_f64(a, ty), to_f64(b, ty));
+            let (a, b) = (to_f64(a, ty), to_f64(b, ty));
+            let (value, rest) = f(a, b);
+            // Nothing is wider than 64 bits: too large a result is infinite before it is rounded.
+            let is_too_large = value.is_infinite() && a.is_finite() && b.is_finite() && b != 0.0;
+            let value = if is_too_large { bounded(value, rounding) } else { value };
             canonical_bits(round(value, rest, ty, rounding), ty)
         })
     };
-    let chosen = |f: fn(f64, f64) -> bool, wants_sign: bool| {
-        each2(a, b, move |bits_a, bits_b| {
-            let (a, b) = (to_f64(bits_a, ty), to_f64(bits_b, ty));
-            match (a.is_nan(), b.is_nan()) {
-                (true, true) => canonical_bits(bits_a, ty),
-                (true, false) => bits_b,
-                (false, true) => bits_a,
-                // Of two zeros the one with a sign is less.
-                _ if a.partial_cmp(&b) == Some(Ordering::Equal) => {
-                    if (bits_a & sign != 0) == wants_sign { bits_a } else { bits_b }
-                }
-
-                _ if f(a, b) => bits_a,
-                _ => bits_b,
-            }
-        })
-    };
     Some(match op {
+        Binary::Add if rounding == Rounding::Down => exact(sum_down),
+        Binary::Sub if rounding == Rounding::Down => exact(|a, b| sum_down(a, -b)),
         Binary::Add => exact(two_sum),
         Binary::Sub => exact(|a, b| two_sum(a, -b)),
         Binary::Mul(_) => exact(|a, b| {
@@ -133,11 +122,50 @@ fn float(op: Binary, ty: Type, rounding: Rounding, (a, b): (&Lanes, &Lanes)) -> 
             // Of the quotient only the sign of what is left matters, and its not being zero.
             (value, rest_of((-value).mul_add(b, a) / b))
         }),
-        Binary::Min => chosen(|a, b| a < b, true),
-        Binary::Max => chosen(|a, b| a > b, false),
+        Binary::Min => each2(a, b, |a, b| chosen((a, b), ty, true).0),
+        Binary::Max => each2(a, b, |a, b| chosen((a, b), ty, false).0),
+        Binary::MinOrNan => each2(a, b, |a, b| or_nan(chosen((a, b), ty, true), ty)),
+        Binary::MaxOrNan => each2(a, b, |a, b| or_nan(chosen((a, b), ty, false), ty)),
         Binary::CopySign => each2(a, b, |from, to| to & !sign | from & sign),
         _ => return None,
     })
+}
+
+/// The lesser or the greater of two, and whether both are numbers: if one is not, the other.
+fn chosen((bits_a, bits_b): (u64, u64), ty: Type, least: bool) -> (u64, bool) {
+    let (a, b) = (to_f64(bits_a, ty), to_f64(bits_b, ty));
+    let takes_a = match a.partial_cmp(&b) {
+        None if a.is_nan() && b.is_nan() => return (nan(ty), false),
+        None => return (if a.is_nan() { bits_b } else { bits_a }, false),
+        // Of two zeros the one with a sign is less.
+        Some(Ordering::Equal) => (bits_a >> (ty.bits() - 1) & 1 == 1) == least,
+        Some(Ordering::Less) => least,
+        Some(Ordering::Greater) => !least,
+    };
+    (if takes_a { bits_a } else { bits_b }, true)
+}
+
+fn or_nan((bits, are_numbers): (u64, bool), ty: Type) -> u64 {
+    if are_numbers { bits } else { nan(ty) }
+}
+
+/// As `two_sum`, where exact results of zero have a sign: rounded down, `x - x` is -0, and only
+/// zeros without a sign give one without.
+fn sum_down(a: f64, b: f64) -> (f64, f64) {
+    let (sum, rest) = two_sum(a, b);
+    let has_sign = a.is_sign_negative() || b.is_sign_negative();
+    (if sum == 0.0 && has_sign { -0.0 } else { sum }, rest)
+}
+
+/// A result too large for 64 bits, rounded: infinite only on the side to which it is rounded.
+fn bounded(value: f64, rounding: Rounding) -> f64 {
+    let is_bounded = match rounding {
+        Rounding::Nearest => false,
+        Rounding::Zero => true,
+        Rounding::Down => value > 0.0,
+        Rounding::Up => value < 0.0,
+    };
+    if is_bounded { f64::MAX.copysign(value) } else { value }
 }
 
 /// What a result lacks, if that is a number.
@@ -154,11 +182,11 @@ fn canonical_bits(bits: u64, ty: Type) -> u64 {
     if !to_f64(bits, ty).is_nan() {
         return bits;
     }
-    match ty {
-        Type::F16 | Type::Bf16 => 0x7fff,
-        Type::F32 => 0x7fff_ffff,
-        _ => 0x7fff_ffff_ffff_ffff,
-    }
+    nan(ty)
+}
+
+fn nan(ty: Type) -> u64 {
+    truncate(u64::MAX >> 1, 63.min(ty.bits() - 1))
 }
 
 /// `a * b + c`, rounded once.
@@ -174,7 +202,8 @@ pub(crate) fn fma(ty: Type, rounding: Rounding, [a, b, c]: [&Lanes; 3]) -> Lanes
             return canonical_bits(a.mul_add(b, c).to_bits(), ty);
         }
         // Of narrower floats the product is exact.
-        let (value, rest) = two_sum(a * b, c);
+        let sum = if rounding == Rounding::Down { sum_down } else { two_sum };
+        let (value, rest) = sum(a * b, c);
         canonical_bits(round(value, rest, ty, rounding), ty)
     })
 }
@@ -192,8 +221,10 @@ pub(crate) fn unary(op: Unary, ty: Type, a: &Lanes) -> Option<Lanes> {
         Unary::Abs if ty.is_float() => each(a, |a| a & !sign),
         Unary::Abs => each(a, |a| truncate(sign_extend(a, bits).unsigned_abs(), bits)),
         Unary::Not => each(a, |a| truncate(!a, bits)),
-        Unary::LeadingZeros => each(a, |a| u64::from(a.leading_zeros() - (64 - bits))),
-        Unary::CountOnes => each(a, |a| u64::from(a.count_ones())),
+        Unary::LeadingZeros => {
+            each(a, |a| u64::from(truncate(a, bits).leading_zeros() - (64 - bits)))
+        }
+        Unary::CountOnes => each(a, |a| u64::from(truncate(a, bits).count_ones())),
         Unary::ReverseBits => each(a, |a| a.reverse_bits() >> (64 - bits)),
         _ if !ty.is_float() => return None,
         Unary::Reciprocal => computed(|a| 1.0 / a),
@@ -205,11 +236,15 @@ pub(crate) fn unary(op: Unary, ty: Type, a: &Lanes) -> Option<Lanes> {
 }
 
 /// Makes zeros of the floats that are too small to be normal.
-pub(crate) fn flush(a: &Lanes) -> Lanes {
-    each(a, |a| {
-        let is_subnormal = f32::from_bits(a as u32).is_subnormal();
-        if is_subnormal { a & 0x8000_0000 } else { a }
-    })
+pub(crate) fn flush(a: &Lanes, ty: Type) -> Lanes {
+    let sign = 1 << (ty.bits() - 1);
+    let exponent: u64 = match ty {
+        Type::F16 => 0x7c00,
+        Type::Bf16 => 0x7f80,
+        Type::F32 => 0x7f80_0000,
+        _ => 0x7ff0_0000_0000_0000,
+    };
+    each(a, |a| if a & exponent == 0 { a & sign } else { a })
 }
 
 /// The lanes in which a comparison is so.

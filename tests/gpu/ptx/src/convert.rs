@@ -15,7 +15,7 @@ pub(crate) fn convert(conversion: Conversion, value: u64) -> u64 {
             let (value, rest) = whole_to_f64(value, from);
             round(value, rest, to, rounding)
         }
-        (true, false) => float_to_whole(to_f64(value, from), to, rounding),
+        (true, false) => float_to_whole(value, (from, to), rounding),
         (true, true) => {
             let mut value = to_f64(value, from);
             if is_whole {
@@ -50,7 +50,11 @@ fn whole_to_whole(value: u64, from: Type, to: Type, saturates: bool) -> u64 {
 
 /// The number that the bits of a type stand for.
 fn whole(value: u64, ty: Type) -> i128 {
-    if ty.is_signed() { sign_extend(value, ty.bits()).into() } else { value.into() }
+    if ty.is_signed() {
+        sign_extend(value, ty.bits()).into()
+    } else {
+        truncate(value, ty.bits()).into()
+    }
 }
 
 /// The least and the greatest number of a type.
@@ -66,13 +70,14 @@ fn whole_to_f64(value: u64, from: Type) -> (f64, f64) {
     two_sum((value - low) as f64, low as f64)
 }
 
-/// What is no number becomes zero, but the least number with 64 bits and a sign; what is out of
-/// range the nearest number that is not.
-fn float_to_whole(value: f64, to: Type, rounding: Rounding) -> u64 {
+/// What is no number becomes zero, but the topmost bit alone where either side has 64 bits; what is
+/// out of range the nearest number that is not.
+fn float_to_whole(value: u64, (from, to): (Type, Type), rounding: Rounding) -> u64 {
+    let value = to_f64(value, from);
     let (least, most) = limits(to);
     if value.is_nan() {
-        let is_wide = to.bits() == 64;
-        return if is_wide { 1 << 63 } else { 0 };
+        let is_wide = from == Type::F64 || to.bits() == 64;
+        return if is_wide { 1 << (to.bits() - 1) } else { 0 };
     }
     let whole = to_whole(value, rounding);
     truncate((whole as i128).clamp(least, most).cast_unsigned() as u64, to.bits())

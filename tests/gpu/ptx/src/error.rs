@@ -9,6 +9,10 @@ pub enum ParseError {
     Instruction { line: u32, name: String },
     #[error("line {line}: `{name}` is not declared")]
     Undeclared { line: u32, name: String },
+    #[error("line {line}: `{name}` is declared twice")]
+    Twice { line: u32, name: String },
+    #[error("line {line}: there is no room for `{name}`")]
+    TooLarge { line: u32, name: String },
     #[error("the module has no kernel `{name}`")]
     NoKernel { name: String },
 }
@@ -26,7 +30,7 @@ pub enum Fault {
     Trap,
     #[error("it called `{name}`")]
     Called { name: String },
-    #[error("warp {warp} is at a barrier with some of its lanes alone")]
+    #[error("lanes of warp {warp} wait at different barriers")]
     Barrier { warp: usize },
     #[error("lane {lane} reads lane {source_lane}, which does not take part")]
     Shuffle { lane: usize, source_lane: usize },

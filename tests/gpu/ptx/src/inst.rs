@@ -71,6 +71,9 @@ pub(crate) enum Binary {
     Rem,
     Min,
     Max,
+    /// Where one operand is no number, neither is the result.
+    MinOrNan,
+    MaxOrNan,
     And,
     Or,
     Xor,

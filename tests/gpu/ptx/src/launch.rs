@@ -10,6 +10,8 @@ use crate::{
 
 /// Threads that one block may have.
 const MAX_THREADS: u64 = 1024;
+/// Shared memory that one block may have, on the largest GPUs.
+const MAX_SHARED_BYTES: usize = 227 << 10;
 /// Instructions that a warp may execute.
 const MAX_STEPS: u64 = 1 << 32;
 
@@ -95,13 +97,29 @@ fn check(kernel: &Kernel, launch: &Launch<'_>) -> Result<(), LaunchError> {
     let size = |what, found: u64, wanted: &str| {
         Err(LaunchError::Size { what, found, wanted: wanted.to_owned() })
     };
-    let product = |sizes: [u32; 3]| sizes.iter().map(|size| u64::from(*size)).product::<u64>();
+    let product = |sizes: [u32; 3]| {
+        sizes.iter().fold(1_u64, |product, size| product.saturating_mul((*size).into()))
+    };
     let (blocks, threads) = (product(launch.grid_size), product(launch.block_size));
     if blocks == 0 {
         return size("the number of blocks", blocks, "at least 1");
     }
     if !(1..=MAX_THREADS).contains(&threads) {
         return size("the number of threads in a block", threads, "1 to 1024");
+    }
+    let axes = [
+        ("the grid's size along x", launch.grid_size[0], i32::MAX.unsigned_abs()),
+        ("the grid's size along y", launch.grid_size[1], 65_535),
+        ("the grid's size along z", launch.grid_size[2], 65_535),
+        ("the block's size along z", launch.block_size[2], 64),
+    ];
+    if let Some((what, found, most)) = axes.into_iter().find(|(_, found, most)| found > most) {
+        return size(what, found.into(), &format!("at most {most}"));
+    }
+    let shared_bytes = kernel.shared_bytes.saturating_add(launch.shared_bytes);
+    if shared_bytes > MAX_SHARED_BYTES {
+        let wanted = format!("at most {MAX_SHARED_BYTES}");
+        return size("the number of bytes of shared memory", shared_bytes as u64, &wanted);
     }
     if launch.params.len() != kernel.param_bytes() {
         let (found, wanted) = (launch.params.len() as u64, kernel.param_bytes().to_string());

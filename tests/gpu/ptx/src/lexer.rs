@@ -20,8 +20,9 @@ pub(crate) fn tokens(text: &str) -> Vec<Token<'_>> {
     while let Some(first) = rest.chars().next() {
         let length = if rest.starts_with("//") {
             rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("/*") {
-            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            // The sign that ends it begins behind the one that opens it.
+            comment.find("*/").map_or(rest.len(), |end| end + 4)
         } else if first == '"' {
             rest[1..].find('"').map_or(rest.len(), |end| end + 2)
         } else if is_word(first) {
@@ -39,6 +40,12 @@ pub(crate) fn tokens(text: &str) -> Vec<Token<'_>> {
         rest = behind;
     }
     tokens
+}
+
+#[test]
+fn a_comment_does_not_end_with_the_slash_that_opens_it() {
+    let found = tokens("/*/ a */ b");
+    assert_eq!(found.iter().map(|token| token.text).collect::<Vec<_>>(), ["b"]);
 }
 
 #[test]

@@ -35,8 +35,8 @@ pub(crate) struct Reach<'m, M> {
 /// A space, and an address within it.
 fn place(space: Space, address: u64) -> (Space, u64) {
     match space {
-        Space::Generic | Space::Global if address >= LOCAL => (Space::Local, address - LOCAL),
-        Space::Generic | Space::Global if address >= SHARED => (Space::Shared, address - SHARED),
+        Space::Generic if address >= LOCAL => (Space::Local, address - LOCAL),
+        Space::Generic if address >= SHARED => (Space::Shared, address - SHARED),
         Space::Generic => (Space::Global, address),
         space => (space, address),
     }
@@ -98,6 +98,13 @@ impl<M: Memory> Reach<'_, M> {
                     address: at,
                     bytes: bytes.len(),
                     why: "parameters are not written".to_owned(),
+                });
+            }
+            (Space::Global, at) if at >= GLOBALS => {
+                return Err(Fault::Memory {
+                    address: at,
+                    bytes: bytes.len(),
+                    why: "variables of the module are not written here".to_owned(),
                 });
             }
             (Space::Global | Space::Generic, at) => {

@@ -79,9 +79,10 @@ impl<'a> Module<'a> {
 impl<'a> Globals<'a> {
     /// Reads a variable behind its space, with the values that it begins with.
     fn read(&mut self, parser: &mut Parser<'_, 'a>) -> Result<(), ParseError> {
-        let Variable { name, ty, count, align } = parser.variable()?;
-        let start = self.bytes.len().next_multiple_of(align);
-        self.bytes.resize(start + ty.bytes() * count, 0);
+        let variable = parser.variable()?;
+        let Variable { name, ty, count, .. } = variable;
+        let Range { start, end } = variable.place(self.bytes.len())?;
+        self.bytes.resize(end, 0);
         self.addresses.insert(name, GLOBALS + start as u64);
         let mut index = 0;
         while let Some(token) = parser.peek().filter(|token| token.text != ";") {
@@ -107,10 +108,11 @@ fn params(parser: &mut Parser<'_, '_>) -> Result<Vec<Param>, ParseError> {
         if parser.next()?.text != ".param" {
             continue;
         }
-        let Variable { name, ty, count, align } = parser.variable()?;
+        let variable = parser.variable()?;
         let end = params.last().map_or(0, |last| last.offset + last.bytes);
-        let (offset, bytes) = (end.next_multiple_of(align), ty.bytes() * count);
-        params.push(Param { name: name.to_owned(), offset, bytes });
+        let place = variable.place(end)?;
+        let name = variable.name.to_owned();
+        params.push(Param { name, offset: place.start, bytes: place.len() });
     }
     Ok(params)
 }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The most bytes that a lane moves at once.
-const MAX_BYTES: usize = 16;
+pub(crate) const MAX_BYTES: usize = 16;
 
 impl Warp<'_> {
     pub(crate) fn move_values<M: Memory>(
@@ -149,7 +149,7 @@ impl Warp<'_> {
                 Shuffle::Index => (least | by & !segment, (least | by & !segment) <= bound),
             };
             let source = if is_so { source } else { lane };
-            let takes_part = members[lane] & u64::from(active) >> source & 1 == 1;
+            let takes_part = ((members[lane] & u64::from(active)) >> source) & 1 == 1;
             if !takes_part {
                 return Err(Fault::Shuffle { lane, source_lane: source });
             }

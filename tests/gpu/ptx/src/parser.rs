@@ -1,5 +1,7 @@
 //! Reads words and signs one after the other.
 
+use std::ops::Range;
+
 use crate::{error::ParseError, lexer::Token, types::Type};
 
 /// A variable as it is declared.
@@ -11,6 +13,22 @@ pub(crate) struct Variable<'a> {
     pub(crate) count: usize,
     /// Of what its address is a multiple.
     pub(crate) align: usize,
+    pub(crate) line: u32,
+}
+
+/// Bytes that the variables of a space may have together.
+const MAX_BYTES: usize = 1 << 30;
+
+impl Variable<'_> {
+    /// Where it lies behind so many bytes.
+    pub(crate) fn place(&self, used: usize) -> Result<Range<usize>, ParseError> {
+        let start = used.checked_next_multiple_of(self.align);
+        let bytes = self.ty.bytes().checked_mul(self.count);
+        let place =
+            start.zip(bytes).and_then(|(start, bytes)| Some(start..start.checked_add(bytes)?));
+        let too_large = || ParseError::TooLarge { line: self.line, name: self.name.to_owned() };
+        place.filter(|place| place.end <= MAX_BYTES).ok_or_else(too_large)
+    }
 }
 
 pub(crate) struct Parser<'t, 'a> {
@@ -84,9 +102,9 @@ impl<'t, 'a> Parser<'t, 'a> {
                 name => ty = Type::named(name).unwrap_or(ty),
             }
         }
-        let name = self.word("a variable's name")?.text;
+        let Token { text: name, line } = self.word("a variable's name")?;
         let count = self.array_length()?.unwrap_or(1);
-        Ok(Variable { name, ty, count, align: align.max(ty.bytes()) })
+        Ok(Variable { name, ty, count, align: align.max(ty.bytes()), line })
     }
 
     /// Goes on to this sign, which is next then.
@@ -95,6 +113,13 @@ impl<'t, 'a> Parser<'t, 'a> {
             self.at += 1;
         }
         if self.peek().is_none() { Err(self.unexpected(sign)) } else { Ok(()) }
+    }
+
+    /// Goes on to the end of a line.
+    pub(crate) fn skip_line(&mut self, line: u32) {
+        while self.peek().is_some_and(|token| token.line == line) {
+            self.at += 1;
+        }
     }
 
     /// Skips a block in braces, with those inside.

@@ -48,8 +48,10 @@ pub(crate) struct Warp<'k> {
     kernel: &'k Kernel,
     pub(crate) place: Place,
     registers: Vec<Lanes>,
-    /// In the order of the code; those that are furthest behind go on first.
+    /// In no order; those that are furthest behind go on first.
     groups: Vec<Group>,
+    /// Lanes that wait at a barrier.
+    waiting: Vec<Group>,
     /// The instruction that is executed.
     current: Group,
 }
@@ -61,7 +63,7 @@ impl<'k> Warp<'k> {
         let mask = u32::MAX >> (WARP as u32 - left);
         let start = Group { at: 0, mask };
         let registers = vec![[0; WARP]; kernel.registers.len()];
-        Self { kernel, place, registers, groups: vec![start], current: start }
+        Self { kernel, place, registers, groups: vec![start], waiting: Vec::new(), current: start }
     }
 
     /// The line that is executed, and the first thread that takes part.
@@ -90,13 +92,8 @@ impl<'k> Warp<'k> {
                 }
                 Op::Return => self.go(at + 1, mask & !active),
                 Op::Barrier => {
-                    // All others have ended, or come here too: they were behind.
-                    if !self.groups.is_empty() {
-                        let warp = self.place.first_thread as usize / WARP;
-                        return Err(Fault::Barrier { warp });
-                    }
-                    self.go(at + 1, mask);
-                    return Ok(Paused::AtBarrier);
+                    add(&mut self.waiting, at, active);
+                    self.go(at + 1, mask & !active);
                 }
                 op => {
                     if active != 0 {
@@ -106,7 +103,21 @@ impl<'k> Warp<'k> {
                 }
             }
         }
-        Ok(Paused::Ended)
+        self.pass_barrier()
+    }
+
+    /// All lanes have ended or wait at a barrier: those that wait at the same one go on behind it.
+    fn pass_barrier(&mut self) -> Result<Paused, Fault> {
+        let Some(first) = self.waiting.iter().min_by_key(|group| group.at).copied() else {
+            return Ok(Paused::Ended);
+        };
+        if self.waiting.len() > 1 {
+            self.current = first;
+            return Err(Fault::Barrier { warp: self.place.first_thread as usize / WARP });
+        }
+        self.waiting.clear();
+        self.go(first.at + 1, first.mask);
+        Ok(Paused::AtBarrier)
     }
 
     /// Takes the lanes that are furthest behind.
@@ -117,13 +128,7 @@ impl<'k> Warp<'k> {
 
     /// Lets lanes go on there, with those that are there already.
     fn go(&mut self, at: usize, mask: Mask) {
-        if mask == 0 {
-            return;
-        }
-        match self.groups.iter_mut().find(|group| group.at == at) {
-            Some(group) => group.mask |= mask,
-            None => self.groups.push(Group { at, mask }),
-        }
+        add(&mut self.groups, at, mask);
     }
 
     fn guarded(&self, inst: &Inst) -> Mask {
@@ -164,13 +169,15 @@ impl<'k> Warp<'k> {
     }
 
     pub(crate) fn set(&mut self, Reg(register): Reg, values: &Lanes, active: Mask) {
+        // A register has no more bits than it was declared with, whatever is written.
+        let ones = truncate(u64::MAX, self.kernel.registers[register as usize]);
         let target = &mut self.registers[register as usize];
         if active == Mask::MAX {
-            *target = *values;
+            *target = each(values, |value| value & ones);
             return;
         }
         for lane in lanes_of(active) {
-            target[lane] = values[lane];
+            target[lane] = values[lane] & ones;
         }
     }
 
@@ -193,9 +200,9 @@ impl<'k> Warp<'k> {
             }
             Op::Unary { op, ty, flushes, dst, a } => {
                 let a = values(a);
-                let a = if *flushes { flush(&a) } else { a };
+                let a = if *flushes { flush(&a, *ty) } else { a };
                 let result = unary(*op, *ty, &a).ok_or(Fault::Trap)?;
-                let result = if *flushes { flush(&result) } else { result };
+                let result = if *flushes { flush(&result, *ty) } else { result };
                 self.set(*dst, &result, active);
             }
             Op::Fma { ty, rounding, dst, factors: [a, b], c } => {
@@ -283,6 +290,17 @@ impl<'k> Warp<'k> {
         each(&values, |value| {
             truncate(crate::types::sign_extend(value, ty.bits()).cast_unsigned(), bits)
         })
+    }
+}
+
+/// Adds lanes to those that are at the same place.
+fn add(groups: &mut Vec<Group>, at: usize, mask: Mask) {
+    if mask == 0 {
+        return;
+    }
+    match groups.iter_mut().find(|group| group.at == at) {
+        Some(group) => group.mask |= mask,
+        None => groups.push(Group { at, mask }),
     }
 }
 

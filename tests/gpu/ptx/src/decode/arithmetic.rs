@@ -3,7 +3,7 @@
 use super::{Body, modifiers::Name};
 use crate::{
     error::ParseError,
-    inst::{Binary, Conversion, Op, Part, Unary},
+    inst::{Binary, Conversion, Op, Part, Rounding, Unary},
     types::Type,
 };
 
@@ -17,6 +17,10 @@ impl<'a> Body<'_, '_, 'a> {
             "mul" => Binary::Mul(name.part()),
             "div" => Binary::Div,
             "rem" => Binary::Rem,
+            // Of whole numbers there is none that is no number.
+            "min" | "max" if name.has("NaN") && !ty.is_float() => return Err(name.unknown()),
+            "min" if name.has("NaN") => Binary::MinOrNan,
+            "max" if name.has("NaN") => Binary::MaxOrNan,
             "min" => Binary::Min,
             "max" => Binary::Max,
             "and" => Binary::And,
@@ -27,10 +31,6 @@ impl<'a> Body<'_, '_, 'a> {
             "copysign" => Binary::CopySign,
             _ => return self.unary(name, ty),
         };
-        // What carries from one word to the next is another instruction.
-        if name.has("cc") || name.has("sat") {
-            return Err(name.unknown());
-        }
         let dst = self.register()?;
         let a = self.next_operand(ty)?;
         let is_shift = matches!(op, Binary::ShiftLeft | Binary::ShiftRight);
@@ -53,6 +53,9 @@ impl<'a> Body<'_, '_, 'a> {
             "brev" => Unary::ReverseBits,
             _ => return Err(name.unknown()),
         };
+        if name.flushes() && !ty.is_float() {
+            return Err(name.unknown());
+        }
         let dst = self.register()?;
         let a = self.next_operand(ty)?;
         Ok(Op::Unary { op, ty, flushes: name.flushes(), dst, a })
@@ -60,7 +63,8 @@ impl<'a> Body<'_, '_, 'a> {
 
     pub(super) fn fma(&mut self, name: &Name<'a>) -> Result<Op, ParseError> {
         let (ty, rounding) = (name.ty()?, name.rounding());
-        if name.has("relu") || name.has("sat") {
+        // Rounding to the nearest is all that a product with 64 bits has.
+        if ty == Type::F64 && rounding != Rounding::Nearest {
             return Err(name.unknown());
         }
         let dst = self.register()?;
@@ -70,9 +74,6 @@ impl<'a> Body<'_, '_, 'a> {
 
     pub(super) fn mad(&mut self, name: &Name<'a>) -> Result<Op, ParseError> {
         let (ty, part) = (name.ty()?, name.part());
-        if name.has("cc") || name.has("sat") {
-            return Err(name.unknown());
-        }
         if ty.is_float() {
             return self.fma(name);
         }

@@ -4,6 +4,7 @@ use super::{Body, modifiers::Name};
 use crate::{
     error::ParseError,
     inst::{Atomic, Op, Shuffle, Space},
+    moves::MAX_BYTES,
     types::Type,
 };
 
@@ -11,7 +12,7 @@ impl<'a> Body<'_, '_, 'a> {
     pub(super) fn load(&mut self, name: &Name<'a>) -> Result<Op, ParseError> {
         let (space, ty) = (name.space(), name.ty()?);
         let dsts = self.listed(Self::register)?;
-        if dsts.len() != name.vector() {
+        if dsts.len() != name.vector() || dsts.len() * ty.bytes() > MAX_BYTES {
             return Err(name.unknown());
         }
         self.comma()?;
@@ -28,7 +29,7 @@ impl<'a> Body<'_, '_, 'a> {
         let address = self.address()?;
         self.comma()?;
         let values = self.listed(|body| body.operand(ty))?;
-        if values.len() != name.vector() {
+        if values.len() != name.vector() || values.len() * ty.bytes() > MAX_BYTES {
             return Err(name.unknown());
         }
         Ok(Some(Op::Store { space, ty, values, address }))
@@ -108,6 +109,7 @@ impl<'a> Body<'_, '_, 'a> {
 
 /// Bits of each of so many parts of a value.
 fn part_bits(ty: Type, num_parts: usize, name: &Name<'_>) -> Result<u32, ParseError> {
-    let num_parts = u32::try_from(num_parts).ok().filter(|num| ty.bits().is_multiple_of(*num));
+    let num_parts = u32::try_from(num_parts).ok();
+    let num_parts = num_parts.filter(|num| *num > 1 && ty.bits().is_multiple_of(*num));
     Ok(ty.bits() / num_parts.ok_or_else(|| name.unknown())?)
 }

@@ -1,6 +1,7 @@
 //! The body of a kernel made into instructions.
 
 mod arithmetic;
+mod known;
 mod memory;
 mod modifiers;
 mod operands;
@@ -77,10 +78,17 @@ impl<'a> Body<'_, '_, 'a> {
     fn statement(&mut self) -> Result<(), ParseError> {
         let guard = self.guard()?;
         let word = self.parser.word("an instruction, a declaration or a label")?;
+        // What is said to a debugger ends with its line.
+        if matches!(word.text, ".loc" | ".file") {
+            self.parser.skip_line(word.line);
+            return Ok(());
+        }
         if word.text.starts_with('.') {
             self.declaration(word)?;
         } else if guard.is_none() && self.parser.take(":") {
-            self.labels.insert(word.text, self.code.len());
+            if self.labels.insert(word.text, self.code.len()).is_some() {
+                return Err(ParseError::Twice { line: word.line, name: word.text.to_owned() });
+            }
             return Ok(());
         } else {
             let name = Name::new(word);
@@ -117,11 +125,15 @@ impl<'a> Body<'_, '_, 'a> {
             }
             ".shared" | ".local" => {
                 let variable = self.parser.variable()?;
-                self.names.add_variable(directive.text == ".shared", variable);
-                Ok(())
+                self.names.add_variable(directive.text == ".shared", variable)
             }
-            // Parameters of calls, which no kernel gets back from; what is said to a debugger.
-            _ => self.parser.skip_until(";"),
+            // Parameters of calls, which no kernel gets back from, and hints.
+            ".param" | ".pragma" | ".extern" => self.parser.skip_until(";"),
+            text => Err(ParseError::Unexpected {
+                line: directive.line,
+                wanted: "a directive that is known",
+                found: text.to_owned(),
+            }),
         }
     }
 
@@ -134,13 +146,13 @@ impl<'a> Body<'_, '_, 'a> {
             found: ty.text.to_owned(),
         })?;
         loop {
-            let name = self.parser.word("a register's name")?.text;
+            let Token { text: name, line } = self.parser.word("a register's name")?;
             if self.parser.take("<") {
                 let count = self.parser.number()?;
                 self.parser.expect(">")?;
-                self.names.add_registers(name, count, known);
+                self.names.add_registers((name, line), count, known)?;
             } else {
-                self.names.add_register(name.to_owned(), known);
+                self.names.add_register((name, line), known)?;
             }
             if !self.parser.take(",") {
                 return Ok(());
@@ -161,15 +173,13 @@ impl<'a> Body<'_, '_, 'a> {
 
     /// Reads what an instruction of this name works on; none where it has no effect.
     fn instruction(&mut self, name: &Name<'a>) -> Result<Option<Op>, ParseError> {
+        known::check(name)?;
         let op = match name.first() {
             // Its label was read, and its target is not known yet.
             "bra" => Op::Branch { target: 0 },
             "ret" | "exit" => Op::Return,
             "trap" => Op::Trap,
-            "bar" | "barrier" => {
-                self.parser.skip_until(";")?;
-                Op::Barrier
-            }
+            "bar" | "barrier" => return self.barrier(name),
             // Threads of a block see what others wrote at once.
             "membar" | "fence" => {
                 self.parser.skip_until(";")?;
@@ -195,6 +205,24 @@ impl<'a> Body<'_, '_, 'a> {
             _ => self.arithmetic(name)?,
         };
         Ok(Some(op))
+    }
+
+    /// Reads a barrier of the whole block, or one of a warp, which has no effect: lanes see at once
+    /// what others wrote.
+    fn barrier(&mut self, name: &Name<'a>) -> Result<Option<Op>, ParseError> {
+        match (name.first(), name.modifiers()) {
+            ("bar", ["warp", "sync"]) => {
+                self.parser.skip_until(";")?;
+                Ok(None)
+            }
+            ("bar", ["sync"]) | ("barrier", ["sync"] | ["sync", "aligned"]) => {
+                // Other barriers, and those of a part of the threads, are not known.
+                let is_of_all = self.parser.take("0")
+                    && self.parser.peek().is_some_and(|token| token.text == ";");
+                if is_of_all { Ok(Some(Op::Barrier)) } else { Err(name.unknown()) }
+            }
+            _ => Err(name.unknown()),
+        }
     }
 
     /// Reads a call; what it is given and gives does not matter, since nobody returns from it.

@@ -26,6 +26,11 @@ impl<'a> Name<'a> {
         self.parts.contains(&modifier)
     }
 
+    /// All that follows the first word.
+    pub(super) fn modifiers(&self) -> &[&'a str] {
+        &self.parts[1..]
+    }
+
     /// The first modifier.
     pub(super) fn second(&self) -> &'a str {
         self.parts.get(1).copied().unwrap_or_default()

@@ -12,6 +12,9 @@ use crate::{
     types::{Type, truncate},
 };
 
+/// Registers that a kernel may have.
+const MAX_REGISTERS: u32 = 1 << 20;
+
 /// What names stand for.
 pub(super) struct Names {
     /// Registers, from the outermost block to the innermost.
@@ -45,28 +48,45 @@ impl Names {
         self.scopes.pop();
     }
 
-    pub(super) fn add_register(&mut self, name: String, ty: Type) {
-        let register = Reg(u32::try_from(self.registers.len()).expect("text is below 4 GiB"));
+    pub(super) fn add_register(
+        &mut self,
+        (name, line): (&str, u32),
+        ty: Type,
+    ) -> Result<(), ParseError> {
+        let number = u32::try_from(self.registers.len()).ok().filter(|it| *it < MAX_REGISTERS);
+        let number = number.ok_or_else(|| ParseError::TooLarge { line, name: name.to_owned() })?;
         self.registers.push(ty.bits());
         if let Some(scope) = self.scopes.last_mut() {
-            scope.insert(name, register);
+            scope.insert(name.to_owned(), Reg(number));
         }
+        Ok(())
     }
 
     /// Adds registers that are numbered from 0 on.
-    pub(super) fn add_registers(&mut self, name: &str, count: usize, ty: Type) {
-        for number in 0..count {
-            self.add_register(format!("{name}{number}"), ty);
+    pub(super) fn add_registers(
+        &mut self,
+        (name, line): (&str, u32),
+        count: usize,
+        ty: Type,
+    ) -> Result<(), ParseError> {
+        // Before any is added, for each takes memory.
+        if count > MAX_REGISTERS as usize {
+            return Err(ParseError::TooLarge { line, name: name.to_owned() });
         }
+        (0..count).try_for_each(|number| self.add_register((&format!("{name}{number}"), line), ty))
     }
 
     /// Adds a variable of shared or of local memory.
-    pub(super) fn add_variable(&mut self, is_shared: bool, variable: Variable<'_>) {
-        let Variable { name, ty, count, align } = variable;
+    pub(super) fn add_variable(
+        &mut self,
+        is_shared: bool,
+        variable: Variable<'_>,
+    ) -> Result<(), ParseError> {
         let used = if is_shared { &mut self.shared_bytes } else { &mut self.local_bytes };
-        let start = used.next_multiple_of(align);
-        *used = start + ty.bytes() * count;
-        self.addresses.insert(name.to_owned(), start as u64);
+        let place = variable.place(*used)?;
+        *used = place.end;
+        self.addresses.insert(variable.name.to_owned(), place.start as u64);
+        Ok(())
     }
 
     fn register(&self, name: &str) -> Option<Reg> {

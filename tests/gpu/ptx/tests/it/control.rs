@@ -13,15 +13,16 @@ fn u32s(body: &str, (blocks, threads): (u32, u32)) -> Vec<u32> {
 
 #[test]
 fn lanes_that_part_meet_again() {
-    // An odd thread takes its way, an even one another; behind them all go on together.
+    // An odd thread takes its way, an even one another; behind them all go on together, and read
+    // each other.
     let found = u32s(
         "and.b32 %r1, %r31, 1;\nsetp.eq.s32 %p1, %r1, 0;\n@%p1 bra $EVEN;\n\
          mul.lo.s32 %r2, %r31, 3;\nbra.uni $BOTH;\n$EVEN:\nadd.s32 %r2, %r31, 1;\n$BOTH:\n\
-         add.s32 %r2, %r2, 1000;\nst.global.u32 [%rd30], %r2;",
-        (2, 48),
+         shfl.sync.bfly.b32 %r3|%p2, %r2, 1, 31, -1;\nst.global.u32 [%rd30], %r3;",
+        (2, 64),
     );
-    let want: Vec<u32> =
-        (0..96).map(|it| 1000 + if it % 2 == 0 { it + 1 } else { 3 * it }).collect();
+    let own = |it: u32| if it.is_multiple_of(2) { it + 1 } else { 3 * it };
+    let want: Vec<u32> = (0..128).map(|it| own(it ^ 1)).collect();
     assert_eq!(found, want);
 }
 
@@ -43,6 +44,50 @@ fn lanes_that_end_early_are_not_waited_for() {
         (1, 70),
     );
     assert_eq!(found, (0..70).map(|it| if it > 40 { 0 } else { 7 }).collect::<Vec<u32>>());
+}
+
+#[test]
+fn lanes_that_only_end_elsewhere_are_not_waited_for() {
+    let write = "st.global.u32 [%rd30], 7;\n$END:";
+    let want = |count| (0..count).map(|it| if it > 40 { 0 } else { 7 }).collect::<Vec<u32>>();
+    for (barrier, count) in [
+        ("@%p1 bra $END;\nbar.sync 0;\n", 70),
+        ("@%p1 bra $END;\nbarrier.sync 0;\n", 70),
+        ("@%p1 bra $END;\nbarrier.sync.aligned 0;\n", 70),
+        // Nobody takes it.
+        ("setp.gt.u32 %p2, %r31, 1000;\n@%p2 bar.sync 0;\n@%p1 bra $END;\n", 70),
+        // Those who do not take it go on to their end.
+        ("@!%p1 bar.sync 0;\n@%p1 bra $END;\n", 70),
+        // Of no other than the lanes of a warp.
+        ("@%p1 bra $END;\nbar.warp.sync -1;\n", 70),
+    ] {
+        let body = format!("setp.gt.u32 %p1, %r31, 40;\n{barrier}{write}");
+        assert_eq!(u32s(&body, (1, count)), want(count), "{barrier}");
+    }
+}
+
+#[test]
+fn lanes_that_come_to_a_barrier_apart_leave_it_together() {
+    // Those ahead go back to the barrier at which the others wait.
+    let body = "and.b32 %r1, %r31, 1;\nsetp.eq.s32 %p1, %r1, 0;\n@%p1 bra $LATER;\n$SAME:\n\
+                bar.sync 0;\nshfl.sync.bfly.b32 %r3|%p2, %r31, 1, 31, -1;\n\
+                st.global.u32 [%rd30], %r3;\nret;\n$LATER:\nbra $SAME;";
+    assert_eq!(u32s(body, (1, 64)), (0..64).map(|it| it ^ 1).collect::<Vec<u32>>());
+}
+
+#[test]
+fn a_shuffle_is_of_its_members_alone() {
+    // Each half names its own lanes: 0 to 3 and 4 to 7.
+    let body = "setp.lt.u32 %p1, %r31, 4;\nselp.b32 %r1, 0x0f, 0xf0, %p1;\n\
+                shfl.sync.bfly.b32 %r2|%p2, %r31, 1, 31, %r1;\nst.global.u32 [%rd30], %r2;";
+    assert_eq!(u32s(body, (1, 8)), [1, 0, 3, 2, 5, 4, 7, 6]);
+}
+
+#[test]
+fn lines_for_debuggers_have_no_effect() {
+    let body = ".loc 1 7 3\nmov.u32 %r1, 5;\n.loc 1 8 3, function_name $L, inlined_at 1 7 3\n\
+                .file 1 \"a.cu\"\n.pragma \"nounroll\";\nst.global.u32 [%rd30], %r1;";
+    assert_eq!(u32s(body, (1, 2)), [5, 5]);
 }
 
 #[test]

@@ -11,6 +11,7 @@
 
 mod candle;
 mod control;
+mod edges;
 mod faults;
 mod operations;
 mod support;

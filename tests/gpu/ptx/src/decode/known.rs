@@ -1,0 +1,66 @@
+//! The modifiers that each instruction may have. One that were ignored would silently compute
+//! something else, so all others are refused.
+
+use super::modifiers::Name;
+use crate::{error::ParseError, types::Type};
+
+const ROUNDINGS: &[&str] = &["rn", "rz", "rm", "rp"];
+const WHOLE: &[&str] = &["rni", "rzi", "rmi", "rpi"];
+const SPACES: &[&str] = &["global", "shared", "local"];
+const SCOPES: &[&str] = &["cta", "cluster", "gpu", "sys"];
+const VECTORS: &[&str] = &["v2", "v4"];
+const PARTS: &[&str] = &["lo", "hi", "wide"];
+const LOADS: &[&str] = &["weak", "relaxed", "acquire", "volatile", "param", "const", "nc"];
+const LOAD_CACHES: &[&str] = &["ca", "cg", "cs", "lu", "cv"];
+const STORES: &[&str] = &["weak", "relaxed", "release", "volatile", "param"];
+const STORE_CACHES: &[&str] = &["wb", "cg", "cs", "wt"];
+const ORDERS: &[&str] = &["sc", "relaxed", "acquire", "release", "acq_rel"];
+const ATOMICS: &[&str] = &["add", "min", "max", "exch", "cas", "noftz"];
+const COMPARISONS: &[&str] = &[
+    "eq", "ne", "lt", "le", "gt", "ge", "lo", "ls", "hi", "hs", "equ", "neu", "ltu", "leu", "gtu",
+    "geu",
+];
+
+/// Instructions that have no type.
+const CONTROL: [&str; 9] =
+    ["bra", "call", "ret", "exit", "trap", "bar", "barrier", "membar", "fence"];
+
+/// What may follow this name besides types.
+fn modifiers(name: &str) -> Option<&'static [&'static [&'static str]]> {
+    Some(match name {
+        "bra" | "call" | "ret" => &[&["uni"]],
+        "bar" => &[&["sync", "warp"]],
+        "barrier" => &[&["sync", "aligned"]],
+        "membar" => &[&["gl", "cta", "sys"]],
+        "fence" => &[ORDERS, SCOPES],
+        "ld" | "ldu" => &[LOADS, SPACES, SCOPES, LOAD_CACHES, VECTORS],
+        "st" => &[STORES, SPACES, SCOPES, STORE_CACHES, VECTORS],
+        "atom" | "red" => &[ORDERS, SPACES, SCOPES, ATOMICS],
+        "shfl" => &[&["sync", "up", "down", "bfly", "idx"]],
+        "cvta" => &[&["to", "const"], SPACES],
+        "cvt" => &[ROUNDINGS, WHOLE, &["sat"]],
+        "setp" | "set" => &[COMPARISONS],
+        "add" | "sub" | "fma" => &[ROUNDINGS],
+        "mul" | "mad" => &[PARTS, ROUNDINGS],
+        "div" => &[&["approx", "full"], ROUNDINGS],
+        "min" | "max" => &[&["NaN"]],
+        "neg" | "abs" => &[&["ftz"]],
+        // Their other roundings are not computed.
+        "rcp" | "sqrt" => &[&["approx", "rn", "ftz"]],
+        "rsqrt" | "ex2" | "lg2" => &[&["approx", "ftz"]],
+        "exit" | "trap" | "mov" | "selp" | "bfi" | "rem" | "and" | "or" | "xor" | "shl" | "shr"
+        | "copysign" | "not" | "clz" | "popc" | "brev" => &[],
+        _ => return None,
+    })
+}
+
+/// Refuses an instruction or a modifier that is not known.
+pub(super) fn check(name: &Name<'_>) -> Result<(), ParseError> {
+    let groups = modifiers(name.first()).ok_or_else(|| name.unknown())?;
+    let takes_types = !CONTROL.contains(&name.first());
+    let is_known = |part: &&str| {
+        groups.iter().any(|group| group.contains(part))
+            || takes_types && Type::named(part).is_some()
+    };
+    if name.modifiers().iter().all(is_known) { Ok(()) } else { Err(name.unknown()) }
+}
