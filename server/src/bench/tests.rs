@@ -2,6 +2,7 @@
 
 use std::{num::NonZero, time::Duration};
 
+use serde_json::Value;
 use sluicegate_core::timeline::{Lane, StageUsage, Usage};
 use sluicegate_placement::{Plan, PlanFields, PlannedStage};
 use sluicegate_spec::{
@@ -179,12 +180,28 @@ fn a_table_without_comparisons_ends_with_the_sides() {
     "#);
 }
 
-#[test]
-#[expect(clippy::too_many_lines, reason = "a snapshot is as long as what it shows")]
-fn json_has_every_figure() {
+/// The report of several sides as JSON; each side by its name alone.
+fn json_without_sides() -> String {
+    let mut json = json();
+    for side in json.pointer_mut("/points/0/sides").and_then(Value::as_array_mut).unwrap() {
+        *side = side["name"].take();
+    }
+    serde_json::to_string_pretty(&json).unwrap()
+}
+
+fn json_of_side(side: usize) -> String {
+    serde_json::to_string_pretty(&json()["points"][0]["sides"][side]).unwrap()
+}
+
+fn json() -> Value {
     let mut report = report();
     report.points.remove(0);
-    insta::assert_snapshot!(serde_json::to_string_pretty(&report).unwrap(), @r#"
+    serde_json::to_value(&report).unwrap()
+}
+
+#[test]
+fn json_says_what_was_measured_where_and_how_sides_compare() {
+    insta::assert_snapshot!(json_without_sides(), @r#"
     {
       "model": "tiny",
       "machine": {
@@ -201,184 +218,9 @@ fn json_has_every_figure() {
         {
           "requests": 16,
           "sides": [
-            {
-              "name": "2 stages",
-              "placements": [
-                "cpu:0=0..6,cpu:1=6..10"
-              ],
-              "threads_per_stage": null,
-              "microbatches": 3,
-              "tokens_per_s": {
-                "median": 100.0,
-                "least": 90.9090909090909,
-                "most": 111.11111111111111
-              },
-              "tokens": {
-                "completion": 300,
-                "jump_forward": 9,
-                "vetoed": 3
-              },
-              "first_token_us": {
-                "p50": 108000,
-                "p95": 132000
-              },
-              "token_us": {
-                "p50": 11000,
-                "p95": 33000
-              },
-              "mask_wait_us": null,
-              "used": [
-                {
-                  "fraction_of_ideal": 1.0,
-                  "bottleneck": "stage 0",
-                  "window_s": [
-                    1.5,
-                    2.25
-                  ],
-                  "stages": [
-                    {
-                      "device": "cpu:0",
-                      "units": "embed, layers 0..6",
-                      "computing": 0.875,
-                      "transferring": 0.125,
-                      "lent": 0.0,
-                      "awaiting_masks": 0.0,
-                      "awaiting_input": 0.0,
-                      "awaiting_host": 0.0
-                    },
-                    {
-                      "device": "cpu:1",
-                      "units": "layers 6..10, norm+head",
-                      "computing": 0.75,
-                      "transferring": 0.0,
-                      "lent": 0.0,
-                      "awaiting_masks": 0.0625,
-                      "awaiting_input": 0.1875,
-                      "awaiting_host": 0.0
-                    }
-                  ]
-                }
-              ]
-            },
-            {
-              "name": "2 engines of 1 thread",
-              "placements": [
-                "cpu:0=0..10",
-                "cpu:0=0..10"
-              ],
-              "threads_per_stage": 1,
-              "microbatches": 2,
-              "tokens_per_s": {
-                "median": 111.11111111111111,
-                "least": 100.0,
-                "most": 125.0
-              },
-              "tokens": {
-                "completion": 300,
-                "jump_forward": 9,
-                "vetoed": 3
-              },
-              "first_token_us": {
-                "p50": 96000,
-                "p95": 120000
-              },
-              "token_us": {
-                "p50": 10000,
-                "p95": 30000
-              },
-              "mask_wait_us": null,
-              "used": [
-                {
-                  "fraction_of_ideal": 1.0,
-                  "bottleneck": "stage 0",
-                  "window_s": [
-                    1.5,
-                    2.25
-                  ],
-                  "stages": [
-                    {
-                      "device": "cpu:0",
-                      "units": "embed, layers 0..10, norm+head",
-                      "computing": 0.875,
-                      "transferring": 0.125,
-                      "lent": 0.0,
-                      "awaiting_masks": 0.0,
-                      "awaiting_input": 0.0,
-                      "awaiting_host": 0.0
-                    }
-                  ]
-                },
-                {
-                  "fraction_of_ideal": null,
-                  "bottleneck": null,
-                  "window_s": null,
-                  "stages": []
-                }
-              ]
-            },
-            {
-              "name": "2 stages, constrained",
-              "placements": [
-                "cpu:0=0..6,cpu:1=6..10"
-              ],
-              "threads_per_stage": null,
-              "microbatches": 3,
-              "tokens_per_s": {
-                "median": 100.0,
-                "least": 100.0,
-                "most": 100.0
-              },
-              "tokens": {
-                "completion": 300,
-                "jump_forward": 9,
-                "vetoed": 3
-              },
-              "first_token_us": {
-                "p50": 100000,
-                "p95": 120000
-              },
-              "token_us": {
-                "p50": 11000,
-                "p95": 30000
-              },
-              "mask_wait_us": {
-                "p50": 5,
-                "p99": 50,
-                "most": 50
-              },
-              "used": [
-                {
-                  "fraction_of_ideal": 1.0,
-                  "bottleneck": "stage 0",
-                  "window_s": [
-                    1.5,
-                    2.25
-                  ],
-                  "stages": [
-                    {
-                      "device": "cpu:0",
-                      "units": "embed, layers 0..6",
-                      "computing": 0.875,
-                      "transferring": 0.125,
-                      "lent": 0.0,
-                      "awaiting_masks": 0.0,
-                      "awaiting_input": 0.0,
-                      "awaiting_host": 0.0
-                    },
-                    {
-                      "device": "cpu:1",
-                      "units": "layers 6..10, norm+head",
-                      "computing": 0.75,
-                      "transferring": 0.0,
-                      "lent": 0.0,
-                      "awaiting_masks": 0.0625,
-                      "awaiting_input": 0.1875,
-                      "awaiting_host": 0.0
-                    }
-                  ]
-                }
-              ]
-            }
+            "2 stages",
+            "2 engines of 1 thread",
+            "2 stages, constrained"
           ],
           "ratios": [
             {
@@ -398,6 +240,202 @@ fn json_has_every_figure() {
                 "least": 0.9,
                 "most": 1.1
               }
+            }
+          ]
+        }
+      ]
+    }
+    "#);
+}
+
+#[test]
+fn json_has_every_figure_of_a_pipeline() {
+    insta::assert_snapshot!(json_of_side(0), @r#"
+    {
+      "name": "2 stages",
+      "placements": [
+        "cpu:0=0..6,cpu:1=6..10"
+      ],
+      "threads_per_stage": null,
+      "microbatches": 3,
+      "tokens_per_s": {
+        "median": 100.0,
+        "least": 90.9090909090909,
+        "most": 111.11111111111111
+      },
+      "tokens": {
+        "completion": 300,
+        "jump_forward": 9,
+        "vetoed": 3
+      },
+      "first_token_us": {
+        "p50": 108000,
+        "p95": 132000
+      },
+      "token_us": {
+        "p50": 11000,
+        "p95": 33000
+      },
+      "mask_wait_us": null,
+      "used": [
+        {
+          "fraction_of_ideal": 1.0,
+          "bottleneck": "stage 0",
+          "window_s": [
+            1.5,
+            2.25
+          ],
+          "stages": [
+            {
+              "device": "cpu:0",
+              "units": "embed, layers 0..6",
+              "computing": 0.875,
+              "transferring": 0.125,
+              "lent": 0.0,
+              "awaiting_masks": 0.0,
+              "awaiting_input": 0.0,
+              "awaiting_host": 0.0
+            },
+            {
+              "device": "cpu:1",
+              "units": "layers 6..10, norm+head",
+              "computing": 0.75,
+              "transferring": 0.0,
+              "lent": 0.0,
+              "awaiting_masks": 0.0625,
+              "awaiting_input": 0.1875,
+              "awaiting_host": 0.0
+            }
+          ]
+        }
+      ]
+    }
+    "#);
+}
+
+#[test]
+fn json_has_every_figure_of_several_engines() {
+    insta::assert_snapshot!(json_of_side(1), @r#"
+    {
+      "name": "2 engines of 1 thread",
+      "placements": [
+        "cpu:0=0..10",
+        "cpu:0=0..10"
+      ],
+      "threads_per_stage": 1,
+      "microbatches": 2,
+      "tokens_per_s": {
+        "median": 111.11111111111111,
+        "least": 100.0,
+        "most": 125.0
+      },
+      "tokens": {
+        "completion": 300,
+        "jump_forward": 9,
+        "vetoed": 3
+      },
+      "first_token_us": {
+        "p50": 96000,
+        "p95": 120000
+      },
+      "token_us": {
+        "p50": 10000,
+        "p95": 30000
+      },
+      "mask_wait_us": null,
+      "used": [
+        {
+          "fraction_of_ideal": 1.0,
+          "bottleneck": "stage 0",
+          "window_s": [
+            1.5,
+            2.25
+          ],
+          "stages": [
+            {
+              "device": "cpu:0",
+              "units": "embed, layers 0..10, norm+head",
+              "computing": 0.875,
+              "transferring": 0.125,
+              "lent": 0.0,
+              "awaiting_masks": 0.0,
+              "awaiting_input": 0.0,
+              "awaiting_host": 0.0
+            }
+          ]
+        },
+        {
+          "fraction_of_ideal": null,
+          "bottleneck": null,
+          "window_s": null,
+          "stages": []
+        }
+      ]
+    }
+    "#);
+}
+
+#[test]
+fn json_has_every_figure_of_a_constrained_side() {
+    insta::assert_snapshot!(json_of_side(2), @r#"
+    {
+      "name": "2 stages, constrained",
+      "placements": [
+        "cpu:0=0..6,cpu:1=6..10"
+      ],
+      "threads_per_stage": null,
+      "microbatches": 3,
+      "tokens_per_s": {
+        "median": 100.0,
+        "least": 100.0,
+        "most": 100.0
+      },
+      "tokens": {
+        "completion": 300,
+        "jump_forward": 9,
+        "vetoed": 3
+      },
+      "first_token_us": {
+        "p50": 100000,
+        "p95": 120000
+      },
+      "token_us": {
+        "p50": 11000,
+        "p95": 30000
+      },
+      "mask_wait_us": {
+        "p50": 5,
+        "p99": 50,
+        "most": 50
+      },
+      "used": [
+        {
+          "fraction_of_ideal": 1.0,
+          "bottleneck": "stage 0",
+          "window_s": [
+            1.5,
+            2.25
+          ],
+          "stages": [
+            {
+              "device": "cpu:0",
+              "units": "embed, layers 0..6",
+              "computing": 0.875,
+              "transferring": 0.125,
+              "lent": 0.0,
+              "awaiting_masks": 0.0,
+              "awaiting_input": 0.0,
+              "awaiting_host": 0.0
+            },
+            {
+              "device": "cpu:1",
+              "units": "layers 6..10, norm+head",
+              "computing": 0.75,
+              "transferring": 0.0,
+              "lent": 0.0,
+              "awaiting_masks": 0.0625,
+              "awaiting_input": 0.1875,
+              "awaiting_host": 0.0
             }
           ]
         }
