@@ -369,8 +369,7 @@ impl<'a> Simulation<'a> {
         let Ready { microbatch, groups, times, mask_times, since_s } = ready;
         let now_s = self.world.clock.now_s();
         if let Some(since_s) = since_s {
-            let lane = Lane::Stage(self.pipeline.last_stage());
-            self.world.span(lane, Activity::AwaitMask, microbatch.0, (since_s, now_s));
+            self.awaited_masks(microbatch.0, since_s);
         }
         let groups = groups.iter().filter_map(|(sampling, values)| {
             let request = self.serve.request_of(sampling.group)?;
@@ -387,12 +386,18 @@ impl<'a> Simulation<'a> {
         }
     }
 
+    /// Writes down that the last stage has waited for masks until now.
+    fn awaited_masks(&mut self, microbatch: u64, since_s: f64) {
+        let lane = Lane::Stage(self.pipeline.last_stage());
+        let now_s = self.world.clock.now_s();
+        self.world.span(lane, Activity::AwaitMask, microbatch, (since_s, now_s));
+    }
+
     /// Whatever was in flight will never come back; events of an earlier incarnation are ignored.
     fn lose(&mut self) {
         let now_s = self.world.clock.now_s();
         if let Some((microbatch, since_s)) = self.last_stage.waiting() {
-            let lane = Lane::Stage(self.pipeline.last_stage());
-            self.world.span(lane, Activity::AwaitMask, microbatch, (since_s, now_s));
+            self.awaited_masks(microbatch, since_s);
         }
         let spans = &mut self.world.timeline.spans;
         spans.retain(|span| span.start_s < now_s);
