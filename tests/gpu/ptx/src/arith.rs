@@ -3,11 +3,15 @@
 use std::cmp::Ordering;
 
 use crate::{
-    float::{round, to_f64, two_sum},
+    float::{canonical_bits, nan, round, to_f64, two_sum},
     inst::{Binary, Comparison, Part, Rounding, Test, Unary},
     lanes::{Lanes, Mask, each, each2, where2},
     types::{Type, sign_extend, truncate},
 };
+
+/// Why instructions have a result.
+pub(crate) const IS_OF_TYPE: &str =
+    "an instruction that is none of its type is refused when it is read";
 
 /// An instruction of two operands; none where it is none of this type.
 pub(crate) fn binary(
@@ -173,20 +177,9 @@ fn rest_of(rest: f64) -> f64 {
     if rest.is_finite() { rest } else { 0.0 }
 }
 
-/// What is no number has the same bits whatever it came from.
+/// The same of a float in its own width.
 fn canonical(value: f32) -> u64 {
     if value.is_nan() { 0x7fff_ffff } else { value.to_bits().into() }
-}
-
-fn canonical_bits(bits: u64, ty: Type) -> u64 {
-    if !to_f64(bits, ty).is_nan() {
-        return bits;
-    }
-    nan(ty)
-}
-
-fn nan(ty: Type) -> u64 {
-    truncate(u64::MAX >> 1, 63.min(ty.bits() - 1))
 }
 
 /// `a * b + c`, rounded once.

@@ -1,7 +1,7 @@
 //! Numbers of one type as those of another.
 
 use crate::{
-    float::{round, to_f64, to_whole, two_sum},
+    float::{canonical_bits, round, to_f64, to_whole, two_sum},
     inst::{Conversion, Rounding},
     types::{Type, sign_extend, truncate},
 };
@@ -27,17 +27,8 @@ pub(crate) fn convert(conversion: Conversion, value: u64) -> u64 {
             }
             let is_exact = is_whole || from.bits() <= to.bits() && from == to;
             let rounding = if is_exact { Rounding::Nearest } else { rounding };
-            nan_or(round(value, 0.0, to, rounding), to)
+            canonical_bits(round(value, 0.0, to, rounding), to)
         }
-    }
-}
-
-fn nan_or(bits: u64, ty: Type) -> u64 {
-    match ty {
-        _ if !to_f64(bits, ty).is_nan() => bits,
-        Type::F16 | Type::Bf16 => 0x7fff,
-        Type::F32 => 0x7fff_ffff,
-        _ => 0x7fff_ffff_ffff_ffff,
     }
 }
 

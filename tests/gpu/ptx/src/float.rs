@@ -2,7 +2,10 @@
 
 use half::{bf16, f16};
 
-use crate::{inst::Rounding, types::Type};
+use crate::{
+    inst::Rounding,
+    types::{Type, truncate},
+};
 
 /// The value of some bits, which every width up to 64 bits has exactly.
 pub(crate) fn to_f64(bits: u64, ty: Type) -> f64 {
@@ -83,6 +86,16 @@ fn step(bits: u64, ty: Type, down: bool) -> u64 {
         (false, true) => bits + 1,
         (false, false) => bits - 1,
     }
+}
+
+/// What is no number has the same bits whatever it came from.
+pub(crate) fn canonical_bits(bits: u64, ty: Type) -> u64 {
+    if to_f64(bits, ty).is_nan() { nan(ty) } else { bits }
+}
+
+/// The bits of what is no number: all but the sign.
+pub(crate) fn nan(ty: Type) -> u64 {
+    truncate(u64::MAX, ty.bits() - 1)
 }
 
 /// `a + b`, and what of it the result lacks. Source: Knuth, The Art of Computer Programming 2,

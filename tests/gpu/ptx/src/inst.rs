@@ -151,6 +151,29 @@ pub(crate) struct Conversion {
     pub(crate) saturates: bool,
 }
 
+/// Reads a value, and writes another in its place that depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AtomicOp {
+    pub(crate) op: Atomic,
+    pub(crate) space: Space,
+    pub(crate) ty: Type,
+    pub(crate) dst: Option<Reg>,
+    pub(crate) address: Address,
+    pub(crate) operands: (Operand, Option<Operand>),
+}
+
+/// Lets lanes read each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ShuffleOp {
+    pub(crate) mode: Shuffle,
+    pub(crate) dst: Reg,
+    pub(crate) is_in_range: Option<Reg>,
+    pub(crate) a: Operand,
+    pub(crate) by: Operand,
+    pub(crate) clamp: Operand,
+    pub(crate) members: Operand,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Op {
     Binary {
@@ -246,23 +269,8 @@ pub(crate) enum Op {
         values: Vec<Operand>,
         address: Address,
     },
-    Atomic {
-        op: Atomic,
-        space: Space,
-        ty: Type,
-        dst: Option<Reg>,
-        address: Address,
-        operands: (Operand, Option<Operand>),
-    },
-    Shuffle {
-        mode: Shuffle,
-        dst: Reg,
-        is_in_range: Option<Reg>,
-        a: Operand,
-        by: Operand,
-        clamp: Operand,
-        members: Operand,
-    },
+    Atomic(AtomicOp),
+    Shuffle(ShuffleOp),
     /// From an address of a space to one of all, or back.
     ToGeneric {
         space: Space,

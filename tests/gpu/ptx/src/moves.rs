@@ -1,9 +1,11 @@
 //! Instructions by which a warp reads and writes memory, and its lanes each other.
 
 use crate::{
-    arith::binary,
+    arith::{IS_OF_TYPE, binary},
     error::Fault,
-    inst::{Address, Atomic, Binary, Op, Operand, Reg, Rounding, Shuffle, Space},
+    inst::{
+        Address, Atomic, AtomicOp, Binary, Op, Operand, Reg, Rounding, Shuffle, ShuffleOp, Space,
+    },
     kernel::{LOCAL, SHARED},
     lanes::{Mask, WARP, each, lanes_of},
     memory::{Memory, Reach},
@@ -28,8 +30,8 @@ impl Warp<'_> {
             Op::Store { space, ty, values, address } => {
                 self.store((*space, *address), (*ty, values), active, reach)
             }
-            Op::Atomic { .. } => self.atomic(op, active, reach),
-            Op::Shuffle { .. } => self.shuffle(op, active),
+            Op::Atomic(atomic) => self.atomic(atomic, active, reach),
+            Op::Shuffle(shuffle) => self.shuffle(shuffle, active),
             Op::ToGeneric { space, dst, a } => {
                 let moved = each(&self.value(*a), |at| at.wrapping_add(window(*space)));
                 self.set(*dst, &moved, active);
@@ -41,8 +43,8 @@ impl Warp<'_> {
                 Ok(())
             }
             Op::Call { name } => Err(Fault::Called { name: name.clone() }),
-            // All other instructions are executed elsewhere.
-            _ => Err(Fault::Trap),
+            Op::Trap => Err(Fault::Trap),
+            op => unreachable!("executed before: {op:?}"),
         }
     }
 
@@ -94,13 +96,11 @@ impl Warp<'_> {
     /// One lane after the other.
     fn atomic<M: Memory>(
         &mut self,
-        op: &Op,
+        op: &AtomicOp,
         active: Mask,
         reach: &mut Reach<'_, M>,
     ) -> Result<(), Fault> {
-        let Op::Atomic { op, space, ty, dst, address, operands: (b, c) } = op else {
-            return Err(Fault::Trap);
-        };
+        let AtomicOp { op, space, ty, dst, address, operands: (b, c) } = op;
         let bases = self.value(address.base);
         let (b, c) = (self.value(*b), c.map(|c| self.value(c)));
         let mut found = [0; WARP];
@@ -113,12 +113,12 @@ impl Warp<'_> {
             found[lane] = old;
             let combined = |op: Binary| {
                 let result = binary(op, *ty, Rounding::Nearest, (&[old; WARP], &[b[lane]; WARP]));
-                result.map(|result| result[0]).ok_or(Fault::Trap)
+                result.expect(IS_OF_TYPE)[0]
             };
             let new = match op {
-                Atomic::Add => combined(Binary::Add)?,
-                Atomic::Min => combined(Binary::Min)?,
-                Atomic::Max => combined(Binary::Max)?,
+                Atomic::Add => combined(Binary::Add),
+                Atomic::Min => combined(Binary::Min),
+                Atomic::Max => combined(Binary::Max),
                 Atomic::Exchange => b[lane],
                 Atomic::CompareAndSwap if old == b[lane] => c.map_or(old, |c| c[lane]),
                 Atomic::CompareAndSwap => continue,
@@ -132,10 +132,8 @@ impl Warp<'_> {
     }
 
     /// Source: PTX ISA 9.0, section 9.7.9.6, `shfl.sync`.
-    fn shuffle(&mut self, op: &Op, active: Mask) -> Result<(), Fault> {
-        let Op::Shuffle { mode, dst, is_in_range, a, by, clamp, members } = op else {
-            return Err(Fault::Trap);
-        };
+    fn shuffle(&mut self, op: &ShuffleOp, active: Mask) -> Result<(), Fault> {
+        let ShuffleOp { mode, dst, is_in_range, a, by, clamp, members } = op;
         let [a, by, clamp, members] = [a, by, clamp, members].map(|it| self.value(*it));
         let (mut read, mut in_range) = ([0; WARP], [0; WARP]);
         for lane in lanes_of(active) {

@@ -1,7 +1,7 @@
 //! A warp: its registers, and where its lanes are in the code.
 
 use crate::{
-    arith::{binary, compare, flush, fma, insert, product, unary},
+    arith::{IS_OF_TYPE, binary, compare, flush, fma, insert, product, unary},
     convert::convert,
     error::Fault,
     inst::{Inst, Op, Operand, Part, Reg, Special},
@@ -196,12 +196,12 @@ impl<'k> Warp<'k> {
             Op::Binary { op, ty, rounding, dst, a, b } => {
                 let (a, b) = (values(a), values(b));
                 let result = binary(*op, *ty, *rounding, (&a, &b));
-                self.set(*dst, &result.ok_or(Fault::Trap)?, active);
+                self.set(*dst, &result.expect(IS_OF_TYPE), active);
             }
             Op::Unary { op, ty, flushes, dst, a } => {
                 let a = values(a);
                 let a = if *flushes { flush(&a, *ty) } else { a };
-                let result = unary(*op, *ty, &a).ok_or(Fault::Trap)?;
+                let result = unary(*op, *ty, &a).expect(IS_OF_TYPE);
                 let result = if *flushes { flush(&result, *ty) } else { result };
                 self.set(*dst, &result, active);
             }

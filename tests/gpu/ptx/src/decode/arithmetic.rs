@@ -2,8 +2,10 @@
 
 use super::{Body, modifiers::Name};
 use crate::{
+    arith::{binary, unary},
     error::ParseError,
     inst::{Binary, Conversion, Op, Part, Rounding, Unary},
+    lanes::WARP,
     types::Type,
 };
 
@@ -17,8 +19,6 @@ impl<'a> Body<'_, '_, 'a> {
             "mul" => Binary::Mul(name.part()),
             "div" => Binary::Div,
             "rem" => Binary::Rem,
-            // Of whole numbers there is none that is no number.
-            "min" | "max" if name.has("NaN") && !ty.is_float() => return Err(name.unknown()),
             "min" if name.has("NaN") => Binary::MinOrNan,
             "max" if name.has("NaN") => Binary::MaxOrNan,
             "min" => Binary::Min,
@@ -31,6 +31,8 @@ impl<'a> Body<'_, '_, 'a> {
             "copysign" => Binary::CopySign,
             _ => return self.unary(name, ty),
         };
+        // What it gives says whether the type has it.
+        binary(op, ty, name.rounding(), (&[0; WARP], &[0; WARP])).ok_or_else(|| name.unknown())?;
         let dst = self.register()?;
         let a = self.next_operand(ty)?;
         let is_shift = matches!(op, Binary::ShiftLeft | Binary::ShiftRight);
@@ -53,9 +55,8 @@ impl<'a> Body<'_, '_, 'a> {
             "brev" => Unary::ReverseBits,
             _ => return Err(name.unknown()),
         };
-        if name.flushes() && !ty.is_float() {
-            return Err(name.unknown());
-        }
+        let of_zeros = unary(op, ty, &[0; WARP]).filter(|_| !name.flushes() || ty.is_float());
+        of_zeros.ok_or_else(|| name.unknown())?;
         let dst = self.register()?;
         let a = self.next_operand(ty)?;
         Ok(Op::Unary { op, ty, flushes: name.flushes(), dst, a })
@@ -64,7 +65,7 @@ impl<'a> Body<'_, '_, 'a> {
     pub(super) fn fma(&mut self, name: &Name<'a>) -> Result<Op, ParseError> {
         let (ty, rounding) = (name.ty()?, name.rounding());
         // Rounding to the nearest is all that a product with 64 bits has.
-        if ty == Type::F64 && rounding != Rounding::Nearest {
+        if !ty.is_float() || ty == Type::F64 && rounding != Rounding::Nearest {
             return Err(name.unknown());
         }
         let dst = self.register()?;

@@ -2,8 +2,10 @@
 
 use super::{Body, modifiers::Name};
 use crate::{
+    arith::binary,
     error::ParseError,
-    inst::{Atomic, Op, Shuffle, Space},
+    inst::{Atomic, AtomicOp, Binary, Op, Rounding, Shuffle, ShuffleOp, Space},
+    lanes::WARP,
     moves::MAX_BYTES,
     types::Type,
 };
@@ -46,6 +48,17 @@ impl<'a> Body<'_, '_, 'a> {
         let op = ops.into_iter().find(|(known, _)| name.has(known));
         let (_, op) = op.ok_or_else(|| name.unknown())?;
         let ty = name.ty()?;
+        let combined = match op {
+            Atomic::Add => Some(Binary::Add),
+            Atomic::Min => Some(Binary::Min),
+            Atomic::Max => Some(Binary::Max),
+            Atomic::Exchange | Atomic::CompareAndSwap => None,
+        };
+        let zeros = [0; WARP];
+        let is_of_type = |op| binary(op, ty, Rounding::Nearest, (&zeros, &zeros)).is_some();
+        if !combined.is_none_or(is_of_type) {
+            return Err(name.unknown());
+        }
         let mut dst = None;
         if name.first() == "atom" {
             dst = self.target()?;
@@ -57,7 +70,8 @@ impl<'a> Body<'_, '_, 'a> {
             Atomic::CompareAndSwap => Some(self.next_operand(ty)?),
             _ => None,
         };
-        Ok(Op::Atomic { op, space: name.space(), ty, dst, address, operands: (b, c) })
+        let space = name.space();
+        Ok(Op::Atomic(AtomicOp { op, space, ty, dst, address, operands: (b, c) }))
     }
 
     pub(super) fn shuffle(&mut self, name: &Name<'a>) -> Result<Op, ParseError> {
@@ -75,7 +89,7 @@ impl<'a> Body<'_, '_, 'a> {
         let by = self.next_operand(Type::U32)?;
         let clamp = self.next_operand(Type::U32)?;
         let members = self.next_operand(Type::U32)?;
-        Ok(Op::Shuffle { mode, dst, is_in_range, a, by, clamp, members })
+        Ok(Op::Shuffle(ShuffleOp { mode, dst, is_in_range, a, by, clamp, members }))
     }
 
     pub(super) fn convert_address(&mut self, name: &Name<'a>) -> Result<Op, ParseError> {

@@ -108,6 +108,15 @@ fn declarations_that_are_not_known_or_too_large_are_refused() {
 #[test]
 fn what_is_not_known_is_named() {
     check_unread("frob.u32 %r1, %r2;", "line 12: the instruction `frob.u32` is not known");
+    // No such instruction of the type.
+    check_unread("rem.f32 %f1, %f2, %f3;", "line 12: the instruction `rem.f32` is not known");
+    check_unread("rcp.rn.s32 %r1, %r2;", "line 12: the instruction `rcp.rn.s32` is not known");
+    check_unread(
+        "max.NaN.s32 %r1, %r2, %r3;",
+        "line 12: the instruction `max.NaN.s32` is not known",
+    );
+    let fma = "fma.rn.s32 %r1, %r2, %r3, %r4;";
+    check_unread(fma, "line 12: the instruction `fma.rn.s32` is not known");
     check_unread("add.cc.u32 %r1, %r2, %r3;", "line 12: the instruction `add.cc.u32` is not known");
     check_unread("mov.u32 %r1, %x9;", "line 12: `%x9` is not declared");
     check_unread("bra $NOWHERE;", "line 12: `$NOWHERE` is not declared");
