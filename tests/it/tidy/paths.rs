@@ -7,15 +7,15 @@ use syn::{Attribute, Expr, Item, Macro, Token, UseTree, punctuated::Punctuated, 
 /// Modules from the crate's root on, and perhaps an item of the last one.
 pub(super) type Path = Vec<String>;
 
-/// What the code of a module names outside of its tests. What it names of other crates looks like
-/// something of its own.
+/// What the code of a module names outside of its tests. A path into another crate looks like one
+/// below the module itself, and leads to no module there.
 #[derive(Debug, Default)]
 pub(super) struct Named {
     pub(super) paths: BTreeSet<Path>,
-    /// What this module has under a name of its own from elsewhere: others may name it there, if
-    /// only those inside.
+    /// Names that this module imports, and what they stand for. The modules inside may use them as
+    /// if they were the module's own; where the import is public, all may.
     pub(super) imports: BTreeMap<String, Path>,
-    /// Of what this module has all names.
+    /// Modules all of whose names this one imports.
     pub(super) globs: BTreeSet<Path>,
     module: Path,
 }

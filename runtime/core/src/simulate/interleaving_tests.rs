@@ -1,5 +1,5 @@
-//! The protocol between the host and the stages, explored: what happens in parallel happens in every
-//! order, as far as it departs from the order of time in few places.
+//! The protocol between the host and the stages, explored: what can happen at the same time is run in
+//! every order that departs from the order of time in few places.
 //!
 //! Each stage, each link, the mask workers, the matchers, the callers and whatever loses a stage are
 //! lanes. Within a lane things keep their order, as in the channels. At each step the earliest lane
@@ -52,7 +52,7 @@ fn lane(event: &Event) -> Lane {
     }
 }
 
-/// How one run goes: a choice for each step, zero where it goes by time.
+/// The choices that make a run: at each step, which lane goes on. Zero is the earliest.
 #[derive(Debug, Default)]
 struct Schedule {
     /// The choices of its first steps; the others are zero.

@@ -9,7 +9,7 @@ use crate::{
     types::{Type, sign_extend, truncate},
 };
 
-/// Why instructions have a result.
+/// Why an instruction that is executed always has a result.
 pub(crate) const IS_OF_TYPE: &str =
     "an instruction that is none of its type is refused when it is read";
 

@@ -1,5 +1,5 @@
-//! The modifiers that each instruction may have. One that were ignored would silently compute
-//! something else, so all others are refused.
+//! The modifiers that each instruction may have. All others are refused: to ignore one would silently
+//! change what is computed.
 
 use super::modifiers::Name;
 use crate::{error::ParseError, types::Type};
