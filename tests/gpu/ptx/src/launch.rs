@@ -27,6 +27,14 @@ pub struct Launch<'p> {
 }
 
 impl Kernel {
+    /// Checks what a driver checks before anything runs.
+    ///
+    /// # Errors
+    /// [`LaunchError::Size`] if the sizes cannot be launched.
+    pub fn check(&self, launch: &Launch<'_>) -> Result<(), LaunchError> {
+        check(self, launch)
+    }
+
     /// Runs the kernel.
     ///
     /// # Errors

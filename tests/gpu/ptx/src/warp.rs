@@ -4,7 +4,7 @@ use crate::{
     arith::{IS_OF_TYPE, binary, compare, flush, fma, insert, product, unary},
     convert::convert,
     error::Fault,
-    inst::{Inst, Op, Operand, Part, Reg, Special},
+    inst::{Inst, Op, Operand, Part, Reg, ShuffleOp, Special},
     kernel::Kernel,
     lanes::{Lanes, Mask, WARP, each, lanes_of},
     memory::{Memory, Reach},
@@ -52,6 +52,8 @@ pub(crate) struct Warp<'k> {
     groups: Vec<Group>,
     /// Lanes that wait at a barrier.
     waiting: Vec<Group>,
+    /// Lanes that wait at a shuffle for the others that it names.
+    parked: Vec<Group>,
     /// The instruction that is executed.
     current: Group,
 }
@@ -63,7 +65,15 @@ impl<'k> Warp<'k> {
         let mask = u32::MAX >> (WARP as u32 - left);
         let start = Group { at: 0, mask };
         let registers = vec![[0; WARP]; kernel.registers.len()];
-        Self { kernel, place, registers, groups: vec![start], waiting: Vec::new(), current: start }
+        Self {
+            kernel,
+            place,
+            registers,
+            groups: vec![start],
+            waiting: Vec::new(),
+            parked: Vec::new(),
+            current: start,
+        }
     }
 
     /// The line that is executed, and the first thread that takes part.
@@ -95,6 +105,17 @@ impl<'k> Warp<'k> {
                     add(&mut self.waiting, at, active);
                     self.go(at + 1, mask & !active);
                 }
+                Op::Shuffle(shuffle) if active != 0 => {
+                    self.go(at + 1, mask & !active);
+                    let together = active | self.take_parked(at);
+                    if self.awaits(shuffle, together) {
+                        add(&mut self.parked, at, together);
+                        continue;
+                    }
+                    self.current.mask = together;
+                    self.execute(&inst.op, together, reach)?;
+                    self.go(at + 1, together);
+                }
                 op => {
                     if active != 0 {
                         self.execute(op, active, reach)?;
@@ -103,7 +124,26 @@ impl<'k> Warp<'k> {
                 }
             }
         }
+        if let Some(group) = self.parked.first() {
+            self.current = *group;
+            let missing = (!group.mask).trailing_zeros() as usize;
+            let lane = group.mask.trailing_zeros() as usize;
+            return Err(Fault::Shuffle { lane, source_lane: missing });
+        }
         self.pass_barrier()
+    }
+
+    /// Whether lanes that a shuffle names are still on their way to it.
+    fn awaits(&self, shuffle: &ShuffleOp, present: Mask) -> bool {
+        let members = self.value(shuffle.members)[present.trailing_zeros() as usize] as Mask;
+        let elsewhere = self.groups.iter().chain(&self.parked).fold(0, |all, it| all | it.mask);
+        members & elsewhere & !present != 0
+    }
+
+    /// The lanes that wait at a shuffle for the others.
+    fn take_parked(&mut self, at: usize) -> Mask {
+        let index = self.parked.iter().position(|group| group.at == at);
+        index.map_or(0, |index| self.parked.swap_remove(index).mask)
     }
 
     /// All lanes have ended or wait at a barrier: those that wait at the same one go on behind it.

@@ -1,0 +1,93 @@
+//! Contexts: which device a thread's calls are for.
+
+use std::ffi::{c_int, c_uint};
+
+use super::{CURRENT, SUCCESS, call, current, put};
+use crate::{
+    error::{Code, Failure, Outcome},
+    world::{ContextId, World},
+};
+
+/// # Safety
+/// As the driver: `target` can be written.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cuDevicePrimaryCtxRetain(target: *mut u64, device: c_int) -> c_int {
+    call("cuDevicePrimaryCtxRetain", |world| {
+        let device = world.check_device(device)?;
+        let context = world.retain(device)?;
+        // SAFETY: the caller's pointer.
+        unsafe { put(target, context.handle()) }
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuDevicePrimaryCtxRelease_v2(device: c_int) -> c_int {
+    call("cuDevicePrimaryCtxRelease", |world| {
+        let device = world.check_device(device)?;
+        world.release(device)
+    })
+}
+
+/// Contexts of a program's own are not made here, so none can be destroyed.
+#[unsafe(no_mangle)]
+extern "C" fn cuCtxDestroy_v2(context: u64) -> c_int {
+    call("cuCtxDestroy", |_| {
+        let detail = format!("{context:#x} was not made by cuCtxCreate");
+        Err(Failure::new(Code::InvalidContext, detail))
+    })
+}
+
+/// # Safety
+/// As the driver: `target` can be written.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cuCtxGetCurrent(target: *mut u64) -> c_int {
+    let handle = CURRENT.get().map_or(0, ContextId::handle);
+    // SAFETY: the caller's pointer.
+    super::answered("cuCtxGetCurrent", || unsafe { put(target, handle) })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuCtxSetCurrent(context: u64) -> c_int {
+    if context == 0 {
+        CURRENT.set(None);
+        return SUCCESS;
+    }
+    call("cuCtxSetCurrent", |world| {
+        CURRENT.set(Some(alive(world, context)?));
+        Ok(())
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuCtxSynchronize() -> c_int {
+    call("cuCtxSynchronize", |world| {
+        let device = current(world)?;
+        world.synchronize_device(device)
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuCtxEnablePeerAccess(peer: u64, flags: c_uint) -> c_int {
+    call("cuCtxEnablePeerAccess", |world| {
+        let device = current(world)?;
+        let peer = alive(world, peer)?.device;
+        if flags != 0 {
+            return Err(Failure::new(Code::InvalidValue, format!("flags {flags:#x}")));
+        }
+        if device == peer || !world.machine.has_peers {
+            let detail = format!("cuda:{device} and cuda:{peer} are no peers");
+            return Err(Failure::new(Code::PeerAccessUnsupported, detail));
+        }
+        if !world.memory.let_reach(device, peer) {
+            let detail = format!("cuda:{device} reaches cuda:{peer} already");
+            return Err(Failure::new(Code::PeerAccessAlreadyEnabled, detail));
+        }
+        Ok(())
+    })
+}
+
+pub(super) fn alive(world: &World, handle: u64) -> Outcome<ContextId> {
+    ContextId::of_handle(handle).filter(|context| world.is_alive(*context)).ok_or_else(|| {
+        Failure::new(Code::InvalidContext, format!("{handle:#x} is no context, or it has ended"))
+    })
+}

@@ -1,0 +1,186 @@
+//! Devices as programs ask for them.
+
+use std::ffi::{c_char, c_int, c_uint, c_void};
+
+use super::{answered, call, initialize, lock, put};
+use crate::error::{Code, Failure, Outcome};
+
+/// Source: `cuDriverGetVersion`, 1000 * major + 10 * minor.
+const VERSION: c_int = 13_000;
+
+#[unsafe(no_mangle)]
+extern "C" fn cuInit(flags: c_uint) -> c_int {
+    answered("cuInit", || match flags {
+        0 => initialize(),
+        flags => Err(Failure::new(Code::InvalidValue, format!("flags {flags:#x}"))),
+    })
+}
+
+/// # Safety
+/// As the driver: `target` can be written.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cuDriverGetVersion(target: *mut c_int) -> c_int {
+    // SAFETY: the caller's pointer.
+    answered("cuDriverGetVersion", || unsafe { put(target, VERSION) })
+}
+
+/// # Safety
+/// As the driver: `target` can be written.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cuDeviceGetCount(target: *mut c_int) -> c_int {
+    answered("cuDeviceGetCount", || {
+        let count = lock()?.machine.devices.len();
+        // SAFETY: the caller's pointer.
+        unsafe { put(target, c_int::try_from(count).unwrap_or(c_int::MAX)) }
+    })
+}
+
+/// # Safety
+/// As the driver: `target` can be written.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cuDeviceGet(target: *mut c_int, ordinal: c_int) -> c_int {
+    answered("cuDeviceGet", || {
+        lock()?.check_device(ordinal)?;
+        // SAFETY: the caller's pointer.
+        unsafe { put(target, ordinal) }
+    })
+}
+
+/// # Safety
+/// As the driver: `len` bytes at `target` can be written.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cuDeviceGetName(target: *mut c_char, len: c_int, device: c_int) -> c_int {
+    answered("cuDeviceGetName", || {
+        let world = lock()?;
+        let device = world.check_device(device)?;
+        let (major, minor) = world.machine.devices[device].capability;
+        let name = format!("Emulated GPU {major}.{minor}");
+        let room = usize::try_from(len).unwrap_or(0).saturating_sub(1);
+        let name = &name.as_bytes()[..name.len().min(room)];
+        // SAFETY: the caller has room for `len` bytes, and these and the zero are not more.
+        unsafe {
+            std::ptr::copy_nonoverlapping(name.as_ptr().cast(), target, name.len());
+            put(target.add(name.len()), 0)
+        }
+    })
+}
+
+/// # Safety
+/// As the driver: `target` can be written.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cuDeviceTotalMem_v2(target: *mut usize, device: c_int) -> c_int {
+    answered("cuDeviceTotalMem", || {
+        let world = lock()?;
+        let device = world.check_device(device)?;
+        let bytes = world.machine.devices[device].memory_bytes;
+        // SAFETY: the caller's pointer.
+        unsafe { put(target, usize::try_from(bytes).unwrap_or(usize::MAX)) }
+    })
+}
+
+/// # Safety
+/// As the driver: `target` can be written.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cuDeviceGetAttribute(
+    target: *mut c_int,
+    attribute: c_uint,
+    device: c_int,
+) -> c_int {
+    answered("cuDeviceGetAttribute", || {
+        let world = lock()?;
+        let device = world.check_device(device)?;
+        let value = attribute_of(attribute, device, world.machine.devices[device].capability)?;
+        // SAFETY: the caller's pointer.
+        unsafe { put(target, value) }
+    })
+}
+
+/// Source: `cuda.h`, `CUdevice_attribute`, and the table "Technical Specifications per Compute
+/// Capability" of the CUDA C++ Programming Guide.
+pub(super) fn attribute_of(
+    attribute: c_uint,
+    device: usize,
+    (major, minor): (u32, u32),
+) -> Outcome<c_int> {
+    let shared_kib = match (major, minor) {
+        (8, 0 | 7) => 163,
+        (8, _) | (12, _) => 99,
+        (9 | 10, _) => 227,
+        _ => 64,
+    };
+    Ok(match attribute {
+        // Threads of a block, in all and along its axes, and blocks of a grid.
+        1..=3 => 1024,
+        4 => 64,
+        5 => c_int::MAX,
+        6 | 7 => 65_535,
+        // Shared memory of a block: without asking, with, and of a multiprocessor.
+        8 => 48 << 10,
+        97 => shared_kib << 10,
+        81 => (shared_kib + 1) << 10,
+        // Threads of a warp, registers of a block and of a multiprocessor.
+        10 => 32,
+        12 | 82 => 65_536,
+        // Multiprocessors, and threads of one.
+        16 => 4,
+        39 => 2048,
+        // Copies beside kernels, unified addresses.
+        40 => 2,
+        41 => 1,
+        // The bus: domain, bus, device.
+        33 => c_int::try_from(device).unwrap_or(c_int::MAX) + 1,
+        34 | 50 => 0,
+        75 => major.cast_signed(),
+        76 => minor.cast_signed(),
+        // Pools of memory.
+        115 => 1,
+        attribute => {
+            let detail = format!("attribute {attribute} is not known here");
+            return Err(Failure::new(Code::InvalidValue, detail));
+        }
+    })
+}
+
+/// # Safety
+/// As the driver: `target` can be written.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cuDeviceCanAccessPeer(
+    target: *mut c_int,
+    device: c_int,
+    peer: c_int,
+) -> c_int {
+    call("cuDeviceCanAccessPeer", |world| {
+        let pair = (world.check_device(device)?, world.check_device(peer)?);
+        let can = world.machine.has_peers && pair.0 != pair.1;
+        // SAFETY: the caller's pointer.
+        unsafe { put(target, can.into()) }
+    })
+}
+
+/// A device's pool is its ordinal, counted from one.
+///
+/// # Safety
+/// As the driver: `target` can be written.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cuDeviceGetDefaultMemPool(target: *mut u64, device: c_int) -> c_int {
+    call("cuDeviceGetDefaultMemPool", |world| {
+        let device = world.check_device(device)?;
+        // SAFETY: the caller's pointer.
+        unsafe { put(target, device as u64 + 1) }
+    })
+}
+
+/// How much a pool keeps has no effect here: what is freed can be used at once.
+#[unsafe(no_mangle)]
+extern "C" fn cuMemPoolSetAttribute(pool: u64, attribute: c_uint, value: *const c_void) -> c_int {
+    /// Source: `cuda.h`, `CU_MEMPOOL_ATTR_RELEASE_THRESHOLD`.
+    const RELEASE_THRESHOLD: c_uint = 4;
+    call("cuMemPoolSetAttribute", |world| {
+        let is_known = (1..=world.machine.devices.len() as u64).contains(&pool);
+        if is_known && attribute == RELEASE_THRESHOLD && !value.is_null() {
+            return Ok(());
+        }
+        let detail = format!("attribute {attribute} of pool {pool:#x}");
+        Err(Failure::new(Code::InvalidValue, detail))
+    })
+}

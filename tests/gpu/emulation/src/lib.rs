@@ -1,0 +1,22 @@
+//! Stand-ins for NVIDIA's libraries: a CUDA program runs, unchanged, on GPUs that exist only in
+//! memory.
+//!
+//! One shared library stands for the driver, the CUDA runtime, cuBLAS and cuRAND. The variable
+//! `SLUICEGATE_EMULATED_GPUS` describes the machine. Kernels are executed from their PTX, and
+//! devices punish what hardware punishes: memory of another device or out of bounds, use after
+//! free, contexts that are not current, work that is waited for by nobody. What it can show and what
+//! not: `docs/gpu.md`. It is a test instrument, which no program of ours is linked with.
+
+mod abi;
+mod error;
+mod fat_binary;
+mod machine;
+mod memory;
+mod product;
+mod program;
+mod queue;
+mod random;
+mod work;
+mod world;
+
+pub use machine::{Machine, MachineError, Model, VARIABLE};

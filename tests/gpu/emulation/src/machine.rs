@@ -1,0 +1,143 @@
+//! The machine that is emulated, as a line of text describes it.
+
+use sluicegate_spec::units::Bytes;
+
+/// The variable that describes the machine.
+pub const VARIABLE: &str = "SLUICEGATE_EMULATED_GPUS";
+
+/// What a context takes of a device's memory, unless the description says otherwise.
+const CONTEXT_BYTES: u64 = 4 << 20;
+const CAPABILITY: (u32, u32) = (8, 0);
+const MAX_DEVICES: usize = 64;
+
+/// All devices of a machine, and how they behave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    pub devices: Vec<Model>,
+    /// Whether each device can reach the memory of all others.
+    pub has_peers: bool,
+    /// What a context takes of each device's memory.
+    pub context_bytes: u64,
+    /// Decides in which of the allowed orders work is done.
+    pub seed: u64,
+}
+
+/// What a device is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Model {
+    pub memory_bytes: u64,
+    /// Major and minor compute capability.
+    pub capability: (u32, u32),
+}
+
+/// A description that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{part}`: wanted devices and options, such as `2x 256MiB sm_80 + 512MiB sm_90, peer, seed=7, \
+     context=8MiB`"
+)]
+pub struct MachineError {
+    part: String,
+}
+
+impl Machine {
+    /// Reads a description: groups of devices joined by `+`, then options behind commas.
+    ///
+    /// # Errors
+    /// [`MachineError`] with the part that is none of these.
+    pub fn parse(text: &str) -> Result<Self, MachineError> {
+        let mut parts = text.split(',').map(str::trim);
+        let mut devices = Vec::new();
+        for group in parts.next().unwrap_or_default().split('+') {
+            devices.extend(group_of(group).ok_or_else(|| wrong(group))?);
+        }
+        if devices.len() > MAX_DEVICES {
+            return Err(wrong(text));
+        }
+        let mut machine = Self { devices, has_peers: false, context_bytes: CONTEXT_BYTES, seed: 0 };
+        for option in parts {
+            machine.set(option).ok_or_else(|| wrong(option))?;
+        }
+        Ok(machine)
+    }
+
+    fn set(&mut self, option: &str) -> Option<()> {
+        match option.split_once('=') {
+            None if option == "peer" => self.has_peers = true,
+            Some(("seed", seed)) => self.seed = seed.parse().ok()?,
+            Some(("context", size)) => self.context_bytes = bytes(size)?,
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+/// Devices of one kind: `2x 256MiB sm_80`, the number and the capability being optional.
+fn group_of(text: &str) -> Option<Vec<Model>> {
+    let text = text.trim();
+    let counted = text.split_once('x').and_then(|(count, rest)| Some((count.parse().ok()?, rest)));
+    let (count, rest): (usize, &str) = counted.unwrap_or((1, text));
+    let (size, capability) = match rest.split_once("sm_") {
+        Some((size, digits)) => (size, capability(digits)?),
+        None => (rest, CAPABILITY),
+    };
+    let model = Model { memory_bytes: bytes(size)?, capability };
+    (1..=MAX_DEVICES).contains(&count).then(|| vec![model; count])
+}
+
+/// `86` is 8.6, and `120` is 12.0.
+fn capability(digits: &str) -> Option<(u32, u32)> {
+    let number: u32 = digits.trim().parse().ok()?;
+    (number >= 10).then_some((number / 10, number % 10))
+}
+
+fn bytes(text: &str) -> Option<u64> {
+    let Bytes(bytes) = text.trim().parse().ok()?;
+    (bytes > 0).then_some(bytes)
+}
+
+fn wrong(part: &str) -> MachineError {
+    MachineError { part: part.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptions_are_read() {
+        #[track_caller]
+        fn check(text: &str, devices: &[(u64, (u32, u32))], options: (bool, u64, u64)) {
+            let machine = Machine::parse(text).unwrap();
+            let found: Vec<_> =
+                machine.devices.iter().map(|it| (it.memory_bytes >> 20, it.capability)).collect();
+            assert_eq!(found, devices);
+            let Machine { has_peers, context_bytes, seed, .. } = machine;
+            assert_eq!((has_peers, context_bytes >> 20, seed), options);
+        }
+        check("256MiB", &[(256, (8, 0))], (false, 4, 0));
+        check("2x256MiB", &[(256, (8, 0)); 2], (false, 4, 0));
+        check("2x 1GiB sm_90, peer, seed=7", &[(1024, (9, 0)); 2], (true, 4, 7));
+        check(
+            "2x 8MiB sm_86 + 16MiB sm_120, context=1MiB",
+            &[(8, (8, 6)), (8, (8, 6)), (16, (12, 0))],
+            (false, 1, 0),
+        );
+    }
+
+    #[test]
+    fn what_is_no_description_is_named() {
+        #[track_caller]
+        fn check(text: &str, part: &str) {
+            let error = Machine::parse(text).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("`{part}`: wanted")), "{error}");
+        }
+        check("", "");
+        check("0x256MiB", "0x256MiB");
+        check("0MiB", "0MiB");
+        check("256MiB sm_x", "256MiB sm_x");
+        check("256MiB, peers", "peers");
+        check("256MiB, seed=x", "seed=x");
+        check("100x 1MiB", "100x 1MiB");
+    }
+}

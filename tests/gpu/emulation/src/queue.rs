@@ -1,0 +1,237 @@
+//! Streams: what was asked for, in which orders it may be done, and what is ordered before what.
+//!
+//! Work is done when somebody waits for it, or at a moment that the seed chooses: in any order that
+//! the driver's rules allow, and no other.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+
+/// A stream, by a number that is never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct StreamId(pub(crate) u64);
+
+/// A place in a stream: behind so many of its entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Point {
+    pub(crate) stream: StreamId,
+    pub(crate) position: u64,
+}
+
+/// How far each stream is known to be: all up to there is ordered before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Clock(BTreeMap<StreamId, u64>);
+
+impl Clock {
+    /// Whether what ended there is ordered before.
+    pub(crate) fn is_behind(&self, point: Point) -> bool {
+        self.0.get(&point.stream).is_some_and(|known| *known >= point.position)
+    }
+
+    pub(crate) fn join(&mut self, other: &Self) {
+        for (stream, position) in &other.0 {
+            let known = self.0.entry(*stream).or_default();
+            *known = (*known).max(*position);
+        }
+    }
+
+    fn advance(&mut self, point: Point) {
+        self.0.insert(point.stream, point.position);
+    }
+}
+
+/// Work whose turn it is.
+#[derive(Debug)]
+pub(crate) struct Due<W> {
+    pub(crate) work: W,
+    pub(crate) point: Point,
+    /// What is ordered before it.
+    pub(crate) clock: Clock,
+}
+
+#[derive(Debug)]
+struct Stream<W> {
+    entries: VecDeque<Entry<W>>,
+    /// Entries that were ever added, and those of them that are done.
+    num_added: u64,
+    num_done: u64,
+    clock: Clock,
+}
+
+#[derive(Debug)]
+enum Entry<W> {
+    Work(W, Clock),
+    Wait(Point),
+}
+
+/// All streams.
+#[derive(Debug)]
+pub(crate) struct Queues<W> {
+    streams: BTreeMap<StreamId, Stream<W>>,
+    num_streams: u64,
+    /// What the host has waited for.
+    host: Clock,
+    rng: ChaCha8Rng,
+    /// Of four entries, how many are done without anybody waiting for them.
+    eagerness: u32,
+}
+
+impl<W> Queues<W> {
+    /// A seed also decides how much is done early; with 0 nothing is.
+    pub(crate) fn new(seed: u64) -> Self {
+        let eagerness = u32::try_from(seed % 5).expect("it is small");
+        let rng = ChaCha8Rng::seed_from_u64(seed);
+        Self { streams: BTreeMap::new(), num_streams: 0, host: Clock::default(), rng, eagerness }
+    }
+
+    pub(crate) fn create(&mut self) -> StreamId {
+        self.num_streams += 1;
+        let id = StreamId(self.num_streams);
+        let clock = Clock::default();
+        let stream = Stream { entries: VecDeque::new(), num_added: 0, num_done: 0, clock };
+        self.streams.insert(id, stream);
+        id
+    }
+
+    /// Adds work behind all that the stream has.
+    pub(crate) fn push(&mut self, id: StreamId, work: W) -> Point {
+        let stream = self.streams.get_mut(&id).expect(IS_KNOWN);
+        stream.num_added += 1;
+        let point = Point { stream: id, position: stream.num_added };
+        stream.clock.join(&self.host);
+        stream.clock.advance(point);
+        stream.entries.push_back(Entry::Work(work, stream.clock.clone()));
+        point
+    }
+
+    /// Where a stream is now, for who comes later to wait for, and what is ordered before that.
+    pub(crate) fn here(&self, id: StreamId) -> (Point, Clock) {
+        let stream = &self.streams[&id];
+        (Point { stream: id, position: stream.num_added }, stream.clock.clone())
+    }
+
+    /// Lets a stream wait for a place in another one.
+    pub(crate) fn wait(&mut self, id: StreamId, (point, clock): (Point, &Clock)) {
+        let stream = self.streams.get_mut(&id).expect(IS_KNOWN);
+        stream.num_added += 1;
+        stream.clock.join(clock);
+        stream.entries.push_back(Entry::Wait(point));
+    }
+
+    /// Takes note that the host has waited for what is ordered before.
+    pub(crate) fn host_knows(&mut self, clock: &Clock) {
+        self.host.join(clock);
+    }
+
+    pub(crate) fn is_done(&self, point: Point) -> bool {
+        self.streams.get(&point.stream).is_none_or(|it| it.num_done >= point.position)
+    }
+
+    /// Whether work is to be done although nobody waits for it.
+    pub(crate) fn is_eager(&mut self) -> bool {
+        self.eagerness > 0 && self.rng.next_u32() % 4 < self.eagerness
+    }
+
+    /// Takes an entry that may be next, any of them.
+    pub(crate) fn next(&mut self) -> Option<Due<W>> {
+        loop {
+            let ready: Vec<StreamId> = self
+                .streams
+                .iter()
+                .filter(|(_, it)| self.is_ready(it))
+                .map(|(id, _)| *id)
+                .collect();
+            let num_ready = u32::try_from(ready.len()).expect("streams are few");
+            let id = match num_ready {
+                0 => return None,
+                1 => ready[0],
+                _ => ready[(self.rng.next_u32() % num_ready) as usize],
+            };
+            let stream = self.streams.get_mut(&id).expect(IS_KNOWN);
+            let entry = stream.entries.pop_front().expect("it is ready");
+            stream.num_done += 1;
+            let point = Point { stream: id, position: stream.num_done };
+            if let Entry::Work(work, clock) = entry {
+                return Some(Due { work, point, clock });
+            }
+        }
+    }
+
+    fn is_ready(&self, stream: &Stream<W>) -> bool {
+        match stream.entries.front() {
+            None => false,
+            Some(Entry::Work(..)) => true,
+            Some(Entry::Wait(point)) => self.is_done(*point),
+        }
+    }
+}
+
+const IS_KNOWN: &str = "streams are kept, and only those made here have ids";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Does all that there is.
+    fn drain(queues: &mut Queues<u32>) -> Vec<Due<u32>> {
+        std::iter::from_fn(|| queues.next()).collect()
+    }
+
+    fn order(dues: &[Due<u32>]) -> Vec<u32> {
+        dues.iter().map(|due| due.work).collect()
+    }
+
+    #[test]
+    fn a_stream_is_in_order_and_two_are_in_any() {
+        let mut orders = std::collections::BTreeSet::new();
+        for seed in 0..200 {
+            let mut queues = Queues::new(seed);
+            let [a, b] = [queues.create(), queues.create()];
+            for (stream, work) in [(a, 1), (a, 2), (b, 3), (b, 4)] {
+                queues.push(stream, work);
+            }
+            orders.insert(order(&drain(&mut queues)));
+        }
+        assert_eq!(orders.len(), 6, "all that keep 1 before 2 and 3 before 4");
+        let place = |order: &[u32], work| order.iter().position(|it| *it == work);
+        for order in orders {
+            assert!(place(&order, 1) < place(&order, 2) && place(&order, 3) < place(&order, 4));
+        }
+    }
+
+    #[test]
+    fn who_waits_comes_later_and_knows() {
+        for seed in 0..50 {
+            let mut queues = Queues::new(seed);
+            let [a, b] = [queues.create(), queues.create()];
+            queues.push(b, 1);
+            let first = queues.push(a, 2);
+            let (point, clock) = queues.here(a);
+            let last = queues.push(a, 3);
+            queues.wait(b, (point, &clock));
+            queues.push(b, 4);
+            let dues = drain(&mut queues);
+            let place = |work| dues.iter().position(|due| due.work == work).unwrap();
+            assert!(place(2) < place(4));
+            let clock = &dues[place(4)].clock;
+            assert!(clock.is_behind(first) && !clock.is_behind(last));
+            assert!(!dues[place(1)].clock.is_behind(first));
+            assert!(queues.is_done(last));
+        }
+    }
+
+    #[test]
+    fn what_the_host_waited_for_is_before_all_that_it_asks_for() {
+        let mut queues = Queues::new(0);
+        let [a, b] = [queues.create(), queues.create()];
+        let first = queues.push(a, 1);
+        let (_, clock) = queues.here(a);
+        assert_eq!(order(&drain(&mut queues)), [1]);
+        queues.push(b, 2);
+        assert!(!drain(&mut queues)[0].clock.is_behind(first));
+        queues.host_knows(&clock);
+        queues.push(b, 3);
+        assert!(drain(&mut queues)[0].clock.is_behind(first));
+    }
+}

@@ -1,0 +1,163 @@
+//! What devices do when its turn comes.
+
+use std::sync::Arc;
+
+use sluicegate_ptx::{Fault, Kernel, KernelError, Launch as Sizes, LaunchError};
+
+use crate::{
+    error::{Code, Failure, Outcome},
+    memory::{KernelMemory, Memory, Span, Touched},
+    product::Product,
+    random::Uniform,
+};
+
+/// Something that a device was asked for.
+#[derive(Debug)]
+pub(crate) enum Work {
+    Fill {
+        target: Span,
+        value: u8,
+    },
+    Copy {
+        source: Span,
+        target: u64,
+    },
+    /// From memory of the host that was read when it was asked for.
+    Upload {
+        bytes: Vec<u8>,
+        target: u64,
+    },
+    Download {
+        source: Span,
+        target: HostSpan,
+    },
+    Launch(Launch),
+    Product(Product),
+    Uniform(Uniform),
+    Free {
+        address: u64,
+    },
+    /// Tells an event that it has come so far.
+    Stamp {
+        event: u64,
+        number: u64,
+    },
+}
+
+/// Memory of the program.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HostSpan {
+    address: *mut u8,
+    bytes: usize,
+}
+
+// SAFETY: who makes one vouches that its memory is nobody else's until it was used.
+unsafe impl Send for HostSpan {}
+
+impl HostSpan {
+    /// # Safety
+    /// The memory can be written, and nobody else uses it until the work is done.
+    pub(crate) unsafe fn new(address: *mut u8, bytes: usize) -> Self {
+        Self { address, bytes }
+    }
+
+    fn write(self, bytes: &[u8]) {
+        assert_eq!(bytes.len(), self.bytes, "as many bytes as there is room for");
+        // SAFETY: who made it vouches for the memory.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.address, self.bytes) }
+    }
+}
+
+/// A grid of a kernel.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    pub(crate) kernel: Arc<Kernel>,
+    pub(crate) grid_size: [u32; 3],
+    pub(crate) block_size: [u32; 3],
+    pub(crate) shared_bytes: usize,
+    pub(crate) params: Vec<u8>,
+}
+
+impl Work {
+    /// What it is called in reports.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Fill { .. } => "a fill".to_owned(),
+            Self::Copy { .. } => "a copy on the device".to_owned(),
+            Self::Upload { .. } => "a copy to the device".to_owned(),
+            Self::Download { .. } => "a copy to the host".to_owned(),
+            Self::Launch(launch) => format!("the kernel `{}`", launch.kernel.name),
+            Self::Product(_) => "a product of cuBLAS".to_owned(),
+            Self::Uniform(_) => "random numbers of cuRAND".to_owned(),
+            Self::Free { .. } => "cuMemFreeAsync".to_owned(),
+            Self::Stamp { .. } => "an event".to_owned(),
+        }
+    }
+
+    /// Does it, on a device. Returns the memory that it has used.
+    pub(crate) fn run(&self, device: usize, memory: &mut Memory) -> Outcome<Vec<Touched>> {
+        let wrong = |why: String| {
+            let detail = format!("cuda:{device}, {}: {why}", self.name());
+            Failure::new(Code::IllegalAddress, detail)
+        };
+        match self {
+            Self::Fill { target, value } => {
+                memory.write(device, *target).map_err(wrong)?.fill(*value);
+            }
+            Self::Copy { source, target } => {
+                memory.copy(device, *source, *target).map_err(wrong)?;
+            }
+            Self::Upload { bytes, target } => {
+                let span = Span { address: *target, bytes: bytes.len() };
+                memory.write(device, span).map_err(wrong)?.copy_from_slice(bytes);
+            }
+            Self::Download { source, target } => {
+                target.write(memory.read(device, *source).map_err(wrong)?);
+            }
+            Self::Launch(launch) => return launch.run(device, memory),
+            Self::Product(product) => product.run(device, memory).map_err(wrong)?,
+            Self::Uniform(uniform) => uniform.run(device, memory).map_err(wrong)?,
+            Self::Free { address } => memory.free(*address, "cuMemFreeAsync")?,
+            Self::Stamp { .. } => {}
+        }
+        Ok(Vec::new())
+    }
+}
+
+impl Launch {
+    /// Checks what the driver checks when it is asked.
+    pub(crate) fn check(&self) -> Outcome {
+        let sizes = self.sizes();
+        self.kernel.check(&sizes).map_err(|error| {
+            Failure::new(Code::InvalidValue, format!("kernel `{}`: {error}", self.kernel.name))
+        })
+    }
+
+    fn sizes(&self) -> Sizes<'_> {
+        Sizes {
+            grid_size: self.grid_size,
+            block_size: self.block_size,
+            shared_bytes: self.shared_bytes,
+            params: &self.params,
+        }
+    }
+
+    fn run(&self, device: usize, memory: &mut Memory) -> Outcome<Vec<Touched>> {
+        let mut memory = KernelMemory::new(memory, device);
+        match self.kernel.launch(&self.sizes(), &mut memory) {
+            Ok(()) => Ok(memory.into_touched()),
+            Err(LaunchError::Kernel(error)) => Err(failure(device, &error)),
+            Err(error) => Err(Failure::new(Code::LaunchFailed, error.to_string())),
+        }
+    }
+}
+
+fn failure(device: usize, error: &KernelError) -> Failure {
+    let code = match &error.fault {
+        Fault::Memory { .. } | Fault::OutOfSpace { .. } => Code::IllegalAddress,
+        Fault::Misaligned { .. } => Code::MisalignedAddress,
+        Fault::Called { .. } => Code::Assert,
+        _ => Code::LaunchFailed,
+    };
+    Failure::new(code, format!("cuda:{device}, {error}: {}", error.fault))
+}

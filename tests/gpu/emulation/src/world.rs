@@ -1,0 +1,428 @@
+//! The machine at work: contexts, streams, events, modules, and the order in which things happen.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    thread::ThreadId,
+    time::{Duration, Instant},
+};
+
+use sluicegate_ptx::Kernel;
+
+use crate::{
+    error::{Code, Failure, Outcome},
+    machine::Machine,
+    memory::Memory,
+    program::{Program, Programs},
+    queue::{Clock, Point, Queues, StreamId},
+    work::Work,
+};
+
+/// The driver and its devices, as one process sees them.
+pub(crate) struct World {
+    pub(crate) machine: Machine,
+    pub(crate) memory: Memory,
+    pub(crate) programs: Programs,
+    contexts: Vec<Context>,
+    queues: Queues<Task>,
+    streams: HashMap<u64, Stream>,
+    /// The default stream of each device, and that of each thread on it, if it was used.
+    defaults: HashMap<(usize, Option<ThreadId>), u64>,
+    events: HashMap<u64, Event>,
+    modules: HashMap<u64, Loaded<&'static Program>>,
+    functions: HashMap<u64, Loaded<Arc<Kernel>>>,
+    num_handles: u64,
+    began: Instant,
+    /// An error after which nothing works any more.
+    broken: Option<Failure>,
+}
+
+/// The primary context of a device.
+#[derive(Debug, Clone, Copy, Default)]
+struct Context {
+    num_users: u32,
+    /// How often it was made.
+    generation: u64,
+}
+
+/// A context, as a handle names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ContextId {
+    pub(crate) device: usize,
+    generation: u64,
+}
+
+/// Bits of a context's handle that name its device.
+const DEVICE_BITS: u32 = 8;
+
+impl ContextId {
+    /// The pointer that a program holds.
+    pub(crate) fn handle(self) -> u64 {
+        (self.generation << DEVICE_BITS | self.device as u64) << 4
+    }
+
+    pub(crate) fn of_handle(handle: u64) -> Option<Self> {
+        let number = handle >> 4;
+        let device = usize::try_from(number % (1 << DEVICE_BITS)).ok()?;
+        Some(Self { device, generation: number >> DEVICE_BITS })
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Stream {
+    id: StreamId,
+    device: usize,
+    /// Whether it is ordered with the default stream.
+    is_blocking: bool,
+}
+
+#[derive(Debug, Default)]
+struct Event {
+    device: usize,
+    is_timed: bool,
+    /// How often it was recorded, and where last.
+    num_records: u64,
+    recorded: Option<(Point, Clock)>,
+    /// When it was reached last.
+    reached: Option<Duration>,
+}
+
+/// Something that was loaded into a device's context.
+#[derive(Debug, Clone)]
+pub(crate) struct Loaded<T> {
+    pub(crate) device: usize,
+    pub(crate) it: T,
+}
+
+#[derive(Debug)]
+struct Task {
+    device: usize,
+    work: Work,
+}
+
+impl World {
+    pub(crate) fn new(machine: Machine) -> Self {
+        Self {
+            memory: Memory::of(&machine),
+            programs: Programs::default(),
+            contexts: vec![Context::default(); machine.devices.len()],
+            queues: Queues::new(machine.seed),
+            streams: HashMap::new(),
+            defaults: HashMap::new(),
+            events: HashMap::new(),
+            modules: HashMap::new(),
+            functions: HashMap::new(),
+            num_handles: 0,
+            began: Instant::now(),
+            broken: None,
+            machine,
+        }
+    }
+
+    /// Fails if an error before has left the process unusable.
+    pub(crate) fn check(&self) -> Outcome {
+        self.broken.clone().map_or(Ok(()), Err)
+    }
+
+    pub(crate) fn check_device(&self, ordinal: i32) -> Outcome<usize> {
+        let count = self.machine.devices.len();
+        usize::try_from(ordinal).ok().filter(|it| *it < count).ok_or_else(|| {
+            Failure::new(Code::InvalidDevice, format!("device {ordinal} of {count}"))
+        })
+    }
+
+    /// Makes the primary context of a device, or counts another user of it.
+    pub(crate) fn retain(&mut self, device: usize) -> Outcome<ContextId> {
+        if self.contexts[device].num_users == 0 {
+            self.memory.reserve(device, self.machine.context_bytes)?;
+            self.contexts[device].generation += 1;
+        }
+        self.contexts[device].num_users += 1;
+        Ok(ContextId { device, generation: self.contexts[device].generation })
+    }
+
+    /// Ends the primary context with its last user: what was made in it is gone.
+    pub(crate) fn release(&mut self, device: usize) -> Outcome {
+        let left = self.contexts[device].num_users.checked_sub(1).ok_or_else(|| {
+            Failure::new(Code::InvalidContext, format!("cuda:{device} has no context"))
+        })?;
+        self.contexts[device].num_users = left;
+        if left > 0 {
+            return Ok(());
+        }
+        self.synchronize_device(device)?;
+        self.streams.retain(|_, it| it.device != device);
+        self.defaults.retain(|(owner, _), _| *owner != device);
+        self.events.retain(|_, it| it.device != device);
+        self.modules.retain(|_, it| it.device != device);
+        self.functions.retain(|_, it| it.device != device);
+        self.memory.free_all(device);
+        self.memory.give_back(device, self.machine.context_bytes);
+        Ok(())
+    }
+
+    pub(crate) fn is_alive(&self, context: ContextId) -> bool {
+        let found = self.contexts.get(context.device);
+        found.is_some_and(|it| it.num_users > 0 && it.generation == context.generation)
+    }
+
+    fn handle(&mut self) -> u64 {
+        self.num_handles += 1;
+        // Like a pointer, and to nothing.
+        self.num_handles << 4
+    }
+
+    pub(crate) fn create_stream(&mut self, device: usize, is_blocking: bool) -> u64 {
+        let handle = self.handle();
+        self.streams.insert(handle, Stream { id: self.queues.create(), device, is_blocking });
+        handle
+    }
+
+    /// The stream of a device that has no handle of its own, or the one of the calling thread.
+    pub(crate) fn default_stream(&mut self, device: usize, is_of_thread: bool) -> u64 {
+        let key = (device, is_of_thread.then(|| std::thread::current().id()));
+        if let Some(handle) = self.defaults.get(&key) {
+            return *handle;
+        }
+        let handle = self.create_stream(device, is_of_thread);
+        self.defaults.insert(key, handle);
+        handle
+    }
+
+    /// Orders what a stream is asked for next with the default stream.
+    ///
+    /// Source: CUDA C++ Programming Guide, "Default Stream".
+    fn order_with_default(&mut self, handle: u64, stream: Stream) {
+        let Some(default) = self.defaults.get(&(stream.device, None)).copied() else { return };
+        let others: Vec<StreamId> = if handle == default {
+            let others = self.streams.values();
+            others
+                .filter(|it| it.device == stream.device && it.is_blocking)
+                .map(|it| it.id)
+                .collect()
+        } else if stream.is_blocking {
+            vec![self.streams[&default].id]
+        } else {
+            Vec::new()
+        };
+        for other in others {
+            let (point, clock) = self.queues.here(other);
+            self.queues.wait(stream.id, (point, &clock));
+        }
+    }
+
+    /// What a destroyed stream was asked for is done nonetheless.
+    pub(crate) fn destroy_stream(&mut self, handle: u64) -> Outcome {
+        self.streams.remove(&handle).map(drop).ok_or_else(|| unknown("stream", handle))
+    }
+
+    fn stream(&self, handle: u64) -> Outcome<Stream> {
+        self.streams.get(&handle).copied().ok_or_else(|| unknown("stream", handle))
+    }
+
+    /// A stream that a thread with this context may use.
+    fn stream_of(&self, handle: u64, device: usize) -> Outcome<Stream> {
+        let stream = self.stream(handle)?;
+        if stream.device == device {
+            return Ok(stream);
+        }
+        let detail = format!("a stream of cuda:{} while cuda:{device} is current", stream.device);
+        Err(Failure::new(Code::InvalidHandle, detail))
+    }
+
+    /// Asks a stream for work, in a thread whose current context is the device's.
+    pub(crate) fn enqueue(&mut self, device: usize, stream: u64, work: Work) -> Outcome<Point> {
+        let handle = stream;
+        let stream = self.stream_of(handle, device)?;
+        self.order_with_default(handle, stream);
+        let point = self.queues.push(stream.id, Task { device, work });
+        while self.queues.is_eager() {
+            if !self.step()? {
+                break;
+            }
+        }
+        Ok(point)
+    }
+
+    /// Does one thing, if there is any that may be done.
+    fn step(&mut self) -> Outcome<bool> {
+        let Some(due) = self.queues.next() else { return Ok(false) };
+        let Task { device, work } = due.work;
+        match work.run(device, &mut self.memory) {
+            Ok(_touched) => {}
+            Err(failure) => {
+                self.broken = Some(failure.clone());
+                return Err(failure);
+            }
+        }
+        if let Work::Stamp { event, number } = work
+            && let Some(event) = self.events.get_mut(&event)
+            && event.num_records == number
+        {
+            event.reached = Some(self.began.elapsed());
+        }
+        Ok(true)
+    }
+
+    /// Waits until a place in a stream is reached.
+    pub(crate) fn wait_for(&mut self, point: Point) -> Outcome {
+        while !self.queues.is_done(point) {
+            // Whatever is waited for was asked for before, so something can always be done.
+            assert!(self.step()?, "nothing can be done, and {point:?} is not reached");
+        }
+        Ok(())
+    }
+
+    pub(crate) fn synchronize(&mut self, stream: u64) -> Outcome {
+        let stream = self.stream(stream)?;
+        self.synchronize_stream(stream)
+    }
+
+    fn synchronize_stream(&mut self, stream: Stream) -> Outcome {
+        let (point, clock) = self.queues.here(stream.id);
+        self.wait_for(point)?;
+        self.queues.host_knows(&clock);
+        Ok(())
+    }
+
+    /// Waits for all streams of a device.
+    pub(crate) fn synchronize_device(&mut self, device: usize) -> Outcome {
+        let streams: Vec<Stream> =
+            self.streams.values().filter(|it| it.device == device).copied().collect();
+        streams.into_iter().try_for_each(|stream| self.synchronize_stream(stream))
+    }
+
+    /// Whether all that a stream was asked for is done.
+    pub(crate) fn is_idle(&self, stream: u64) -> Outcome<bool> {
+        let (point, _) = self.queues.here(self.stream(stream)?.id);
+        Ok(self.queues.is_done(point))
+    }
+
+    pub(crate) fn create_event(&mut self, device: usize, is_timed: bool) -> u64 {
+        let handle = self.handle();
+        self.events.insert(handle, Event { device, is_timed, ..Event::default() });
+        handle
+    }
+
+    pub(crate) fn destroy_event(&mut self, handle: u64) -> Outcome {
+        self.events.remove(&handle).map(drop).ok_or_else(|| unknown("event", handle))
+    }
+
+    fn event(&self, handle: u64) -> Outcome<&Event> {
+        self.events.get(&handle).ok_or_else(|| unknown("event", handle))
+    }
+
+    /// Records an event: who waits for it waits for what the stream has by now.
+    pub(crate) fn record(&mut self, event: u64, stream: u64) -> Outcome {
+        let on = self.stream(stream)?;
+        let device = self.event(event)?.device;
+        if device != on.device {
+            let detail = format!("an event of cuda:{device} on a stream of cuda:{}", on.device);
+            return Err(Failure::new(Code::InvalidHandle, detail));
+        }
+        let number = self.event(event)?.num_records + 1;
+        let event_handle = event;
+        let Some(event) = self.events.get_mut(&event) else {
+            return Err(unknown("event", event_handle));
+        };
+        event.num_records = number;
+        event.reached = None;
+        self.enqueue(device, stream, Work::Stamp { event: event_handle, number })?;
+        let here = self.queues.here(on.id);
+        if let Some(event) = self.events.get_mut(&event_handle) {
+            event.recorded = Some(here);
+        }
+        Ok(())
+    }
+
+    /// Lets a stream wait for an event; one that was never recorded is not waited for.
+    pub(crate) fn wait_event(&mut self, stream: u64, event: u64) -> Outcome {
+        let stream = self.stream(stream)?;
+        let recorded = self.event(event)?.recorded.clone();
+        if let Some((point, clock)) = recorded {
+            self.queues.wait(stream.id, (point, &clock));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_reached(&self, event: u64) -> Outcome<bool> {
+        Ok(self
+            .event(event)?
+            .recorded
+            .as_ref()
+            .is_none_or(|(point, _)| self.queues.is_done(*point)))
+    }
+
+    pub(crate) fn synchronize_event(&mut self, event: u64) -> Outcome {
+        if let Some((point, clock)) = self.event(event)?.recorded.clone() {
+            self.wait_for(point)?;
+            self.queues.host_knows(&clock);
+        }
+        Ok(())
+    }
+
+    /// The time from one event to another.
+    pub(crate) fn elapsed(&self, [start, end]: [u64; 2]) -> Outcome<f64> {
+        let mut times = [Duration::ZERO; 2];
+        for (time, handle) in times.iter_mut().zip([start, end]) {
+            let event = self.event(handle)?;
+            if !event.is_timed || event.recorded.is_none() {
+                let detail = "an event without timing, or that was never recorded";
+                return Err(Failure::new(Code::InvalidHandle, detail));
+            }
+            *time = event
+                .reached
+                .ok_or_else(|| Failure::new(Code::NotReady, "an event that is not reached yet"))?;
+        }
+        Ok((times[1].as_secs_f64() - times[0].as_secs_f64()) * 1e3)
+    }
+
+    pub(crate) fn load_module(&mut self, device: usize, text: &str) -> Outcome<u64> {
+        let capability = self.machine.devices[device].capability;
+        let program = self.programs.load(text, capability)?;
+        let handle = self.handle();
+        self.modules.insert(handle, Loaded { device, it: program });
+        Ok(handle)
+    }
+
+    pub(crate) fn unload_module(&mut self, handle: u64) -> Outcome {
+        self.modules.remove(&handle).map(drop).ok_or_else(|| unknown("module", handle))
+    }
+
+    pub(crate) fn get_function(&mut self, module: u64, name: &str) -> Outcome<u64> {
+        let Loaded { device, it } =
+            self.modules.get(&module).ok_or_else(|| unknown("module", module))?;
+        let loaded = Loaded { device: *device, it: it.kernel(name)? };
+        let handle = self.handle();
+        self.functions.insert(handle, loaded);
+        Ok(handle)
+    }
+
+    pub(crate) fn function(&self, handle: u64) -> Outcome<&Loaded<Arc<Kernel>>> {
+        self.functions.get(&handle).ok_or_else(|| unknown("function", handle))
+    }
+
+    /// Frees an allocation once all streams of its device have come so far, as `cuMemFree` does.
+    pub(crate) fn free(&mut self, address: u64) -> Outcome {
+        self.memory.beginning(address)?;
+        if let Some(device) = self.memory.owner(address) {
+            self.synchronize_device(device)?;
+        }
+        self.memory.free(address, "cuMemFree")
+    }
+
+    /// Allocates; where a device has no room, after all that is to be freed on it.
+    pub(crate) fn allocate(&mut self, device: usize, bytes: usize) -> Outcome<u64> {
+        match self.memory.allocate(device, bytes) {
+            Err(failure) if failure.code == Code::OutOfMemory => {
+                self.synchronize_device(device)?;
+                self.memory.allocate(device, bytes)
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+fn unknown(kind: &str, handle: u64) -> Failure {
+    Failure::new(Code::InvalidHandle, format!("there is no {kind} {handle:#x}"))
+}
