@@ -26,6 +26,8 @@ pub(crate) struct World {
     contexts: Vec<Context>,
     queues: Queues<Task>,
     streams: HashMap<u64, Stream>,
+    /// Streams that were destroyed while they had work.
+    retired: Vec<Stream>,
     /// The default stream of each device, and that of each thread on it, if it was used.
     defaults: HashMap<(usize, Option<ThreadId>), u64>,
     events: HashMap<u64, Event>,
@@ -108,6 +110,7 @@ impl World {
             contexts: vec![Context::default(); machine.devices.len()],
             queues: Queues::new(machine.seed),
             streams: HashMap::new(),
+            retired: Vec::new(),
             defaults: HashMap::new(),
             events: HashMap::new(),
             modules: HashMap::new(),
@@ -213,7 +216,10 @@ impl World {
 
     /// What a destroyed stream was asked for is done nonetheless.
     pub(crate) fn destroy_stream(&mut self, handle: u64) -> Outcome {
-        self.streams.remove(&handle).map(drop).ok_or_else(|| unknown("stream", handle))
+        let stream = self.streams.remove(&handle).ok_or_else(|| unknown("stream", handle))?;
+        self.retired.retain(|it| !self.queues.is_done(self.queues.here(it.id).0));
+        self.retired.push(stream);
+        Ok(())
     }
 
     fn stream(&self, handle: u64) -> Outcome<Stream> {
@@ -287,8 +293,8 @@ impl World {
 
     /// Waits for all streams of a device.
     pub(crate) fn synchronize_device(&mut self, device: usize) -> Outcome {
-        let streams: Vec<Stream> =
-            self.streams.values().filter(|it| it.device == device).copied().collect();
+        let all = self.streams.values().chain(&self.retired);
+        let streams: Vec<Stream> = all.filter(|it| it.device == device).copied().collect();
         streams.into_iter().try_for_each(|stream| self.synchronize_stream(stream))
     }
 
