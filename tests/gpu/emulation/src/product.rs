@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use crate::memory::{Memory, Span};
+use crate::memory::{Memory, Span, Touched};
 
 /// A type of numbers, as cuBLAS names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,26 +48,30 @@ pub(crate) struct Product {
 }
 
 impl Product {
-    pub(crate) fn run(&self, device: usize, memory: &mut Memory) -> Result<(), String> {
+    /// Computes it. Returns the memory that it has used.
+    pub(crate) fn run(&self, device: usize, memory: &mut Memory) -> Result<Vec<Touched>, String> {
         let [m, n, k] = self.size;
+        let mut touched = Vec::new();
         let [alpha, beta] = self.scales;
         for index in 0..self.batch {
             // Rows of `a` and columns of `b`, one after the other.
-            let a = self.a.lines(memory, device, index, ([m, k], true))?;
-            let b = self.b.lines(memory, device, index, ([k, n], false))?;
+            let a = self.a.lines((memory, device), index, ([m, k], true), &mut touched)?;
+            let b = self.b.lines((memory, device), index, ([k, n], false), &mut touched)?;
             let [a, b] = [a, b].map(|values| self.precision.rounded(values));
             for (column, b) in b.chunks_exact(k.max(1)).take(n).enumerate() {
                 let span = self.c.column(index, column, m);
                 let before = match beta {
                     0.0 => vec![0.0; m],
-                    _ => self.c.number.read(memory.read(device, span)?),
+                    _ => self.c.number.read(memory.read(device, span)?.0),
                 };
                 let sums = a.chunks_exact(k.max(1)).take(m).map(|a| self.precision.dot(a, b));
                 let values = sums.zip(before).map(|(sum, before)| alpha * sum + beta * before);
-                self.c.number.write(values, memory.write(device, span)?);
+                let (bytes, written) = memory.write(device, span)?;
+                self.c.number.write(values, bytes);
+                note(&mut touched, written);
             }
         }
-        Ok(())
+        Ok(touched)
     }
 }
 
@@ -81,22 +85,32 @@ impl Matrices {
     /// The rows of a `[rows, columns]` matrix one after the other, or its columns.
     fn lines(
         &self,
-        memory: &mut Memory,
-        device: usize,
+        (memory, device): (&Memory, usize),
         index: usize,
         ([rows, columns], by_row): ([usize; 2], bool),
+        touched: &mut Vec<Touched>,
     ) -> Result<Vec<f64>, String> {
         let [rows, columns] = if self.is_transposed { [columns, rows] } else { [rows, columns] };
         let mut values = Vec::with_capacity(rows * columns);
         for column in 0..columns {
             let span = self.column(index, column, rows);
-            values.extend(self.number.read(memory.read(device, span)?));
+            let (bytes, read) = memory.read(device, span)?;
+            values.extend(self.number.read(bytes));
+            note(touched, read);
         }
         if by_row == self.is_transposed {
             return Ok(values);
         }
         let at = |index: usize| values[index % columns * rows + index / columns];
         Ok((0..values.len()).map(at).collect())
+    }
+}
+
+/// Adds a use to those of the same allocation.
+fn note(touched: &mut Vec<Touched>, more: Touched) {
+    match touched.iter_mut().find(|it| it.slot == more.slot) {
+        Some(known) => known.join(&more),
+        None => touched.push(more),
     }
 }
 

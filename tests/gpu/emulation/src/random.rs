@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
 use crate::{
-    memory::{Memory, Span},
+    memory::{Memory, Span, Touched},
     product::Number,
 };
 
@@ -19,14 +19,14 @@ pub(crate) struct Uniform {
 }
 
 impl Uniform {
-    pub(crate) fn run(&self, device: usize, memory: &mut Memory) -> Result<(), String> {
+    pub(crate) fn run(&self, device: usize, memory: &mut Memory) -> Result<Touched, String> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_word_pos(u128::from(self.skipped) * 2);
-        let bytes = memory.write(device, self.target)?;
+        let (bytes, touched) = memory.write(device, self.target)?;
         // 24 bits, as an f32 holds them.
         let values =
             std::iter::repeat_with(|| ((rng.next_u64() >> 40) + 1) as f64 / f64::from(1 << 24));
         self.number.write(values, bytes);
-        Ok(())
+        Ok(touched)
     }
 }

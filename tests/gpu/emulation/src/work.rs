@@ -7,7 +7,9 @@ use sluicegate_ptx::{Fault, Kernel, KernelError, Launch as Sizes, LaunchError};
 use crate::{
     error::{Code, Failure, Outcome},
     memory::{KernelMemory, Memory, Span, Touched},
+    pinned,
     product::Product,
+    races::Label,
     random::Uniform,
 };
 
@@ -25,6 +27,12 @@ pub(crate) enum Work {
     /// From memory of the host that was read when it was asked for.
     Upload {
         bytes: Vec<u8>,
+        target: u64,
+    },
+    /// From pinned memory, which is read now, and was then as `fingerprint` says.
+    UploadPinned {
+        source: HostSpan,
+        fingerprint: u64,
         target: u64,
     },
     Download {
@@ -61,7 +69,16 @@ impl HostSpan {
         Self { address, bytes }
     }
 
-    fn write(self, bytes: &[u8]) {
+    pub(crate) fn start(self) -> *const u8 {
+        self.address
+    }
+
+    pub(crate) fn bytes<'a>(self) -> &'a [u8] {
+        // SAFETY: who made it vouches for the memory.
+        unsafe { std::slice::from_raw_parts(self.address, self.bytes) }
+    }
+
+    pub(crate) fn write(self, bytes: &[u8]) {
         assert_eq!(bytes.len(), self.bytes, "as many bytes as there is room for");
         // SAFETY: who made it vouches for the memory.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.address, self.bytes) }
@@ -80,48 +97,65 @@ pub(crate) struct Launch {
 
 impl Work {
     /// What it is called in reports.
-    pub(crate) fn name(&self) -> String {
-        match self {
-            Self::Fill { .. } => "a fill".to_owned(),
-            Self::Copy { .. } => "a copy on the device".to_owned(),
-            Self::Upload { .. } => "a copy to the device".to_owned(),
-            Self::Download { .. } => "a copy to the host".to_owned(),
-            Self::Launch(launch) => format!("the kernel `{}`", launch.kernel.name),
-            Self::Product(_) => "a product of cuBLAS".to_owned(),
-            Self::Uniform(_) => "random numbers of cuRAND".to_owned(),
-            Self::Free { .. } => "cuMemFreeAsync".to_owned(),
-            Self::Stamp { .. } => "an event".to_owned(),
-        }
+    pub(crate) fn label(&self) -> Label {
+        Label::Named(match self {
+            Self::Launch(launch) => return Label::Kernel(launch.kernel.clone()),
+            Self::Fill { .. } => "a fill",
+            Self::Copy { .. } => "a copy between devices or on one",
+            Self::Upload { .. } | Self::UploadPinned { .. } => "a copy to the device",
+            Self::Download { .. } => "a copy to the host",
+            Self::Product(_) => "a product of cuBLAS",
+            Self::Uniform(_) => "cuRAND",
+            Self::Free { .. } => "cuMemFreeAsync",
+            Self::Stamp { .. } => "an event",
+        })
     }
 
     /// Does it, on a device. Returns the memory that it has used.
     pub(crate) fn run(&self, device: usize, memory: &mut Memory) -> Outcome<Vec<Touched>> {
         let wrong = |why: String| {
-            let detail = format!("cuda:{device}, {}: {why}", self.name());
+            let detail = format!("cuda:{device}, {}: {why}", self.label());
             Failure::new(Code::IllegalAddress, detail)
         };
         match self {
             Self::Fill { target, value } => {
-                memory.write(device, *target).map_err(wrong)?.fill(*value);
+                let (bytes, touched) = memory.write(device, *target).map_err(wrong)?;
+                bytes.fill(*value);
+                Ok(vec![touched])
             }
-            Self::Copy { source, target } => {
-                memory.copy(device, *source, *target).map_err(wrong)?;
-            }
-            Self::Upload { bytes, target } => {
-                let span = Span { address: *target, bytes: bytes.len() };
-                memory.write(device, span).map_err(wrong)?.copy_from_slice(bytes);
+            Self::Copy { source, target } => memory.copy(device, *source, *target).map_err(wrong),
+            Self::Upload { bytes, target } => upload(bytes, *target, device, memory).map_err(wrong),
+            Self::UploadPinned { source, fingerprint, target } => {
+                if pinned::fingerprint(*source) != *fingerprint {
+                    let why = "the pinned source was changed before the copy had read it";
+                    return Err(Failure { code: Code::Unknown, ..wrong(why.to_owned()) });
+                }
+                upload(source.bytes(), *target, device, memory).map_err(wrong)
             }
             Self::Download { source, target } => {
-                target.write(memory.read(device, *source).map_err(wrong)?);
+                let (bytes, touched) = memory.read(device, *source).map_err(wrong)?;
+                target.write(bytes);
+                Ok(vec![touched])
             }
-            Self::Launch(launch) => return launch.run(device, memory),
-            Self::Product(product) => product.run(device, memory).map_err(wrong)?,
-            Self::Uniform(uniform) => uniform.run(device, memory).map_err(wrong)?,
-            Self::Free { address } => memory.free(*address, "cuMemFreeAsync")?,
-            Self::Stamp { .. } => {}
+            Self::Launch(launch) => launch.run(device, memory),
+            Self::Product(product) => product.run(device, memory).map_err(wrong),
+            Self::Uniform(uniform) => Ok(vec![uniform.run(device, memory).map_err(wrong)?]),
+            // The memory is freed once it is known that nobody else uses it.
+            Self::Free { address } => Ok(vec![memory.whole(memory.beginning(*address)?)]),
+            Self::Stamp { .. } => Ok(Vec::new()),
         }
-        Ok(Vec::new())
     }
+}
+
+fn upload(
+    bytes: &[u8],
+    target: u64,
+    device: usize,
+    memory: &mut Memory,
+) -> Result<Vec<Touched>, String> {
+    let (place, touched) = memory.write(device, Span { address: target, bytes: bytes.len() })?;
+    place.copy_from_slice(bytes);
+    Ok(vec![touched])
 }
 
 impl Launch {

@@ -12,9 +12,11 @@ use sluicegate_ptx::Kernel;
 use crate::{
     error::{Code, Failure, Outcome},
     machine::Machine,
-    memory::Memory,
+    memory::{Memory, Touched},
+    pinned::Pinned,
     program::{Program, Programs},
-    queue::{Clock, Point, Queues, StreamId},
+    queue::{Clock, Due, Point, Queues, StreamId},
+    races::{Actor, Label, Races},
     work::Work,
 };
 
@@ -22,7 +24,9 @@ use crate::{
 pub(crate) struct World {
     pub(crate) machine: Machine,
     pub(crate) memory: Memory,
-    pub(crate) programs: Programs,
+    pub(crate) pinned: Pinned,
+    programs: Programs,
+    races: Races,
     contexts: Vec<Context>,
     queues: Queues<Task>,
     streams: HashMap<u64, Stream>,
@@ -37,6 +41,8 @@ pub(crate) struct World {
     began: Instant,
     /// An error after which nothing works any more.
     broken: Option<Failure>,
+    /// The error of a launch that nobody has read yet.
+    unread: Option<Failure>,
 }
 
 /// The primary context of a device.
@@ -106,7 +112,9 @@ impl World {
     pub(crate) fn new(machine: Machine) -> Self {
         Self {
             memory: Memory::of(&machine),
+            pinned: Pinned::default(),
             programs: Programs::default(),
+            races: Races::default(),
             contexts: vec![Context::default(); machine.devices.len()],
             queues: Queues::new(machine.seed),
             streams: HashMap::new(),
@@ -118,6 +126,7 @@ impl World {
             num_handles: 0,
             began: Instant::now(),
             broken: None,
+            unread: None,
             machine,
         }
     }
@@ -253,21 +262,37 @@ impl World {
     /// Does one thing, if there is any that may be done.
     fn step(&mut self) -> Outcome<bool> {
         let Some(due) = self.queues.next() else { return Ok(false) };
-        let Task { device, work } = due.work;
-        match work.run(device, &mut self.memory) {
-            Ok(_touched) => {}
-            Err(failure) => {
-                self.broken = Some(failure.clone());
-                return Err(failure);
-            }
-        }
-        if let Work::Stamp { event, number } = work
-            && let Some(event) = self.events.get_mut(&event)
-            && event.num_records == number
-        {
-            event.reached = Some(self.began.elapsed());
-        }
+        self.perform(&due).inspect_err(|failure| self.broken = Some(failure.clone()))?;
         Ok(true)
+    }
+
+    fn perform(&mut self, due: &Due<Task>) -> Outcome {
+        let Due { work: Task { device, work }, point, clock } = due;
+        let touched = work.run(*device, &mut self.memory)?;
+        let actor = Actor { label: &work.label(), point: *point, clock };
+        self.note(*device, &touched, actor)?;
+        match work {
+            Work::Free { address } => self.release_memory(*address, "cuMemFreeAsync")?,
+            Work::Stamp { event, number } => {
+                let event = self.events.get_mut(event).filter(|it| it.num_records == *number);
+                if let Some(event) = event {
+                    event.reached = Some(self.began.elapsed());
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Takes note of what was used, and finds those with whom it is in no order.
+    fn note(&mut self, device: usize, touched: &[Touched], actor: Actor<'_>) -> Outcome {
+        let noted = touched.iter().try_for_each(|it| self.races.add(it, actor));
+        noted.map_err(|race| Failure::new(Code::Unknown, format!("cuda:{device}: {race}")))
+    }
+
+    fn release_memory(&mut self, address: u64, by: &str) -> Outcome {
+        self.races.forget(self.memory.beginning(address)?);
+        self.memory.free(address, by)
     }
 
     /// Waits until a place in a stream is reached.
@@ -285,6 +310,12 @@ impl World {
     }
 
     fn synchronize_stream(&mut self, stream: Stream) -> Outcome {
+        if let Some(Failure { detail, .. }) = self.unread.take() {
+            let detail = format!("a launch failed, and nobody has read its error: {detail}");
+            let failure = Failure::new(Code::Unknown, detail);
+            self.broken = Some(failure.clone());
+            return Err(failure);
+        }
         let (point, clock) = self.queues.here(stream.id);
         self.wait_for(point)?;
         self.queues.host_knows(&clock);
@@ -414,7 +445,7 @@ impl World {
         if let Some(device) = self.memory.owner(address) {
             self.synchronize_device(device)?;
         }
-        self.memory.free(address, "cuMemFree")
+        self.release_memory(address, "cuMemFree")
     }
 
     /// Allocates; where a device has no room, after all that is to be freed on it.
@@ -427,8 +458,33 @@ impl World {
             outcome => outcome,
         }
     }
+
+    /// Allocates for a stream: others may use it once they have waited for this place in it.
+    pub(crate) fn allocate_for(&mut self, stream: u64, bytes: usize) -> Outcome<u64> {
+        let Stream { id, device, .. } = self.stream(stream)?;
+        let address = self.allocate(device, bytes)?;
+        let whole = self.memory.whole(self.memory.beginning(address)?);
+        let (point, clock) = self.queues.here(id);
+        let label = Label::Named("cuMemAllocAsync");
+        self.note(device, &[whole], Actor { label: &label, point, clock: &clock })?;
+        Ok(address)
+    }
+
+    /// Frees pinned memory once no device uses it any more.
+    pub(crate) fn free_pinned(&mut self, address: *mut u8) -> Outcome {
+        (0..self.machine.devices.len()).try_for_each(|device| self.synchronize_device(device))?;
+        self.pinned.free(address)
+    }
+
+    /// Takes note of a launch whose error its caller may not have read.
+    pub(crate) fn leave_unread(&mut self, failure: Option<Failure>) {
+        self.unread = failure;
+    }
 }
 
 fn unknown(kind: &str, handle: u64) -> Failure {
     Failure::new(Code::InvalidHandle, format!("there is no {kind} {handle:#x}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,12 @@
 //! Memory of devices, and copies.
 
-use std::ffi::{c_int, c_uchar, c_void};
+use std::ffi::{c_int, c_uchar, c_uint, c_void};
 
 use super::{call, context::alive, current, current_stream, put};
 use crate::{
     error::{Code, Failure, Outcome},
-    memory::Span,
+    memory::{POISON, Span},
+    pinned,
     work::{HostSpan, Work},
     world::World,
 };
@@ -50,8 +51,8 @@ extern "C" fn cuMemFree_v2(address: u64) -> c_int {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuMemAllocAsync(target: *mut u64, bytes: usize, stream: u64) -> c_int {
     call("cuMemAllocAsync", |world| {
-        let (device, _) = current_stream(world, stream)?;
-        let address = world.allocate(device, bytes)?;
+        let (_, stream) = current_stream(world, stream)?;
+        let address = world.allocate_for(stream, bytes)?;
         // SAFETY: the caller's pointer.
         unsafe { put(target, address) }
     })
@@ -87,10 +88,16 @@ unsafe extern "C" fn cuMemcpyHtoDAsync_v2(
         if source.is_null() {
             return Err(Failure::new(Code::InvalidValue, "a copy from a null pointer"));
         }
-        // SAFETY: the caller vouches for the source, which is pageable: it may be changed as soon
-        // as the call returns.
-        let bytes = unsafe { std::slice::from_raw_parts(source.cast::<u8>(), bytes) }.to_vec();
-        enqueue(world, stream, Work::Upload { bytes, target: address })
+        // SAFETY: the caller vouches for the source. One that is pageable may be changed as soon as
+        // the call returns; one that is pinned not before the copy is done.
+        let source = unsafe { HostSpan::new(source.cast_mut().cast(), bytes) };
+        let work = if world.pinned.holds(source.start(), bytes) {
+            let fingerprint = pinned::fingerprint(source);
+            Work::UploadPinned { source, fingerprint, target: address }
+        } else {
+            Work::Upload { bytes: source.bytes().to_vec(), target: address }
+        };
+        enqueue(world, stream, work)
     })
 }
 
@@ -108,12 +115,41 @@ unsafe extern "C" fn cuMemcpyDtoHAsync_v2(
         if target.is_null() {
             return Err(Failure::new(Code::InvalidValue, "a copy to a null pointer"));
         }
-        // SAFETY: the caller vouches for the target, and the call returns after it was written.
+        // SAFETY: the caller vouches for the target until the copy is done.
         let target = unsafe { HostSpan::new(target.cast(), bytes) };
         let (device, stream) = current_stream(world, stream)?;
-        let point = world.enqueue(device, stream, Work::Download { source, target })?;
+        let is_pinned = world.pinned.holds(target.start(), bytes);
+        if is_pinned {
+            // Who reads it before the copy is done reads nothing of use.
+            target.write(&vec![POISON; bytes]);
+        }
+        world.enqueue(device, stream, Work::Download { source, target })?;
         // Source: "API synchronization behavior", to pageable memory the copy is complete on return.
-        world.wait_for(point)
+        if is_pinned { Ok(()) } else { world.synchronize(stream) }
+    })
+}
+
+/// # Safety
+/// As the driver: `target` can be written.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cuMemHostAlloc(
+    target: *mut *mut c_void,
+    bytes: usize,
+    _flags: c_uint,
+) -> c_int {
+    call("cuMemHostAlloc", |world| {
+        current(world)?;
+        let address = world.pinned.allocate(bytes)?;
+        // SAFETY: the caller's pointer.
+        unsafe { put(target, address.cast()) }
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuMemFreeHost(address: *mut c_void) -> c_int {
+    call("cuMemFreeHost", |world| {
+        current(world)?;
+        world.free_pinned(address.cast())
     })
 }
 

@@ -192,12 +192,14 @@ unsafe extern "C" fn __cudaLaunchKernel_ptsz(
     stream: u64,
 ) -> c_int {
     runtime("__cudaLaunchKernel", |world| {
-        let device = current(world)?;
-        let function = function(world, device, host)?;
         let stream = if stream == 0 { PER_THREAD } else { stream };
         let sizes = [grid, block].map(|it| [it.x, it.y, it.z]);
-        // SAFETY: the caller vouches for the parameters.
-        unsafe { super::module::launch(world, function, sizes, (shared_bytes, stream), params) }
+        let launched = current(world).and_then(|device| {
+            let function = function(world, device, host)?;
+            // SAFETY: the caller vouches for the parameters.
+            unsafe { super::module::launch(world, function, sizes, (shared_bytes, stream), params) }
+        });
+        launched.inspect_err(|failure| world.leave_unread(Some(failure.clone())))
     })
 }
 
@@ -266,12 +268,21 @@ extern "C" fn cudaFuncSetAttribute(host: usize, attribute: c_uint, value: c_int)
 
 #[unsafe(no_mangle)]
 extern "C" fn cudaGetLastError() -> c_int {
+    read_error();
     LAST_ERROR.replace(SUCCESS)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cudaPeekAtLastError() -> c_int {
+    read_error();
     LAST_ERROR.get()
+}
+
+/// Takes note that the program asks how its launches went.
+fn read_error() {
+    if let Ok(mut world) = lock() {
+        world.leave_unread(None);
+    }
 }
 
 /// Defines functions that the linked kernels of mixtures of experts call, and no model of ours.

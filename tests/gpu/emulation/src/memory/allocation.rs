@@ -3,7 +3,7 @@
 use super::{GRANULE, Span, written::Written};
 
 /// What nobody has written yet: no number as a float, and out of range as an index.
-const POISON: u8 = 0xff;
+pub(crate) const POISON: u8 = 0xff;
 
 #[derive(Debug)]
 pub(super) struct Allocation {

@@ -24,6 +24,24 @@ pub(crate) struct Touched {
     pub(crate) written: Option<Span>,
 }
 
+impl Touched {
+    pub(crate) fn of(slot: Slot, span: Span, used: Use) -> Self {
+        let (read, written) = match used {
+            Use::Read => (Some(span), None),
+            Use::Write => (None, Some(span)),
+        };
+        Self { slot, address: span.address, end: span.end(), read, written }
+    }
+
+    /// Adds another use of the same allocation.
+    pub(crate) fn join(&mut self, other: &Self) {
+        for (own, other) in [(&mut self.read, other.read), (&mut self.written, other.written)] {
+            let both = own.zip(other).map(|(own, other)| joined(own, other));
+            *own = both.or(*own).or(other);
+        }
+    }
+}
+
 impl<'m> KernelMemory<'m> {
     pub(crate) fn new(memory: &'m mut Memory, device: usize) -> Self {
         Self { memory, device, touched: Vec::new(), latest: 0 }
@@ -36,7 +54,7 @@ impl<'m> KernelMemory<'m> {
     /// The allocation with these bytes. Kernels mostly go on where they were.
     #[inline]
     fn find(&mut self, span: Span, used: Use) -> Result<Slot, String> {
-        let end = span.address.saturating_add(span.bytes as u64);
+        let end = span.end();
         let holds = |it: &Touched| span.address >= it.address && end <= it.end;
         if !self.touched.get(self.latest).is_some_and(holds) {
             self.latest = match self.touched.iter().position(holds) {
@@ -83,7 +101,7 @@ impl GlobalMemory for KernelMemory<'_> {
 /// The least span that holds both.
 fn joined(a: Span, b: Span) -> Span {
     let address = a.address.min(b.address);
-    let end = (a.address + a.bytes as u64).max(b.address + b.bytes as u64);
+    let end = a.end().max(b.end());
     let bytes = usize::try_from(end - address).expect("both lie within an allocation");
     Span { address, bytes }
 }

@@ -10,7 +10,7 @@ mod written;
 use std::collections::{BTreeMap, VecDeque};
 
 use allocation::Allocation;
-pub(crate) use allocation::Use;
+pub(crate) use allocation::{POISON, Use};
 pub(crate) use kernel::{KernelMemory, Touched};
 
 use crate::{
@@ -32,6 +32,12 @@ pub(crate) struct Span {
     pub(crate) bytes: usize,
 }
 
+impl Span {
+    pub(crate) fn end(self) -> u64 {
+        self.address.saturating_add(self.bytes as u64)
+    }
+}
+
 /// Where an allocation is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Slot(usize);
@@ -50,7 +56,6 @@ pub(crate) struct Memory {
 struct DeviceMemory {
     total: u64,
     used: u64,
-    most_used: u64,
     next_address: u64,
     /// Whose memory its kernels and copies may reach besides its own.
     reaches: Vec<bool>,
@@ -61,7 +66,6 @@ impl Memory {
         let device = |(index, total)| DeviceMemory {
             total,
             used: 0,
-            most_used: 0,
             next_address: (index + 1) << DEVICE_SHIFT,
             reaches: vec![false; machine.devices.len()],
         };
@@ -81,11 +85,6 @@ impl Memory {
         (total - used, total)
     }
 
-    /// The most bytes that were ever used of a device.
-    pub(crate) fn most_used(&self, device: usize) -> u64 {
-        self.devices[device].most_used
-    }
-
     /// Takes memory that no program can reach, as a context does.
     pub(crate) fn reserve(&mut self, device: usize, bytes: u64) -> Outcome {
         let memory = &mut self.devices[device];
@@ -95,7 +94,6 @@ impl Memory {
             return Err(Failure::new(Code::OutOfMemory, detail));
         }
         memory.used += bytes;
-        memory.most_used = memory.most_used.max(memory.used);
         Ok(())
     }
 
@@ -169,6 +167,12 @@ impl Memory {
         }
     }
 
+    /// All of an allocation, as who makes or frees it uses it.
+    pub(crate) fn whole(&self, slot: Slot) -> Touched {
+        let Allocation { address, len, .. } = self.slots[slot.0];
+        Touched::of(slot, Span { address, bytes: len }, Use::Write)
+    }
+
     /// The device on which something lies, if an address is a device's at all.
     pub(crate) fn owner(&self, address: u64) -> Option<usize> {
         let number = usize::try_from(address >> DEVICE_SHIFT).ok()?;
@@ -184,7 +188,7 @@ impl Memory {
         let below = self.by_address.range(..=span.address).next_back();
         let Some((_, slot)) = below else { return Err("nothing is allocated there".to_owned()) };
         let allocation = &self.slots[slot.0];
-        let end = span.address.saturating_add(span.bytes as u64);
+        let end = span.end();
         if self.owner(span.address) != Some(allocation.device) || !allocation.is_near(end) {
             return Err("nothing is allocated there".to_owned());
         }
@@ -205,24 +209,33 @@ impl Memory {
     }
 
     /// Reads what was written before.
-    pub(crate) fn read(&mut self, device: usize, span: Span) -> Result<&[u8], String> {
+    pub(crate) fn read(&self, device: usize, span: Span) -> Result<(&[u8], Touched), String> {
         let slot = self.reach(device, span)?;
-        self.slots[slot.0].read(span)
+        Ok((self.slots[slot.0].read(span)?, Touched::of(slot, span, Use::Read)))
     }
 
-    pub(crate) fn write(&mut self, device: usize, span: Span) -> Result<&mut [u8], String> {
+    pub(crate) fn write(
+        &mut self,
+        device: usize,
+        span: Span,
+    ) -> Result<(&mut [u8], Touched), String> {
         let slot = self.reach(device, span)?;
-        Ok(self.slots[slot.0].write(span))
+        Ok((self.slots[slot.0].write(span), Touched::of(slot, span, Use::Write)))
     }
 
     /// Copies what was written, and of the rest that it was not.
-    pub(crate) fn copy(&mut self, device: usize, source: Span, target: u64) -> Result<(), String> {
+    pub(crate) fn copy(
+        &mut self,
+        device: usize,
+        source: Span,
+        target: u64,
+    ) -> Result<Vec<Touched>, String> {
         let from = self.reach(device, source)?;
         let span = Span { address: target, ..source };
         let to = self.reach(device, span)?;
         let piece = self.slots[from.0].piece(source);
         self.slots[to.0].put(span, &piece);
-        Ok(())
+        Ok(vec![Touched::of(from, source, Use::Read), Touched::of(to, span, Use::Write)])
     }
 }
 
