@@ -12,7 +12,10 @@ use candle_core::{
 use sluicegate_model::cuda::{self, Capability, Image};
 use sluicegate_spec::{device::DeviceId, units::Bytes};
 
-use super::discover::{Driver, Gpu, NoCuda};
+use super::{
+    devices::Loss,
+    discover::{Driver, Gpu, NoCuda},
+};
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
@@ -146,6 +149,23 @@ fn keep_freed_memory(device: sys::CUdevice) -> Result<(), DriverError> {
 /// Makes a GPU the one that this thread's calls are for.
 pub(super) fn make_current(device: &candle_core::CudaDevice) -> candle_core::Result<()> {
     device.cuda_stream().context().bind_to_thread().map_err(candle_core::Error::wrap)
+}
+
+/// What is lost for good, if all that was asked of a GPU cannot be waited for.
+pub(super) fn loss(id: DeviceId, device: &candle_core::CudaDevice) -> Option<Loss> {
+    use sys::cudaError_enum::{
+        CUDA_ERROR_DEVICE_UNAVAILABLE, CUDA_ERROR_ECC_UNCORRECTABLE,
+        CUDA_ERROR_NVLINK_UNCORRECTABLE, CUDA_ERROR_OUT_OF_MEMORY,
+    };
+    let stream = device.cuda_stream();
+    let outcome = stream.context().bind_to_thread().and_then(|()| result::ctx::synchronize());
+    match outcome.err()?.0 {
+        CUDA_ERROR_OUT_OF_MEMORY => None,
+        CUDA_ERROR_ECC_UNCORRECTABLE
+        | CUDA_ERROR_DEVICE_UNAVAILABLE
+        | CUDA_ERROR_NVLINK_UNCORRECTABLE => Some(Loss::Device(id)),
+        _ => Some(Loss::Process),
+    }
 }
 
 /// The driver's words for an error.

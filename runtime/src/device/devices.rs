@@ -1,6 +1,6 @@
 //! Handles of the devices of one engine: each is created once and shared.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use candle_core::Device;
 use sluicegate_spec::device::DeviceId;
@@ -20,10 +20,60 @@ pub enum DeviceError {
     },
 }
 
+/// What cannot be used any more after an error of a device.
+///
+/// Source: the CUDA driver's `CUresult`: after some errors any further work returns the same one,
+/// until the device is reset or the process is started anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// One device, as after an error of its memory.
+    Device(DeviceId),
+    /// All GPUs, for this process alone: a kernel has faulted.
+    Process,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device(device) => write!(f, "{device} cannot be used any more"),
+            Self::Process => f.write_str("this process cannot use GPUs any more: start a new one"),
+        }
+    }
+}
+
 /// The opened devices of one engine.
 #[derive(Debug, Clone, Default)]
 pub struct Devices {
-    handles: BTreeMap<DeviceId, Device>,
+    handles: BTreeMap<DeviceId, Arc<Opened>>,
+}
+
+/// A handle of a device.
+#[derive(Debug)]
+struct Opened {
+    id: DeviceId,
+    handle: Device,
+}
+
+impl Opened {
+    /// What is lost for good, if anything is.
+    fn loss(&self) -> Option<Loss> {
+        match &self.handle {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => super::cuda::loss(self.id, device),
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Opened {
+    /// Of a GPU that fails whatever is asked, nothing can be given back: what a handle holds panics
+    /// if it tries.
+    fn drop(&mut self) {
+        if let Some(loss) = self.loss() {
+            tracing::debug!(device = %self.id, %loss, "its handle is kept until the process ends");
+            std::mem::forget(self.handle.clone());
+        }
+    }
 }
 
 impl Devices {
@@ -35,7 +85,7 @@ impl Devices {
         let mut handles = BTreeMap::new();
         for device in devices {
             if let std::collections::btree_map::Entry::Vacant(vacant) = handles.entry(device) {
-                vacant.insert(open(device)?);
+                vacant.insert(Arc::new(Opened { id: device, handle: open(device)? }));
             }
         }
         Ok(Self { handles })
@@ -45,8 +95,13 @@ impl Devices {
     pub fn get(&self, device: DeviceId) -> Option<Device> {
         match device {
             DeviceId::Host => Some(Device::Cpu),
-            _ => self.handles.get(&device).cloned(),
+            _ => self.handles.get(&device).map(|opened| opened.handle.clone()),
         }
+    }
+
+    /// What is lost for good: after a failure it tells whether another try may go better.
+    pub fn loss(&self) -> Option<Loss> {
+        self.handles.values().find_map(|opened| opened.loss())
     }
 }
 

@@ -10,7 +10,8 @@ use super::{calibrate::CpuSpeed, discover::FoundDevice, speed};
 const CUDA_BYTES_PER_S: f64 = 1e12;
 const CUDA_FLOPS_PER_S: f64 = 5e13;
 const CUDA_OVERHEAD_S: f64 = 1e-4;
-/// What context, kernels and library workspaces take on a CUDA device.
+/// What context, kernels and library workspaces take on a CUDA device, but of a small one no more
+/// than a quarter.
 const CUDA_RESERVE: Bytes = Bytes(1 << 30);
 
 /// A transfer between logical CPU devices: a copy within one memory and a wake-up of a thread.
@@ -27,7 +28,7 @@ pub fn cluster(devices: &[FoundDevice], objective: Objective) -> Cluster {
         (DeviceId::Cpu(index), None) => ClusterDevice::cpu(index, found.memory),
         (DeviceId::Host | DeviceId::Cuda(_), _) => ClusterDevice {
             id: found.id,
-            reserve: CUDA_RESERVE,
+            reserve: CUDA_RESERVE.min(Bytes(found.memory.0 / 4)),
             bytes_per_s: CUDA_BYTES_PER_S,
             flops_per_s: Rates::uniform(CUDA_FLOPS_PER_S),
             overhead_s: CUDA_OVERHEAD_S,

@@ -23,7 +23,7 @@ mod speed;
 pub mod upload;
 
 pub use counts::MaskCounts;
-pub use devices::Devices;
+pub use devices::{Devices, Loss};
 pub use ledger::{Ledger, LedgerEntry};
 pub use link::{InTransit, Links, ReceivingEnd, SendingEnd, TransferError};
 pub use live::cluster;

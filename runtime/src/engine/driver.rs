@@ -214,8 +214,8 @@ impl Driver {
     }
 
     pub(super) fn stage_failed(&mut self, failure: StageFailure) {
-        let microbatch = failure.microbatch;
-        let may_pass = failure.error.may_pass();
+        let failure = self.pipeline.examined(failure);
+        let (microbatch, may_pass) = (failure.microbatch, failure.may_pass());
         let failure = Arc::new(EngineFailure::Stage(failure));
         tracing::warn!(error = &*failure as &dyn std::error::Error, "a stage failed");
         self.stage_failure = Some(failure);

@@ -10,7 +10,7 @@ use sluicegate_model::{
 use sluicegate_placement::StageId;
 use sluicegate_spec::{device::DeviceId, placed::Misplaced, units::LayerRange};
 
-use crate::device::TransferError;
+use crate::device::{Loss, TransferError};
 
 /// What went wrong in a stage.
 #[derive(Debug, thiserror::Error)]
@@ -46,12 +46,21 @@ pub struct StageFailure {
     /// What it was computing, if it was.
     pub microbatch: Option<MicrobatchId>,
     pub error: Box<StageError>,
+    /// What cannot be used any more, where it is a GPU that has failed for good.
+    pub loss: Option<Loss>,
+}
+
+impl StageFailure {
+    /// Whether another try may go better.
+    pub fn may_pass(&self) -> bool {
+        self.loss.is_none() && self.error.may_pass()
+    }
 }
 
 impl StageError {
-    /// Whether another try may go better: a panic, or an operation that a device did not do. What
-    /// is wrong with the orders or the plan stays wrong.
-    pub fn may_pass(&self) -> bool {
+    /// Whether another try may go better, if the device lives: a panic, or an operation that it did
+    /// not do. What is wrong with the orders or the plan stays wrong.
+    fn may_pass(&self) -> bool {
         match self {
             Self::Panicked(_)
             | Self::Forward(ForwardError::Tensor { .. })
@@ -71,7 +80,9 @@ impl StageError {
 
 impl fmt::Display for StageFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "stage {} (layers {} on {}) failed", self.stage.0, self.layers, self.device)
+        let Self { stage, layers, device, loss, .. } = self;
+        write!(f, "stage {} (layers {layers} on {device}) failed", stage.0)?;
+        loss.map_or(Ok(()), |loss| write!(f, "; {loss}"))
     }
 }
 

@@ -128,7 +128,12 @@ impl Pipeline {
             self.threads.push(spawn(&info, work)?);
         }
         drop(ready_sender);
-        first_failure(&ready).map_or(Ok(()), Err)
+        first_failure(&ready).map_or(Ok(()), |failure| Err(self.examined(failure)))
+    }
+
+    /// A failure, with what its device has lost by it.
+    pub fn examined(&self, failure: StageFailure) -> StageFailure {
+        StageFailure { loss: self.config.devices.loss(), ..failure }
     }
 
     /// Sends to the first stage; false if it is gone.

@@ -159,6 +159,7 @@ pub(super) fn failure(
         layers: info.layers,
         microbatch,
         error: Box::new(error),
+        loss: None,
     }
 }
 

@@ -21,4 +21,4 @@ mod random;
 mod work;
 mod world;
 
-pub use machine::{Machine, MachineError, Model, VARIABLE};
+pub use machine::{Fault, FaultKind, Machine, MachineError, Model, VARIABLE};

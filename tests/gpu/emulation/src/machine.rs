@@ -20,6 +20,25 @@ pub struct Machine {
     pub context_bytes: u64,
     /// Decides in which of the allowed orders work is done.
     pub seed: u64,
+    pub faults: Vec<Fault>,
+}
+
+/// Something that goes wrong once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    pub kind: FaultKind,
+    /// At which allocation of the process or which piece of work, counted from one.
+    pub at: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    /// An allocation finds no memory.
+    OutOfMemory,
+    /// Memory had an error that could not be corrected.
+    Ecc,
+    /// The device has fallen off the bus.
+    Lost,
 }
 
 /// What a device is.
@@ -34,7 +53,7 @@ pub struct Model {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{part}`: wanted devices and options, such as `2x 256MiB sm_80 + 512MiB sm_90, peer, seed=7, \
-     context=8MiB`"
+     context=8MiB, fault=oom@9, fault=ecc@99, fault=lost@99`"
 )]
 pub struct MachineError {
     part: String,
@@ -54,7 +73,13 @@ impl Machine {
         if devices.len() > MAX_DEVICES {
             return Err(wrong(text));
         }
-        let mut machine = Self { devices, has_peers: false, context_bytes: CONTEXT_BYTES, seed: 0 };
+        let mut machine = Self {
+            devices,
+            has_peers: false,
+            context_bytes: CONTEXT_BYTES,
+            seed: 0,
+            faults: Vec::new(),
+        };
         for option in parts {
             machine.set(option).ok_or_else(|| wrong(option))?;
         }
@@ -66,6 +91,7 @@ impl Machine {
             None if option == "peer" => self.has_peers = true,
             Some(("seed", seed)) => self.seed = seed.parse().ok()?,
             Some(("context", size)) => self.context_bytes = bytes(size)?,
+            Some(("fault", fault)) => self.faults.push(fault_of(fault)?),
             _ => return None,
         }
         Some(())
@@ -89,6 +115,18 @@ fn group_of(text: &str) -> Option<Vec<Model>> {
 fn capability(digits: &str) -> Option<(u32, u32)> {
     let number: u32 = digits.trim().parse().ok()?;
     (number >= 10).then_some((number / 10, number % 10))
+}
+
+/// `oom@7`, `ecc@100` or `lost@100`.
+fn fault_of(text: &str) -> Option<Fault> {
+    let (kind, at) = text.split_once('@')?;
+    let kind = match kind {
+        "oom" => FaultKind::OutOfMemory,
+        "ecc" => FaultKind::Ecc,
+        "lost" => FaultKind::Lost,
+        _ => return None,
+    };
+    Some(Fault { kind, at: at.parse().ok()? })
 }
 
 fn bytes(text: &str) -> Option<u64> {
@@ -126,6 +164,14 @@ mod tests {
     }
 
     #[test]
+    fn faults_are_read() {
+        let machine = Machine::parse("1MiB, fault=oom@7, fault=ecc@100, fault=lost@3").unwrap();
+        let found: Vec<_> = machine.faults.iter().map(|it| (it.kind, it.at)).collect();
+        let want = [(FaultKind::OutOfMemory, 7), (FaultKind::Ecc, 100), (FaultKind::Lost, 3)];
+        assert_eq!(found, want);
+    }
+
+    #[test]
     fn what_is_no_description_is_named() {
         #[track_caller]
         fn check(text: &str, part: &str) {
@@ -138,6 +184,7 @@ mod tests {
         check("256MiB sm_x", "256MiB sm_x");
         check("256MiB, peers", "peers");
         check("256MiB, seed=x", "seed=x");
+        check("256MiB, fault=oom", "fault=oom");
         check("100x 1MiB", "100x 1MiB");
     }
 }

@@ -11,7 +11,7 @@ use sluicegate_ptx::Kernel;
 
 use crate::{
     error::{Code, Failure, Outcome},
-    machine::Machine,
+    machine::{FaultKind, Machine},
     memory::{Memory, Touched},
     pinned::Pinned,
     program::{Program, Programs},
@@ -38,6 +38,9 @@ pub(crate) struct World {
     modules: HashMap<u64, Loaded<&'static Program>>,
     functions: HashMap<u64, Loaded<Arc<Kernel>>>,
     num_handles: u64,
+    /// Allocations and pieces of work of the process: faults are at a number of them.
+    num_allocations: u64,
+    num_works: u64,
     began: Instant,
     /// An error after which nothing works any more.
     broken: Option<Failure>,
@@ -124,6 +127,8 @@ impl World {
             modules: HashMap::new(),
             functions: HashMap::new(),
             num_handles: 0,
+            num_allocations: 0,
+            num_works: 0,
             began: Instant::now(),
             broken: None,
             unread: None,
@@ -268,6 +273,15 @@ impl World {
 
     fn perform(&mut self, due: &Due<Task>) -> Outcome {
         let Due { work: Task { device, work }, point, clock } = due;
+        self.num_works += 1;
+        if self.is_faulty(FaultKind::Ecc, self.num_works) {
+            let detail = format!("cuda:{device}, {}: an injected fault", work.label());
+            return Err(Failure::new(Code::EccUncorrectable, detail));
+        }
+        if self.is_faulty(FaultKind::Lost, self.num_works) {
+            let detail = format!("cuda:{device} has fallen off the bus: an injected fault");
+            return Err(Failure::new(Code::Unknown, detail));
+        }
         let touched = work.run(*device, &mut self.memory)?;
         let actor = Actor { label: &work.label(), point: *point, clock };
         self.note(*device, &touched, actor)?;
@@ -450,6 +464,11 @@ impl World {
 
     /// Allocates; where a device has no room, after all that is to be freed on it.
     pub(crate) fn allocate(&mut self, device: usize, bytes: usize) -> Outcome<u64> {
+        self.num_allocations += 1;
+        if self.is_faulty(FaultKind::OutOfMemory, self.num_allocations) {
+            let detail = format!("cuda:{device}: wanted {bytes} bytes: an injected fault");
+            return Err(Failure::new(Code::OutOfMemory, detail));
+        }
         match self.memory.allocate(device, bytes) {
             Err(failure) if failure.code == Code::OutOfMemory => {
                 self.synchronize_device(device)?;
@@ -474,6 +493,10 @@ impl World {
     pub(crate) fn free_pinned(&mut self, address: *mut u8) -> Outcome {
         (0..self.machine.devices.len()).try_for_each(|device| self.synchronize_device(device))?;
         self.pinned.free(address)
+    }
+
+    fn is_faulty(&self, kind: FaultKind, at: u64) -> bool {
+        self.machine.faults.iter().any(|fault| (fault.kind, fault.at) == (kind, at))
     }
 
     /// Takes note of a launch whose error its caller may not have read.
