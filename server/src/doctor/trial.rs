@@ -217,7 +217,7 @@ fn small_plan(model: &Model, stages: &[DeviceId]) -> Result<Plan, CliError> {
     let mut devices = stages.to_vec();
     devices.sort_unstable();
     devices.dedup();
-    let memory = Bytes(1 << 30);
+    let memory = Bytes(64 << 20);
     let device = |id| ClusterDevice { id, ..ClusterDevice::cpu(0, memory) };
     let cluster = Cluster::of(devices.into_iter().map(device).collect());
     let policy = Policy { placement: Placement::Layers(layers), ..Policy::default() };

@@ -49,6 +49,13 @@ pub struct Model {
     pub capability: (u32, u32),
 }
 
+impl Model {
+    pub(crate) fn name(self) -> String {
+        let (major, minor) = self.capability;
+        format!("Emulated GPU {major}.{minor}")
+    }
+}
+
 /// A description that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(

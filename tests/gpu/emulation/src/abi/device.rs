@@ -53,8 +53,7 @@ unsafe extern "C" fn cuDeviceGetName(target: *mut c_char, len: c_int, device: c_
     answered("cuDeviceGetName", || {
         let world = lock()?;
         let device = world.check_device(device)?;
-        let (major, minor) = world.machine.devices[device].capability;
-        let name = format!("Emulated GPU {major}.{minor}");
+        let name = world.machine.devices[device].name();
         let room = usize::try_from(len).unwrap_or(0).saturating_sub(1);
         let name = &name.as_bytes()[..name.len().min(room)];
         // SAFETY: the caller has room for `len` bytes, and these and the zero are not more.

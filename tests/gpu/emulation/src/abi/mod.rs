@@ -7,6 +7,7 @@ mod context;
 mod device;
 mod memory;
 mod module;
+mod nvml;
 mod rand;
 mod runtime;
 mod stream;

@@ -1,0 +1,107 @@
+//! The program itself, built with CUDA and not changed for it, on emulated GPUs.
+//!
+//! `scripts/cuda-check` builds the program and names it; without it these tests are skipped.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+mod faults;
+mod run;
+
+use run::{Rig, texts};
+use serde_json::{Value, json};
+
+const PROMPT: &str = "The quick brown fox";
+
+fn schema() -> String {
+    json!({
+        "type": "object",
+        "properties": {"a": {"type": "integer"}, "b": {"type": "boolean"}},
+        "required": ["a", "b"],
+        "additionalProperties": false
+    })
+    .to_string()
+}
+
+/// Rows of the ledger, each with its kind and its ends: `cuda:0` and `cpu:0` are alike.
+fn ledger(report: &Value, kinds: &[&str]) -> Vec<String> {
+    let rows = report["ledger"].as_array().unwrap().iter();
+    let rows = rows.filter(|row| kinds.contains(&row["kind"].as_str().unwrap()));
+    rows.map(|row| row.to_string().replace("cuda:", "cpu:")).collect()
+}
+
+#[test]
+fn beams_and_a_schema_go_over_two_gpus_as_over_two_cpus() {
+    let Some(rig) = Rig::new() else { return };
+    let model = rig.model("float32", 7);
+    let schema = schema();
+    let options = ["--schema", &schema, "--beams", "2", "--max-tokens", "40", PROMPT];
+    let wanted = [&["--layers", "cpu:0=0..4,cpu:1=4..7"][..], &options].concat();
+    let wanted = rig.generate("1MiB", &model, &wanted).report();
+    for seed in 0..3 {
+        let machine = format!("2x 256MiB, seed={seed}");
+        let found = rig.generate(&machine, &model, &[&["--device", "cuda"][..], &options].concat());
+        let found = found.report();
+        assert_eq!(texts(&found), texts(&wanted), "{machine}");
+        let value: Value = serde_json::from_str(texts(&found)[0]).unwrap();
+        assert!(value["a"].is_number() && value["b"].is_boolean(), "{value}");
+        // The same values cross as on CPUs, byte for byte. Masks and tokens are more: the rows of
+        // logits that are sampled come back with the tokens.
+        let kinds = ["hidden", "order", "ancestors"];
+        assert_eq!(ledger(&found, &kinds), ledger(&wanted, &kinds));
+        let transfers = |report: &Value| {
+            let rows = report["ledger"].as_array().unwrap().clone();
+            let of =
+                |kind| rows.iter().find(|row| row["kind"] == kind).unwrap()["transfers"].clone();
+            [of("mask"), of("tokens")]
+        };
+        assert_eq!(transfers(&found), transfers(&wanted));
+    }
+}
+
+#[test]
+fn any_number_of_gpus_gives_the_same_text() {
+    let Some(rig) = Rig::new() else { return };
+    let model = rig.model("float32", 4);
+    let options = ["--max-tokens", "12", "--temperature", "0", PROMPT];
+    let on_cpu = [&["--device", "cpu"][..], &options].concat();
+    let wanted = rig.generate("1MiB", &model, &on_cpu).report();
+    let placements = [
+        ("256MiB", "cuda:0=0..4"),
+        ("2x 256MiB", "cuda:0=0..1,cuda:1=1..4"),
+        ("256MiB sm_80 + 256MiB sm_86 + 256MiB sm_90", "cuda:2=0..1,cuda:0=1..2,cuda:1=2..4"),
+        ("4x 256MiB, peer", "cuda:0=0..1,cuda:1=1..2,cuda:2=2..3,cuda:3=3..4"),
+        ("256MiB", "cuda:0=0..2,cpu:0=2..4"),
+        ("256MiB", "cpu:0=0..2,cuda:0=2..4"),
+    ];
+    for (seed, (machine, layers)) in placements.into_iter().enumerate() {
+        let machine = format!("{machine}, seed={seed}");
+        let found = rig.generate(&machine, &model, &[&["--layers", layers][..], &options].concat());
+        assert_eq!(texts(&found.report()), texts(&wanted), "{machine}: {layers}");
+    }
+}
+
+#[test]
+fn memory_is_held_as_planned() {
+    let Some(rig) = Rig::new() else { return };
+    let model = rig.model("float32", 7);
+    let arguments = ["doctor", "--model", &model, "--dummy-weights", "--device", "cuda"];
+    let ran = rig.on("2x 256MiB", &arguments);
+    assert_eq!(ran.code, Some(0), "{}", ran.stdout);
+    let lines: Vec<&str> = ran.stdout.lines().filter(|line| line.contains("planned")).collect();
+    assert_eq!(lines.len(), 2, "{}", ran.stdout);
+    for line in lines {
+        let percent = line.split_once("(+").or_else(|| line.split_once("(-")).unwrap().1;
+        let percent: f64 = percent.split_once(" %").unwrap().0.parse().unwrap();
+        assert!(percent <= 5.0, "{line}");
+    }
+}
+
+#[test]
+fn a_gpu_of_an_older_generation_is_refused_in_words() {
+    let Some(rig) = Rig::new() else { return };
+    let model = rig.model("float32", 2);
+    let ran = rig.generate("256MiB sm_75", &model, &["--device", "cuda:0", PROMPT]);
+    assert_ne!(ran.code, Some(0));
+    let words = "compute capability 7.5, but the kernels of this build are PTX for 8.0 and later";
+    assert!(ran.stderr.contains(words), "{}", ran.stderr);
+}
