@@ -10,6 +10,8 @@ mod dense;
 mod formats;
 mod k_formats;
 mod tile;
+#[cfg(feature = "cuda")]
+mod wide;
 
 use candle_core::{D, DType, Module, Result, Tensor, quantized::QMatMul};
 use sluicegate_spec::units::Bytes;
@@ -35,6 +37,9 @@ enum DeviceMatrix {
     Quantized(QMatMul),
     /// Transposed: `[in, out]`.
     Dense(Tensor),
+    /// On a GPU, of 16 bits: `[out, in]`.
+    #[cfg(feature = "cuda")]
+    Wide(Tensor),
 }
 
 impl Linear {
@@ -86,6 +91,13 @@ impl DeviceMatrix {
     fn new(matrix: Matrix) -> Result<Self> {
         Ok(match matrix {
             Matrix::Quantized(matrix) => Self::Quantized(QMatMul::from_arc(matrix)?),
+            #[cfg(feature = "cuda")]
+            Matrix::Dense(matrix)
+                if matrix.device().is_cuda()
+                    && matches!(matrix.dtype(), DType::F16 | DType::BF16) =>
+            {
+                Self::Wide(matrix.contiguous()?)
+            }
             Matrix::Dense(matrix) => Self::Dense(matrix.t()?),
         })
     }
@@ -93,6 +105,11 @@ impl DeviceMatrix {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         match self {
             Self::Quantized(matrix) => matrix.forward(input),
+            #[cfg(feature = "cuda")]
+            Self::Wide(matrix) => {
+                let input = input.to_dtype(matrix.dtype())?.contiguous()?;
+                input.apply_op2_no_bwd(matrix, &wide::WideProduct)
+            }
             Self::Dense(matrix) => {
                 input.to_dtype(matrix.dtype())?.matmul(matrix)?.to_dtype(DType::F32)
             }

@@ -5,7 +5,7 @@ use super::{check, hold};
 /// The folders of the crates, and what each may use of ours, by the names behind `sluicegate-`:
 /// `server -> runtime -> { model, constraint }` and `runtime -> core -> placement -> model/spec`,
 /// never back.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("constraint", &[]),
     ("model/spec", &[]),
     ("model/cuda", &[]),
@@ -16,6 +16,8 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("server", ABOVE),
     ("examples", &[""]),
     ("tests", ABOVE),
+    ("tests/gpu/emulation", &["ptx", "spec"]),
+    ("tests/gpu/ptx", &[]),
     ("tests/slow", &[]),
 ];
 

@@ -7,6 +7,12 @@
 //! free, contexts that are not current, work that is waited for by nobody. What it can show and what
 //! not: `docs/gpu.md`. It is a test instrument, which no program of ours is linked with.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "results are rounded to the type in which they are kept"
+)]
+#![allow(clippy::many_single_char_names, reason = "matrices are called as BLAS calls them")]
+
 mod abi;
 mod error;
 mod fat_binary;

@@ -103,7 +103,7 @@ pub(super) fn attribute_of(
 ) -> Outcome<c_int> {
     let shared_kib = match (major, minor) {
         (8, 0 | 7) => 163,
-        (8, _) | (12, _) => 99,
+        (8 | 12, _) => 99,
         (9 | 10, _) => 227,
         _ => 64,
     };
@@ -123,16 +123,14 @@ pub(super) fn attribute_of(
         // Multiprocessors, and threads of one.
         16 => 4,
         39 => 2048,
-        // Copies beside kernels, unified addresses.
+        // Copies beside kernels; unified addresses and pools of memory.
         40 => 2,
-        41 => 1,
+        41 | 115 => 1,
         // The bus: domain, bus, device.
         33 => c_int::try_from(device).unwrap_or(c_int::MAX) + 1,
         34 | 50 => 0,
         75 => major.cast_signed(),
         76 => minor.cast_signed(),
-        // Pools of memory.
-        115 => 1,
         attribute => {
             let detail = format!("attribute {attribute} is not known here");
             return Err(Failure::new(Code::InvalidValue, detail));

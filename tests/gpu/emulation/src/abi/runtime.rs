@@ -130,15 +130,15 @@ fn function(world: &mut World, device: usize, host: usize) -> Outcome<u64> {
         let (binary, name) = *it.functions.get(&host).ok_or_else(|| {
             Failure::new(Code::InvalidValue, format!("no kernel is registered at {host:#x}"))
         })?;
-        let module = match it.modules.get(&(binary, device)) {
-            Some(module) => *module,
-            None => {
-                let capability = world.machine.devices[device].capability;
-                let text = fat_binary::ptx(it.binaries[binary], capability)?;
-                let module = world.load_module(device, &text)?;
-                it.modules.insert((binary, device), module);
-                module
-            }
+        let loaded = it.modules.get(&(binary, device)).copied();
+        let module = if let Some(module) = loaded {
+            module
+        } else {
+            let capability = world.machine.devices[device].capability;
+            let text = fat_binary::ptx(it.binaries[binary], capability)?;
+            let module = world.load_module(device, &text)?;
+            it.modules.insert((binary, device), module);
+            module
         };
         let function = world.get_function(module, &name.to_string_lossy())?;
         it.loaded.insert((host, device), function);

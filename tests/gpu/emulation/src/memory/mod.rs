@@ -113,15 +113,12 @@ impl Memory {
         // Something lies between any two, so that who runs over one does not hit the next.
         memory.next_address += taken + GRANULE;
         let allocation = Allocation::new(address, device, bytes);
-        let slot = match self.unused.pop() {
-            Some(slot) => {
-                self.slots[slot.0] = allocation;
-                slot
-            }
-            None => {
-                self.slots.push(allocation);
-                Slot(self.slots.len() - 1)
-            }
+        let slot = if let Some(slot) = self.unused.pop() {
+            self.slots[slot.0] = allocation;
+            slot
+        } else {
+            self.slots.push(allocation);
+            Slot(self.slots.len() - 1)
         };
         self.by_address.insert(address, slot);
         Ok(address)

@@ -34,14 +34,14 @@ fn a_device_that_fails_ends_the_request_and_not_the_process() {
     let wanted = rig.generate("1MiB", &model, &on_cpu).report();
     let wanted = texts(&wanted);
     // Spread over all that a run asks for, from its first allocation on.
-    let count: u64 = std::env::var("SLUICEGATE_FAULTS").map_or(12, |it| it.parse().unwrap());
+    let count: usize = std::env::var("SLUICEGATE_FAULTS").map_or(12, |it| it.parse().unwrap());
     let (mut passed, mut failed) = (0, 0);
     for index in 0..count {
-        let (kind, most) = [("oom", 900), ("ecc", 1500), ("lost", 1500)][index as usize % 3];
+        let (kind, most) = [("oom", 900), ("ecc", 1500), ("lost", 1500)][index % 3];
         let at = 1 + index * 7919 % most;
         let machine = format!("2x 256MiB, seed={index}, fault={kind}@{at}");
         let went_well = check_end(&machine, &wanted, &rig.generate(&machine, &model, &placed));
-        (passed, failed) = (passed + u64::from(went_well), failed + u64::from(!went_well));
+        (passed, failed) = (passed + usize::from(went_well), failed + usize::from(!went_well));
     }
     println!("of {count} runs with a fault {passed} gave their text, and {failed} said why not");
     assert!(failed > 0 && (passed > 0 || count < 10));
