@@ -190,6 +190,12 @@ impl Reader<'_> {
     }
 }
 
+/// Returns what of a name a file may contain.
+pub(super) fn short_name(name: &str) -> String {
+    let letters = name.trim().chars().filter(|it| !it.is_control());
+    letters.take(MAX_NAME_CHARS).collect::<String>().trim_end().to_owned()
+}
+
 /// Converts a size that [`Measure`] allows to [`Bytes`].
 fn bytes(size: f64) -> Bytes {
     #[expect(

@@ -1,7 +1,7 @@
 //! The devices on which a model may be placed, and the links between them.
 //!
 //! Plain figures, measured or declared. A discovered cluster has the same type. This module parses
-//! text; callers read the files.
+//! and writes text; callers read and write the files.
 
 mod check;
 mod declared;
@@ -13,6 +13,7 @@ mod join;
 mod names;
 mod preset;
 mod spec;
+mod written;
 
 pub use error::{DescriptionError, DescriptionFault, DescriptionLocation};
 pub use figure::Measure;

@@ -17,7 +17,7 @@ const fn nvlink(
     LinkPreset { name, aliases, ..peer(gbytes_per_s) }
 }
 
-const fn peer(gbytes_per_s: f64) -> LinkPreset {
+pub(super) const fn peer(gbytes_per_s: f64) -> LinkPreset {
     LinkPreset {
         name: "",
         aliases: &[],
@@ -30,7 +30,7 @@ const fn peer(gbytes_per_s: f64) -> LinkPreset {
 }
 
 /// A copy from one card to host memory, then to the other card.
-const fn through_host(gbytes_per_s: f64) -> LinkPreset {
+pub(super) const fn through_host(gbytes_per_s: f64) -> LinkPreset {
     LinkPreset {
         num_copies: 2.0,
         latency_s: HOST_LATENCY_S,

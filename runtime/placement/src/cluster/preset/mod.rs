@@ -176,6 +176,22 @@ impl LinkFigures {
     pub fn presets() -> Vec<&'static str> {
         links::LINKS.iter().map(|preset| preset.name).collect()
     }
+
+    /// Makes a link from the memory of one card to that of another, by its peak in one direction.
+    pub fn direct(peak_bytes_per_s: f64) -> Self {
+        links::peer(peak_bytes_per_s / 1e9).figures()
+    }
+
+    /// Makes a link of two copies, from a card to host memory and on to another card, by the peak
+    /// of the slower slot in one direction.
+    pub fn through_host(peak_bytes_per_s: f64) -> Self {
+        links::through_host(peak_bytes_per_s / 1e9).figures()
+    }
+
+    /// Returns the bytes per second of one copy over a slot with this peak.
+    pub fn of_slot(peak_bytes_per_s: f64) -> f64 {
+        links::peer(peak_bytes_per_s / 1e9).bytes_per_s_of_one_copy()
+    }
 }
 
 fn names(presets: &'static [DevicePreset]) -> Vec<&'static str> {
@@ -213,6 +229,16 @@ mod tests {
         assert_eq!(LinkPreset::find("NVLink 4").map(|it| it.name).ok(), Some("nvlink4"));
         assert_eq!(LinkPreset::find("PCIe Gen 4").map(|it| it.name).ok(), Some("pcie4"));
         assert_eq!(LinkPreset::find("IB NDR").map(|it| it.name).ok(), Some("ib-ndr"));
+    }
+
+    #[test]
+    fn links_by_their_peak_are_those_of_presets() {
+        let preset = |name| LinkFigures::preset(name).unwrap();
+        assert_eq!(LinkFigures::direct(450e9), preset("nvlink4"));
+        assert_eq!(LinkFigures::direct(31.5e9), preset("pcie4-peer"));
+        assert_eq!(LinkFigures::through_host(31.5e9), preset("pcie4"));
+        let of_card = ClusterDevice::preset("rtx4090", DeviceId::Cuda(0)).unwrap().host_bytes_per_s;
+        assert_eq!(Some(LinkFigures::of_slot(31.5e9)), of_card);
     }
 
     #[test]
