@@ -27,13 +27,14 @@ const FOR_TESTS: &str = "sluicegate-slow";
 const ABOVE: &[&str] = &["", "constraint", "core", "model", "placement", "spec"];
 
 /// Who alone may use libraries with these beginnings.
-const KNOWN_TO: [(&str, &[&str]); 10] = [
+const KNOWN_TO: [(&str, &[&str]); 11] = [
     ("candle", &["model", "runtime", "tests"]),
     ("tokio", &["runtime", "server", "examples"]),
     ("crossbeam", &["runtime"]),
     ("axum", &["server", "examples"]),
     ("clap", &["server"]),
     ("libloading", &["model/cuda"]),
+    ("nvml-wrapper", &["runtime"]),
     ("anyhow", &["server", "examples"]),
     ("llguidance", &["constraint"]),
     ("tokenizers", &["model", "tests"]),
