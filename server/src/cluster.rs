@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::anyhow;
 use sluicegate::device::{
     self, DeviceSelector,
-    discover::{self, FoundDevice},
+    discover::{self, Discovery},
 };
 use sluicegate_placement::{Cluster, Objective};
 
@@ -71,13 +71,13 @@ pub(crate) fn live(selection: &Selection, objective: Objective) -> Result<Cluste
 ///
 /// # Errors
 /// A device does not exist.
-pub(crate) fn select(selection: &Selection) -> Result<Vec<FoundDevice>, CliError> {
+pub(crate) fn select(selection: &Selection) -> Result<Discovery, CliError> {
     let found = discover::discover(&selection.selector, selection.cpu_devices);
     let found = found.map_err(|error| CliError::usage_at(selection.argument, error))?;
     for reason in &found.left_out {
         tracing::warn!("a GPU is not used: {reason}");
     }
-    Ok(found.devices)
+    Ok(found)
 }
 
 /// Returns the devices to plan for.
@@ -117,7 +117,10 @@ mod tests {
     #[track_caller]
     fn check_devices(given: &[&str], want: &str) {
         let got = match select(&(&parse_generate(given).model).into()) {
-            Ok(devices) => devices.iter().map(|it| it.id.to_string()).collect::<Vec<_>>().join(" "),
+            Ok(found) => {
+                let ids = found.devices.iter().map(|it| it.id.to_string());
+                ids.collect::<Vec<_>>().join(" ")
+            }
             Err(CliError::Usage(error)) => format!("usage: {error:#}"),
             Err(other) => format!("{other:?}"),
         };

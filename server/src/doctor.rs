@@ -20,7 +20,7 @@ use crate::{
 /// fails.
 pub(crate) fn run(args: &DoctorArgs) -> Result<(), CliError> {
     let selection = Selection::of_machine(args.device.as_ref(), args.cpu_devices);
-    let devices: Vec<_> = cluster::select(&selection)?.iter().map(|it| it.id).collect();
+    let devices: Vec<_> = cluster::select(&selection)?.devices.iter().map(|it| it.id).collect();
     let mut report = Report { out: io::stdout().lock(), num_failed: 0 };
     machine::describe(&mut report)?;
     machine::describe_links(&devices, &mut report)?;

@@ -25,9 +25,9 @@ impl Target {
     /// Where there is none that can be used.
     #[cfg(feature = "cuda")]
     pub(crate) fn gpu(num_stages: usize) -> Self {
-        use sluicegate::device::discover;
+        use sluicegate::device::driver;
 
-        let gpus = discover::gpus().unwrap_or_else(|reason| panic!("there is no GPU: {reason}"));
+        let gpus = driver::gpus().unwrap_or_else(|reason| panic!("there is no GPU: {reason}"));
         let gpu = gpus.first().expect("the driver shows a GPU");
         assert_eq!(gpu.refused, None, "{} cannot be used", gpu.name);
         Self { stages: vec![gpu.id; num_stages], is_exact: false }

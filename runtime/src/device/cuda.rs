@@ -14,7 +14,8 @@ use sluicegate_spec::{device::DeviceId, units::Bytes};
 
 use super::{
     devices::Loss,
-    discover::{Driver, Gpu, NoCuda},
+    driver::{Driver, Gpu, NoCuda},
+    gpu::facts::PciAddress,
 };
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -49,6 +50,7 @@ fn gpu(ordinal: i32) -> Result<Gpu, DriverError> {
         // SAFETY: the driver gave the device.
         memory: Bytes(unsafe { result::device::total_mem(device)? } as u64),
         capability: (capability.major, capability.minor),
+        address: address(device).ok(),
         refused: check_kernels(capability).err().map(|error| error.to_string()),
     })
 }
@@ -63,6 +65,20 @@ fn capability(device: sys::CUdevice) -> Result<Capability, DriverError> {
     Ok(Capability {
         major: attribute(MAJOR)?.cast_unsigned(),
         minor: attribute(MINOR)?.cast_unsigned(),
+    })
+}
+
+fn address(device: sys::CUdevice) -> Result<PciAddress, DriverError> {
+    use sys::CUdevice_attribute_enum::{
+        CU_DEVICE_ATTRIBUTE_PCI_BUS_ID as BUS, CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID as DEVICE,
+        CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID as DOMAIN,
+    };
+    // SAFETY: the driver gave the device.
+    let attribute = |name| unsafe { result::device::get_attribute(device, name) };
+    Ok(PciAddress {
+        domain: attribute(DOMAIN)?.cast_unsigned(),
+        bus: attribute(BUS)?.cast_unsigned(),
+        device: attribute(DEVICE)?.cast_unsigned(),
     })
 }
 

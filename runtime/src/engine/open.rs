@@ -103,7 +103,7 @@ impl OpenOptions {
         for reason in &found.left_out {
             tracing::warn!("a GPU is not used: {reason}");
         }
-        Ok(device::cluster(&found.devices, self.policy.objective))
+        Ok(device::cluster(&found, self.policy.objective))
     }
 
     /// Places a model that is open.

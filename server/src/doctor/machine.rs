@@ -4,7 +4,8 @@ use std::io::Write;
 
 use sluicegate::device::{
     calibrate::processor,
-    discover::{self, Driver, Gpu},
+    discover,
+    driver::{self, Driver, Gpu},
 };
 use sluicegate_spec::{device::DeviceId, units::Bytes};
 
@@ -12,7 +13,7 @@ use super::Report;
 use crate::{counted::counted, error::CliError};
 
 pub(super) fn describe<W: Write>(report: &mut Report<W>) -> Result<(), CliError> {
-    let kernels = discover::built_for().join(", ");
+    let kernels = driver::built_for().join(", ");
     let build = match &kernels[..] {
         "" => "built without CUDA".to_owned(),
         kernels => format!("built with CUDA ({kernels})"),
@@ -25,11 +26,11 @@ pub(super) fn describe<W: Write>(report: &mut Report<W>) -> Result<(), CliError>
     let (total, free) = discover::host_memory();
     report.say("memory", &format!("{total}, {free} free"))?;
     // If there is no driver, the next line explains it.
-    if let Ok(Driver { cuda: (major, minor), libraries }) = discover::driver() {
+    if let Ok(Driver { cuda: (major, minor), libraries }) = driver::driver() {
         let found: Vec<String> = libraries.iter().map(|it| it.display().to_string()).collect();
         report.say("driver", &format!("for CUDA {major}.{minor}; {}", found.join(", ")))?;
     }
-    match discover::gpus() {
+    match driver::gpus() {
         Ok(gpus) if gpus.is_empty() => report.say("gpus", "none: the driver shows none"),
         Ok(gpus) => gpus.iter().try_for_each(|gpu| describe_gpu(gpu, report)),
         Err(reason) => report.say("gpus", &format!("none: {reason}")),
@@ -41,7 +42,7 @@ fn version() -> &'static str {
 }
 
 fn describe_gpu<W: Write>(gpu: &Gpu, report: &mut Report<W>) -> Result<(), CliError> {
-    let Gpu { id, name, memory, capability: (major, minor), refused } = gpu;
+    let Gpu { id, name, memory, capability: (major, minor), refused, .. } = gpu;
     let text = format!("{name}, {memory}, compute capability {major}.{minor}");
     match refused {
         None => report.say(&id.to_string(), &text),
@@ -56,7 +57,7 @@ pub(super) fn describe_links<W: Write>(
 ) -> Result<(), CliError> {
     for pair in devices.windows(2) {
         let (source, target) = (pair[0], pair[1]);
-        let peers = match discover::can_be_peers(source, target) {
+        let peers = match driver::can_be_peers(source, target) {
             Ok(true) => "; the driver offers peer access, which is not used yet".to_owned(),
             Ok(false) => String::new(),
             Err(reason) => format!("; peer access is unknown: {reason}"),
