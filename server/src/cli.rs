@@ -2,6 +2,7 @@
 
 mod batch;
 mod bench;
+mod devices;
 mod doctor;
 mod generate;
 mod maskbench;
@@ -20,6 +21,7 @@ use sluicegate_spec::kv::KvType;
 
 pub(crate) use batch::BatchArgs;
 pub(crate) use bench::{Against, BenchArgs, WorkloadArgs};
+pub(crate) use devices::DevicesArgs;
 pub(crate) use doctor::DoctorArgs;
 #[cfg(test)]
 pub(crate) use generate::parse_generate;
@@ -29,7 +31,7 @@ pub(crate) use plan::{Goal, PlanArgs, PolicyArgs, TaskArgs};
 pub(crate) use record::{RecordArgs, ReplayArgs};
 pub(crate) use schema::{SchemaCheckArgs, SchemaCommand};
 pub(crate) use simulate::SimulateArgs;
-pub(crate) use switches::{PromptForm, Streaming};
+pub(crate) use switches::{DevicesForm, PromptForm, Streaming};
 
 use crate::{layers::StageLayers, memory::MemoryCaps};
 
@@ -57,6 +59,8 @@ pub(crate) enum Command {
     Maskbench(Box<MaskbenchArgs>),
     #[command(subcommand)]
     Schema(SchemaCommand),
+    #[command(after_long_help = devices::AFTER_DEVICES)]
+    Devices(DevicesArgs),
     #[command(after_long_help = doctor::AFTER_DOCTOR)]
     Doctor(Box<DoctorArgs>),
 }

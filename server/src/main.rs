@@ -9,6 +9,7 @@ mod cli;
 mod cluster;
 mod constraint;
 mod counted;
+mod devices;
 mod doctor;
 mod error;
 mod facts;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Maskbench(args) => maskbench::run(&args),
         Command::Schema(SchemaCommand::Check(args)) => schema::check(&args),
+        Command::Devices(args) => devices::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     });
     match outcome {

@@ -67,8 +67,8 @@ pub(super) fn logical_cpus(count: u32) -> impl Iterator<Item = FoundDevice> {
     (0..count).map(move |index| FoundDevice { id: DeviceId::Cpu(index), memory })
 }
 
-/// Returns what is free of a GPU that this build can run on. The driver is asked where NVML does not
-/// tell; if it does not either, `notes` say why NVML was silent.
+/// Returns what is free of a GPU that this build can run on. The driver is asked where NVML does
+/// not tell; if it does not either, `notes` say why NVML was silent.
 fn free_memory(gpu: &ListedGpu, notes: &[String]) -> Result<Bytes, String> {
     if let Some(reason) = &gpu.refused {
         return Err(reason.clone());

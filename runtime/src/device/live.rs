@@ -182,7 +182,9 @@ mod tests {
     /// Eight H200s at switches.
     fn eight() -> MachineFacts {
         let mut gpus: Vec<_> = (1..9).map(|bus| gpu("NVIDIA H200", bus, 141)).collect();
-        gpus.iter_mut().for_each(|it| it.nvlinks = nvlinks(18, NvlinkRemote::Switch));
+        for gpu in &mut gpus {
+            gpu.nvlinks = nvlinks(18, NvlinkRemote::Switch);
+        }
         machine(gpus, Ancestor::System, true)
     }
 

@@ -26,6 +26,18 @@ pub(crate) enum Streaming {
     Off,
 }
 
+/// `--toml` or `--json`: how the devices are listed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum DevicesForm {
+    /// For people.
+    #[default]
+    Table,
+    /// As a cluster file.
+    Toml,
+    /// All facts, and the cluster.
+    Json,
+}
+
 /// A value that is set by two flags.
 trait Switch: Copy + Default {
     /// Name, help and value of each flag.
@@ -64,6 +76,18 @@ impl Switch for Streaming {
     ];
 }
 
+impl Switch for DevicesForm {
+    const FLAGS: [(&'static str, &'static str, Self); 2] = [
+        (
+            "toml",
+            "Print a cluster file, for plan --cluster: the GPUs with what is free of their \
+             memory, or the logical CPU devices if there is no GPU",
+            Self::Toml,
+        ),
+        ("json", "Print one JSON object with all facts, and the cluster", Self::Json),
+    ];
+}
+
 macro_rules! args_by_switch {
     ($($switch:ty),*) => {$(
         impl FromArgMatches for $switch {
@@ -89,4 +113,4 @@ macro_rules! args_by_switch {
     )*};
 }
 
-args_by_switch!(PromptForm, Streaming);
+args_by_switch!(PromptForm, Streaming, DevicesForm);

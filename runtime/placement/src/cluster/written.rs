@@ -10,9 +10,9 @@ impl Cluster {
     /// Writes the cluster as the text of a file, with every figure in its base unit. `remark` says
     /// in a line what a reader may want to know of a device.
     ///
-    /// [`Cluster::parse_toml`] reads the same cluster, if [`Cluster::check`] accepts it. A file allows
-    /// less of some things: of a name only what a file may contain is written, and a reserve of all
-    /// memory as a byte less.
+    /// [`Cluster::parse_toml`] reads the same cluster, if [`Cluster::check`] accepts it. A file
+    /// allows less of some things: of a name only what a file may contain is written, and a reserve
+    /// of all memory as a byte less.
     pub fn to_toml(&self, remark: impl Fn(&ClusterDevice) -> Option<String>) -> String {
         let mut text = String::new();
         if self.host_s > 0.0 {
@@ -22,7 +22,7 @@ impl Cluster {
         for device in &self.devices {
             text.push_str("\n[[devices]]\n");
             if let Some(remark) = remark(device) {
-                text.push_str(&format!("# {}\n", one_line(&remark)));
+                line_of(&mut text, &format!("# {}", one_line(&remark)));
             }
             text.push_str(&entry(device));
         }

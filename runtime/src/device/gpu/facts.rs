@@ -29,7 +29,7 @@ pub struct GpuFacts {
     /// Major and minor compute capability.
     pub capability: Option<(u32, u32)>,
     pub pcie: Option<PcieFacts>,
-    /// NVLinks that are up.
+    /// Those of its links by NVLink that are up.
     pub nvlinks: Vec<NvlinkFacts>,
     /// Processes that use it, without this one.
     pub processes: Vec<GpuProcess>,
@@ -88,8 +88,7 @@ pub struct PcieFacts {
 /// An NVLink that is up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct NvlinkFacts {
-    /// As NVML numbers versions: 2 is NVLink 2.0, and 6 is 4.0. Not to be relied on: an H100 may say
-    /// that of 5.0.
+    /// As NVML numbers versions: 2 is NVLink 2.0, and 6 is 4.0. An H100 may give that of 5.0.
     pub version: Option<u32>,
     pub remote: NvlinkRemote,
 }

@@ -1,7 +1,7 @@
 //! Asks NVML, NVIDIA's library for managing GPUs. It needs a driver, but neither CUDA nor a build
 //! with it.
 //!
-//! The library is looked for where those of CUDA are: in the folders of `SLUICEGATE_CUDA_LIBS`, then
+//! The library is looked for in the folders of `SLUICEGATE_CUDA_LIBS`, as those of CUDA are, then
 //! where the system's loader looks.
 
 use std::path::PathBuf;
@@ -40,8 +40,8 @@ pub enum NvmlFailure {
     #[error("NVIDIA's driver is not loaded")]
     NoDriver,
     #[error(
-        "{LIBRARY} and the loaded driver are of different releases: restart the machine, or load the \
-         driver again"
+        "{LIBRARY} and the loaded driver are of different releases: restart the machine, or load \
+         the driver again"
     )]
     OtherRelease,
     #[error("this user may not ask NVIDIA's driver")]
@@ -259,8 +259,8 @@ mod tests {
         check(NvmlError::NoPermission, "this user may not ask NVIDIA's driver");
         check(
             NvmlError::LibRmVersionMismatch,
-            "libnvidia-ml.so.1 and the loaded driver are of different releases: restart the machine, \
-             or load the driver again",
+            "libnvidia-ml.so.1 and the loaded driver are of different releases: restart the \
+             machine, or load the driver again",
         );
         check(NvmlError::Unknown, "libnvidia-ml.so.1 says: an internal driver error occurred");
     }

@@ -17,7 +17,7 @@ pub struct GpuLink {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum LinkKind {
-    /// As many NVLinks, straight or through a switch.
+    /// As many links by NVLink, straight or through a switch.
     Nvlink { num_links: usize },
     /// PCIe, from one GPU's memory to the other's.
     PciePeer,
@@ -76,8 +76,8 @@ fn is_of(pair: &PairFacts, source: usize, target: usize) -> bool {
     (pair.first, pair.second) == (source.min(target), source.max(target))
 }
 
-/// Returns the NVLinks from one GPU straight to the other, or else those that both have to switches:
-/// a switch passes on all of them.
+/// Counts the links by NVLink from one GPU straight to the other, or else those that both have to
+/// switches, which pass on all of them.
 fn num_nvlinks(from: &GpuFacts, to: &GpuFacts) -> usize {
     let count =
         |gpu: &GpuFacts, remote| gpu.nvlinks.iter().filter(|it| it.remote == remote).count();

@@ -204,14 +204,15 @@ mod tests {
 
     #[test]
     fn instances_are_seen_one_at_a_time() {
-        let mut gpus = vec![gpu("A100", 1, 40), gpu("A100", 2, 40), gpu("A100", 3, 40)];
-        gpus[1].mig = Some(vec![instance("x", 1), instance("x", 2)]);
-        gpus[2].mig = Some(Vec::new());
         #[track_caller]
         fn check(gpus: &[GpuFacts], visible: Option<&str>, want: &str, num_notes: usize) {
             let (found, notes) = seen(gpus, &variables(visible));
             assert_eq!((found.as_str(), notes.len()), (want, num_notes), "{notes:?}");
         }
+
+        let mut gpus = vec![gpu("A100", 1, 40), gpu("A100", 2, 40), gpu("A100", 3, 40)];
+        gpus[1].mig = Some(vec![instance("x", 1), instance("x", 2)]);
+        gpus[2].mig = Some(Vec::new());
         check(&gpus, None, "1/0", 1);
         check(&gpus, Some("0"), "0", 0);
         check(&gpus, Some("0,1"), "1/0", 1);
