@@ -15,10 +15,10 @@ use tempfile::TempDir;
 /// Compiles the library into a folder.
 fn library() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/nvml.c");
+    let source = Path::new("tests/fixtures/nvml.c");
     let compiler = Command::new("cc")
         .args(["-w", "-shared", "-fPIC", "-o"])
-        .args([&folder.path().join("libnvidia-ml.so.1"), &source])
+        .args([folder.path().join("libnvidia-ml.so.1").as_path(), source])
         .status();
     assert!(compiler.unwrap().success(), "cc could not make the library");
     folder

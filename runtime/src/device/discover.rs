@@ -52,12 +52,26 @@ pub fn discover(selector: &DeviceSelector, num_cpu: u32) -> Result<Discovery, Se
             }
             // Nobody expects a GPU of such a build, unless it is asked for by name.
             Err(NoCuda::NotBuilt) if *selector == DeviceSelector::Auto => {}
-            Err(reason) => left_out.push(reason.to_string()),
+            Err(reason) => left_out = reasons(reason),
         }
     }
     found.extend(logical_cpus(num_cpu));
     let devices = selector.select(&found, &left_out)?;
     Ok(Discovery { devices, left_out, gpus })
+}
+
+/// Returns why no GPU can be used. Where the driver is there and fails, NVML may say more: that a
+/// variable hides all GPUs, or that driver and libraries do not fit.
+fn reasons(reason: NoCuda) -> Vec<String> {
+    let said = reason.to_string();
+    let mut notes = match reason {
+        NoCuda::Driver(_) => {
+            Inventory::join(Err(reason), nvml::read(), &Variables::of_process()).notes
+        }
+        NoCuda::NotBuilt | NoCuda::Libraries(_) => Vec::new(),
+    };
+    notes.retain(|note| *note != said);
+    [vec![said], notes].concat()
 }
 
 /// Returns `count` logical CPU devices, which share what is free of this machine's memory.

@@ -53,7 +53,7 @@ impl Inventory {
             Ok(machine) => (machine, None),
             Err(failure) => (MachineFacts::default(), Some(failure.to_string())),
         };
-        let Sight { seen, notes } = sight(&machine.gpus, variables);
+        let Sight { seen, fault, assumed } = sight(&machine.gpus, variables);
         let mut inventory = Self { gpus: Vec::new(), notes: machine.unread.clone(), machine };
         match shown {
             Ok(shown) => {
@@ -66,12 +66,13 @@ impl Inventory {
                     inventory.of_nvml(ordinal, *it, reason.to_string())
                 };
                 inventory.gpus = ordinals.map(join).collect();
-                inventory.notes.extend(notes);
+                inventory.notes.extend(assumed);
                 if inventory.machine.gpus.is_empty() {
                     inventory.notes.push(reason.to_string());
                 }
             }
         }
+        inventory.notes.extend(fault);
         inventory.notes.extend(silence);
         inventory
     }
@@ -182,11 +183,18 @@ pub(super) mod tests {
     fn gpus_of_the_driver_are_found_by_their_addresses() {
         let machine = three();
         // The fastest first, and one is hidden.
-        let shown = vec![shown(0, &machine.gpus[1]), shown(1, &machine.gpus[2])];
-        let inventory = Inventory::join(Ok(shown), Ok(machine), &Variables::default());
+        let two = vec![shown(0, &machine.gpus[1]), shown(1, &machine.gpus[2])];
+        let inventory = Inventory::join(Ok(two), Ok(machine), &Variables::default());
         assert_eq!(list(&inventory), "cuda:0 RTX 4090 24; cuda:1 L4 14; hidden RTX 3090");
         assert_eq!(inventory.notes, Vec::<String>::new());
         assert!(inventory.gpus.iter().all(|gpu| gpu.refused.is_none()));
+
+        let machine = three();
+        let one = vec![shown(0, &machine.gpus[1])];
+        let wrong = Variables { visible: Some("GPU-00000002,x".to_owned()), order: None };
+        let inventory = Inventory::join(Ok(one), Ok(machine), &wrong);
+        assert_eq!(inventory.notes.len(), 1, "{:?}", inventory.notes);
+        assert!(inventory.notes[0].contains("`x` names no GPU"));
     }
 
     #[test]

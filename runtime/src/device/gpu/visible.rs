@@ -34,28 +34,32 @@ pub struct Visible {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sight {
     pub seen: Vec<Visible>,
-    /// What a user may not expect of it, each in a line.
-    pub notes: Vec<String>,
+    /// What hides GPUs that a user may have wanted to name, in a line.
+    pub fault: Option<String>,
+    /// What the driver may decide in another way, each in a line.
+    pub assumed: Vec<String>,
 }
 
 /// Returns which of the GPUs, which are in the order of their addresses, CUDA shows.
 pub fn sight(gpus: &[GpuFacts], variables: &Variables) -> Sight {
-    let mut sight = Sight::default();
-    let listed = match &variables.visible {
-        None => (0..gpus.len()).map(|gpu| (gpu, None)).collect(),
-        Some(list) => named(gpus, list, &mut sight.notes),
-    };
+    if gpus.is_empty() {
+        return Sight::default();
+    }
+    let all = || (0..gpus.len()).map(|gpu| (gpu, None)).collect();
+    let list = variables.visible.as_deref();
+    let (listed, fault) = list.map_or_else(|| (all(), None), |list| named(gpus, list));
+    let mut sight = Sight { fault, ..Sight::default() };
     let by_address = variables.order.as_deref() == Some("PCI_BUS_ID");
     let is_mixed = gpus.windows(2).any(|pair| pair[0].name != pair[1].name);
-    let has_numbers = variables.visible.as_deref().is_none_or(has_numbers);
+    let has_numbers = list.is_none_or(has_numbers);
     if is_mixed && !by_address && has_numbers {
-        sight.notes.push(
+        sight.assumed.push(
             "CUDA numbers unlike GPUs by a rule of its own, fastest first; the numbers here are \
              those of CUDA_DEVICE_ORDER=PCI_BUS_ID"
                 .to_owned(),
         );
     }
-    let visible = |(gpu, instance): (usize, Option<usize>)| match (instance, &gpus[gpu].mig) {
+    let visible = |(gpu, instance): Found| match (instance, &gpus[gpu].mig) {
         (Some(_), _) | (None, None) => Some(Visible { gpu, instance }),
         // A GPU that is divided is seen by its first instance.
         (None, Some(instances)) if instances.is_empty() => None,
@@ -66,7 +70,7 @@ pub fn sight(gpus: &[GpuFacts], variables: &Variables) -> Sight {
         && sight.seen.len() > 1
     {
         sight.seen = vec![first];
-        sight.notes.push("CUDA shows one MIG instance, and no other GPU beside it".to_owned());
+        sight.assumed.push("CUDA shows one MIG instance, and no other GPU beside it".to_owned());
     }
     sight
 }
@@ -75,31 +79,29 @@ fn has_numbers(list: &str) -> bool {
     list.split(',').any(|entry| number(entry).is_some())
 }
 
-/// Returns the GPUs and instances of `CUDA_VISIBLE_DEVICES`, up to the first entry that names none.
-fn named(gpus: &[GpuFacts], list: &str, notes: &mut Vec<String>) -> Vec<(usize, Option<usize>)> {
+/// A GPU or an instance of it, by their indices.
+type Found = (usize, Option<usize>);
+
+/// Returns the GPUs and instances of `CUDA_VISIBLE_DEVICES`, up to the first entry that names none,
+/// and what is wrong with that.
+fn named(gpus: &[GpuFacts], list: &str) -> (Vec<Found>, Option<String>) {
     let mut found = Vec::new();
     for entry in list.split(',').map(str::trim) {
-        let Some(device) = find(gpus, entry) else {
-            if !matches!(entry, "" | "-1") {
-                notes.push(format!(
-                    "CUDA_VISIBLE_DEVICES: `{entry}` names no GPU, which hides it and all after it"
-                ));
+        let fault = |what: &str| Some(format!("CUDA_VISIBLE_DEVICES: `{entry}` {what}"));
+        match find(gpus, entry) {
+            None if matches!(entry, "" | "-1") => break,
+            None => return (found, fault("names no GPU, which hides it and all after it")),
+            Some(device) if found.contains(&device) => {
+                return (Vec::new(), fault("is listed twice, which hides all GPUs"));
             }
-            break;
-        };
-        if found.contains(&device) {
-            let twice =
-                format!("CUDA_VISIBLE_DEVICES: `{entry}` is listed twice, which hides all GPUs");
-            notes.push(twice);
-            return Vec::new();
+            Some(device) => found.push(device),
         }
-        found.push(device);
     }
-    found
+    (found, None)
 }
 
 /// Finds the GPU, or the instance of one, that an entry names.
-fn find(gpus: &[GpuFacts], entry: &str) -> Option<(usize, Option<usize>)> {
+fn find(gpus: &[GpuFacts], entry: &str) -> Option<Found> {
     if entry.starts_with("MIG-") {
         let instances = gpus.iter().enumerate().flat_map(|(gpu, facts)| {
             let instances = facts.mig.iter().flatten().enumerate();
@@ -159,7 +161,8 @@ mod tests {
 
     /// Lists what is seen as `gpu` or `gpu/instance`, and the notes.
     fn seen(gpus: &[GpuFacts], variables: &Variables) -> (String, Vec<String>) {
-        let Sight { seen, notes } = sight(gpus, variables);
+        let Sight { seen, fault, assumed } = sight(gpus, variables);
+        let notes = fault.into_iter().chain(assumed).collect();
         let name = |it: &Visible| match it.instance {
             None => it.gpu.to_string(),
             Some(instance) => format!("{}/{instance}", it.gpu),
@@ -200,6 +203,8 @@ mod tests {
         check(Some("99999999999999999999999"), "", &hides("99999999999999999999999"));
         let twice = "CUDA_VISIBLE_DEVICES: `1` is listed twice, which hides all GPUs";
         check(Some("1,0,1"), "", twice);
+        // Nothing is known of any.
+        assert_eq!(seen(&[], &variables(Some("0"))), (String::new(), Vec::new()));
     }
 
     #[test]
