@@ -20,7 +20,8 @@ use crate::{
 /// fails.
 pub(crate) fn run(args: &DoctorArgs) -> Result<(), CliError> {
     let selection = Selection::of_machine(args.device.as_ref(), args.cpu_devices);
-    let devices: Vec<_> = cluster::select(&selection)?.devices.iter().map(|it| it.id).collect();
+    let found = cluster::select(&selection)?.devices;
+    let devices: Vec<_> = found.iter().filter(|it| !it.is_spare).map(|it| it.id).collect();
     let mut report = Report { out: io::stdout().lock(), num_failed: 0 };
     machine::describe(&mut report)?;
     machine::describe_links(&devices, &mut report)?;

@@ -14,7 +14,7 @@ use super::{
     held::fits_given,
     microbatches::microbatches,
     plan::{Plan, PlanFields, PlannedStage},
-    policy::{KvTokens, Objective, Policy, Sequences, TimeLimits},
+    policy::{KvTokens, Objective, Placement, Policy, Sequences, TimeLimits},
     prediction::{Prediction, Proof},
     room::{least_pages, most_pages, settle_pages, widened},
     rules,
@@ -40,6 +40,9 @@ pub fn plan(profile: &ModelProfile, cluster: &Cluster, policy: &Policy) -> Resul
 
 /// Places a model on devices under a policy, and predicts the placement's performance.
 ///
+/// Spare devices ([`ClusterDevice::is_spare`](crate::ClusterDevice::is_spare)) count only if the
+/// model does not fit on the others.
+///
 /// Deterministic. Over all subsets and orders of devices, all cuts, all numbers of concurrent
 /// sequences and of microbatches, it finds the placement with the fewest seconds per token
 /// ([`Prediction::objective_value`]), unless there are too many devices of too many kinds; then the
@@ -57,7 +60,22 @@ pub fn solve(
     cluster: &Cluster,
     policy: &Policy,
 ) -> Result<Solution, PlanError> {
-    solve_on(&Setting::new(profile, cluster, policy)?, 1)
+    let on =
+        |cluster: &Cluster, policy: &Policy| solve_on(&Setting::new(profile, cluster, policy)?, 1);
+    if policy.placement == Placement::Auto
+        && let Some(main) = cluster.without_spares()
+    {
+        let mut of_main = policy.clone();
+        let is_spare = |id: &DeviceId| cluster.devices.iter().any(|it| it.is_spare && it.id == *id);
+        of_main.memory_caps.retain(|id, _| !is_spare(id));
+        of_main.forbidden.retain(|id| !is_spare(id));
+        match on(&main, &of_main) {
+            // With all devices it may go, or the error is the one that counts.
+            Err(PlanError::Infeasible(_)) => {}
+            outcome => return outcome,
+        }
+    }
+    on(cluster, policy)
 }
 
 /// Predicts the performance of a finished plan under a policy.

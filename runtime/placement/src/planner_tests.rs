@@ -174,6 +174,24 @@ fn devices_without_memory_or_permission_are_left_out() {
 }
 
 #[test]
+fn spares_are_used_only_where_the_others_do_not_suffice() {
+    let profile = model(&[10, 10, 10, 10], 0, 0);
+    let mut cluster = Cluster::logical_cpus(3, Bytes(1000));
+    cluster.devices[0].is_spare = true;
+    let devices = |caps: [u64; 3]| -> Result<Vec<DeviceId>, PlanError> {
+        let found = plan(&profile, &cluster, &capped(16, &caps).1)?;
+        Ok(found.stages.iter().map(|it| it.device).collect())
+    };
+    assert_eq!(devices([1000, 20, 20]).unwrap(), [Cpu(1), Cpu(2)]);
+    assert!(devices([1000, 20, 9]).unwrap().contains(&Cpu(0)));
+    let Err(PlanError::Infeasible(shortfall)) = devices([9, 20, 9]) else {
+        panic!("38 bytes do not hold 40");
+    };
+    let said = shortfall.to_string();
+    assert!(said.contains("cpu:0") && said.contains("cpu:1"), "{said}");
+}
+
+#[test]
 fn a_head_away_from_its_tied_embedding_holds_a_copy() {
     let profile = model(&[100, 10, 10, 1], 0, 100);
     let weights = |policy: &Policy| -> Vec<u64> {

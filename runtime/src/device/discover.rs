@@ -17,6 +17,8 @@ use super::{
 pub struct FoundDevice {
     pub id: DeviceId,
     pub memory: Bytes,
+    /// Whether it is for what does not fit on the others: a CPU beside GPUs, if nobody has named it.
+    pub is_spare: bool,
 }
 
 /// The devices that a selector names.
@@ -45,7 +47,9 @@ pub fn discover(selector: &DeviceSelector, num_cpu: u32) -> Result<Discovery, Se
                 gpus = Inventory::join(Ok(shown), nvml::read(), &Variables::of_process());
                 for gpu in gpus.gpus.iter().filter(|gpu| selector.may_want(gpu.id)) {
                     match free_memory(gpu, &gpus.notes) {
-                        Ok(memory) => found.push(FoundDevice { id: gpu.id, memory }),
+                        Ok(memory) => {
+                            found.push(FoundDevice { id: gpu.id, memory, is_spare: false })
+                        }
                         Err(reason) => left_out.push(format!("{}: {reason}", gpu.id)),
                     }
                 }
@@ -78,7 +82,7 @@ fn reasons(reason: NoCuda) -> Vec<String> {
 pub(super) fn logical_cpus(count: u32) -> impl Iterator<Item = FoundDevice> {
     let (_total, free) = host_memory();
     let memory = Bytes(free.0 / u64::from(count.max(1)));
-    (0..count).map(move |index| FoundDevice { id: DeviceId::Cpu(index), memory })
+    (0..count).map(move |index| FoundDevice { id: DeviceId::Cpu(index), memory, is_spare: false })
 }
 
 /// Returns what is free of a GPU that this build can run on. The driver is asked where NVML does

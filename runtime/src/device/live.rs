@@ -41,7 +41,9 @@ pub fn cluster(found: &Discovery, objective: Objective) -> Cluster {
 /// Describes a machine: all GPUs that CUDA shows, whether or not this build can use them, with the
 /// best links that there are; the logical CPU devices if there is no GPU.
 pub fn described(gpus: &Inventory, num_cpu: u32) -> Cluster {
-    let found = |gpu: &ListedGpu| Some(FoundDevice { id: gpu.id, memory: gpu.free.or(gpu.total)? });
+    let found = |gpu: &ListedGpu| {
+        Some(FoundDevice { id: gpu.id, memory: gpu.free.or(gpu.total)?, is_spare: false })
+    };
     let mut devices: Vec<FoundDevice> = gpus.gpus.iter().filter_map(found).collect();
     if devices.is_empty() {
         devices.extend(logical_cpus(num_cpu));
@@ -59,11 +61,12 @@ fn of(devices: &[FoundDevice], gpus: &Inventory, objective: Objective, ways: Way
         (DeviceId::Cpu(index), None) => ClusterDevice::cpu(index, found.memory),
         (DeviceId::Host | DeviceId::Cuda(_), _) => gpu(*found, gpus),
     };
+    let device = |found: &FoundDevice| ClusterDevice { is_spare: found.is_spare, ..device(found) };
     let cluster = Cluster {
         links: links(devices, gpus, ways),
         ..Cluster::of(devices.iter().map(device).collect())
     };
-    if num_cpus == 0 {
+    if num_cpus < devices.len() {
         return cluster;
     }
     let unlisted = speed.map_or_else(LinkFigures::default, |speed| LinkFigures {
@@ -205,7 +208,11 @@ mod tests {
         let machine = eight();
         let driver = (0..).zip(&machine.gpus[..2]).map(|(ordinal, it)| shown(ordinal, it));
         let gpus = Inventory::join(Ok(driver.collect()), Ok(machine), &Variables::default());
-        let found = |gpu: &ListedGpu| FoundDevice { id: gpu.id, memory: gpu.free.unwrap() };
+        let found = |gpu: &ListedGpu| FoundDevice {
+            id: gpu.id,
+            memory: gpu.free.unwrap(),
+            is_spare: false,
+        };
         let devices = gpus.gpus.iter().map(found).collect();
         let found = Discovery { devices, left_out: Vec::new(), gpus };
         let cluster = super::cluster(&found, Objective::Throughput);

@@ -93,7 +93,10 @@ impl DeviceSelector {
         let is_cuda = |id| matches!(id, DeviceId::Cuda(_));
         let is_cpu = |id| matches!(id, DeviceId::Cpu(_));
         let selected = match self {
-            Self::Auto if found.iter().any(|device| is_cuda(device.id)) => of_kind(is_cuda),
+            Self::Auto if found.iter().any(|device| is_cuda(device.id)) => {
+                let spare = |it| FoundDevice { is_spare: true, ..it };
+                of_kind(is_cuda).into_iter().chain(of_kind(is_cpu).into_iter().map(spare)).collect()
+            }
             Self::Auto | Self::Cpu => of_kind(is_cpu),
             Self::Cuda => of_kind(is_cuda),
             Self::List(devices) => {
@@ -155,12 +158,18 @@ mod tests {
     fn check(selector: &str, found: &str, want: &str) {
         let found: Vec<FoundDevice> = found
             .split_whitespace()
-            .map(|id| FoundDevice { id: id.parse().unwrap(), memory: Bytes(1) })
+            .map(|id| FoundDevice { id: id.parse().unwrap(), memory: Bytes(1), is_spare: false })
             .collect();
         let left_out = ["cuda:7: too old".to_owned()];
         let selected = selector.parse::<DeviceSelector>().and_then(|s| s.select(&found, &left_out));
         let got = match selected {
-            Ok(devices) => devices.iter().map(|d| d.id.to_string()).collect::<Vec<_>>().join(" "),
+            Ok(devices) => {
+                let name = |it: &FoundDevice| match it.is_spare {
+                    true => format!("{} (spare)", it.id),
+                    false => it.id.to_string(),
+                };
+                devices.iter().map(name).collect::<Vec<_>>().join(" ")
+            }
             Err(error) => format!("error: {error}"),
         };
         assert_eq!(got, want);
@@ -169,7 +178,7 @@ mod tests {
     #[test]
     fn selectors_choose_among_what_was_found() {
         check("auto", "cpu:0 cpu:1", "cpu:0 cpu:1");
-        check("auto", "cuda:0 cuda:1 cpu:0", "cuda:0 cuda:1");
+        check("auto", "cpu:0 cuda:0 cuda:1", "cuda:0 cuda:1 cpu:0 (spare)");
         check("cpu", "cuda:0 cpu:0", "cpu:0");
         check("cuda", "cuda:0 cpu:0", "cuda:0");
         check("cpu:1,cpu:0", "cpu:0 cpu:1", "cpu:1 cpu:0");

@@ -66,6 +66,9 @@ pub struct ClusterDevice {
     /// Among plans of equal cost the one with the higher priorities is chosen.
     #[serde(default)]
     pub priority: i32,
+    /// Whether it is used only where the model does not fit on the other devices.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_spare: bool,
     /// In any currency.
     #[serde(default)]
     pub price_per_hour: Option<f64>,
@@ -162,12 +165,20 @@ impl ClusterDevice {
             host_bytes_per_s: None,
             alone: 1.0,
             priority: 0,
+            is_spare: false,
             price_per_hour: None,
         }
     }
 }
 
 impl Cluster {
+    /// Returns the devices that are no spares, if there are both.
+    pub(crate) fn without_spares(&self) -> Option<Self> {
+        let (spares, devices): (Vec<_>, Vec<_>) =
+            self.devices.iter().cloned().partition(|device| device.is_spare);
+        (!spares.is_empty() && !devices.is_empty()).then(|| Self { devices, ..self.clone() })
+    }
+
     /// The most devices of a cluster; bounds the search whatever a file says.
     pub const MAX_DEVICES: usize = 256;
 

@@ -100,6 +100,7 @@ impl DevicePreset {
             host_bytes_per_s: self.pcie().map(LinkPreset::bytes_per_s_of_one_copy),
             alone: 1.0,
             priority: 0,
+            is_spare: false,
             price_per_hour: None,
         }
     }

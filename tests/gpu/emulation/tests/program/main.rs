@@ -80,6 +80,37 @@ fn any_number_of_gpus_gives_the_same_text() {
     }
 }
 
+/// The device of each stage.
+fn stages(report: &Value) -> Vec<&str> {
+    let stages = report["plan"]["stages"].as_array().unwrap();
+    stages.iter().map(|stage| stage["device"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn auto_takes_gpus_alone_unless_the_model_does_not_fit_on_them() {
+    let Some(rig) = Rig::new() else { return };
+    let model = rig.model_of("float32", 4, 512);
+    let options = ["--device", "auto", "--max-tokens", "4", "--temperature", "0", PROMPT];
+    let large = rig.generate("256MiB", &model, &options).report();
+    assert_eq!(stages(&large), ["cuda:0"]);
+    let small = rig.generate("24MiB", &model, &options).report();
+    let found = stages(&small);
+    assert!(found.contains(&"cuda:0") && found.contains(&"cpu:0"), "{found:?}");
+    assert_eq!(texts(&small), texts(&large));
+}
+
+#[test]
+fn devices_are_listed_with_what_is_free_of_them() {
+    let Some(rig) = Rig::new() else { return };
+    let ran = rig.on("256MiB sm_80 + 1GiB sm_90", &["devices"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    for (id, memory, capability) in [("cuda:0", "256.0 MiB", "8.0"), ("cuda:1", "1.0 GiB", "9.0")] {
+        let line = ran.stdout.lines().find(|line| line.starts_with(id));
+        let line = line.unwrap_or_else(|| panic!("no {id}: {}", ran.stdout));
+        assert!(line.contains(memory) && line.contains(capability), "{line}");
+    }
+}
+
 #[test]
 fn memory_is_held_as_planned() {
     let Some(rig) = Rig::new() else { return };

@@ -54,11 +54,17 @@ impl Rig {
         Some(Self { program, folder })
     }
 
-    /// A llama with seeded weights of a type, as the path of its configuration.
+    /// A small llama with seeded weights of a type, as the path of its configuration.
     pub(crate) fn model(&self, number: &str, layers: usize) -> String {
-        let path = self.folder.path().join(format!("{number}-{layers}")).join("config.json");
+        self.model_of(number, layers, 64)
+    }
+
+    /// The same, as wide as wanted.
+    pub(crate) fn model_of(&self, number: &str, layers: usize, width: usize) -> String {
+        let name = format!("{number}-{layers}-{width}");
+        let path = self.folder.path().join(name).join("config.json");
         let config = json!({
-            "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64,
+            "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": width,
             "intermediate_size": 176, "num_hidden_layers": layers, "num_attention_heads": 4,
             "num_key_value_heads": 2, "vocab_size": 320, "max_position_embeddings": 512,
             "rms_norm_eps": 1e-5, "rope_theta": 1e4, "tie_word_embeddings": false,
