@@ -89,11 +89,11 @@ fn stages(report: &Value) -> Vec<&str> {
 #[test]
 fn auto_takes_gpus_alone_unless_the_model_does_not_fit_on_them() {
     let Some(rig) = Rig::new() else { return };
-    let model = rig.model_of("float32", 4, 512);
+    let model = rig.model_of("float32", 8, 1024);
     let options = ["--device", "auto", "--max-tokens", "4", "--temperature", "0", PROMPT];
     let large = rig.generate("256MiB", &model, &options).report();
     assert_eq!(stages(&large), ["cuda:0"]);
-    let small = rig.generate("24MiB", &model, &options).report();
+    let small = rig.generate("96MiB", &model, &options).report();
     let found = stages(&small);
     assert!(found.contains(&"cuda:0") && found.contains(&"cpu:0"), "{found:?}");
     assert_eq!(texts(&small), texts(&large));
