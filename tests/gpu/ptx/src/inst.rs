@@ -293,6 +293,28 @@ pub(crate) enum Op {
     Return,
 }
 
+impl Op {
+    /// The one register that it writes, if it writes one.
+    pub(crate) fn dst(&self) -> Option<Reg> {
+        match self {
+            Self::Binary { dst, .. }
+            | Self::Unary { dst, .. }
+            | Self::Fma { dst, .. }
+            | Self::Mad { dst, .. }
+            | Self::Insert { dst, .. }
+            | Self::Compare { dst, .. }
+            | Self::Set { dst, .. }
+            | Self::Select { dst, .. }
+            | Self::Convert { dst, .. }
+            | Self::Move { dst, .. }
+            | Self::Pack { dst, .. }
+            | Self::ToGeneric { dst, .. }
+            | Self::FromGeneric { dst, .. } => Some(*dst),
+            _ => None,
+        }
+    }
+}
+
 /// Only lanes whose predicate is so execute it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Guard {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::inst::Inst;
+use crate::{inst::Inst, registers::Frame, step::Step};
 
 /// Where the variables of a module lie, in addresses that no device gives out.
 pub(crate) const GLOBALS: u64 = 0x7d00_0000_0000_0000;
@@ -19,7 +19,7 @@ pub struct Param {
 }
 
 /// A kernel, read and checked.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Kernel {
     pub name: String,
     pub params: Vec<Param>,
@@ -27,11 +27,23 @@ pub struct Kernel {
     pub shared_bytes: usize,
     /// Bytes of memory that each thread has to itself.
     pub local_bytes: usize,
-    /// Bits of each register.
-    pub(crate) registers: Vec<u32>,
+    pub(crate) frame: Frame,
     pub(crate) code: Vec<Inst>,
+    /// The same instructions as they are executed.
+    pub(crate) steps: Vec<Step>,
     /// What the variables of its module hold.
     pub(crate) globals: Arc<[u8]>,
+}
+
+impl PartialEq for Kernel {
+    fn eq(&self, other: &Self) -> bool {
+        // The rest follows from these.
+        self.name == other.name
+            && self.params == other.params
+            && (self.shared_bytes, self.local_bytes) == (other.shared_bytes, other.local_bytes)
+            && self.code == other.code
+            && self.globals == other.globals
+    }
 }
 
 impl Kernel {

@@ -1,7 +1,7 @@
 //! A launch: all blocks of a grid, one after the other.
 
 use crate::{
-    error::{KernelError, LaunchError},
+    error::{Fault, KernelError, LaunchError},
     kernel::Kernel,
     lanes::WARP,
     memory::{Memory, Reach},
@@ -40,56 +40,33 @@ impl Kernel {
     /// # Errors
     /// [`LaunchError`] if the sizes cannot be launched, or a thread cannot go on.
     pub fn launch(&self, launch: &Launch<'_>, memory: &mut impl Memory) -> Result<(), LaunchError> {
-        check(self, launch)?;
-        let [x, y, z] = launch.grid_size;
-        for block in (0..z).flat_map(|z| (0..y).flat_map(move |y| (0..x).map(move |x| [x, y, z]))) {
-            self.run_block(launch, block, memory)?;
-        }
-        Ok(())
+        self.launch_counted(launch, memory).map(drop)
     }
 
-    /// Runs the warps of a block in turn, each until all of its lanes are at a barrier or at their
-    /// end. Warps that have ended are not waited for, as on hardware.
-    fn run_block(
+    /// Runs the kernel, and returns how many instructions of warps were executed.
+    ///
+    /// # Errors
+    /// As [`Kernel::launch`].
+    pub fn launch_counted(
         &self,
         launch: &Launch<'_>,
-        block: [u32; 3],
         memory: &mut impl Memory,
-    ) -> Result<(), KernelError> {
-        let Launch { grid_size, block_size, params, .. } = *launch;
-        let num_threads: u32 = block_size.iter().product();
-        let running = |first_thread| Running {
-            warp: Warp::new(self, Place { block, block_size, grid_size, first_thread }),
-            local: vec![0; WARP * self.local_bytes],
-            steps_left: MAX_STEPS,
-        };
-        let mut warps: Vec<Running<'_>> = (0..num_threads).step_by(WARP).map(running).collect();
-        let mut shared = vec![0; self.shared_bytes + launch.shared_bytes];
-        while !warps.is_empty() {
-            let mut waiting = Vec::new();
-            for mut running in warps {
-                let mut reach = Reach {
-                    global: memory,
-                    globals: &self.globals,
-                    params,
-                    shared: &mut shared,
-                    local: &mut running.local,
-                    local_bytes: self.local_bytes,
-                };
-                match running.warp.run(&mut reach, &mut running.steps_left) {
-                    Ok(Paused::Ended) => {}
-                    Ok(Paused::AtBarrier) => waiting.push(running),
-                    Err(fault) => {
-                        let (line, thread) = running.warp.position();
-                        let kernel = self.name.clone();
-                        return Err(KernelError { kernel, line, block, thread, fault });
-                    }
-                }
-            }
-            warps = waiting;
-        }
-        Ok(())
+    ) -> Result<u64, LaunchError> {
+        check(self, launch)?;
+        let [x, y, z] = launch.grid_size;
+        let mut blocks =
+            (0..z).flat_map(|z| (0..y).flat_map(move |y| (0..x).map(move |x| [x, y, z])));
+        let mut block = Block::new(self, launch);
+        blocks.try_fold(0, |count, place| Ok(count + block.run(place, memory)?))
     }
+}
+
+/// The threads that have shared memory together, used for one block after the other.
+struct Block<'k> {
+    kernel: &'k Kernel,
+    params: &'k [u8],
+    warps: Vec<Running<'k>>,
+    shared: Vec<u8>,
 }
 
 /// A warp at work.
@@ -99,6 +76,66 @@ struct Running<'k> {
     local: Vec<u8>,
     /// Instructions that it may still execute.
     steps_left: u64,
+    has_ended: bool,
+}
+
+impl<'k> Block<'k> {
+    fn new(kernel: &'k Kernel, launch: &Launch<'k>) -> Self {
+        let Launch { grid_size, block_size, params, .. } = *launch;
+        let num_threads: u32 = block_size.iter().product();
+        let block = [0; 3];
+        let running = |first_thread| Running {
+            warp: Warp::new(kernel, Place { block, block_size, grid_size, first_thread }),
+            local: vec![0; WARP * kernel.local_bytes],
+            steps_left: MAX_STEPS,
+            has_ended: false,
+        };
+        let warps = (0..num_threads).step_by(WARP).map(running).collect();
+        Self { kernel, params, warps, shared: vec![0; kernel.shared_bytes + launch.shared_bytes] }
+    }
+
+    /// Runs the warps of a block in turn, each until all of its lanes are at a barrier or at their
+    /// end, and returns how many instructions they executed. Warps that have ended are not waited
+    /// for, as on hardware.
+    fn run(&mut self, place: [u32; 3], memory: &mut impl Memory) -> Result<u64, KernelError> {
+        self.shared.fill(0);
+        for running in &mut self.warps {
+            running.warp.restart(place);
+            running.local.fill(0);
+            (running.steps_left, running.has_ended) = (MAX_STEPS, false);
+        }
+        let mut num_running = self.warps.len();
+        while num_running > 0 {
+            for running in self.warps.iter_mut().filter(|running| !running.has_ended) {
+                let mut reach = Reach {
+                    global: memory,
+                    globals: &self.kernel.globals,
+                    params: self.params,
+                    shared: &mut self.shared,
+                    local: &mut running.local,
+                    local_bytes: self.kernel.local_bytes,
+                };
+                match running.warp.run(&mut reach, &mut running.steps_left) {
+                    Ok(Paused::AtBarrier) => {}
+                    Ok(Paused::Ended) => {
+                        running.has_ended = true;
+                        num_running -= 1;
+                    }
+                    Ok(Paused::OutOfSteps) => {
+                        return Err(error(self.kernel, &running.warp, Fault::Endless));
+                    }
+                    Err(fault) => return Err(error(self.kernel, &running.warp, fault)),
+                }
+            }
+        }
+        Ok(self.warps.iter().map(|running| MAX_STEPS - running.steps_left).sum())
+    }
+}
+
+/// A fault at the place where a warp is.
+fn error(kernel: &Kernel, warp: &Warp<'_>, fault: Fault) -> KernelError {
+    let (line, thread) = warp.position();
+    KernelError { kernel: kernel.name.clone(), line, block: warp.place.block, thread, fault }
 }
 
 fn check(kernel: &Kernel, launch: &Launch<'_>) -> Result<(), LaunchError> {

@@ -4,7 +4,17 @@ use crate::{
     error::Fault,
     inst::Space,
     kernel::{GLOBALS, LOCAL, SHARED},
+    lanes::{Lanes, Mask, WARP, lanes_of},
 };
+
+/// The most bytes that a lane moves at once.
+pub(crate) const MAX_BYTES: usize = 16;
+
+/// What all lanes move at once, one after the other.
+pub(crate) type Buffer = [u8; WARP * MAX_BYTES];
+
+/// A fault, and the lanes that have it.
+pub(crate) type LaneFault = (Mask, Fault);
 
 /// The memory of devices.
 pub trait Memory {
@@ -21,6 +31,15 @@ pub trait Memory {
     fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), String>;
 }
 
+/// Lanes that read or write so many bytes each, at addresses of one space.
+#[derive(Clone, Copy)]
+pub(crate) struct Lined<'a> {
+    pub(crate) space: Space,
+    pub(crate) addresses: &'a Lanes,
+    pub(crate) active: Mask,
+    pub(crate) bytes: usize,
+}
+
 /// All that a thread of one warp can reach.
 pub(crate) struct Reach<'m, M> {
     pub(crate) global: &'m mut M,
@@ -32,17 +51,97 @@ pub(crate) struct Reach<'m, M> {
     pub(crate) local_bytes: usize,
 }
 
-/// A space, and an address within it.
-fn place(space: Space, address: u64) -> (Space, u64) {
-    match space {
-        Space::Generic if address >= LOCAL => (Space::Local, address - LOCAL),
-        Space::Generic if address >= SHARED => (Space::Shared, address - SHARED),
-        Space::Generic => (Space::Global, address),
-        space => (space, address),
-    }
-}
-
 impl<M: Memory> Reach<'_, M> {
+    /// Reads for each lane that takes part.
+    pub(crate) fn gather(
+        &mut self,
+        lines: Lined<'_>,
+        buffer: &mut Buffer,
+    ) -> Result<(), LaneFault> {
+        let Lined { space, addresses, active, bytes } = lines;
+        check_alignments(lines)?;
+        if is_global(lines) {
+            return self.gather_global(lines, buffer);
+        }
+        let first = active.trailing_zeros() as usize % WARP;
+        if space == Space::Param && are_same(lines) {
+            let found = part("parameter", self.params, addresses[first], bytes);
+            repeat(found.map_err(|fault| (active, fault))?, buffer);
+            return Ok(());
+        }
+        lanes_of(active).try_for_each(|lane| {
+            let part = &mut buffer[lane * bytes..][..bytes];
+            self.read(space, lane, addresses[lane], part).map_err(|fault| (1 << lane, fault))
+        })
+    }
+
+    fn gather_global(&mut self, lines: Lined<'_>, buffer: &mut Buffer) -> Result<(), LaneFault> {
+        let Lined { active, bytes, .. } = lines;
+        let mut first = active.trailing_zeros() as usize % WARP;
+        if active == Mask::MAX && are_consecutive(lines) {
+            return self.read_run(lines, (0, WARP), buffer);
+        }
+        if are_same(lines) {
+            self.read_run(lines, (first, first + 1), buffer)?;
+            let mut value = [0; MAX_BYTES];
+            value[..bytes].copy_from_slice(&buffer[first * bytes..][..bytes]);
+            repeat(&value[..bytes], buffer);
+            return Ok(());
+        }
+        while first < WARP {
+            let end = run(lines, first);
+            self.read_run(lines, (first, end), buffer)?;
+            first = next(active, end);
+        }
+        Ok(())
+    }
+
+    /// Writes for each lane that takes part, the later ones last.
+    pub(crate) fn scatter(&mut self, lines: Lined<'_>, buffer: &Buffer) -> Result<(), LaneFault> {
+        let Lined { space, addresses, active, bytes } = lines;
+        check_alignments(lines)?;
+        if !is_global(lines) {
+            return lanes_of(active).try_for_each(|lane| {
+                let part = &buffer[lane * bytes..][..bytes];
+                self.write(space, lane, addresses[lane], part).map_err(|fault| (1 << lane, fault))
+            });
+        }
+        let mut first = active.trailing_zeros() as usize;
+        while first < WARP {
+            let end = run(lines, first);
+            let part = &buffer[first * bytes..end * bytes];
+            if self.global.write(addresses[first], part).is_err() {
+                // Which lane's, and whether it is only all of them together.
+                for lane in first..end {
+                    let part = &buffer[lane * bytes..][..bytes];
+                    let outcome = self.write(Space::Global, lane, addresses[lane], part);
+                    outcome.map_err(|fault| (1 << lane, fault))?;
+                }
+            }
+            first = next(active, end);
+        }
+        Ok(())
+    }
+
+    /// Reads for lanes that are beside each other, with addresses that are as well.
+    fn read_run(
+        &mut self,
+        Lined { addresses, bytes, .. }: Lined<'_>,
+        (first, end): (usize, usize),
+        buffer: &mut Buffer,
+    ) -> Result<(), LaneFault> {
+        if self.global.read(addresses[first], &mut buffer[first * bytes..end * bytes]).is_ok() {
+            return Ok(());
+        }
+        // Which lane's, and whether it is only all of them together.
+        (first..end).try_for_each(|lane| {
+            let part = &mut buffer[lane * bytes..][..bytes];
+            let outcome = self.read(Space::Global, lane, addresses[lane], part);
+            outcome.map_err(|fault| (1 << lane, fault))
+        })
+    }
+
+    /// Reads for one lane.
     pub(crate) fn read(
         &mut self,
         space: Space,
@@ -50,7 +149,6 @@ impl<M: Memory> Reach<'_, M> {
         address: u64,
         bytes: &mut [u8],
     ) -> Result<(), Fault> {
-        check_alignment(address, bytes.len())?;
         match place(space, address) {
             (Space::Global, at) if at >= GLOBALS => {
                 bytes.copy_from_slice(part("module", self.globals, at - GLOBALS, bytes.len())?);
@@ -77,6 +175,7 @@ impl<M: Memory> Reach<'_, M> {
         Ok(())
     }
 
+    /// Writes for one lane.
     pub(crate) fn write(
         &mut self,
         space: Space,
@@ -84,7 +183,9 @@ impl<M: Memory> Reach<'_, M> {
         address: u64,
         bytes: &[u8],
     ) -> Result<(), Fault> {
-        check_alignment(address, bytes.len())?;
+        let refused = |address, why: &str| {
+            Err(Fault::Memory { address, bytes: bytes.len(), why: why.to_owned() })
+        };
         match place(space, address) {
             (Space::Shared, at) => {
                 part_mut("shared", self.shared, at, bytes.len())?.copy_from_slice(bytes);
@@ -93,19 +194,9 @@ impl<M: Memory> Reach<'_, M> {
                 let own = &mut self.local[lane * self.local_bytes..][..self.local_bytes];
                 part_mut("local", own, at, bytes.len())?.copy_from_slice(bytes);
             }
-            (Space::Param, at) => {
-                return Err(Fault::Memory {
-                    address: at,
-                    bytes: bytes.len(),
-                    why: "parameters are not written".to_owned(),
-                });
-            }
+            (Space::Param, at) => return refused(at, "parameters are not written"),
             (Space::Global, at) if at >= GLOBALS => {
-                return Err(Fault::Memory {
-                    address: at,
-                    bytes: bytes.len(),
-                    why: "variables of the module are not written here".to_owned(),
-                });
+                return refused(at, "variables of the module are not written here");
             }
             (Space::Global | Space::Generic, at) => {
                 self.global.write(at, bytes).map_err(|why| Fault::Memory {
@@ -119,9 +210,77 @@ impl<M: Memory> Reach<'_, M> {
     }
 }
 
-fn check_alignment(address: u64, bytes: usize) -> Result<(), Fault> {
-    let is_aligned = address.is_multiple_of(bytes as u64);
-    if is_aligned { Ok(()) } else { Err(Fault::Misaligned { address, bytes }) }
+/// A space, and an address within it.
+fn place(space: Space, address: u64) -> (Space, u64) {
+    match space {
+        Space::Generic if address >= LOCAL => (Space::Local, address - LOCAL),
+        Space::Generic if address >= SHARED => (Space::Shared, address - SHARED),
+        Space::Generic => (Space::Global, address),
+        space => (space, address),
+    }
+}
+
+/// Writes the same for all lanes.
+fn repeat(value: &[u8], buffer: &mut Buffer) {
+    for part in buffer.chunks_exact_mut(value.len()).take(WARP) {
+        part.copy_from_slice(value);
+    }
+}
+
+/// The lanes in which something is so of an address.
+#[inline(always)]
+fn where_address(addresses: &Lanes, f: impl Fn(usize, u64) -> bool) -> Mask {
+    (0..WARP).fold(0, |mask, lane| mask | u32::from(f(lane, addresses[lane])) << lane)
+}
+
+/// Whether all lanes read or write memory of the caller's.
+fn is_global(Lined { space, addresses, active, .. }: Lined<'_>) -> bool {
+    let reaches_any = matches!(space, Space::Global | Space::Generic);
+    reaches_any && where_address(addresses, |_, at| at >= GLOBALS) & active == 0
+}
+
+/// Whether all lanes have one address.
+fn are_same(Lined { addresses, active, .. }: Lined<'_>) -> bool {
+    let first = addresses[active.trailing_zeros() as usize % WARP];
+    where_address(addresses, |_, at| at != first) & active == 0
+}
+
+/// Whether the address of each lane, of all, is behind that of the one before.
+fn are_consecutive(Lined { addresses, bytes, .. }: Lined<'_>) -> bool {
+    let first = addresses[0];
+    where_address(addresses, |lane, at| at == first.wrapping_add((lane * bytes) as u64))
+        == Mask::MAX
+}
+
+/// Where lanes end, from this one on, that are beside each other as their addresses are.
+fn run(lines: Lined<'_>, first: usize) -> usize {
+    let Lined { addresses, active, bytes, .. } = lines;
+    if first == 0 && active == Mask::MAX && are_consecutive(lines) {
+        return WARP;
+    }
+    let is_next = |lane: &usize| {
+        active >> lane & 1 == 1 && addresses[*lane] == addresses[lane - 1] + bytes as u64
+    };
+    first + 1 + (first + 1..WARP).take_while(is_next).count()
+}
+
+/// The next lane that takes part.
+fn next(active: Mask, from: usize) -> usize {
+    let left = active.checked_shr(from as u32).unwrap_or(0);
+    if left == 0 { WARP } else { from + left.trailing_zeros() as usize }
+}
+
+pub(crate) fn check_alignments(
+    Lined { addresses, active, bytes, .. }: Lined<'_>,
+) -> Result<(), LaneFault> {
+    // Lanes move a power of two of bytes.
+    let rest = bytes as u64 - 1;
+    let off = where_address(addresses, |_, at| at & rest != 0) & active;
+    if off == 0 {
+        return Ok(());
+    }
+    let lane = off.trailing_zeros();
+    Err((1 << lane, Fault::Misaligned { address: addresses[lane as usize], bytes }))
 }
 
 fn range(

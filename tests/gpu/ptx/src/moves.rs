@@ -3,94 +3,145 @@
 use crate::{
     arith::{IS_OF_TYPE, binary},
     error::Fault,
-    inst::{
-        Address, Atomic, AtomicOp, Binary, Op, Operand, Reg, Rounding, Shuffle, ShuffleOp, Space,
-    },
-    kernel::{LOCAL, SHARED},
-    lanes::{Mask, WARP, each, lanes_of},
-    memory::{Memory, Reach},
-    types::Type,
+    inst::{Atomic, AtomicOp, Binary, Op, Rounding, Shuffle, ShuffleOp},
+    lanes::{Lanes, Mask, WARP, lanes_of},
+    memory::{Buffer, LaneFault, Lined, MAX_BYTES, Memory, Reach, check_alignments},
+    registers::{File, Slot, put},
+    step::{Access, Base},
+    types::{Type, sign_extend},
     warp::Warp,
 };
 
-/// The most bytes that a lane moves at once.
-pub(crate) const MAX_BYTES: usize = 16;
-
 impl Warp<'_> {
-    pub(crate) fn move_values<M: Memory>(
+    pub(crate) fn exchange<M: Memory>(
         &mut self,
         op: &Op,
         active: Mask,
         reach: &mut Reach<'_, M>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), LaneFault> {
         match op {
-            Op::Load { space, ty, dsts, address } => {
-                self.load((*space, *address), (*ty, dsts), active, reach)
-            }
-            Op::Store { space, ty, values, address } => {
-                self.store((*space, *address), (*ty, values), active, reach)
-            }
             Op::Atomic(atomic) => self.atomic(atomic, active, reach),
             Op::Shuffle(shuffle) => self.shuffle(shuffle, active),
-            Op::ToGeneric { space, dst, a } => {
-                let moved = each(&self.value(*a), |at| at.wrapping_add(window(*space)));
-                self.set(*dst, &moved, active);
+            Op::Call { name } => Err((active, Fault::Called { name: name.clone() })),
+            Op::Trap => Err((active, Fault::Trap)),
+            op => {
+                self.execute(op, active);
                 Ok(())
             }
-            Op::FromGeneric { space, dst, a } => {
-                let moved = each(&self.value(*a), |at| at.wrapping_sub(window(*space)));
-                self.set(*dst, &moved, active);
-                Ok(())
-            }
-            Op::Call { name } => Err(Fault::Called { name: name.clone() }),
-            Op::Trap => Err(Fault::Trap),
-            op => unreachable!("executed before: {op:?}"),
         }
     }
 
-    fn load<M: Memory>(
+    fn addresses(&self, access: &Access) -> Lanes {
+        let offset = access.offset;
+        match access.base {
+            Base::Number(value) => [value.wrapping_add(offset); WARP],
+            Base::Slot(slot) if slot.file == File::Wide => {
+                self.registers.wide[slot.row as usize].map(|base| base.wrapping_add(offset))
+            }
+            Base::Slot(slot) => self.registers.lanes(slot).map(|base| base.wrapping_add(offset)),
+        }
+    }
+
+    pub(crate) fn load<M: Memory>(
         &mut self,
-        (space, address): (Space, Address),
-        (ty, dsts): (Type, &[Reg]),
+        access: &Access,
         active: Mask,
         reach: &mut Reach<'_, M>,
-    ) -> Result<(), Fault> {
-        let bases = self.value(address.base);
-        let mut loaded = [[0; WARP]; 4];
-        let width = ty.bytes();
-        for lane in lanes_of(active) {
-            let mut bytes = [0; MAX_BYTES];
-            let bytes = &mut bytes[..width * dsts.len()];
-            reach.read(space, lane, bases[lane].wrapping_add(address.offset), bytes)?;
-            for (values, bytes) in loaded.iter_mut().zip(bytes.chunks_exact(width)) {
-                values[lane] = number(bytes);
-            }
-        }
-        for (dst, values) in dsts.iter().zip(loaded) {
-            self.set(*dst, &self.widened(ty, *dst, values), active);
+    ) -> Result<(), LaneFault> {
+        let (ty, count) = (access.ty, access.values.len());
+        let addresses = self.addresses(access);
+        let mut buffer: Buffer = [0; WARP * MAX_BYTES];
+        let bytes = ty.bytes() * count;
+        let lined = Lined { space: access.space, addresses: &addresses, active, bytes };
+        reach.gather(lined, &mut buffer)?;
+        for (index, slot) in access.values.iter().enumerate() {
+            self.take((*slot, ty), active, (&buffer, index, count));
         }
         Ok(())
     }
 
-    fn store<M: Memory>(
+    /// Fills a register with one of so many values of each lane.
+    fn take(
         &mut self,
-        (space, address): (Space, Address),
-        (ty, values): (Type, &[Operand]),
+        (slot, ty): (Slot, Type),
+        active: Mask,
+        (buffer, index, count): (&Buffer, usize, usize),
+    ) {
+        let row = slot.row as usize;
+        match (ty.bytes(), slot.bits) {
+            (8, 64) => {
+                let values = buffer.as_chunks::<8>().0;
+                let values =
+                    std::array::from_fn(|lane| u64::from_le_bytes(values[lane * count + index]));
+                put(&mut self.registers.wide[row], &values, active);
+            }
+            (4, 32) => {
+                let values = buffer.as_chunks::<4>().0;
+                let values =
+                    std::array::from_fn(|lane| u32::from_le_bytes(values[lane * count + index]));
+                put(&mut self.registers.narrow[row], &values, active);
+            }
+            (2, 16) => {
+                let values = buffer.as_chunks::<2>().0;
+                let values = std::array::from_fn(|lane| {
+                    u16::from_le_bytes(values[lane * count + index]).into()
+                });
+                put(&mut self.registers.narrow[row], &values, active);
+            }
+            (width, _) => {
+                let values = std::array::from_fn(|lane| {
+                    let value = number(&buffer[(lane * count + index) * width..][..width]);
+                    // Numbers with a sign keep it where the register is wider.
+                    if ty.is_signed() {
+                        sign_extend(value, ty.bits()).cast_unsigned()
+                    } else {
+                        value
+                    }
+                });
+                self.registers.fill(slot, &values, active);
+            }
+        }
+    }
+
+    pub(crate) fn store<M: Memory>(
+        &mut self,
+        access: &Access,
         active: Mask,
         reach: &mut Reach<'_, M>,
-    ) -> Result<(), Fault> {
-        let bases = self.value(address.base);
-        let values: Vec<_> = values.iter().map(|value| self.value(*value)).collect();
-        let width = ty.bytes();
-        for lane in lanes_of(active) {
-            let mut bytes = [0; MAX_BYTES];
-            for (bytes, values) in bytes.chunks_exact_mut(width).zip(&values) {
-                bytes.copy_from_slice(&values[lane].to_le_bytes()[..width]);
-            }
-            let bytes = &bytes[..width * values.len()];
-            reach.write(space, lane, bases[lane].wrapping_add(address.offset), bytes)?;
+    ) -> Result<(), LaneFault> {
+        let (ty, count) = (access.ty, access.values.len());
+        let addresses = self.addresses(access);
+        let mut buffer: Buffer = [0; WARP * MAX_BYTES];
+        for (index, slot) in access.values.iter().enumerate() {
+            self.give((*slot, ty), (&mut buffer, index, count));
         }
-        Ok(())
+        let bytes = ty.bytes() * count;
+        reach.scatter(Lined { space: access.space, addresses: &addresses, active, bytes }, &buffer)
+    }
+
+    /// Writes a register as one of so many values of each lane.
+    fn give(&self, (slot, ty): (Slot, Type), (buffer, index, count): (&mut Buffer, usize, usize)) {
+        let row = slot.row as usize;
+        match (ty.bytes(), slot.file) {
+            (8, File::Wide) => {
+                let values = buffer.as_chunks_mut::<8>().0;
+                for (lane, value) in self.registers.wide[row].iter().enumerate() {
+                    values[lane * count + index] = value.to_le_bytes();
+                }
+            }
+            (4, File::Narrow) => {
+                let values = buffer.as_chunks_mut::<4>().0;
+                for (lane, value) in self.registers.narrow[row].iter().enumerate() {
+                    values[lane * count + index] = value.to_le_bytes();
+                }
+            }
+            (width, _) => {
+                for (lane, value) in self.registers.lanes(slot).iter().enumerate() {
+                    buffer[(lane * count + index) * width..][..width]
+                        .copy_from_slice(&value.to_le_bytes()[..width]);
+                }
+            }
+        }
     }
 
     /// One lane after the other.
@@ -99,16 +150,23 @@ impl Warp<'_> {
         op: &AtomicOp,
         active: Mask,
         reach: &mut Reach<'_, M>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), LaneFault> {
         let AtomicOp { op, space, ty, dst, address, operands: (b, c) } = op;
         let bases = self.value(address.base);
         let (b, c) = (self.value(*b), c.map(|c| self.value(c)));
+        let addresses = bases.map(|base| base.wrapping_add(address.offset));
+        check_alignments(Lined {
+            space: *space,
+            addresses: &addresses,
+            active,
+            bytes: ty.bytes(),
+        })?;
         let mut found = [0; WARP];
         for lane in lanes_of(active) {
-            let at = bases[lane].wrapping_add(address.offset);
+            let at = addresses[lane];
             let mut bytes = [0; 8];
             let bytes = &mut bytes[..ty.bytes()];
-            reach.read(*space, lane, at, bytes)?;
+            reach.read(*space, lane, at, bytes).map_err(|fault| (1 << lane, fault))?;
             let old = number(bytes);
             found[lane] = old;
             let combined = |op: Binary| {
@@ -123,7 +181,8 @@ impl Warp<'_> {
                 Atomic::CompareAndSwap if old == b[lane] => c.map_or(old, |c| c[lane]),
                 Atomic::CompareAndSwap => continue,
             };
-            reach.write(*space, lane, at, &new.to_le_bytes()[..ty.bytes()])?;
+            let new = &new.to_le_bytes()[..ty.bytes()];
+            reach.write(*space, lane, at, new).map_err(|fault| (1 << lane, fault))?;
         }
         if let Some(dst) = dst {
             self.set(*dst, &found, active);
@@ -132,7 +191,7 @@ impl Warp<'_> {
     }
 
     /// Source: PTX ISA 9.0, section 9.7.9.6, `shfl.sync`.
-    fn shuffle(&mut self, op: &ShuffleOp, active: Mask) -> Result<(), Fault> {
+    fn shuffle(&mut self, op: &ShuffleOp, active: Mask) -> Result<(), LaneFault> {
         let ShuffleOp { mode, dst, is_in_range, a, by, clamp, members } = op;
         let [a, by, clamp, members] = [a, by, clamp, members].map(|it| self.value(*it));
         let (mut read, mut in_range) = ([0; WARP], [0; WARP]);
@@ -149,7 +208,7 @@ impl Warp<'_> {
             let source = if is_so { source } else { lane };
             let takes_part = ((members[lane] & u64::from(active)) >> source) & 1 == 1;
             if !takes_part {
-                return Err(Fault::Shuffle { lane, source_lane: source });
+                return Err((active, Fault::Shuffle { lane, source_lane: source }));
             }
             (read[lane], in_range[lane]) = (a[source], is_so.into());
         }
@@ -158,15 +217,6 @@ impl Warp<'_> {
             self.set(*predicate, &in_range, active);
         }
         Ok(())
-    }
-}
-
-/// Where a space begins among the addresses of all.
-fn window(space: Space) -> u64 {
-    match space {
-        Space::Shared => SHARED,
-        Space::Local => LOCAL,
-        _ => 0,
     }
 }
 

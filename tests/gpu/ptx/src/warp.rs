@@ -1,14 +1,13 @@
 //! A warp: its registers, and where its lanes are in the code.
 
 use crate::{
-    arith::{IS_OF_TYPE, binary, compare, flush, fma, insert, product, unary},
-    convert::convert,
     error::Fault,
-    inst::{Inst, Op, Operand, Part, Reg, ShuffleOp, Special},
+    inst::{Op, Special},
     kernel::Kernel,
-    lanes::{Lanes, Mask, WARP, each, lanes_of},
+    lanes::{Lanes, Mask, WARP},
     memory::{Memory, Reach},
-    types::{Type, truncate},
+    registers::Registers,
+    step::{Action, Compute, Step},
 };
 
 /// Where a warp is.
@@ -28,6 +27,18 @@ impl Place {
         let [x, y, _] = self.block_size;
         [number % x, number / x % y, number / x / y]
     }
+
+    /// What a register says that depends on nothing else.
+    pub(crate) fn special(&self, special: Special) -> Lanes {
+        match special {
+            Special::Thread(axis) => std::array::from_fn(|lane| self.thread(lane)[axis].into()),
+            Special::BlockSize(axis) => [self.block_size[axis].into(); WARP],
+            Special::Block(axis) => [self.block[axis].into(); WARP],
+            Special::GridSize(axis) => [self.grid_size[axis].into(); WARP],
+            Special::Lane => std::array::from_fn(|lane| lane as u64),
+            Special::WarpSize => [WARP as u64; WARP],
+        }
+    }
 }
 
 /// Lanes that go on at the same instruction.
@@ -42,108 +53,169 @@ struct Group {
 pub(crate) enum Paused {
     AtBarrier,
     Ended,
+    /// It may not execute more for now.
+    OutOfSteps,
+}
+
+/// What ends that lanes go on together.
+enum Parted {
+    /// Some of them go elsewhere, wait or have ended.
+    Lanes,
+    OutOfSteps,
 }
 
 pub(crate) struct Warp<'k> {
-    kernel: &'k Kernel,
+    pub(crate) kernel: &'k Kernel,
     pub(crate) place: Place,
-    registers: Vec<Lanes>,
+    pub(crate) registers: Registers,
     /// In no order; those that are furthest behind go on first.
     groups: Vec<Group>,
     /// Lanes that wait at a barrier.
     waiting: Vec<Group>,
     /// Lanes that wait at a shuffle for the others that it names.
     parked: Vec<Group>,
-    /// The instruction that is executed.
+    /// The instruction at which it went wrong.
     current: Group,
 }
 
 impl<'k> Warp<'k> {
     pub(crate) fn new(kernel: &'k Kernel, place: Place) -> Self {
+        let mut registers = Registers::new(&kernel.frame);
+        let current = Group { at: 0, mask: 0 };
+        registers.place(&kernel.frame, &place, |_| true);
+        let (groups, waiting, parked) = (Vec::new(), Vec::new(), Vec::new());
+        let mut warp = Self { kernel, place, registers, groups, waiting, parked, current };
+        warp.restart(place.block);
+        warp
+    }
+
+    /// Begins anew, in another block.
+    pub(crate) fn restart(&mut self, block: [u32; 3]) {
+        if self.place.block != block {
+            self.place.block = block;
+            let axes = [0, 1, 2].map(Special::Block);
+            self.registers.place(&self.kernel.frame, &self.place, |it| axes.contains(&it));
+        }
+        let place = self.place;
         let num_threads: u32 = place.block_size.iter().product();
         let left = (num_threads - place.first_thread).min(WARP as u32);
         let mask = u32::MAX >> (WARP as u32 - left);
-        let start = Group { at: 0, mask };
-        let registers = vec![[0; WARP]; kernel.registers.len()];
-        Self {
-            kernel,
-            place,
-            registers,
-            groups: vec![start],
-            waiting: Vec::new(),
-            parked: Vec::new(),
-            current: start,
-        }
+        self.groups.clear();
+        self.waiting.clear();
+        self.parked.clear();
+        self.go(0, mask);
     }
 
     /// The line that is executed, and the first thread that takes part.
     pub(crate) fn position(&self) -> (u32, [u32; 3]) {
-        let line = self.kernel.code.get(self.current.at).map_or(0, |inst| inst.line);
+        let line = self.kernel.steps.get(self.current.at).map_or(0, |step| step.line);
         (line, self.place.thread(self.current.mask.trailing_zeros().min(31) as usize))
     }
 
-    /// Goes on until all lanes are at a barrier or at their end.
+    /// Goes on until all lanes are at a barrier or at their end, or so many steps are done.
     pub(crate) fn run<M: Memory>(
         &mut self,
         reach: &mut Reach<'_, M>,
         steps_left: &mut u64,
     ) -> Result<Paused, Fault> {
-        let kernel = self.kernel;
-        while let Some(Group { at, mask }) = self.next_group() {
-            self.current = Group { at, mask };
-            *steps_left = steps_left.checked_sub(1).ok_or(Fault::Endless)?;
-            let Some(inst) = kernel.code.get(at) else { continue };
-            let active = mask & self.guarded(inst);
-            self.current.mask = active;
-            match &inst.op {
-                Op::Branch { target } => {
-                    self.go(*target, active);
-                    self.go(at + 1, mask & !active);
-                }
-                Op::Return => self.go(at + 1, mask & !active),
-                Op::Barrier => {
-                    add(&mut self.waiting, at, active);
-                    self.go(at + 1, mask & !active);
-                }
-                Op::Shuffle(shuffle) if active != 0 => {
-                    self.go(at + 1, mask & !active);
-                    let together = active | self.take_parked(at);
-                    if self.awaits(shuffle, together) {
-                        add(&mut self.parked, at, together);
-                        continue;
-                    }
-                    self.current.mask = together;
-                    self.execute(&inst.op, together, reach)?;
-                    self.go(at + 1, together);
-                }
-                op => {
-                    if active != 0 {
-                        self.execute(op, active, reach)?;
-                    }
-                    self.go(at + 1, mask);
-                }
+        while let Some(group) = self.next_group() {
+            if let Parted::OutOfSteps = self.go_on(group, reach, steps_left)? {
+                return Ok(Paused::OutOfSteps);
             }
         }
         if let Some(group) = self.parked.first() {
             self.current = *group;
-            let missing = (!group.mask).trailing_zeros() as usize;
             let lane = group.mask.trailing_zeros() as usize;
-            return Err(Fault::Shuffle { lane, source_lane: missing });
+            let source_lane = (!group.mask).trailing_zeros() as usize;
+            return Err(Fault::Shuffle { lane, source_lane });
         }
         self.pass_barrier()
     }
 
-    /// Whether lanes that a shuffle names are still on their way to it.
-    fn awaits(&self, shuffle: &ShuffleOp, present: Mask) -> bool {
-        let members = self.value(shuffle.members)[present.trailing_zeros() as usize] as Mask;
-        let elsewhere = self.groups.iter().chain(&self.parked).fold(0, |all, it| all | it.mask);
-        members & elsewhere & !present != 0
+    /// Lets lanes go on together until they part, or come to where others are.
+    fn go_on<M: Memory>(
+        &mut self,
+        Group { mut at, mut mask }: Group,
+        reach: &mut Reach<'_, M>,
+        steps_left: &mut u64,
+    ) -> Result<Parted, Fault> {
+        let kernel = self.kernel;
+        let others = self.groups.iter().map(|group| group.at).min().unwrap_or(usize::MAX);
+        loop {
+            if at >= others {
+                self.go(at, mask);
+                return Ok(Parted::Lanes);
+            }
+            // Behind the last instruction is the end.
+            let Some(step) = kernel.steps.get(at) else { return Ok(Parted::Lanes) };
+            if *steps_left == 0 {
+                self.go(at, mask);
+                return Ok(Parted::OutOfSteps);
+            }
+            *steps_left -= 1;
+            let active = mask & (self.registers.predicates[step.guard as usize] ^ step.flip);
+            let outcome = match &step.action {
+                Action::Compute(Compute { run, rows }) => {
+                    run(&mut self.registers, *rows, active);
+                    Ok(())
+                }
+                Action::Branch { target } if active == mask => {
+                    at = *target;
+                    continue;
+                }
+                _ if active == 0 => Ok(()),
+                Action::Load(access) => self.load(access, active, reach),
+                Action::Store(access) => self.store(access, active, reach),
+                Action::Other => self.exchange(&kernel.code[at].op, active, reach),
+                Action::Shuffle => match self.meet(&kernel.code[at].op, at, active) {
+                    // Those that were here before go on with these.
+                    Some(together) => {
+                        mask |= together;
+                        self.exchange(&kernel.code[at].op, together, reach)
+                    }
+                    None => {
+                        self.go(at + 1, mask & !active);
+                        return Ok(Parted::Lanes);
+                    }
+                },
+                Action::Branch { .. } | Action::Barrier | Action::Return => {
+                    self.part(step, at, (active, mask));
+                    return Ok(Parted::Lanes);
+                }
+            };
+            if let Err((lanes, fault)) = outcome {
+                self.current = Group { at, mask: lanes };
+                return Err(fault);
+            }
+            at += 1;
+        }
     }
 
-    /// The lanes that wait at a shuffle for the others.
-    fn take_parked(&mut self, at: usize) -> Mask {
-        let index = self.parked.iter().position(|group| group.at == at);
-        index.map_or(0, |index| self.parked.swap_remove(index).mask)
+    /// Some lanes go elsewhere, wait or have ended; the others go on.
+    fn part(&mut self, step: &Step, at: usize, (active, mask): (Mask, Mask)) {
+        match step.action {
+            Action::Branch { target } => self.go(target, active),
+            Action::Barrier => add(&mut self.waiting, at, active),
+            _ => {}
+        }
+        self.go(at + 1, mask & !active);
+    }
+
+    /// Lanes come to a shuffle: all that are there, or none while others that it names are still on
+    /// their way, for which these wait.
+    ///
+    /// Source: PTX ISA 9.0, section 9.7.9.6, `shfl.sync`.
+    fn meet(&mut self, op: &Op, at: usize, active: Mask) -> Option<Mask> {
+        let Op::Shuffle(shuffle) = op else { return Some(active) };
+        let before = self.parked.iter().position(|group| group.at == at);
+        let together = before.map_or(active, |it| active | self.parked.swap_remove(it).mask);
+        let members = self.value(shuffle.members)[together.trailing_zeros() as usize] as Mask;
+        let elsewhere = self.groups.iter().chain(&self.parked).fold(0, |all, it| all | it.mask);
+        if members & elsewhere & !together == 0 {
+            return Some(together);
+        }
+        self.parked.push(Group { at, mask: together });
+        None
     }
 
     /// All lanes have ended or wait at a barrier: those that wait at the same one go on behind it.
@@ -170,167 +242,6 @@ impl<'k> Warp<'k> {
     fn go(&mut self, at: usize, mask: Mask) {
         add(&mut self.groups, at, mask);
     }
-
-    fn guarded(&self, inst: &Inst) -> Mask {
-        let Some(guard) = inst.guard else { return Mask::MAX };
-        let is_so = self.mask_of(Operand::Reg(guard.predicate));
-        if guard.is_negated { !is_so } else { is_so }
-    }
-
-    /// The lanes in which a predicate is so.
-    fn mask_of(&self, predicate: Operand) -> Mask {
-        let values = self.value(predicate);
-        (0..WARP).fold(0, |mask, lane| mask | ((values[lane] & 1) as u32) << lane)
-    }
-
-    pub(crate) fn value(&self, operand: Operand) -> Lanes {
-        match operand {
-            Operand::Reg(Reg(register)) => self.registers[register as usize],
-            Operand::Immediate(value) => [value; WARP],
-            Operand::Special(special) => self.special(special),
-        }
-    }
-
-    fn special(&self, special: Special) -> Lanes {
-        let place = &self.place;
-        match special {
-            Special::Thread(axis) => std::array::from_fn(|lane| place.thread(lane)[axis].into()),
-            Special::BlockSize(axis) => [place.block_size[axis].into(); WARP],
-            Special::Block(axis) => [place.block[axis].into(); WARP],
-            Special::GridSize(axis) => [place.grid_size[axis].into(); WARP],
-            Special::Lane => std::array::from_fn(|lane| lane as u64),
-            Special::WarpSize => [WARP as u64; WARP],
-        }
-    }
-
-    /// Bits of a register.
-    pub(crate) fn bits(&self, Reg(register): Reg) -> u32 {
-        self.kernel.registers[register as usize]
-    }
-
-    pub(crate) fn set(&mut self, Reg(register): Reg, values: &Lanes, active: Mask) {
-        // A register has no more bits than it was declared with, whatever is written.
-        let ones = truncate(u64::MAX, self.kernel.registers[register as usize]);
-        let target = &mut self.registers[register as usize];
-        if active == Mask::MAX {
-            *target = each(values, |value| value & ones);
-            return;
-        }
-        for lane in lanes_of(active) {
-            target[lane] = values[lane] & ones;
-        }
-    }
-
-    fn set_mask(&mut self, register: Reg, is_so: Mask, active: Mask) {
-        self.set(register, &std::array::from_fn(|lane| u64::from(is_so >> lane & 1)), active);
-    }
-
-    fn execute<M: Memory>(
-        &mut self,
-        op: &Op,
-        active: Mask,
-        reach: &mut Reach<'_, M>,
-    ) -> Result<(), Fault> {
-        let values = |it: &Operand| self.value(*it);
-        match op {
-            Op::Binary { op, ty, rounding, dst, a, b } => {
-                let (a, b) = (values(a), values(b));
-                let result = binary(*op, *ty, *rounding, (&a, &b));
-                self.set(*dst, &result.expect(IS_OF_TYPE), active);
-            }
-            Op::Unary { op, ty, flushes, dst, a } => {
-                let a = values(a);
-                let a = if *flushes { flush(&a, *ty) } else { a };
-                let result = unary(*op, *ty, &a).expect(IS_OF_TYPE);
-                let result = if *flushes { flush(&result, *ty) } else { result };
-                self.set(*dst, &result, active);
-            }
-            Op::Fma { ty, rounding, dst, factors: [a, b], c } => {
-                let result = fma(*ty, *rounding, [&values(a), &values(b), &values(c)]);
-                self.set(*dst, &result, active);
-            }
-            Op::Mad { part, ty, dst, factors: [a, b], c } => {
-                let (a, b, c) = (values(a), values(b), values(c));
-                let bits = if *part == Part::Wide { 2 * ty.bits() } else { ty.bits() };
-                let sum = |lane: usize| {
-                    let product = product(a[lane], b[lane], *ty, *part);
-                    truncate(product.wrapping_add(c[lane]), bits)
-                };
-                self.set(*dst, &std::array::from_fn(sum), active);
-            }
-            Op::Insert { ty, dst, a, b, start, length } => {
-                let [a, b, start, length] = [a, b, start, length].map(values);
-                let result = |lane: usize| {
-                    let (start, length) = (start[lane] & 0xff, length[lane] & 0xff);
-                    insert(*ty, [a[lane], b[lane]], (start, length))
-                };
-                self.set(*dst, &std::array::from_fn(result), active);
-            }
-            Op::Compare { test, dst, a, b } => {
-                let is_so = compare(*test, &values(a), &values(b));
-                self.set_mask(*dst, is_so, active);
-            }
-            Op::Set { test, ty, dst, a, b } => {
-                let is_so = compare(*test, &values(a), &values(b));
-                let so = one(*ty);
-                let result =
-                    std::array::from_fn(|lane| if is_so >> lane & 1 == 1 { so } else { 0 });
-                self.set(*dst, &result, active);
-            }
-            Op::Select { dst, a, b, condition } => {
-                let (a, b, is_so) = (values(a), values(b), self.mask_of(*condition));
-                let chosen = |lane: usize| if is_so >> lane & 1 == 1 { a[lane] } else { b[lane] };
-                self.set(*dst, &std::array::from_fn(chosen), active);
-            }
-            op => self.convert_or_move(op, active, reach)?,
-        }
-        Ok(())
-    }
-
-    fn convert_or_move<M: Memory>(
-        &mut self,
-        op: &Op,
-        active: Mask,
-        reach: &mut Reach<'_, M>,
-    ) -> Result<(), Fault> {
-        let values = |it: &Operand| self.value(*it);
-        match op {
-            Op::Convert { conversion, dst, a } => {
-                let result = each(&values(a), |value| convert(*conversion, value));
-                self.set(*dst, &self.widened(conversion.to, *dst, result), active);
-            }
-            Op::Move { dst, a } => self.set(*dst, &values(a), active),
-            Op::Pack { bits, dst, parts } => {
-                let whole = parts.iter().rev().fold([0; WARP], |whole, part| {
-                    let part = values(part);
-                    std::array::from_fn(|lane| whole[lane] << bits | truncate(part[lane], *bits))
-                });
-                self.set(*dst, &whole, active);
-            }
-            Op::Unpack { bits, dsts, a } => {
-                let whole = values(a);
-                for (shift, dst) in (0..).step_by(*bits as usize).zip(dsts) {
-                    if let Some(dst) = dst {
-                        let part = each(&whole, |whole| truncate(whole >> shift, *bits));
-                        self.set(*dst, &part, active);
-                    }
-                }
-            }
-            op => self.move_values(op, active, reach)?,
-        }
-        Ok(())
-    }
-
-    /// Results of a type that is narrower than their register: numbers with a sign keep it.
-    pub(crate) fn widened(&self, ty: Type, register: Reg, values: Lanes) -> Lanes {
-        let bits = self.bits(register);
-        if !ty.is_signed() || bits <= ty.bits() {
-            return values;
-        }
-        each(&values, |value| {
-            truncate(crate::types::sign_extend(value, ty.bits()).cast_unsigned(), bits)
-        })
-    }
 }
 
 /// Adds lanes to those that are at the same place.
@@ -341,15 +252,5 @@ fn add(groups: &mut Vec<Group>, at: usize, mask: Mask) {
     match groups.iter_mut().find(|group| group.at == at) {
         Some(group) => group.mask |= mask,
         None => groups.push(Group { at, mask }),
-    }
-}
-
-/// What `set` writes where a comparison is so.
-fn one(ty: Type) -> u64 {
-    match ty {
-        Type::F32 => 1.0_f32.to_bits().into(),
-        Type::F16 => 0x3c00,
-        Type::Bf16 => 0x3f80,
-        ty => truncate(u64::MAX, ty.bits()),
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     error::ParseError,
     inst::{Atomic, AtomicOp, Binary, Op, Rounding, Shuffle, ShuffleOp, Space},
     lanes::WARP,
-    moves::MAX_BYTES,
+    memory::MAX_BYTES,
     types::Type,
 };
 

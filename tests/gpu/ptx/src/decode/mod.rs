@@ -17,6 +17,8 @@ use crate::{
     kernel::{Kernel, Param},
     lexer::Token,
     parser::Parser,
+    registers::Frame,
+    step::steps,
     types::Type,
 };
 
@@ -45,13 +47,16 @@ pub(crate) fn kernel(
     body.read()?;
     body.resolve()?;
     let Body { names, code, .. } = body;
+    let mut frame = Frame::new(&names.registers);
+    let steps = steps(&code, &mut frame);
     Ok(Kernel {
         name: name.to_owned(),
         params,
         shared_bytes: names.shared_bytes,
         local_bytes: names.local_bytes,
-        registers: names.registers,
+        frame,
         code,
+        steps,
         globals: [].into(),
     })
 }
