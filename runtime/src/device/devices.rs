@@ -65,6 +65,7 @@ impl Opened {
     }
 }
 
+#[cfg(feature = "cuda")]
 impl Drop for Opened {
     /// Of a GPU that fails whatever is asked, nothing can be given back: what a handle holds panics
     /// if it tries.

@@ -18,7 +18,7 @@ const BASE: u64 = 0x1_0000;
 
 impl Device {
     fn range(&self, address: u64, bytes: usize) -> Result<std::ops::Range<usize>, String> {
-        let start = address.checked_sub(BASE).map(|start| start as usize);
+        let start = address.checked_sub(BASE).and_then(|start| usize::try_from(start).ok());
         let range = start.map(|start| start..start.saturating_add(bytes));
         let inside = range.filter(|range| range.end <= self.0.len());
         inside.ok_or_else(|| "nothing there".to_owned())
@@ -128,7 +128,7 @@ fn read(folder: &Path) {
             file.file_name().unwrap_or_default().to_string_lossy(),
             found.as_secs_f64() * 1e3,
             names.len(),
-            (start.elapsed() - found).as_secs_f64() * 1e3,
+            start.elapsed().saturating_sub(found).as_secs_f64() * 1e3,
         );
         for error in kernels.iter().filter_map(|kernel| kernel.as_ref().err()).take(3) {
             println!("  {error}");

@@ -5,6 +5,7 @@ use crate::{
     kernel::Kernel,
     lanes::WARP,
     memory::{Memory, Reach},
+    step::Action,
     warp::{Paused, Place, Warp},
 };
 
@@ -65,6 +66,7 @@ impl Kernel {
 struct Block<'k> {
     kernel: &'k Kernel,
     params: &'k [u8],
+    num_threads: u32,
     warps: Vec<Running<'k>>,
     shared: Vec<u8>,
 }
@@ -90,17 +92,31 @@ impl<'k> Block<'k> {
             steps_left: MAX_STEPS,
             has_ended: false,
         };
-        let warps = (0..num_threads).step_by(WARP).map(running).collect();
-        Self { kernel, params, warps, shared: vec![0; kernel.shared_bytes + launch.shared_bytes] }
+        let has_barrier = kernel.steps.iter().any(|step| matches!(step.action, Action::Barrier));
+        // Warps that never wait for each other run one after the other, in the same registers.
+        let num_at_once = if has_barrier { num_threads } else { 1 };
+        let warps = (0..num_at_once).step_by(WARP).map(running).collect();
+        let shared = vec![0; kernel.shared_bytes + launch.shared_bytes];
+        Self { kernel, params, num_threads, warps, shared }
     }
 
-    /// Runs the warps of a block in turn, each until all of its lanes are at a barrier or at their
-    /// end, and returns how many instructions they executed. Warps that have ended are not waited
-    /// for, as on hardware.
+    /// Runs all warps of a block, and returns how many instructions they executed.
     fn run(&mut self, place: [u32; 3], memory: &mut impl Memory) -> Result<u64, KernelError> {
         self.shared.fill(0);
-        for running in &mut self.warps {
-            running.warp.restart(place);
+        let at_once = self.warps.len() * WARP;
+        let firsts = (0..self.num_threads).step_by(at_once);
+        firsts.map(|first| self.run_at_once((place, first), memory)).sum()
+    }
+
+    /// Runs the warps of some threads in turn, each until all of its lanes are at a barrier or at
+    /// their end. Warps that have ended are not waited for, as on hardware.
+    fn run_at_once(
+        &mut self,
+        (place, first): ([u32; 3], u32),
+        memory: &mut impl Memory,
+    ) -> Result<u64, KernelError> {
+        for (first_thread, running) in (first..).step_by(WARP).zip(&mut self.warps) {
+            running.warp.restart(place, first_thread);
             running.local.fill(0);
             (running.steps_left, running.has_ended) = (MAX_STEPS, false);
         }

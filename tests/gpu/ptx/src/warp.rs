@@ -85,17 +85,20 @@ impl<'k> Warp<'k> {
         registers.place(&kernel.frame, &place, |_| true);
         let (groups, waiting, parked) = (Vec::new(), Vec::new(), Vec::new());
         let mut warp = Self { kernel, place, registers, groups, waiting, parked, current };
-        warp.restart(place.block);
+        warp.restart(place.block, place.first_thread);
         warp
     }
 
-    /// Begins anew, in another block.
-    pub(crate) fn restart(&mut self, block: [u32; 3]) {
-        if self.place.block != block {
-            self.place.block = block;
-            let axes = [0, 1, 2].map(Special::Block);
-            self.registers.place(&self.kernel.frame, &self.place, |it| axes.contains(&it));
-        }
+    /// Begins anew, in another block or with other threads.
+    pub(crate) fn restart(&mut self, block: [u32; 3], first_thread: u32) {
+        let before = self.place;
+        self.place = Place { block, first_thread, ..before };
+        let has_changed = |special| match special {
+            Special::Block(axis) => before.block[axis] != block[axis],
+            Special::Thread(_) => before.first_thread != first_thread,
+            _ => false,
+        };
+        self.registers.place(&self.kernel.frame, &self.place, has_changed);
         let place = self.place;
         let num_threads: u32 = place.block_size.iter().product();
         let left = (num_threads - place.first_thread).min(WARP as u32);
@@ -167,17 +170,15 @@ impl<'k> Warp<'k> {
                 Action::Load(access) => self.load(access, active, reach),
                 Action::Store(access) => self.store(access, active, reach),
                 Action::Other => self.exchange(&kernel.code[at].op, active, reach),
-                Action::Shuffle => match self.meet(&kernel.code[at].op, at, active) {
-                    // Those that were here before go on with these.
-                    Some(together) => {
-                        mask |= together;
-                        self.exchange(&kernel.code[at].op, together, reach)
-                    }
-                    None => {
+                Action::Shuffle => {
+                    let Some(together) = self.meet(&kernel.code[at].op, at, active) else {
                         self.go(at + 1, mask & !active);
                         return Ok(Parted::Lanes);
-                    }
-                },
+                    };
+                    // Those that were here before go on with these.
+                    mask |= together;
+                    self.exchange(&kernel.code[at].op, together, reach)
+                }
                 Action::Branch { .. } | Action::Barrier | Action::Return => {
                     self.part(step, at, (active, mask));
                     return Ok(Parted::Lanes);

@@ -21,7 +21,7 @@ pub(super) fn convert(conversion: Conversion, dst_bits: u32) -> Option<Shape> {
     }
     let exact = from.bits() < to.bits() || rounding == Rounding::Nearest;
     match (to, from) {
-        (F32, F16) => one!(u16 => f32: |a| widened(a)),
+        (F32, F16) => one!(u16 => f32: widened),
         (F32, Bf16) => one!(u16 => u32: |a| canonical(bf16::from_bits(a).to_f32())),
         _ if !exact => None,
         (F32, S32) => one!(i32 => f32: |a| a as f32),

@@ -1,5 +1,7 @@
 //! Floats, rounded to the nearest.
 
+#![expect(clippy::float_cmp, reason = "instructions compare exactly")]
+
 use half::{bf16, f16};
 
 use super::{Shape, one, three, two};

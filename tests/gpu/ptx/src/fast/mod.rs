@@ -29,6 +29,7 @@ struct Shape {
     from: &'static [Width],
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "they end the arms of a match that has others")]
 impl Shape {
     fn one<A: Word, R: Word>(run: Run) -> Option<Self> {
         Some(Self { run, dst: R::WIDTH, from: &const { [A::WIDTH] } })
