@@ -134,12 +134,24 @@ impl Precision {
             Self::F16 => {
                 products.fold(f16::ZERO, |sum, (a, b)| f16::from_f64(a * b + f64::from(sum))).into()
             }
-            Self::F32 | Self::Tf32 => {
-                // A factor has 24 bits at most, so their product is exact in 53.
-                products.fold(0.0_f32, |sum, (a, b)| (f64::from(sum) + a * b) as f32).into()
-            }
+            Self::F32 | Self::Tf32 => sum_of_products(a, b).into(),
         }
     }
+}
+
+/// Sums in f32, several at a time. cuBLAS does not say in which order it does.
+fn sum_of_products(a: &[f64], b: &[f64]) -> f32 {
+    const AT_ONCE: usize = 8;
+    let (a, a_rest) = a.as_chunks::<AT_ONCE>();
+    let (b, b_rest) = b.as_chunks::<AT_ONCE>();
+    let mut sums = [0.0_f32; AT_ONCE];
+    for (a, b) in a.iter().zip(b) {
+        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum += *a as f32 * *b as f32;
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| *a as f32 * *b as f32).sum();
+    sums.iter().sum::<f32>() + rest
 }
 
 impl Number {
@@ -174,5 +186,72 @@ impl Number {
                 Self::F64 => bytes.copy_from_slice(&value.to_le_bytes()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Machine;
+
+    /// Multiplies two matrices of counted numbers, `[m, k]` and `[k, n]`, kept as `number`.
+    #[track_caller]
+    fn check([m, n, k]: [usize; 3], number: Number, transposed: [bool; 2]) {
+        let mut memory = Memory::of(&Machine::parse("1MiB").unwrap());
+        let mut matrices = |[rows, columns]: [usize; 2],
+                            is_transposed,
+                            values: &dyn Fn(usize, usize) -> f64| {
+            let bytes = 2 * rows * columns * number.bytes();
+            let address = memory.allocate(0, bytes).unwrap();
+            let [lines, leading] = if is_transposed { [rows, columns] } else { [columns, rows] };
+            let at = |index: usize| {
+                let (line, place) = (index / leading % lines, index % leading);
+                let matrix = (index / leading / lines + 1) as f64;
+                matrix * if is_transposed { values(line, place) } else { values(place, line) }
+            };
+            let (place, _) = memory.write(0, Span { address, bytes }).unwrap();
+            number.write((0..2 * rows * columns).map(at), place);
+            Matrices { address, number, leading, stride: rows * columns, is_transposed }
+        };
+        let (left, right) =
+            (|row, column| (row + 2 * column) as f64, |row, column| row as f64 - column as f64);
+        let a = matrices([m, k], transposed[0], &left);
+        let b = matrices([k, n], transposed[1], &right);
+        let c = matrices([m, n], false, &|_, _| 1.0);
+        let scales = [0.5, 2.0];
+        let product =
+            Product { size: [m, n, k], batch: 2, scales, a, b, c, precision: Precision::F32 };
+        product.run(0, &mut memory).unwrap();
+        for index in 0..2 {
+            let matrix = (index + 1) as f64;
+            for column in 0..n {
+                let span = product.c.column(index, column, m);
+                let found = number.read(memory.read(0, span).unwrap().0);
+                for (row, found) in found.iter().enumerate() {
+                    let sum: f64 = (0..k).map(|at| left(row, at) * right(at, column)).sum();
+                    let want = 0.5 * matrix * matrix * sum + 2.0 * matrix;
+                    assert!((found - want).abs() <= 1e-2 * want.abs(), "{found} is not {want}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn products_are_those_of_their_matrices() {
+        for number in [Number::F16, Number::Bf16, Number::F32, Number::F64] {
+            for transposed in [[false, false], [true, false], [false, true], [true, true]] {
+                check([3, 4, 5], number, transposed);
+                check([1, 2, 19], number, transposed);
+            }
+        }
+    }
+
+    #[test]
+    fn tf32_keeps_ten_bits() {
+        // In units of the eleventh bit behind the point.
+        let kept =
+            |units: f64| (Precision::Tf32.rounded(vec![1.0 + units / 2048.0])[0] - 1.0) * 2048.0;
+        let found = [0.0, 1.0, 2.0, 3.0].map(|units| kept(units).round() as i32);
+        assert_eq!(found, [0, 0, 2, 4], "of two the even one");
     }
 }

@@ -63,12 +63,6 @@ impl<M: Memory> Reach<'_, M> {
         if is_global(lines) {
             return self.gather_global(lines, buffer);
         }
-        let first = active.trailing_zeros() as usize % WARP;
-        if space == Space::Param && are_same(lines) {
-            let found = part("parameter", self.params, addresses[first], bytes);
-            repeat(found.map_err(|fault| (active, fault))?, buffer);
-            return Ok(());
-        }
         lanes_of(active).try_for_each(|lane| {
             let part = &mut buffer[lane * bytes..][..bytes];
             self.read(space, lane, addresses[lane], part).map_err(|fault| (1 << lane, fault))
@@ -76,17 +70,10 @@ impl<M: Memory> Reach<'_, M> {
     }
 
     fn gather_global(&mut self, lines: Lined<'_>, buffer: &mut Buffer) -> Result<(), LaneFault> {
-        let Lined { active, bytes, .. } = lines;
+        let Lined { active, .. } = lines;
         let mut first = active.trailing_zeros() as usize % WARP;
         if active == Mask::MAX && are_consecutive(lines) {
             return self.read_run(lines, (0, WARP), buffer);
-        }
-        if are_same(lines) {
-            self.read_run(lines, (first, first + 1), buffer)?;
-            let mut value = [0; MAX_BYTES];
-            value[..bytes].copy_from_slice(&buffer[first * bytes..][..bytes]);
-            repeat(&value[..bytes], buffer);
-            return Ok(());
         }
         while first < WARP {
             let end = run(lines, first);
@@ -220,13 +207,6 @@ fn place(space: Space, address: u64) -> (Space, u64) {
     }
 }
 
-/// Writes the same for all lanes.
-fn repeat(value: &[u8], buffer: &mut Buffer) {
-    for part in buffer.chunks_exact_mut(value.len()).take(WARP) {
-        part.copy_from_slice(value);
-    }
-}
-
 /// The lanes in which something is so of an address.
 #[inline(always)]
 fn where_address(addresses: &Lanes, f: impl Fn(usize, u64) -> bool) -> Mask {
@@ -239,10 +219,15 @@ fn is_global(Lined { space, addresses, active, .. }: Lined<'_>) -> bool {
     reaches_any && where_address(addresses, |_, at| at >= GLOBALS) & active == 0
 }
 
-/// Whether all lanes have one address.
-fn are_same(Lined { addresses, active, .. }: Lined<'_>) -> bool {
-    let first = addresses[active.trailing_zeros() as usize % WARP];
-    where_address(addresses, |_, at| at != first) & active == 0
+impl Lined<'_> {
+    /// The one address of all lanes, if they have one in memory of the caller's.
+    pub(crate) fn only_global(self) -> Option<u64> {
+        let Lined { space, addresses, active, .. } = self;
+        let first = addresses[active.trailing_zeros() as usize % WARP];
+        let may_be = matches!(space, Space::Global | Space::Generic) && first < GLOBALS;
+        let is_one = may_be && where_address(addresses, |_, at| at != first) & active == 0;
+        is_one.then_some(first)
+    }
 }
 
 /// Whether the address of each lane, of all, is behind that of the one before.
@@ -259,7 +244,8 @@ fn run(lines: Lined<'_>, first: usize) -> usize {
         return WARP;
     }
     let is_next = |lane: &usize| {
-        active >> lane & 1 == 1 && addresses[*lane] == addresses[lane - 1] + bytes as u64
+        active >> lane & 1 == 1
+            && addresses[*lane] == addresses[lane - 1].wrapping_add(bytes as u64)
     };
     first + 1 + (first + 1..WARP).take_while(is_next).count()
 }

@@ -3,7 +3,7 @@
 use crate::{
     arith::{IS_OF_TYPE, binary},
     error::Fault,
-    inst::{Atomic, AtomicOp, Binary, Op, Rounding, Shuffle, ShuffleOp},
+    inst::{Atomic, AtomicOp, Binary, Op, Rounding, Shuffle, ShuffleOp, Space},
     lanes::{Lanes, Mask, WARP, lanes_of},
     memory::{Buffer, LaneFault, Lined, MAX_BYTES, Memory, Reach, check_alignments},
     registers::{File, Slot, put},
@@ -49,13 +49,44 @@ impl Warp<'_> {
         reach: &mut Reach<'_, M>,
     ) -> Result<(), LaneFault> {
         let (ty, count) = (access.ty, access.values.len());
-        let addresses = self.addresses(access);
-        let mut buffer: Buffer = [0; WARP * MAX_BYTES];
         let bytes = ty.bytes() * count;
+        if let (Space::Param, Base::Number(base)) = (access.space, access.base) {
+            let address = base.wrapping_add(access.offset);
+            return self.load_one((access, address), active, reach);
+        }
+        let addresses = self.addresses(access);
         let lined = Lined { space: access.space, addresses: &addresses, active, bytes };
+        if let Some(address) = lined.only_global() {
+            return self.load_one((access, address), active, reach);
+        }
+        let mut buffer: Buffer = [0; WARP * MAX_BYTES];
         reach.gather(lined, &mut buffer)?;
         for (index, slot) in access.values.iter().enumerate() {
             self.take((*slot, ty), active, (&buffer, index, count));
+        }
+        Ok(())
+    }
+
+    /// Reads from one address for all lanes.
+    fn load_one<M: Memory>(
+        &mut self,
+        (access, address): (&Access, u64),
+        active: Mask,
+        reach: &mut Reach<'_, M>,
+    ) -> Result<(), LaneFault> {
+        let width = access.ty.bytes();
+        let mut bytes = [0; MAX_BYTES];
+        let bytes = &mut bytes[..width * access.values.len()];
+        let lane = active.trailing_zeros() as usize;
+        let read = if address.is_multiple_of(bytes.len() as u64) {
+            reach.read(access.space, lane, address, bytes)
+        } else {
+            Err(Fault::Misaligned { address, bytes: bytes.len() })
+        };
+        read.map_err(|fault| (active, fault))?;
+        for (slot, bytes) in access.values.iter().zip(bytes.chunks_exact(width)) {
+            let value = widened(access.ty, number(bytes));
+            self.registers.fill(*slot, &[value; WARP], active);
         }
         Ok(())
     }
@@ -90,13 +121,7 @@ impl Warp<'_> {
             }
             (width, _) => {
                 let values = std::array::from_fn(|lane| {
-                    let value = number(&buffer[(lane * count + index) * width..][..width]);
-                    // Numbers with a sign keep it where the register is wider.
-                    if ty.is_signed() {
-                        sign_extend(value, ty.bits()).cast_unsigned()
-                    } else {
-                        value
-                    }
+                    widened(ty, number(&buffer[(lane * count + index) * width..][..width]))
                 });
                 self.registers.fill(slot, &values, active);
             }
@@ -218,6 +243,11 @@ impl Warp<'_> {
         }
         Ok(())
     }
+}
+
+/// Numbers with a sign keep it where the register is wider.
+fn widened(ty: Type, value: u64) -> u64 {
+    if ty.is_signed() { sign_extend(value, ty.bits()).cast_unsigned() } else { value }
 }
 
 fn number(bytes: &[u8]) -> u64 {

@@ -28,10 +28,26 @@ impl Place {
         [number % x, number / x % y, number / x / y]
     }
 
+    /// The threads of all lanes, along an axis.
+    fn threads(&self, axis: usize) -> Lanes {
+        let mut thread = self.thread(0);
+        std::array::from_fn(|_| {
+            let along = thread[axis].into();
+            thread[0] += 1;
+            for axis in 0..2 {
+                if thread[axis] == self.block_size[axis] {
+                    thread[axis] = 0;
+                    thread[axis + 1] += 1;
+                }
+            }
+            along
+        })
+    }
+
     /// What a register says that depends on nothing else.
     pub(crate) fn special(&self, special: Special) -> Lanes {
         match special {
-            Special::Thread(axis) => std::array::from_fn(|lane| self.thread(lane)[axis].into()),
+            Special::Thread(axis) => self.threads(axis),
             Special::BlockSize(axis) => [self.block_size[axis].into(); WARP],
             Special::Block(axis) => [self.block[axis].into(); WARP],
             Special::GridSize(axis) => [self.grid_size[axis].into(); WARP],
