@@ -76,4 +76,6 @@ on!(two_stages_on_a_cpu, Target::cpu(2));
 #[cfg(feature = "cuda")]
 on!(one_stage_on_a_gpu, Target::gpu(1));
 #[cfg(feature = "cuda")]
-on!(two_stages_on_a_gpu, Target::gpu(2));
+on!(two_stages_on_gpus, Target::gpu(2));
+#[cfg(feature = "cuda")]
+on!(four_stages_on_gpus, Target::gpu(4));

@@ -19,7 +19,7 @@ impl Target {
         Self { stages: vec![DeviceId::Cpu(0); num_stages], is_exact: true }
     }
 
-    /// Stages on the first GPU.
+    /// Stages on all GPUs in turn, so that on a machine with one they share it.
     ///
     /// # Panics
     /// Where there is none that can be used.
@@ -28,9 +28,12 @@ impl Target {
         use sluicegate::device::driver;
 
         let gpus = driver::gpus().unwrap_or_else(|reason| panic!("there is no GPU: {reason}"));
-        let gpu = gpus.first().expect("the driver shows a GPU");
-        assert_eq!(gpu.refused, None, "{} cannot be used", gpu.name);
-        Self { stages: vec![gpu.id; num_stages], is_exact: false }
+        for gpu in &gpus {
+            assert_eq!(gpu.refused, None, "{} cannot be used", gpu.name);
+        }
+        assert!(!gpus.is_empty(), "the driver shows no GPU");
+        let stages = gpus.iter().map(|gpu| gpu.id).cycle().take(num_stages).collect();
+        Self { stages, is_exact: false }
     }
 
     pub(crate) fn plan(&self, model: &Model, kv_type: KvType) -> Plan {

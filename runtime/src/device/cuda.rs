@@ -175,12 +175,13 @@ pub(super) fn loss(id: DeviceId, device: &candle_core::CudaDevice) -> Option<Los
     };
     let stream = device.cuda_stream();
     let outcome = stream.context().bind_to_thread().and_then(|()| result::ctx::synchronize());
-    match outcome.err()?.0 {
+    let error = outcome.err()?;
+    match error.0 {
         CUDA_ERROR_OUT_OF_MEMORY => None,
         CUDA_ERROR_ECC_UNCORRECTABLE
         | CUDA_ERROR_DEVICE_UNAVAILABLE
-        | CUDA_ERROR_NVLINK_UNCORRECTABLE => Some(Loss::Device(id)),
-        _ => Some(Loss::Process),
+        | CUDA_ERROR_NVLINK_UNCORRECTABLE => Some(Loss::Device { device: id, said: said(error) }),
+        _ => Some(Loss::Process { device: id, said: said(error) }),
     }
 }
 

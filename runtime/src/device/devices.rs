@@ -1,6 +1,6 @@
 //! Handles of the devices of one engine: each is created once and shared.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use candle_core::Device;
 use sluicegate_spec::device::DeviceId;
@@ -20,25 +20,21 @@ pub enum DeviceError {
     },
 }
 
-/// What cannot be used any more after an error of a device.
+/// An error of a device after which some of them cannot be used any more.
 ///
 /// Source: the CUDA driver's `CUresult`: after some errors any further work returns the same one,
 /// until the device is reset or the process is started anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Loss {
-    /// One device, as after an error of its memory.
-    Device(DeviceId),
+    /// That device alone, as after an error of its memory.
+    #[error("{device} cannot be used any more, its driver says: {said}")]
+    Device { device: DeviceId, said: String },
     /// All GPUs, for this process alone: a kernel has faulted.
-    Process,
-}
-
-impl fmt::Display for Loss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Device(device) => write!(f, "{device} cannot be used any more"),
-            Self::Process => f.write_str("this process cannot use GPUs any more: start a new one"),
-        }
-    }
+    #[error(
+        "this process cannot use GPUs any more, and a new one must be started; the driver of \
+         {device} says: {said}"
+    )]
+    Process { device: DeviceId, said: String },
 }
 
 /// The opened devices of one engine.
@@ -50,6 +46,7 @@ pub struct Devices {
 /// A handle of a device.
 #[derive(Debug)]
 struct Opened {
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only GPUs are lost"))]
     id: DeviceId,
     handle: Device,
 }

@@ -82,7 +82,7 @@ impl fmt::Display for StageFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { stage, layers, device, loss, .. } = self;
         write!(f, "stage {} (layers {layers} on {device}) failed", stage.0)?;
-        loss.map_or(Ok(()), |loss| write!(f, "; {loss}"))
+        loss.as_ref().map_or(Ok(()), |loss| write!(f, "; {loss}"))
     }
 }
 

@@ -49,10 +49,9 @@ fn beams_and_a_schema_go_over_two_gpus_as_over_two_cpus() {
         let kinds = ["hidden", "order", "ancestors"];
         assert_eq!(ledger(&found, &kinds), ledger(&wanted, &kinds));
         let transfers = |report: &Value| {
-            let rows = report["ledger"].as_array().unwrap().clone();
-            let of =
-                |kind| rows.iter().find(|row| row["kind"] == kind).unwrap()["transfers"].clone();
-            [of("mask"), of("tokens")]
+            let rows = report["ledger"].as_array().unwrap().iter();
+            let mut rows = rows.filter(|row| row["kind"] == "tokens");
+            rows.next().unwrap()["transfers"].clone()
         };
         assert_eq!(transfers(&found), transfers(&wanted));
     }
