@@ -1,12 +1,14 @@
 //! The machine at work: contexts, streams, events, modules, and the order in which things happen.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    thread::ThreadId,
-    time::{Duration, Instant},
-};
+mod allocations;
+mod events;
+mod modules;
+#[cfg(test)]
+mod tests;
 
+use std::{collections::HashMap, sync::Arc, thread::ThreadId, time::Instant};
+
+use events::Event;
 use sluicegate_ptx::Kernel;
 
 use crate::{
@@ -15,8 +17,8 @@ use crate::{
     memory::{Memory, Touched},
     pinned::Pinned,
     program::{Program, Programs},
-    queue::{Clock, Due, Point, Queues, StreamId},
-    races::{Actor, Label, Races},
+    queue::{Due, Point, Queues, StreamId},
+    races::{Actor, Races},
     work::Work,
 };
 
@@ -85,17 +87,6 @@ struct Stream {
     device: usize,
     /// Whether it is ordered with the default stream.
     is_blocking: bool,
-}
-
-#[derive(Debug, Default)]
-struct Event {
-    device: usize,
-    is_timed: bool,
-    /// How often it was recorded, and where last.
-    num_records: u64,
-    recorded: Option<(Point, Clock)>,
-    /// When it was reached last.
-    reached: Option<Duration>,
 }
 
 /// Something that was loaded into a device's context.
@@ -170,7 +161,7 @@ impl World {
         self.synchronize_device(device)?;
         self.streams.retain(|_, it| it.device != device);
         self.defaults.retain(|(owner, _), _| *owner != device);
-        self.events.retain(|_, it| it.device != device);
+        self.events.retain(|_, it| it.device() != device);
         self.modules.retain(|_, it| it.device != device);
         self.functions.retain(|_, it| it.device != device);
         self.memory.free_all(device);
@@ -288,9 +279,9 @@ impl World {
         match work {
             Work::Free { address } => self.release_memory(*address, "cuMemFreeAsync")?,
             Work::Stamp { event, number } => {
-                let event = self.events.get_mut(event).filter(|it| it.num_records == *number);
-                if let Some(event) = event {
-                    event.reached = Some(self.began.elapsed());
+                let now = self.began.elapsed();
+                if let Some(event) = self.events.get_mut(event) {
+                    event.reach(*number, now);
                 }
             }
             _ => {}
@@ -302,11 +293,6 @@ impl World {
     fn note(&mut self, device: usize, touched: &[Touched], actor: Actor<'_>) -> Outcome {
         let noted = touched.iter().try_for_each(|it| self.races.add(it, actor));
         noted.map_err(|race| Failure::new(Code::Unknown, format!("cuda:{device}: {race}")))
-    }
-
-    fn release_memory(&mut self, address: u64, by: &str) -> Outcome {
-        self.races.forget(self.memory.beginning(address)?);
-        self.memory.free(address, by)
     }
 
     /// Waits until a place in a stream is reached.
@@ -349,152 +335,6 @@ impl World {
         Ok(self.queues.is_done(point))
     }
 
-    pub(crate) fn create_event(&mut self, device: usize, is_timed: bool) -> u64 {
-        let handle = self.handle();
-        self.events.insert(handle, Event { device, is_timed, ..Event::default() });
-        handle
-    }
-
-    pub(crate) fn destroy_event(&mut self, handle: u64) -> Outcome {
-        self.events.remove(&handle).map(drop).ok_or_else(|| unknown("event", handle))
-    }
-
-    fn event(&self, handle: u64) -> Outcome<&Event> {
-        self.events.get(&handle).ok_or_else(|| unknown("event", handle))
-    }
-
-    /// Records an event: who waits for it waits for what the stream has by now.
-    pub(crate) fn record(&mut self, event: u64, stream: u64) -> Outcome {
-        let on = self.stream(stream)?;
-        let device = self.event(event)?.device;
-        if device != on.device {
-            let detail = format!("an event of cuda:{device} on a stream of cuda:{}", on.device);
-            return Err(Failure::new(Code::InvalidHandle, detail));
-        }
-        let number = self.event(event)?.num_records + 1;
-        let event_handle = event;
-        let Some(event) = self.events.get_mut(&event) else {
-            return Err(unknown("event", event_handle));
-        };
-        event.num_records = number;
-        event.reached = None;
-        self.enqueue(device, stream, Work::Stamp { event: event_handle, number })?;
-        let here = self.queues.here(on.id);
-        if let Some(event) = self.events.get_mut(&event_handle) {
-            event.recorded = Some(here);
-        }
-        Ok(())
-    }
-
-    /// Lets a stream wait for an event; one that was never recorded is not waited for.
-    pub(crate) fn wait_event(&mut self, stream: u64, event: u64) -> Outcome {
-        let stream = self.stream(stream)?;
-        let recorded = self.event(event)?.recorded.clone();
-        if let Some((point, clock)) = recorded {
-            self.queues.wait(stream.id, (point, &clock));
-        }
-        Ok(())
-    }
-
-    pub(crate) fn is_reached(&self, event: u64) -> Outcome<bool> {
-        Ok(self
-            .event(event)?
-            .recorded
-            .as_ref()
-            .is_none_or(|(point, _)| self.queues.is_done(*point)))
-    }
-
-    pub(crate) fn synchronize_event(&mut self, event: u64) -> Outcome {
-        if let Some((point, clock)) = self.event(event)?.recorded.clone() {
-            self.wait_for(point)?;
-            self.queues.host_knows(&clock);
-        }
-        Ok(())
-    }
-
-    /// The time from one event to another.
-    pub(crate) fn elapsed(&self, [start, end]: [u64; 2]) -> Outcome<f64> {
-        let mut times = [Duration::ZERO; 2];
-        for (time, handle) in times.iter_mut().zip([start, end]) {
-            let event = self.event(handle)?;
-            if !event.is_timed || event.recorded.is_none() {
-                let detail = "an event without timing, or that was never recorded";
-                return Err(Failure::new(Code::InvalidHandle, detail));
-            }
-            *time = event
-                .reached
-                .ok_or_else(|| Failure::new(Code::NotReady, "an event that is not reached yet"))?;
-        }
-        Ok((times[1].as_secs_f64() - times[0].as_secs_f64()) * 1e3)
-    }
-
-    pub(crate) fn load_module(&mut self, device: usize, text: &str) -> Outcome<u64> {
-        let capability = self.machine.devices[device].capability;
-        let program = self.programs.load(text, capability)?;
-        let handle = self.handle();
-        self.modules.insert(handle, Loaded { device, it: program });
-        Ok(handle)
-    }
-
-    pub(crate) fn unload_module(&mut self, handle: u64) -> Outcome {
-        self.modules.remove(&handle).map(drop).ok_or_else(|| unknown("module", handle))
-    }
-
-    pub(crate) fn get_function(&mut self, module: u64, name: &str) -> Outcome<u64> {
-        let Loaded { device, it } =
-            self.modules.get(&module).ok_or_else(|| unknown("module", module))?;
-        let loaded = Loaded { device: *device, it: it.kernel(name)? };
-        let handle = self.handle();
-        self.functions.insert(handle, loaded);
-        Ok(handle)
-    }
-
-    pub(crate) fn function(&self, handle: u64) -> Outcome<&Loaded<Arc<Kernel>>> {
-        self.functions.get(&handle).ok_or_else(|| unknown("function", handle))
-    }
-
-    /// Frees an allocation once all streams of its device have come so far, as `cuMemFree` does.
-    pub(crate) fn free(&mut self, address: u64) -> Outcome {
-        self.memory.beginning(address)?;
-        if let Some(device) = self.memory.owner(address) {
-            self.synchronize_device(device)?;
-        }
-        self.release_memory(address, "cuMemFree")
-    }
-
-    /// Allocates; where a device has no room, after all that is to be freed on it.
-    pub(crate) fn allocate(&mut self, device: usize, bytes: usize) -> Outcome<u64> {
-        self.num_allocations += 1;
-        if self.is_faulty(FaultKind::OutOfMemory, self.num_allocations) {
-            let detail = format!("cuda:{device}: wanted {bytes} bytes: an injected fault");
-            return Err(Failure::new(Code::OutOfMemory, detail));
-        }
-        match self.memory.allocate(device, bytes) {
-            Err(failure) if failure.code == Code::OutOfMemory => {
-                self.synchronize_device(device)?;
-                self.memory.allocate(device, bytes)
-            }
-            outcome => outcome,
-        }
-    }
-
-    /// Allocates for a stream: others may use it once they have waited for this place in it.
-    pub(crate) fn allocate_for(&mut self, stream: u64, bytes: usize) -> Outcome<u64> {
-        let Stream { id, device, .. } = self.stream(stream)?;
-        let address = self.allocate(device, bytes)?;
-        let whole = self.memory.whole(self.memory.beginning(address)?);
-        let (point, clock) = self.queues.here(id);
-        let label = Label::Named("cuMemAllocAsync");
-        self.note(device, &[whole], Actor { label: &label, point, clock: &clock })?;
-        Ok(address)
-    }
-
-    /// Frees pinned memory once no device uses it any more.
-    pub(crate) fn free_pinned(&mut self, address: *mut u8) -> Outcome {
-        (0..self.machine.devices.len()).try_for_each(|device| self.synchronize_device(device))?;
-        self.pinned.free(address)
-    }
-
     fn is_faulty(&self, kind: FaultKind, at: u64) -> bool {
         self.machine.faults.iter().any(|fault| (fault.kind, fault.at) == (kind, at))
     }
@@ -508,6 +348,3 @@ impl World {
 fn unknown(kind: &str, handle: u64) -> Failure {
     Failure::new(Code::InvalidHandle, format!("there is no {kind} {handle:#x}"))
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,57 @@
+//! Memory that is given out and comes back, in the order of streams.
+
+use super::{Stream, World};
+use crate::{
+    error::{Code, Failure, Outcome},
+    machine::FaultKind,
+    races::{Actor, Label},
+};
+
+impl World {
+    /// Frees an allocation once all streams of its device have come so far, as `cuMemFree` does.
+    pub(crate) fn free(&mut self, address: u64) -> Outcome {
+        self.memory.beginning(address)?;
+        if let Some(device) = self.memory.owner(address) {
+            self.synchronize_device(device)?;
+        }
+        self.release_memory(address, "cuMemFree")
+    }
+
+    /// Allocates; where a device has no room, after all that is to be freed on it.
+    pub(crate) fn allocate(&mut self, device: usize, bytes: usize) -> Outcome<u64> {
+        self.num_allocations += 1;
+        if self.is_faulty(FaultKind::OutOfMemory, self.num_allocations) {
+            let detail = format!("cuda:{device}: wanted {bytes} bytes: an injected fault");
+            return Err(Failure::new(Code::OutOfMemory, detail));
+        }
+        match self.memory.allocate(device, bytes) {
+            Err(failure) if failure.code == Code::OutOfMemory => {
+                self.synchronize_device(device)?;
+                self.memory.allocate(device, bytes)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Allocates for a stream: others may use it once they have waited for this place in it.
+    pub(crate) fn allocate_for(&mut self, stream: u64, bytes: usize) -> Outcome<u64> {
+        let Stream { id, device, .. } = self.stream(stream)?;
+        let address = self.allocate(device, bytes)?;
+        let whole = self.memory.whole(self.memory.beginning(address)?);
+        let (point, clock) = self.queues.here(id);
+        let label = Label::Named("cuMemAllocAsync");
+        self.note(device, &[whole], Actor { label: &label, point, clock: &clock })?;
+        Ok(address)
+    }
+
+    /// Frees pinned memory once no device uses it any more.
+    pub(crate) fn free_pinned(&mut self, address: *mut u8) -> Outcome {
+        (0..self.machine.devices.len()).try_for_each(|device| self.synchronize_device(device))?;
+        self.pinned.free(address)
+    }
+
+    pub(super) fn release_memory(&mut self, address: u64, by: &str) -> Outcome {
+        self.races.forget(self.memory.beginning(address)?);
+        self.memory.free(address, by)
+    }
+}
