@@ -6,6 +6,7 @@ use crate::{
     inst::{Op, Operand, Part, Reg, Space},
     kernel::{LOCAL, SHARED},
     lanes::{Lanes, Mask, WARP, each},
+    packed::{dot_bytes, known_pairwise, permute},
     types::{Type, sign_extend, truncate},
     warp::Warp,
 };
@@ -90,6 +91,31 @@ impl Warp<'_> {
                 let (a, b, is_so) = (values(a), values(b), self.mask_of(*condition));
                 let chosen = |lane: usize| if is_so >> lane & 1 == 1 { a[lane] } else { b[lane] };
                 self.set(*dst, &std::array::from_fn(chosen), active);
+            }
+            op => self.compute_packed(op, active),
+        }
+    }
+
+    /// Executes what works on words that hold several numbers.
+    fn compute_packed(&mut self, op: &Op, active: Mask) {
+        let values = |it: &Operand| self.value(*it);
+        match op {
+            Op::DotBytes { are_signed, dst, factors: [a, b], c } => {
+                let of = [a, b, c].map(values);
+                let sum = |lane: usize| {
+                    dot_bytes(*are_signed, [0, 1, 2].map(|it| of[it][lane] as u32)).into()
+                };
+                self.set(*dst, &std::array::from_fn(sum), active);
+            }
+            Op::Permute { dst, a, b, selector } => {
+                let [a, b, by] = [a, b, selector].map(values);
+                let bytes =
+                    |lane: usize| permute(a[lane] as u32, b[lane] as u32, by[lane] as u32).into();
+                self.set(*dst, &std::array::from_fn(bytes), active);
+            }
+            Op::Pairwise { op, ty, dst, operands } => {
+                let operands: Vec<Lanes> = operands.iter().map(values).collect();
+                self.set(*dst, &known_pairwise(*op, *ty, &operands), active);
             }
             op => self.convert_or_move(op, active),
         }

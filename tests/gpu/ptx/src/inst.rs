@@ -100,6 +100,24 @@ pub(crate) enum Unary {
     ReverseBits,
 }
 
+/// What is computed in both halves of a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pairwise {
+    Unary(Unary),
+    Binary(Binary),
+    Fma,
+}
+
+impl Pairwise {
+    pub(crate) fn num_operands(self) -> usize {
+        match self {
+            Self::Unary(_) => 1,
+            Self::Binary(_) => 2,
+            Self::Fma => 3,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Comparison {
     Eq,
@@ -217,6 +235,27 @@ pub(crate) enum Op {
         start: Operand,
         length: Operand,
     },
+    /// The bytes of two words multiplied, and the products added to a third.
+    DotBytes {
+        are_signed: [bool; 2],
+        dst: Reg,
+        factors: [Operand; 2],
+        c: Operand,
+    },
+    /// Bytes of two words in another order.
+    Permute {
+        dst: Reg,
+        a: Operand,
+        b: Operand,
+        selector: Operand,
+    },
+    /// In each half of a word, of this type.
+    Pairwise {
+        op: Pairwise,
+        ty: Type,
+        dst: Reg,
+        operands: Vec<Operand>,
+    },
     Compare {
         test: Test,
         dst: Reg,
@@ -302,6 +341,9 @@ impl Op {
             | Self::Fma { dst, .. }
             | Self::Mad { dst, .. }
             | Self::Insert { dst, .. }
+            | Self::DotBytes { dst, .. }
+            | Self::Permute { dst, .. }
+            | Self::Pairwise { dst, .. }
             | Self::Compare { dst, .. }
             | Self::Set { dst, .. }
             | Self::Select { dst, .. }

@@ -26,6 +26,7 @@ mod lexer;
 mod memory;
 mod module;
 mod moves;
+mod packed;
 mod parser;
 mod registers;
 mod step;

@@ -21,6 +21,10 @@ const COMPARISONS: &[&str] = &[
     "geu",
 ];
 
+/// Types of two floats in a word, and the instructions that have them.
+pub(super) const PACKED: [&str; 2] = ["f16x2", "bf16x2"];
+const PAIRWISE: [&str; 8] = ["add", "sub", "mul", "fma", "min", "max", "neg", "abs"];
+
 /// Instructions that have no type.
 const CONTROL: [&str; 9] =
     ["bra", "call", "ret", "exit", "trap", "bar", "barrier", "membar", "fence"];
@@ -48,6 +52,8 @@ fn modifiers(name: &str) -> Option<&'static [&'static [&'static str]]> {
         // Their other roundings are not computed.
         "rcp" | "sqrt" => &[&["approx", "rn", "ftz"]],
         "rsqrt" | "ex2" | "lg2" => &[&["approx", "ftz"]],
+        // Modes that are not known choose bytes by another rule.
+        "dp4a" | "prmt" => &[],
         "exit" | "trap" | "mov" | "selp" | "bfi" | "rem" | "and" | "or" | "xor" | "shl" | "shr"
         | "copysign" | "not" | "clz" | "popc" | "brev" => &[],
         _ => return None,
@@ -60,6 +66,7 @@ pub(super) fn check(name: &Name<'_>) -> Result<(), ParseError> {
     let takes_types = !CONTROL.contains(&name.first());
     let is_known = |part: &&str| {
         groups.iter().any(|group| group.contains(part))
+            || PACKED.contains(part) && PAIRWISE.contains(&name.first())
             || takes_types && Type::named(part).is_some()
     };
     if name.modifiers().iter().all(is_known) { Ok(()) } else { Err(name.unknown()) }

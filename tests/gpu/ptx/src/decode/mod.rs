@@ -5,6 +5,7 @@ mod known;
 mod memory;
 mod modifiers;
 mod operands;
+mod packed;
 
 use std::collections::HashMap;
 
@@ -180,6 +181,7 @@ impl<'a> Body<'_, '_, 'a> {
     fn instruction(&mut self, name: &Name<'a>) -> Result<Option<Op>, ParseError> {
         known::check(name)?;
         let op = match name.first() {
+            _ if known::PACKED.iter().any(|ty| name.has(ty)) => self.pairwise(name)?,
             // Its label was read, and its target is not known yet.
             "bra" => Op::Branch { target: 0 },
             "ret" | "exit" => Op::Return,
@@ -207,6 +209,8 @@ impl<'a> Body<'_, '_, 'a> {
             "fma" => self.fma(name)?,
             "mad" => self.mad(name)?,
             "bfi" => self.insert(name)?,
+            "dp4a" => self.dot_bytes(name)?,
+            "prmt" => self.permute(name)?,
             _ => self.arithmetic(name)?,
         };
         Ok(Some(op))

@@ -95,6 +95,10 @@ pub(crate) fn fast(op: &Op, dst_bits: u32) -> Option<Fast> {
         Op::Mad { part, ty, dst, factors: [a, b], c } => {
             (whole::mad(*ty, *part)?, *dst, vec![*a, *b, *c])
         }
+        Op::DotBytes { are_signed, dst, factors: [a, b], c } => {
+            (whole::dot_bytes(*are_signed)?, *dst, vec![*a, *b, *c])
+        }
+        Op::Permute { dst, a, b, selector } => (whole::permute()?, *dst, vec![*a, *b, *selector]),
         Op::Compare { test, dst, a, b } => (compare::compare(*test)?, *dst, vec![*a, *b]),
         Op::Select { dst, a, b, condition } => (chosen(dst_bits)?, *dst, vec![*a, *b, *condition]),
         Op::Convert { conversion, dst, a } => {

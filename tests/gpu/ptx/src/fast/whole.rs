@@ -4,6 +4,7 @@ use super::{Shape, one, three, two};
 use crate::{
     inst::{Binary, Part, Space, Unary},
     kernel::{LOCAL, SHARED},
+    packed,
     registers::Width,
     types::Type,
     vector::Run,
@@ -176,6 +177,26 @@ pub(super) fn mad(ty: Type, part: Part) -> Option<Shape> {
         }),
         _ => None,
     }
+}
+
+/// The bytes of two words multiplied, and added to a third.
+pub(super) fn dot_bytes(are_signed: [bool; 2]) -> Option<Shape> {
+    match are_signed {
+        [true, true] => three!(u32, u32 => u32: |a, b, c| packed::dot_bytes([true; 2], [a, b, c])),
+        [true, false] => {
+            three!(u32, u32 => u32: |a, b, c| packed::dot_bytes([true, false], [a, b, c]))
+        }
+        [false, true] => {
+            three!(u32, u32 => u32: |a, b, c| packed::dot_bytes([false, true], [a, b, c]))
+        }
+        [false, false] => {
+            three!(u32, u32 => u32: |a, b, c| packed::dot_bytes([false; 2], [a, b, c]))
+        }
+    }
+}
+
+pub(super) fn permute() -> Option<Shape> {
+    three!(u32, u32 => u32: packed::permute)
 }
 
 /// Two parts of so many bits as one, the lower first.

@@ -27,7 +27,7 @@ fn module(name: &str) -> Option<String> {
 /// Kernels of the default path; those of quantised weights and of sorting come later.
 const MODULES: [(&str, usize); 8] = [
     ("affine", 0),
-    ("binary", 2),
+    ("binary", 0),
     ("cast", 0),
     ("fill", 0),
     ("indexing", 0),

@@ -14,4 +14,5 @@ mod control;
 mod edges;
 mod faults;
 mod operations;
+mod packed;
 mod support;

@@ -43,7 +43,7 @@ const EDGES: [u64; 27] = [
 ];
 
 /// Pairs of edges, and random triples.
-fn operands() -> Vec<[u64; 3]> {
+pub(crate) fn operands() -> Vec<[u64; 3]> {
     let mut runner = TestRunner::deterministic();
     let mut all: Vec<[u64; 3]> =
         EDGES.iter().flat_map(|a| EDGES.map(|b| [*a, b, a.rotate_left(8) ^ b])).collect();
@@ -70,7 +70,12 @@ fn register(bits: u32) -> &'static str {
 }
 
 /// What an instruction gives: `bits` are those of its result and of its operands.
-fn results(name: &str, (to, from): (u32, u32), num_operands: usize, of: &[[u64; 3]]) -> Vec<u64> {
+pub(crate) fn results(
+    name: &str,
+    (to, from): (u32, u32),
+    num_operands: usize,
+    of: &[[u64; 3]],
+) -> Vec<u64> {
     let mut device = Device::default();
     let flat: Vec<u64> = of.iter().flatten().copied().collect();
     let input = device.place(&flat);
@@ -116,7 +121,7 @@ fn bits(ty: &str) -> u32 {
 }
 
 #[track_caller]
-fn check(name: &str, to: &str, num_operands: usize, want: impl Fn([u64; 3]) -> u64) {
+pub(crate) fn check(name: &str, to: &str, num_operands: usize, want: impl Fn([u64; 3]) -> u64) {
     let from = name.rsplit('.').next().unwrap();
     let operands = operands();
     // All operands are as wide as the type, a shift's distance as well: both have 32 bits.
