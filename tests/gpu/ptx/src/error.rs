@@ -28,8 +28,9 @@ pub enum Fault {
     Misaligned { address: u64, bytes: usize },
     #[error("it stopped itself")]
     Trap,
-    #[error("it called `{name}`")]
-    Called { name: String },
+    /// What it said, if that is known, begins with what sets it apart from the name.
+    #[error("it called `{name}`{said}")]
+    Called { name: String, said: String },
     #[error("lanes of warp {warp} wait at different barriers")]
     Barrier { warp: usize },
     #[error("lane {lane} reads lane {source_lane}, which does not take part")]

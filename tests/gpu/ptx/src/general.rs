@@ -3,7 +3,7 @@
 use crate::{
     arith::{IS_OF_TYPE, binary, compare, flush, fma, insert, product, unary},
     convert::convert,
-    inst::{Op, Operand, Part, Reg, Space},
+    inst::{CarryOp, Op, Operand, Part, Reg, Space},
     kernel::{LOCAL, SHARED},
     lanes::{Lanes, Mask, WARP, each},
     packed::{dot_bytes, known_pairwise, permute},
@@ -117,7 +117,27 @@ impl Warp<'_> {
                 let operands: Vec<Lanes> = operands.iter().map(values).collect();
                 self.set(*dst, &known_pairwise(*op, *ty, &operands), active);
             }
+            Op::Carry(op) => self.carry(op, active),
             op => self.convert_or_move(op, active),
+        }
+    }
+
+    fn carry(&mut self, op: &CarryOp, active: Mask) {
+        let mut operands = [[0; WARP]; 3];
+        for (lanes, operand) in operands.iter_mut().zip(&op.operands) {
+            *lanes = self.value(*operand);
+        }
+        let before = if op.reads_carry { self.mask_of(Operand::Reg(op.carry)) } else { 0 };
+        let mut after = 0;
+        let results = std::array::from_fn(|lane| {
+            let operands = operands.map(|it| it[lane]);
+            let (result, carries) = op.op.of(op.ty, operands, before >> lane & 1 == 1);
+            after |= u32::from(carries) << lane;
+            result
+        });
+        self.set(op.dst, &results, active);
+        if op.writes_carry {
+            self.set_mask(op.carry, after, active);
         }
     }
 

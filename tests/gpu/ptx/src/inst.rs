@@ -1,6 +1,6 @@
 //! Instructions as they are executed.
 
-use crate::types::Type;
+use crate::{carry::Carried, types::Type};
 
 /// A register of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,6 +192,19 @@ pub(crate) struct ShuffleOp {
     pub(crate) members: Operand,
 }
 
+/// Computes with what was carried on before, and carries on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CarryOp {
+    pub(crate) op: Carried,
+    pub(crate) ty: Type,
+    pub(crate) dst: Reg,
+    pub(crate) operands: Vec<Operand>,
+    /// The register of what is carried on.
+    pub(crate) carry: Reg,
+    pub(crate) reads_carry: bool,
+    pub(crate) writes_carry: bool,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Op {
     Binary {
@@ -235,6 +248,7 @@ pub(crate) enum Op {
         start: Operand,
         length: Operand,
     },
+    Carry(CarryOp),
     /// The bytes of two words multiplied, and the products added to a third.
     DotBytes {
         are_signed: [bool; 2],
@@ -325,8 +339,10 @@ pub(crate) enum Op {
         target: usize,
     },
     Barrier,
+    /// A function that the module does not have, and where in local memory lies what it is given.
     Call {
         name: String,
+        arguments: Vec<u64>,
     },
     Trap,
     Return,

@@ -12,6 +12,8 @@
 )]
 
 mod arith;
+mod calls;
+mod carry;
 mod convert;
 mod decode;
 mod error;

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use crate::{
-    decode,
+    decode::{self, Scope},
     error::ParseError,
     kernel::{GLOBALS, Kernel, Param},
     lexer::{Token, tokens},
@@ -14,7 +14,10 @@ use crate::{
 pub struct Module<'a> {
     tokens: Vec<Token<'a>>,
     kernels: HashMap<&'a str, Range<usize>>,
+    functions: HashMap<&'a str, Range<usize>>,
     globals: Globals<'a>,
+    /// Variables of shared memory, which each kernel has that mentions them.
+    shared: HashMap<&'a str, Variable<'a>>,
 }
 
 /// Variables that the module itself brings.
@@ -33,6 +36,7 @@ impl<'a> Module<'a> {
         let tokens = tokens(text);
         let mut parser = Parser::new(&tokens);
         let (mut kernels, mut globals) = (HashMap::new(), Globals::default());
+        let (mut functions, mut shared) = (HashMap::new(), HashMap::new());
         while let Some(word) = parser.peek() {
             match word.text {
                 ".entry" => {
@@ -47,12 +51,24 @@ impl<'a> Module<'a> {
                     parser.next()?;
                     globals.read(&mut parser)?;
                 }
+                ".func" => {
+                    parser.next()?;
+                    let start = parser.position();
+                    if let Some(name) = function(&mut parser)? {
+                        functions.insert(name, start..parser.position());
+                    }
+                }
+                ".shared" => {
+                    parser.next()?;
+                    let variable = parser.variable()?;
+                    shared.insert(variable.name, variable);
+                }
                 "{" => parser.skip_block()?,
                 _ => drop(parser.next()?),
             }
         }
         globals.bytes.shrink_to_fit();
-        Ok(Self { tokens, kernels, globals })
+        Ok(Self { tokens, kernels, functions, globals, shared })
     }
 
     /// The names of all kernels.
@@ -70,7 +86,13 @@ impl<'a> Module<'a> {
         let mut parser = Parser::new(&self.tokens[range.clone()]);
         parser.next()?;
         let params = params(&mut parser)?;
-        let mut kernel = decode::kernel(name, params, &self.globals.addresses, &mut parser)?;
+        let scope = Scope {
+            tokens: &self.tokens,
+            functions: &self.functions,
+            globals: &self.globals.addresses,
+            shared: &self.shared,
+        };
+        let mut kernel = decode::kernel(name, params, &scope, &mut parser)?;
         kernel.globals = Arc::from(&self.globals.bytes[..]);
         Ok(kernel)
     }
@@ -99,6 +121,23 @@ impl<'a> Globals<'a> {
         }
         parser.expect(";")
     }
+}
+
+/// Goes on behind a function, and returns its name if its code is there.
+fn function<'a>(parser: &mut Parser<'_, 'a>) -> Result<Option<&'a str>, ParseError> {
+    if parser.take("(") {
+        parser.skip_until(")")?;
+        parser.expect(")")?;
+    }
+    let name = parser.word("a function's name")?.text;
+    while parser.peek().is_some_and(|token| token.text != "{" && token.text != ";") {
+        parser.next()?;
+    }
+    if parser.take(";") {
+        return Ok(None);
+    }
+    parser.skip_block()?;
+    Ok(Some(name))
 }
 
 /// Reads the list of a kernel's parameters, if it has one.

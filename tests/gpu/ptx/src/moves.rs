@@ -22,7 +22,7 @@ impl Warp<'_> {
         match op {
             Op::Atomic(atomic) => self.atomic(atomic, active, reach),
             Op::Shuffle(shuffle) => self.shuffle(shuffle, active),
-            Op::Call { name } => Err((active, Fault::Called { name: name.clone() })),
+            Op::Call { name, arguments } => Err(Self::called(name, arguments, active, reach)),
             Op::Trap => Err((active, Fault::Trap)),
             op => {
                 self.execute(op, active);

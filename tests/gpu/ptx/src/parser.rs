@@ -45,6 +45,11 @@ impl<'t, 'a> Parser<'t, 'a> {
         self.at
     }
 
+    /// What is not read yet.
+    pub(crate) fn rest(&self) -> &'t [Token<'a>] {
+        &self.tokens[self.at..]
+    }
+
     pub(crate) fn peek(&self) -> Option<Token<'a>> {
         self.tokens.get(self.at).copied()
     }

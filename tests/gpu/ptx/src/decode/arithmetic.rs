@@ -3,8 +3,9 @@
 use super::{Body, modifiers::Name};
 use crate::{
     arith::{binary, unary},
+    carry::Carried,
     error::ParseError,
-    inst::{Binary, Conversion, Op, Part, Rounding, Unary},
+    inst::{Binary, CarryOp, Conversion, Op, Part, Rounding, Unary},
     lanes::WARP,
     types::Type,
 };
@@ -82,6 +83,27 @@ impl<'a> Body<'_, '_, 'a> {
         let factors = [self.next_operand(ty)?, self.next_operand(ty)?];
         let wide = if part == Part::Wide { Type::B64 } else { ty };
         Ok(Op::Mad { part, ty, dst, factors, c: self.next_operand(wide)? })
+    }
+
+    /// Reads an instruction of which something is carried on, or that takes what was.
+    pub(super) fn carrying(&mut self, name: &Name<'a>) -> Result<Op, ParseError> {
+        let ty = name.ty()?;
+        let is_whole = matches!(ty, Type::U32 | Type::S32 | Type::U64 | Type::S64);
+        let op = match name.first() {
+            "add" | "addc" => Carried::Add,
+            "sub" | "subc" => Carried::Sub,
+            _ => Carried::Mad(name.part()),
+        };
+        let is_exact = name.rounding_or_none().is_none() && name.part() != Part::Wide;
+        if !is_whole || !is_exact {
+            return Err(name.unknown());
+        }
+        let (reads_carry, writes_carry) = (name.first().ends_with('c'), name.has("cc"));
+        let dst = self.register()?;
+        let operands = (0..op.num_operands()).map(|_| self.next_operand(ty));
+        let operands = operands.collect::<Result<_, _>>()?;
+        let carry = self.names.carry();
+        Ok(Op::Carry(CarryOp { op, ty, dst, operands, carry, reads_carry, writes_carry }))
     }
 
     pub(super) fn insert(&mut self, name: &Name<'a>) -> Result<Op, ParseError> {

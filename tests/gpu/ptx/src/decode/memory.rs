@@ -4,7 +4,7 @@ use super::{Body, modifiers::Name};
 use crate::{
     arith::binary,
     error::ParseError,
-    inst::{Atomic, AtomicOp, Binary, Op, Rounding, Shuffle, ShuffleOp, Space},
+    inst::{Address, Atomic, AtomicOp, Binary, Op, Rounding, Shuffle, ShuffleOp, Space},
     lanes::WARP,
     memory::MAX_BYTES,
     types::Type,
@@ -18,23 +18,31 @@ impl<'a> Body<'_, '_, 'a> {
             return Err(name.unknown());
         }
         self.comma()?;
-        Ok(Op::Load { space, ty, dsts, address: self.address()? })
+        let (space, address) = self.place(space, name)?;
+        Ok(Op::Load { space, ty, dsts, address })
     }
 
-    /// Reads a store; none for a parameter of a call.
-    pub(super) fn store(&mut self, name: &Name<'a>) -> Result<Option<Op>, ParseError> {
-        let (space, ty) = (name.space(), name.ty()?);
-        if space == Space::Param {
-            self.parser.skip_until(";")?;
-            return Ok(None);
-        }
-        let address = self.address()?;
+    pub(super) fn store(&mut self, name: &Name<'a>) -> Result<Op, ParseError> {
+        let ty = name.ty()?;
+        let (space, address) = self.place(name.space(), name)?;
         self.comma()?;
         let values = self.listed(|body| body.operand(ty))?;
         if values.len() != name.vector() || values.len() * ty.bytes() > MAX_BYTES {
             return Err(name.unknown());
         }
-        Ok(Some(Op::Store { space, ty, values, address }))
+        Ok(Op::Store { space, ty, values, address })
+    }
+
+    /// Reads an address, and says in which space it is: parameters of calls are in local memory.
+    fn place(&mut self, space: Space, name: &Name<'a>) -> Result<(Space, Address), ParseError> {
+        let is_argument = self.is_at_argument();
+        let address = self.address()?;
+        match (space, is_argument) {
+            (Space::Param, true) => Ok((Space::Local, address)),
+            // In a function, a register does not tell.
+            (Space::Param, false) if !self.calls.is_empty() => Err(name.unknown()),
+            _ => Ok((space, address)),
+        }
     }
 
     pub(super) fn atomic(&mut self, name: &Name<'a>) -> Result<Op, ParseError> {

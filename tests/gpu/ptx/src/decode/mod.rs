@@ -1,50 +1,74 @@
 //! The body of a kernel made into instructions.
 
 mod arithmetic;
+mod calls;
 mod known;
 mod memory;
 mod modifiers;
 mod operands;
 mod packed;
+mod shared;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 use modifiers::Name;
 use operands::Names;
+use shared::layout;
 
 use crate::{
     error::ParseError,
     inst::{Guard, Inst, Op},
     kernel::{Kernel, Param},
     lexer::Token,
-    parser::Parser,
+    parser::{Parser, Variable},
     registers::Frame,
     step::steps,
     types::Type,
 };
 
+/// What a module has besides its kernels.
+pub(crate) struct Scope<'t, 'a> {
+    pub(crate) tokens: &'t [Token<'a>],
+    /// Functions with code, by their tokens behind `.func`.
+    pub(crate) functions: &'t HashMap<&'a str, Range<usize>>,
+    pub(crate) globals: &'t HashMap<&'a str, u64>,
+    pub(crate) shared: &'t HashMap<&'a str, Variable<'a>>,
+}
+
 /// What is known while a body is read.
 struct Body<'p, 't, 'a> {
+    scope: &'p Scope<'t, 'a>,
     parser: &'p mut Parser<'t, 'a>,
     names: Names,
     code: Vec<Inst>,
     labels: HashMap<&'a str, usize>,
     /// Branches, and the labels to which they lead.
     branches: Vec<(usize, &'a str, u32)>,
+    /// Functions that are read in place of their calls, and where the innermost returns.
+    calls: Vec<&'a str>,
+    returns: Vec<usize>,
 }
 
 /// Reads a kernel behind its parameters.
-pub(crate) fn kernel(
+pub(crate) fn kernel<'t, 'a>(
     name: &str,
     params: Vec<Param>,
-    globals: &HashMap<&str, u64>,
-    parser: &mut Parser<'_, '_>,
+    scope: &Scope<'t, 'a>,
+    parser: &mut Parser<'t, 'a>,
 ) -> Result<Kernel, ParseError> {
     parser.skip_until("{")?;
     parser.expect("{")?;
-    let names = Names::new(&params, globals);
-    let mut body =
-        Body { parser, names, code: Vec::new(), labels: HashMap::new(), branches: Vec::new() };
+    let shared = layout(scope, parser.rest())?;
+    let mut body = Body {
+        scope,
+        parser,
+        names: Names::new(&params, scope.globals, shared),
+        code: Vec::new(),
+        labels: HashMap::new(),
+        branches: Vec::new(),
+        calls: Vec::new(),
+        returns: Vec::new(),
+    };
     body.read()?;
     body.resolve()?;
     let Body { names, code, .. } = body;
@@ -103,7 +127,11 @@ impl<'a> Body<'_, '_, 'a> {
                 let label = self.parser.word("a label")?;
                 self.branches.push((self.code.len(), label.text, label.line));
             }
-            if let Some(op) = self.instruction(&name)? {
+            let op = match first {
+                "call" => self.call(&name, guard)?,
+                _ => self.instruction(&name)?,
+            };
+            if let Some(op) = op {
                 self.code.push(Inst { guard, op, line: word.line });
             }
         }
@@ -129,12 +157,10 @@ impl<'a> Body<'_, '_, 'a> {
             text if text.starts_with(".reg.") => {
                 self.registers(Token { text: &text[".reg".len()..], ..directive })
             }
-            ".shared" | ".local" => {
-                let variable = self.parser.variable()?;
-                self.names.add_variable(directive.text == ".shared", variable)
-            }
-            // Parameters of calls, which no kernel gets back from, and hints.
-            ".param" | ".pragma" | ".extern" => self.parser.skip_until(";"),
+            ".local" => self.names.add_variable(self.parser.variable()?),
+            ".param" => self.names.add_passed(self.parser.variable()?),
+            // Variables of shared memory have their places already.
+            ".shared" | ".pragma" | ".extern" => self.parser.skip_until(";"),
             text => Err(ParseError::Unexpected {
                 line: directive.line,
                 wanted: "a directive that is known",
@@ -182,8 +208,14 @@ impl<'a> Body<'_, '_, 'a> {
         known::check(name)?;
         let op = match name.first() {
             _ if known::PACKED.iter().any(|ty| name.has(ty)) => self.pairwise(name)?,
+            _ if name.has("cc") => self.carrying(name)?,
+            "addc" | "subc" | "madc" => self.carrying(name)?,
             // Its label was read, and its target is not known yet.
             "bra" => Op::Branch { target: 0 },
+            "ret" if !self.calls.is_empty() => {
+                self.returns.push(self.code.len());
+                Op::Branch { target: 0 }
+            }
             "ret" | "exit" => Op::Return,
             "trap" => Op::Trap,
             "bar" | "barrier" => return self.barrier(name),
@@ -192,12 +224,8 @@ impl<'a> Body<'_, '_, 'a> {
                 self.parser.skip_until(";")?;
                 return Ok(None);
             }
-            "call" => self.call()?,
             "ld" | "ldu" => self.load(name)?,
-            "st" => match self.store(name)? {
-                Some(op) => op,
-                None => return Ok(None),
-            },
+            "st" => self.store(name)?,
             "atom" | "red" => self.atomic(name)?,
             "shfl" => self.shuffle(name)?,
             "cvta" => self.convert_address(name)?,
@@ -232,17 +260,5 @@ impl<'a> Body<'_, '_, 'a> {
             }
             _ => Err(name.unknown()),
         }
-    }
-
-    /// Reads a call; what it is given and gives does not matter, since nobody returns from it.
-    fn call(&mut self) -> Result<Op, ParseError> {
-        if self.parser.take("(") {
-            self.parser.skip_until(")")?;
-            self.parser.expect(")")?;
-            self.parser.expect(",")?;
-        }
-        let name = self.parser.word("a function's name")?.text.to_owned();
-        self.parser.skip_until(";")?;
-        Ok(Op::Call { name })
     }
 }

@@ -61,6 +61,11 @@ impl<'a> Name<'a> {
     }
 
     pub(super) fn rounding(&self) -> Rounding {
+        self.rounding_or_none().unwrap_or(Rounding::Nearest)
+    }
+
+    /// The rounding, if it says one.
+    pub(super) fn rounding_or_none(&self) -> Option<Rounding> {
         let of = |part: &&str| match *part {
             "rn" | "rni" => Some(Rounding::Nearest),
             "rz" | "rzi" => Some(Rounding::Zero),
@@ -68,7 +73,7 @@ impl<'a> Name<'a> {
             "rp" | "rpi" => Some(Rounding::Up),
             _ => None,
         };
-        self.parts.iter().find_map(of).unwrap_or(Rounding::Nearest)
+        self.parts.iter().find_map(of)
     }
 
     pub(super) fn rounds_to_whole(&self) -> bool {

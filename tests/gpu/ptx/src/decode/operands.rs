@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Body;
+use super::{Body, shared::Layout};
 use crate::{
     error::ParseError,
     inst::{Address, Operand, Reg, Special},
@@ -17,35 +17,53 @@ const MAX_REGISTERS: u32 = 1 << 20;
 
 /// What names stand for.
 pub(super) struct Names {
-    /// Registers, from the outermost block to the innermost.
-    scopes: Vec<HashMap<String, Reg>>,
+    /// From the outermost block to the innermost.
+    blocks: Vec<Block>,
     /// Bits of each register.
     pub(super) registers: Vec<u32>,
     /// Parameters by their offset, variables by their address within their space.
     addresses: HashMap<String, u64>,
+    /// The register of what is carried on, if anything is.
+    carry: Option<Reg>,
     pub(super) shared_bytes: usize,
     pub(super) local_bytes: usize,
+    /// Bytes of local memory that the blocks have which are not left yet.
+    local_used: usize,
+}
+
+/// What is declared between two braces.
+#[derive(Default)]
+struct Block {
+    registers: HashMap<String, Reg>,
+    /// Parameters of calls, by their address in local memory.
+    arguments: HashMap<String, u64>,
+    /// Bytes of local memory that were used before it.
+    local_used: usize,
 }
 
 impl Names {
-    pub(super) fn new(params: &[Param], globals: &HashMap<&str, u64>) -> Self {
+    pub(super) fn new(params: &[Param], globals: &HashMap<&str, u64>, shared: Layout) -> Self {
         let params = params.iter().map(|param| (param.name.clone(), param.offset as u64));
         let globals = globals.iter().map(|(name, address)| ((*name).to_owned(), *address));
         Self {
-            scopes: vec![HashMap::new()],
+            blocks: vec![Block::default()],
             registers: Vec::new(),
-            addresses: params.chain(globals).collect(),
-            shared_bytes: 0,
+            addresses: params.chain(globals).chain(shared.addresses).collect(),
+            carry: None,
+            shared_bytes: shared.bytes,
             local_bytes: 0,
+            local_used: 0,
         }
     }
 
     pub(super) fn enter(&mut self) {
-        self.scopes.push(HashMap::new());
+        self.blocks.push(Block { local_used: self.local_used, ..Block::default() });
     }
 
     pub(super) fn leave(&mut self) {
-        self.scopes.pop();
+        if let Some(block) = self.blocks.pop() {
+            self.local_used = block.local_used;
+        }
     }
 
     pub(super) fn add_register(
@@ -56,8 +74,8 @@ impl Names {
         let number = u32::try_from(self.registers.len()).ok().filter(|it| *it < MAX_REGISTERS);
         let number = number.ok_or_else(|| ParseError::TooLarge { line, name: name.to_owned() })?;
         self.registers.push(ty.bits());
-        if let Some(scope) = self.scopes.last_mut() {
-            scope.insert(name.to_owned(), Reg(number));
+        if let Some(block) = self.blocks.last_mut() {
+            block.registers.insert(name.to_owned(), Reg(number));
         }
         Ok(())
     }
@@ -76,21 +94,51 @@ impl Names {
         (0..count).try_for_each(|number| self.add_register((&format!("{name}{number}"), line), ty))
     }
 
-    /// Adds a variable of shared or of local memory.
-    pub(super) fn add_variable(
-        &mut self,
-        is_shared: bool,
-        variable: Variable<'_>,
-    ) -> Result<(), ParseError> {
-        let used = if is_shared { &mut self.shared_bytes } else { &mut self.local_bytes };
-        let place = variable.place(*used)?;
-        *used = place.end;
-        self.addresses.insert(variable.name.to_owned(), place.start as u64);
+    /// The register of what sums carry on, which has no name.
+    pub(super) fn carry(&mut self) -> Reg {
+        let Self { carry, registers, .. } = self;
+        *carry.get_or_insert_with(|| {
+            registers.push(Type::Pred.bits());
+            Reg(registers.len() as u32 - 1)
+        })
+    }
+
+    /// Takes local memory for a variable.
+    fn take(&mut self, variable: Variable<'_>) -> Result<u64, ParseError> {
+        let place = variable.place(self.local_used)?;
+        self.local_used = place.end;
+        self.local_bytes = self.local_bytes.max(place.end);
+        Ok(place.start as u64)
+    }
+
+    /// Adds a variable of local memory.
+    pub(super) fn add_variable(&mut self, variable: Variable<'_>) -> Result<(), ParseError> {
+        let at = self.take(variable)?;
+        self.addresses.insert(variable.name.to_owned(), at);
         Ok(())
     }
 
+    /// Adds a parameter that a call passes or gets back.
+    pub(super) fn add_passed(&mut self, variable: Variable<'_>) -> Result<(), ParseError> {
+        let at = self.take(variable)?;
+        self.add_argument(variable.name, at);
+        Ok(())
+    }
+
+    /// Adds a name for what lies there in local memory.
+    pub(super) fn add_argument(&mut self, name: &str, at: u64) {
+        if let Some(block) = self.blocks.last_mut() {
+            block.arguments.insert(name.to_owned(), at);
+        }
+    }
+
+    /// Where a parameter of a call lies in local memory.
+    pub(super) fn argument(&self, name: &str) -> Option<u64> {
+        self.blocks.iter().rev().find_map(|block| block.arguments.get(name).copied())
+    }
+
     fn register(&self, name: &str) -> Option<Reg> {
-        self.scopes.iter().rev().find_map(|scope| scope.get(name).copied())
+        self.blocks.iter().rev().find_map(|block| block.registers.get(name).copied())
     }
 }
 
@@ -153,7 +201,8 @@ impl Body<'_, '_, '_> {
         if let Some(special) = special(token.text) {
             return Ok(Operand::Special(special));
         }
-        let known = self.names.addresses.get(token.text).copied();
+        let passed = self.names.argument(token.text);
+        let known = passed.or_else(|| self.names.addresses.get(token.text).copied());
         let value =
             known.or_else(|| immediate(token.text)).ok_or_else(|| Self::undeclared(token))?;
         let value = if is_negative { value.wrapping_neg() } else { value };
@@ -180,6 +229,12 @@ impl Body<'_, '_, '_> {
         }
         self.parser.expect("}")?;
         Ok(list)
+    }
+
+    /// Whether the address that is next is that of a parameter of a call.
+    pub(super) fn is_at_argument(&self) -> bool {
+        let base = self.parser.rest().get(1);
+        base.is_some_and(|base| self.names.argument(base.text).is_some())
     }
 
     /// Reads `[base]` or `[base+offset]`.

@@ -117,7 +117,8 @@ fn what_is_not_known_is_named() {
     );
     let fma = "fma.rn.s32 %r1, %r2, %r3, %r4;";
     check_unread(fma, "line 12: the instruction `fma.rn.s32` is not known");
-    check_unread("add.cc.u32 %r1, %r2, %r3;", "line 12: the instruction `add.cc.u32` is not known");
+    check_unread("add.cc.f32 %f1, %f2, %f3;", "line 12: the instruction `add.cc.f32` is not known");
+    check_unread("mul.cc.u32 %r1, %r2, %r3;", "line 12: the instruction `mul.cc.u32` is not known");
     check_unread("mov.u32 %r1, %x9;", "line 12: `%x9` is not declared");
     check_unread("bra $NOWHERE;", "line 12: `$NOWHERE` is not declared");
     check_unread("add.u32 %r1 %r2;", "line 12: wanted ,, found `%r2`");

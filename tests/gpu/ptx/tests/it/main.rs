@@ -9,6 +9,7 @@
     reason = "tests take a part of their operands"
 )]
 
+mod calls;
 mod candle;
 mod control;
 mod edges;

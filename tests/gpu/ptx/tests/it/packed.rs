@@ -100,3 +100,21 @@ fn one_times_and_plus_nothing_is_the_same_pair() {
         }
     }
 }
+
+#[test]
+fn sums_and_products_carry_on_to_the_next_register() {
+    let with = |first: &str, then: &str| format!("{first}.u32 %r20, %r1, %r2;\n{then}.u32");
+    let word = |it: u64| u128::from(it as u32);
+    let carry = |a: u64, b: u64| u128::from(word(a) + word(b) > u128::from(u32::MAX));
+    let borrow = |a: u64, b: u64| u128::from(word(a) < word(b));
+    check(&with("add.cc", "addc"), "u32", 2, |[a, b, _]| (word(a) + word(b) + carry(a, b)) as u64);
+    check(&with("sub.cc", "subc"), "u32", 2, |[a, b, _]| {
+        word(a).wrapping_sub(word(b)).wrapping_sub(borrow(a, b)) as u64
+    });
+    check(&with("add.cc", "madc.lo"), "u32", 3, |[a, b, c]| {
+        (word(a) * word(b) + word(c) + carry(a, b)) as u64
+    });
+    check(&with("sub.cc", "madc.hi"), "u32", 3, |[a, b, c]| {
+        ((word(a) * word(b) >> 32) + word(c) + borrow(a, b)) as u64
+    });
+}

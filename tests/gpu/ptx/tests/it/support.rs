@@ -77,6 +77,7 @@ pub(crate) enum Arg {
     U32(u32),
     U64(u64),
     F32(f32),
+    F64(f64),
 }
 
 /// Runs a kernel of a module, in blocks of so many threads along the first axis.
@@ -107,6 +108,7 @@ pub(crate) fn run_in(
             Arg::U32(value) => value.bytes(),
             Arg::U64(value) => value.bytes(),
             Arg::F32(value) => value.bytes(),
+            Arg::F64(value) => value.bytes(),
         };
         params[param.offset..][..param.bytes].copy_from_slice(&bytes[..param.bytes]);
     }
