@@ -205,6 +205,24 @@ pub(crate) struct CarryOp {
     pub(crate) writes_carry: bool,
 }
 
+/// Reads matrices of 8 rows and columns, of 16 bits, as many as there are registers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MatrixLoad {
+    pub(crate) space: Space,
+    pub(crate) is_transposed: bool,
+    pub(crate) dsts: Vec<Reg>,
+    pub(crate) address: Address,
+}
+
+/// `a * b + c` of matrices of bytes, whose depth follows from how many registers they have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MatrixProduct {
+    pub(crate) dsts: [Reg; 4],
+    pub(crate) a: Vec<Operand>,
+    pub(crate) b: Vec<Operand>,
+    pub(crate) c: [Operand; 4],
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Op {
     Binary {
@@ -324,6 +342,8 @@ pub(crate) enum Op {
     },
     Atomic(AtomicOp),
     Shuffle(ShuffleOp),
+    LoadMatrix(MatrixLoad),
+    MultiplyMatrices(MatrixProduct),
     /// From an address of a space to one of all, or back.
     ToGeneric {
         space: Space,

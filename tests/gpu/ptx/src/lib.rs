@@ -25,6 +25,7 @@ mod kernel;
 mod lanes;
 mod launch;
 mod lexer;
+mod matrix;
 mod memory;
 mod module;
 mod moves;

@@ -22,6 +22,8 @@ impl Warp<'_> {
         match op {
             Op::Atomic(atomic) => self.atomic(atomic, active, reach),
             Op::Shuffle(shuffle) => self.shuffle(shuffle, active),
+            Op::LoadMatrix(load) => self.load_matrix(load, active, reach),
+            Op::MultiplyMatrices(product) => self.multiply(product, active),
             Op::Call { name, arguments } => Err(Self::called(name, arguments, active, reach)),
             Op::Trap => Err((active, Fault::Trap)),
             op => {

@@ -28,8 +28,8 @@ pub(crate) enum Action {
     },
     Barrier,
     Return,
-    /// Lanes that wait for each other.
-    Shuffle,
+    /// What lanes do together, and wait for each other.
+    Meet,
     /// What is executed by its instruction, and rarely.
     Other,
 }
@@ -83,7 +83,7 @@ fn step(inst: &Inst, frame: &mut Frame) -> Step {
             let values = values.iter().map(|value| register(*value, width, frame)).collect();
             Action::Store(Box::new(access((*space, *ty), *address, values, frame)))
         }
-        Op::Shuffle(_) => Action::Shuffle,
+        Op::Shuffle(_) | Op::LoadMatrix(_) | Op::MultiplyMatrices(_) => Action::Meet,
         op => compute(op, frame).map_or(Action::Other, Action::Compute),
     };
     Step { guard, flip, line: inst.line, action }

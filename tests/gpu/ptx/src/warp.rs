@@ -186,7 +186,7 @@ impl<'k> Warp<'k> {
                 Action::Load(access) => self.load(access, active, reach),
                 Action::Store(access) => self.store(access, active, reach),
                 Action::Other => self.exchange(&kernel.code[at].op, active, reach),
-                Action::Shuffle => {
+                Action::Meet => {
                     let Some(together) = self.meet(&kernel.code[at].op, at, active) else {
                         self.go(at + 1, mask & !active);
                         return Ok(Parted::Lanes);
@@ -218,15 +218,20 @@ impl<'k> Warp<'k> {
         self.go(at + 1, mask & !active);
     }
 
-    /// Lanes come to a shuffle: all that are there, or none while others that it names are still on
-    /// their way, for which these wait.
+    /// Lanes come to a shuffle or a matrix: all that are there, or none while others that it names
+    /// are still on their way, for which these wait.
     ///
-    /// Source: PTX ISA 9.0, section 9.7.9.6, `shfl.sync`.
+    /// Source: PTX ISA 9.0, section 9.7.9.6, `shfl.sync`, and section 9.7.14.5, `.sync`.
     fn meet(&mut self, op: &Op, at: usize, active: Mask) -> Option<Mask> {
-        let Op::Shuffle(shuffle) = op else { return Some(active) };
         let before = self.parked.iter().position(|group| group.at == at);
         let together = before.map_or(active, |it| active | self.parked.swap_remove(it).mask);
-        let members = self.value(shuffle.members)[together.trailing_zeros() as usize] as Mask;
+        let members = match op {
+            Op::Shuffle(shuffle) => {
+                self.value(shuffle.members)[together.trailing_zeros() as usize] as Mask
+            }
+            // A matrix is of all lanes.
+            _ => Mask::MAX,
+        };
         let elsewhere = self.groups.iter().chain(&self.parked).fold(0, |all, it| all | it.mask);
         if members & elsewhere & !together == 0 {
             return Some(together);

@@ -42,6 +42,8 @@ fn modifiers(name: &str) -> Option<&'static [&'static [&'static str]]> {
         "st" => &[STORES, SPACES, SCOPES, STORE_CACHES, VECTORS],
         "atom" | "red" => &[ORDERS, SPACES, SCOPES, ATOMICS],
         "shfl" => &[&["sync", "up", "down", "bfly", "idx"]],
+        "ldmatrix" => &[&["sync", "aligned", "m8n8", "x1", "x2", "x4", "trans", "shared"]],
+        "mma" => &[&["sync", "aligned", "m16n8k16", "m16n8k32", "row", "col"]],
         "cvta" => &[&["to", "const"], SPACES],
         "cvt" => &[ROUNDINGS, WHOLE, &["sat"]],
         "setp" | "set" => &[COMPARISONS],

@@ -3,6 +3,7 @@
 mod arithmetic;
 mod calls;
 mod known;
+mod matrix;
 mod memory;
 mod modifiers;
 mod operands;
@@ -228,6 +229,8 @@ impl<'a> Body<'_, '_, 'a> {
             "st" => self.store(name)?,
             "atom" | "red" => self.atomic(name)?,
             "shfl" => self.shuffle(name)?,
+            "ldmatrix" => self.load_matrix(name)?,
+            "mma" => self.multiply(name)?,
             "cvta" => self.convert_address(name)?,
             "mov" => self.mov(name)?,
             "cvt" => self.convert(name)?,

@@ -83,6 +83,18 @@ fn modifiers_and_forms_that_are_not_known_are_refused() {
         ("st.global.v4.f64", "[%rd5], {%fd1, %fd2, %fd3, %fd4}"),
         ("mov.b32", "{%r1}, %r2"),
         ("mov.b32", "%r1, {%r2}"),
+        // Matrices of other types and shapes, and of too few registers.
+        ("mma.sync.aligned.m16n8k16.row.col.s32.u8.s8.s32", "{%r1}, {%r1}, {%r1}, {%r1}"),
+        ("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32", "{%r1}, {%r1}, {%r1}, {%r1}"),
+        ("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32", "{%r1}, {%r1}, {%r1}, {%r1}"),
+        ("ldmatrix.sync.aligned.m8n8.x2.shared.b16", "{%r1}, [%rd1]"),
+        ("ldmatrix.sync.aligned.m8n8.x3.shared.b16", "{%r1}, [%rd1]"),
+        // Other ways to choose bytes, and other types of pairs.
+        ("prmt.b32.f4e", "%r1, %r2, %r3, %r4"),
+        ("dp4a.s32", "%r1, %r2, %r3, %r4"),
+        ("add.rz.f16x2", "%r1, %r2, %r3"),
+        ("div.f16x2", "%r1, %r2, %r3"),
+        ("madc.wide.u32", "%rd1, %r2, %r3, %rd4"),
     ] {
         let want = format!("line 12: the instruction `{name}` is not known");
         check_unread(&format!("{name} {operands};"), &want);

@@ -14,6 +14,7 @@ mod candle;
 mod control;
 mod edges;
 mod faults;
+mod matrix;
 mod operations;
 mod packed;
 mod support;
