@@ -18,6 +18,8 @@ pub struct Machine {
     pub has_peers: bool,
     /// What a context takes of each device's memory.
     pub context_bytes: u64,
+    /// Whether memory that was never written can be read: as poison, and not as a fault.
+    pub reads_unwritten: bool,
     /// Decides in which of the allowed orders work is done.
     pub seed: u64,
     pub faults: Vec<Fault>,
@@ -60,7 +62,7 @@ impl Model {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{part}`: wanted devices and options, such as `2x 256MiB sm_80 + 512MiB sm_90, peer, seed=7, \
-     context=8MiB, fault=oom@9, fault=ecc@99, fault=lost@99`"
+     context=8MiB, unwritten, fault=oom@9, fault=ecc@99, fault=lost@99`"
 )]
 pub struct MachineError {
     part: String,
@@ -84,6 +86,7 @@ impl Machine {
             devices,
             has_peers: false,
             context_bytes: CONTEXT_BYTES,
+            reads_unwritten: false,
             seed: 0,
             faults: Vec::new(),
         };
@@ -96,6 +99,7 @@ impl Machine {
     fn set(&mut self, option: &str) -> Option<()> {
         match option.split_once('=') {
             None if option == "peer" => self.has_peers = true,
+            None if option == "unwritten" => self.reads_unwritten = true,
             Some(("seed", seed)) => self.seed = seed.parse().ok()?,
             Some(("context", size)) => self.context_bytes = bytes(size)?,
             Some(("fault", fault)) => self.faults.push(fault_of(fault)?),

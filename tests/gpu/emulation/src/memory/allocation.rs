@@ -42,6 +42,13 @@ impl Allocation {
         Self { address, device, len, content: Some(content), freed_by: String::new() }
     }
 
+    /// Lets all of it be read, as it is.
+    pub(super) fn count_as_written(&mut self) {
+        if let Some(content) = &mut self.content {
+            content.written.add(0..self.len);
+        }
+    }
+
     pub(super) fn end(&self) -> u64 {
         self.address + self.len as u64
     }

@@ -49,6 +49,7 @@ pub(crate) struct Memory {
     unused: Vec<Slot>,
     by_address: BTreeMap<u64, Slot>,
     freed: VecDeque<Slot>,
+    reads_unwritten: bool,
 }
 
 /// The memory of one device.
@@ -76,6 +77,7 @@ impl Memory {
             unused: Vec::new(),
             by_address: BTreeMap::new(),
             freed: VecDeque::new(),
+            reads_unwritten: machine.reads_unwritten,
         }
     }
 
@@ -112,7 +114,10 @@ impl Memory {
         let address = memory.next_address;
         // Something lies between any two, so that who runs over one does not hit the next.
         memory.next_address += taken + GRANULE;
-        let allocation = Allocation::new(address, device, bytes);
+        let mut allocation = Allocation::new(address, device, bytes);
+        if self.reads_unwritten {
+            allocation.count_as_written();
+        }
         let slot = if let Some(slot) = self.unused.pop() {
             self.slots[slot.0] = allocation;
             slot
