@@ -123,6 +123,15 @@ const RACE: (Code, &str) = (Code::Unknown, "and neither waits for the other");
 const UNWRITTEN: (Code, &str) = (Code::IllegalAddress, "was never written");
 
 #[test]
+fn a_wait_at_the_end_of_a_stream_is_over() {
+    check(&[], |rig| {
+        rig.numbers(1);
+        rig.order();
+        rig.world.synchronize(rig.streams[1])
+    });
+}
+
+#[test]
 fn a_missing_wait_is_a_race() {
     check(&[RACE, UNWRITTEN], |rig| {
         let numbers = rig.numbers(1);
