@@ -23,6 +23,8 @@ pub(crate) enum Work {
     Copy {
         source: Span,
         target: u64,
+        /// The devices that need access to the source and to the target.
+        devices: [usize; 2],
     },
     /// From memory of the host that was read when it was asked for.
     Upload {
@@ -123,7 +125,9 @@ impl Work {
                 bytes.fill(*value);
                 Ok(vec![touched])
             }
-            Self::Copy { source, target } => memory.copy(device, *source, *target).map_err(wrong),
+            Self::Copy { source, target, devices } => {
+                memory.copy(*devices, *source, *target).map_err(wrong)
+            }
             Self::Upload { bytes, target } => upload(bytes, *target, device, memory).map_err(wrong),
             Self::UploadPinned { source, fingerprint, target } => {
                 if pinned::fingerprint(*source) != *fingerprint {

@@ -155,7 +155,10 @@ extern "C" fn cuMemFreeHost(address: *mut c_void) -> c_int {
 
 #[unsafe(no_mangle)]
 extern "C" fn cuMemcpyDtoDAsync_v2(target: u64, source: u64, bytes: usize, stream: u64) -> c_int {
-    call("cuMemcpyDtoDAsync", |world| copy(world, target, source, bytes, stream))
+    call("cuMemcpyDtoDAsync", |world| {
+        let devices = [current(world)?; 2];
+        copy(world, [target, source], bytes, stream, devices)
+    })
 }
 
 /// The driver stages the copy where the devices are no peers.
@@ -169,21 +172,27 @@ extern "C" fn cuMemcpyPeerAsync(
     stream: u64,
 ) -> c_int {
     call("cuMemcpyPeerAsync", |world| {
-        for (address, context) in [(target, target_context), (source, source_context)] {
-            let device = alive(world, context)?.device;
+        let devices = [alive(world, source_context)?.device, alive(world, target_context)?.device];
+        for (address, device) in [source, target].into_iter().zip(devices) {
             if world.memory.owner(address) != Some(device) {
                 let detail = format!("{address:#x} is not of cuda:{device}, as its context says");
                 return Err(Failure::new(Code::InvalidValue, detail));
             }
         }
-        copy(world, target, source, bytes, stream)
+        copy(world, [target, source], bytes, stream, devices)
     })
 }
 
-fn copy(world: &mut World, target: u64, source: u64, bytes: usize, stream: u64) -> Outcome {
+fn copy(
+    world: &mut World,
+    [target, source]: [u64; 2],
+    bytes: usize,
+    stream: u64,
+    devices: [usize; 2],
+) -> Outcome {
     let Some(source) = span(world, source, bytes)? else { return Ok(()) };
     let Some(Span { address: target, .. }) = span(world, target, bytes)? else { return Ok(()) };
-    enqueue(world, stream, Work::Copy { source, target })
+    enqueue(world, stream, Work::Copy { source, target, devices })
 }
 
 fn enqueue(world: &mut World, stream: u64, work: Work) -> Outcome {

@@ -228,13 +228,13 @@ impl Memory {
     /// Copies what was written, and of the rest that it was not.
     pub(crate) fn copy(
         &mut self,
-        device: usize,
+        [reader, writer]: [usize; 2],
         source: Span,
         target: u64,
     ) -> Result<Vec<Touched>, String> {
-        let from = self.reach(device, source)?;
+        let from = self.reach(reader, source)?;
         let span = Span { address: target, ..source };
-        let to = self.reach(device, span)?;
+        let to = self.reach(writer, span)?;
         let piece = self.slots[from.0].piece(source);
         self.slots[to.0].put(span, &piece);
         Ok(vec![Touched::of(from, source, Use::Read), Touched::of(to, span, Use::Write)])

@@ -62,7 +62,7 @@ fn copies_know_what_was_never_written() {
     let [source, target] = [8, 8].map(|bytes| memory.allocate(0, bytes).unwrap());
     memory.write(0, span(target, 8)).unwrap().0.fill(9);
     memory.write(0, span(source, 3)).unwrap().0.copy_from_slice(&[1, 2, 3]);
-    memory.copy(0, span(source, 4), target + 2).unwrap();
+    memory.copy([0; 2], span(source, 4), target + 2).unwrap();
     assert_eq!(memory.read(0, span(target, 5)).unwrap().0, [9, 9, 1, 2, 3]);
     let missing = "byte 5 of the allocation of 8 was never written";
     assert_eq!(memory.read(0, span(target, 8)).unwrap_err(), missing);
