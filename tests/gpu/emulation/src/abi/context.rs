@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_uint};
 
-use super::{CURRENT, SUCCESS, call, current, put};
+use super::{CURRENT, answered, call, current, lock, put};
 use crate::{
     error::{Code, Failure, Outcome},
     world::{ContextId, World},
@@ -41,16 +41,22 @@ extern "C" fn cuCtxDestroy_v2(context: u64) -> c_int {
 /// As the driver: `target` can be written.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuCtxGetCurrent(target: *mut u64) -> c_int {
-    let handle = CURRENT.get().map_or(0, ContextId::handle);
-    // SAFETY: the caller's pointer.
-    super::answered("cuCtxGetCurrent", || unsafe { put(target, handle) })
+    answered("cuCtxGetCurrent", || {
+        drop(lock()?);
+        let handle = CURRENT.get().map_or(0, ContextId::handle);
+        // SAFETY: the caller's pointer.
+        unsafe { put(target, handle) }
+    })
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuCtxSetCurrent(context: u64) -> c_int {
     if context == 0 {
-        CURRENT.set(None);
-        return SUCCESS;
+        return answered("cuCtxSetCurrent", || {
+            drop(lock()?);
+            CURRENT.set(None);
+            Ok(())
+        });
     }
     call("cuCtxSetCurrent", |world| {
         CURRENT.set(Some(alive(world, context)?));
