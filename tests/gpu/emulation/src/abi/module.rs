@@ -9,6 +9,11 @@ use crate::{
     world::{Loaded, World},
 };
 
+/// Shared memory that a block may have without asking.
+///
+/// Source: CUDA C++ Programming Guide, "Shared Memory" of each compute capability from 7.0 on.
+const SHARED_BYTES: c_uint = 48 << 10;
+
 /// # Safety
 /// As the driver: `target` can be written, and `image` is text that ends with a zero.
 #[unsafe(no_mangle)]
@@ -99,6 +104,13 @@ unsafe extern "C" fn cuLaunchKernel(
         if !extra.is_null() {
             let detail = "parameters in `extra` are not known here";
             return Err(Failure::new(Code::NotSupported, detail));
+        }
+        if shared_bytes > SHARED_BYTES {
+            let detail = format!(
+                "{shared_bytes} bytes of shared memory, and more than {SHARED_BYTES} have to be \
+                 asked for by cuFuncSetAttribute, which is not known here"
+            );
+            return Err(Failure::new(Code::InvalidValue, detail));
         }
         let sizes = [[grid_x, grid_y, grid_z], [block_x, block_y, block_z]];
         // SAFETY: the caller vouches for the parameters.
