@@ -19,6 +19,7 @@ pub(crate) enum Code {
     EccUncorrectable = 214,
     PeerAccessUnsupported = 217,
     InvalidPtx = 218,
+    UnsupportedPtxVersion = 222,
     FileNotFound = 301,
     InvalidHandle = 400,
     NotFound = 500,
@@ -38,7 +39,7 @@ pub(crate) enum Code {
 }
 
 impl Code {
-    const TEXTS: [(Self, &'static CStr, &'static CStr); 27] = [
+    const TEXTS: [(Self, &'static CStr, &'static CStr); 28] = [
         (Self::InvalidValue, c"CUDA_ERROR_INVALID_VALUE", c"invalid argument"),
         (Self::OutOfMemory, c"CUDA_ERROR_OUT_OF_MEMORY", c"out of memory"),
         (Self::NotInitialized, c"CUDA_ERROR_NOT_INITIALIZED", c"initialization error"),
@@ -62,6 +63,11 @@ impl Code {
             c"peer access is not supported between these two devices",
         ),
         (Self::InvalidPtx, c"CUDA_ERROR_INVALID_PTX", c"a PTX JIT compilation failed"),
+        (
+            Self::UnsupportedPtxVersion,
+            c"CUDA_ERROR_UNSUPPORTED_PTX_VERSION",
+            c"the provided PTX was compiled with an unsupported toolchain.",
+        ),
         (Self::FileNotFound, c"CUDA_ERROR_FILE_NOT_FOUND", c"file not found"),
         (Self::InvalidHandle, c"CUDA_ERROR_INVALID_HANDLE", c"invalid resource handle"),
         (Self::NotFound, c"CUDA_ERROR_NOT_FOUND", c"named symbol not found"),

@@ -6,6 +6,11 @@ use sluicegate_ptx::{Kernel, Module};
 
 use crate::error::{Code, Failure, Outcome};
 
+/// The latest PTX that a driver for CUDA 13.0 can read.
+///
+/// Source: PTX ISA, "Release Notes".
+const NEWEST: (u32, u32) = (9, 0);
+
 /// All PTX that was ever loaded, each text once.
 #[derive(Default)]
 pub(crate) struct Programs {
@@ -23,6 +28,14 @@ impl Programs {
     ///
     /// The text is kept as long as the process lives: programs load the same few modules.
     pub(crate) fn load(&mut self, text: &str, device: (u32, u32)) -> Outcome<&'static Program> {
+        let version = version_of(text).ok_or_else(|| {
+            Failure::new(Code::InvalidPtx, "the text has no `.version`, so it is no PTX")
+        })?;
+        if version > NEWEST {
+            let ((major, minor), (has_major, has_minor)) = (version, NEWEST);
+            let detail = format!("PTX {major}.{minor} for a driver of PTX {has_major}.{has_minor}");
+            return Err(Failure::new(Code::UnsupportedPtxVersion, detail));
+        }
         if let Some(target) = target_of(text).filter(|target| *target > device) {
             let ((major, minor), (has_major, has_minor)) = (target, device);
             let detail = format!("PTX for {major}.{minor} on a device of {has_major}.{has_minor}");
@@ -60,6 +73,13 @@ impl Program {
         kernels.insert(name.to_owned(), kernel.clone());
         Ok(kernel)
     }
+}
+
+/// The release of PTX that a text is written in: of `.version 8.7`, 8 and 7.
+fn version_of(text: &str) -> Option<(u32, u32)> {
+    let line = text.lines().find_map(|line| line.trim_start().strip_prefix(".version"))?;
+    let (major, minor) = line.split_whitespace().next()?.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 /// The capability that PTX is made for: of `.target sm_90a`, 9.0.
