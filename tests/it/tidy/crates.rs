@@ -5,7 +5,7 @@ use super::{check, hold};
 /// The folders of the crates, and what each may use of ours, by the names behind `sluicegate-`:
 /// `server -> runtime -> { model, constraint }` and `runtime -> core -> placement -> model/spec`,
 /// never back.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("constraint", &[]),
     ("model/spec", &[]),
     ("model/cuda", &[]),
@@ -16,6 +16,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("server", ABOVE),
     ("examples", &[""]),
     ("tests", ABOVE),
+    ("tests/gpu/conformance", &["emulation"]),
     ("tests/gpu/emulation", &["ptx", "spec"]),
     ("tests/gpu/ptx", &[]),
     ("tests/slow", &[]),
@@ -33,7 +34,7 @@ const KNOWN_TO: [(&str, &[&str]); 11] = [
     ("crossbeam", &["runtime"]),
     ("axum", &["server", "examples"]),
     ("clap", &["server"]),
-    ("libloading", &["model/cuda"]),
+    ("libloading", &["model/cuda", "tests/gpu/conformance"]),
     ("nvml-wrapper", &["runtime"]),
     ("anyhow", &["server", "examples"]),
     ("llguidance", &["constraint"]),

@@ -1,0 +1,34 @@
+//! All cases, by what they are about.
+
+mod copies;
+mod device;
+mod events;
+mod faults;
+mod kernels;
+mod launches;
+mod memory;
+mod modules;
+mod numbers;
+mod peers;
+mod ptx;
+mod streams;
+mod vectors;
+
+use crate::case::Case;
+
+pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
+    let groups = [
+        device::CASES,
+        memory::CASES,
+        copies::CASES,
+        streams::CASES,
+        events::CASES,
+        modules::CASES,
+        launches::CASES,
+        faults::CASES,
+        kernels::CASES,
+        peers::CASES,
+        vectors::CASES,
+    ];
+    groups.into_iter().flatten()
+}

@@ -1,0 +1,104 @@
+//! The cases against the emulation: all pass, or are skipped for a reason that is known.
+
+use std::{
+    env,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_conformance");
+const LIBRARY: &str = "libsluicegate_emulation.so";
+const NO_PAIR: &str = "needs two devices";
+const NO_PEERS: &str = "needs devices that reach each other";
+const NEWER: &str = "needs a device of 9.0";
+
+/// Where the emulation has the driver's name.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    symlink(library(), folder.path().join("libcuda.so.1")).expect("a link can be made");
+    folder
+}
+
+/// Beside this test's executable, or in the folder above, as cargo puts it.
+fn library() -> PathBuf {
+    let executable = env::current_exe().expect("a process knows its executable");
+    let found = executable.ancestors().skip(1).take(2).map(|folder| folder.join(LIBRARY));
+    let found = found.into_iter().find(|path| Path::exists(path));
+    found.unwrap_or_else(|| panic!("{LIBRARY} is not beside {}", executable.display()))
+}
+
+fn run(folder: &Path, machine: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(PROGRAM)
+        .args(arguments)
+        .env("SLUICEGATE_EMULATED_GPUS", machine)
+        .env("SLUICEGATE_CUDA_LIBS", folder)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program can be run");
+    (output.status.code(), String::from_utf8(output.stdout).expect("it prints text"))
+}
+
+#[track_caller]
+fn check(machine: &str, reasons: &[&str]) {
+    let folder = folder();
+    for seed in 0..5 {
+        let machine = format!("{machine}, seed={seed}");
+        let (code, said) = run(folder.path(), &machine, &[]);
+        assert_eq!(code, Some(0), "{machine}:\n{said}");
+        for line in said.lines() {
+            let Some((_, reason)) = line.split_once(": skipped: ") else { continue };
+            assert!(reasons.contains(&reason), "{machine}: {line}");
+        }
+    }
+}
+
+#[test]
+fn one_device_conforms() {
+    check("1x 256MiB", &[NO_PAIR, NEWER]);
+}
+
+#[test]
+fn two_devices_conform() {
+    check("2x 256MiB, peer", &[NEWER]);
+}
+
+#[test]
+fn two_devices_without_peer_access_conform() {
+    check("2x 256MiB sm_90", &[NO_PEERS]);
+}
+
+#[test]
+fn answers_are_recorded() {
+    let folder = folder();
+    let path = folder.path().join("record.json");
+    let arguments = ["--record", path.to_str().unwrap(), "alloc-zero", "fma.rn.f32"];
+    let (code, said) = run(folder.path(), "1x 256MiB", &arguments);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(said, "alloc-zero: ok\nfma.rn.f32: ok\n2 ok, 0 failed, 0 skipped\n");
+    let text = std::fs::read_to_string(path).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(record["machine"]["devices"][0]["capability"], "8.0");
+    assert_eq!(record["cases"]["alloc-zero"]["observed"]["cuMemAlloc"], "INVALID_VALUE");
+    assert_eq!(record["cases"]["fma.rn.f32"]["observed"]["bits"].as_array().unwrap().len(), 256);
+}
+
+#[test]
+fn without_a_device_nothing_is_tried() {
+    let folder = folder();
+    let (code, said) = run(folder.path(), "no machine", &[]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.starts_with("the driver has no GPU: "), "{said}");
+}
+
+#[test]
+fn what_is_not_known_is_named() {
+    let folder = folder();
+    for argument in ["--unknown", "unknown"] {
+        let (code, said) = run(folder.path(), "1x 256MiB", &[argument]);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(&format!("`{argument}`")), "{said}");
+    }
+}
