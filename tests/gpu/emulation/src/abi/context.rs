@@ -80,7 +80,11 @@ extern "C" fn cuCtxEnablePeerAccess(peer: u64, flags: c_uint) -> c_int {
         if flags != 0 {
             return Err(Failure::new(Code::InvalidValue, format!("flags {flags:#x}")));
         }
-        if device == peer || !world.machine.has_peers {
+        if device == peer {
+            let detail = format!("cuda:{device} is no peer of itself");
+            return Err(Failure::new(Code::InvalidContext, detail));
+        }
+        if !world.machine.has_peers {
             let detail = format!("cuda:{device} and cuda:{peer} are no peers");
             return Err(Failure::new(Code::PeerAccessUnsupported, detail));
         }
