@@ -28,6 +28,7 @@ pub(crate) enum Code {
     LaunchOutOfResources = 701,
     PeerAccessAlreadyEnabled = 704,
     PeerAccessNotEnabled = 705,
+    ContextIsDestroyed = 709,
     Assert = 710,
     HostMemoryAlreadyRegistered = 712,
     HostMemoryNotRegistered = 713,
@@ -39,7 +40,7 @@ pub(crate) enum Code {
 }
 
 impl Code {
-    const TEXTS: [(Self, &'static CStr, &'static CStr); 28] = [
+    const TEXTS: [(Self, &'static CStr, &'static CStr); 29] = [
         (Self::InvalidValue, c"CUDA_ERROR_INVALID_VALUE", c"invalid argument"),
         (Self::OutOfMemory, c"CUDA_ERROR_OUT_OF_MEMORY", c"out of memory"),
         (Self::NotInitialized, c"CUDA_ERROR_NOT_INITIALIZED", c"initialization error"),
@@ -92,6 +93,7 @@ impl Code {
             c"CUDA_ERROR_PEER_ACCESS_NOT_ENABLED",
             c"peer access has not been enabled",
         ),
+        (Self::ContextIsDestroyed, c"CUDA_ERROR_CONTEXT_IS_DESTROYED", c"context is destroyed"),
         (Self::Assert, c"CUDA_ERROR_ASSERT", c"device-side assert triggered"),
         (
             Self::HostMemoryAlreadyRegistered,

@@ -89,7 +89,7 @@ fn current(world: &World) -> Outcome<usize> {
         return Ok(context.device);
     }
     let detail = format!("the context of cuda:{} has ended", context.device);
-    Err(Failure::new(Code::InvalidContext, detail))
+    Err(Failure::new(Code::ContextIsDestroyed, detail))
 }
 
 /// Handles of the default streams.
