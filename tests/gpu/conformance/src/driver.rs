@@ -1,4 +1,4 @@
-//! NVIDIA's driver as a shared library: its functions by their C signatures, and nothing above them.
+//! NVIDIA's driver as a shared library: its functions by their C signatures, and nothing above.
 
 use std::{
     env,
@@ -146,7 +146,7 @@ impl Driver {
     /// # Safety
     /// If the memory is pinned, nobody writes it before the copy is done.
     pub(crate) unsafe fn upload(&self, target: Address, from: &[u8], stream: Handle) -> Code {
-        // SAFETY: pageable memory is read before the call returns; the caller vouches for the other.
+        // SAFETY: pageable memory is read before the call returns; the caller vouches for other.
         Code(unsafe { (self.upload)(target, from.as_ptr().cast(), from.len(), stream) })
     }
 

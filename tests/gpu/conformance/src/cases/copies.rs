@@ -22,7 +22,8 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "fill-and-copy-back",
-        source: "cuMemsetD8: \"Sets the memory range of N 8-bit values to the specified value uc.\"",
+        source: "cuMemsetD8: \"Sets the memory range of N 8-bit values to the specified value \
+                 uc.\"",
         run: fill_and_copy_back,
     },
     Case {

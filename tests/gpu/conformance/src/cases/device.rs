@@ -11,8 +11,8 @@ use crate::{
 pub(super) const CASES: &[Case] = &[
     Case {
         name: "before-init",
-        source: "cuInit: \"If cuInit() has not been called, any function from the driver API will \
-                 return CUDA_ERROR_NOT_INITIALIZED.\"",
+        source: "cuInit: \"If cuInit() has not been called, any function from the driver API \
+                 will return CUDA_ERROR_NOT_INITIALIZED.\"",
         run: before_init,
     },
     Case {
@@ -28,8 +28,8 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "device-out-of-range",
-        source: "cuDeviceGet: \"a device handle given an ordinal in the range \
-                 [0, cuDeviceGetCount()-1]\"; returns CUDA_ERROR_INVALID_DEVICE otherwise",
+        source: "cuDeviceGet: \"a device handle given an ordinal in the range [0, \
+                 cuDeviceGetCount()-1]\"; returns CUDA_ERROR_INVALID_DEVICE otherwise",
         run: out_of_range,
     },
     Case {
@@ -51,10 +51,10 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "primary-context",
-        source: "cuDevicePrimaryCtxRetain: \"creating it if necessary, and increasing its usage \
-                 count\"; cuDevicePrimaryCtxRelease: \"automatically reset once the last reference \
-                 to it is released\"; CUDA_ERROR_CONTEXT_IS_DESTROYED: \"is a primary context which \
-                 has not yet been initialized\"",
+        source: "cuDevicePrimaryCtxRelease: the context is \"automatically reset once the last \
+                 reference to it is released\"; CUDA_ERROR_CONTEXT_IS_DESTROYED: \"the context \
+                 current to the calling thread … is a primary context which has not yet been \
+                 initialized\"",
         run: primary_context,
     },
     Case {

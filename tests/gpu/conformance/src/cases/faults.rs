@@ -13,22 +13,23 @@ use super::ptx;
 pub(super) const CASES: &[Case] = &[
     Case {
         name: "illegal-address",
-        source: "CUDA_ERROR_ILLEGAL_ADDRESS: \"the device encountered a load or store instruction \
-                 on an invalid memory address. This leaves the process in an inconsistent state \
-                 and any further CUDA work will return the same error.\"",
+        source: "CUDA_ERROR_ILLEGAL_ADDRESS: \"the device encountered a load or store \
+                 instruction on an invalid memory address. This leaves the process in an \
+                 inconsistent state and any further CUDA work will return the same error.\"",
         run: |driver, seen| stays(driver, seen, &ptx::store(), 16, &[Code::ILLEGAL_ADDRESS]),
     },
     Case {
         name: "misaligned-address",
         source: "CUDA_ERROR_MISALIGNED_ADDRESS: \"the device encountered a load or store \
-                 instruction on a memory address which is not aligned. This leaves the process in \
-                 an inconsistent state and any further CUDA work will return the same error.\"",
+                 instruction on a memory address which is not aligned. This leaves the process \
+                 in an inconsistent state and any further CUDA work will return the same \
+                 error.\"",
         run: misaligned,
     },
     Case {
         name: "trap",
-        source: "PTX ISA, \"trap\": \"Abort execution and generate an interrupt to the host CPU.\" \
-                 The code is not said; it is one of those that stay",
+        source: "PTX ISA, \"trap\": \"Abort execution and generate an interrupt to the host \
+                 CPU.\" The code is not said; it is one of those that stay",
         run: |driver, seen| {
             let want = &[Code::LAUNCH_FAILED, Code::ILLEGAL_INSTRUCTION];
             stays(driver, seen, &ptx::trap(), 0, want)
@@ -42,8 +43,8 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "fault-seen-by-events",
-        source: "cuEventSynchronize, cuEventQuery: \"Note that this function may also return error \
-                 codes from previous, asynchronous launches.\"",
+        source: "cuEventSynchronize, cuEventQuery: \"Note that this function may also return \
+                 error codes from previous, asynchronous launches.\"",
         run: seen_by_events,
     },
 ];
@@ -54,7 +55,8 @@ fn misaligned(driver: &Driver, seen: &mut Seen) -> Outcome {
     stays(driver, seen, &ptx::store(), address + 2, &[Code::MISALIGNED_ADDRESS])
 }
 
-/// Launches a kernel that faults: the error comes at the next wait, and with all that is asked later.
+/// Launches a kernel that faults: the error comes at the next wait, and with all that is asked
+/// later.
 fn stays(driver: &Driver, seen: &mut Seen, ptx: &str, at: u64, want: &[Code]) -> Outcome {
     let gpu = Gpu::first(driver)?;
     let stream = gpu.stream(0)?;

@@ -26,7 +26,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "atomics",
         source: "PTX ISA, \"atom\": \"Atomically loads the original value at location a into \
-                 destination register d, performs a reduction operation …, and stores the result\"",
+                 destination register d, performs a reduction operation …, and stores the \
+                 result\"",
         run: atomics,
     },
     Case {

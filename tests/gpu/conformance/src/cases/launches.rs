@@ -23,8 +23,8 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "launch-1025-threads",
-        source: "Technical Specifications per Compute Capability: \"Maximum number of threads per \
-                 block: 1024\"; cuLaunchKernel: returns CUDA_ERROR_INVALID_VALUE or \
+        source: "Technical Specifications per Compute Capability: \"Maximum number of threads \
+                 per block: 1024\"; cuLaunchKernel: returns CUDA_ERROR_INVALID_VALUE or \
                  CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES",
         run: |driver, seen| refused(driver, seen, Grid::of(1, 1025)),
     },
@@ -36,8 +36,8 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "launch-wide-grid",
-        source: "Technical Specifications per Compute Capability: \"Maximum y- or z-dimension of a \
-                 grid of thread blocks: 65535\"",
+        source: "Technical Specifications per Compute Capability: \"Maximum y- or z-dimension of \
+                 a grid of thread blocks: 65535\"",
         run: |driver, seen| {
             refused(driver, seen, Grid { blocks: [1, 65_536, 1], ..Grid::of(1, 1) })
         },
@@ -52,8 +52,8 @@ pub(super) const CASES: &[Case] = &[
         name: "launch-shared-without-opt-in",
         source: "CUDA C++ Programming Guide, \"Compute Capability 8.x\", \"Shared Memory\": \
                  \"Kernels relying on shared memory allocations over 48 KB per block are \
-                 architecture-specific, as such they must use dynamic shared memory … and require \
-                 an explicit opt-in\"",
+                 architecture-specific, as such they must use dynamic shared memory … and \
+                 require an explicit opt-in\"",
         run: |driver, seen| refused(driver, seen, Grid { shared_bytes: 49_153, ..Grid::of(1, 1) }),
     },
     Case {
@@ -64,15 +64,15 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "launch-all-axes",
-        source: "CUDA C++ Programming Guide, \"Thread Hierarchy\": each block and thread of three \
-                 axes runs once",
+        source: "CUDA C++ Programming Guide, \"Thread Hierarchy\": each block and thread of \
+                 three axes runs once",
         run: all_axes,
     },
     Case {
         name: "launch-parameters",
-        source: "PTX ISA, \"Kernel Function Parameters\": each parameter has the alignment of its \
-                 type, or as declared; cuLaunchKernel: \"the number of kernel parameters and their \
-                 offsets and sizes do not need to be specified\"",
+        source: "PTX ISA, \"Kernel Function Parameters\": each parameter has the alignment of \
+                 its type, or as declared; cuLaunchKernel: \"the number of kernel parameters and \
+                 their offsets and sizes do not need to be specified\"",
         run: parameters,
     },
     Case {

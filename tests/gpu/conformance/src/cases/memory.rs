@@ -11,22 +11,23 @@ use crate::{
 pub(super) const CASES: &[Case] = &[
     Case {
         name: "alloc-zero",
-        source: "cuMemAlloc: \"If bytesize is 0, cuMemAlloc() returns CUDA_ERROR_INVALID_VALUE.\" \
-                 Of cuMemAllocAsync and cuMemHostAlloc it is only observed.",
+        source: "cuMemAlloc: \"If bytesize is 0, cuMemAlloc() returns \
+                 CUDA_ERROR_INVALID_VALUE.\" Of cuMemAllocAsync and cuMemHostAlloc it is only \
+                 observed.",
         run: alloc_zero,
     },
     Case {
         name: "alloc-aligned",
         source: "CUDA C++ Programming Guide, \"Device Memory Accesses\": \"Any address of a \
-                 variable … returned by one of the memory allocation routines … is always aligned \
-                 to at least 256 bytes.\"",
+                 variable … returned by one of the memory allocation routines … is always \
+                 aligned to at least 256 bytes.\"",
         run: alloc_aligned,
     },
     Case {
         name: "out-of-memory",
-        source: "CUDA_ERROR_OUT_OF_MEMORY: \"unable to allocate enough memory to perform the \
-                 requested operation\"; it is not among the errors that leave the process in an \
-                 inconsistent state",
+        source: "CUDA_ERROR_OUT_OF_MEMORY: \"unable to allocate enough memory or other resources \
+                 to perform the requested operation\"; it is not among the errors that leave the \
+                 process in an inconsistent state",
         run: out_of_memory,
     },
     Case {
@@ -48,8 +49,9 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "alloc-async",
-        source: "cuMemAllocAsync: \"The allocation will come from the memory pool current to the \
-                 stream's device\", usable in stream order; cuMemFreeAsync inserts a free into it",
+        source: "cuMemAllocAsync: \"The allocation comes from the memory pool current to the \
+                 stream's device.\", usable in stream order; cuMemFreeAsync inserts a free into \
+                 it",
         run: alloc_async,
     },
     Case {

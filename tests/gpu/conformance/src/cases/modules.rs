@@ -18,20 +18,20 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "module-syntax-error",
-        source: "CUDA_ERROR_INVALID_PTX: \"a PTX JIT compilation failed\"; it is not said whether \
-                 already the module is refused or the function",
+        source: "CUDA_ERROR_INVALID_PTX: \"a PTX JIT compilation failed\"; it is not said \
+                 whether already the module is refused or the function",
         run: syntax_error,
     },
     Case {
         name: "module-unknown-function",
-        source: "cuModuleGetFunction: \"If no kernel of that name exists, \
+        source: "cuModuleGetFunction: \"If no function of that name exists, \
                  cuModuleGetFunction() returns CUDA_ERROR_NOT_FOUND.\"",
         run: unknown_function,
     },
     Case {
         name: "module-newer-capability",
-        source: "PTX ISA, \".target\": PTX \"can be translated to\" its target and later ones; the \
-                 driver's code for others is observed",
+        source: "PTX ISA, \".target\": PTX \"can be translated to\" its target and later ones; \
+                 the driver's code for others is observed",
         run: newer_capability,
     },
     Case {

@@ -5,8 +5,8 @@
     reason = "values are within the range of what they become"
 )]
 
-/// Edges of numbers of 32 bits: zeros, subnormals, ones, the largest, infinities, NaN, and what lies
-/// around the limits of f16 and of whole numbers.
+/// Edges of numbers of 32 bits: zeros, subnormals, ones, the largest, infinities, NaN, and what
+/// lies around the limits of f16 and of whole numbers.
 const EDGES: [u32; 40] = [
     0x0000_0000,
     0x8000_0000,
@@ -57,7 +57,8 @@ pub(super) const COUNT: usize = 256;
 pub(super) fn operands(seed: u64) -> Vec<u32> {
     let mut state = seed;
     let next = std::iter::repeat_with(move || {
-        // Source: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators" (SplitMix64).
+        // Source: SplitMix64 of Steele, Lea, Flood, "Fast Splittable Pseudorandom Number
+        // Generators".
         state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = state;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -13,17 +13,18 @@ use super::ptx;
 pub(super) const CASES: &[Case] = &[
     Case {
         name: "peer-copy",
-        source: "cuMemcpyPeerAsync: \"Copies from device memory in one context to device memory in \
-                 another context.\" Access need not be enabled",
+        source: "cuMemcpyPeerAsync: \"Copies from device memory in one context to device memory \
+                 in another context.\" Access need not be enabled",
         run: copy,
     },
     Case {
         name: "peer-access",
         source: "cuCtxEnablePeerAccess: \"Returns CUDA_ERROR_PEER_ACCESS_UNSUPPORTED if \
-                 cuDeviceCanAccessPeer() indicates that the CUdevice of the current context cannot \
-                 directly access memory from the CUdevice of peerContext. Returns \
+                 cuDeviceCanAccessPeer() indicates that the CUdevice of the current context \
+                 cannot directly access memory from the CUdevice of peerContext. Returns \
                  CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED if direct access … has already been \
-                 enabled.\"; Flags must be 0, or CUDA_ERROR_INVALID_VALUE",
+                 enabled. … Returns CUDA_ERROR_INVALID_CONTEXT … if the current context is \
+                 peerContext. Returns CUDA_ERROR_INVALID_VALUE if Flags is not 0.\"",
         run: access,
     },
     Case {
@@ -39,8 +40,9 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "stream-of-another-context",
-        source: "CUDA C++ Programming Guide, \"Stream and Event Behavior\": \"A kernel launch will \
-                 fail if it is issued to a stream that is not associated to the current device\"",
+        source: "CUDA C++ Programming Guide, \"Stream and Event Behavior\": \"A kernel launch \
+                 will fail if it is issued to a stream that is not associated to the current \
+                 device\"",
         run: foreign_stream,
     },
     Case {
@@ -74,7 +76,8 @@ fn can_access(driver: &Driver, from: &Gpu<'_>, to: &Gpu<'_>) -> Outcome<bool> {
 fn access(driver: &Driver, seen: &mut Seen) -> Outcome {
     let [first, second] = Gpu::pair(driver)?;
     seen.code("flags 1", driver.enable_peer(second.context, 1), &[Code::INVALID_VALUE])?;
-    seen.note_code("of itself", driver.enable_peer(first.context, 0));
+    let of_itself = driver.enable_peer(first.context, 0);
+    seen.code("of itself", of_itself, &[Code::INVALID_CONTEXT])?;
     let code = driver.enable_peer(second.context, 0);
     if !can_access(driver, &first, &second)? {
         return seen.code("cuCtxEnablePeerAccess", code, &[Code::PEER_ACCESS_UNSUPPORTED]);

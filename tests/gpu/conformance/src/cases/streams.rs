@@ -19,8 +19,8 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "stream-order",
-        source: "CUDA C++ Programming Guide, \"Streams\": \"a sequence of commands … that execute \
-                 in order\"",
+        source: "CUDA C++ Programming Guide, \"Streams\": \"a sequence of commands … that \
+                 execute in order\"",
         run: order,
     },
     Case {
@@ -33,22 +33,22 @@ pub(super) const CASES: &[Case] = &[
         name: "default-stream-blocks",
         source: "Stream synchronization behavior, \"Legacy default stream\": \"when an action is \
                  taken in the legacy stream … the legacy stream first waits on all blocking \
-                 streams, the action is queued in the legacy stream, and then all blocking streams \
-                 wait on the legacy stream\"",
+                 streams, the action is queued in the legacy stream, and then all blocking \
+                 streams wait on the legacy stream\"",
         run: default_stream,
     },
     Case {
         name: "destroyed-stream-finishes",
         source: "cuStreamDestroy: \"In case the device is still doing work in the stream hStream \
                  when cuStreamDestroy() is called, the function will return immediately and the \
-                 resources associated with hStream will be released automatically once the device \
-                 has completed all work in hStream.\"",
+                 resources associated with hStream will be released automatically once the \
+                 device has completed all work in hStream.\"",
         run: destroyed,
     },
     Case {
         name: "synchronize-waits-for-all",
-        source: "cuCtxSynchronize: \"Blocks until the current context has completed all preceding \
-                 requested tasks.\"",
+        source: "cuCtxSynchronize: \"Blocks until the current context has completed all \
+                 preceding requested tasks.\"",
         run: synchronize_all,
     },
 ];

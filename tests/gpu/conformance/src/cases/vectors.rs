@@ -39,8 +39,8 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "fma.rn.f32",
-        source: "PTX ISA, \"fma\": \"computes the product of a and b to infinite precision and then \
-                 adds c … to infinite precision. The resulting value is then rounded\"",
+        source: "PTX ISA, \"fma\": \"computes the product of a and b to infinite precision and \
+                 then adds c … to infinite precision. The resulting value is then rounded\"",
         run: |driver, seen| {
             let body = "fma.rn.f32 %f7, %f0, %f1, %f2;";
             run(driver, seen, &Vector { num_operands: 3, ..from_f32(body, fma) })
@@ -99,8 +99,8 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "cvt.rni.s32.f32",
-        source: "PTX ISA, \"cvt\": .rni, \"round to nearest integer, choosing even integer if source \
-                 is equidistant between two integers\"",
+        source: "PTX ISA, \"cvt\": .rni, \"round to nearest integer, choosing even integer if \
+                 source is equidistant between two integers\"",
         run: |driver, seen| to_whole(driver, seen, "rni", |it| it.round_ties_even() as i32),
     },
     Case {
