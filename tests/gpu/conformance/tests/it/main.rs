@@ -85,6 +85,17 @@ fn answers_are_recorded() {
     assert_eq!(record["cases"]["fma.rn.f32"]["observed"]["bits"].as_array().unwrap().len(), 256);
 }
 
+/// A device that fails is no driver that does as it is documented.
+#[test]
+fn what_is_not_as_documented_is_told() {
+    let folder = folder();
+    let (code, said) = run(folder.path(), "1x 256MiB, fault=ecc@1", &["fill-and-copy-back"]);
+    assert_eq!(code, Some(1), "{said}");
+    let want = "fill-and-copy-back: FAILED: wanted cuMemcpyDtoHAsync to succeed, found error 214\n\
+                0 ok, 1 failed, 0 skipped\n";
+    assert_eq!(said, want);
+}
+
 #[test]
 fn without_a_device_nothing_is_tried() {
     let folder = folder();
