@@ -187,13 +187,14 @@ impl<'k> Warp<'k> {
                 Action::Store(access) => self.store(access, active, reach),
                 Action::Other => self.exchange(&kernel.code[at].op, active, reach),
                 Action::Meet => {
-                    let Some(together) = self.meet(&kernel.code[at].op, at, active) else {
+                    let op = &kernel.code[at].op;
+                    let Some(together) = self.meet(op, at, active) else {
                         self.go(at + 1, mask & !active);
                         return Ok(Parted::Lanes);
                     };
                     // Those that were here before go on with these.
                     mask |= together;
-                    self.exchange(&kernel.code[at].op, together, reach)
+                    self.exchange(op, together, reach)
                 }
                 Action::Branch { .. } | Action::Barrier | Action::Return => {
                     self.part(step, at, (active, mask));

@@ -59,10 +59,8 @@ fn modifiers(name: &str) -> Option<&'static [&'static [&'static str]]> {
         // Their other roundings are not computed.
         "rcp" | "sqrt" => &[&["approx", "rn", "ftz"]],
         "rsqrt" | "ex2" | "lg2" => &[&["approx", "ftz"]],
-        // Modes that are not known choose bytes by another rule.
-        "dp4a" | "prmt" => &[],
         "exit" | "trap" | "mov" | "selp" | "bfi" | "rem" | "and" | "or" | "xor" | "shl" | "shr"
-        | "copysign" | "not" | "clz" | "popc" | "brev" => &[],
+        | "dp4a" | "prmt" | "copysign" | "not" | "clz" | "popc" | "brev" => &[],
         _ => return None,
     })
 }

@@ -17,4 +17,5 @@ mod faults;
 mod matrix;
 mod operations;
 mod packed;
+mod quantised;
 mod support;

@@ -99,6 +99,25 @@ pub(crate) fn run_in(
     args: &[Arg],
     device: &mut Device,
 ) -> Result<(), LaunchError> {
+    let grid_size = [blocks, 1, 1];
+    run_with(text, name, Sizes { grid_size, block_size, shared_bytes: 0 }, args, device)
+}
+
+/// How large a launch is.
+pub(crate) struct Sizes {
+    pub(crate) grid_size: [u32; 3],
+    pub(crate) block_size: [u32; 3],
+    pub(crate) shared_bytes: usize,
+}
+
+/// As [`run`], in sizes of any kind.
+pub(crate) fn run_with(
+    text: &str,
+    name: &str,
+    sizes: Sizes,
+    args: &[Arg],
+    device: &mut Device,
+) -> Result<(), LaunchError> {
     let module = Module::parse(text).unwrap();
     let kernel = module.kernel(name).unwrap();
     assert_eq!(kernel.params.len(), args.len(), "{name}: {:?}", kernel.params);
@@ -112,8 +131,8 @@ pub(crate) fn run_in(
         };
         params[param.offset..][..param.bytes].copy_from_slice(&bytes[..param.bytes]);
     }
-    let grid_size = [blocks, 1, 1];
-    let launch = Launch { grid_size, block_size, shared_bytes: 0, params: &params };
+    let Sizes { grid_size, block_size, shared_bytes } = sizes;
+    let launch = Launch { grid_size, block_size, shared_bytes, params: &params };
     kernel.launch(&launch, device)
 }
 
