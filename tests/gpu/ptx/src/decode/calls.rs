@@ -1,7 +1,7 @@
 //! Calls: the code of a function in place of the call, and what it is given in local memory.
 //!
-//! A call's parameters are variables of the thread, and those of the function are the same ones under
-//! other names.
+//! A call's parameters are variables of the thread, and those of the function are the same ones
+//! under other names.
 
 use super::{Body, modifiers::Name};
 use crate::{

@@ -23,9 +23,9 @@ struct Found<'s, 't, 'a> {
     functions: Vec<&'a str>,
 }
 
-/// Places the variables that a kernel and the functions it mentions declare, and those of the module
-/// that they mention. Behind them are those of which the launch says how large they are, all at the
-/// same place.
+/// Places the variables that a kernel and the functions it mentions declare, and those of the
+/// module that they mention. Behind them are those of which the launch says how large they are, all
+/// at the same place.
 ///
 /// Source: PTX ISA 9.0, section 5.1.7, shared state space, and section 5.4.4, `.extern .shared`.
 pub(super) fn layout<'a>(

@@ -101,6 +101,7 @@ fn elements_are_computed_contiguous_and_by_strides() {
 }
 
 type Function = fn(f32) -> f32;
+type Function64 = fn(f64) -> f64;
 
 #[test]
 fn functions_of_an_element_are_computed() {
@@ -130,7 +131,7 @@ fn functions_of_64_bits_call_others_for_what_is_large() {
         (0..40).map(|it| 0.37 * 3_f64.powi(it) * [1.0, -1.0][it as usize % 2]).collect();
     let input = device.place(&values);
     let out = device.place(&[0_f64; 40]);
-    let functions: [(&str, fn(f64) -> f64); 2] = [("usin_f64", f64::sin), ("ucos_f64", f64::cos)];
+    let functions: [(&str, Function64); 2] = [("usin_f64", f64::sin), ("ucos_f64", f64::cos)];
     for (name, f) in functions {
         let args = [U64(40), U64(1), U64(0), U64(input), U64(out)];
         run(&unary, name, (1, 64), &args, &mut device).unwrap();
@@ -163,7 +164,7 @@ fn rows_are_sorted_in_the_memory_that_a_launch_adds() {
         let args = [U64(input), U64(out), U32(100), U32(128)];
         let (grid_size, block_size) = ([3, 1, 1], [128, 1, 1]);
         let sizes = Sizes { grid_size, block_size, shared_bytes: 128 * 4 };
-        run_with(&sort, name, sizes, &args, &mut device).unwrap();
+        run_with(&sort, name, &sizes, &args, &mut device).unwrap();
         let found: Vec<u32> = device.values(out, 300);
         for (row, order) in rows.chunks_exact(100).zip(found.chunks_exact(100)) {
             let mut want: Vec<u32> = (0..100).collect();

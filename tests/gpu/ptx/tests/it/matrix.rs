@@ -36,8 +36,8 @@ fn sum(lane: usize, element: usize) -> (usize, usize) {
     (if element < 2 { group } else { group + 8 }, member * 2 + (element & 1))
 }
 
-/// Multiplies by an instruction of this depth, whose operands are `left` of `[16, depth]` and `right`
-/// of `[depth, 8]`.
+/// Multiplies by an instruction of this depth, whose operands are `left` of `[16, depth]` and
+/// `right` of `[depth, 8]`.
 fn product(depth: usize, matrices: (&[u8], &[u8]), sums: &[i32]) -> Vec<i32> {
     let mut device = Device::default();
     let (num_left, num_right) = (depth / 8, depth / 16);
@@ -116,7 +116,8 @@ fn matrices_of_bytes_are_multiplied() {
     }
 }
 
-/// What a lane gets of so many matrices, whose elements say where they are: `64 m + 8 row + column`.
+/// What a lane gets of so many matrices, whose elements say where they are: `64 m + 8 row +
+/// column`.
 fn check_load(modifiers: &str, num: usize, is_transposed: bool, is_generic: bool) {
     let mut device = Device::default();
     let out = device.place(&vec![u32::MAX; 32 * num]);

@@ -46,9 +46,9 @@ fn bytes_are_put_in_another_order() {
 /// Checks an instruction on two floats at once; those that are no numbers are all alike.
 #[track_caller]
 fn check_pairs(name: &str, num_operands: usize, want: impl Fn([u16; 3]) -> u16) {
-    let is_nan = |bits: u16| match name.contains("bf16") {
-        true => bf16::from_bits(bits).is_nan(),
-        false => f16::from_bits(bits).is_nan(),
+    let is_bf16 = name.contains("bf16");
+    let is_nan = |bits: u16| {
+        if is_bf16 { bf16::from_bits(bits).is_nan() } else { f16::from_bits(bits).is_nan() }
     };
     let operands = operands();
     let found = results(name, (32, 32), num_operands, &operands);
@@ -66,8 +66,8 @@ fn check_pairs(name: &str, num_operands: usize, want: impl Fn([u16; 3]) -> u16) 
 fn pairs_of_floats_are_computed() {
     let half = |it: u16| f16::from_bits(it).to_f64();
     let brain = |it: u16| bf16::from_bits(it).to_f64();
-    // Sums and products of two are exact in 64 bits, or one of them is too small to matter but for a
-    // tie.
+    // Sums and products of two are exact in 64 bits, or one of them is too small to matter but for
+    // a tie.
     check_pairs("add.f16x2", 2, |[a, b, _]| f16::from_f64(half(a) + half(b)).to_bits());
     check_pairs("sub.rn.f16x2", 2, |[a, b, _]| f16::from_f64(half(a) - half(b)).to_bits());
     check_pairs("mul.f16x2", 2, |[a, b, _]| f16::from_f64(half(a) * half(b)).to_bits());
@@ -115,6 +115,6 @@ fn sums_and_products_carry_on_to_the_next_register() {
         (word(a) * word(b) + word(c) + carry(a, b)) as u64
     });
     check(&with("sub.cc", "madc.hi"), "u32", 3, |[a, b, c]| {
-        ((word(a) * word(b) >> 32) + word(c) + borrow(a, b)) as u64
+        (((word(a) * word(b)) >> 32) + word(c) + borrow(a, b)) as u64
     });
 }

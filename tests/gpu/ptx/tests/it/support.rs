@@ -100,7 +100,7 @@ pub(crate) fn run_in(
     device: &mut Device,
 ) -> Result<(), LaunchError> {
     let grid_size = [blocks, 1, 1];
-    run_with(text, name, Sizes { grid_size, block_size, shared_bytes: 0 }, args, device)
+    run_with(text, name, &Sizes { grid_size, block_size, shared_bytes: 0 }, args, device)
 }
 
 /// How large a launch is.
@@ -114,7 +114,7 @@ pub(crate) struct Sizes {
 pub(crate) fn run_with(
     text: &str,
     name: &str,
-    sizes: Sizes,
+    sizes: &Sizes,
     args: &[Arg],
     device: &mut Device,
 ) -> Result<(), LaunchError> {
@@ -131,7 +131,7 @@ pub(crate) fn run_with(
         };
         params[param.offset..][..param.bytes].copy_from_slice(&bytes[..param.bytes]);
     }
-    let Sizes { grid_size, block_size, shared_bytes } = sizes;
+    let Sizes { grid_size, block_size, shared_bytes } = *sizes;
     let launch = Launch { grid_size, block_size, shared_bytes, params: &params };
     kernel.launch(&launch, device)
 }
