@@ -89,6 +89,14 @@ fn main() {
     let mut params: Vec<u8> = [BASE, out].iter().flat_map(|it| it.to_le_bytes()).collect();
     params.extend(1024_u32.to_le_bytes());
     run(&text("reduce.ptx"), "softmax_f32", ([1024, 1, 1], [1, 32, 1]), &params);
+    // 1024 rows of 2048 weights, by one column.
+    let mut params: Vec<u8> =
+        [BASE, BASE + (4 << 20), out].iter().flat_map(|it| it.to_le_bytes()).collect();
+    params.extend([2048_u32, 1024, 2048, 1024].iter().flat_map(|it| it.to_le_bytes()));
+    for format in ["q4_0", "q4_K", "q6_K"] {
+        let name = format!("mul_mat_vec_{format}_q8_1_cuda1");
+        run(&text("quantized.ptx"), &name, ([1024, 1, 1], [32, 4, 1]), &params);
+    }
     read(folder);
 }
 
