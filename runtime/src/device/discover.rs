@@ -48,7 +48,7 @@ pub fn discover(selector: &DeviceSelector, num_cpu: u32) -> Result<Discovery, Se
                 for gpu in gpus.gpus.iter().filter(|gpu| selector.may_want(gpu.id)) {
                     match free_memory(gpu, &gpus.notes) {
                         Ok(memory) => {
-                            found.push(FoundDevice { id: gpu.id, memory, is_spare: false })
+                            found.push(FoundDevice { id: gpu.id, memory, is_spare: false });
                         }
                         Err(reason) => left_out.push(format!("{}: {reason}", gpu.id)),
                     }

@@ -164,10 +164,8 @@ mod tests {
         let selected = selector.parse::<DeviceSelector>().and_then(|s| s.select(&found, &left_out));
         let got = match selected {
             Ok(devices) => {
-                let name = |it: &FoundDevice| match it.is_spare {
-                    true => format!("{} (spare)", it.id),
-                    false => it.id.to_string(),
-                };
+                let spare = |it: &FoundDevice| if it.is_spare { " (spare)" } else { "" };
+                let name = |it: &FoundDevice| format!("{}{}", it.id, spare(it));
                 devices.iter().map(name).collect::<Vec<_>>().join(" ")
             }
             Err(error) => format!("error: {error}"),

@@ -23,10 +23,13 @@ pub enum Slow {
     Schedules,
     /// Many instances that the planner's search does not solve exactly.
     Plans,
+    /// All suites on emulated GPUs; `scripts/cuda-check` reads it.
+    Gpus,
 }
 
 impl Slow {
-    const EVERY: [Self; 5] = [Self::Fetch, Self::Soak, Self::Walks, Self::Schedules, Self::Plans];
+    const EVERY: [Self; 6] =
+        [Self::Fetch, Self::Soak, Self::Walks, Self::Schedules, Self::Plans, Self::Gpus];
 
     fn name(self) -> &'static str {
         match self {
@@ -35,6 +38,7 @@ impl Slow {
             Self::Walks => "walks",
             Self::Schedules => "schedules",
             Self::Plans => "plans",
+            Self::Gpus => "gpus",
         }
     }
 
