@@ -71,7 +71,7 @@ pub fn solve(
         of_main.forbidden.retain(|id| !is_spare(id));
         match on(&main, &of_main) {
             // With all devices it may go, or the error is the one that counts.
-            Err(PlanError::Infeasible(_)) => {}
+            Err(PlanError::Infeasible(_) | PlanError::AllForbidden { .. }) => {}
             outcome => return outcome,
         }
     }

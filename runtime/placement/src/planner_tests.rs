@@ -184,6 +184,9 @@ fn spares_are_used_only_where_the_others_do_not_suffice() {
     };
     assert_eq!(devices([1000, 20, 20]).unwrap(), [Cpu(1), Cpu(2)]);
     assert!(devices([1000, 20, 9]).unwrap().contains(&Cpu(0)));
+    let mut policy = exactly(16);
+    policy.forbidden.extend([Cpu(1), Cpu(2)]);
+    assert_eq!(plan(&profile, &cluster, &policy).unwrap().stages[0].device, Cpu(0));
     let Err(PlanError::Infeasible(shortfall)) = devices([9, 20, 9]) else {
         panic!("38 bytes do not hold 40");
     };

@@ -174,7 +174,10 @@ pub(super) fn loss(id: DeviceId, device: &candle_core::CudaDevice) -> Option<Los
         CUDA_ERROR_NVLINK_UNCORRECTABLE, CUDA_ERROR_OUT_OF_MEMORY,
     };
     let stream = device.cuda_stream();
-    let outcome = stream.context().bind_to_thread().and_then(|()| result::ctx::synchronize());
+    let context = stream.context();
+    // What a destructor has noted says nothing about the device; what it says now does.
+    let _ = context.check_err();
+    let outcome = context.bind_to_thread().and_then(|()| result::ctx::synchronize());
     let error = outcome.err()?;
     match error.0 {
         CUDA_ERROR_OUT_OF_MEMORY => None,

@@ -97,9 +97,11 @@ impl Devices {
         }
     }
 
-    /// What is lost for good: after a failure it tells whether another try may go better.
-    pub fn loss(&self) -> Option<Loss> {
-        self.handles.values().find_map(|opened| opened.loss())
+    /// What is lost for good: after a failure on a device, which is asked first, it tells whether
+    /// another try may go better.
+    pub fn loss(&self, failed: DeviceId) -> Option<Loss> {
+        let own = self.handles.get(&failed).and_then(|opened| opened.loss());
+        own.or_else(|| self.handles.values().find_map(|opened| opened.loss()))
     }
 }
 

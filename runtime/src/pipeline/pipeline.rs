@@ -133,7 +133,7 @@ impl Pipeline {
 
     /// A failure, with what its device has lost by it.
     pub fn examined(&self, failure: StageFailure) -> StageFailure {
-        StageFailure { loss: self.config.devices.loss(), ..failure }
+        StageFailure { loss: self.config.devices.loss(failure.device), ..failure }
     }
 
     /// Sends to the first stage; false if it is gone.

@@ -176,7 +176,11 @@ impl Cluster {
     pub(crate) fn without_spares(&self) -> Option<Self> {
         let (spares, devices): (Vec<_>, Vec<_>) =
             self.devices.iter().cloned().partition(|device| device.is_spare);
-        (!spares.is_empty() && !devices.is_empty()).then(|| Self { devices, ..self.clone() })
+        let is_spare = |id| spares.iter().any(|it| it.id == id);
+        let leads_to_none = |it: &&ClusterLink| !is_spare(it.source) && !is_spare(it.target);
+        let links = self.links.iter().filter(leads_to_none).cloned().collect();
+        let are_both = !spares.is_empty() && !devices.is_empty();
+        are_both.then(|| Self { devices, links, ..self.clone() })
     }
 
     /// The most devices of a cluster; bounds the search whatever a file says.

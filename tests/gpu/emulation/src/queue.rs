@@ -116,6 +116,7 @@ impl<W> Queues<W> {
         let stream = self.streams.get_mut(&id).expect(IS_KNOWN);
         stream.num_added += 1;
         stream.clock.join(clock);
+        stream.clock.advance(Point { stream: id, position: stream.num_added });
         stream.entries.push_back(Entry::Wait(point));
     }
 

@@ -110,5 +110,5 @@ fn check(pasts: &[Past], (used, span): (Use, Span), actor: Actor<'_>) -> Result<
 }
 
 fn is_before(past: Point, actor: Actor<'_>) -> bool {
-    past.position == 0 || past.stream == actor.point.stream || actor.clock.is_behind(past)
+    past.stream == actor.point.stream || actor.clock.is_behind(past)
 }

@@ -44,6 +44,8 @@ pub(crate) enum Work {
     Launch(Launch),
     Product(Product),
     Uniform(Uniform),
+    /// From here on the stream may use an allocation.
+    Allocate,
     Free {
         address: u64,
     },
@@ -108,6 +110,7 @@ impl Work {
             Self::Download { .. } => "a copy to the host",
             Self::Product(_) => "a product of cuBLAS",
             Self::Uniform(_) => "cuRAND",
+            Self::Allocate => "cuMemAllocAsync",
             Self::Free { .. } => "cuMemFreeAsync",
             Self::Stamp { .. } => "an event",
         })
@@ -146,7 +149,7 @@ impl Work {
             Self::Uniform(uniform) => Ok(vec![uniform.run(device, memory).map_err(wrong)?]),
             // The memory is freed once it is known that nobody else uses it.
             Self::Free { address } => Ok(vec![memory.whole(memory.beginning(*address)?)]),
-            Self::Stamp { .. } => Ok(Vec::new()),
+            Self::Allocate | Self::Stamp { .. } => Ok(Vec::new()),
         }
     }
 }

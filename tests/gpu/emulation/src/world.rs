@@ -6,7 +6,7 @@ mod modules;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, sync::Arc, thread::ThreadId, time::Instant};
+use std::{collections::HashMap, io::Write, sync::Arc, thread::ThreadId, time::Instant};
 
 use events::Event;
 use sluicegate_ptx::Kernel;
@@ -17,7 +17,7 @@ use crate::{
     memory::{Memory, Touched},
     pinned::Pinned,
     program::{Program, Programs},
-    queue::{Due, Point, Queues, StreamId},
+    queue::{Clock, Due, Point, Queues, StreamId},
     races::{Actor, Races},
     work::Work,
 };
@@ -46,8 +46,10 @@ pub(crate) struct World {
     began: Instant,
     /// An error after which nothing works any more.
     broken: Option<Failure>,
-    /// The error of a launch that nobody has read yet.
-    unread: Option<Failure>,
+    /// Of each device, an error after which it does not.
+    lost: Vec<Option<Failure>>,
+    /// The error of a thread's launch that it has not read yet.
+    unread: HashMap<ThreadId, Failure>,
 }
 
 /// The primary context of a device.
@@ -122,14 +124,26 @@ impl World {
             num_works: 0,
             began: Instant::now(),
             broken: None,
-            unread: None,
+            lost: vec![None; machine.devices.len()],
+            unread: HashMap::new(),
             machine,
         }
     }
 
-    /// Fails if an error before has left the process unusable.
-    pub(crate) fn check(&self) -> Outcome {
-        self.broken.clone().map_or(Ok(()), Err)
+    /// Fails if an error before has left the process unusable, or the device that is current.
+    pub(crate) fn check(&self, current: Option<usize>) -> Outcome {
+        self.broken.clone().map_or(Ok(()), Err)?;
+        current.map_or(Ok(()), |device| self.check_alive(device))
+    }
+
+    fn check_alive(&self, device: usize) -> Outcome {
+        self.lost[device].clone().map_or(Ok(()), Err)
+    }
+
+    /// Nothing works any more; whoever may hear of it, a line of the error output says why.
+    fn give_up(&mut self, failure: &Failure) {
+        report(failure);
+        self.broken = Some(failure.clone());
     }
 
     pub(crate) fn check_device(&self, ordinal: i32) -> Outcome<usize> {
@@ -165,8 +179,14 @@ impl World {
         self.modules.retain(|_, it| it.device != device);
         self.functions.retain(|_, it| it.device != device);
         self.memory.free_all(device);
+        self.memory.end_access(device);
         self.memory.give_back(device, self.machine.context_bytes);
         Ok(())
+    }
+
+    /// The primary context of a device, as it is now.
+    pub(crate) fn context(&self, device: usize) -> ContextId {
+        ContextId { device, generation: self.contexts[device].generation }
     }
 
     pub(crate) fn is_alive(&self, context: ContextId) -> bool {
@@ -243,6 +263,7 @@ impl World {
 
     /// Asks a stream for work, in a thread whose current context is the device's.
     pub(crate) fn enqueue(&mut self, device: usize, stream: u64, work: Work) -> Outcome<Point> {
+        self.check_alive(device)?;
         let handle = stream;
         let stream = self.stream_of(handle, device)?;
         self.order_with_default(handle, stream);
@@ -258,21 +279,38 @@ impl World {
     /// Does one thing, if there is any that may be done.
     fn step(&mut self) -> Outcome<bool> {
         let Some(due) = self.queues.next() else { return Ok(false) };
-        self.perform(&due).inspect_err(|failure| self.broken = Some(failure.clone()))?;
+        let device = due.work.device;
+        self.num_works += 1;
+        if let Some(failure) = self.injected(&due.work) {
+            report(&failure);
+            self.lost[device] = Some(failure);
+        }
+        if self.lost[device].is_some() {
+            return Ok(true);
+        }
+        // For the case that it panics: what was to be done is not, and may never be.
+        let label = due.work.work.label();
+        let unfinished = format!("cuda:{device}, {label}: the emulation itself has failed");
+        self.broken = Some(Failure::new(Code::Unknown, unfinished));
+        let outcome = self.perform(&due);
+        self.broken = None;
+        outcome.inspect_err(|failure| self.give_up(failure))?;
         Ok(true)
+    }
+
+    /// The fault that comes with this piece of work, if one does.
+    fn injected(&self, Task { device, work }: &Task) -> Option<Failure> {
+        if self.is_faulty(FaultKind::Ecc, self.num_works) {
+            let detail = format!("cuda:{device}, {}: an injected fault", work.label());
+            return Some(Failure::new(Code::EccUncorrectable, detail));
+        }
+        let is_lost = self.is_faulty(FaultKind::Lost, self.num_works);
+        let detail = format!("cuda:{device} has fallen off the bus: an injected fault");
+        is_lost.then(|| Failure::new(Code::Unknown, detail))
     }
 
     fn perform(&mut self, due: &Due<Task>) -> Outcome {
         let Due { work: Task { device, work }, point, clock } = due;
-        self.num_works += 1;
-        if self.is_faulty(FaultKind::Ecc, self.num_works) {
-            let detail = format!("cuda:{device}, {}: an injected fault", work.label());
-            return Err(Failure::new(Code::EccUncorrectable, detail));
-        }
-        if self.is_faulty(FaultKind::Lost, self.num_works) {
-            let detail = format!("cuda:{device} has fallen off the bus: an injected fault");
-            return Err(Failure::new(Code::Unknown, detail));
-        }
         let touched = work.run(*device, &mut self.memory)?;
         let actor = Actor { label: &work.label(), point: *point, clock };
         self.note(*device, &touched, actor)?;
@@ -311,14 +349,15 @@ impl World {
     }
 
     fn synchronize_stream(&mut self, stream: Stream) -> Outcome {
-        if let Some(Failure { detail, .. }) = self.unread.take() {
+        if let Some(Failure { detail, .. }) = self.unread.remove(&std::thread::current().id()) {
             let detail = format!("a launch failed, and nobody has read its error: {detail}");
             let failure = Failure::new(Code::Unknown, detail);
-            self.broken = Some(failure.clone());
+            self.give_up(&failure);
             return Err(failure);
         }
         let (point, clock) = self.queues.here(stream.id);
         self.wait_for(point)?;
+        self.check_alive(stream.device)?;
         self.queues.host_knows(&clock);
         Ok(())
     }
@@ -331,9 +370,21 @@ impl World {
     }
 
     /// Whether all that a stream was asked for is done.
-    pub(crate) fn is_idle(&self, stream: u64) -> Outcome<bool> {
-        let (point, _) = self.queues.here(self.stream(stream)?.id);
-        Ok(self.queues.is_done(point))
+    pub(crate) fn is_idle(&mut self, stream: u64) -> Outcome<bool> {
+        let here = self.queues.here(self.stream(stream)?.id);
+        self.has_come(&here)
+    }
+
+    /// Whether a place is reached. If not, something is done, so that who asks again and again hears
+    /// of it in the end; and who hears of it knows that all before is done.
+    fn has_come(&mut self, (point, clock): &(Point, Clock)) -> Outcome<bool> {
+        let has_come = self.queues.is_done(*point);
+        if has_come {
+            self.queues.host_knows(clock);
+        } else {
+            self.step()?;
+        }
+        Ok(has_come)
     }
 
     fn is_faulty(&self, kind: FaultKind, at: u64) -> bool {
@@ -342,8 +393,18 @@ impl World {
 
     /// Takes note of a launch whose error its caller may not have read.
     pub(crate) fn leave_unread(&mut self, failure: Option<Failure>) {
-        self.unread = failure;
+        let thread = std::thread::current().id();
+        match failure {
+            Some(failure) => self.unread.insert(thread, failure),
+            None => self.unread.remove(&thread),
+        };
     }
+}
+
+fn report(Failure { code, detail }: &Failure) {
+    let name = code.texts().0.to_string_lossy();
+    // A closed error output is no reason to fail.
+    let _ = writeln!(std::io::stderr(), "emulated GPUs: {name}: {detail}");
 }
 
 fn unknown(kind: &str, handle: u64) -> Failure {

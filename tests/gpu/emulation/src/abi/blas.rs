@@ -8,11 +8,12 @@ use std::{
 
 use half::f16;
 
-use super::{SUCCESS, call, current, put};
+use super::{SUCCESS, call, check_context, current, current_stream, put};
 use crate::{
     error::{Code, Failure, Outcome},
     product::{Matrices, Number, Precision, Product},
     work::Work,
+    world::{ContextId, World},
 };
 
 /// Source: `cublas_api.h`, `cublasStatus_t`.
@@ -20,10 +21,10 @@ const INVALID_VALUE: c_int = 7;
 const EXECUTION_FAILED: c_int = 13;
 const NOT_SUPPORTED: c_int = 15;
 
-/// The device and the stream of each handle.
-static HANDLES: Mutex<Option<HashMap<u64, (usize, u64)>>> = Mutex::new(None);
+/// The context and the stream of each handle.
+static HANDLES: Mutex<Option<HashMap<u64, (ContextId, u64)>>> = Mutex::new(None);
 
-fn handles<T>(change: impl FnOnce(&mut HashMap<u64, (usize, u64)>) -> T) -> T {
+fn handles<T>(change: impl FnOnce(&mut HashMap<u64, (ContextId, u64)>) -> T) -> T {
     let mut handles = HANDLES.lock().unwrap_or_else(PoisonError::into_inner);
     change(handles.get_or_insert_default())
 }
@@ -43,10 +44,10 @@ fn status(result: c_int) -> c_int {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cublasCreate_v2(target: *mut u64) -> c_int {
     status(call("cublasCreate", |world| {
-        let device = current(world)?;
+        let context = world.context(current(world)?);
         let handle = handles(|it| {
             let handle = it.keys().max().map_or(1, |last| last + 1);
-            it.insert(handle, (device, 0));
+            it.insert(handle, (context, 0));
             handle
         });
         // SAFETY: the caller's pointer.
@@ -155,15 +156,11 @@ unsafe extern "C" fn cublasDgemmStridedBatched(
     }))
 }
 
-fn multiply(world: &mut crate::world::World, handle: u64, product: Product) -> Outcome {
+fn multiply(world: &mut World, handle: u64, product: Product) -> Outcome {
     let found = handles(|it| it.get(&handle).copied());
-    let (device, stream) = found.ok_or_else(|| unknown(handle))?;
-    // Unlike a launch, a product goes to the device of its handle, whichever is current.
-    current(world)?;
-    let stream = match stream {
-        0 => world.default_stream(device, false),
-        stream => stream,
-    };
+    let (context, stream) = found.ok_or_else(|| unknown(handle))?;
+    check_context("a handle", context, world.context(current(world)?))?;
+    let (device, stream) = current_stream(world, stream)?;
     world.enqueue(device, stream, Work::Product(product)).map(drop)
 }
 

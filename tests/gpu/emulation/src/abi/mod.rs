@@ -59,7 +59,7 @@ fn lock() -> Outcome<MutexGuard<'static, World>> {
 fn call(function: &str, body: impl FnOnce(&mut World) -> Outcome) -> c_int {
     answered(function, || {
         let mut world = lock()?;
-        world.check()?;
+        world.check(CURRENT.get().map(|context| context.device))?;
         body(&mut world)
     })
 }
@@ -90,6 +90,18 @@ fn current(world: &World) -> Outcome<usize> {
     }
     let detail = format!("the context of cuda:{} has ended", context.device);
     Err(Failure::new(Code::ContextIsDestroyed, detail))
+}
+
+/// Checks that what was made in a context is used where that context is current.
+///
+/// Source: cuBLAS, "cuBLAS Context": the device of a handle is that which is current when it is made.
+fn check_context(what: &str, made_in: ContextId, current: ContextId) -> Outcome {
+    if made_in == current {
+        return Ok(());
+    }
+    let (made, found) = (made_in.device, current.device);
+    let detail = format!("{what} that was made on cuda:{made} while cuda:{found} is current");
+    Err(Failure::new(Code::InvalidContext, detail))
 }
 
 /// Handles of the default streams.

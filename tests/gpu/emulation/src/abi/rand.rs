@@ -6,13 +6,14 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::{SUCCESS, call, current, put};
+use super::{SUCCESS, call, check_context, current, current_stream, put};
 use crate::{
     error::{Code, Failure, Outcome},
     memory::Span,
     product::Number,
     random::Uniform,
     work::Work,
+    world::ContextId,
 };
 
 /// Source: `curand.h`, `curandStatus_t`.
@@ -20,7 +21,7 @@ const LAUNCH_FAILURE: c_int = 201;
 
 #[derive(Debug, Clone, Copy)]
 struct Generator {
-    device: usize,
+    context: ContextId,
     stream: u64,
     seed: u64,
     num_given: u64,
@@ -53,10 +54,10 @@ fn status(result: c_int) -> c_int {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn curandCreateGenerator(target: *mut u64, _kind: c_uint) -> c_int {
     status(call("curandCreateGenerator", |world| {
-        let device = current(world)?;
+        let context = world.context(current(world)?);
         let handle = generators(|it| {
             let handle = it.keys().max().map_or(1, |last| last + 1);
-            it.insert(handle, Generator { device, stream: 0, seed: 0, num_given: 0 });
+            it.insert(handle, Generator { context, stream: 0, seed: 0, num_given: 0 });
             handle
         });
         // SAFETY: the caller's pointer.
@@ -97,14 +98,14 @@ extern "C" fn curandGenerateUniformDouble(generator: u64, target: u64, count: us
 
 fn uniform(function: &str, generator: u64, number: Number, (target, count): (u64, usize)) -> c_int {
     status(call(function, |world| {
-        current(world)?;
+        let current = world.context(current(world)?);
         let found = change(generator, |it| it.num_given += count as u64)?;
-        let Generator { device, stream, seed, num_given } = found;
-        let stream = match stream {
-            0 => world.default_stream(device, false),
-            stream => stream,
-        };
-        let target = Span { address: target, bytes: count * number.bytes() };
+        let Generator { context, stream, seed, num_given } = found;
+        check_context("a generator", context, current)?;
+        let (device, stream) = current_stream(world, stream)?;
+        let bytes = count.checked_mul(number.bytes()).filter(|bytes| *bytes > 0);
+        let refused = || Failure::new(Code::InvalidValue, format!("{count} numbers"));
+        let target = Span { address: target, bytes: bytes.ok_or_else(refused)? };
         let uniform = Uniform { target, number, seed, skipped: num_given };
         world.enqueue(device, stream, Work::Uniform(uniform)).map(drop)
     }))

@@ -5,7 +5,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     ffi::{CStr, c_char, c_int, c_uint, c_void},
     sync::{Mutex, PoisonError},
 };
@@ -41,9 +41,11 @@ struct Registry {
     binaries: Vec<&'static [u8]>,
     /// By the address of the function of the host that stands for the kernel.
     functions: HashMap<usize, (usize, &'static CStr)>,
-    /// Modules by fat binary and device; functions by their address and device.
-    modules: HashMap<(usize, usize), u64>,
-    loaded: HashMap<(usize, usize), u64>,
+    /// Modules by fat binary and context; functions by their address and context.
+    modules: HashMap<(usize, u64), u64>,
+    loaded: HashMap<(usize, u64), u64>,
+    /// Devices whose context the runtime holds, once for each.
+    held: HashSet<usize>,
 }
 
 static REGISTRY: Mutex<Option<Registry>> = Mutex::new(None);
@@ -123,25 +125,26 @@ unsafe extern "C" fn __cudaGetKernel(target: *mut usize, host: usize) -> c_int {
 
 /// The driver's handle of a kernel on a device.
 fn function(world: &mut World, device: usize, host: usize) -> Outcome<u64> {
+    let context = world.context(device).handle();
     registry(|it| {
-        if let Some(function) = it.loaded.get(&(host, device)) {
+        if let Some(function) = it.loaded.get(&(host, context)) {
             return Ok(*function);
         }
         let (binary, name) = *it.functions.get(&host).ok_or_else(|| {
             Failure::new(Code::InvalidValue, format!("no kernel is registered at {host:#x}"))
         })?;
-        let loaded = it.modules.get(&(binary, device)).copied();
+        let loaded = it.modules.get(&(binary, context)).copied();
         let module = if let Some(module) = loaded {
             module
         } else {
             let capability = world.machine.devices[device].capability;
             let text = fat_binary::ptx(it.binaries[binary], capability)?;
             let module = world.load_module(device, &text)?;
-            it.modules.insert((binary, device), module);
+            it.modules.insert((binary, context), module);
             module
         };
         let function = world.get_function(module, &name.to_string_lossy())?;
-        it.loaded.insert((host, device), function);
+        it.loaded.insert((host, context), function);
         Ok(function)
     })
 }
@@ -218,7 +221,10 @@ unsafe extern "C" fn cudaGetDevice(target: *mut c_int) -> c_int {
 extern "C" fn cudaSetDevice(device: c_int) -> c_int {
     runtime("cudaSetDevice", |world| {
         let device = world.check_device(device)?;
-        CURRENT.set(Some(world.retain(device)?));
+        if registry(|it| it.held.insert(device)) {
+            world.retain(device)?;
+        }
+        CURRENT.set(Some(world.context(device)));
         Ok(())
     })
 }

@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     ffi::{CStr, CString, c_char, c_int},
-    io::Write,
     sync::Mutex,
 };
 
@@ -12,25 +11,20 @@ use crate::error::{Code, Failure};
 /// What was last said with each code; kept, since programs hold the pointers.
 static SAID: Mutex<Option<HashMap<Code, &'static CStr>>> = Mutex::new(None);
 
-/// Remembers a failure for who asks what its code means. One that stays is reported at once, in a
-/// line of the error output.
+/// Remembers a failure for who asks what its code means.
 pub(super) fn remember(function: &str, failure: &Failure) {
     let Failure { code, detail } = failure;
-    let (name, text) = code.texts();
+    let (_, text) = code.texts();
     let said = format!("{} ({function}: {detail})", text.to_string_lossy());
     let mut all = SAID.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let all = all.get_or_insert_default();
     if all.get(code).is_some_and(|it| it.to_bytes() == said.as_bytes()) {
         return;
     }
-    // A later call that fails for the same reason does not hide where it happened.
-    let is_first = !all.contains_key(code);
-    if code.stays() && !is_first {
+    // A later call that fails for the same reason does not hide where it happened, and what is
+    // asked again and again is not kept each time.
+    if (code.stays() && all.contains_key(code)) || *code == Code::NotReady {
         return;
-    }
-    if code.stays() {
-        // Nobody else may hear of it, and a closed error output is no reason to fail.
-        let _ = writeln!(std::io::stderr(), "emulated GPUs: {}: {said}", name.to_string_lossy());
     }
     if let Ok(said) = CString::new(said.replace('\0', " ")) {
         all.insert(*code, Box::leak(said.into_boxed_c_str()));

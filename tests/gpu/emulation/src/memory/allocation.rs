@@ -10,6 +10,8 @@ pub(super) struct Allocation {
     pub(super) address: u64,
     pub(super) device: usize,
     pub(super) len: usize,
+    /// Whether a stream was asked to free it.
+    pub(super) is_to_be_freed: bool,
     /// None once it is freed.
     content: Option<Content>,
     freed_by: String,
@@ -39,7 +41,14 @@ pub(crate) enum Use {
 impl Allocation {
     pub(super) fn new(address: u64, device: usize, len: usize) -> Self {
         let content = Content { bytes: vec![POISON; len], written: Written::none_of(len) };
-        Self { address, device, len, content: Some(content), freed_by: String::new() }
+        Self {
+            address,
+            device,
+            len,
+            is_to_be_freed: false,
+            content: Some(content),
+            freed_by: String::new(),
+        }
     }
 
     /// Lets all of it be read, as it is.

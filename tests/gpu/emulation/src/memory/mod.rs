@@ -21,7 +21,7 @@ use crate::{
 /// Memory is given out in pieces of so many bytes, and aligned to them.
 const GRANULE: u64 = 512;
 /// Addresses that a device has, the first of them being its own number, counted from one.
-const DEVICE_SHIFT: u32 = 40;
+const DEVICE_SHIFT: u32 = 48;
 /// Freed allocations that are remembered.
 const MAX_FREED: usize = 1 << 16;
 
@@ -103,12 +103,20 @@ impl Memory {
         self.devices[device].used -= bytes;
     }
 
+    /// Ends all access between a device and the others.
+    pub(crate) fn end_access(&mut self, device: usize) {
+        self.devices[device].reaches.fill(false);
+        for other in &mut self.devices {
+            other.reaches[device] = false;
+        }
+    }
+
     /// Allocates memory that nobody has written yet.
     pub(crate) fn allocate(&mut self, device: usize, bytes: usize) -> Outcome<u64> {
         if bytes == 0 {
             return Err(Failure::new(Code::InvalidValue, "an allocation of zero bytes"));
         }
-        let taken = rounded(bytes);
+        let taken = (bytes as u64).checked_next_multiple_of(GRANULE).unwrap_or(u64::MAX);
         self.reserve(device, taken)?;
         let memory = &mut self.devices[device];
         let address = memory.next_address;
@@ -152,6 +160,16 @@ impl Memory {
         for address in live {
             self.free(address, "the end of its context").expect("it is live");
         }
+    }
+
+    /// Takes note that an allocation will be freed, which must be told once.
+    pub(crate) fn will_free(&mut self, address: u64) -> Outcome {
+        let slot = self.beginning(address)?;
+        if std::mem::replace(&mut self.slots[slot.0].is_to_be_freed, true) {
+            let detail = format!("the allocation at {address:#x} is to be freed already");
+            return Err(Failure::new(Code::InvalidValue, detail));
+        }
+        Ok(())
     }
 
     /// The live allocation that begins here.

@@ -5,6 +5,7 @@ use crate::{
     error::{Code, Failure, Outcome},
     machine::FaultKind,
     races::{Actor, Label},
+    work::Work,
 };
 
 impl World {
@@ -37,6 +38,7 @@ impl World {
     pub(crate) fn allocate_for(&mut self, stream: u64, bytes: usize) -> Outcome<u64> {
         let Stream { id, device, .. } = self.stream(stream)?;
         let address = self.allocate(device, bytes)?;
+        self.enqueue(device, stream, Work::Allocate)?;
         let whole = self.memory.whole(self.memory.beginning(address)?);
         let (point, clock) = self.queues.here(id);
         let label = Label::Named("cuMemAllocAsync");

@@ -80,12 +80,9 @@ impl World {
         Ok(())
     }
 
-    pub(crate) fn is_reached(&self, event: u64) -> Outcome<bool> {
-        Ok(self
-            .event(event)?
-            .recorded
-            .as_ref()
-            .is_none_or(|(point, _)| self.queues.is_done(*point)))
+    pub(crate) fn is_reached(&mut self, event: u64) -> Outcome<bool> {
+        let recorded = self.event(event)?.recorded.clone();
+        recorded.map_or(Ok(true), |here| self.has_come(&here))
     }
 
     pub(crate) fn synchronize_event(&mut self, event: u64) -> Outcome {

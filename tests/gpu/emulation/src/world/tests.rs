@@ -263,7 +263,7 @@ fn an_error_that_stays_fails_all_that_follows() {
     rig.increment(0, 64, 1).unwrap();
     let failure = rig.world.synchronize(rig.streams[0]).unwrap_err();
     assert_eq!(failure.code, Code::IllegalAddress);
-    assert_eq!(rig.world.check(), Err(failure));
+    assert_eq!(rig.world.check(None), Err(failure));
 }
 
 #[test]
@@ -301,4 +301,58 @@ fn the_default_stream_is_in_order_with_those_that_block() {
             rig.increment(0, numbers, NUMBERS)
         });
     }
+}
+
+#[test]
+fn an_allocation_is_behind_what_its_stream_was_asked_for_before() {
+    check(&[RACE, UNWRITTEN], |rig| {
+        rig.order();
+        let numbers = rig.world.allocate_for(rig.streams[0], BYTES)?;
+        rig.ask(1, Work::Fill { target: span(numbers), value: 1 })
+    });
+    check(&[], |rig| {
+        let event = rig.world.create_event(0, false);
+        rig.world.record(event, rig.streams[1])?;
+        rig.world.wait_event(rig.streams[0], event)?;
+        let numbers = rig.world.allocate_for(rig.streams[0], BYTES)?;
+        rig.world.synchronize(rig.streams[0])?;
+        rig.ask(1, Work::Fill { target: span(numbers), value: 1 })
+    });
+}
+
+#[test]
+fn who_asks_again_and_again_hears_in_the_end_and_knows() {
+    check(&[], |rig| {
+        let numbers = rig.numbers(1);
+        let event = rig.world.create_event(0, false);
+        rig.world.record(event, rig.streams[0])?;
+        while !rig.world.is_reached(event)? {}
+        rig.increment(1, numbers, NUMBERS)
+    });
+}
+
+#[test]
+fn a_device_that_is_lost_takes_no_other_with_it() {
+    let machine = Machine::parse("2x 64MiB, fault=ecc@2").unwrap();
+    let mut world = World::new(machine);
+    let streams = [0, 1].map(|device| {
+        world.retain(device).unwrap();
+        world.create_stream(device, false)
+    });
+    let targets = [0, 1].map(|device| span(world.allocate_for(streams[device], BYTES).unwrap()));
+    for device in [0, 1] {
+        let fill = Work::Fill { target: targets[device], value: 1 };
+        world.enqueue(device, streams[device], fill).unwrap();
+    }
+    let outcomes = streams.map(|stream| world.synchronize(stream).map_err(|it| it.code));
+    assert!(outcomes.contains(&Ok(())) && outcomes.contains(&Err(Code::EccUncorrectable)));
+    assert_eq!(world.check(None), Ok(()));
+}
+
+#[test]
+fn an_allocation_is_freed_by_one_call_alone() {
+    let mut rig = Rig::new(0);
+    let numbers = rig.numbers(1);
+    rig.world.memory.will_free(numbers).unwrap();
+    assert_eq!(rig.world.memory.will_free(numbers).unwrap_err().code, Code::InvalidValue);
 }
