@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_name_that_is_none_is_refused() {
-        let want = "wanted fetch, soak, walks, schedules, plans or all, found 1";
+        let want = "wanted fetch, soak, walks, schedules, plans, gpus or all, found 1";
         assert_eq!(parse("soak,1"), Err(want.to_owned()));
     }
 }
