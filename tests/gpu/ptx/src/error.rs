@@ -1,5 +1,7 @@
 //! What is wrong with a module, and what goes wrong in a kernel.
 
+use std::fmt;
+
 /// Text that is no PTX, or holds what is not known here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
@@ -37,6 +39,44 @@ pub enum Fault {
     Shuffle { lane: usize, source_lane: usize },
     #[error("it does not end")]
     Endless,
+    #[error("{bytes} bytes at {address:#x} of {space} memory are read, which nobody has written")]
+    Unwritten { space: &'static str, address: u64, bytes: usize },
+    /// Of two threads of a block that use shared memory, of which no barrier says who comes first.
+    #[error(
+        "it {how} {bytes} bytes at {address:#x} of shared memory, which thread {other_thread:?} \
+         {other_how} in line {other_line}, with no barrier between them"
+    )]
+    Race {
+        address: u64,
+        bytes: usize,
+        how: Use,
+        other_how: Use,
+        other_thread: [u32; 3],
+        other_line: u32,
+    },
+    #[error(
+        "warp {warp} waits at this barrier, and warp {other_warp} at that in line {other_line}"
+    )]
+    Barriers { warp: usize, other_warp: usize, other_line: u32 },
+}
+
+/// How a thread uses memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    Read,
+    Write,
+    /// Reads and writes, and nobody else between the two.
+    Atomic,
+}
+
+impl fmt::Display for Use {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "reads",
+            Self::Write => "writes",
+            Self::Atomic => "changes",
+        })
+    }
 }
 
 /// A fault, and where it happened.
@@ -46,7 +86,7 @@ pub struct KernelError {
     pub kernel: String,
     pub line: u32,
     pub block: [u32; 3],
-    /// The first thread of the warp that took part.
+    /// The first thread of the warp that took part, or the one whose access it was.
     pub thread: [u32; 3],
     #[source]
     pub fault: Fault,

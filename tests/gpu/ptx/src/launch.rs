@@ -1,20 +1,19 @@
-//! A launch: all blocks of a grid, one after the other.
+//! A launch: all blocks of a grid.
 
 use crate::{
-    error::{Fault, KernelError, LaunchError},
+    block::{Block, Together},
+    error::LaunchError,
     kernel::Kernel,
-    lanes::WARP,
-    memory::{Memory, Reach},
-    step::Action,
-    warp::{Paused, Place, Warp},
+    memory::Memory,
+    order::{Random, Shuffled},
 };
 
 /// Threads that one block may have.
 const MAX_THREADS: u64 = 1024;
 /// Shared memory that one block may have, on the largest GPUs.
 const MAX_SHARED_BYTES: usize = 227 << 10;
-/// Instructions that a warp may execute.
-const MAX_STEPS: u64 = 1 << 32;
+/// Blocks whose warps are mixed, where their order is drawn.
+const BLOCKS_AT_ONCE: usize = 4;
 
 /// How often a kernel is run, and with what.
 #[derive(Debug, Clone)]
@@ -57,101 +56,47 @@ impl Kernel {
         let [x, y, z] = launch.grid_size;
         let mut blocks =
             (0..z).flat_map(|z| (0..y).flat_map(move |y| (0..x).map(move |x| [x, y, z])));
-        let mut block = Block::new(self, launch);
+        let mut block = Block::new(self, launch, Together::IfTheyWait);
         blocks.try_fold(0, |count, place| Ok(count + block.run(place, memory)?))
     }
-}
 
-/// The threads that have shared memory together, used for one block after the other.
-struct Block<'k> {
-    kernel: &'k Kernel,
-    params: &'k [u8],
-    num_threads: u32,
-    warps: Vec<Running<'k>>,
-    shared: Vec<u8>,
-}
-
-/// A warp at work.
-struct Running<'k> {
-    warp: Warp<'k>,
-    /// The memory that each of its lanes has to itself.
-    local: Vec<u8>,
-    /// Instructions that it may still execute.
-    steps_left: u64,
-    has_ended: bool,
-}
-
-impl<'k> Block<'k> {
-    fn new(kernel: &'k Kernel, launch: &Launch<'k>) -> Self {
-        let Launch { grid_size, block_size, params, .. } = *launch;
-        let num_threads: u32 = block_size.iter().product();
-        let block = [0; 3];
-        let running = |first_thread| Running {
-            warp: Warp::new(kernel, Place { block, block_size, grid_size, first_thread }),
-            local: vec![0; WARP * kernel.local_bytes],
-            steps_left: MAX_STEPS,
-            has_ended: false,
-        };
-        let has_barrier = kernel.steps.iter().any(|step| matches!(step.action, Action::Barrier));
-        // Warps that never wait for each other run one after the other, in the same registers.
-        let num_at_once = if has_barrier { num_threads } else { 1 };
-        let warps = (0..num_at_once).step_by(WARP).map(running).collect();
-        let shared = vec![0; kernel.shared_bytes + launch.shared_bytes];
-        Self { kernel, params, num_threads, warps, shared }
-    }
-
-    /// Runs all warps of a block, and returns how many instructions they executed.
-    fn run(&mut self, place: [u32; 3], memory: &mut impl Memory) -> Result<u64, KernelError> {
-        self.shared.fill(0);
-        let at_once = self.warps.len() * WARP;
-        let firsts = (0..self.num_threads).step_by(at_once);
-        firsts.map(|first| self.run_at_once((place, first), memory)).sum()
-    }
-
-    /// Runs the warps of some threads in turn, each until all of its lanes are at a barrier or at
-    /// their end. Warps that have ended are not waited for, as on hardware.
-    fn run_at_once(
-        &mut self,
-        (place, first): ([u32; 3], u32),
+    /// As [`Kernel::launch_counted`], with blocks and warps in an order drawn from a seed: a few
+    /// blocks at once, and of their warps one after the other a few instructions. The same seed
+    /// gives the same order.
+    ///
+    /// # Errors
+    /// As [`Kernel::launch`].
+    pub fn launch_seeded(
+        &self,
+        launch: &Launch<'_>,
+        seed: u64,
         memory: &mut impl Memory,
-    ) -> Result<u64, KernelError> {
-        for (first_thread, running) in (first..).step_by(WARP).zip(&mut self.warps) {
-            running.warp.restart(place, first_thread);
-            running.local.fill(0);
-            (running.steps_left, running.has_ended) = (MAX_STEPS, false);
+    ) -> Result<u64, LaunchError> {
+        check(self, launch)?;
+        let mut random = Random::new(seed);
+        let [x, y, z] = launch.grid_size.map(u64::from);
+        let place = |number: u64| [number % x, number / x % y, number / x / y].map(|it| it as u32);
+        let mut left = Shuffled::new(x * y * z, &mut random).map(place);
+        let mut running = Vec::new();
+        for first in left.by_ref().take(BLOCKS_AT_ONCE) {
+            let mut block = Block::new(self, launch, Together::Always);
+            block.restart(first);
+            running.push(block);
         }
-        let mut num_running = self.warps.len();
-        while num_running > 0 {
-            for running in self.warps.iter_mut().filter(|running| !running.has_ended) {
-                let mut reach = Reach {
-                    global: memory,
-                    globals: &self.kernel.globals,
-                    params: self.params,
-                    shared: &mut self.shared,
-                    local: &mut running.local,
-                    local_bytes: self.kernel.local_bytes,
-                };
-                match running.warp.run(&mut reach, &mut running.steps_left) {
-                    Ok(Paused::AtBarrier) => {}
-                    Ok(Paused::Ended) => {
-                        running.has_ended = true;
-                        num_running -= 1;
-                    }
-                    Ok(Paused::OutOfSteps) => {
-                        return Err(error(self.kernel, &running.warp, Fault::Endless));
-                    }
-                    Err(fault) => return Err(error(self.kernel, &running.warp, fault)),
+        let mut count = 0;
+        while !running.is_empty() {
+            let chosen = random.below(running.len());
+            let block = &mut running[chosen];
+            count += block.run_some(&mut random, memory)?;
+            if block.has_ended() {
+                match left.next() {
+                    Some(next) => block.restart(next),
+                    None => drop(running.swap_remove(chosen)),
                 }
             }
         }
-        Ok(self.warps.iter().map(|running| MAX_STEPS - running.steps_left).sum())
+        Ok(count)
     }
-}
-
-/// A fault at the place where a warp is.
-fn error(kernel: &Kernel, warp: &Warp<'_>, fault: Fault) -> KernelError {
-    let (line, thread) = warp.position();
-    KernelError { kernel: kernel.name.clone(), line, block: warp.place.block, thread, fault }
 }
 
 fn check(kernel: &Kernel, launch: &Launch<'_>) -> Result<(), LaunchError> {

@@ -12,6 +12,7 @@
 )]
 
 mod arith;
+mod block;
 mod calls;
 mod carry;
 mod convert;
@@ -25,19 +26,22 @@ mod kernel;
 mod lanes;
 mod launch;
 mod lexer;
+mod local;
 mod matrix;
 mod memory;
 mod module;
 mod moves;
+mod order;
 mod packed;
 mod parser;
 mod registers;
+mod shared;
 mod step;
 mod types;
 mod vector;
 mod warp;
 
-pub use error::{Fault, KernelError, LaunchError, ParseError};
+pub use error::{Fault, KernelError, LaunchError, ParseError, Use};
 pub use kernel::{Kernel, Param};
 pub use launch::Launch;
 pub use memory::Memory;

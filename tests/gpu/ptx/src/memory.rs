@@ -1,10 +1,13 @@
 //! What a kernel reads and writes.
 
 use crate::{
-    error::Fault,
+    error::{Fault, Use},
     inst::Space,
     kernel::{GLOBALS, LOCAL, SHARED},
     lanes::{Lanes, Mask, WARP, lanes_of},
+    local::Local,
+    shared::{Shared, User, range},
+    warp::Place,
 };
 
 /// The most bytes that a lane moves at once.
@@ -45,10 +48,14 @@ pub(crate) struct Reach<'m, M> {
     pub(crate) global: &'m mut M,
     pub(crate) globals: &'m [u8],
     pub(crate) params: &'m [u8],
-    pub(crate) shared: &'m mut [u8],
-    /// Of each lane, one after the other.
-    pub(crate) local: &'m mut [u8],
-    pub(crate) local_bytes: usize,
+    pub(crate) shared: &'m mut Shared,
+    pub(crate) local: &'m mut Local,
+    /// Where the warp is.
+    pub(crate) place: Place,
+    /// The line that it executes.
+    pub(crate) line: u32,
+    /// Whether that is an atomic.
+    pub(crate) is_atomic: bool,
 }
 
 impl<M: Memory> Reach<'_, M> {
@@ -88,6 +95,7 @@ impl<M: Memory> Reach<'_, M> {
         let Lined { space, addresses, active, bytes } = lines;
         check_alignments(lines)?;
         if !is_global(lines) {
+            self.check_same(lines, buffer)?;
             return lanes_of(active).try_for_each(|lane| {
                 let part = &buffer[lane * bytes..][..bytes];
                 self.write(space, lane, addresses[lane], part).map_err(|fault| (1 << lane, fault))
@@ -128,6 +136,38 @@ impl<M: Memory> Reach<'_, M> {
         })
     }
 
+    /// Checks that lanes that write to one place of shared memory write the same.
+    fn check_same(&self, lines: Lined<'_>, buffer: &Buffer) -> Result<(), LaneFault> {
+        let Lined { space, addresses, active, bytes } = lines;
+        let is_shared = |lane: &usize| place(space, addresses[*lane]).0 == Space::Shared;
+        let lanes = || lanes_of(active).filter(is_shared);
+        if lanes().is_sorted_by(|a, b| addresses[*a] < addresses[*b]) {
+            return Ok(());
+        }
+        let mut by_address: Vec<usize> = lanes().collect();
+        by_address.sort_by_key(|lane| addresses[*lane]);
+        let value = |lane: usize| &buffer[lane * bytes..][..bytes];
+        let differ = |pair: &&[usize]| {
+            addresses[pair[0]] == addresses[pair[1]] && value(pair[0]) != value(pair[1])
+        };
+        let Some(pair) = by_address.windows(2).find(differ) else { return Ok(()) };
+        let fault = Fault::Race {
+            address: place(space, addresses[pair[1]]).1,
+            bytes,
+            how: Use::Write,
+            other_how: Use::Write,
+            other_thread: self.place.thread(pair[0]),
+            other_line: self.line,
+        };
+        Err((1 << pair[1], fault))
+    }
+
+    /// A lane that uses shared memory.
+    fn user(&self, lane: usize, how: Use) -> User {
+        let how = if self.is_atomic { Use::Atomic } else { how };
+        User { line: self.line, thread: self.place.first_thread + lane as u32, how }
+    }
+
     /// Reads for one lane.
     pub(crate) fn read(
         &mut self,
@@ -149,15 +189,12 @@ impl<M: Memory> Reach<'_, M> {
                 })?;
             }
             (Space::Shared, at) => {
-                bytes.copy_from_slice(part("shared", self.shared, at, bytes.len())?);
+                self.shared.read(at, bytes, (self.user(lane, Use::Read), &self.place))?;
             }
             (Space::Param, at) => {
                 bytes.copy_from_slice(part("parameter", self.params, at, bytes.len())?);
             }
-            (Space::Local, at) => {
-                let own = &self.local[lane * self.local_bytes..][..self.local_bytes];
-                bytes.copy_from_slice(part("local", own, at, bytes.len())?);
-            }
+            (Space::Local, at) => self.local.read(lane, at, bytes)?,
         }
         Ok(())
     }
@@ -175,12 +212,9 @@ impl<M: Memory> Reach<'_, M> {
         };
         match place(space, address) {
             (Space::Shared, at) => {
-                part_mut("shared", self.shared, at, bytes.len())?.copy_from_slice(bytes);
+                self.shared.write(at, bytes, (self.user(lane, Use::Write), &self.place))?;
             }
-            (Space::Local, at) => {
-                let own = &mut self.local[lane * self.local_bytes..][..self.local_bytes];
-                part_mut("local", own, at, bytes.len())?.copy_from_slice(bytes);
-            }
+            (Space::Local, at) => self.local.write(lane, at, bytes)?,
             (Space::Param, at) => return refused(at, "parameters are not written"),
             (Space::Global, at) if at >= GLOBALS => {
                 return refused(at, "variables of the module are not written here");
@@ -269,20 +303,6 @@ pub(crate) fn check_alignments(
     Err((1 << lane, Fault::Misaligned { address: addresses[lane as usize], bytes }))
 }
 
-fn range(
-    space: &'static str,
-    len: usize,
-    address: u64,
-    bytes: usize,
-) -> Result<std::ops::Range<usize>, Fault> {
-    let start = usize::try_from(address).ok();
-    let end = start.and_then(|start| start.checked_add(bytes)).filter(|end| *end <= len);
-    match start.zip(end) {
-        Some((start, end)) => Ok(start..end),
-        None => Err(Fault::OutOfSpace { space, address, bytes, len }),
-    }
-}
-
 fn part<'b>(
     space: &'static str,
     all: &'b [u8],
@@ -290,14 +310,4 @@ fn part<'b>(
     bytes: usize,
 ) -> Result<&'b [u8], Fault> {
     Ok(&all[range(space, all.len(), address, bytes)?])
-}
-
-fn part_mut<'b>(
-    space: &'static str,
-    all: &'b mut [u8],
-    address: u64,
-    bytes: usize,
-) -> Result<&'b mut [u8], Fault> {
-    let range = range(space, all.len(), address, bytes)?;
-    Ok(&mut all[range])
 }

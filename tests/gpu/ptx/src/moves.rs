@@ -20,7 +20,12 @@ impl Warp<'_> {
         reach: &mut Reach<'_, M>,
     ) -> Result<(), LaneFault> {
         match op {
-            Op::Atomic(atomic) => self.atomic(atomic, active, reach),
+            Op::Atomic(atomic) => {
+                reach.is_atomic = true;
+                let outcome = self.atomic(atomic, active, reach);
+                reach.is_atomic = false;
+                outcome
+            }
             Op::Shuffle(shuffle) => self.shuffle(shuffle, active),
             Op::LoadMatrix(load) => self.load_matrix(load, active, reach),
             Op::MultiplyMatrices(product) => self.multiply(product, active),

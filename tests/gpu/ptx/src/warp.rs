@@ -23,7 +23,11 @@ pub(crate) struct Place {
 impl Place {
     /// A thread of the warp, by axis.
     pub(crate) fn thread(&self, lane: usize) -> [u32; 3] {
-        let number = self.first_thread + lane as u32;
+        self.thread_numbered(self.first_thread + lane as u32)
+    }
+
+    /// A thread of the block, by axis.
+    pub(crate) fn thread_numbered(&self, number: u32) -> [u32; 3] {
         let [x, y, _] = self.block_size;
         [number % x, number / x % y, number / x / y]
     }
@@ -67,7 +71,8 @@ struct Group {
 /// Why a warp stopped for now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Paused {
-    AtBarrier,
+    /// At the barrier with this number among the instructions.
+    AtBarrier(usize),
     Ended,
     /// It may not execute more for now.
     OutOfSteps,
@@ -172,6 +177,7 @@ impl<'k> Warp<'k> {
                 return Ok(Parted::OutOfSteps);
             }
             *steps_left -= 1;
+            reach.line = step.line;
             let active = mask & (self.registers.predicates[step.guard as usize] ^ step.flip);
             let outcome = match &step.action {
                 Action::Compute(Compute { run, rows }) => {
@@ -250,9 +256,10 @@ impl<'k> Warp<'k> {
             self.current = first;
             return Err(Fault::Barrier { warp: self.place.first_thread as usize / WARP });
         }
+        self.current = first;
         self.waiting.clear();
         self.go(first.at + 1, first.mask);
-        Ok(Paused::AtBarrier)
+        Ok(Paused::AtBarrier(first.at))
     }
 
     /// Takes the lanes that are furthest behind.

@@ -6,11 +6,12 @@
 use super::{Body, modifiers::Name};
 use crate::{
     error::ParseError,
-    inst::{Guard, Inst, Op},
+    inst::{Address, Guard, Inst, Op, Operand, Space},
     parser::Parser,
+    types::Type,
 };
 
-/// The function that prints; what it prints is not collected.
+/// The function that prints; what it prints is not collected, and it says that this was nothing.
 const PRINT: &str = "vprintf";
 
 /// A function that is called.
@@ -52,7 +53,7 @@ impl<'a> Body<'_, '_, 'a> {
             return Ok(None);
         }
         if function.text == PRINT {
-            return Ok(None);
+            return Ok(returned.first().copied().flatten().map(zero));
         }
         let arguments = passed.into_iter().flatten().collect();
         Ok(Some(Op::Call { name: function.text.to_owned(), arguments }))
@@ -121,4 +122,10 @@ impl<'a> Body<'_, '_, 'a> {
         }
         if places.next().is_some() { Err(self.parser.unexpected(wanted)) } else { Ok(()) }
     }
+}
+
+/// Writes a zero to a parameter of 32 bits.
+fn zero(place: u64) -> Op {
+    let address = Address { base: Operand::Immediate(place), offset: 0 };
+    Op::Store { space: Space::Local, ty: Type::B32, values: vec![Operand::Immediate(0)], address }
 }

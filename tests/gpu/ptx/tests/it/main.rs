@@ -11,6 +11,7 @@
 
 mod calls;
 mod candle;
+mod checks;
 mod control;
 mod edges;
 mod faults;
