@@ -26,6 +26,18 @@ impl Warp<'_> {
         }
     }
 
+    /// The lanes in which an operand was written.
+    pub(crate) fn known(&self, operand: Operand) -> Mask {
+        match operand {
+            Operand::Reg(reg) => self.registers.known(self.kernel.frame.slot(reg).known),
+            _ => Mask::MAX,
+        }
+    }
+
+    pub(crate) fn learn(&mut self, reg: Reg, is_known: Mask, active: Mask) {
+        self.registers.learn(self.kernel.frame.slot(reg).known, is_known, active);
+    }
+
     /// Bits of a register.
     fn bits(&self, reg: Reg) -> u32 {
         self.kernel.frame.slot(reg).bits

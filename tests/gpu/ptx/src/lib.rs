@@ -12,10 +12,12 @@
 )]
 
 mod arith;
+mod assigned;
 mod block;
 mod calls;
 mod carry;
 mod convert;
+mod dataflow;
 mod decode;
 mod error;
 mod fast;

@@ -55,6 +55,10 @@ impl Warp<'_> {
         active: Mask,
         reach: &mut Reach<'_, M>,
     ) -> Result<(), LaneFault> {
+        self.must_be_known(&access.must, active)?;
+        for slot in &access.values {
+            self.registers.learn(slot.known, Mask::MAX, active);
+        }
         let (ty, count) = (access.ty, access.values.len());
         let bytes = ty.bytes() * count;
         if let (Space::Param, Base::Number(base)) = (access.space, access.base) {
@@ -141,6 +145,7 @@ impl Warp<'_> {
         active: Mask,
         reach: &mut Reach<'_, M>,
     ) -> Result<(), LaneFault> {
+        self.must_be_known(&access.must, active)?;
         let (ty, count) = (access.ty, access.values.len());
         let addresses = self.addresses(access);
         let mut buffer: Buffer = [0; WARP * MAX_BYTES];
@@ -227,6 +232,7 @@ impl Warp<'_> {
         let ShuffleOp { mode, dst, is_in_range, a, by, clamp, members } = op;
         let [a, by, clamp, members] = [a, by, clamp, members].map(|it| self.value(*it));
         let (mut read, mut in_range) = ([0; WARP], [0; WARP]);
+        let (was_known, mut is_known) = (self.known(op.a), 0);
         for lane in lanes_of(active) {
             let (by, segment) = (by[lane] as usize & 31, clamp[lane] as usize >> 8 & 31);
             let least = lane & segment;
@@ -243,10 +249,13 @@ impl Warp<'_> {
                 return Err((active, Fault::Shuffle { lane, source_lane: source }));
             }
             (read[lane], in_range[lane]) = (a[source], is_so.into());
+            is_known |= (was_known >> source & 1) << lane;
         }
         self.set(*dst, &read, active);
+        self.learn(*dst, is_known, active);
         if let Some(predicate) = is_in_range {
             self.set(*predicate, &in_range, active);
+            self.learn(*predicate, Mask::MAX, active);
         }
         Ok(())
     }

@@ -66,7 +66,12 @@ pub(crate) struct Slot {
     pub(crate) file: File,
     pub(crate) row: u32,
     pub(crate) bits: u32,
+    /// Its number among those of which it is kept in which lanes they were written.
+    pub(crate) known: u32,
 }
+
+/// The number of all that is surely written before it is read.
+pub(crate) const ALWAYS: u32 = 0;
 
 /// Which registers a kernel has. Numbers and places that it reads have registers as well, which
 /// nobody writes.
@@ -76,22 +81,28 @@ pub(crate) struct Frame {
     num_narrow: u32,
     num_wide: u32,
     num_predicates: u32,
+    num_doubtful: u32,
     /// By their bits and their value.
     constants: HashMap<(u32, u64), Slot>,
     specials: Vec<(Slot, Special)>,
 }
 
 impl Frame {
-    /// Registers of so many bits each.
-    pub(crate) fn new(bits: &[u32]) -> Self {
+    /// Registers of so many bits each, and whether it has to be kept who wrote them.
+    pub(crate) fn new(bits: &[u32], are_doubtful: &[bool]) -> Self {
         let mut frame = Self::default();
         // The first predicate is so in all lanes.
         frame.constant(Width::Predicate, 1);
-        frame.slots = bits.iter().map(|bits| frame.add(*bits)).collect();
+        let slot = |(bits, is_doubtful): (&u32, &bool)| {
+            frame.num_doubtful += u32::from(*is_doubtful);
+            let known = if *is_doubtful { frame.num_doubtful } else { ALWAYS };
+            frame.add(*bits, known)
+        };
+        frame.slots = bits.iter().zip(are_doubtful).map(slot).collect();
         frame
     }
 
-    fn add(&mut self, bits: u32) -> Slot {
+    fn add(&mut self, bits: u32, known: u32) -> Slot {
         let file = File::of(bits);
         let next = match file {
             File::Narrow => &mut self.num_narrow,
@@ -100,7 +111,7 @@ impl Frame {
         };
         let row = *next;
         *next += 1;
-        Slot { file, row, bits }
+        Slot { file, row, bits, known }
     }
 
     pub(crate) fn slot(&self, Reg(number): Reg) -> Slot {
@@ -113,7 +124,7 @@ impl Frame {
         if let Some(slot) = self.constants.get(&(width.bits(), value)) {
             return *slot;
         }
-        let slot = self.add(width.bits());
+        let slot = self.add(width.bits(), ALWAYS);
         self.constants.insert((width.bits(), value), slot);
         slot
     }
@@ -130,7 +141,7 @@ impl Frame {
                 if let Some((slot, _)) = self.specials.iter().find(is_it) {
                     return Some(*slot);
                 }
-                let slot = self.add(width.bits());
+                let slot = self.add(width.bits(), ALWAYS);
                 self.specials.push((slot, special));
                 Some(slot)
             }
@@ -144,6 +155,8 @@ pub(crate) struct Registers {
     pub(crate) narrow: Vec<[u32; WARP]>,
     pub(crate) wide: Vec<[u64; WARP]>,
     pub(crate) predicates: Vec<Mask>,
+    /// The lanes in which each was written, or is made from what was.
+    known: Vec<Mask>,
 }
 
 impl Registers {
@@ -152,11 +165,33 @@ impl Registers {
             narrow: vec![[0; WARP]; frame.num_narrow as usize],
             wide: vec![[0; WARP]; frame.num_wide as usize],
             predicates: vec![0; frame.num_predicates as usize],
+            known: vec![0; frame.num_doubtful as usize + 1],
         };
         for ((_, value), slot) in &frame.constants {
             registers.fill(*slot, &[*value; WARP], Mask::MAX);
         }
         registers
+    }
+
+    /// Nothing was written yet.
+    pub(crate) fn restart(&mut self) {
+        self.known.fill(0);
+        self.known[ALWAYS as usize] = Mask::MAX;
+    }
+
+    pub(crate) fn known(&self, number: u32) -> Mask {
+        self.known[number as usize]
+    }
+
+    /// The lanes in which all of these were written.
+    pub(crate) fn all_known(&self, numbers: &[u32]) -> Mask {
+        numbers.iter().fold(Mask::MAX, |all, number| all & self.known(*number))
+    }
+
+    /// Notes in which lanes a register is as good as written, of those that write it now.
+    pub(crate) fn learn(&mut self, number: u32, is_known: Mask, active: Mask) {
+        let known = &mut self.known[number as usize];
+        *known = *known & !active | is_known & active;
     }
 
     /// Fills the registers that say where a warp is, those that are asked for.

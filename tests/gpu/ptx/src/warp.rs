@@ -1,13 +1,14 @@
 //! A warp: its registers, and where its lanes are in the code.
 
 use crate::{
+    dataflow::Flow,
     error::Fault,
     inst::{Op, Special},
     kernel::Kernel,
     lanes::{Lanes, Mask, WARP},
-    memory::{Memory, Reach},
-    registers::Registers,
-    step::{Action, Compute, Step},
+    memory::{LaneFault, Memory, Reach},
+    registers::{ALWAYS, Registers},
+    step::{Action, Compute, Doubtful, Step},
 };
 
 /// Where a warp is.
@@ -119,6 +120,7 @@ impl<'k> Warp<'k> {
             Special::Thread(_) => before.first_thread != first_thread,
             _ => false,
         };
+        self.registers.restart();
         self.registers.place(&self.kernel.frame, &self.place, has_changed);
         let place = self.place;
         let num_threads: u32 = place.block_size.iter().product();
@@ -178,10 +180,20 @@ impl<'k> Warp<'k> {
             }
             *steps_left -= 1;
             reach.line = step.line;
+            if step.guard_known != ALWAYS {
+                self.must_be_known(&[step.guard_known], mask).map_err(|(lanes, fault)| {
+                    self.current = Group { at, mask: lanes };
+                    fault
+                })?;
+            }
             let active = mask & (self.registers.predicates[step.guard as usize] ^ step.flip);
             let outcome = match &step.action {
                 Action::Compute(Compute { run, rows }) => {
                     run(&mut self.registers, *rows, active);
+                    Ok(())
+                }
+                Action::Doubtful(doubtful) => {
+                    self.compute(doubtful, active);
                     Ok(())
                 }
                 Action::Branch { target } if active == mask => {
@@ -191,16 +203,15 @@ impl<'k> Warp<'k> {
                 _ if active == 0 => Ok(()),
                 Action::Load(access) => self.load(access, active, reach),
                 Action::Store(access) => self.store(access, active, reach),
-                Action::Other => self.exchange(&kernel.code[at].op, active, reach),
-                Action::Meet => {
-                    let op = &kernel.code[at].op;
-                    let Some(together) = self.meet(op, at, active) else {
+                Action::Other(flow) => self.other(flow, at, active, reach),
+                Action::Meet(flow) => {
+                    let Some(together) = self.meet(&kernel.code[at].op, at, active) else {
                         self.go(at + 1, mask & !active);
                         return Ok(Parted::Lanes);
                     };
                     // Those that were here before go on with these.
                     mask |= together;
-                    self.exchange(op, together, reach)
+                    self.other(flow, at, together, reach)
                 }
                 Action::Branch { .. } | Action::Barrier | Action::Return => {
                     self.part(step, at, (active, mask));
@@ -213,6 +224,42 @@ impl<'k> Warp<'k> {
             }
             at += 1;
         }
+    }
+
+    /// Computes from what was perhaps not written.
+    fn compute(&mut self, doubtful: &Doubtful, active: Mask) {
+        let registers = &mut self.registers;
+        registers.learn(doubtful.dst_known, doubtful.known(registers), active);
+        let Compute { run, rows } = doubtful.compute;
+        run(registers, rows, active);
+    }
+
+    /// Executes what is not computed in its own width, or exchanges values.
+    fn other<M: Memory>(
+        &mut self,
+        flow: &Flow,
+        at: usize,
+        active: Mask,
+        reach: &mut Reach<'_, M>,
+    ) -> Result<(), LaneFault> {
+        self.must_be_known(&flow.must, active)?;
+        let mut is_known = self.registers.all_known(&flow.from);
+        let op = &self.kernel.code[at].op;
+        if matches!(op, Op::MultiplyMatrices(_)) && is_known != Mask::MAX {
+            // Each element is made from many lanes'.
+            is_known = 0;
+        }
+        self.exchange(op, active, reach)?;
+        for dst in &flow.dsts {
+            self.registers.learn(*dst, is_known, active);
+        }
+        Ok(())
+    }
+
+    /// Checks that these registers were written by all who use them.
+    pub(crate) fn must_be_known(&self, numbers: &[u32], active: Mask) -> Result<(), LaneFault> {
+        let unknown = active & !self.registers.all_known(numbers);
+        if unknown == 0 { Ok(()) } else { Err((unknown, Fault::UnwrittenRegister)) }
     }
 
     /// Some lanes go elsewhere, wait or have ended; the others go on.

@@ -17,6 +17,7 @@ use operands::Names;
 use shared::layout;
 
 use crate::{
+    assigned::doubtful,
     error::ParseError,
     inst::{Guard, Inst, Op},
     kernel::{Kernel, Param},
@@ -73,7 +74,7 @@ pub(crate) fn kernel<'t, 'a>(
     body.read()?;
     body.resolve()?;
     let Body { names, code, .. } = body;
-    let mut frame = Frame::new(&names.registers);
+    let mut frame = Frame::new(&names.registers, &doubtful(&code, names.registers.len()));
     let steps = steps(&code, &mut frame);
     Ok(Kernel {
         name: name.to_owned(),

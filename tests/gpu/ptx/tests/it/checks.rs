@@ -191,3 +191,64 @@ fn a_drawn_order_keeps_to_barriers() {
         assert_eq!(found, (0..256).map(|it| it ^ 32).collect::<Vec<u32>>());
     }
 }
+
+/// What is wrong where an unwritten register is used.
+const UNWRITTEN: &str = "it depends on a register that nobody has written";
+
+#[test]
+fn registers_that_nobody_wrote_are_not_used() {
+    let store = "st.global.u32 [%rd30], %r1;";
+    check(store, 0, (0, 0), UNWRITTEN);
+    let made = "add.s32 %r2, %r1, 1;\nmov.b64 %rd1, {%r2, %r2};\nst.global.u32 [%rd30], %rd1;";
+    check(made, 2, (0, 0), UNWRITTEN);
+    check("ld.global.u32 %r1, [%rd1];", 0, (0, 0), UNWRITTEN);
+    check("@%p1 bra $A;\n$A:", 0, (0, 0), UNWRITTEN);
+    check("atom.global.add.u32 %r1, [%rd0], %r2;", 0, (0, 0), UNWRITTEN);
+    check("shfl.sync.bfly.b32 %r1, %r31, %r2, 31, -1;", 0, (0, 0), UNWRITTEN);
+    check_right(&format!("mov.u32 %r1, 1;\n{store}"));
+    check_right(&made.replace("%r2, %r1", "%r2, %r31"));
+    // What is used nowhere does not matter.
+    check_right("add.s32 %r2, %r1, 1;\nsetp.eq.s32 %p1, %r1, 0;");
+}
+
+#[test]
+fn registers_that_only_some_lanes_wrote_are_used_by_them_alone() {
+    let some = "setp.lt.u32 %p1, %r30, 40;\n@%p1 mov.u32 %r1, 5;\n";
+    let store = "st.global.u32 [%rd30], %r1;";
+    check(&format!("{some}{store}"), 2, (0, 40), UNWRITTEN);
+    check_right(&format!("{some}@%p1 {store}"));
+    let chosen = "selp.b32 %r1, %r1, 7, %p1;\n";
+    check_right(&format!("{some}{chosen}{store}"));
+    let other = chosen.replace("%r1, 7", "7, %r1");
+    check(&format!("{some}{other}{store}"), 3, (0, 40), UNWRITTEN);
+    // The first of two conditions decides, or does not.
+    let both = "setp.eq.s32 %p2, %r1, 5;\nand.pred %p3, %p1, %p2;\n@%p3 st.global.u32 [%rd30], 1;";
+    check_right(&format!("{some}{both}"));
+    check(&format!("{some}{}", both.replace("and", "or")), 4, (0, 40), UNWRITTEN);
+    let any = both.replace("and.pred %p3, %p1", "not.pred %p4, %p1;\nor.pred %p3, %p4");
+    check_right(&format!("{some}{any}"));
+    // Lane 7 of the second warp is the last to write.
+    let read = "shfl.sync.idx.b32 %r2, %r1, 7, 31, -1;\nst.global.u32 [%rd30], %r2;";
+    check_right(&format!("{some}{read}"));
+    check(&format!("{some}{}", read.replace(" 7,", " 8,")), 3, (0, 32), UNWRITTEN);
+}
+
+#[test]
+fn registers_are_as_unwritten_in_the_next_block_as_in_the_first() {
+    let first = "mov.u32 %r1, %ctaid.x;\nsetp.eq.u32 %p1, %r1, 0;\n@%p1 mov.u32 %r2, 1;\n";
+    check(&format!("{first}st.global.u32 [%rd30], %r2;"), 3, (1, 0), UNWRITTEN);
+}
+
+#[test]
+fn registers_that_are_written_on_each_way_are_written() {
+    let other = "$A:\nmov.u32 %r1, 2;\n$B:\nst.global.u32 [%rd30], %r1;";
+    let one = "setp.lt.u32 %p1, %r30, 9;\n@%p1 bra $A;\nmov.u32 %r1, 1;\nbra $B;\n";
+    check_right(&format!("{one}{other}"));
+    let none = one.replace("mov.u32 %r1, 1;\n", "");
+    check(&format!("{none}{other}"), 6, (0, 9), UNWRITTEN);
+    // Within a loop, whose first round has it from before.
+    let sum = "$L:\nadd.s32 %r1, %r1, 1;\nsetp.lt.u32 %p1, %r1, 20;\n@%p1 bra $L;\n\
+               st.global.u32 [%rd30], %r1;";
+    check_right(&format!("mov.u32 %r1, 0;\n{sum}"));
+    check(sum, 3, (0, 0), UNWRITTEN);
+}
