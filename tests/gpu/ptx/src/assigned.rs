@@ -1,8 +1,8 @@
-//! Registers that may be read before they are written, found when a kernel is read: only of these is
-//! it kept, while the kernel runs, which lanes wrote them.
+//! Registers that may have what nobody has written, found when a kernel is read. Only of these is it
+//! kept, while the kernel runs, in which lanes they were written.
 
 use crate::{
-    dataflow::{reads, writes},
+    dataflow::{may_read_unwritten, reads, writes},
     inst::{Inst, Op, Reg},
 };
 
@@ -47,7 +47,8 @@ struct Run {
     before: Set,
 }
 
-/// The registers that may be read before they are written, and all that is made from them.
+/// The registers that may be read before they are written or have what nobody wrote to memory, and
+/// all that is made from them.
 pub(crate) fn doubtful(code: &[Inst], num_registers: usize) -> Vec<bool> {
     let mut runs = runs(code, num_registers);
     find_written(code, &mut runs);
@@ -59,9 +60,14 @@ pub(crate) fn doubtful(code: &[Inst], num_registers: usize) -> Vec<bool> {
                 doubtful.add(reg);
             }
             write(inst, &mut written);
+            if may_read_unwritten(&inst.op) {
+                for reg in writes(&inst.op) {
+                    doubtful.add(reg);
+                }
+            }
         }
     }
-    // Nearly always there are none.
+    // Without shared memory there are nearly never any.
     let mut has_grown = doubtful.0.iter().any(|it| *it != 0);
     while has_grown {
         has_grown = false;

@@ -68,7 +68,7 @@ impl<'k> Block<'k> {
         let are_together = has_barrier || together == Together::Always;
         let num_at_once = if are_together { num_threads } else { 1 };
         let warps = (0..num_at_once).step_by(WARP).map(running).collect();
-        let shared = Shared::new(kernel.shared_bytes + launch.shared_bytes, least_bytes(kernel));
+        let shared = Shared::new((kernel.shared_bytes, launch.shared_bytes), least_bytes(kernel));
         Self { kernel, params, num_threads, warps, shared }
     }
 
@@ -158,6 +158,7 @@ impl<'k> Block<'k> {
             place: running.warp.place,
             line: 0,
             is_atomic: false,
+            unwritten: 0,
         };
         let before = running.steps_left.min(most);
         let mut left = before;

@@ -1,11 +1,14 @@
 //! Which registers an instruction writes and reads, so that what nobody has written is not used.
 
 use crate::{
-    inst::{AtomicOp, CarryOp, Inst, MatrixLoad, MatrixProduct, Op, Operand, Reg, ShuffleOp},
+    inst::{
+        AtomicOp, CarryOp, Inst, MatrixLoad, MatrixProduct, Op, Operand, Reg, ShuffleOp, Space,
+    },
     registers::Frame,
 };
 
-/// The registers of an instruction, by the number under which it is kept who wrote them.
+/// The registers of an instruction, by the number under which it is kept who wrote them; and those
+/// that it writes only as far as the instruction itself does not note it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Flow {
     /// What must have been written: addresses, what is stored, and whom lanes read.
@@ -37,8 +40,15 @@ pub(crate) fn writes(op: &Op) -> Vec<Reg> {
         Op::Shuffle(ShuffleOp { dst, is_in_range, .. }) => {
             [*dst].into_iter().chain(*is_in_range).collect()
         }
+        Op::Load { dsts, .. } | Op::LoadMatrix(MatrixLoad { dsts, .. }) => dsts.clone(),
+        Op::MultiplyMatrices(MatrixProduct { dsts, .. }) => dsts.to_vec(),
         op => dsts(op),
     }
+}
+
+/// Whether an instruction may read what nobody has written, of memory.
+pub(crate) fn may_read_unwritten(op: &Op) -> bool {
+    matches!(op, Op::Load { space: Space::Shared | Space::Generic, .. } | Op::LoadMatrix(_))
 }
 
 fn registers(operands: impl IntoIterator<Item = Operand>) -> impl Iterator<Item = Reg> {
@@ -51,14 +61,14 @@ fn registers(operands: impl IntoIterator<Item = Operand>) -> impl Iterator<Item 
 fn dsts(op: &Op) -> Vec<Reg> {
     match op {
         Op::Unpack { dsts, .. } => dsts.iter().flatten().copied().collect(),
-        Op::Load { dsts, .. } | Op::LoadMatrix(MatrixLoad { dsts, .. }) => dsts.clone(),
-        Op::MultiplyMatrices(MatrixProduct { dsts, .. }) => dsts.to_vec(),
         Op::Atomic(AtomicOp { dst, .. }) => dst.iter().copied().collect(),
         Op::Carry(CarryOp { dst, carry, writes_carry, .. }) => {
             [*dst].into_iter().chain(writes_carry.then_some(*carry)).collect()
         }
-        // What lanes get of each other is noted where it is known of whom.
-        Op::Shuffle(_) => Vec::new(),
+        // What lanes get of each other or of memory is noted where it is known of whom.
+        Op::Load { .. } | Op::LoadMatrix(_) | Op::MultiplyMatrices(_) | Op::Shuffle(_) => {
+            Vec::new()
+        }
         op => op.dst().into_iter().collect(),
     }
 }

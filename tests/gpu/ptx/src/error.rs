@@ -41,7 +41,7 @@ pub enum Fault {
     Endless,
     #[error("{bytes} bytes at {address:#x} of {space} memory are read, which nobody has written")]
     Unwritten { space: &'static str, address: u64, bytes: usize },
-    #[error("it depends on a register that nobody has written")]
+    #[error("it depends on a register or on shared memory that nobody has written")]
     UnwrittenRegister,
     /// Of two threads of a block that use shared memory, of which no barrier says who comes first.
     #[error(

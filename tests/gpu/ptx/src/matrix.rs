@@ -47,6 +47,15 @@ impl Warp<'_> {
                 low | high << 16
             });
             self.set(*dst, &values, active);
+            // Rows of which a lane has a part; a column has parts of two.
+            let was_written = |row: usize| !reach.unwritten >> (matrix * ROWS + row) & 1 == 1;
+            let is_known = |lane: &usize| {
+                let [one, other] = [2 * (lane % 4), 2 * (lane % 4) + 1];
+                let columns = was_written(one) && was_written(other);
+                if op.is_transposed { columns } else { was_written(lane / 4) }
+            };
+            let is_known = (0..WARP).filter(is_known).fold(0, |mask, lane| mask | 1 << lane);
+            self.learn(*dst, is_known, active);
         }
         Ok(())
     }
@@ -74,6 +83,7 @@ impl Warp<'_> {
         }
         // All are read before one is written, which may be the same register.
         let sums = op.c.map(|c| self.value(c));
+        let known = self.known_elements(op);
         for (register, (dst, sums)) in op.dsts.iter().zip(&sums).enumerate() {
             let values = std::array::from_fn(|lane| {
                 let (row, column) = (lane / 4 + 8 * (register / 2), 2 * (lane % 4) + register % 2);
@@ -82,8 +92,31 @@ impl Warp<'_> {
                 (sums[lane] as u32).wrapping_add(sum.cast_unsigned()).into()
             });
             self.set(*dst, &values, active);
+            self.learn(*dst, known[register], active);
         }
         Ok(())
+    }
+
+    /// The lanes in which each register of a product is made from what was written: its row, its
+    /// column, and what they are added to.
+    fn known_elements(&self, op: &MatrixProduct) -> [Mask; 4] {
+        let (mut rows, mut columns) = ([true; M], [true; N]);
+        for (register, a) in op.a.iter().enumerate() {
+            for lane in lanes_of(!self.known(*a)) {
+                rows[lane / 4 + 8 * (register % 2)] = false;
+            }
+        }
+        for lane in op.b.iter().flat_map(|b| lanes_of(!self.known(*b))) {
+            columns[lane / 4] = false;
+        }
+        std::array::from_fn(|register| {
+            let of_row = |lane: usize| {
+                rows[lane / 4 + 8 * (register / 2)] && columns[2 * (lane % 4) + register % 2]
+            };
+            lanes_of(self.known(op.c[register]))
+                .filter(|lane| of_row(*lane))
+                .fold(0, |mask, lane| mask | 1 << lane)
+        })
     }
 }
 

@@ -56,6 +56,8 @@ pub(crate) struct Reach<'m, M> {
     pub(crate) line: u32,
     /// Whether that is an atomic.
     pub(crate) is_atomic: bool,
+    /// The lanes that read what nobody has written, and may do so if they do not use it.
+    pub(crate) unwritten: Mask,
 }
 
 impl<M: Memory> Reach<'_, M> {
@@ -66,6 +68,7 @@ impl<M: Memory> Reach<'_, M> {
         buffer: &mut Buffer,
     ) -> Result<(), LaneFault> {
         let Lined { space, addresses, active, bytes } = lines;
+        self.unwritten = 0;
         check_alignments(lines)?;
         if is_global(lines) {
             return self.gather_global(lines, buffer);
@@ -189,7 +192,9 @@ impl<M: Memory> Reach<'_, M> {
                 })?;
             }
             (Space::Shared, at) => {
-                self.shared.read(at, bytes, (self.user(lane, Use::Read), &self.place))?;
+                let by = (self.user(lane, Use::Read), &self.place);
+                let was_written = self.shared.read(at, bytes, by)?;
+                self.unwritten |= u32::from(!was_written) << lane;
             }
             (Space::Param, at) => {
                 bytes.copy_from_slice(part("parameter", self.params, at, bytes.len())?);

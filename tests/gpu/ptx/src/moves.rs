@@ -56,9 +56,6 @@ impl Warp<'_> {
         reach: &mut Reach<'_, M>,
     ) -> Result<(), LaneFault> {
         self.must_be_known(&access.must, active)?;
-        for slot in &access.values {
-            self.registers.learn(slot.known, Mask::MAX, active);
-        }
         let (ty, count) = (access.ty, access.values.len());
         let bytes = ty.bytes() * count;
         if let (Space::Param, Base::Number(base)) = (access.space, access.base) {
@@ -74,6 +71,7 @@ impl Warp<'_> {
         reach.gather(lined, &mut buffer)?;
         for (index, slot) in access.values.iter().enumerate() {
             self.take((*slot, ty), active, (&buffer, index, count));
+            self.registers.learn(slot.known, !reach.unwritten, active);
         }
         Ok(())
     }
@@ -98,6 +96,7 @@ impl Warp<'_> {
         for (slot, bytes) in access.values.iter().zip(bytes.chunks_exact(width)) {
             let value = widened(access.ty, number(bytes));
             self.registers.fill(*slot, &[value; WARP], active);
+            self.registers.learn(slot.known, Mask::MAX, active);
         }
         Ok(())
     }

@@ -2,8 +2,10 @@
 //! barrier.
 //!
 //! Two warps race if they use the same bytes with no barrier between them and one of them writes,
-//! unless both use atomics. Lanes of one warp race only within an instruction, by writing different
+//! unless both use atomics or both write the same: rows beyond the last are often written as that. Lanes of one warp race only within an instruction, by writing different
 //! values to one place; what they read of each other in different instructions is not looked at.
+
+use std::ops::Range;
 
 use crate::{
     error::{Fault, Use},
@@ -46,10 +48,20 @@ impl Trace {
 /// Who used some bytes last.
 #[derive(Debug, Clone, Copy, Default)]
 struct Mark {
-    write: Trace,
-    /// Of two warps, of which a third differs from one at least.
+    /// Of two warps each, of which a third differs from one at least.
+    writes: [Trace; 2],
     atomics: [Trace; 2],
     reads: [Trace; 2],
+    /// All warps that wrote what is there now since the last barrier, one bit each.
+    writers: u32,
+}
+
+impl Mark {
+    /// Whether somebody has written since then.
+    fn was_written(&self, start: u32) -> bool {
+        // The first is the later one, or of the same time.
+        self.writes[0].epoch() >= start
+    }
 }
 
 /// The thread that uses memory now.
@@ -64,6 +76,8 @@ pub(crate) struct User {
 /// Shared memory, used for one block after the other.
 pub(crate) struct Shared {
     bytes: Vec<u8>,
+    /// How many of them the kernel declares itself.
+    declared: usize,
     marks: Vec<Mark>,
     /// Bytes that have a mark together.
     grain: usize,
@@ -74,11 +88,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Memory of so many bytes, of which none is used in parts of less than `least_bytes`.
-    pub(crate) fn new(num_bytes: usize, least_bytes: usize) -> Self {
+    /// Memory of so many bytes that the kernel declares and behind it so many that the launch adds,
+    /// of which none is used in parts of less than `least_bytes`.
+    pub(crate) fn new((declared, added): (usize, usize), least_bytes: usize) -> Self {
+        let num_bytes = declared + added;
         let grain = least_bytes.clamp(1, MAX_GRAIN);
         let marks = vec![Mark::default(); num_bytes.div_ceil(grain)];
-        Self { bytes: vec![0; num_bytes], marks, grain, epoch: 0, start: 1 }
+        Self { bytes: vec![0; num_bytes], declared, marks, grain, epoch: 0, start: 1 }
     }
 
     /// A block begins: nobody has written anything.
@@ -90,37 +106,40 @@ impl Shared {
     /// All warps of the block are at a barrier: what they did before is done for all of them.
     pub(crate) fn pass_barrier(&mut self) {
         if self.epoch == u32::MAX {
-            let was_written = |mark: &Mark| mark.write.epoch() >= self.start;
             for mark in &mut self.marks {
-                let write = Trace(u64::from(was_written(mark)) << 32);
-                *mark = Mark { write, ..Mark::default() };
+                let write = Trace(u64::from(mark.was_written(self.start)) << 32);
+                *mark = Mark { writes: [write; 2], ..Mark::default() };
             }
             (self.start, self.epoch) = (1, 1);
         }
         self.epoch += 1;
     }
 
+    /// Reads bytes, and says whether somebody of this block has written all of them. What a launch
+    /// adds is as good as written: candle's products of whole batches sum up tiles of it that are
+    /// written in part, keep the results in global memory, and use those of what was written.
     pub(crate) fn read(
         &mut self,
         at: u64,
         bytes: &mut [u8],
         (by, place): (User, &Place),
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         let range = range("shared", self.bytes.len(), at, bytes.len())?;
+        let mut was_written = true;
         for index in range.start / self.grain..range.end.div_ceil(self.grain) {
             let mark = self.marks[index];
-            // Atomics read as well, so that what they change was written before.
-            if mark.write.epoch() < self.start {
-                let address = at;
-                return Err(Fault::Unwritten { space: "shared", address, bytes: bytes.len() });
-            }
+            was_written &= mark.was_written(self.start);
             self.check((at, bytes.len()), (mark, by), place)?;
             let Mark { atomics, reads, .. } = &mut self.marks[index];
             let uses = if by.how == Use::Atomic { atomics } else { reads };
             note(uses, Trace::new(self.epoch, by));
         }
+        // What an atomic makes of them is written at once.
+        if !was_written && by.how == Use::Atomic {
+            return Err(Fault::Unwritten { space: "shared", address: at, bytes: bytes.len() });
+        }
         bytes.copy_from_slice(&self.bytes[range]);
-        Ok(())
+        Ok(was_written || at >= self.declared as u64)
     }
 
     pub(crate) fn write(
@@ -132,16 +151,31 @@ impl Shared {
         let range = range("shared", self.bytes.len(), at, bytes.len())?;
         for index in range.start / self.grain..range.end.div_ceil(self.grain) {
             let mark = self.marks[index];
-            self.check((at, bytes.len()), (mark, by), place)?;
-            let now = Trace::new(self.epoch, by);
-            if by.how == Use::Atomic {
-                note(&mut self.marks[index].atomics, now);
-            } else {
-                self.marks[index].write = now;
+            let is_changed = mark.atomics[0].epoch() == self.epoch
+                || !mark.was_written(self.start)
+                || self.changes(index, (&range, bytes));
+            if is_changed || by.how == Use::Atomic {
+                self.check((at, bytes.len()), (mark, by), place)?;
             }
+            let now = Trace::new(self.epoch, by);
+            let Mark { writes, atomics, writers, .. } = &mut self.marks[index];
+            if by.how == Use::Atomic {
+                note(atomics, now);
+                continue;
+            }
+            let before = if writes[0].epoch() == self.epoch { *writers } else { 0 };
+            *writers = before | 1 << now.warp();
+            note(writes, now);
         }
         self.bytes[range].copy_from_slice(bytes);
         Ok(())
+    }
+
+    /// Whether what is written there differs from what is there, of the bytes that have this mark.
+    fn changes(&self, index: usize, (range, bytes): (&Range<usize>, &[u8])) -> bool {
+        let start = range.start.max(index * self.grain);
+        let end = range.end.min((index + 1) * self.grain);
+        self.bytes[start..end] != bytes[start - range.start..end - range.start]
     }
 
     /// Checks that nobody of another warp uses the same bytes otherwise at the same time.
@@ -153,9 +187,13 @@ impl Shared {
         place: &Place,
     ) -> Result<(), Fault> {
         let is_race = |trace: &Trace| trace.epoch() == self.epoch && trace.warp() != by.thread / 32;
-        let Mark { write, atomics, reads } = mark;
+        let Mark { writes, atomics, reads, writers } = mark;
+        // Who wrote the same reads what it wrote.
+        let wrote = by.how == Use::Read && writers >> (by.thread / 32) & 1 == 1;
+        let is_current = writes[0].epoch() == self.epoch;
+        let write = writes.into_iter().find(is_race).filter(|_| !(is_current && wrote));
         let found = match by.how {
-            _ if is_race(&write) => Some((write, Use::Write)),
+            _ if write.is_some() => write.map(|it| (it, Use::Write)),
             Use::Read => atomics.into_iter().find(is_race).map(|it| (it, Use::Atomic)),
             // What an atomic reads is looked at as well, but not its own kind.
             Use::Atomic => reads.into_iter().find(is_race).map(|it| (it, Use::Read)),
@@ -195,7 +233,7 @@ pub(crate) fn range(
     len: usize,
     address: u64,
     bytes: usize,
-) -> Result<std::ops::Range<usize>, Fault> {
+) -> Result<Range<usize>, Fault> {
     let start = usize::try_from(address).ok();
     let end = start.and_then(|start| start.checked_add(bytes)).filter(|end| *end <= len);
     match start.zip(end) {

@@ -243,13 +243,8 @@ impl<'k> Warp<'k> {
         reach: &mut Reach<'_, M>,
     ) -> Result<(), LaneFault> {
         self.must_be_known(&flow.must, active)?;
-        let mut is_known = self.registers.all_known(&flow.from);
-        let op = &self.kernel.code[at].op;
-        if matches!(op, Op::MultiplyMatrices(_)) && is_known != Mask::MAX {
-            // Each element is made from many lanes'.
-            is_known = 0;
-        }
-        self.exchange(op, active, reach)?;
+        let is_known = self.registers.all_known(&flow.from);
+        self.exchange(&self.kernel.code[at].op, active, reach)?;
         for dst in &flow.dsts {
             self.registers.learn(*dst, is_known, active);
         }

@@ -4,7 +4,7 @@ use std::{collections::HashSet, error::Error};
 
 use sluicegate_ptx::{Launch, LaunchError, Module};
 
-use crate::support::{Arg, Device, by_thread, kernel, run};
+use crate::support::{Arg, Device, Sizes, by_thread, kernel, run, run_with};
 
 /// Runs a body in blocks of 64 threads, with memory for all of them.
 fn outcome(blocks: u32, body: &str) -> Result<(), LaunchError> {
@@ -64,9 +64,14 @@ fn warps_that_read_what_others_write_race() {
 
 #[test]
 fn warps_that_write_the_same_word_race() {
-    let body = "st.shared.u32 [words+8], 5;";
+    let body = "shr.u32 %r1, %r30, 5;\nst.shared.u32 [words+8], %r1;";
     let want = "it writes 4 bytes at 0x8 of shared memory, ".to_owned();
-    check(body, 0, (0, 32), &(want + &other(31, "writes", 0)));
+    check(body, 1, (0, 32), &(want.clone() + &other(31, "writes", 1)));
+    // But not if they write the same, and then they may read it.
+    let same = "st.shared.u32 [words+8], 5;\nld.shared.u32 %r1, [words+8];\n";
+    check_right(same);
+    let last = "setp.gt.u32 %p1, %r30, 31;\n@%p1 st.shared.u32 [words+8], 6;";
+    check(&format!("{same}{last}"), 3, (0, 32), &(want + &other(31, "writes", 0)));
     check_right("setp.lt.u32 %p1, %r30, 32;\n@%p1 st.shared.u32 [words+8], 5;");
     check_right(
         "setp.lt.u32 %p1, %r30, 32;\n@%p1 st.shared.u32 [words+8], 5;\nbar.sync 0;\n\
@@ -112,18 +117,52 @@ fn atomics_race_with_all_but_atomics() {
 }
 
 #[test]
-fn shared_memory_that_nobody_wrote_is_not_read() {
+fn shared_memory_that_nobody_wrote_is_not_used() {
     let read = "ld.shared.u32 %r1, [%r28];\nst.global.u32 [%rd30], %r1;";
-    let unwritten = "of shared memory are read, which nobody has written";
-    check(read, 0, (0, 0), &format!("4 bytes at 0x0 {unwritten}"));
+    check(read, 1, (0, 0), UNWRITTEN);
     check_right(&format!("st.shared.u32 [%r28], 1;\n{read}"));
     let half = format!("st.shared.u16 [%r28], %rs1;\n{read}").replace("%rs1", "1");
-    check(&half, 1, (0, 0), &format!("4 bytes at 0x0 {unwritten}"));
+    check(&half, 2, (0, 0), UNWRITTEN);
     // Another block has memory of its own.
     let first = "mov.u32 %r1, %ctaid.x;\nsetp.eq.u32 %p1, %r1, 0;\n@%p1 st.shared.u32 [%r28], 1;\n";
-    check(&format!("{first}{read}"), 3, (1, 0), &format!("4 bytes at 0x0 {unwritten}"));
+    check(&format!("{first}{read}"), 4, (1, 0), UNWRITTEN);
+    // What is not used does not matter.
+    check_right(&format!("{first}{}", read.replace("st.", "@%p1 st.")));
     let counted = "atom.shared.add.u32 %r1, [words], 1;";
-    check(counted, 0, (0, 0), &format!("4 bytes at 0x0 {unwritten}"));
+    let unwritten = "4 bytes at 0x0 of shared memory are read, which nobody has written";
+    check(counted, 0, (0, 0), unwritten);
+}
+
+/// Writes half of the rows of a matrix of 16 bits, and reads all of them into `%r1`.
+const MATRIX: &str = "setp.lt.u32 %p1, %r30, 16;\n@%p1 st.shared.u32 [%r28], %r30;\nbar.sync 0;\n\
+                      and.b32 %r2, %r30, 7;\nshl.b32 %r2, %r2, 4;\nadd.s32 %r2, %r2, %r27;\n\
+                      ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%r1}, [%r2];\n\
+                      and.b32 %r3, %r30, 31;\nsetp.lt.u32 %p2, %r3, 16;\n";
+
+#[test]
+fn rows_of_matrices_that_nobody_wrote_are_not_used() {
+    // Four lanes have a row.
+    let store = "st.global.u32 [%rd30], %r1;";
+    check_right(&format!("{MATRIX}@%p2 {store}"));
+    check(&format!("{MATRIX}{store}"), 9, (0, 16), UNWRITTEN);
+    // Rows of the product are made from those alone, but columns from all.
+    let product = "mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%r4, %r5, %r6, %r7}, \
+                   {%r1, %r31}, {%r31}, {%r31, %r31, %r31, %r31};\n";
+    let store = "st.global.u32 [%rd30], %r4;";
+    check_right(&format!("{MATRIX}{product}@%p2 {store}"));
+    check(&format!("{MATRIX}{product}{store}"), 10, (0, 16), UNWRITTEN);
+    check_right(&format!("{MATRIX}{product}{}", store.replace("%r4", "%r6")));
+    let turned = product.replace("{%r1, %r31}, {%r31}", "{%r31, %r31}, {%r1}");
+    check(&format!("{MATRIX}{turned}@%p2 {store}"), 10, (0, 2), UNWRITTEN);
+}
+
+#[test]
+fn memory_that_a_launch_adds_is_not_looked_at() {
+    let text = text("ld.shared.u32 %r1, [words+256];\nst.global.u32 [%rd30], %r1;");
+    let mut device = Device::default();
+    let out = device.place(&[0_u32; 64]);
+    let sizes = Sizes { grid_size: [1; 3], block_size: [64, 1, 1], shared_bytes: 4 };
+    run_with(&text, "test", &sizes, &[Arg::U64(out)], &mut device).unwrap();
 }
 
 #[test]
@@ -193,7 +232,7 @@ fn a_drawn_order_keeps_to_barriers() {
 }
 
 /// What is wrong where an unwritten register is used.
-const UNWRITTEN: &str = "it depends on a register that nobody has written";
+const UNWRITTEN: &str = "it depends on a register or on shared memory that nobody has written";
 
 #[test]
 fn registers_that_nobody_wrote_are_not_used() {

@@ -148,7 +148,7 @@ fn quantise(text: &str, kernel: &str, columns: &[i8], device: &mut Device) -> u6
 
 /// Multiplies by a kernel for so many columns, and checks each result.
 #[track_caller]
-fn check(text: &str, kernel: &str, format: &Format, (num_columns, args): (usize, [u32; 4])) {
+fn check(text: &str, kernel: &str, format: &Format, (num_columns, args): (usize, &[u32])) {
     let mut runner = TestRunner::deterministic();
     let mut device = Device::default();
     let columns = columns(COLUMNS, &mut runner);
@@ -161,8 +161,13 @@ fn check(text: &str, kernel: &str, format: &Format, (num_columns, args): (usize,
     let right = quantise(text, quantise_by, &columns, &mut device);
     let left = device.place(&weights);
     let out = device.place(&[f32::NAN; ROWS * COLUMNS]);
-    let args: Vec<_> = [left, right, out].map(U64).into_iter().chain(args.map(U32)).collect();
-    let rows_at_once = if num_columns == 1 { 1 } else { 2 };
+    let numbers = args.iter().map(|it| U32(*it));
+    let args: Vec<_> = [left, right, out].map(U64).into_iter().chain(numbers).collect();
+    let rows_at_once = match num_columns {
+        _ if kernel.starts_with("mul_mat_q") => TILE_ROWS,
+        1 => 1,
+        _ => 2,
+    };
     let grid_size = [ROWS.div_ceil(rows_at_once) as u32, 1, 1];
     let sizes = Sizes { grid_size, block_size: [32, 4, 1], shared_bytes: 0 };
     run_with(text, kernel, &sizes, &args, &mut device).unwrap();
@@ -201,8 +206,19 @@ fn quantised_rows_are_multiplied_by_columns() {
     for format in &FORMATS {
         for num_columns in 1..=COLUMNS {
             let kernel = format!("mul_mat_vec_{}_q8_1_cuda{num_columns}", format.name);
-            check(&text, &kernel, format, (num_columns, [depth, rows, depth, rows]));
+            check(&text, &kernel, format, (num_columns, &[depth, rows, depth, rows]));
         }
+    }
+}
+
+#[test]
+fn quantised_rows_are_multiplied_by_many_columns() {
+    let Some(text) = module("quantized") else { return };
+    let (rows, depth) = (ROWS as u32, DEPTH as u32);
+    for format in &FORMATS {
+        // Of the tiles of rows and columns only a part is there.
+        let kernel = format!("mul_mat_{}", format.name);
+        check(&text, &kernel, format, (COLUMNS, &[depth, rows, COLUMNS as u32, depth, rows]));
     }
 }
 
@@ -216,7 +232,7 @@ fn quantised_rows_are_multiplied_by_the_default_kernels() {
         for num_columns in 1..=COLUMNS {
             let name = format.name.to_lowercase();
             let kernel = format!("mmvq_gguf_{name}_f32_plain_cuda{num_columns}");
-            check(&text, &kernel, format, (num_columns, [depth, rows, stride, rows]));
+            check(&text, &kernel, format, (num_columns, &[depth, rows, stride, rows]));
         }
     }
 }
