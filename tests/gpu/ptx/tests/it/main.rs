@@ -11,12 +11,15 @@
 
 mod calls;
 mod candle;
+mod cases;
 mod checks;
 mod control;
+mod dense;
 mod edges;
 mod faults;
 mod matrix;
 mod operations;
 mod packed;
 mod quantised;
+mod rows;
 mod support;

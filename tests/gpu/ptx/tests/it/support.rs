@@ -1,12 +1,12 @@
 //! A device's memory for tests, and kernels that are run on it.
 
-use sluicegate_ptx::{Launch, LaunchError, Memory, Module};
+use sluicegate_ptx::{Kernel, Launch, LaunchError, Memory, Module};
 
 /// Where memory begins, so that no address is right by accident.
 const BASE: u64 = 0x1_0000;
 
 /// One block of memory.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Device {
     bytes: Vec<u8>,
 }
@@ -120,7 +120,15 @@ pub(crate) fn run_with(
 ) -> Result<(), LaunchError> {
     let module = Module::parse(text).unwrap();
     let kernel = module.kernel(name).unwrap();
-    assert_eq!(kernel.params.len(), args.len(), "{name}: {:?}", kernel.params);
+    let Sizes { grid_size, block_size, shared_bytes } = *sizes;
+    let params = params(&kernel, args);
+    let launch = Launch { grid_size, block_size, shared_bytes, params: &params };
+    kernel.launch(&launch, device)
+}
+
+/// What a kernel is given, each where the kernel has it.
+pub(crate) fn params(kernel: &Kernel, args: &[Arg]) -> Vec<u8> {
+    assert_eq!(kernel.params.len(), args.len(), "{}: {:?}", kernel.name, kernel.params);
     let mut params = vec![0; kernel.param_bytes()];
     for (param, arg) in kernel.params.iter().zip(args) {
         let bytes = match arg {
@@ -131,9 +139,7 @@ pub(crate) fn run_with(
         };
         params[param.offset..][..param.bytes].copy_from_slice(&bytes[..param.bytes]);
     }
-    let Sizes { grid_size, block_size, shared_bytes } = *sizes;
-    let launch = Launch { grid_size, block_size, shared_bytes, params: &params };
-    kernel.launch(&launch, device)
+    params
 }
 
 /// A kernel without parameters but addresses, whose body is this.
