@@ -18,26 +18,37 @@ pub(crate) struct Case {
 
 /// What a case has observed, to be recorded.
 #[derive(Debug, Default)]
-pub(crate) struct Seen(pub(crate) Map<String, Value>);
+pub(crate) struct Seen {
+    /// What any driver that conforms answers alike, or what is to be known of one.
+    pub(crate) answers: Map<String, Value>,
+    /// What may be another at another time or on another machine: it is never compared.
+    pub(crate) varying: Map<String, Value>,
+}
 
 impl Seen {
     /// Notes what the documentation leaves open.
     pub(crate) fn note(&mut self, what: &str, value: impl Into<Value>) {
-        self.0.insert(what.to_owned(), value.into());
+        self.answers.insert(what.to_owned(), value.into());
+    }
+
+    pub(crate) fn note_varying(&mut self, what: &str, value: impl Into<Value>) {
+        self.varying.insert(what.to_owned(), value.into());
     }
 
     pub(crate) fn note_code(&mut self, what: &str, code: Code) {
         self.note(what, code.to_string());
     }
 
+    /// As [`code`](Self::code), where it depends on the moment which of those wanted it is.
+    pub(crate) fn varying_code(&mut self, what: &str, found: Code, wanted: &[Code]) -> Outcome {
+        self.note_varying(what, found.to_string());
+        one_of(what, found, wanted)
+    }
+
     /// Notes a result, and fails unless it is one of those wanted.
     pub(crate) fn code(&mut self, what: &str, found: Code, wanted: &[Code]) -> Outcome {
         self.note_code(what, found);
-        if wanted.contains(&found) {
-            return Ok(());
-        }
-        let wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
-        Err(Stop::failed(format!("{what}: {}", wanted.join(" or ")), found))
+        one_of(what, found, wanted)
     }
 
     /// Notes a result, and fails if it is success.
@@ -49,6 +60,14 @@ impl Seen {
             Ok(())
         }
     }
+}
+
+fn one_of(what: &str, found: Code, wanted: &[Code]) -> Outcome {
+    if wanted.contains(&found) {
+        return Ok(());
+    }
+    let wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+    Err(Stop::failed(format!("{what}: {}", wanted.join(" or ")), found))
 }
 
 /// Fails unless a value is as wanted.

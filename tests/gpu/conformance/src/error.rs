@@ -32,10 +32,14 @@ pub(crate) enum ProgramError {
     NoDevice(String),
     #[error("no case is called `{0}`; --list names them all")]
     NoCase(String),
-    #[error("wanted --list, --record FILE or names of cases, found `{0}`")]
+    #[error("wanted --list, --record FILE, --compare FILE or names of cases, found `{0}`")]
     Argument(String),
     #[error("cannot write `{path}`")]
     Record { path: String, source: std::io::Error },
+    #[error("cannot read `{path}`")]
+    Recorded { path: String, source: std::io::Error },
+    #[error("`{path}` is no record of cases")]
+    NoRecord { path: String, source: Option<serde_json::Error> },
     #[error("cannot start a process for a case")]
     Process(#[source] std::io::Error),
 }

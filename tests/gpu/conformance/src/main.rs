@@ -7,18 +7,20 @@
 mod case;
 mod cases;
 mod code;
+mod compare;
 mod driver;
 mod error;
 mod gpu;
 mod process;
 
-use std::{env, fs, process::ExitCode};
+use std::{env, error::Error, fs, process::ExitCode};
 
 use serde_json::{Map, Value, json};
 
 use crate::{
     case::Case,
     code::Code,
+    compare::Recorded,
     driver::Driver,
     error::ProgramError,
     process::{Report, Verdict},
@@ -33,48 +35,55 @@ enum Request {
     List,
     /// One case, here.
     Alone(&'static Case),
-    Cases {
-        cases: Vec<&'static Case>,
-        record: Option<String>,
-    },
+    Cases(Cases),
+}
+
+/// Which cases, and what becomes of their answers.
+#[derive(Default)]
+struct Cases {
+    cases: Vec<&'static Case>,
+    /// Where they are written.
+    record: Option<String>,
+    /// What they are held against.
+    compare: Option<String>,
 }
 
 fn main() -> ExitCode {
-    match request(env::args().skip(1)).and_then(carry_out) {
-        Ok(code) => code,
-        Err(error @ (ProgramError::NoDriver(_) | ProgramError::NoDevice(_))) => {
-            println!("{error}");
-            ExitCode::from(NOTHING_TO_TRY)
+    request(env::args().skip(1)).and_then(carry_out).unwrap_or_else(|error| {
+        match error.source() {
+            Some(cause) => println!("{error}: {cause}"),
+            None => println!("{error}"),
         }
-        Err(error) => {
-            println!("{error}");
-            ExitCode::from(WRONG_USE)
-        }
-    }
+        let is_nothing = matches!(error, ProgramError::NoDriver(_) | ProgramError::NoDevice(_));
+        ExitCode::from(if is_nothing { NOTHING_TO_TRY } else { WRONG_USE })
+    })
 }
 
 fn request(mut arguments: impl Iterator<Item = String>) -> Result<Request, ProgramError> {
-    let (mut cases, mut record) = (Vec::new(), None);
+    let mut request = Cases::default();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--list" => return Ok(Request::List),
             "--case" => {
                 return Ok(Request::Alone(named(&arguments.next().unwrap_or_default())?));
             }
-            "--record" => {
+            "--record" | "--compare" => {
                 let path = arguments.next();
-                record = Some(path.ok_or_else(|| ProgramError::Argument("--record".to_owned()))?);
+                let path = path.ok_or_else(|| ProgramError::Argument(argument.clone()))?;
+                let is_record = argument == "--record";
+                let place = if is_record { &mut request.record } else { &mut request.compare };
+                *place = Some(path);
             }
             option if option.starts_with('-') => {
                 return Err(ProgramError::Argument(option.to_owned()));
             }
-            name => cases.push(named(name)?),
+            name => request.cases.push(named(name)?),
         }
     }
-    if cases.is_empty() {
-        cases = cases::all().collect();
+    if request.cases.is_empty() {
+        request.cases = cases::all().collect();
     }
-    Ok(Request::Cases { cases, record })
+    Ok(Request::Cases(request))
 }
 
 fn named(name: &str) -> Result<&'static Case, ProgramError> {
@@ -94,38 +103,50 @@ fn carry_out(request: Request) -> Result<ExitCode, ProgramError> {
             process::run_here(case, &Driver::load_library()?);
             Ok(ExitCode::SUCCESS)
         }
-        Request::Cases { cases, record } => run(&cases, record.as_deref()),
+        Request::Cases(request) => run(&request),
     }
 }
 
 /// Runs cases, each in its process, and says what came of them.
-fn run(cases: &[&Case], record: Option<&str>) -> Result<ExitCode, ProgramError> {
+fn run(Cases { cases, record, compare }: &Cases) -> Result<ExitCode, ProgramError> {
+    let recorded = compare.as_deref().map(Recorded::read).transpose()?;
     let machine = machine(&Driver::load_library()?)?;
     let mut records = Map::new();
-    let (mut num_failed, mut num_skipped) = (0, 0);
+    let (mut num_failed, mut num_skipped, mut num_other) = (0, 0, 0);
     for case in cases {
         let Report { verdict, words, seen } = process::run_apart(case)?;
-        match verdict {
-            Verdict::Ok => println!("{}: ok", case.name),
-            Verdict::Failed => println!("{}: FAILED: {words}", case.name),
-            Verdict::Skipped => println!("{}: skipped: {words}", case.name),
+        let other = recorded.as_ref().and_then(|it| it.difference(case.name, &seen.answers));
+        match (verdict, other) {
+            (Verdict::Failed, _) => {
+                num_failed += 1;
+                println!("{}: FAILED: {words}", case.name);
+            }
+            (Verdict::Skipped, _) => {
+                num_skipped += 1;
+                println!("{}: skipped: {words}", case.name);
+            }
+            (Verdict::Ok, Some(other)) => {
+                num_other += 1;
+                println!("{}: differs: {other}", case.name);
+            }
+            (Verdict::Ok, None) => println!("{}: ok", case.name),
         }
-        num_failed += usize::from(verdict == Verdict::Failed);
-        num_skipped += usize::from(verdict == Verdict::Skipped);
-        let verdict = verdict.name();
         let one = json!({
-            "source": case.source, "verdict": verdict, "words": words, "observed": seen
+            "source": case.source, "verdict": verdict.name(), "words": words,
+            "observed": seen.answers, "varying": seen.varying
         });
         records.insert(case.name.to_owned(), one);
     }
-    let num_ok = cases.len() - num_failed - num_skipped;
-    println!("{num_ok} ok, {num_failed} failed, {num_skipped} skipped");
+    let num_ok = cases.len() - num_failed - num_skipped - num_other;
+    let differing = recorded.map_or(String::new(), |_| format!(", {num_other} differ"));
+    println!("{num_ok} ok, {num_failed} failed, {num_skipped} skipped{differing}");
     if let Some(path) = record {
         let text = format!("{:#}\n", json!({ "machine": machine, "cases": records }));
-        let wrong = |source| ProgramError::Record { path: path.to_owned(), source };
+        let wrong = |source| ProgramError::Record { path: path.clone(), source };
         fs::write(path, text).map_err(wrong)?;
     }
-    Ok(if num_failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let is_well = num_failed + num_other == 0;
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What the answers are from: the driver's version, and each device's capability and memory.

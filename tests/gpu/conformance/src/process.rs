@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::{
     case::{Case, Seen},
@@ -43,31 +43,32 @@ impl Verdict {
 pub(crate) struct Report {
     pub(crate) verdict: Verdict,
     pub(crate) words: String,
-    pub(crate) seen: Map<String, Value>,
+    pub(crate) seen: Seen,
 }
 
 /// Runs a case in this process, and prints its report as one line of JSON.
 pub(crate) fn run_here(case: &Case, driver: &Driver) {
     thread::spawn(|| {
         thread::sleep(LIMIT);
-        print(
-            Verdict::Failed,
-            &Stop::failed("an end", "none after a minute").to_string(),
-            &[].into_iter().collect(),
-        );
+        let words = Stop::failed("an end", "none after a minute").to_string();
+        print(Verdict::Failed, &words, &Seen::default());
         // A driver that hangs would also hang an orderly end.
         std::process::abort();
     });
     let mut seen = Seen::default();
     match (case.run)(driver, &mut seen) {
-        Ok(()) => print(Verdict::Ok, "", &seen.0),
-        Err(stop @ Stop::Failed { .. }) => print(Verdict::Failed, &stop.to_string(), &seen.0),
-        Err(stop @ Stop::Skipped { .. }) => print(Verdict::Skipped, &stop.to_string(), &seen.0),
+        Ok(()) => print(Verdict::Ok, "", &seen),
+        Err(stop @ Stop::Failed { .. }) => print(Verdict::Failed, &stop.to_string(), &seen),
+        Err(stop @ Stop::Skipped { .. }) => print(Verdict::Skipped, &stop.to_string(), &seen),
     }
 }
 
-fn print(verdict: Verdict, words: &str, seen: &Map<String, Value>) {
-    println!("{}", json!({ "verdict": verdict.name(), "words": words, "observed": seen }));
+fn print(verdict: Verdict, words: &str, Seen { answers, varying }: &Seen) {
+    let verdict = verdict.name();
+    println!(
+        "{}",
+        json!({ "verdict": verdict, "words": words, "observed": answers, "varying": varying })
+    );
 }
 
 /// Runs a case in another process.
@@ -86,7 +87,7 @@ pub(crate) fn run_apart(case: &Case) -> Result<Report, ProgramError> {
     Ok(report.unwrap_or_else(|| {
         let words =
             Stop::failed("a report", format!("{}: {}", output.status, said.trim())).to_string();
-        Report { verdict: Verdict::Failed, words, seen: Map::new() }
+        Report { verdict: Verdict::Failed, words, seen: Seen::default() }
     }))
 }
 
@@ -96,6 +97,9 @@ fn report_of(line: &str) -> Option<Report> {
     Some(Report {
         verdict: Verdict::ALL.into_iter().find(|it| it.name() == name)?,
         words: value["words"].as_str()?.to_owned(),
-        seen: value["observed"].as_object()?.clone(),
+        seen: Seen {
+            answers: value["observed"].as_object()?.clone(),
+            varying: value["varying"].as_object()?.clone(),
+        },
     })
 }

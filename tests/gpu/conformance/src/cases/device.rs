@@ -80,7 +80,7 @@ fn before_init(driver: &Driver, seen: &mut Seen) -> Outcome {
 fn version_before_init(driver: &Driver, seen: &mut Seen) -> Outcome {
     let mut version = 0;
     seen.code("cuDriverGetVersion", driver.version(&mut version), &[Code::SUCCESS])?;
-    seen.note("version", version);
+    seen.note_varying("version", version);
     holds("a version from 11.0 on", version >= 11_000, version)
 }
 
@@ -133,7 +133,7 @@ fn attributes(driver: &Driver, seen: &mut Seen) -> Outcome {
     }
     // What differs between devices: MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, MULTIPROCESSOR_COUNT.
     for attribute in [97, 16] {
-        seen.note(&format!("attribute {attribute}"), gpu.attribute(attribute)?);
+        seen.note_varying(&format!("attribute {attribute}"), gpu.attribute(attribute)?);
     }
     Ok(())
 }
@@ -164,7 +164,7 @@ fn primary_context(driver: &Driver, seen: &mut Seen) -> Outcome {
     seen.code("cuMemAlloc after the last release", driver.alloc(&mut address, 64), want)?;
     seen.refused("a release too many", driver.release(gpu.device))?;
     let second = Gpu::first(driver)?;
-    seen.note("the handle is the same after a reset", second.context == gpu.context);
+    seen.note_varying("the handle is the same after a reset", second.context == gpu.context);
     second.alloc(64).map(drop)
 }
 

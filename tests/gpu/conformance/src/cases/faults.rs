@@ -64,7 +64,7 @@ fn stays(driver: &Driver, seen: &mut Seen, ptx: &str, at: u64, want: &[Code]) ->
     let kernel = gpu.kernel(ptx, "k")?;
     // On an eager device the kernel may have run before this returns.
     let code = gpu.launch(kernel, Grid { stream, ..Grid::of(1, 1) }, &[at]);
-    seen.code("cuLaunchKernel", code, &[&[Code::SUCCESS], want].concat())?;
+    seen.varying_code("cuLaunchKernel", code, &[&[Code::SUCCESS], want].concat())?;
     let first = driver.synchronize();
     seen.code("cuCtxSynchronize", first, want)?;
     let want = &[first];
@@ -88,7 +88,7 @@ fn asynchronous(driver: &Driver, seen: &mut Seen) -> Outcome {
     let kernel = gpu.kernel(&ptx::store(), "k")?;
     let code = gpu.launch(kernel, Grid { stream, ..Grid::of(1, 1) }, &[16]);
     let want = &[Code::ILLEGAL_ADDRESS];
-    seen.code("cuLaunchKernel", code, &[Code::SUCCESS, Code::ILLEGAL_ADDRESS])?;
+    seen.varying_code("cuLaunchKernel", code, &[Code::SUCCESS, Code::ILLEGAL_ADDRESS])?;
     seen.code("cuStreamSynchronize", driver.synchronize_stream(stream), want)?;
     seen.code("of another stream", driver.synchronize_stream(other), want)
 }
@@ -100,8 +100,8 @@ fn seen_by_events(driver: &Driver, seen: &mut Seen) -> Outcome {
     must("cuEventRecord", driver.record(event, stream))?;
     let either = &[Code::SUCCESS, Code::ILLEGAL_ADDRESS];
     let code = gpu.launch(kernel, Grid { stream, ..Grid::of(1, 1) }, &[16]);
-    seen.code("cuLaunchKernel", code, either)?;
-    seen.code("cuEventRecord", driver.record(event, stream), either)?;
+    seen.varying_code("cuLaunchKernel", code, either)?;
+    seen.varying_code("cuEventRecord", driver.record(event, stream), either)?;
     let want = &[Code::ILLEGAL_ADDRESS];
     seen.code("cuEventSynchronize", driver.synchronize_event(event), want)?;
     seen.code("cuEventQuery", driver.query_event(event), want)

@@ -90,7 +90,7 @@ fn query(driver: &Driver, seen: &mut Seen) -> Outcome {
     let grid = Grid { stream, ..Grid::of(1, 1) };
     must("cuLaunchKernel", gpu.launch(kernel, grid, &[address]))?;
     let either = &[Code::NOT_READY, Code::SUCCESS];
-    seen.code("behind a kernel", driver.query_stream(stream), either)?;
+    seen.varying_code("behind a kernel", driver.query_stream(stream), either)?;
     gpu.wait(stream)?;
     seen.code("once it was waited for", driver.query_stream(stream), &[Code::SUCCESS])
 }

@@ -85,6 +85,34 @@ fn answers_are_recorded() {
     assert_eq!(record["cases"]["fma.rn.f32"]["observed"]["bits"].as_array().unwrap().len(), 256);
 }
 
+#[test]
+fn answers_are_compared() {
+    let folder = folder();
+    let path = folder.path().join("record.json");
+    let name = path.to_str().unwrap();
+    // Bits, a code that depends on the moment, and one that is the same each time.
+    let cases = ["fma.rn.f32", "stream-query", "alloc-zero"];
+    let (code, said) = run(folder.path(), "1x 256MiB", &[&["--record", name], &cases[..]].concat());
+    assert_eq!(code, Some(0), "{said}");
+
+    let compare = [&["--compare", name], &cases[..]].concat();
+    let (code, said) = run(folder.path(), "1x 512MiB sm_90, seed=3", &compare);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.ends_with("3 ok, 0 failed, 0 skipped, 0 differ\n"), "{said}");
+
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("\"INVALID_VALUE\"", "\"SUCCESS\"")).unwrap();
+    let (code, said) = run(folder.path(), "1x 256MiB", &compare);
+    assert_eq!(code, Some(1), "{said}");
+    let want =
+        "alloc-zero: differs: cuMemAllocAsync: recorded \"SUCCESS\", found \"INVALID_VALUE\"";
+    assert!(said.contains(want), "{said}");
+
+    std::fs::write(&path, "[]").unwrap();
+    let (code, said) = run(folder.path(), "1x 256MiB", &compare);
+    assert_eq!((code, said), (Some(2), format!("`{name}` is no record of cases\n")));
+}
+
 /// A device that fails is no driver that does as it is documented.
 #[test]
 fn what_is_not_as_documented_is_told() {
