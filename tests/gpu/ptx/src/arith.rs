@@ -54,7 +54,9 @@ pub(crate) fn binary(
             truncate((sign_extend(a, bits) >> by.min(63)).cast_unsigned(), bits)
         }),
         Binary::ShiftRight => each2(a, b, |a, by| if by >= bits.into() { 0 } else { a >> by }),
-        Binary::CopySign | Binary::MinOrNan | Binary::MaxOrNan => return None,
+        Binary::CopySign | Binary::DivApproximately | Binary::MinOrNan | Binary::MaxOrNan => {
+            return None;
+        }
     })
 }
 
@@ -126,6 +128,10 @@ fn float(op: Binary, ty: Type, rounding: Rounding, (a, b): (&Lanes, &Lanes)) -> 
             // Of the quotient only the sign of what is left matters, and its not being zero.
             (value, rest_of((-value).mul_add(b, a) / b))
         }),
+        Binary::DivApproximately if ty != Type::F32 => return None,
+        Binary::DivApproximately => each2(a, b, |a, b| {
+            canonical(approximate_quotient(f32::from_bits(a as u32), f32::from_bits(b as u32)))
+        }),
         Binary::Min => each2(a, b, |a, b| chosen((a, b), ty, true).0),
         Binary::Max => each2(a, b, |a, b| chosen((a, b), ty, false).0),
         Binary::MinOrNan => each2(a, b, |a, b| or_nan(chosen((a, b), ty, true), ty)),
@@ -133,6 +139,13 @@ fn float(op: Binary, ty: Type, rounding: Rounding, (a, b): (&Lanes, &Lanes)) -> 
         Binary::CopySign => each2(a, b, |from, to| to & !sign | from & sign),
         _ => return None,
     })
+}
+
+/// Source: PTX ISA 9.0, section 9.7.3.8, `div`: of divisors greater than 2^126 the reciprocal is
+/// zero.
+fn approximate_quotient(a: f32, b: f32) -> f32 {
+    const LARGEST: f32 = f32::from_bits((126 + 127) << 23);
+    if b.is_finite() && b.abs() > LARGEST { a * 0_f32.copysign(b) } else { a / b }
 }
 
 /// The lesser or the greater of two, and whether both are numbers: if one is not, the other.

@@ -68,6 +68,8 @@ pub(crate) enum Binary {
     Sub,
     Mul(Part),
     Div,
+    /// Of large divisors there is no quotient.
+    DivApproximately,
     Rem,
     Min,
     Max,

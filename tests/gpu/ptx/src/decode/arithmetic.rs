@@ -18,6 +18,7 @@ impl<'a> Body<'_, '_, 'a> {
             "add" => Binary::Add,
             "sub" => Binary::Sub,
             "mul" => Binary::Mul(name.part()),
+            "div" if name.has("approx") => Binary::DivApproximately,
             "div" => Binary::Div,
             "rem" => Binary::Rem,
             "min" if name.has("NaN") => Binary::MinOrNan,

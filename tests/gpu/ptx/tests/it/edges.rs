@@ -38,6 +38,16 @@ fn small_numbers_are_flushed_by_their_type() {
 }
 
 #[test]
+fn approximate_quotients_by_large_numbers_are_zero() {
+    // Two to the power of 127, by itself and by what is just above 2^126, and then by 2^126.
+    check_op("div.approx.f32", 32, "0f7f000000, 0f7f000000", 0);
+    check_op("div.approx.f32", 32, "0fff000000, 0f7e800001", 1 << 31);
+    check_op("div.approx.f32", 32, "0f7f000000, 0f7e800000", 0x4000_0000);
+    check_op("div.approx.f32", 32, "0f7f800000, 0f7f000000", 0x7fff_ffff);
+    check_op("div.full.f32", 32, "0f7f000000, 0f7f000000", 0x3f80_0000);
+}
+
+#[test]
 fn what_is_no_number_is_kept_where_it_is_asked_for() {
     for (plain, keeps) in [("max.f32", "max.NaN.f32"), ("min.f32", "min.NaN.f32")] {
         for operands in ["0f3f800000, 0f7fc00000", "0fffc00001, 0f3f800000"] {
