@@ -8,7 +8,6 @@ mod kernels;
 mod launches;
 mod memory;
 mod modules;
-mod numbers;
 mod peers;
 mod ptx;
 mod streams;
@@ -28,7 +27,6 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         faults::CASES,
         kernels::CASES,
         peers::CASES,
-        vectors::CASES,
     ];
-    groups.into_iter().flatten()
+    groups.into_iter().chain(vectors::GROUPS).flatten()
 }

@@ -1,134 +1,129 @@
-//! Numbers of 16 bits by the host's own arithmetic, and operands for kernels.
+//! Floats of up to 32 bits by the host's own arithmetic, rounded as asked.
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "values are within the range of what they become"
 )]
 
-/// Edges of numbers of 32 bits: zeros, subnormals, ones, the largest, infinities, NaN, and what
-/// lies around the limits of f16 and of whole numbers.
-const EDGES: [u32; 40] = [
-    0x0000_0000,
-    0x8000_0000,
-    0x0000_0001,
-    0x8000_0001,
-    0x007F_FFFF,
-    0x0080_0000,
-    0x3F80_0000,
-    0xBF80_0000,
-    0x3F7F_FFFF,
-    0x3F80_0001,
-    0x7F7F_FFFF,
-    0xFF7F_FFFF,
-    0x7F80_0000,
-    0xFF80_0000,
-    0x7FC0_0000,
-    0xFFC0_0001,
-    0x3F00_0000,
-    0x3FC0_0000,
-    0x4020_0000,
-    0xBF00_0000,
-    0xBFC0_0000,
-    0x477F_E000,
-    0x477F_EFFF,
-    0x477F_F000,
-    0x4780_0000,
-    0x3880_0000,
-    0x387F_C000,
-    0x3380_0000,
-    0x3300_0000,
-    0x3300_0001,
-    0x4EFF_FFFF,
-    0x4F00_0000,
-    0xCF00_0000,
-    0xCF00_0001,
-    0x4B00_0001,
-    0x42FE_0000,
-    0xC2FC_0000,
-    0xC316_0000,
-    0x7F7F_8000,
-    0x3F80_8000,
-];
-
-/// How many operands a kernel gets.
-pub(super) const COUNT: usize = 256;
-
-/// The edges, and then a sequence that is the same each time.
-pub(super) fn operands(seed: u64) -> Vec<u32> {
-    let mut state = seed;
-    let next = std::iter::repeat_with(move || {
-        // Source: SplitMix64 of Steele, Lea, Flood, "Fast Splittable Pseudorandom Number
-        // Generators".
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 32) as u32
-    });
-    // The edges meet other ones in each operand of an instruction.
-    let by = usize::try_from(seed % 40).unwrap_or(0) * 7 % EDGES.len();
-    let edges = EDGES.iter().cycle().skip(by).take(EDGES.len()).copied();
-    // Every second one is of an everyday size: exponents from -16 to 15.
-    let everyday = |(index, word): (usize, u32)| match index % 2 {
-        0 => word,
-        _ => word & 0x807F_FFFF | ((word >> 23 & 31) + 111) << 23,
-    };
-    edges.chain(next.enumerate().map(everyday)).take(COUNT).collect()
-}
-
-/// A number of fewer bits: those of its fraction, and its bias.
-#[derive(Clone, Copy)]
+/// A number of fewer bits than 64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Format {
-    pub(super) fraction_bits: u32,
-    pub(super) exponent_bits: u32,
+    fraction_bits: u32,
+    exponent_bits: u32,
 }
 
 pub(super) const F16: Format = Format { fraction_bits: 10, exponent_bits: 5 };
 pub(super) const BF16: Format = Format { fraction_bits: 7, exponent_bits: 8 };
+pub(super) const F32: Format = Format { fraction_bits: 23, exponent_bits: 8 };
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rounding {
+    /// Ties to even.
+    Nearest,
+    Zero,
+    Down,
+    Up,
+}
+
+impl Rounding {
+    /// A size in units of the last place, rounded. The sign is the number's.
+    fn round(self, units: f64, is_negative: bool) -> f64 {
+        match self {
+            Self::Nearest => units.round_ties_even(),
+            _ if self.is_outward(is_negative) => units.ceil(),
+            _ => units.floor(),
+        }
+    }
+
+    /// Whether numbers of this sign are rounded away from zero.
+    fn is_outward(self, is_negative: bool) -> bool {
+        self == if is_negative { Self::Down } else { Self::Up }
+    }
+}
 
 impl Format {
     fn bias(self) -> i32 {
         (1 << (self.exponent_bits - 1)) - 1
     }
 
+    fn sign(self) -> u32 {
+        1 << (self.fraction_bits + self.exponent_bits)
+    }
+
     pub(super) fn infinity(self) -> u32 {
         ((1 << self.exponent_bits) - 1) << self.fraction_bits
     }
 
-    /// The nearest number, ties to even; none for NaN.
-    pub(super) fn of_f32(self, value: f32) -> Option<u32> {
+    /// Whether these bits are of a NaN, and nothing is above them.
+    pub(super) fn is_nan(self, bits: u32) -> bool {
+        let size = bits & (self.sign() - 1);
+        size > self.infinity() && (bits == size || bits == size | self.sign())
+    }
+
+    /// A value in this format; none for NaN.
+    pub(super) fn of(self, value: f64, rounding: Rounding) -> Option<u32> {
         if value.is_nan() {
             return None;
         }
-        let sign = value.to_bits() >> 31 << 15;
-        let size = f64::from(value.abs());
-        if size == 0.0 || value.is_infinite() {
+        let is_negative = value.is_sign_negative();
+        let sign = if is_negative { self.sign() } else { 0 };
+        let size = value.abs();
+        if size == 0.0 || size.is_infinite() {
             return Some(sign | if size == 0.0 { 0 } else { self.infinity() });
         }
-        // In units of the last place at this size, which f64 holds exactly.
-        let exponent = (size.log2().floor() as i32).max(1 - self.bias());
-        let exponent = if size < 2_f64.powi(exponent) { exponent - 1 } else { exponent };
+        let exponent = (size.to_bits() >> 52) as i32 - 1023;
         let exponent = exponent.max(1 - self.bias());
         let unit = 2_f64.powi(exponent - self.fraction_bits.cast_signed());
-        let units = (size / unit).round_ties_even() as u32;
+        let units = rounding.round(size / unit, is_negative) as u64;
         // A carry goes into the exponent by itself.
-        let biased = (exponent + self.bias() - 1).cast_unsigned();
+        let biased = u64::from((exponent + self.bias() - 1).cast_unsigned());
         let bits = (biased << self.fraction_bits) + units;
-        Some(sign | bits.min(self.infinity()))
+        let is_outward = rounding == Rounding::Nearest || rounding.is_outward(is_negative);
+        let largest = self.infinity() - u32::from(!is_outward);
+        Some(sign | u32::try_from(bits).map_or(largest, |bits| bits.min(largest)))
     }
 
     /// The value; NaN for each NaN.
-    pub(super) fn to_f32(self, bits: u32) -> f32 {
-        let sign = if bits >> 15 & 1 == 1 { -1.0 } else { 1.0 };
-        let fraction = bits & ((1 << self.fraction_bits) - 1);
-        let biased = (bits & 0x7FFF) >> self.fraction_bits;
-        if bits & 0x7FFF >= self.infinity() {
-            return if fraction == 0 { sign * f32::INFINITY } else { f32::NAN };
+    pub(super) fn value(self, bits: u32) -> f64 {
+        let sign = if bits & self.sign() == 0 { 1.0 } else { -1.0 };
+        let size = bits & (self.sign() - 1);
+        if size >= self.infinity() {
+            return if size == self.infinity() { sign * f64::INFINITY } else { f64::NAN };
         }
+        let biased = size >> self.fraction_bits;
+        let fraction = size & ((1 << self.fraction_bits) - 1);
         let exponent = biased.max(1).cast_signed() - self.bias() - self.fraction_bits.cast_signed();
         let units = if biased == 0 { fraction } else { fraction | 1 << self.fraction_bits };
-        (f64::from(sign) * f64::from(units) * 2_f64.powi(exponent)) as f32
+        sign * f64::from(units) * 2_f64.powi(exponent)
     }
+
+    /// `a * b + c`, rounded once; none for NaN.
+    ///
+    /// Source: PTX ISA, sections 9.7.3.6 and 9.7.4.4, `fma`.
+    pub(super) fn fma(self, [a, b, c]: [u32; 3], rounding: Rounding) -> Option<u32> {
+        let [a, b, c] = [a, b, c].map(|it| self.value(it));
+        // Of numbers of up to 32 bits it is exact.
+        let product = a * b;
+        let sum = odd_sum(product, c);
+        let has_sign = product.is_sign_negative() || c.is_sign_negative();
+        let is_negative_zero = sum == 0.0 && has_sign && rounding == Rounding::Down;
+        self.of(if is_negative_zero { -0.0 } else { sum }, rounding)
+    }
+}
+
+/// The sum of two numbers with an odd last bit if it is not exact, after which it can be rounded
+/// again to fewer bits without a second error.
+///
+/// Source: Boldo and Melquiond, "Emulation of FMA and Correctly Rounded Sums: Proved Algorithms
+/// Using Rounding to Odd", IEEE Transactions on Computers 57(4), 2008.
+fn odd_sum(a: f64, b: f64) -> f64 {
+    let sum = a + b;
+    let of_b = sum - a;
+    let rest = (a - (sum - of_b)) + (b - of_b);
+    if !sum.is_finite() || rest == 0.0 || sum.to_bits() & 1 == 1 {
+        return sum;
+    }
+    if rest > 0.0 { sum.next_up() } else { sum.next_down() }
 }
 
 #[cfg(test)]
@@ -136,23 +131,55 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_of_16_bits_go_to_f32_and_back() {
+    fn numbers_go_to_64_bits_and_back() {
         for format in [F16, BF16] {
             for bits in (0..=0xFFFF).filter(|bits| bits & 0x7FFF <= format.infinity()) {
-                assert_eq!(format.of_f32(format.to_f32(bits)), Some(bits), "{bits:#x}");
+                for rounding in [Rounding::Nearest, Rounding::Zero, Rounding::Down, Rounding::Up] {
+                    assert_eq!(format.of(format.value(bits), rounding), Some(bits), "{bits:#x}");
+                }
             }
+        }
+        for bits in (0..u32::MAX).step_by(65_537).filter(|it| !f32::from_bits(*it).is_nan()) {
+            let value = f64::from(f32::from_bits(bits));
+            assert_eq!(F32.of(value, Rounding::Nearest), Some(bits));
+            assert_eq!(F32.value(bits).to_bits(), value.to_bits());
         }
     }
 
     #[test]
-    fn halves_are_rounded_to_even() {
-        assert_eq!(F16.of_f32(65_504.0), Some(0x7BFF));
-        assert_eq!(F16.of_f32(65_519.996), Some(0x7BFF));
-        assert_eq!(F16.of_f32(65_520.0), Some(0x7C00));
-        assert_eq!(F16.of_f32(2_f32.powi(-25)), Some(0));
-        assert_eq!(F16.of_f32(-1.5 * 2_f32.powi(-25)), Some(0x8001));
-        assert_eq!(BF16.of_f32(f32::from_bits(0x3F80_8000)), Some(0x3F80));
-        assert_eq!(BF16.of_f32(f32::from_bits(0x3F81_8000)), Some(0x3F82));
-        assert_eq!(BF16.of_f32(f32::MAX), Some(0x7F80));
+    fn values_are_rounded_as_asked() {
+        let of = |format: Format, value: f64| {
+            [Rounding::Nearest, Rounding::Zero, Rounding::Down, Rounding::Up]
+                .map(|rounding| format.of(value, rounding).unwrap())
+        };
+        assert_eq!(of(F16, 65_519.0), [0x7BFF, 0x7BFF, 0x7BFF, 0x7C00]);
+        assert_eq!(of(F16, 65_520.0), [0x7C00, 0x7BFF, 0x7BFF, 0x7C00]);
+        assert_eq!(of(F16, -1e30), [0xFC00, 0xFBFF, 0xFC00, 0xFBFF]);
+        assert_eq!(of(F16, 2_f64.powi(-25)), [0, 0, 0, 1]);
+        assert_eq!(of(F16, -1.5 * 2_f64.powi(-25)), [0x8001, 0x8000, 0x8001, 0x8000]);
+        assert_eq!(of(BF16, f64::from(f32::from_bits(0x3F80_8000)))[0], 0x3F80);
+        assert_eq!(of(BF16, f64::from(f32::from_bits(0x3F81_8000)))[0], 0x3F82);
+        assert_eq!(of(BF16, f32::MAX.into()), [0x7F80, 0x7F7F, 0x7F7F, 0x7F80]);
+        assert_eq!(F16.of(f64::NAN, Rounding::Nearest), None);
+    }
+
+    /// A product of 48 bits and a sum of more than 53, both against the host's own instruction.
+    #[test]
+    fn sums_of_products_are_rounded_once() {
+        let mut state = 1_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state
+        };
+        for _ in 0..100_000 {
+            let words = [next(), next(), next()];
+            let [a, b, c] = words.map(f32::from_bits);
+            let want = a.mul_add(b, c);
+            let want = (!want.is_nan()).then(|| want.to_bits());
+            assert_eq!(F32.fma(words, Rounding::Nearest), want, "{a:e} * {b:e} + {c:e}");
+        }
+        let one = 0x3F80_0000;
+        assert_eq!(F32.fma([one, one, one | 1 << 31], Rounding::Down), Some(1 << 31));
+        assert_eq!(F32.fma([one, one, one | 1 << 31], Rounding::Up), Some(0));
     }
 }
