@@ -16,6 +16,8 @@ macro_rules! codes {
                 pub(crate) const $name: Self = Self($number);
             )*
 
+            pub(crate) const ALL: &[Self] = &[$(Self($number),)*];
+
             fn name(self) -> Option<&'static str> {
                 match self.0 {
                     $($number => Some(stringify!($name)),)*
@@ -37,6 +39,7 @@ codes! {
     INVALID_IMAGE = 200,
     INVALID_CONTEXT = 201,
     NO_BINARY_FOR_GPU = 209,
+    ECC_UNCORRECTABLE = 214,
     PEER_ACCESS_UNSUPPORTED = 217,
     INVALID_PTX = 218,
     UNSUPPORTED_PTX_VERSION = 222,
@@ -47,6 +50,7 @@ codes! {
     LAUNCH_OUT_OF_RESOURCES = 701,
     PEER_ACCESS_ALREADY_ENABLED = 704,
     CONTEXT_IS_DESTROYED = 709,
+    ASSERT = 710,
     ILLEGAL_INSTRUCTION = 715,
     MISALIGNED_ADDRESS = 716,
     LAUNCH_FAILED = 719,

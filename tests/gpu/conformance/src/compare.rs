@@ -87,9 +87,9 @@ mod tests {
             recorded,
             &json!({ "cuMemAlloc": "INVALID_VALUE", "bits": ["00", "11", "12"], "new": 2 }),
             Some(
-                "cuMemAlloc: recorded \"SUCCESS\", found \"INVALID_VALUE\"; bits: 2 differ, the first \
-                 at 1: recorded \"01\", found \"11\"; gone: recorded 1, found nothing; new: recorded \
-                 nothing, found 2",
+                "cuMemAlloc: recorded \"SUCCESS\", found \"INVALID_VALUE\"; \
+                 bits: 2 differ, the first at 1: recorded \"01\", found \"11\"; \
+                 gone: recorded 1, found nothing; new: recorded nothing, found 2",
             ),
         );
     }

@@ -83,6 +83,7 @@ functions! {
         destroy_stream = cuStreamDestroy_v2(stream: Handle);
         synchronize_stream = cuStreamSynchronize(stream: Handle);
         query_stream = cuStreamQuery(stream: Handle);
+        capture_status = cuStreamIsCapturing(stream: Handle, target: &mut c_int);
         wait_event = cuStreamWaitEvent(stream: Handle, event: Handle, flags: c_uint);
         create_event = cuEventCreate(target: &mut Handle, flags: c_uint);
         destroy_event = cuEventDestroy_v2(event: Handle);
@@ -103,6 +104,7 @@ functions! {
             *const *const c_void, *const *const c_void
         );
         error_string = cuGetErrorString(c_int, *mut *const c_char);
+        error_name = cuGetErrorName(c_int, *mut *const c_char);
     }
 }
 
@@ -205,13 +207,32 @@ impl Driver {
 
     /// What the driver says about a result.
     pub(crate) fn words(&self, code: Code) -> String {
-        let mut text = std::ptr::null();
-        // SAFETY: the driver writes a pointer to a constant text, or null.
-        let told = unsafe { (self.error_string)(code.0, &raw mut text) };
-        if told != 0 || text.is_null() {
-            return code.to_string();
-        }
-        // SAFETY: as above.
-        unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+        self.error_string(code).1.unwrap_or_else(|| code.to_string())
     }
+
+    /// What `cuGetErrorString` returns, and the text if there is one.
+    pub(crate) fn error_string(&self, code: Code) -> (Code, Option<String>) {
+        // SAFETY: the function is one of those for which this is so.
+        unsafe { text_of(self.error_string, code) }
+    }
+
+    /// The same of `cuGetErrorName`.
+    pub(crate) fn error_name(&self, code: Code) -> (Code, Option<String>) {
+        // SAFETY: as above.
+        unsafe { text_of(self.error_name, code) }
+    }
+}
+
+/// # Safety
+/// The function writes a pointer to a constant text, or null.
+unsafe fn text_of(
+    function: unsafe extern "C" fn(c_int, *mut *const c_char) -> c_int,
+    code: Code,
+) -> (Code, Option<String>) {
+    let mut text = std::ptr::null();
+    // SAFETY: the result goes to a variable.
+    let told = Code(unsafe { function(code.0, &raw mut text) });
+    // SAFETY: the caller vouches for what is not null.
+    let text = (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) });
+    (told, text.map(|it| it.to_string_lossy().into_owned()))
 }

@@ -17,8 +17,9 @@ pub(crate) const UNTIMED: u32 = 2;
 /// `cuda.h`: `CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR` and `…_MINOR`.
 pub(crate) const CAPABILITY_MAJOR: u32 = 75;
 pub(crate) const CAPABILITY_MINOR: u32 = 76;
-/// `cuda.h`: `CU_STREAM_LEGACY`, as null is.
+/// `cuda.h`: `CU_STREAM_LEGACY`, as null is, and `CU_STREAM_PER_THREAD`.
 pub(crate) const LEGACY: Handle = 1;
+pub(crate) const PER_THREAD: Handle = 2;
 
 /// A device whose primary context is current.
 pub(crate) struct Gpu<'d> {
@@ -114,6 +115,15 @@ impl<'d> Gpu<'d> {
         let code = unsafe { self.driver.download(&mut target, from, stream) };
         must("cuMemcpyDtoHAsync", code)?;
         Ok(target)
+    }
+
+    /// Pinned memory, by its handle and as bytes.
+    pub(crate) fn pinned(&self, bytes: usize) -> Outcome<(Handle, &'static mut [u8])> {
+        let mut handle = 0;
+        must("cuMemHostAlloc", self.driver.host_alloc(&mut handle, bytes, 0))?;
+        // SAFETY: the driver has allocated so many bytes, they are used by nobody else, and no case
+        // uses them once it has freed them.
+        Ok((handle, unsafe { std::slice::from_raw_parts_mut(handle as *mut u8, bytes) }))
     }
 
     pub(crate) fn synchronize(&self) -> Outcome {

@@ -28,16 +28,19 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "pageable-source-overwritten",
-        source: "API synchronization behavior, \"Memcpy\", asynchronous: \"For transfers from \
-                 pageable host memory to device memory … the memory may be first staged … The \
-                 function will return once the pageable buffer has been copied\"",
+        source: "API synchronization behavior, asynchronous copies: \"If pageable memory must \
+                 first be staged to pinned memory, the driver may synchronize with the stream \
+                 and stage the copy into pinned memory.\" That this is done before the call \
+                 returns is said of synchronous ones alone; cudarc, and so the program, relies \
+                 on it.",
         run: source_overwritten,
     },
     Case {
         name: "pageable-target-complete",
-        source: "API synchronization behavior, \"Memcpy\", asynchronous: \"For transfers from \
-                 device memory to pageable host memory, the function will return only once the \
-                 copy has completed.\"",
+        source: "API synchronization behavior of CUDA 11.1, asynchronous copies: \"For transfers \
+                 from device memory to pageable host memory, the function will return only once \
+                 the copy has completed.\" From 12.4 on, if not before: \"the function might be \
+                 synchronous with respect to host.\" cudarc, and so the program, relies on it.",
         run: target_complete,
     },
     Case {

@@ -63,6 +63,19 @@ pub(super) const CASES: &[Case] = &[
                  context",
         run: context_of_thread,
     },
+    Case {
+        name: "context-unbound",
+        source: "cuCtxSetCurrent: \"If ctx is NULL then the CUDA context previously bound to the \
+                 calling CPU thread is unbound and CUDA_SUCCESS is returned.\"",
+        run: unbound,
+    },
+    Case {
+        name: "error-texts",
+        source: "cuGetErrorName, cuGetErrorString: \"If the error code is not recognized, \
+                 CUDA_ERROR_INVALID_VALUE will be returned and *pStr will be set to the NULL \
+                 address.\"",
+        run: error_texts,
+    },
 ];
 
 fn before_init(driver: &Driver, seen: &mut Seen) -> Outcome {
@@ -185,4 +198,34 @@ fn context_of_thread(driver: &Driver, seen: &mut Seen) -> Outcome {
     seen.code("cuMemAlloc", alloc, &[Code::INVALID_CONTEXT])?;
     seen.code("cuCtxSetCurrent", joined, &[Code::SUCCESS])?;
     seen.code("cuMemAlloc with a context", alloc_after, &[Code::SUCCESS])
+}
+
+fn unbound(driver: &Driver, seen: &mut Seen) -> Outcome {
+    let gpu = Gpu::first(driver)?;
+    let (mut handle, mut address) = (1, 0);
+    for round in ["once", "again"] {
+        let what = format!("cuCtxSetCurrent(NULL), {round}");
+        seen.code(&what, driver.set_current(0), &[Code::SUCCESS])?;
+    }
+    must("cuCtxGetCurrent", driver.current(&mut handle))?;
+    same("the current context", handle, 0)?;
+    seen.code("cuMemAlloc", driver.alloc(&mut address, 64), &[Code::INVALID_CONTEXT])?;
+    gpu.make_current()?;
+    gpu.alloc(64).map(drop)
+}
+
+fn error_texts(driver: &Driver, seen: &mut Seen) -> Outcome {
+    const UNKNOWN: Code = Code(123_456);
+    must("cuInit", driver.init(0))?;
+    for code in Code::ALL {
+        let prefix = if *code == Code::SUCCESS { "CUDA_" } else { "CUDA_ERROR_" };
+        let wanted = (Code::SUCCESS, Some(format!("{prefix}{code}")));
+        same("a code's name", driver.error_name(*code), wanted)?;
+        let (told, text) = driver.error_string(*code);
+        let found = text.clone().unwrap_or_default();
+        holds("a text of each code", told == Code::SUCCESS && !found.is_empty(), found)?;
+        seen.note(&code.to_string(), text);
+    }
+    same("the name of none", driver.error_name(UNKNOWN), (Code::INVALID_VALUE, None))?;
+    same("the text of none", driver.error_string(UNKNOWN), (Code::INVALID_VALUE, None))
 }

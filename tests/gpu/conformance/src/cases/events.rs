@@ -39,6 +39,12 @@ pub(super) const CASES: &[Case] = &[
         run: query,
     },
     Case {
+        name: "event-synchronize",
+        source: "cuEventSynchronize: \"Waits until the completion of all work currently captured \
+                 in hEvent.\"",
+        run: synchronize,
+    },
+    Case {
         name: "elapsed",
         source: "cuEventElapsedTime: \"If cuEventRecord() has been called on both events but one \
                  or both of them has not yet been completed …, CUDA_ERROR_NOT_READY is \
@@ -126,6 +132,24 @@ fn query(driver: &Driver, seen: &mut Seen) -> Outcome {
     seen.varying_code("behind a kernel", driver.query_event(event), either)?;
     must("cuEventSynchronize", driver.synchronize_event(event))?;
     seen.code("once it was waited for", driver.query_event(event), &[Code::SUCCESS])
+}
+
+/// To pinned memory a copy may end at any time: what is there then was waited for.
+fn synchronize(driver: &Driver, seen: &mut Seen) -> Outcome {
+    const BYTES: usize = 1 << 20;
+    let gpu = Gpu::first(driver)?;
+    let (stream, event) = (gpu.stream(NON_BLOCKING)?, gpu.event(UNTIMED)?);
+    let (address, (_, target)) = (gpu.alloc(BYTES)?, gpu.pinned(BYTES)?);
+    for round in 1..5 {
+        gpu.fill(address, round, BYTES, stream)?;
+        // SAFETY: it is left alone until the event was waited for.
+        let code = unsafe { driver.download(target, address, stream) };
+        must("cuMemcpyDtoHAsync", code)?;
+        must("cuEventRecord", driver.record(event, stream))?;
+        seen.code("cuEventSynchronize", driver.synchronize_event(event), &[Code::SUCCESS])?;
+        same("whether all bytes are there", target.iter().all(|it| *it == round), true)?;
+    }
+    Ok(())
 }
 
 fn elapsed(driver: &Driver, seen: &mut Seen) -> Outcome {

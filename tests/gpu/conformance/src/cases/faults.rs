@@ -36,6 +36,12 @@ pub(super) const CASES: &[Case] = &[
         },
     },
     Case {
+        name: "assertion",
+        source: "CUDA_ERROR_ASSERT: \"A device-side assert triggered during kernel execution. The \
+                 context cannot be used anymore, and must be destroyed.\"",
+        run: assertion,
+    },
+    Case {
         name: "fault-is-asynchronous",
         source: "cuStreamSynchronize: \"Note that this function may also return error codes from \
                  previous, asynchronous launches.\"",
@@ -80,6 +86,23 @@ fn stays(driver: &Driver, seen: &mut Seen, ptx: &str, at: u64, want: &[Code]) ->
     seen.note_code("cuDevicePrimaryCtxRelease", driver.release(gpu.device));
     seen.note_code("cuDevicePrimaryCtxRetain", driver.retain(&mut handle, gpu.device));
     Ok(())
+}
+
+fn assertion(driver: &Driver, seen: &mut Seen) -> Outcome {
+    let gpu = Gpu::first(driver)?;
+    let kernel = gpu.kernel(&ptx::assertion(), "k")?;
+    let (mut address, mut stream) = (gpu.alloc(64)?, 0);
+    gpu.fill(address, 0, 64, 0)?;
+    must("an assertion that holds", gpu.launch(kernel, Grid::of(1, 1), &[address]))?;
+    gpu.synchronize()?;
+    gpu.fill(address, 1, 64, 0)?;
+    let want = &[Code::ASSERT];
+    let code = gpu.launch(kernel, Grid::of(1, 1), &[address]);
+    seen.varying_code("cuLaunchKernel", code, &[Code::SUCCESS, Code::ASSERT])?;
+    seen.code("cuCtxSynchronize", driver.synchronize(), want)?;
+    seen.refused("cuMemAlloc", driver.alloc(&mut address, 64))?;
+    seen.note_code("cuStreamCreate", driver.create_stream(&mut stream, 0));
+    seen.refused("cuCtxSynchronize again", driver.synchronize())
 }
 
 fn asynchronous(driver: &Driver, seen: &mut Seen) -> Outcome {

@@ -12,8 +12,9 @@ use super::ptx;
 pub(super) const CASES: &[Case] = &[
     Case {
         name: "shared-memory",
-        source: "PTX ISA, \"bar\": \"bar.sync … guarantee … memory accesses requested by this \
-                 thread prior … are performed relative to all threads participating\"",
+        source: "PTX ISA, \"bar\": \"guarantees that when the barrier completes, prior memory \
+                 accesses requested by this thread are performed relative to all threads \
+                 participating in the barrier\"",
         run: shared_memory,
     },
     Case { name: "shuffle-sum", source: "PTX ISA, \"shfl.sync\", mode bfly", run: shuffle_sum },

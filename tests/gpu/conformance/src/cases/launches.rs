@@ -50,7 +50,7 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "launch-shared-without-opt-in",
-        source: "CUDA C++ Programming Guide, \"Compute Capability 8.x\", \"Shared Memory\": \
+        source: "CUDA C++ Programming Guide, \"Compute Capability 7.x\", \"Shared Memory\": \
                  \"Kernels relying on shared memory allocations over 48 KB per block are \
                  architecture-specific, as such they must use dynamic shared memory … and \
                  require an explicit opt-in\"",

@@ -5,7 +5,7 @@ use crate::{
     code::Code,
     driver::Driver,
     error::Outcome,
-    gpu::{Gpu, must},
+    gpu::{BLOCKING, Gpu, NON_BLOCKING, UNTIMED, must},
 };
 
 pub(super) const CASES: &[Case] = &[
@@ -53,6 +53,20 @@ pub(super) const CASES: &[Case] = &[
                  stream's device.\", usable in stream order; cuMemFreeAsync inserts a free into \
                  it",
         run: alloc_async,
+    },
+    Case {
+        name: "alloc-async-across-streams",
+        source: "cuMemAllocAsync: \"Stream query, stream synchronize, and CUDA events can be \
+                 used to guarantee that the allocation operation completes before work submitted \
+                 in a separate stream runs.\"",
+        run: across_streams,
+    },
+    Case {
+        name: "free-of-async",
+        source: "cuMemFree: dptr \"must have been returned by a previous call to one of the \
+                 following memory allocation APIs\", cuMemAllocAsync among them; \"Callers must \
+                 ensure that all accesses to these pointer have completed\"",
+        run: free_of_async,
     },
     Case {
         name: "pinned",
@@ -148,16 +162,41 @@ fn alloc_async(driver: &Driver, seen: &mut Seen) -> Outcome {
     gpu.wait(stream)
 }
 
+fn across_streams(driver: &Driver, seen: &mut Seen) -> Outcome {
+    let gpu = Gpu::first(driver)?;
+    let [a, b] = [gpu.stream(NON_BLOCKING)?, gpu.stream(NON_BLOCKING)?];
+    let [allocated, used] = [gpu.event(UNTIMED)?, gpu.event(UNTIMED)?];
+    for round in 0..8 {
+        let mut address = 0;
+        must("cuMemAllocAsync", driver.alloc_async(&mut address, 4096, a))?;
+        must("cuEventRecord", driver.record(allocated, a))?;
+        must("cuStreamWaitEvent", driver.wait_event(b, allocated, 0))?;
+        gpu.fill(address, round, 4096, b)?;
+        must("cuEventRecord", driver.record(used, b))?;
+        must("cuStreamWaitEvent", driver.wait_event(a, used, 0))?;
+        same("what was filled", gpu.download(address, 4096, a)?, vec![round; 4096])?;
+        must("cuMemFreeAsync", driver.free_async(address, a))?;
+    }
+    seen.note("rounds", 8);
+    gpu.synchronize()
+}
+
+fn free_of_async(driver: &Driver, seen: &mut Seen) -> Outcome {
+    let gpu = Gpu::first(driver)?;
+    let stream = gpu.stream(BLOCKING)?;
+    let mut address = 0;
+    must("cuMemAllocAsync", driver.alloc_async(&mut address, 4096, stream))?;
+    gpu.fill(address, 1, 4096, stream)?;
+    gpu.wait(stream)?;
+    seen.code("cuMemFree", driver.free(address), &[Code::SUCCESS])?;
+    seen.refused("cuMemFree again", driver.free(address))
+}
+
 fn pinned(driver: &Driver, seen: &mut Seen) -> Outcome {
     const BYTES: usize = 1 << 16;
     let gpu = Gpu::first(driver)?;
     let stream = gpu.stream(0)?;
-    let (mut from, mut to) = (0, 0);
-    must("cuMemHostAlloc", driver.host_alloc(&mut from, BYTES, 0))?;
-    must("cuMemHostAlloc", driver.host_alloc(&mut to, BYTES, 0))?;
-    // SAFETY: the driver has allocated so many bytes, and they are used by nobody else.
-    let [source, target] =
-        [from, to].map(|it| unsafe { std::slice::from_raw_parts_mut(it as *mut u8, BYTES) });
+    let ((from, source), (to, target)) = (gpu.pinned(BYTES)?, gpu.pinned(BYTES)?);
     for (byte, value) in source.iter_mut().zip((0..=u8::MAX).cycle()) {
         *byte = value;
     }

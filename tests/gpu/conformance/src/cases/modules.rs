@@ -3,9 +3,9 @@
 use crate::{
     case::{Case, Seen, same},
     code::Code,
-    driver::Driver,
+    driver::{Driver, Grid},
     error::{Outcome, Stop},
-    gpu::{Gpu, must},
+    gpu::{Gpu, bytes_of, must},
 };
 
 use super::ptx;
@@ -108,8 +108,13 @@ fn newer_version(driver: &Driver, seen: &mut Seen) -> Outcome {
 fn older_capability(driver: &Driver, seen: &mut Seen) -> Outcome {
     let gpu = Gpu::first(driver)?;
     let text = ptx::increment().replace(".version 7.0", ".version 6.4").replace("sm_80", "sm_75");
-    let found = gpu.try_kernel(&text, "k");
-    seen.code("PTX for 7.5", found.err().unwrap_or(Code::SUCCESS), &[Code::SUCCESS])
+    let kernel = gpu.kernel(&text, "k")?;
+    let address = gpu.alloc(64)?;
+    gpu.fill(address, 0, 64, 0)?;
+    must("cuLaunchKernel", gpu.launch(kernel, Grid::of(1, 16), &[address]))?;
+    let found = gpu.download(address, 64, 0)?;
+    seen.note("bytes", &found[..4]);
+    same("what the kernel added", found, bytes_of(&[1; 16]))
 }
 
 fn unload(driver: &Driver, seen: &mut Seen) -> Outcome {

@@ -46,11 +46,26 @@ pub(super) const CASES: &[Case] = &[
         run: foreign_stream,
     },
     Case {
+        name: "copy-on-stream-of-another-context",
+        source: "CUDA C++ Programming Guide, \"Stream and Event Behavior\": \"A memory copy will \
+                 succeed even if it is issued to a stream that is not associated to the current \
+                 device.\" That is said of the runtime; of the driver it is observed.",
+        run: copy_on_foreign_stream,
+    },
+    Case {
         name: "event-of-another-context",
         source: "CUDA C++ Programming Guide, \"Stream and Event Behavior\": \"cudaEventRecord() \
                  will fail if the input event and input stream are associated to different \
                  devices\"; \"cudaStreamWaitEvent() will succeed even if\" they are",
         run: foreign_event,
+    },
+    Case {
+        name: "fault-and-another-device",
+        source: "CUDA_ERROR_ILLEGAL_ADDRESS: \"This leaves the process in an inconsistent state \
+                 and any further CUDA work will return the same error. To continue using CUDA, \
+                 the process must be terminated and relaunched.\" Whether that is so of the \
+                 contexts of other devices is observed.",
+        run: fault,
     },
 ];
 
@@ -129,6 +144,23 @@ fn foreign_stream(driver: &Driver, seen: &mut Seen) -> Outcome {
     second.synchronize()
 }
 
+fn copy_on_foreign_stream(driver: &Driver, seen: &mut Seen) -> Outcome {
+    let [first, second] = Gpu::pair(driver)?;
+    let stream = first.stream(0)?;
+    second.make_current()?;
+    let address = second.alloc(64)?;
+    second.fill(address, 1, 64, 0)?;
+    second.synchronize()?;
+    // SAFETY: an array of this program is pageable.
+    let code = unsafe { driver.upload(address, &[2; 64], stream) };
+    seen.note_code("cuMemcpyHtoDAsync", code);
+    first.make_current()?;
+    first.wait(stream)?;
+    second.make_current()?;
+    let want = if code == Code::SUCCESS { 2 } else { 1 };
+    same("what was copied", second.download(address, 64, 0)?, vec![want; 64])
+}
+
 fn foreign_event(driver: &Driver, seen: &mut Seen) -> Outcome {
     let [first, second] = Gpu::pair(driver)?;
     let (of_first, event) = (first.stream(0)?, first.event(2)?);
@@ -139,4 +171,17 @@ fn foreign_event(driver: &Driver, seen: &mut Seen) -> Outcome {
     seen.code("cuStreamWaitEvent", code, &[Code::SUCCESS])?;
     seen.refused("cuEventRecord", driver.record(event, of_second))?;
     second.wait(of_second)
+}
+
+fn fault(driver: &Driver, seen: &mut Seen) -> Outcome {
+    let [first, second] = Gpu::pair(driver)?;
+    let kernel = first.kernel(&ptx::store(), "k")?;
+    let want = &[Code::ILLEGAL_ADDRESS];
+    let code = first.launch(kernel, Grid::of(1, 1), &[16]);
+    seen.varying_code("cuLaunchKernel", code, &[Code::SUCCESS, Code::ILLEGAL_ADDRESS])?;
+    seen.code("cuCtxSynchronize", driver.synchronize(), want)?;
+    let (mut address, either) = (0, &[Code::SUCCESS, Code::ILLEGAL_ADDRESS]);
+    seen.code("cuCtxSetCurrent of the other", driver.set_current(second.context), either)?;
+    seen.code("cuMemAlloc on the other", driver.alloc(&mut address, 64), either)?;
+    seen.code("cuCtxSynchronize of the other", driver.synchronize(), either)
 }

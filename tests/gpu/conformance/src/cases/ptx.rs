@@ -42,6 +42,39 @@ pub(super) fn trap() -> String {
     kernel(1, "trap;\n")
 }
 
+/// Asserts that the word at `p0` is zero, as `assert` of CUDA C++ is compiled.
+pub(super) fn assertion() -> String {
+    let declared = "\
+.extern .func __assertfail(.param .b64 expression, .param .b64 file, .param .b32 line, \
+.param .b64 function, .param .b64 width);
+.global .align 1 .b8 text[10] = {119, 111, 114, 100, 32, 61, 61, 32, 48, 0};
+";
+    let body = "\
+ld.global.u32 %r0, [%p0];
+setp.eq.s32 %q0, %r0, 0;
+@%q0 bra holds;
+mov.u64 %d0, text;
+cvta.global.u64 %d1, %d0;
+mov.u64 %d2, 1;
+mov.u32 %r1, 7;
+{
+.param .b64 a0;
+.param .b64 a1;
+.param .b32 a2;
+.param .b64 a3;
+.param .b64 a4;
+st.param.b64 [a0+0], %d1;
+st.param.b64 [a1+0], %d1;
+st.param.b32 [a2+0], %r1;
+st.param.b64 [a3+0], %d1;
+st.param.b64 [a4+0], %d2;
+call.uni __assertfail, (a0, a1, a2, a3, a4);
+}
+holds:
+";
+    kernel(1, body).replacen(HEADER, &format!("{HEADER}{declared}"), 1)
+}
+
 /// Turns the words of each block of 256 around, over shared memory and a barrier.
 pub(super) fn reverse() -> String {
     let body = "\

@@ -5,7 +5,7 @@ use crate::{
     code::Code,
     driver::{Driver, Grid},
     error::Outcome,
-    gpu::{BLOCKING, Gpu, LEGACY, NON_BLOCKING, bytes_of, must},
+    gpu::{BLOCKING, Gpu, LEGACY, NON_BLOCKING, PER_THREAD, bytes_of, must},
 };
 
 use super::ptx;
@@ -36,6 +36,25 @@ pub(super) const CASES: &[Case] = &[
                  streams, the action is queued in the legacy stream, and then all blocking \
                  streams wait on the legacy stream\"",
         run: default_stream,
+    },
+    Case {
+        name: "default-stream-and-non-blocking",
+        source: "CU_STREAM_NON_BLOCKING: \"Stream does not synchronize with stream 0 (the NULL \
+                 stream)\"; whether both run at once is not said",
+        run: non_blocking,
+    },
+    Case {
+        name: "per-thread-stream",
+        source: "Stream synchronization behavior, \"Per-thread default stream\": \"not a \
+                 non-blocking stream and will synchronize with the legacy default stream if both \
+                 are used in a program\"",
+        run: per_thread,
+    },
+    Case {
+        name: "not-capturing",
+        source: "cuStreamIsCapturing: \"CU_STREAM_CAPTURE_STATUS_NONE: The stream is not \
+                 capturing.\"",
+        run: not_capturing,
     },
     Case {
         name: "destroyed-stream-finishes",
@@ -107,6 +126,48 @@ fn default_stream(driver: &Driver, seen: &mut Seen) -> Outcome {
         let last = [found[0], found[1 << 18], found[1 << 19]];
         seen.note(name, &last[..]);
         same("who wrote last in each part", last, [3, 2, 1])?;
+    }
+    Ok(())
+}
+
+/// A wait for the default stream returns whether or not the other stream has come to its end.
+fn non_blocking(driver: &Driver, seen: &mut Seen) -> Outcome {
+    const ROUNDS: u32 = 500_000;
+    let gpu = Gpu::first(driver)?;
+    let kernel = gpu.kernel(&ptx::spin(), "k")?;
+    let stream = gpu.stream(NON_BLOCKING)?;
+    let [long, short] = [gpu.alloc(4)?, gpu.alloc(4096)?];
+    gpu.upload(long, &bytes_of(&[ROUNDS]), stream)?;
+    gpu.wait(stream)?;
+    let grid = Grid { stream, ..Grid::of(1, 1) };
+    must("cuLaunchKernel", gpu.launch(kernel, grid, &[long]))?;
+    gpu.fill(short, 4, 4096, 0)?;
+    gpu.wait(0)?;
+    let either = &[Code::NOT_READY, Code::SUCCESS];
+    seen.varying_code("once the default stream is idle", driver.query_stream(stream), either)?;
+    same("what the default stream wrote", gpu.download(short, 4096, 0)?, vec![4; 4096])?;
+    let want = (0..ROUNDS).fold(1_u32, |it, _| it.wrapping_mul(5).wrapping_add(3));
+    same("what the other stream wrote", gpu.download(long, 4, stream)?, bytes_of(&[want]))
+}
+
+fn per_thread(driver: &Driver, seen: &mut Seen) -> Outcome {
+    let gpu = Gpu::first(driver)?;
+    let address = gpu.alloc(1 << 20)?;
+    gpu.fill(address, 1, 1 << 20, PER_THREAD)?;
+    gpu.fill(address, 2, 1 << 19, LEGACY)?;
+    gpu.fill(address, 3, 1 << 18, PER_THREAD)?;
+    let found = gpu.download(address, 1 << 20, PER_THREAD)?;
+    let last = [found[0], found[1 << 18], found[1 << 19]];
+    seen.note("last", &last[..]);
+    same("who wrote last in each part", last, [3, 2, 1])
+}
+
+fn not_capturing(driver: &Driver, seen: &mut Seen) -> Outcome {
+    let gpu = Gpu::first(driver)?;
+    for (name, stream) in [("a stream", gpu.stream(BLOCKING)?), ("the default stream", 0)] {
+        let mut status = -1;
+        seen.code(name, driver.capture_status(stream, &mut status), &[Code::SUCCESS])?;
+        same("the status", status, 0)?;
     }
     Ok(())
 }

@@ -129,7 +129,8 @@ fn what_is_not_as_documented_is_told() {
     let folder = folder();
     let (code, said) = run(folder.path(), "1x 256MiB, fault=ecc@1", &["fill-and-copy-back"]);
     assert_eq!(code, Some(1), "{said}");
-    let want = "fill-and-copy-back: FAILED: wanted cuMemcpyDtoHAsync to succeed, found error 214\n\
+    let want = "fill-and-copy-back: FAILED: wanted cuMemcpyDtoHAsync to succeed, \
+                found ECC_UNCORRECTABLE\n\
                 0 ok, 1 failed, 0 skipped\n";
     assert_eq!(said, want);
 }
