@@ -18,6 +18,7 @@ mod error;
 mod fat_binary;
 mod machine;
 mod memory;
+mod mistakes;
 mod pinned;
 mod product;
 mod program;
@@ -28,3 +29,4 @@ mod work;
 mod world;
 
 pub use machine::{Fault, FaultKind, Machine, MachineError, Model, VARIABLE};
+pub use mistakes::{Mistake, MistakeKind};

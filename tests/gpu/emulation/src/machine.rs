@@ -2,6 +2,8 @@
 
 use sluicegate_spec::units::Bytes;
 
+use crate::mistakes::Mistake;
+
 /// The variable that describes the machine.
 pub const VARIABLE: &str = "SLUICEGATE_EMULATED_GPUS";
 
@@ -23,6 +25,7 @@ pub struct Machine {
     /// Decides in which of the allowed orders work is done.
     pub seed: u64,
     pub faults: Vec<Fault>,
+    pub mistakes: Vec<Mistake>,
 }
 
 /// Something that goes wrong once.
@@ -62,7 +65,7 @@ impl Model {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{part}`: wanted devices and options, such as `2x 256MiB sm_80 + 512MiB sm_90, peer, seed=7, \
-     context=8MiB, unwritten, fault=oom@9, fault=ecc@99, fault=lost@99`"
+     context=8MiB, unwritten, fault=oom@9, fault=ecc@99, fault=lost@99, mistake=early-free@40`"
 )]
 pub struct MachineError {
     part: String,
@@ -89,6 +92,7 @@ impl Machine {
             reads_unwritten: false,
             seed: 0,
             faults: Vec::new(),
+            mistakes: Vec::new(),
         };
         for option in parts {
             machine.set(option).ok_or_else(|| wrong(option))?;
@@ -103,6 +107,7 @@ impl Machine {
             Some(("seed", seed)) => self.seed = seed.parse().ok()?,
             Some(("context", size)) => self.context_bytes = bytes(size)?,
             Some(("fault", fault)) => self.faults.push(fault_of(fault)?),
+            Some(("mistake", mistake)) => self.mistakes.push(Mistake::parse(mistake)?),
             _ => return None,
         }
         Some(())
@@ -183,6 +188,13 @@ mod tests {
     }
 
     #[test]
+    fn mistakes_are_read() {
+        let machine = Machine::parse("1MiB, mistake=early-free@40, mistake=no-context@2").unwrap();
+        let found: Vec<String> = machine.mistakes.iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["mistake=early-free@40", "mistake=no-context@2"]);
+    }
+
+    #[test]
     fn what_is_no_description_is_named() {
         #[track_caller]
         fn check(text: &str, part: &str) {
@@ -196,6 +208,8 @@ mod tests {
         check("256MiB, peers", "peers");
         check("256MiB, seed=x", "seed=x");
         check("256MiB, fault=oom", "fault=oom");
+        check("256MiB, mistake=early@1", "mistake=early@1");
+        check("256MiB, mistake=early-free@0", "mistake=early-free@0");
         check("100x 1MiB", "100x 1MiB");
     }
 }

@@ -82,6 +82,12 @@ impl HostSpan {
         unsafe { std::slice::from_raw_parts(self.address, self.bytes) }
     }
 
+    /// Changes its first byte.
+    pub(crate) fn spoil(self) {
+        // SAFETY: who made it vouches for the memory, and it is not empty.
+        unsafe { *self.address ^= 1 }
+    }
+
     pub(crate) fn write(self, bytes: &[u8]) {
         assert_eq!(bytes.len(), self.bytes, "as many bytes as there is room for");
         // SAFETY: who made it vouches for the memory.
@@ -114,6 +120,29 @@ impl Work {
             Self::Free { .. } => "cuMemFreeAsync",
             Self::Stamp { .. } => "an event",
         })
+    }
+
+    /// Shows all addresses of memory that it was given, to be changed. Of a launch these are also
+    /// numbers that may be addresses.
+    pub(crate) fn visit(&mut self, mut visit: impl FnMut(&mut u64)) {
+        match self {
+            Self::Fill { target: span, .. } | Self::Download { source: span, .. } => {
+                visit(&mut span.address);
+            }
+            Self::Copy { source, target, .. } => {
+                visit(&mut source.address);
+                visit(target);
+            }
+            Self::Upload { target, .. } | Self::UploadPinned { target, .. } => visit(target),
+            Self::Launch(launch) => launch.visit(visit),
+            Self::Product(Product { a, b, c, .. }) => {
+                for matrices in [a, b, c] {
+                    visit(&mut matrices.address);
+                }
+            }
+            Self::Uniform(uniform) => visit(&mut uniform.target.address),
+            Self::Allocate | Self::Free { .. } | Self::Stamp { .. } => {}
+        }
     }
 
     /// Does it, on a device. Returns the memory that it has used.
@@ -172,6 +201,23 @@ impl Launch {
         self.kernel.check(&sizes).map_err(|error| {
             Failure::new(Code::InvalidValue, format!("kernel `{}`: {error}", self.kernel.name))
         })
+    }
+
+    /// The parameters that are as wide as an address.
+    fn visit(&mut self, mut visit: impl FnMut(&mut u64)) {
+        for param in self.kernel.params.iter().filter(|it| it.bytes == size_of::<u64>()) {
+            let bytes = &mut self.params[param.offset..][..param.bytes];
+            let mut word = u64::from_le_bytes(bytes.try_into().expect("it has eight bytes"));
+            visit(&mut word);
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+    }
+
+    /// A parameter that is as wide as an address.
+    pub(crate) fn word(&self, index: usize) -> Option<u64> {
+        let param = self.kernel.params.get(index)?;
+        let bytes = &self.params[param.offset..][..param.bytes];
+        Some(u64::from_le_bytes(bytes.try_into().ok()?))
     }
 
     fn sizes(&self) -> Sizes<'_> {

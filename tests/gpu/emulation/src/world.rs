@@ -2,11 +2,17 @@
 
 mod allocations;
 mod events;
+mod mistakes;
 mod modules;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, io::Write, sync::Arc, thread::ThreadId, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    thread::ThreadId,
+    time::Instant,
+};
 
 use events::Event;
 use sluicegate_ptx::Kernel;
@@ -15,6 +21,7 @@ use crate::{
     error::{Code, Failure, Outcome},
     machine::{FaultKind, Machine},
     memory::{Memory, Touched},
+    mistakes::{Mistakes, say},
     pinned::Pinned,
     program::{Program, Programs},
     queue::{Clock, Due, Point, Queues, StreamId},
@@ -50,6 +57,9 @@ pub(crate) struct World {
     lost: Vec<Option<Failure>>,
     /// The error of a thread's launch that it has not read yet.
     unread: HashMap<ThreadId, Failure>,
+    mistakes: Mistakes,
+    /// Memory that a mistake has freed, and the program has not.
+    freed_early: HashSet<u64>,
 }
 
 /// The primary context of a device.
@@ -126,6 +136,8 @@ impl World {
             broken: None,
             lost: vec![None; machine.devices.len()],
             unread: HashMap::new(),
+            mistakes: Mistakes::new(&machine.mistakes),
+            freed_early: HashSet::new(),
             machine,
         }
     }
@@ -264,14 +276,23 @@ impl World {
     /// Asks a stream for work, in a thread whose current context is the device's.
     pub(crate) fn enqueue(&mut self, device: usize, stream: u64, work: Work) -> Outcome<Point> {
         self.check_alive(device)?;
-        let handle = stream;
+        let (mut work, handle) = (work, stream);
         let stream = self.stream_of(handle, device)?;
+        self.misdirect(device, &mut work);
         self.order_with_default(handle, stream);
+        let too_early = self.too_early(stream, &mut work);
+        let pinned = if let Work::UploadPinned { source, .. } = work { Some(source) } else { None };
         let point = self.queues.push(stream.id, Task { device, work });
+        if let Some(too_early) = too_early {
+            self.free_too_early(device, too_early);
+        }
         while self.queues.is_eager() {
             if !self.step()? {
                 break;
             }
+        }
+        if let Some(source) = pinned {
+            self.reuse(source, point);
         }
         Ok(point)
     }
@@ -311,6 +332,9 @@ impl World {
 
     fn perform(&mut self, due: &Due<Task>) -> Outcome {
         let Due { work: Task { device, work }, point, clock } = due;
+        if let Work::Launch(launch) = work {
+            self.misindex(*device, launch);
+        }
         let touched = work.run(*device, &mut self.memory)?;
         let actor = Actor { label: &work.label(), point: *point, clock };
         self.note(*device, &touched, actor)?;
@@ -402,9 +426,7 @@ impl World {
 }
 
 fn report(Failure { code, detail }: &Failure) {
-    let name = code.texts().0.to_string_lossy();
-    // A closed error output is no reason to fail.
-    let _ = writeln!(std::io::stderr(), "emulated GPUs: {name}: {detail}");
+    say(&format!("{}: {detail}", code.texts().0.to_string_lossy()));
 }
 
 fn unknown(kind: &str, handle: u64) -> Failure {

@@ -1,5 +1,7 @@
 //! The cases against the emulation: all pass, or are skipped for a reason that is known.
 
+mod mistakes;
+
 use std::{
     env,
     os::unix::fs::symlink,
@@ -37,7 +39,14 @@ fn library() -> PathBuf {
     found.unwrap_or_else(|| panic!("{LIBRARY} is not beside {}", executable.display()))
 }
 
+/// Runs the program. Returns its exit code and what it printed.
 fn run(folder: &Path, machine: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let (code, [said, _]) = run_loud(folder, machine, arguments);
+    (code, said)
+}
+
+/// The same, with what came on the error output.
+fn run_loud(folder: &Path, machine: &str, arguments: &[&str]) -> (Option<i32>, [String; 2]) {
     let output = Command::new(PROGRAM)
         .args(arguments)
         .env("SLUICEGATE_EMULATED_GPUS", machine)
@@ -45,7 +54,8 @@ fn run(folder: &Path, machine: &str, arguments: &[&str]) -> (Option<i32>, String
         .stdin(Stdio::null())
         .output()
         .expect("the program can be run");
-    (output.status.code(), String::from_utf8(output.stdout).expect("it prints text"))
+    let text = |bytes| String::from_utf8(bytes).expect("it prints text");
+    (output.status.code(), [text(output.stdout), text(output.stderr)])
 }
 
 #[track_caller]

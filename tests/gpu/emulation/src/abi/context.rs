@@ -1,12 +1,20 @@
 //! Contexts: which device a thread's calls are for.
 
-use std::ffi::{c_int, c_uint};
+use std::{
+    cell::Cell,
+    ffi::{c_int, c_uint},
+};
 
 use super::{CURRENT, answered, call, current, lock, put};
 use crate::{
     error::{Code, Failure, Outcome},
     world::{ContextId, World},
 };
+
+thread_local! {
+    /// Whether this thread is one that makes no context current, once it has asked for one.
+    static FORGETS: Cell<Option<bool>> = const { Cell::new(None) };
+}
 
 /// # Safety
 /// As the driver: `target` can be written.
@@ -59,7 +67,12 @@ extern "C" fn cuCtxSetCurrent(context: u64) -> c_int {
         });
     }
     call("cuCtxSetCurrent", |world| {
-        CURRENT.set(Some(alive(world, context)?));
+        let context = alive(world, context)?;
+        let forgets = FORGETS.get().unwrap_or_else(|| world.forgets_context());
+        FORGETS.set(Some(forgets));
+        if !forgets {
+            CURRENT.set(Some(context));
+        }
         Ok(())
     })
 }

@@ -61,9 +61,8 @@ unsafe extern "C" fn cuMemAllocAsync(target: *mut u64, bytes: usize, stream: u64
 #[unsafe(no_mangle)]
 extern "C" fn cuMemFreeAsync(address: u64, stream: u64) -> c_int {
     call("cuMemFreeAsync", |world| {
-        current_stream(world, stream)?;
-        world.memory.will_free(address)?;
-        enqueue(world, stream, Work::Free { address })
+        let (device, stream) = current_stream(world, stream)?;
+        world.free_on(device, stream, address)
     })
 }
 

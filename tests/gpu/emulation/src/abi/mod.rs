@@ -39,12 +39,29 @@ thread_local! {
 fn initialize() -> Outcome {
     let read = || match std::env::var(VARIABLE) {
         Ok(text) => match Machine::parse(&text) {
-            Ok(machine) => Ok(Mutex::new(World::new(machine))),
+            Ok(machine) => {
+                if !machine.mistakes.is_empty() {
+                    // SAFETY: the function can be called at the process's end.
+                    unsafe { atexit(at_exit) };
+                }
+                Ok(Mutex::new(World::new(machine)))
+            }
             Err(error) => Err(Failure::new(Code::Unknown, format!("{VARIABLE}: {error}"))),
         },
         Err(_) => Err(Failure::new(Code::NoDevice, format!("{VARIABLE} describes no machine"))),
     };
     WORLD.get_or_init(read).as_ref().map(drop).map_err(Clone::clone)
+}
+
+unsafe extern "C" {
+    /// Of the C library: calls a function when the process ends.
+    fn atexit(function: extern "C" fn()) -> c_int;
+}
+
+extern "C" fn at_exit() {
+    if let Ok(world) = lock() {
+        world.report_missed();
+    }
 }
 
 fn lock() -> Outcome<MutexGuard<'static, World>> {

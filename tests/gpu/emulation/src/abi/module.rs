@@ -5,7 +5,7 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use super::{call, current, current_stream, put};
 use crate::{
     error::{Code, Failure, Outcome},
-    work::{Launch, Work},
+    work::Launch,
     world::{Loaded, World},
 };
 
@@ -147,6 +147,5 @@ pub(super) unsafe fn launch(
         }
     }
     let launch = Launch { kernel, grid_size, block_size, shared_bytes, params: block };
-    launch.check()?;
-    world.enqueue(device, stream, Work::Launch(launch)).map(drop)
+    world.launch(device, stream, launch)
 }

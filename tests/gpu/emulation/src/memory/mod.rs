@@ -228,6 +228,20 @@ impl Memory {
         Ok(*slot)
     }
 
+    /// Where the live allocation of a device begins that an address lies in.
+    pub(crate) fn within(&self, device: usize, address: u64) -> Option<u64> {
+        self.owner(address).filter(|owner| *owner == device)?;
+        let slot = self.reach(device, Span { address, bytes: 1 }).ok()?;
+        Some(self.slots[slot.0].address)
+    }
+
+    /// The beginning of the largest live allocation that is not of a device.
+    pub(crate) fn elsewhere(&self, device: usize) -> Option<u64> {
+        let others = self.by_address.values().map(|slot| &self.slots[slot.0]);
+        let others = others.filter(|it| it.device != device && !it.is_freed());
+        others.max_by_key(|it| it.len).map(|it| it.address)
+    }
+
     /// Reads what was written before.
     pub(crate) fn read(&self, device: usize, span: Span) -> Result<(&[u8], Touched), String> {
         let slot = self.reach(device, span)?;

@@ -11,11 +11,23 @@ use crate::{
 impl World {
     /// Frees an allocation once all streams of its device have come so far, as `cuMemFree` does.
     pub(crate) fn free(&mut self, address: u64) -> Outcome {
+        if self.is_freed_already(address) {
+            return Ok(());
+        }
         self.memory.beginning(address)?;
         if let Some(device) = self.memory.owner(address) {
             self.synchronize_device(device)?;
         }
         self.release_memory(address, "cuMemFree")
+    }
+
+    /// Frees an allocation once a stream has come so far.
+    pub(crate) fn free_on(&mut self, device: usize, stream: u64, address: u64) -> Outcome {
+        if self.is_freed_already(address) {
+            return Ok(());
+        }
+        self.memory.will_free(address)?;
+        self.enqueue(device, stream, Work::Free { address }).map(drop)
     }
 
     /// Allocates; where a device has no room, after all that is to be freed on it.

@@ -74,7 +74,9 @@ impl World {
     pub(crate) fn wait_event(&mut self, stream: u64, event: u64) -> Outcome {
         let stream = self.stream(stream)?;
         let recorded = self.event(event)?.recorded.clone();
-        if let Some((point, clock)) = recorded {
+        if let Some((point, clock)) = recorded
+            && !self.forgets_wait(stream)
+        {
             self.queues.wait(stream.id, (point, &clock));
         }
         Ok(())

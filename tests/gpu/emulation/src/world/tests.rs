@@ -1,5 +1,7 @@
 //! Faults that hardware may or may not punish, each with a twin that has none.
 
+mod mistakes;
+
 use super::*;
 use crate::{
     memory::Span,
@@ -43,8 +45,12 @@ struct Rig {
 impl Rig {
     /// Two devices with a context each, and two streams on the first.
     fn new(seed: u64) -> Self {
-        let machine = format!("2x 64MiB, seed={seed}");
-        let mut world = World::new(Machine::parse(&machine).unwrap());
+        Self::of(&format!("2x 64MiB, seed={seed}"))
+    }
+
+    /// The same on a machine that is described.
+    fn of(machine: &str) -> Self {
+        let mut world = World::new(Machine::parse(machine).unwrap());
         for device in 0..2 {
             world.retain(device).unwrap();
         }
@@ -72,8 +78,7 @@ impl Rig {
         let sizes = ([1; 3], [u32::try_from(count).unwrap(), 1, 1]);
         let (grid_size, block_size) = sizes;
         let launch = Launch { kernel, grid_size, block_size, shared_bytes: 0, params };
-        launch.check()?;
-        self.ask(stream, Work::Launch(launch))
+        self.world.launch(0, self.streams[stream], launch)
     }
 
     /// Lets the second stream wait for all that the first was asked for.
@@ -104,8 +109,14 @@ fn span(address: u64) -> Span {
 /// Runs a scenario under many orders. All must fail, each in one of these ways, or none.
 #[track_caller]
 fn check(want: &[(Code, &str)], scenario: impl Fn(&mut Rig) -> Outcome) {
+    check_on("2x 64MiB", want, scenario);
+}
+
+/// The same on a machine that is described.
+#[track_caller]
+fn check_on(machine: &str, want: &[(Code, &str)], scenario: impl Fn(&mut Rig) -> Outcome) {
     for seed in 0..25 {
-        let mut rig = Rig::new(seed);
+        let mut rig = Rig::of(&format!("{machine}, seed={seed}"));
         let outcome = scenario(&mut rig).and_then(|()| rig.finish());
         if want.is_empty() {
             assert_eq!(outcome, Ok(()), "seed {seed}");

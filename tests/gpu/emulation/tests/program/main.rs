@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod faults;
+mod mistakes;
 mod run;
 
 use run::{Rig, texts};
