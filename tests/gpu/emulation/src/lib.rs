@@ -19,6 +19,7 @@ mod fat_binary;
 mod machine;
 mod memory;
 mod mistakes;
+mod orders;
 mod pinned;
 mod product;
 mod program;

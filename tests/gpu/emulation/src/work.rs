@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use sluicegate_ptx::{Fault, Kernel, KernelError, Launch as Sizes, LaunchError};
+use sluicegate_ptx::{Fault, Kernel, KernelError, Launch as Sizes, LaunchError, Order};
 
 use crate::{
     error::{Code, Failure, Outcome},
     memory::{KernelMemory, Memory, Span, Touched},
+    orders::Orders,
     pinned,
     product::Product,
     races::Label,
@@ -146,7 +147,12 @@ impl Work {
     }
 
     /// Does it, on a device. Returns the memory that it has used.
-    pub(crate) fn run(&self, device: usize, memory: &mut Memory) -> Outcome<Vec<Touched>> {
+    pub(crate) fn run(
+        &self,
+        device: usize,
+        orders: &mut Orders,
+        memory: &mut Memory,
+    ) -> Outcome<Vec<Touched>> {
         let wrong = |why: String| {
             let detail = format!("cuda:{device}, {}: {why}", self.label());
             Failure::new(Code::IllegalAddress, detail)
@@ -173,7 +179,7 @@ impl Work {
                 target.write(bytes);
                 Ok(vec![touched])
             }
-            Self::Launch(launch) => launch.run(device, memory),
+            Self::Launch(launch) => launch.run(device, orders.next(), memory),
             Self::Product(product) => product.run(device, memory).map_err(wrong),
             Self::Uniform(uniform) => Ok(vec![uniform.run(device, memory).map_err(wrong)?]),
             // The memory is freed once it is known that nobody else uses it.
@@ -229,10 +235,10 @@ impl Launch {
         }
     }
 
-    fn run(&self, device: usize, memory: &mut Memory) -> Outcome<Vec<Touched>> {
+    fn run(&self, device: usize, order: Order, memory: &mut Memory) -> Outcome<Vec<Touched>> {
         let mut memory = KernelMemory::new(memory, device);
-        match self.kernel.launch(&self.sizes(), &mut memory) {
-            Ok(()) => Ok(memory.into_touched()),
+        match self.kernel.launch_in(order, &self.sizes(), &mut memory) {
+            Ok(_) => Ok(memory.into_touched()),
             Err(LaunchError::Kernel(error)) => Err(failure(device, &error)),
             Err(error) => Err(Failure::new(Code::LaunchFailed, error.to_string())),
         }

@@ -22,6 +22,7 @@ use crate::{
     machine::{FaultKind, Machine},
     memory::{Memory, Touched},
     mistakes::{Mistakes, say},
+    orders::Orders,
     pinned::Pinned,
     program::{Program, Programs},
     queue::{Clock, Due, Point, Queues, StreamId},
@@ -38,6 +39,7 @@ pub(crate) struct World {
     races: Races,
     contexts: Vec<Context>,
     queues: Queues<Task>,
+    orders: Orders,
     streams: HashMap<u64, Stream>,
     /// Streams that were destroyed while they had work.
     retired: Vec<Stream>,
@@ -123,6 +125,7 @@ impl World {
             races: Races::default(),
             contexts: vec![Context::default(); machine.devices.len()],
             queues: Queues::new(machine.seed),
+            orders: Orders::new(machine.seed),
             streams: HashMap::new(),
             retired: Vec::new(),
             defaults: HashMap::new(),
@@ -335,7 +338,7 @@ impl World {
         if let Work::Launch(launch) = work {
             self.misindex(*device, launch);
         }
-        let touched = work.run(*device, &mut self.memory)?;
+        let touched = work.run(*device, &mut self.orders, &mut self.memory)?;
         let actor = Actor { label: &work.label(), point: *point, clock };
         self.note(*device, &touched, actor)?;
         match work {

@@ -8,7 +8,7 @@ use crate::{
     launch::Launch,
     local::Local,
     memory::{Memory, Reach},
-    order::Random,
+    order::{Draw, Random},
     shared::Shared,
     step::Action,
     warp::{Paused, Place, Warp},
@@ -16,8 +16,9 @@ use crate::{
 
 /// Instructions that a warp may execute.
 const MAX_STEPS: u64 = 1 << 32;
-/// Instructions that a warp executes before another may, where their order is drawn.
-const MAX_SLICE: usize = 64;
+/// Of the most instructions that a warp executes before another may, where their order is drawn: the
+/// power of two, which is drawn as well. Few of them part what lies close together, many are fast.
+const MAX_SLICE_BITS: usize = 11;
 
 /// Which warps have registers at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub(crate) struct Block<'k> {
     params: &'k [u8],
     num_threads: u32,
     warps: Vec<Running<'k>>,
+    /// Those of them that can go on, where their order is drawn.
+    ready: Vec<usize>,
     shared: Shared,
 }
 
@@ -69,19 +72,20 @@ impl<'k> Block<'k> {
         let num_at_once = if are_together { num_threads } else { 1 };
         let warps = (0..num_at_once).step_by(WARP).map(running).collect();
         let shared = Shared::new((kernel.shared_bytes, launch.shared_bytes), least_bytes(kernel));
-        Self { kernel, params, num_threads, warps, shared }
+        Self { kernel, params, num_threads, warps, ready: Vec::new(), shared }
     }
 
     /// Runs all warps of a block, and returns how many instructions they executed.
     pub(crate) fn run(
         &mut self,
         place: [u32; 3],
+        draw: &mut Draw,
         memory: &mut impl Memory,
     ) -> Result<u64, KernelError> {
         self.shared.restart();
-        let at_once = self.warps.len() * WARP;
-        let firsts = (0..self.num_threads).step_by(at_once);
-        firsts.map(|first| self.run_at_once((place, first), memory)).sum()
+        let at_once = (self.warps.len() * WARP) as u32;
+        let times = draw.order(self.num_threads.div_ceil(at_once).into());
+        times.map(|time| self.run_at_once((place, time as u32 * at_once), draw, memory)).sum()
     }
 
     /// Runs the warps of some threads in turn, each until all of its lanes are at a barrier or at
@@ -89,12 +93,14 @@ impl<'k> Block<'k> {
     fn run_at_once(
         &mut self,
         (place, first): ([u32; 3], u32),
+        draw: &mut Draw,
         memory: &mut impl Memory,
     ) -> Result<u64, KernelError> {
         self.restart_warps(place, first);
         let mut count = 0;
         while !self.has_ended() {
-            for index in 0..self.warps.len() {
+            for index in draw.order(self.warps.len() as u64) {
+                let index = index as usize;
                 if self.warps[index].state == State::Ready {
                     count += self.run_warp(index, MAX_STEPS, memory)?;
                 }
@@ -108,6 +114,13 @@ impl<'k> Block<'k> {
     pub(crate) fn restart(&mut self, place: [u32; 3]) {
         self.shared.restart();
         self.restart_warps(place, 0);
+        self.find_ready();
+    }
+
+    fn find_ready(&mut self) {
+        let states = self.warps.iter().map(|running| running.state);
+        self.ready.clear();
+        self.ready.extend((0..).zip(states).filter(|it| it.1 == State::Ready).map(|it| it.0));
     }
 
     fn restart_warps(&mut self, place: [u32; 3], first: u32) {
@@ -118,8 +131,13 @@ impl<'k> Block<'k> {
         }
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
+    fn has_ended(&self) -> bool {
         self.warps.iter().all(|running| running.state == State::Ended)
+    }
+
+    /// Whether there is a warp for [`run_some`](Self::run_some).
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     /// Runs a few instructions of any warp, and returns how many.
@@ -128,16 +146,18 @@ impl<'k> Block<'k> {
         random: &mut Random,
         memory: &mut impl Memory,
     ) -> Result<u64, KernelError> {
-        let is_ready = |running: &Running<'_>| running.state == State::Ready;
-        let num_ready = self.warps.iter().filter(|running| is_ready(running)).count();
-        if num_ready == 0 {
-            return Ok(0);
+        let chosen = random.below(self.ready.len());
+        let index = self.ready[chosen];
+        let bits = random.below(MAX_SLICE_BITS);
+        let most = 1 + random.below(2 << bits) as u64;
+        let count = self.run_warp(index, most, memory)?;
+        if self.warps[index].state != State::Ready {
+            self.ready.swap_remove(chosen);
         }
-        let chosen = random.below(num_ready);
-        let ready = self.warps.iter().enumerate().filter(|(_, running)| is_ready(running));
-        let index = ready.map(|(index, _)| index).nth(chosen).unwrap_or_default();
-        let count = self.run_warp(index, 1 + random.below(MAX_SLICE) as u64, memory)?;
-        self.pass_barrier()?;
+        if self.ready.is_empty() {
+            self.pass_barrier()?;
+            self.find_ready();
+        }
         Ok(count)
     }
 

@@ -2,10 +2,10 @@
 
 use crate::{
     block::{Block, Together},
-    error::LaunchError,
+    error::{KernelError, LaunchError},
     kernel::Kernel,
     memory::Memory,
-    order::{Random, Shuffled},
+    order::{Draw, Order, Random, Shuffled},
 };
 
 /// Threads that one block may have.
@@ -52,31 +52,47 @@ impl Kernel {
         launch: &Launch<'_>,
         memory: &mut impl Memory,
     ) -> Result<u64, LaunchError> {
-        check(self, launch)?;
-        let [x, y, z] = launch.grid_size;
-        let mut blocks =
-            (0..z).flat_map(|z| (0..y).flat_map(move |y| (0..x).map(move |x| [x, y, z])));
-        let mut block = Block::new(self, launch, Together::IfTheyWait);
-        blocks.try_fold(0, |count, place| Ok(count + block.run(place, memory)?))
+        self.launch_in(Order::InTurn, launch, memory)
     }
 
-    /// As [`Kernel::launch_counted`], with blocks and warps in an order drawn from a seed: a few
-    /// blocks at once, and of their warps one after the other a few instructions. The same seed
-    /// gives the same order.
+    /// The same, with blocks and warps in an order.
     ///
     /// # Errors
     /// As [`Kernel::launch`].
-    pub fn launch_seeded(
+    pub fn launch_in(
         &self,
+        order: Order,
         launch: &Launch<'_>,
-        seed: u64,
         memory: &mut impl Memory,
     ) -> Result<u64, LaunchError> {
         check(self, launch)?;
-        let mut random = Random::new(seed);
-        let [x, y, z] = launch.grid_size.map(u64::from);
-        let place = |number: u64| [number % x, number / x % y, number / x / y].map(|it| it as u32);
-        let mut left = Shuffled::new(x * y * z, &mut random).map(place);
+        let count = match order {
+            Order::InTurn => self.run(launch, Draw::in_turn(), memory),
+            Order::Shuffled(seed) => self.run(launch, Draw::of(seed), memory),
+            Order::Mixed(seed) => self.run_mixed(launch, Random::new(seed), memory),
+        };
+        Ok(count?)
+    }
+
+    fn run(
+        &self,
+        launch: &Launch<'_>,
+        mut draw: Draw,
+        memory: &mut impl Memory,
+    ) -> Result<u64, KernelError> {
+        let mut block = Block::new(self, launch, Together::IfTheyWait);
+        let mut blocks = draw.turn(num_blocks(launch)).map(|number| place(launch, number));
+        blocks.try_fold(0, |count, place| Ok(count + block.run(place, &mut draw, memory)?))
+    }
+
+    fn run_mixed(
+        &self,
+        launch: &Launch<'_>,
+        mut random: Random,
+        memory: &mut impl Memory,
+    ) -> Result<u64, KernelError> {
+        let left = Shuffled::new(num_blocks(launch), &mut random);
+        let mut left = left.map(|number| place(launch, number));
         let mut running = Vec::new();
         for first in left.by_ref().take(BLOCKS_AT_ONCE) {
             let mut block = Block::new(self, launch, Together::Always);
@@ -88,7 +104,7 @@ impl Kernel {
             let chosen = random.below(running.len());
             let block = &mut running[chosen];
             count += block.run_some(&mut random, memory)?;
-            if block.has_ended() {
+            if !block.is_ready() {
                 match left.next() {
                     Some(next) => block.restart(next),
                     None => drop(running.swap_remove(chosen)),
@@ -97,6 +113,16 @@ impl Kernel {
         }
         Ok(count)
     }
+}
+
+fn num_blocks(launch: &Launch<'_>) -> u64 {
+    launch.grid_size.map(u64::from).iter().product()
+}
+
+/// Where a block is in the grid.
+fn place(launch: &Launch<'_>, number: u64) -> [u32; 3] {
+    let [x, y, _] = launch.grid_size.map(u64::from);
+    [number % x, number / x % y, number / x / y].map(|it| it as u32)
 }
 
 fn check(kernel: &Kernel, launch: &Launch<'_>) -> Result<(), LaunchError> {

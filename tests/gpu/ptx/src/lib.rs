@@ -48,3 +48,4 @@ pub use kernel::{Kernel, Param};
 pub use launch::Launch;
 pub use memory::Memory;
 pub use module::Module;
+pub use order::Order;

@@ -1,4 +1,48 @@
-//! An order drawn from a seed.
+//! In which order blocks and warps run: in turn, or drawn from a seed.
+
+/// How the blocks and the warps of a launch follow each other. The same seed gives the same order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// One after the other, each warp as far as it comes without the others.
+    InTurn,
+    /// The same, with the first block, whether they go up or down, and the order of each block's
+    /// warps drawn from a seed. This takes no longer.
+    Shuffled(u64),
+    /// A few blocks at once, and of any of their warps a few instructions.
+    Mixed(u64),
+}
+
+/// Draws orders, or the plain one each time.
+pub(crate) struct Draw(Option<Random>);
+
+impl Draw {
+    pub(crate) fn in_turn() -> Self {
+        Self(None)
+    }
+
+    pub(crate) fn of(seed: u64) -> Self {
+        Self(Some(Random::new(seed)))
+    }
+
+    /// All numbers below a count, of which neighbours use memory that lies close together: from any
+    /// on, up or down.
+    pub(crate) fn turn(&mut self, count: u64) -> Shuffled {
+        let mut turned = Shuffled { count, stride: 1, next: 0, left: count };
+        if let Some(random) = &mut self.0 {
+            turned.next = random.below_wide(count);
+            turned.stride = [1, count - 1][random.below(2)];
+        }
+        turned
+    }
+
+    /// All numbers below a count.
+    pub(crate) fn order(&mut self, count: u64) -> Shuffled {
+        match &mut self.0 {
+            None => Shuffled { count, stride: 1, next: 0, left: count },
+            Some(random) => Shuffled::new(count, random),
+        }
+    }
+}
 
 /// Numbers that look random. Source: Steele, Lea and Flood, Fast Splittable Pseudorandom Number
 /// Generators, OOPSLA 2014.
@@ -51,7 +95,9 @@ impl Iterator for Shuffled {
     fn next(&mut self) -> Option<u64> {
         self.left = self.left.checked_sub(1)?;
         let now = self.next;
-        self.next = ((u128::from(now) + u128::from(self.stride)) % u128::from(self.count)) as u64;
+        // Neither is above the count, and a grid has fewer than 2^63 blocks.
+        let next = now + self.stride;
+        self.next = if next < self.count { next } else { next - self.count };
         Some(now)
     }
 }
@@ -67,6 +113,20 @@ fn every_number_is_drawn_once() {
         found.sort_unstable();
         assert_eq!(found, (0..count).collect::<Vec<u64>>());
     }
+}
+
+#[test]
+fn a_turn_has_every_number_once_and_begins_anywhere() {
+    let mut firsts = std::collections::HashSet::new();
+    for seed in 0..50 {
+        let found: Vec<u64> = Draw::of(seed).turn(5).collect();
+        let is_turn = |step: u64| found.windows(2).all(|it| it[1] == (it[0] + step) % 5);
+        assert!(found.len() == 5 && (is_turn(1) || is_turn(4)), "{found:?}");
+        firsts.insert((found[0], is_turn(1)));
+        assert_eq!(Draw::of(seed).turn(1).collect::<Vec<u64>>(), [0]);
+    }
+    assert_eq!(firsts.len(), 10);
+    assert_eq!(Draw::in_turn().turn(3).collect::<Vec<u64>>(), [0, 1, 2]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Faults that hardware may or may not punish, each with a twin that has none.
 
 mod mistakes;
+mod orders;
 
 use super::*;
 use crate::{
@@ -79,6 +80,24 @@ impl Rig {
         let (grid_size, block_size) = sizes;
         let launch = Launch { kernel, grid_size, block_size, shared_bytes: 0, params };
         self.world.launch(0, self.streams[stream], launch)
+    }
+
+    fn kernel(&mut self, text: &str, name: &str) -> Arc<Kernel> {
+        let module = self.world.load_module(0, text).unwrap();
+        let function = self.world.get_function(module, name).unwrap();
+        self.world.function(function).unwrap().it.clone()
+    }
+
+    /// Launches a kernel whose parameters are words, with one thread a block.
+    fn launch(&mut self, kernel: &Arc<Kernel>, num_blocks: u32, words: &[u64]) -> Outcome {
+        let launch = Launch {
+            kernel: kernel.clone(),
+            grid_size: [num_blocks, 1, 1],
+            block_size: [1; 3],
+            shared_bytes: 0,
+            params: words.iter().flat_map(|it| it.to_le_bytes()).collect(),
+        };
+        self.world.launch(0, self.streams[0], launch)
     }
 
     /// Lets the second stream wait for all that the first was asked for.

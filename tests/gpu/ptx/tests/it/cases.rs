@@ -5,7 +5,7 @@ use proptest::{
     prelude::{Just, Strategy, prop},
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
-use sluicegate_ptx::{Launch, Module};
+use sluicegate_ptx::{Launch, Module, Order};
 
 use crate::support::{Arg, Device, Sizes, Value, params};
 
@@ -100,13 +100,16 @@ impl<'t> Run<'t> {
         let params = params(&kernel, args);
         let Sizes { grid_size, block_size, shared_bytes } = self.sizes;
         let launch = Launch { grid_size, block_size, shared_bytes, params: &params };
-        let (mut in_turn, mut drawn) = (device.clone(), device.clone());
+        let mut in_turn = device.clone();
         kernel.launch(&launch, &mut in_turn).unwrap();
-        // Another order for each size.
-        kernel.launch_seeded(&launch, out.0, &mut drawn).unwrap();
         let results = in_turn.values::<T>(out.0, out.1);
         let bytes = |values: &[T]| values.iter().flat_map(|it| it.bytes()).collect::<Vec<u8>>();
-        assert_eq!(bytes(&results), bytes(&drawn.values::<T>(out.0, out.1)), "{}", self.name);
+        // Another order for each size.
+        for order in [Order::Shuffled(out.0), Order::Mixed(out.0)] {
+            let mut drawn = device.clone();
+            kernel.launch_in(order, &launch, &mut drawn).unwrap();
+            assert_eq!(bytes(&results), bytes(&drawn.values::<T>(out.0, out.1)), "{}", self.name);
+        }
         results
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, error::Error};
 
-use sluicegate_ptx::{Launch, LaunchError, Module};
+use sluicegate_ptx::{Launch, LaunchError, Module, Order};
 
 use crate::support::{Arg, Device, Sizes, by_thread, kernel, run, run_with};
 
@@ -191,8 +191,8 @@ fn warps_do_not_wait_at_different_barriers() {
     check(less, 3, (0, 32), &want);
 }
 
-/// What a body leaves in the first words of memory, by seed.
-fn seeded(body: &str, (blocks, threads): (u32, u32), seed: u64) -> Vec<u32> {
+/// What a body leaves in the first words of memory, by the order.
+fn ordered(body: &str, (blocks, threads): (u32, u32), order: Order) -> Vec<u32> {
     let mut device = Device::default();
     let out = device.place(&[0_u32; 256]);
     let text = text(body);
@@ -200,7 +200,7 @@ fn seeded(body: &str, (blocks, threads): (u32, u32), seed: u64) -> Vec<u32> {
     let (grid_size, block_size) = ([blocks, 1, 1], [threads, 1, 1]);
     let params = out.to_le_bytes();
     let launch = Launch { grid_size, block_size, shared_bytes: 0, params: &params };
-    assert!(kernel.launch_seeded(&launch, seed, &mut device).unwrap() > 0);
+    assert!(kernel.launch_in(order, &launch, &mut device).unwrap() > 0);
     device.values(out, 256)
 }
 
@@ -214,7 +214,9 @@ fn the_order_of_warps_and_blocks_is_drawn() {
     let again = "\nadd.s32 %r3, %r3, 1;\nsetp.lt.u32 %p2, %r3, 20;\n@%p2 bra $L;";
     let sizes = [(1, 256), (16, 32)];
     for size in sizes {
-        let of = |body: &str, seed| seeded(&format!("{alone}{body}{again}"), size, seed)[0];
+        let of = |body: &str, seed| {
+            ordered(&format!("{alone}{body}{again}"), size, Order::Mixed(seed))[0]
+        };
         let outcomes: HashSet<u32> = (0..20).map(|seed| of(lost, seed)).collect();
         assert!(outcomes.len() > 5, "{size:?}: {outcomes:?}");
         assert_eq!(of(lost, 3), of(lost, 3));
@@ -224,9 +226,25 @@ fn the_order_of_warps_and_blocks_is_drawn() {
 }
 
 #[test]
+fn who_writes_last_is_drawn() {
+    // Of blocks, and of the warps of one, which write their number to the same word.
+    for (size, number) in
+        [((16, 32), "mov.u32 %r1, %ctaid.x;"), ((1, 512), "shr.u32 %r1, %r30, 5;")]
+    {
+        let body = format!("{number}\nst.global.u32 [%rd0], %r1;");
+        let of = |order| ordered(&body, size, order)[0];
+        assert_eq!(of(Order::InTurn), 15);
+        for order in [Order::Shuffled, Order::Mixed] {
+            let last: HashSet<u32> = (0..100).map(|seed| of(order(seed))).collect();
+            assert!(last.len() > 10, "{size:?}: {last:?}");
+        }
+    }
+}
+
+#[test]
 fn a_drawn_order_keeps_to_barriers() {
-    for seed in 0..20 {
-        let found = seeded(&exchange("bar.sync 0;\n"), (4, 64), seed);
+    for order in (0..20).flat_map(|seed| [Order::Mixed(seed), Order::Shuffled(seed)]) {
+        let found = ordered(&exchange("bar.sync 0;\n"), (4, 64), order);
         assert_eq!(found, (0..256).map(|it| it ^ 32).collect::<Vec<u32>>());
     }
 }

@@ -87,22 +87,10 @@ fn memory_of_another_device() {
 fn an_index_out_of_range() {
     let words = "4 bytes behind the end of an allocation of 64 bytes";
     check_mistake("out-of-range@2", &[(Code::IllegalAddress, words)], |rig| {
-        let module = rig.world.load_module(0, SELECT)?;
-        let function = rig.world.get_function(module, "is_u32_test")?;
-        let kernel = rig.world.function(function)?.it.clone();
+        let kernel = rig.kernel(SELECT, "is_u32_test");
         let [table, numbers] = [rig.numbers(0), rig.numbers(1)];
-        let words = [1, 1, 0, table, numbers, numbers, 1, NUMBERS as u64];
         for _ in 0..2 {
-            let params = words.iter().flat_map(|it| it.to_le_bytes()).collect();
-            let sizes = [1; 3];
-            let launch = Launch {
-                kernel: kernel.clone(),
-                grid_size: sizes,
-                block_size: sizes,
-                shared_bytes: 0,
-                params,
-            };
-            rig.world.launch(0, rig.streams[0], launch)?;
+            rig.launch(&kernel, 1, &[1, 1, 0, table, numbers, numbers, 1, NUMBERS as u64])?;
         }
         Ok(())
     });
