@@ -92,6 +92,7 @@ functions! {
         synchronize_event = cuEventSynchronize(event: Handle);
         elapsed = cuEventElapsedTime_v2(target: &mut f32, start: Handle, end: Handle);
         unload = cuModuleUnload(module: Handle);
+        set_function_attribute = cuFuncSetAttribute(kernel: Handle, attribute: c_int, value: c_int);
     }
     fields {
         upload = cuMemcpyHtoDAsync_v2(Address, *const c_void, usize, Handle);

@@ -59,6 +59,19 @@ impl Model {
         let (major, minor) = self.capability;
         format!("Emulated GPU {major}.{minor}")
     }
+
+    /// Shared memory that a block may have, if its kernel asks for it.
+    ///
+    /// Source: CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
+    pub(crate) fn max_shared_bytes(self) -> usize {
+        let kib = match self.capability {
+            (8, 0 | 7) => 163,
+            (8 | 12, _) => 99,
+            (9..=11, _) => 227,
+            _ => 64,
+        };
+        kib << 10
+    }
 }
 
 /// A description that cannot be read.

@@ -9,13 +9,13 @@ mod tests;
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
     thread::ThreadId,
     time::Instant,
 };
 
 use events::Event;
-use sluicegate_ptx::Kernel;
+use modules::Function;
+pub(crate) use modules::SHARED_BYTES;
 
 use crate::{
     error::{Code, Failure, Outcome},
@@ -47,7 +47,7 @@ pub(crate) struct World {
     defaults: HashMap<(usize, Option<ThreadId>), u64>,
     events: HashMap<u64, Event>,
     modules: HashMap<u64, Loaded<&'static Program>>,
-    functions: HashMap<u64, Loaded<Arc<Kernel>>>,
+    functions: HashMap<u64, Loaded<Function>>,
     num_handles: u64,
     /// Allocations and pieces of work of the process: faults are at a number of them.
     num_allocations: u64,

@@ -10,6 +10,7 @@ mod memory;
 mod modules;
 mod peers;
 mod ptx;
+mod shared;
 mod streams;
 mod vectors;
 
@@ -24,6 +25,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         events::CASES,
         modules::CASES,
         launches::CASES,
+        shared::CASES,
         faults::CASES,
         kernels::CASES,
         peers::CASES,

@@ -3,7 +3,11 @@
 use std::ffi::{c_char, c_int, c_uint, c_void};
 
 use super::{answered, call, initialize, lock, put};
-use crate::error::{Code, Failure, Outcome};
+use crate::{
+    error::{Code, Failure, Outcome},
+    machine::Model,
+    world::SHARED_BYTES,
+};
 
 /// Source: `cuDriverGetVersion`, 1000 * major + 10 * minor.
 const VERSION: c_int = 13_000;
@@ -88,7 +92,7 @@ unsafe extern "C" fn cuDeviceGetAttribute(
     answered("cuDeviceGetAttribute", || {
         let world = lock()?;
         let device = world.check_device(device)?;
-        let value = attribute_of(attribute, device, world.machine.devices[device].capability)?;
+        let value = attribute_of(attribute, device, world.machine.devices[device])?;
         // SAFETY: the caller's pointer.
         unsafe { put(target, value) }
     })
@@ -96,17 +100,9 @@ unsafe extern "C" fn cuDeviceGetAttribute(
 
 /// Source: `cuda.h`, `CUdevice_attribute`, and the table "Technical Specifications per Compute
 /// Capability" of the CUDA C++ Programming Guide.
-pub(super) fn attribute_of(
-    attribute: c_uint,
-    device: usize,
-    (major, minor): (u32, u32),
-) -> Outcome<c_int> {
-    let shared_kib = match (major, minor) {
-        (8, 0 | 7) => 163,
-        (8 | 12, _) => 99,
-        (9 | 10, _) => 227,
-        _ => 64,
-    };
+pub(super) fn attribute_of(attribute: c_uint, device: usize, model: Model) -> Outcome<c_int> {
+    let (major, minor) = model.capability;
+    let shared_bytes = c_int::try_from(model.max_shared_bytes()).unwrap_or(c_int::MAX);
     Ok(match attribute {
         // Threads of a block, in all and along its axes, and blocks of a grid.
         1..=3 => 1024,
@@ -114,9 +110,9 @@ pub(super) fn attribute_of(
         5 => c_int::MAX,
         6 | 7 => 65_535,
         // Shared memory of a block: without asking, with, and of a multiprocessor.
-        8 => 48 << 10,
-        97 => shared_kib << 10,
-        81 => (shared_kib + 1) << 10,
+        8 => c_int::try_from(SHARED_BYTES).unwrap_or(c_int::MAX),
+        97 => shared_bytes,
+        81 => shared_bytes + (1 << 10),
         // Threads of a warp, registers of a block and of a multiprocessor.
         10 => 32,
         12 | 82 => 65_536,

@@ -9,11 +9,6 @@ use crate::{
     world::{Loaded, World},
 };
 
-/// Shared memory that a block may have without asking.
-///
-/// Source: CUDA C++ Programming Guide, "Shared Memory" of each compute capability from 7.0 on.
-const SHARED_BYTES: c_uint = 48 << 10;
-
 /// # Safety
 /// As the driver: `target` can be written, and `image` is text that ends with a zero.
 #[unsafe(no_mangle)]
@@ -84,6 +79,39 @@ unsafe extern "C" fn cuModuleGetFunction(
     })
 }
 
+#[unsafe(no_mangle)]
+extern "C" fn cuFuncSetAttribute(function: u64, attribute: c_uint, value: c_int) -> c_int {
+    call("cuFuncSetAttribute", |world| {
+        current(world)?;
+        set_attribute(world, function, attribute, value).map(drop)
+    })
+}
+
+/// Sets an attribute of a function. Returns the bytes, if they are of dynamic shared memory.
+pub(super) fn set_attribute(
+    world: &mut World,
+    function: u64,
+    attribute: c_uint,
+    value: c_int,
+) -> Outcome<Option<usize>> {
+    /// Source: `cuda.h`, `CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES`, and
+    /// `CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT`, in percent, which is a hint.
+    const DYNAMIC_BYTES: c_uint = 8;
+    const CARVEOUT: c_uint = 9;
+    world.function(function)?;
+    match (attribute, usize::try_from(value)) {
+        (DYNAMIC_BYTES, Ok(bytes)) => {
+            world.let_have(function, bytes)?;
+            Ok(Some(bytes))
+        }
+        (CARVEOUT, _) if (-1..=100).contains(&value) => Ok(None),
+        _ => {
+            let detail = format!("{value} for attribute {attribute} of a function");
+            Err(Failure::new(Code::InvalidValue, detail))
+        }
+    }
+}
+
 /// # Safety
 /// As the driver: `params` points to a pointer for each of the kernel's parameters.
 #[unsafe(no_mangle)]
@@ -105,13 +133,6 @@ unsafe extern "C" fn cuLaunchKernel(
             let detail = "parameters in `extra` are not known here";
             return Err(Failure::new(Code::NotSupported, detail));
         }
-        if shared_bytes > SHARED_BYTES {
-            let detail = format!(
-                "{shared_bytes} bytes of shared memory, and more than {SHARED_BYTES} have to be \
-                 asked for by cuFuncSetAttribute, which is not known here"
-            );
-            return Err(Failure::new(Code::InvalidValue, detail));
-        }
         let sizes = [[grid_x, grid_y, grid_z], [block_x, block_y, block_z]];
         // SAFETY: the caller vouches for the parameters.
         unsafe { launch(world, function, sizes, (shared_bytes as usize, stream), params) }
@@ -129,7 +150,8 @@ pub(super) unsafe fn launch(
     (shared_bytes, stream): (usize, u64),
     params: *const *const c_void,
 ) -> Outcome {
-    let Loaded { device, it: kernel } = world.function(function)?.clone();
+    let Loaded { device, it } = world.function(function)?;
+    let (device, kernel) = (*device, it.kernel.clone());
     let (current, stream) = current_stream(world, stream)?;
     if device != current {
         let name = &kernel.name;
@@ -137,6 +159,7 @@ pub(super) unsafe fn launch(
             format!("the kernel `{name}` of cuda:{device} while cuda:{current} is current");
         return Err(Failure::new(Code::InvalidHandle, detail));
     }
+    world.check_shared(function, shared_bytes)?;
     let mut block = vec![0; kernel.param_bytes()];
     for (index, param) in kernel.params.iter().enumerate() {
         let target = &mut block[param.offset..][..param.bytes];

@@ -10,7 +10,9 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::{CURRENT, PER_THREAD, SUCCESS, answered, call, current, lock, put};
+use super::{
+    CURRENT, PER_THREAD, SUCCESS, answered, call, current, lock, module::set_attribute, put,
+};
 use crate::{
     error::{Code, Failure, Outcome},
     fat_binary::{self, HEADER_BYTES},
@@ -44,6 +46,8 @@ struct Registry {
     /// Modules by fat binary and context; functions by their address and context.
     modules: HashMap<(usize, u64), u64>,
     loaded: HashMap<(usize, u64), u64>,
+    /// Dynamic shared memory that was asked for, by function and device: it outlives a context.
+    dynamic_bytes: HashMap<(usize, usize), usize>,
     /// Devices whose context the runtime holds, once for each.
     held: HashSet<usize>,
 }
@@ -144,6 +148,9 @@ fn function(world: &mut World, device: usize, host: usize) -> Outcome<u64> {
             module
         };
         let function = world.get_function(module, &name.to_string_lossy())?;
+        if let Some(bytes) = it.dynamic_bytes.get(&(host, device)) {
+            world.let_have(function, *bytes)?;
+        }
         it.loaded.insert((host, context), function);
         Ok(function)
     })
@@ -250,25 +257,22 @@ unsafe extern "C" fn cudaDeviceGetAttribute(
 ) -> c_int {
     runtime("cudaDeviceGetAttribute", |world| {
         let device = world.check_device(device)?;
-        let capability = world.machine.devices[device].capability;
-        let value = super::device::attribute_of(attribute, device, capability)?;
+        let model = world.machine.devices[device];
+        let value = super::device::attribute_of(attribute, device, model)?;
         // SAFETY: the caller's pointer.
         unsafe { put(target, value) }
     })
 }
 
-/// A launch is checked against what a block may have at most, so it need not be asked for.
 #[unsafe(no_mangle)]
 extern "C" fn cudaFuncSetAttribute(host: usize, attribute: c_uint, value: c_int) -> c_int {
-    /// Source: `driver_types.h`, `cudaFuncAttributeMaxDynamicSharedMemorySize` and the one behind.
-    const KNOWN: std::ops::RangeInclusive<c_uint> = 8..=9;
-    runtime("cudaFuncSetAttribute", |_| {
-        let is_known = registry(|it| it.functions.contains_key(&host));
-        if is_known && KNOWN.contains(&attribute) && value >= 0 {
-            return Ok(());
+    runtime("cudaFuncSetAttribute", |world| {
+        let device = current(world)?;
+        let function = function(world, device, host)?;
+        if let Some(bytes) = set_attribute(world, function, attribute, value)? {
+            registry(|it| it.dynamic_bytes.insert((host, device), bytes));
         }
-        let detail = format!("attribute {attribute} of the kernel at {host:#x}");
-        Err(Failure::new(Code::InvalidValue, detail))
+        Ok(())
     })
 }
 

@@ -1,7 +1,12 @@
 //! Faults that hardware may or may not punish, each with a twin that has none.
 
 mod mistakes;
+mod modules;
 mod orders;
+
+use std::sync::Arc;
+
+use sluicegate_ptx::Kernel;
 
 use super::*;
 use crate::{
@@ -73,7 +78,7 @@ impl Rig {
     }
 
     fn increment(&mut self, stream: usize, address: u64, count: usize) -> Outcome {
-        let kernel = self.world.function(self.function)?.it.clone();
+        let kernel = self.world.function(self.function)?.it.kernel.clone();
         let mut params = address.to_le_bytes().to_vec();
         params.extend((count as u32).to_le_bytes());
         let sizes = ([1; 3], [u32::try_from(count).unwrap(), 1, 1]);
@@ -85,7 +90,7 @@ impl Rig {
     fn kernel(&mut self, text: &str, name: &str) -> Arc<Kernel> {
         let module = self.world.load_module(0, text).unwrap();
         let function = self.world.get_function(module, name).unwrap();
-        self.world.function(function).unwrap().it.clone()
+        self.world.function(function).unwrap().it.kernel.clone()
     }
 
     /// Launches a kernel whose parameters are words, with one thread a block.
