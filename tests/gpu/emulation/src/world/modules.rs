@@ -16,6 +16,7 @@ pub(crate) const SHARED_BYTES: usize = 48 << 10;
 #[derive(Debug)]
 pub(crate) struct Function {
     pub(crate) kernel: Arc<Kernel>,
+    module: u64,
     /// The most bytes of shared memory that a launch may add.
     dynamic_bytes: usize,
 }
@@ -29,8 +30,11 @@ impl World {
         Ok(handle)
     }
 
+    /// Its functions go with it. What was asked for before is done all the same.
     pub(crate) fn unload_module(&mut self, handle: u64) -> Outcome {
-        self.modules.remove(&handle).map(drop).ok_or_else(|| unknown("module", handle))
+        self.modules.remove(&handle).ok_or_else(|| unknown("module", handle))?;
+        self.functions.retain(|_, function| function.it.module != handle);
+        Ok(())
     }
 
     pub(crate) fn get_function(&mut self, module: u64, name: &str) -> Outcome<u64> {
@@ -38,7 +42,7 @@ impl World {
             self.modules.get(&module).ok_or_else(|| unknown("module", module))?;
         let kernel = it.kernel(name)?;
         let dynamic_bytes = SHARED_BYTES.saturating_sub(kernel.shared_bytes);
-        let loaded = Loaded { device: *device, it: Function { kernel, dynamic_bytes } };
+        let loaded = Loaded { device: *device, it: Function { kernel, module, dynamic_bytes } };
         let handle = self.handle();
         self.functions.insert(handle, loaded);
         Ok(handle)
@@ -72,7 +76,7 @@ impl World {
 
     /// Checks that a launch may have so much shared memory.
     pub(crate) fn check_shared(&self, function: u64, bytes: usize) -> Outcome {
-        let Function { kernel, dynamic_bytes } = &self.function(function)?.it;
+        let Function { kernel, dynamic_bytes, .. } = &self.function(function)?.it;
         if bytes <= *dynamic_bytes {
             return Ok(());
         }

@@ -45,6 +45,7 @@ const BYTES: usize = 4 * NUMBERS;
 struct Rig {
     world: World,
     streams: [u64; 2],
+    module: u64,
     function: u64,
 }
 
@@ -63,7 +64,7 @@ impl Rig {
         let streams = [0; 2].map(|device| world.create_stream(device, false));
         let module = world.load_module(0, INCREMENT).unwrap();
         let function = world.get_function(module, "increment").unwrap();
-        Self { world, streams, function }
+        Self { world, streams, module, function }
     }
 
     /// Numbers that are all `value`, as the first stream knows.

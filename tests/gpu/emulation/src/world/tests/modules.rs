@@ -1,4 +1,4 @@
-//! Functions and the shared memory that their launches may have.
+//! Modules, their functions, and the shared memory that launches of these may have.
 
 use super::*;
 
@@ -54,4 +54,29 @@ fn a_block_has_as_much_as_its_device() {
         );
         assert_eq!(failure, Failure::new(Code::InvalidValue, want));
     }
+}
+
+#[test]
+fn functions_go_with_their_module() {
+    let mut rig = Rig::new(0);
+    let modules = [0; 2].map(|device| rig.world.load_module(device, SHARED).unwrap());
+    let functions = modules.map(|module| rig.world.get_function(module, "shared").unwrap());
+    rig.world.unload_module(modules[0]).unwrap();
+    assert!(rig.world.function(functions[1]).is_ok());
+    let failure = rig.world.function(functions[0]).map(drop).unwrap_err();
+    let want = format!("there is no function {:#x}", functions[0]);
+    assert_eq!(failure, Failure::new(Code::InvalidHandle, want));
+    assert_eq!(rig.world.unload_module(modules[0]).unwrap_err().code, Code::InvalidHandle);
+}
+
+#[test]
+fn a_queued_launch_outlives_its_module() {
+    check(&[], |rig| {
+        let numbers = rig.numbers(1);
+        rig.increment(0, numbers, NUMBERS)?;
+        rig.world.unload_module(rig.module)?;
+        let [first, ..] = rig.read(0, numbers)?;
+        assert_eq!(first, 2);
+        Ok(())
+    });
 }
