@@ -58,13 +58,15 @@ impl Product {
             let a = self.a.lines((memory, device), index, ([m, k], true), &mut touched)?;
             let b = self.b.lines((memory, device), index, ([k, n], false), &mut touched)?;
             let [a, b] = [a, b].map(|values| self.precision.rounded(values));
-            for (column, b) in b.chunks_exact(k.max(1)).take(n).enumerate() {
-                let span = self.c.column(index, column, m);
+            for column in 0..n {
+                let span = self.c.column(index, column, m)?;
+                memory.reach(device, span)?;
                 let before = match beta {
                     0.0 => vec![0.0; m],
                     _ => self.c.number.read(memory.read(device, span)?.0),
                 };
-                let sums = a.chunks_exact(k.max(1)).take(m).map(|a| self.precision.dot(a, b));
+                let b = &b[column * k..][..k];
+                let sums = (0..m).map(|row| self.precision.dot(&a[row * k..][..k], b));
                 let values = sums.zip(before).map(|(sum, before)| alpha * sum + beta * before);
                 let (bytes, written) = memory.write(device, span)?;
                 self.c.number.write(values, bytes);
@@ -76,10 +78,17 @@ impl Product {
 }
 
 impl Matrices {
-    fn column(&self, index: usize, column: usize, rows: usize) -> Span {
-        let element = index * self.stride + column * self.leading;
+    /// Where a column lies, if there are addresses so high.
+    fn column(&self, index: usize, column: usize, rows: usize) -> Result<Span, String> {
         let width = self.number.bytes();
-        Span { address: self.address + (element * width) as u64, bytes: rows * width }
+        let start = || {
+            let element =
+                index.checked_mul(self.stride)?.checked_add(column.checked_mul(self.leading)?)?;
+            self.address.checked_add(element.checked_mul(width)? as u64)
+        };
+        let too_high = || format!("no address is so high as column {column} of matrix {index}");
+        let address = start().ok_or_else(too_high)?;
+        Ok(Span { address, bytes: rows.checked_mul(width).ok_or_else(too_high)? })
     }
 
     /// The rows of a `[rows, columns]` matrix one after the other, or its columns.
@@ -91,9 +100,10 @@ impl Matrices {
         touched: &mut Vec<Touched>,
     ) -> Result<Vec<f64>, String> {
         let [rows, columns] = if self.is_transposed { [columns, rows] } else { [rows, columns] };
-        let mut values = Vec::with_capacity(rows * columns);
-        for column in 0..columns {
-            let span = self.column(index, column, rows);
+        let mut values = Vec::new();
+        // Where there are no rows nothing is read.
+        for column in 0..if rows > 0 { columns } else { 0 } {
+            let span = self.column(index, column, rows)?;
             let (bytes, read) = memory.read(device, span)?;
             values.extend(self.number.read(bytes));
             note(touched, read);
@@ -225,7 +235,7 @@ mod tests {
         for index in 0..2 {
             let matrix = (index + 1) as f64;
             for column in 0..n {
-                let span = product.c.column(index, column, m);
+                let span = product.c.column(index, column, m).unwrap();
                 let found = number.read(memory.read(0, span).unwrap().0);
                 for (row, found) in found.iter().enumerate() {
                     let sum: f64 = (0..k).map(|at| left(row, at) * right(at, column)).sum();
@@ -244,6 +254,48 @@ mod tests {
                 check([1, 2, 19], number, transposed);
             }
         }
+    }
+
+    /// Two columns of 1.0 that begin a memory, and a product of them into themselves.
+    fn ones(change: impl FnOnce(&mut Product)) -> Result<Vec<f64>, String> {
+        let mut memory = Memory::of(&Machine::parse("1MiB").unwrap());
+        let address = memory.allocate(0, 32).unwrap();
+        let span = Span { address, bytes: 32 };
+        Number::F64.write([1.0; 4].into_iter(), memory.write(0, span).unwrap().0);
+        let matrices =
+            Matrices { address, number: Number::F64, leading: 2, stride: 0, is_transposed: false };
+        let mut product = Product {
+            size: [2; 3],
+            batch: 1,
+            scales: [1.0, 3.0],
+            a: matrices,
+            b: matrices,
+            c: matrices,
+            precision: Precision::F64,
+        };
+        change(&mut product);
+        product.run(0, &mut memory)?;
+        Ok(Number::F64.read(memory.read(0, span).unwrap().0))
+    }
+
+    #[test]
+    fn a_sum_of_nothing_is_zero() {
+        assert_eq!(ones(|_| {}).unwrap(), [5.0; 4]);
+        assert_eq!(ones(|it| it.size[2] = 0).unwrap(), [3.0; 4]);
+    }
+
+    #[test]
+    fn what_lies_too_high_is_told() {
+        let too_high = |column, index| {
+            Err(format!("no address is so high as column {column} of matrix {index}"))
+        };
+        assert_eq!(ones(|it| it.a.leading = usize::MAX), too_high(1, 0));
+        assert_eq!(ones(|it| (it.batch, it.b.stride) = (3, usize::MAX)), too_high(0, 1));
+        let nothing = || Err("nothing is allocated there".to_owned());
+        assert_eq!(ones(|it| it.c.address = u64::MAX - 8), nothing());
+        // Its sizes alone are more than any memory.
+        let far = 1 << 31;
+        assert_eq!(ones(|it| (it.size, it.a.leading) = ([far, 1, far], far)), nothing());
     }
 
     #[test]

@@ -6,14 +6,15 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use half::f16;
-
-use super::{SUCCESS, call, check_context, current, current_stream, put};
+use super::{
+    SUCCESS, call, check_context, current, current_stream,
+    gemm::{COMPUTE_F64, F64, Gemm, Operand},
+    put,
+};
 use crate::{
-    error::{Code, Failure, Outcome},
-    product::{Matrices, Number, Precision, Product},
+    error::{Code, Failure},
     work::Work,
-    world::{ContextId, World},
+    world::ContextId,
 };
 
 /// Source: `cublas_api.h`, `cublasStatus_t`.
@@ -101,21 +102,17 @@ unsafe extern "C" fn cublasGemmStridedBatchedEx(
     computation: c_uint,
     _algorithm: c_int,
 ) -> c_int {
-    status(call("cublasGemmStridedBatchedEx", |world| {
-        let precision = precision(computation)?;
-        // SAFETY: the caller vouches for the scales.
-        let scales = unsafe { [scale(precision, alpha), scale(precision, beta)] };
-        let product = Product {
-            size: sizes([m, n, k])?,
-            batch: size(batch)?,
-            scales,
-            a: matrices(a, a_type, (a_leading, a_stride), transposes_a)?,
-            b: matrices(b, b_type, (b_leading, b_stride), transposes_b)?,
-            c: matrices(c, c_type, (c_leading, c_stride), 0)?,
-            precision,
-        };
-        multiply(world, handle, product)
-    }))
+    let gemm = Gemm {
+        size: [m, n, k],
+        batch,
+        scales: [alpha, beta],
+        a: Operand::new(a, a_type, (a_leading, a_stride), transposes_a),
+        b: Operand::new(b, b_type, (b_leading, b_stride), transposes_b),
+        c: Operand::new(c, c_type, (c_leading, c_stride), 0),
+        computation,
+    };
+    // SAFETY: the caller vouches for the scales.
+    unsafe { multiply("cublasGemmStridedBatchedEx", handle, &gemm) }
 }
 
 /// # Safety
@@ -141,91 +138,29 @@ unsafe extern "C" fn cublasDgemmStridedBatched(
     c_stride: c_longlong,
     batch: c_int,
 ) -> c_int {
-    status(call("cublasDgemmStridedBatched", |world| {
-        let product = Product {
-            size: sizes([m, n, k])?,
-            batch: size(batch)?,
-            // SAFETY: the caller's pointers.
-            scales: unsafe { [alpha.read(), beta.read()] },
-            a: matrices(a, F64, (a_leading, a_stride), transposes_a)?,
-            b: matrices(b, F64, (b_leading, b_stride), transposes_b)?,
-            c: matrices(c, F64, (c_leading, c_stride), 0)?,
-            precision: Precision::F64,
-        };
-        multiply(world, handle, product)
-    }))
-}
-
-fn multiply(world: &mut World, handle: u64, product: Product) -> Outcome {
-    let found = handles(|it| it.get(&handle).copied());
-    let (context, stream) = found.ok_or_else(|| unknown(handle))?;
-    check_context("a handle", context, world.context(current(world)?))?;
-    let (device, stream) = current_stream(world, stream)?;
-    world.enqueue(device, stream, Work::Product(product)).map(drop)
-}
-
-/// Source: `library_types.h`, `cudaDataType_t`.
-const F64: c_uint = 1;
-
-fn number(kind: c_uint) -> Outcome<Number> {
-    match kind {
-        0 => Ok(Number::F32),
-        F64 => Ok(Number::F64),
-        2 => Ok(Number::F16),
-        14 => Ok(Number::Bf16),
-        kind => Err(unsupported(format!("numbers of type {kind}"))),
-    }
-}
-
-/// Source: `cublas_api.h`, `cublasComputeType_t`.
-fn precision(computation: c_uint) -> Outcome<Precision> {
-    match computation {
-        64 | 65 => Ok(Precision::F16),
-        68 | 69 => Ok(Precision::F32),
-        77 => Ok(Precision::Tf32),
-        70 | 71 => Ok(Precision::F64),
-        computation => Err(unsupported(format!("computations of type {computation}"))),
-    }
-}
-
-fn unsupported(detail: String) -> Failure {
-    Failure::new(Code::NotSupported, detail)
+    let gemm = Gemm {
+        size: [m, n, k],
+        batch,
+        scales: [alpha.cast(), beta.cast()],
+        a: Operand::new(a, F64, (a_leading, a_stride), transposes_a),
+        b: Operand::new(b, F64, (b_leading, b_stride), transposes_b),
+        c: Operand::new(c, F64, (c_leading, c_stride), 0),
+        computation: COMPUTE_F64,
+    };
+    // SAFETY: the caller vouches for the scales.
+    unsafe { multiply("cublasDgemmStridedBatched", handle, &gemm) }
 }
 
 /// # Safety
-/// `value` is a number of the type that is summed in.
-unsafe fn scale(precision: Precision, value: *const c_void) -> f64 {
-    // SAFETY: the caller vouches for it.
-    unsafe {
-        match precision {
-            Precision::F16 => value.cast::<f16>().read().into(),
-            Precision::F32 | Precision::Tf32 => value.cast::<f32>().read().into(),
-            Precision::F64 => value.cast::<f64>().read(),
-        }
-    }
-}
-
-fn matrices(
-    address: u64,
-    kind: c_uint,
-    (leading, stride): (c_int, c_longlong),
-    operation: c_uint,
-) -> Outcome<Matrices> {
-    if operation > 1 {
-        return Err(unsupported(format!("operation {operation} on a factor")));
-    }
-    let stride = usize::try_from(stride)
-        .map_err(|_| Failure::new(Code::InvalidValue, format!("a stride of {stride}")))?;
-    let (number, leading) = (number(kind)?, size(leading)?);
-    Ok(Matrices { address, number, leading, stride, is_transposed: operation == 1 })
-}
-
-fn sizes(sizes: [c_int; 3]) -> Outcome<[usize; 3]> {
-    let [m, n, k] = sizes;
-    Ok([size(m)?, size(n)?, size(k)?])
-}
-
-fn size(size: c_int) -> Outcome<usize> {
-    let found = usize::try_from(size).ok().filter(|size| *size > 0);
-    found.ok_or_else(|| Failure::new(Code::InvalidValue, format!("a size of {size}")))
+/// The scales are null or numbers of the type that products are summed in.
+unsafe fn multiply(function: &str, handle: u64, gemm: &Gemm) -> c_int {
+    status(call(function, |world| {
+        let found = handles(|it| it.get(&handle).copied());
+        let (context, stream) = found.ok_or_else(|| unknown(handle))?;
+        check_context("a handle", context, world.context(current(world)?))?;
+        let (device, stream) = current_stream(world, stream)?;
+        // SAFETY: the caller vouches for the scales.
+        let Some(product) = (unsafe { gemm.product()? }) else { return Ok(()) };
+        world.enqueue(device, stream, Work::Product(product)).map(drop)
+    }))
 }

@@ -5,6 +5,7 @@
 mod blas;
 mod context;
 mod device;
+mod gemm;
 mod memory;
 mod module;
 mod nvml;
