@@ -94,6 +94,18 @@ impl<W> Queues<W> {
         id
     }
 
+    /// Forgets a stream that nobody uses any more, if all that it has is done. Returns what is
+    /// ordered before its end.
+    pub(crate) fn remove(&mut self, id: StreamId) -> Option<Clock> {
+        self.streams.get(&id).filter(|stream| stream.entries.is_empty())?;
+        self.streams.remove(&id).map(|stream| stream.clock)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn num_streams(&self) -> usize {
+        self.streams.len()
+    }
+
     /// Adds work behind all that the stream has.
     pub(crate) fn push(&mut self, id: StreamId, work: W) -> Point {
         let stream = self.streams.get_mut(&id).expect(IS_KNOWN);
@@ -168,7 +180,7 @@ impl<W> Queues<W> {
     }
 }
 
-const IS_KNOWN: &str = "streams are kept, and only those made here have ids";
+const IS_KNOWN: &str = "only streams made here have ids, and nobody names one that was removed";
 
 #[cfg(test)]
 mod tests {
@@ -220,6 +232,21 @@ mod tests {
             assert!(!dues[place(1)].clock.is_behind(first));
             assert!(queues.is_done(last));
         }
+    }
+
+    #[test]
+    fn a_stream_is_removed_once_it_is_done_and_nobody_waits_for_it_any_more() {
+        let mut queues = Queues::new(0);
+        let [a, b] = [queues.create(), queues.create()];
+        let first = queues.push(a, 1);
+        let (point, clock) = queues.here(a);
+        queues.wait(b, (point, &clock));
+        queues.push(b, 2);
+        assert_eq!(queues.remove(a), None);
+        assert_eq!(queues.next().map(|due| due.work), Some(1));
+        assert!(queues.remove(a).is_some_and(|clock| clock.is_behind(first)));
+        assert!(queues.is_done(first));
+        assert_eq!(order(&drain(&mut queues)), [2]);
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub(crate) struct World {
     streams: HashMap<u64, Stream>,
     /// Streams that were destroyed while they had work.
     retired: Vec<Stream>,
+    /// What is ordered before the ends of those that are forgotten since, by device.
+    forgotten: Vec<Clock>,
     /// The default stream of each device, and that of each thread on it, if it was used.
     defaults: HashMap<(usize, Option<ThreadId>), u64>,
     events: HashMap<u64, Event>,
@@ -128,6 +130,7 @@ impl World {
             orders: Orders::new(machine.seed),
             streams: HashMap::new(),
             retired: Vec::new(),
+            forgotten: vec![Clock::default(); machine.devices.len()],
             defaults: HashMap::new(),
             events: HashMap::new(),
             modules: HashMap::new(),
@@ -188,7 +191,9 @@ impl World {
             return Ok(());
         }
         self.synchronize_device(device)?;
-        self.streams.retain(|_, it| it.device != device);
+        let ended = self.streams.extract_if(|_, it| it.device == device).map(|(_, it)| it);
+        self.retired.extend(ended);
+        self.forget_idle();
         self.defaults.retain(|(owner, _), _| *owner != device);
         self.events.retain(|_, it| it.device() != device);
         self.modules.retain(|_, it| it.device != device);
@@ -257,9 +262,20 @@ impl World {
     /// What a destroyed stream was asked for is done nonetheless.
     pub(crate) fn destroy_stream(&mut self, handle: u64) -> Outcome {
         let stream = self.streams.remove(&handle).ok_or_else(|| unknown("stream", handle))?;
-        self.retired.retain(|it| !self.queues.is_done(self.queues.here(it.id).0));
         self.retired.push(stream);
+        self.forget_idle();
         Ok(())
+    }
+
+    /// Forgets streams that were destroyed and have no work left.
+    fn forget_idle(&mut self) {
+        self.retired.retain(|stream| match self.queues.remove(stream.id) {
+            Some(clock) => {
+                self.forgotten[stream.device].join(&clock);
+                false
+            }
+            None => true,
+        });
     }
 
     fn stream(&self, handle: u64) -> Outcome<Stream> {
@@ -393,7 +409,10 @@ impl World {
     pub(crate) fn synchronize_device(&mut self, device: usize) -> Outcome {
         let all = self.streams.values().chain(&self.retired);
         let streams: Vec<Stream> = all.filter(|it| it.device == device).copied().collect();
-        streams.into_iter().try_for_each(|stream| self.synchronize_stream(stream))
+        streams.into_iter().try_for_each(|stream| self.synchronize_stream(stream))?;
+        self.queues.host_knows(&self.forgotten[device]);
+        self.forget_idle();
+        Ok(())
     }
 
     /// Whether all that a stream was asked for is done.

@@ -3,6 +3,7 @@
 mod mistakes;
 mod modules;
 mod orders;
+mod streams;
 
 use std::sync::Arc;
 
