@@ -16,6 +16,7 @@
 mod abi;
 mod error;
 mod fat_binary;
+mod installed;
 mod machine;
 mod memory;
 mod mistakes;

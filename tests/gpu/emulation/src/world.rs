@@ -19,6 +19,7 @@ pub(crate) use modules::SHARED_BYTES;
 
 use crate::{
     error::{Code, Failure, Outcome},
+    installed::Installed,
     machine::{FaultKind, Machine},
     memory::{Memory, Touched},
     mistakes::{Mistakes, say},
@@ -32,7 +33,9 @@ use crate::{
 
 /// The driver and its devices, as one process sees them.
 pub(crate) struct World {
+    /// The devices of it are those that the driver shows.
     pub(crate) machine: Machine,
+    pub(crate) installed: Installed,
     pub(crate) memory: Memory,
     pub(crate) pinned: Pinned,
     programs: Programs,
@@ -119,8 +122,12 @@ struct Task {
 }
 
 impl World {
-    pub(crate) fn new(machine: Machine) -> Self {
+    /// A machine of whose devices the driver shows those of a list, if there is one.
+    pub(crate) fn new(mut machine: Machine, list: Option<&str>) -> Self {
+        let installed = Installed::new(machine.devices, list);
+        machine.devices = installed.shown();
         Self {
+            installed,
             memory: Memory::of(&machine),
             pinned: Pinned::default(),
             programs: Programs::default(),

@@ -13,12 +13,14 @@ mod ptx;
 mod shared;
 mod streams;
 mod vectors;
+mod visible;
 
 use crate::case::Case;
 
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
     let groups = [
         device::CASES,
+        visible::CASES,
         memory::CASES,
         copies::CASES,
         streams::CASES,

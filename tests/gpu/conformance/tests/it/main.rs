@@ -51,6 +51,8 @@ fn run_loud(folder: &Path, machine: &str, arguments: &[&str]) -> (Option<i32>, [
         .args(arguments)
         .env("SLUICEGATE_EMULATED_GPUS", machine)
         .env("SLUICEGATE_CUDA_LIBS", folder)
+        .env_remove("CUDA_VISIBLE_DEVICES")
+        .env_remove("CUDA_DEVICE_ORDER")
         .stdin(Stdio::null())
         .output()
         .expect("the program can be run");

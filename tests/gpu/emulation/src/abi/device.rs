@@ -2,11 +2,11 @@
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
 
-use super::{answered, call, initialize, lock, put};
+use super::{answered, call, initialize, lock, put, world};
 use crate::{
     error::{Code, Failure, Outcome},
-    machine::Model,
-    world::SHARED_BYTES,
+    installed::VISIBLE,
+    world::{SHARED_BYTES, World},
 };
 
 /// Source: `cuDriverGetVersion`, 1000 * major + 10 * minor.
@@ -15,7 +15,12 @@ const VERSION: c_int = 13_000;
 #[unsafe(no_mangle)]
 extern "C" fn cuInit(flags: c_uint) -> c_int {
     answered("cuInit", || match flags {
-        0 => initialize(),
+        0 => {
+            initialize()?;
+            let shows_none = world()?.machine.devices.is_empty();
+            let detail = || Failure::new(Code::NoDevice, format!("{VISIBLE} shows none"));
+            if shows_none { Err(detail()) } else { Ok(()) }
+        }
         flags => Err(Failure::new(Code::InvalidValue, format!("flags {flags:#x}"))),
     })
 }
@@ -92,7 +97,7 @@ unsafe extern "C" fn cuDeviceGetAttribute(
     answered("cuDeviceGetAttribute", || {
         let world = lock()?;
         let device = world.check_device(device)?;
-        let value = attribute_of(attribute, device, world.machine.devices[device])?;
+        let value = attribute_of(&world, device, attribute)?;
         // SAFETY: the caller's pointer.
         unsafe { put(target, value) }
     })
@@ -100,7 +105,8 @@ unsafe extern "C" fn cuDeviceGetAttribute(
 
 /// Source: `cuda.h`, `CUdevice_attribute`, and the table "Technical Specifications per Compute
 /// Capability" of the CUDA C++ Programming Guide.
-pub(super) fn attribute_of(attribute: c_uint, device: usize, model: Model) -> Outcome<c_int> {
+pub(super) fn attribute_of(world: &World, device: usize, attribute: c_uint) -> Outcome<c_int> {
+    let model = world.machine.devices[device];
     let (major, minor) = model.capability;
     let shared_bytes = c_int::try_from(model.max_shared_bytes()).unwrap_or(c_int::MAX);
     Ok(match attribute {
@@ -123,7 +129,7 @@ pub(super) fn attribute_of(attribute: c_uint, device: usize, model: Model) -> Ou
         40 => 2,
         41 | 115 => 1,
         // The bus: domain, bus, device.
-        33 => c_int::try_from(device).unwrap_or(c_int::MAX) + 1,
+        33 => c_int::try_from(world.installed.place(device) + 1).unwrap_or(c_int::MAX),
         34 | 50 => 0,
         75 => major.cast_signed(),
         76 => minor.cast_signed(),

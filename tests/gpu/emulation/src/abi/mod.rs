@@ -23,6 +23,7 @@ use std::{
 
 use crate::{
     error::{Code, Failure, Outcome},
+    installed::VISIBLE,
     machine::{Machine, VARIABLE},
     world::{ContextId, World},
 };
@@ -45,7 +46,8 @@ fn initialize() -> Outcome {
                     // SAFETY: the function can be called at the process's end.
                     unsafe { atexit(at_exit) };
                 }
-                Ok(Mutex::new(World::new(machine)))
+                let list = std::env::var_os(VISIBLE).map(|it| it.to_string_lossy().into_owned());
+                Ok(Mutex::new(World::new(machine, list.as_deref())))
             }
             Err(error) => Err(Failure::new(Code::Unknown, format!("{VARIABLE}: {error}"))),
         },
@@ -60,15 +62,24 @@ unsafe extern "C" {
 }
 
 extern "C" fn at_exit() {
-    if let Ok(world) = lock() {
+    if let Ok(world) = world() {
         world.report_missed();
     }
 }
 
+/// The world, for the driver, which has not come up where it shows no devices.
 fn lock() -> Outcome<MutexGuard<'static, World>> {
-    let world = WORLD.get().ok_or_else(|| {
-        Failure::new(Code::NotInitialized, "the driver is used before it was initialised")
-    })?;
+    let world = world()?;
+    if world.machine.devices.is_empty() { Err(no_driver()) } else { Ok(world) }
+}
+
+fn no_driver() -> Failure {
+    Failure::new(Code::NotInitialized, "the driver is used before it was initialised")
+}
+
+/// The world, whether or not the driver shows any devices.
+fn world() -> Outcome<MutexGuard<'static, World>> {
+    let world = WORLD.get().ok_or_else(no_driver)?;
     let world = world.as_ref().map_err(Clone::clone)?;
     Ok(world.lock().unwrap_or_else(PoisonError::into_inner))
 }

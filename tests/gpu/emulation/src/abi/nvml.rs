@@ -1,9 +1,10 @@
-//! NVML: what devices there are, for those who make no context to ask.
+//! NVML: what devices there are, for those who make no context to ask. It lists all, whichever the
+//! driver shows.
 
 use std::ffi::{c_char, c_int, c_uint};
 
-use super::{initialize, lock};
-use crate::world::World;
+use super::{initialize, world};
+use crate::{installed::uuid, world::World};
 
 /// Source: `nvml.h`, `nvmlReturn_t`.
 const OK: c_int = 0;
@@ -33,12 +34,12 @@ struct Memory {
     used: u64,
 }
 
-/// Answers from the machine; a handle is the device's ordinal, counted from one.
+/// Answers from the machine; a handle is the device's place, counted from one.
 fn ask(device: usize, answer: impl FnOnce(&World, usize)) -> c_int {
-    let Ok(world) = lock() else { return DRIVER_NOT_LOADED };
-    match device.checked_sub(1).filter(|it| *it < world.machine.devices.len()) {
-        Some(device) => {
-            answer(&world, device);
+    let Ok(world) = world() else { return DRIVER_NOT_LOADED };
+    match device.checked_sub(1).filter(|it| *it < world.installed.models.len()) {
+        Some(place) => {
+            answer(&world, place);
             OK
         }
         None => INVALID_ARGUMENT,
@@ -87,9 +88,9 @@ unsafe extern "C" fn nvmlSystemGetDriverVersion(target: *mut c_char, length: c_u
 /// As NVML: `target` can be written.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nvmlDeviceGetCount_v2(target: *mut c_uint) -> c_int {
-    let Ok(world) = lock() else { return DRIVER_NOT_LOADED };
+    let Ok(world) = world() else { return DRIVER_NOT_LOADED };
     // SAFETY: the caller's pointer.
-    unsafe { target.write(u32::try_from(world.machine.devices.len()).unwrap_or(0)) };
+    unsafe { target.write(u32::try_from(world.installed.models.len()).unwrap_or(0)) };
     OK
 }
 
@@ -98,7 +99,7 @@ unsafe extern "C" fn nvmlDeviceGetCount_v2(target: *mut c_uint) -> c_int {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nvmlDeviceGetHandleByIndex_v2(index: c_uint, target: *mut usize) -> c_int {
     // SAFETY: the caller's pointer.
-    ask(index as usize + 1, |_, device| unsafe { target.write(device + 1) })
+    ask(index as usize + 1, |_, place| unsafe { target.write(place + 1) })
 }
 
 /// # Safety
@@ -109,9 +110,9 @@ unsafe extern "C" fn nvmlDeviceGetName(
     target: *mut c_char,
     length: c_uint,
 ) -> c_int {
-    ask(device, |world, device| {
+    ask(device, |world, place| {
         // SAFETY: the caller's room.
-        unsafe { write(&world.machine.devices[device].name(), target, length) };
+        unsafe { write(&world.installed.models[place].name(), target, length) };
     })
 }
 
@@ -123,19 +124,16 @@ unsafe extern "C" fn nvmlDeviceGetUUID(
     target: *mut c_char,
     length: c_uint,
 ) -> c_int {
-    ask(device, |_, device| {
-        let text = format!("GPU-00000000-0000-0000-0000-{device:012}");
-        // SAFETY: the caller's room.
-        unsafe { write(&text, target, length) };
-    })
+    // SAFETY: the caller's room.
+    ask(device, |_, place| unsafe { write(&uuid(place), target, length) })
 }
 
 /// # Safety
 /// As NVML: `target` can be written.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nvmlDeviceGetPciInfo_v3(device: usize, target: *mut PciInfo) -> c_int {
-    ask(device, |_, device| {
-        let bus = u32::try_from(device).unwrap_or(u32::MAX - 1) + 1;
+    ask(device, |_, place| {
+        let bus = u32::try_from(place).unwrap_or(u32::MAX - 1) + 1;
         let mut bus_id = [0; 32];
         let text = format!("00000000:{bus:02X}:00.0");
         bus_id[..text.len()].copy_from_slice(text.as_bytes());
@@ -152,8 +150,10 @@ unsafe extern "C" fn nvmlDeviceGetPciInfo_v3(device: usize, target: *mut PciInfo
 /// As NVML: `target` can be written.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nvmlDeviceGetMemoryInfo_v2(device: usize, target: *mut Memory) -> c_int {
-    ask(device, |world, device| {
-        let (free, total) = world.memory.info(device);
+    ask(device, |world, place| {
+        let total = world.installed.models[place].memory_bytes;
+        let shown = world.installed.device(place);
+        let (free, total) = shown.map_or((total, total), |device| world.memory.info(device));
         // SAFETY: the caller's pointer.
         let target = unsafe { &mut *target };
         let version = target.version;
@@ -169,8 +169,8 @@ unsafe extern "C" fn nvmlDeviceGetCudaComputeCapability(
     major: *mut c_int,
     minor: *mut c_int,
 ) -> c_int {
-    ask(device, |world, device| {
-        let capability = world.machine.devices[device].capability;
+    ask(device, |world, place| {
+        let capability = world.installed.models[place].capability;
         // SAFETY: the caller's pointers.
         unsafe {
             major.write(capability.0.cast_signed());

@@ -257,8 +257,7 @@ unsafe extern "C" fn cudaDeviceGetAttribute(
 ) -> c_int {
     runtime("cudaDeviceGetAttribute", |world| {
         let device = world.check_device(device)?;
-        let model = world.machine.devices[device];
-        let value = super::device::attribute_of(attribute, device, model)?;
+        let value = super::device::attribute_of(world, device, attribute)?;
         // SAFETY: the caller's pointer.
         unsafe { put(target, value) }
     })

@@ -58,7 +58,7 @@ impl Rig {
 
     /// The same on a machine that is described.
     fn of(machine: &str) -> Self {
-        let mut world = World::new(Machine::parse(machine).unwrap());
+        let mut world = World::new(Machine::parse(machine).unwrap(), None);
         for device in 0..2 {
             world.retain(device).unwrap();
         }
@@ -371,7 +371,7 @@ fn who_asks_again_and_again_hears_in_the_end_and_knows() {
 #[test]
 fn a_device_that_is_lost_takes_no_other_with_it() {
     let machine = Machine::parse("2x 64MiB, fault=ecc@2").unwrap();
-    let mut world = World::new(machine);
+    let mut world = World::new(machine, None);
     let streams = [0, 1].map(|device| {
         world.retain(device).unwrap();
         world.create_stream(device, false)

@@ -8,7 +8,7 @@ mod faults;
 mod mistakes;
 mod run;
 
-use run::{Rig, texts};
+use run::{Ran, Rig, texts};
 use serde_json::{Value, json};
 
 const PROMPT: &str = "The quick brown fox";
@@ -109,6 +109,40 @@ fn devices_are_listed_with_what_is_free_of_them() {
         let line = line.unwrap_or_else(|| panic!("no {id}: {}", ran.stdout));
         assert!(line.contains(memory) && line.contains(capability), "{line}");
     }
+}
+
+/// A list of devices, by their memory.
+#[track_caller]
+fn check_listed(ran: &Ran, want: &[&str]) {
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let is_shown = |line: &&str| line.starts_with("cuda:") && line.contains("Emulated GPU");
+    let lines: Vec<&str> = ran.stdout.lines().filter(is_shown).collect();
+    assert_eq!(lines.len(), want.len(), "{}", ran.stdout);
+    for (line, memory) in lines.iter().zip(want) {
+        assert!(line.contains(memory), "{line}");
+    }
+}
+
+#[test]
+fn the_driver_shows_what_it_is_told_to() {
+    let Some(rig) = Rig::new() else { return };
+    let machine = "256MiB sm_80 + 1GiB sm_90 + 512MiB sm_86";
+    let devices = |visible| rig.seeing(visible, machine, &["devices"]);
+    check_listed(&devices("1,0"), &["1.0 GiB", "256.0 MiB"]);
+    check_listed(&devices("2,7,0"), &["512.0 MiB"]);
+    check_listed(&devices("GPU-00000002,0"), &["1.0 GiB", "256.0 MiB"]);
+    // The program runs on what it sees, and on nothing else.
+    let model = rig.model("float32", 2);
+    let options = ["--dummy-weights", "--json", "--max-tokens", "3", "--temperature", "0", PROMPT];
+    let run = |visible, layers| {
+        let arguments = ["generate", "--model", &model, "--layers", layers];
+        rig.seeing(visible, machine, &[&arguments[..], &options].concat())
+    };
+    let [all, some] = [("0,1,2", "cuda:2=0..2"), ("2", "cuda:0=0..2")].map(|(it, at)| run(it, at));
+    assert_eq!(texts(&all.report()), texts(&some.report()));
+    assert_ne!(run("2", "cuda:1=0..2").code, Some(0));
+    let none = run("", "cuda:0=0..2");
+    assert!(none.code != Some(0) && none.stderr.contains("CUDA_VISIBLE_DEVICES shows none"));
 }
 
 #[test]

@@ -78,7 +78,19 @@ impl Rig {
 
     /// Runs the program on a machine as `SLUICEGATE_EMULATED_GPUS` describes it.
     pub(crate) fn on(&self, machine: &str, arguments: &[&str]) -> Ran {
+        self.run(machine, arguments, &mut Command::new(&self.program))
+    }
+
+    /// The same, where `CUDA_VISIBLE_DEVICES` is set.
+    pub(crate) fn seeing(&self, visible: &str, machine: &str, arguments: &[&str]) -> Ran {
         let mut command = Command::new(&self.program);
+        self.run(machine, arguments, command.env("CUDA_VISIBLE_DEVICES", visible))
+    }
+
+    fn run(&self, machine: &str, arguments: &[&str], command: &mut Command) -> Ran {
+        if !command.get_envs().any(|(name, _)| name == "CUDA_VISIBLE_DEVICES") {
+            command.env_remove("CUDA_VISIBLE_DEVICES");
+        }
         command
             .args(arguments)
             .env("SLUICEGATE_EMULATED_GPUS", machine)
