@@ -13,6 +13,8 @@ mod cuda;
 pub mod devices;
 pub mod discover;
 pub mod driver;
+#[cfg(feature = "cuda")]
+mod events;
 pub mod gpu;
 pub mod held;
 pub mod inventory;
@@ -23,6 +25,7 @@ pub mod logits;
 pub mod payload;
 pub mod selector;
 mod speed;
+pub mod timer;
 pub mod upload;
 
 pub use counts::MaskCounts;

@@ -187,6 +187,11 @@ impl Driver {
                 self.pending.push_back(Input::MaskFailed { sequence, error });
             }
             PipelineEvent::MasksLost(error) => return Err(Arc::new(EngineFailure::Masks(error))),
+            PipelineEvent::Timed { stage, microbatch, times } => {
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.correct(microbatch, stage, times);
+                }
+            }
             PipelineEvent::StageFailed(failure) => self.stage_failed(failure),
         }
         Ok(())

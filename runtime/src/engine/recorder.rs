@@ -6,7 +6,7 @@ use sluicegate_core::{
     messages::{Interval, MaskTimes, MicrobatchId, StageTimes},
     timeline::{Activity, Lane, MicrobatchNote, Span, Timeline},
 };
-use sluicegate_placement::Plan;
+use sluicegate_placement::{Plan, StageId};
 
 /// Microbatches that are remembered; of more, the latest.
 const MAX_MICROBATCHES: usize = 1 << 16;
@@ -81,6 +81,16 @@ impl Recorder {
         }
     }
 
+    /// Takes note of when a stage really computed for a microbatch that has come back.
+    pub(super) fn correct(&mut self, id: MicrobatchId, stage: StageId, times: StageTimes) {
+        let computed = Interval { from: times.started, until: times.computed };
+        let span = self.span(id, Lane::Stage(stage.0), Activity::Compute, computed);
+        if let Some(recorded) = self.microbatches.get_mut(&id) {
+            recorded.spans.retain(|it| (it.lane, it.activity) != (span.lane, span.activity));
+            recorded.spans.push(span);
+        }
+    }
+
     /// Forgets what will never come back.
     pub(super) fn lose(&mut self) {
         self.microbatches.retain(|_, recorded| recorded.has_come_back);
@@ -100,5 +110,36 @@ impl Recorder {
         let seconds = |at: Duration| at.saturating_sub(self.began).as_secs_f64();
         let (start_s, end_s) = (seconds(interval.from), seconds(interval.until));
         Span { lane, activity, microbatch: id.0, start_s, end_s }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_are_known_later_take_the_place_of_those_that_were_told() {
+        let ms = Duration::from_millis;
+        let mut recorder = Recorder {
+            began: ms(0),
+            devices: vec!["cuda:0".to_owned()],
+            microbatches: BTreeMap::new(),
+        };
+        let note = |microbatch| MicrobatchNote { microbatch, tokens: 24, decoding_rows: 0 };
+        for id in [1, 2] {
+            recorder.sent(note(id), Interval { from: ms(id), until: ms(id + 1) });
+            let told = StageTimes { started: ms(10), computed: ms(11), ended: ms(11) };
+            let host = Interval { from: ms(12), until: ms(13) };
+            recorder.came_back(MicrobatchId(id), &[told], &MaskTimes::default(), host);
+        }
+        let known = StageTimes { started: ms(10), computed: ms(25), ended: ms(25) };
+        recorder.correct(MicrobatchId(1), StageId(0), known);
+        recorder.correct(MicrobatchId(7), StageId(0), known);
+        let spans = recorder.take().spans;
+        let computed = |id| {
+            let is_it = |it: &&Span| it.microbatch == id && it.lane == Lane::Stage(0);
+            spans.iter().filter(is_it).map(|it| (it.start_s, it.end_s)).collect::<Vec<_>>()
+        };
+        assert_eq!([computed(1), computed(2)], [[(0.01, 0.025)], [(0.01, 0.011)]]);
     }
 }

@@ -73,14 +73,17 @@ impl LastStage {
         }
     }
 
-    /// Samples a microbatch's logits, if it has any; false if nobody listens any more.
+    /// Reads a microbatch's logits, if it has any: it waits until they have been computed.
+    pub(super) fn read(&mut self, logits: Option<&Placed<Logits>>) -> Result<(), StageError> {
+        Ok(self.logits.read(logits, self.config.device)?)
+    }
+
+    /// Samples from the logits that were read; false if nobody listens any more.
     pub(super) fn sample(
         &mut self,
         StageBatch { batch, mut times, .. }: StageBatch,
-        logits: Option<&Placed<Logits>>,
     ) -> Result<bool, StageError> {
         let microbatch = batch.microbatch;
-        self.logits.read(logits, self.config.device)?;
         let mask_times = self.await_masks(&batch)?;
         let groups = {
             let _span = trace_span!("sampler.sample", microbatch = microbatch.0).entered();

@@ -1,10 +1,11 @@
 //! What travels between the engine and the stages, and from stage to stage.
 
 use sluicegate_core::{
-    messages::{GroupId, Masks, Sampled, SequenceId, StageBatch},
+    messages::{GroupId, Masks, MicrobatchId, Sampled, SequenceId, StageBatch, StageTimes},
     serve::{Answer, MatcherError},
 };
 use sluicegate_model::step::Hidden;
+use sluicegate_placement::StageId;
 use tracing::Span;
 
 use super::error::StageFailure;
@@ -40,5 +41,12 @@ pub enum PipelineEvent {
     },
     /// Masks do not reach the last stage; nothing constrained can go on.
     MasksLost(TransferError),
+    /// When a stage worked on a microbatch that has come back already: its device had not come so
+    /// far then.
+    Timed {
+        stage: StageId,
+        microbatch: MicrobatchId,
+        times: StageTimes,
+    },
     StageFailed(StageFailure),
 }

@@ -9,6 +9,7 @@ pub mod message;
 #[expect(clippy::module_inception, reason = "the pipeline itself, beside what it is made of")]
 pub mod pipeline;
 pub mod stage;
+mod stopwatch;
 mod thread;
 
 pub use error::{StageError, StageFailure};

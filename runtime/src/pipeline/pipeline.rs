@@ -91,7 +91,8 @@ impl Pipeline {
     pub fn restart(&mut self) -> Result<Vec<PipelineEvent>, StageFailure> {
         let kept = self.stop();
         let outlives = |event: &PipelineEvent| {
-            !matches!(event, PipelineEvent::Sampled(_) | PipelineEvent::StageFailed(_))
+            use PipelineEvent::{Sampled, StageFailed, Timed};
+            !matches!(event, Sampled(_) | Timed { .. } | StageFailed(_))
         };
         let events = self.events.try_iter().filter(outlives).collect();
         self.launch(kept)?;

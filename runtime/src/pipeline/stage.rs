@@ -1,9 +1,9 @@
 //! One stage: its layers, its pages, and the loop that executes batches.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
-use sluicegate_core::messages::{MicrobatchId, StageBatch, StageTimes};
+use sluicegate_core::messages::{MicrobatchId, StageBatch};
 use sluicegate_model::{
     shard::{Shard, ShardOutput},
     step::{Hidden, Step},
@@ -12,10 +12,14 @@ use sluicegate_placement::StageId;
 use sluicegate_spec::{device::DeviceId, placed::Placed, units::LayerRange};
 use tracing::{Span, trace_span};
 
-use super::{error::StageError, last_stage::LastStage, message::Microbatch};
-use crate::{
-    clock::Clock,
-    device::{InTransit, ReceivingEnd, SendingEnd, Uploader, payload::through_encoding},
+use super::{
+    error::StageError,
+    last_stage::LastStage,
+    message::{Microbatch, PipelineEvent},
+    stopwatch::Stopwatch,
+};
+use crate::device::{
+    InTransit, ReceivingEnd, SendingEnd, Uploader, payload::through_encoding, timer::Mark,
 };
 
 /// What a stage is besides its shard.
@@ -51,7 +55,8 @@ pub(super) struct Stage {
     pub(super) shard: Shard,
     pub(super) inlet: Inlet,
     pub(super) outlet: Outlet,
-    pub(super) clock: Clock,
+    pub(super) stopwatch: Stopwatch,
+    pub(super) events: Sender<PipelineEvent>,
     pub(super) before_forward: Option<BeforeForward>,
     /// What it is computing, for those who ask why it failed.
     pub(super) microbatch: Option<MicrobatchId>,
@@ -84,7 +89,7 @@ impl Stage {
         if wanted != found {
             return Err(StageError::Incarnation { wanted, found });
         }
-        let started = self.clock.now();
+        let started = self.stopwatch.mark();
         for ancestors in &batch.batch.ancestors {
             self.shard.reorder(&self.inlet.uploader.upload(ancestors)?)?;
         }
@@ -97,6 +102,7 @@ impl Stage {
         let output = trace_span!("stage.forward", stage = self.info.id.0, microbatch = id)
             .in_scope(|| self.shard.forward(step.part(|step| step), hidden))?;
         let goes_on = self.hand_on(batch, output, span.clone(), started)?;
+        self.tell_late_times();
         self.microbatch = None;
         Ok(goes_on)
     }
@@ -106,21 +112,33 @@ impl Stage {
         mut batch: StageBatch,
         output: ShardOutput,
         span: Span,
-        started: Duration,
+        started: Mark,
     ) -> Result<bool, StageError> {
-        let computed = self.clock.now();
+        let computed = self.stopwatch.mark();
+        let id = batch.batch.microbatch;
         match (output, &mut self.outlet) {
             (ShardOutput::Hidden(hidden), Outlet::Next { stage, hidden: link }) => {
                 let hidden: Option<InTransit<Hidden>> = Some(link.send(&hidden)?);
-                batch.times.push(StageTimes { started, computed, ended: self.clock.now() });
+                batch.times.push(self.stopwatch.handed_on(id, started, computed));
                 let batch = through_encoding(batch);
                 Ok(stage.send(Microbatch { batch, hidden, span }).is_ok())
             }
             (ShardOutput::Logits(logits), Outlet::Last(last)) => {
-                batch.times.push(StageTimes { started, computed, ended: computed });
-                last.sample(batch, logits.as_ref())
+                last.read(logits.as_ref())?;
+                batch.times.push(self.stopwatch.handed_on(id, started, computed));
+                last.sample(batch)
             }
             _ => Err(StageError::NoLogits),
+        }
+    }
+
+    /// Tells the engine the times of microbatches that the device was still at work on when they
+    /// were handed on.
+    fn tell_late_times(&mut self) {
+        let stage = self.info.id;
+        for (microbatch, times) in self.stopwatch.known_now() {
+            // An engine that is gone needs none.
+            let _ = self.events.send(PipelineEvent::Timed { stage, microbatch, times });
         }
     }
 }

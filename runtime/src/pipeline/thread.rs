@@ -22,6 +22,7 @@ use super::{
     message::PipelineEvent,
     pipeline::PipelineConfig,
     stage::{BeforeForward, Inlet, Outlet, Stage, StageInfo},
+    stopwatch::Stopwatch,
 };
 use crate::{clock::Clock, device::devices::make_current};
 
@@ -30,7 +31,7 @@ pub(super) struct Loader {
     weights: Weights,
     model: ModelConfig,
     planned: PlannedStage,
-    device: Option<candle_core::Device>,
+    device: candle_core::Device,
     num_threads: NonZero<usize>,
     cores: Vec<usize>,
     kv_type: KvType,
@@ -54,7 +55,7 @@ impl Loader {
             weights: config.weights.clone(),
             model: config.model.clone(),
             planned: planned.clone(),
-            device: config.devices.get(planned.device),
+            device: config.devices.get(planned.device).unwrap_or(candle_core::Device::Cpu),
             num_threads: config.threads_per_stage,
             cores: cores.map(<[usize]>::to_vec).unwrap_or_default(),
             kv_type: config.kv_type,
@@ -67,8 +68,7 @@ impl Loader {
         if let Some(core) = self.cores.first() {
             threads::pin_to(*core)?;
         }
-        let device = self.device.unwrap_or(candle_core::Device::Cpu);
-        make_current(&device).map_err(StageError::Bind)?;
+        make_current(&self.device).map_err(StageError::Bind)?;
         if let Some(mut shard) = self.kept {
             shard.restart();
             return Ok(shard);
@@ -79,7 +79,7 @@ impl Loader {
         };
         let home = Home {
             id: self.planned.device,
-            device,
+            device: self.device,
             threads,
             kv_type: self.kv_type,
             table: self.table,
@@ -105,6 +105,7 @@ impl StageThread {
     /// Returns the shard, unless it was its stage that failed.
     pub(super) fn run(self) -> Option<Shard> {
         let Self { load, info, inlet, outlet, clock, ready, events, before_forward } = self;
+        let device = load.device.clone();
         let shard = match guarded(|| load.load()) {
             Ok(shard) => shard,
             Err(error) => {
@@ -114,13 +115,13 @@ impl StageThread {
         };
         let _ = ready.send(Ok(()));
         drop(ready);
-        let info_of_stage = info.clone();
         let mut stage = Stage {
-            info: info_of_stage,
+            info: info.clone(),
             shard,
             inlet,
             outlet,
-            clock,
+            stopwatch: Stopwatch::new(&device, clock),
+            events: events.clone(),
             before_forward,
             microbatch: None,
         };

@@ -1,0 +1,74 @@
+//! Events in the stream of a GPU, read as moments of the engine's clock.
+
+use std::time::Duration;
+
+use candle_core::{
+    CudaDevice, Device,
+    cuda_backend::cudarc::driver::{CudaEvent, DriverError, sys::CUevent_flags},
+};
+
+use crate::clock::Clock;
+
+/// How long an event is counted from the same anchor. The driver counts in milliseconds of 32 bits:
+/// within this time they tell moments that are two microseconds apart.
+const ANCHOR_HOLDS: Duration = Duration::from_secs(16);
+
+/// A point in a stream.
+pub(super) type Event = CudaEvent;
+
+/// Records events in a GPU's stream.
+pub(super) struct Events {
+    device: CudaDevice,
+    clock: Clock,
+    anchor: Option<Anchor>,
+}
+
+/// An event, and when it was reached.
+struct Anchor {
+    event: Event,
+    reached: Duration,
+}
+
+impl Events {
+    /// None on a CPU.
+    pub(super) fn new(device: &Device, clock: Clock) -> Option<Self> {
+        let Device::Cuda(device) = device else { return None };
+        let mut events = Self { device: device.clone(), clock, anchor: None };
+        events.anchor = events.drop_anchor().ok();
+        Some(events)
+    }
+
+    /// An event behind all that the stream holds.
+    pub(super) fn record(&self) -> Option<Event> {
+        self.try_record().ok()
+    }
+
+    /// When the stream came to an event; none if it has not yet, or the device fails.
+    pub(super) fn reached(&mut self, event: &Event) -> Option<Duration> {
+        if !event.try_is_complete().ok()? {
+            return None;
+        }
+        let is_held = |anchor: &Anchor| self.clock.now() < anchor.reached + ANCHOR_HOLDS;
+        if !self.anchor.as_ref().is_some_and(is_held) {
+            self.anchor = Some(self.drop_anchor().ok()?);
+        }
+        let anchor = self.anchor.as_ref()?;
+        let after_s = f64::from(anchor.event.elapsed_ms(event).ok()?) / 1e3;
+        let distance = Duration::try_from_secs_f64(after_s.abs()).ok()?;
+        Some(match after_s < 0.0 {
+            true => anchor.reached.saturating_sub(distance),
+            false => anchor.reached + distance,
+        })
+    }
+
+    /// Waits for what the stream holds by now.
+    fn drop_anchor(&self) -> Result<Anchor, DriverError> {
+        let event = self.try_record()?;
+        event.synchronize()?;
+        Ok(Anchor { event, reached: self.clock.now() })
+    }
+
+    fn try_record(&self) -> Result<Event, DriverError> {
+        self.device.cuda_stream().record_event(Some(CUevent_flags::CU_EVENT_DEFAULT))
+    }
+}

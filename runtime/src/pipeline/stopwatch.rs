@@ -1,0 +1,81 @@
+//! When a stage worked on its microbatches, by its device's own account.
+
+use std::{collections::VecDeque, time::Duration};
+
+use sluicegate_core::messages::{MicrobatchId, StageTimes};
+
+use crate::{
+    clock::Clock,
+    device::timer::{Mark, Timer},
+};
+
+/// Takes the times of a stage's microbatches. A GPU may still be at work on one that the stage has
+/// handed on: its times are known later.
+pub(super) struct Stopwatch {
+    timer: Timer,
+    clock: Clock,
+    unknown: VecDeque<Lap>,
+}
+
+/// What a device was told to do for a microbatch.
+struct Lap {
+    microbatch: MicrobatchId,
+    started: Mark,
+    computed: Mark,
+    ended: Duration,
+}
+
+impl Stopwatch {
+    pub(super) fn new(device: &candle_core::Device, clock: Clock) -> Self {
+        Self { timer: Timer::new(device, clock), clock, unknown: VecDeque::new() }
+    }
+
+    /// Where the work on a microbatch begins, or ends.
+    pub(super) fn mark(&self) -> Mark {
+        self.timer.mark()
+    }
+
+    /// The times of a microbatch whose output is handed on. Where the device has not come so far
+    /// they say when it was told to, and are [known later](Self::known_now).
+    pub(super) fn handed_on(
+        &mut self,
+        microbatch: MicrobatchId,
+        started: Mark,
+        computed: Mark,
+    ) -> StageTimes {
+        let ended = self.clock.now();
+        let lap = Lap { microbatch, started, computed, ended };
+        if let Some([started, computed]) = lap.reached(&mut self.timer) {
+            return StageTimes {
+                started: started.min(ended),
+                computed: computed.min(ended),
+                ended,
+            };
+        }
+        let (started, computed) = (lap.started.marked, lap.computed.marked);
+        self.unknown.push_back(lap);
+        StageTimes { started, computed, ended }
+    }
+
+    /// Times of earlier microbatches that were not known when these were handed on.
+    pub(super) fn known_now(&mut self) -> Vec<(MicrobatchId, StageTimes)> {
+        let mut known = Vec::new();
+        while let Some(lap) = self.unknown.front() {
+            let Some([started, computed]) = lap.reached(&mut self.timer) else { break };
+            let ended = lap.ended.max(computed);
+            known.push((lap.microbatch, StageTimes { started, computed, ended }));
+            self.unknown.pop_front();
+        }
+        known
+    }
+}
+
+impl Lap {
+    /// When the work on it began and when it was done; none if the device is still at it.
+    fn reached(&self, timer: &mut Timer) -> Option<[Duration; 2]> {
+        // Two clocks may disagree by a little: no work begins before it was told to.
+        let started = timer.reached(&self.started)?.max(self.started.marked);
+        let computed = timer.reached(&self.computed)?.max(started);
+        Some([started, computed])
+    }
+}
