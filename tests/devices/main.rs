@@ -1,5 +1,6 @@
-//! What engines give on each kind of device, against one stage on the CPU: stages, samplers, beams,
-//! constraints, serving.
+//! What operations and engines give on each kind of device, against one stage on the CPU: stages,
+//! samplers, beams, constraints, serving, times, the
+//! ledger, forgotten transfers.
 //!
 //! The same functions run on the CPU, where two stages on one device must give the same bits as
 //! one, and with the feature `cuda` on a GPU, where they must lie within the bounds of `bounds.rs`.
@@ -10,17 +11,36 @@
 
 mod bounds;
 mod numbers;
+mod operands;
+mod operations;
+mod quantised;
 mod requests;
+mod runs;
 mod target;
 
 /// Makes a test of each suite on one choice of devices.
 macro_rules! on {
     ($name:ident, $target:expr) => {
         mod $name {
-            use crate::{numbers, requests, target::Target};
+            use crate::{numbers, operations, quantised, requests, runs, target::Target};
 
             fn target() -> Target {
                 $target
+            }
+
+            #[test]
+            fn operations_give_the_same_values() {
+                operations::of_elements(&target());
+                operations::of_types(&target());
+                operations::of_repetitions(&target());
+                operations::of_indices(&target());
+                operations::of_rows(&target());
+                operations::of_products(&target());
+            }
+
+            #[test]
+            fn quantised_products_lose_no_more_than_on_the_cpu() {
+                quantised::of_quantised_products(&target());
             }
 
             #[test]
@@ -61,6 +81,21 @@ macro_rules! on {
             #[test]
             fn requests_together_get_what_each_gets_alone() {
                 requests::together(&target());
+            }
+
+            #[test]
+            fn times_are_those_of_the_work() {
+                runs::of_times(&target());
+            }
+
+            #[test]
+            fn what_crosses_is_what_the_plan_foresees() {
+                runs::of_the_ledger(&target());
+            }
+
+            #[test]
+            fn the_outlines_bug_is_named() {
+                runs::of_the_outlines_bug(&target());
             }
 
             #[test]

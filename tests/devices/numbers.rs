@@ -21,6 +21,12 @@ use crate::{
 
 const NUM_TOKENS: usize = 24;
 
+/// The types of a GGUF file that candle multiplies on a GPU.
+pub(crate) const QUANTISED: [GgmlDType; 12] = {
+    use GgmlDType::{F16, F32, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
+    [F32, F16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2K, Q3K, Q4K, Q5K, Q6K]
+};
+
 pub(crate) fn of_families(target: &Target) {
     for architecture in Architecture::ALL {
         for tied in [false, true] {
@@ -42,8 +48,7 @@ pub(crate) fn of_dense_types(target: &Target) {
 }
 
 pub(crate) fn of_quantised_types(target: &Target) {
-    use GgmlDType::{F16, F32, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
-    for kind in [F32, F16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2K, Q3K, Q4K, Q5K, Q6K] {
+    for kind in QUANTISED {
         let tiny = TinyModel::new(Llama);
         // Blocks of K types are as wide as the wide model.
         let tiny = if kind.block_size() > 32 { tiny.wide() } else { tiny };

@@ -1,6 +1,9 @@
 //! Where an engine under test runs.
 
-use sluicegate::Engine;
+use std::collections::BTreeSet;
+
+use candle_core::Device;
+use sluicegate::{Engine, device::Devices};
 use sluicegate_model::open::Model;
 use sluicegate_placement::Plan;
 use sluicegate_spec::{device::DeviceId, kv::KvType};
@@ -34,6 +37,12 @@ impl Target {
         assert!(!gpus.is_empty(), "the driver shows no GPU");
         let stages = gpus.iter().map(|gpu| gpu.id).cycle().take(num_stages).collect();
         Self { stages, is_exact: false }
+    }
+
+    /// Each device once, opened when it is its turn: the one that was opened last is current.
+    pub(crate) fn handles(&self) -> impl Iterator<Item = Device> {
+        let distinct: BTreeSet<DeviceId> = self.stages.iter().copied().collect();
+        distinct.into_iter().map(|id| Devices::open([id]).unwrap().get(id).unwrap())
     }
 
     pub(crate) fn plan(&self, model: &Model, kv_type: KvType) -> Plan {

@@ -1,13 +1,12 @@
 //! What an engine records of a real run holds together, and the checker can measure it.
 
-use std::collections::BTreeMap;
-
 use sluicegate::{Engine, Prompt, Request};
-use sluicegate_core::timeline::{Activity, Lane, Span, Timeline, Usage, Window};
+use sluicegate_core::timeline::{Activity, Lane, Timeline, Usage, Window};
 use sluicegate_model::open::Model;
 use sluicegate_spec::config::Architecture;
 use sluicegate_tests::{
     engines::{complete, even_plan, start, with_schema},
+    timelines::{check_stages, lane},
     tiny::{StoredType, TinyFiles, TinyModel},
 };
 
@@ -29,14 +28,6 @@ fn request(num_tokens: u32) -> Request {
     Request { max_tokens: 20, ignore_eos: true, ..Request::new(Prompt::Tokens(tokens)) }
 }
 
-/// Of one lane, what it did for its microbatches, in the order of time.
-fn lane(timeline: &Timeline, lane: Lane) -> Vec<Span> {
-    let mut spans: Vec<Span> =
-        timeline.spans.iter().filter(|span| span.lane == lane).copied().collect();
-    spans.sort_by(|a, b| a.start_s.total_cmp(&b.start_s));
-    spans
-}
-
 #[test]
 fn a_timeline_says_who_did_what_one_after_the_other() {
     let (_files, model) = tiny();
@@ -52,22 +43,11 @@ fn a_timeline_says_who_did_what_one_after_the_other() {
     assert_eq!(timeline.devices, ["cpu:0", "cpu:1", "cpu:2"]);
     let num_tokens: usize = timeline.microbatches.iter().map(|note| note.tokens).sum();
     assert!(num_tokens > 40 + 5 + 70, "{num_tokens}");
+    check_stages(&timeline, NUM_STAGES);
     for stage in 0..NUM_STAGES {
         let spans = lane(&timeline, Lane::Stage(stage));
-        assert!(spans.windows(2).all(|two| two[0].end_s <= two[1].start_s), "stage {stage}");
         let waits = spans.iter().any(|span| span.activity == Activity::AwaitMask);
         assert_eq!(waits, stage + 1 == NUM_STAGES, "only the last stage waits for masks");
-        // Every microbatch is there, and comes from the stage before.
-        let mut began: BTreeMap<u64, f64> = BTreeMap::new();
-        for span in &spans {
-            began.entry(span.microbatch).or_insert(span.start_s);
-        }
-        assert_eq!(began.len(), timeline.microbatches.len());
-        if let Some(before) = stage.checked_sub(1) {
-            for span in lane(&timeline, Lane::Stage(before)) {
-                assert!(span.end_s <= began[&span.microbatch], "{span:?}");
-            }
-        }
     }
     let host = lane(&timeline, Lane::Host);
     assert_eq!(host.len(), 2 * timeline.microbatches.len(), "it makes orders and takes tokens");

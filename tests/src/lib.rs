@@ -2,8 +2,12 @@
 //! the suite of placements.
 
 pub mod constraints;
+pub mod draws;
 pub mod engines;
+pub mod ledger;
+pub mod outlines_bug;
 pub mod serving;
 pub mod steps;
 pub mod suite;
+pub mod timelines;
 pub mod tiny;

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::config::size;
+use crate::draws::{GOLDEN, splitmix64};
 
 /// A weight of a tiny model.
 #[derive(Debug, Clone)]
@@ -13,8 +14,6 @@ pub struct TinyTensor {
     /// Row-major.
     pub values: Vec<f32>,
 }
-
-const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// All weights of a configuration.
 pub(super) fn tensors(config: &Value, seed: u64) -> Vec<TinyTensor> {
@@ -60,14 +59,6 @@ fn fnv1a64(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3)
     })
-}
-
-/// Source: Steele, Lea and Flood 2014, section 5, as in Vigna's `splitmix64.c`.
-fn splitmix64(x: u64) -> u64 {
-    let x = x.wrapping_add(GOLDEN);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    x ^ (x >> 31)
 }
 
 fn shapes(config: &Value) -> Vec<(String, Vec<usize>)> {
@@ -135,6 +126,5 @@ mod tests {
     fn hashes_are_the_published_ones() {
         assert_eq!(fnv1a64(b""), 0xCBF2_9CE4_8422_2325);
         assert_eq!(fnv1a64(b"foobar"), 0x8594_4171_F739_67E8);
-        assert_eq!(splitmix64(0), 0xE220_A839_7B1D_CDAF);
     }
 }
