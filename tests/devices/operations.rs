@@ -35,7 +35,11 @@ const ALIKE: [(&str, usize, f64, Operation); 17] = [
     ("cat", 3, 0.0, |of| Tensor::cat(of, D::Minus1)),
 ];
 
-pub(crate) fn of_elements(target: &Target) {
+/// All that follows.
+pub(crate) const ALL: [fn(&Target); 6] =
+    [of_elements, of_types, of_repetitions, of_indices, of_rows, of_products];
+
+fn of_elements(target: &Target) {
     for device in target.handles() {
         for (name, num_operands, bound, operation) in ALIKE {
             for round in 0..ROUNDS {
@@ -51,7 +55,7 @@ pub(crate) fn of_elements(target: &Target) {
 }
 
 /// Numbers of other types, and from one to another.
-pub(crate) fn of_types(target: &Target) {
+fn of_types(target: &Target) {
     use DType::{BF16, F16, F32, U8, U32};
     for device in target.handles() {
         for round in 0..ROUNDS {
@@ -76,7 +80,7 @@ pub(crate) fn of_types(target: &Target) {
 }
 
 /// Operands of which one is repeated along the others.
-pub(crate) fn of_repetitions(target: &Target) {
+fn of_repetitions(target: &Target) {
     let each = |draws: &mut Draws, device: &Device| {
         let [rows, width] = [1 + draws.below(9), 1 + draws.below(70)];
         let operands = [[rows, width], [1, width], [rows, 1]]
@@ -99,7 +103,7 @@ pub(crate) fn of_repetitions(target: &Target) {
 }
 
 /// Rows taken from a table, and written into one, by index.
-pub(crate) fn of_indices(target: &Target) {
+fn of_indices(target: &Target) {
     let each = |draws: &mut Draws, device: &Device| {
         let [slots, width, count] = [2 + draws.below(60), 1 + draws.below(70), 1 + draws.below(20)];
         for dtype in [DType::F32, DType::F16, DType::BF16, DType::U32] {
@@ -132,7 +136,7 @@ pub(crate) fn of_indices(target: &Target) {
 }
 
 /// Sums over rows, and what is made of pairs of a row's values.
-pub(crate) fn of_rows(target: &Target) {
+fn of_rows(target: &Target) {
     let each = |draws: &mut Draws, device: &Device| {
         let [rows, half] = [1 + draws.below(9), 1 + draws.below(600)];
         let floats = |draws: &mut Draws, shape: &[usize]| {
@@ -153,7 +157,7 @@ pub(crate) fn of_rows(target: &Target) {
 }
 
 /// Products of matrices, one and many at once, the second transposed or not.
-pub(crate) fn of_products(target: &Target) {
+fn of_products(target: &Target) {
     let each = |draws: &mut Draws, device: &Device| {
         let [batch, rows, inner, columns] =
             [1 + draws.below(4), 1 + draws.below(20), 1 + draws.below(90), 1 + draws.below(30)];

@@ -1,13 +1,17 @@
 //! Where an engine under test runs.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, env, sync::Once};
 
 use candle_core::Device;
 use sluicegate::{Engine, device::Devices};
 use sluicegate_model::open::Model;
 use sluicegate_placement::Plan;
+use sluicegate_slow::skip;
 use sluicegate_spec::{device::DeviceId, kv::KvType};
 use sluicegate_tests::engines::even_plan_on;
+
+/// Set where tests of GPUs must not be skipped.
+const NEEDED: &str = "SLUICEGATE_NEEDS_GPU";
 
 /// The device of each stage.
 #[derive(Debug, Clone)]
@@ -18,25 +22,29 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    pub(crate) fn cpu(num_stages: usize) -> Self {
-        Self { stages: vec![DeviceId::Cpu(0); num_stages], is_exact: true }
+    #[expect(clippy::unnecessary_wraps, reason = "GPUs may be missing")]
+    pub(crate) fn cpu(num_stages: usize) -> Option<Self> {
+        Some(Self { stages: vec![DeviceId::Cpu(0); num_stages], is_exact: true })
     }
 
-    /// Stages on all GPUs in turn, so that on a machine with one they share it.
+    /// Stages on all GPUs in turn, so that on a machine with one they share it. Without any it says
+    /// so, once.
     ///
     /// # Panics
-    /// Where there is none that can be used.
-    #[cfg(feature = "cuda")]
-    pub(crate) fn gpu(num_stages: usize) -> Self {
-        use sluicegate::device::driver;
-
-        let gpus = driver::gpus().unwrap_or_else(|reason| panic!("there is no GPU: {reason}"));
-        for gpu in &gpus {
-            assert_eq!(gpu.refused, None, "{} cannot be used", gpu.name);
+    /// Where one cannot be used, or none is there and some must be.
+    pub(crate) fn gpu(num_stages: usize) -> Option<Self> {
+        static SAID: Once = Once::new();
+        match gpus() {
+            Ok(gpus) => {
+                let stages = gpus.into_iter().cycle().take(num_stages).collect();
+                Some(Self { stages, is_exact: false })
+            }
+            Err(why) if env::var_os(NEEDED).is_some() => panic!("{NEEDED} is set, but {why}"),
+            Err(why) => {
+                SAID.call_once(|| skip(format_args!("all suites on GPUs: {why}")));
+                None
+            }
         }
-        assert!(!gpus.is_empty(), "the driver shows no GPU");
-        let stages = gpus.iter().map(|gpu| gpu.id).cycle().take(num_stages).collect();
-        Self { stages, is_exact: false }
     }
 
     /// Each device once, opened when it is its turn: the one that was opened last is current.
@@ -48,6 +56,25 @@ impl Target {
     pub(crate) fn plan(&self, model: &Model, kv_type: KvType) -> Plan {
         even_plan_on(model, &self.stages, kv_type)
     }
+}
+
+#[cfg(feature = "cuda")]
+fn gpus() -> Result<Vec<DeviceId>, String> {
+    use sluicegate::device::driver;
+
+    let gpus = driver::gpus().map_err(|reason| format!("there is no GPU: {reason}"))?;
+    for gpu in &gpus {
+        assert_eq!(gpu.refused, None, "{} cannot be used", gpu.name);
+    }
+    match gpus.is_empty() {
+        true => Err("the driver shows no GPU".to_owned()),
+        false => Ok(gpus.iter().map(|gpu| gpu.id).collect()),
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+fn gpus() -> Result<Vec<DeviceId>, String> {
+    Err("they need a build with the feature cuda, as scripts/cuda-check makes it".to_owned())
 }
 
 /// Starts an engine with keys and values of a type.
