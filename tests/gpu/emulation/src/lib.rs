@@ -14,6 +14,7 @@
 #![allow(clippy::many_single_char_names, reason = "matrices are called as BLAS calls them")]
 
 mod abi;
+mod counts;
 mod error;
 mod fat_binary;
 mod installed;

@@ -1,5 +1,7 @@
 //! The machine that is emulated, as a line of text describes it.
 
+use std::path::PathBuf;
+
 use sluicegate_spec::units::Bytes;
 
 use crate::mistakes::Mistake;
@@ -26,6 +28,8 @@ pub struct Machine {
     pub seed: u64,
     pub faults: Vec<Fault>,
     pub mistakes: Vec<Mistake>,
+    /// The file that says at the process's end what was asked for.
+    pub counts: Option<PathBuf>,
 }
 
 /// Something that goes wrong once.
@@ -78,7 +82,8 @@ impl Model {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{part}`: wanted devices and options, such as `2x 256MiB sm_80 + 512MiB sm_90, peer, seed=7, \
-     context=8MiB, unwritten, fault=oom@9, fault=ecc@99, fault=lost@99, mistake=early-free@40`"
+     context=8MiB, unwritten, fault=oom@9, fault=ecc@99, fault=lost@99, mistake=early-free@40, \
+     counts=counts.json`"
 )]
 pub struct MachineError {
     part: String,
@@ -106,6 +111,7 @@ impl Machine {
             seed: 0,
             faults: Vec::new(),
             mistakes: Vec::new(),
+            counts: None,
         };
         for option in parts {
             machine.set(option).ok_or_else(|| wrong(option))?;
@@ -121,6 +127,7 @@ impl Machine {
             Some(("context", size)) => self.context_bytes = bytes(size)?,
             Some(("fault", fault)) => self.faults.push(fault_of(fault)?),
             Some(("mistake", mistake)) => self.mistakes.push(Mistake::parse(mistake)?),
+            Some(("counts", file)) if !file.is_empty() => self.counts = Some(file.into()),
             _ => return None,
         }
         Some(())
@@ -208,6 +215,13 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_counts_is_read() {
+        let machine = Machine::parse("1MiB, counts=a b/c.json, peer").unwrap();
+        assert_eq!(machine.counts, Some("a b/c.json".into()));
+        assert!(machine.has_peers);
+    }
+
+    #[test]
     fn what_is_no_description_is_named() {
         #[track_caller]
         fn check(text: &str, part: &str) {
@@ -223,6 +237,7 @@ mod tests {
         check("256MiB, fault=oom", "fault=oom");
         check("256MiB, mistake=early@1", "mistake=early@1");
         check("256MiB, mistake=early-free@0", "mistake=early-free@0");
+        check("256MiB, counts=", "counts=");
         check("100x 1MiB", "100x 1MiB");
     }
 }

@@ -1,6 +1,7 @@
 //! The machine at work: contexts, streams, events, modules, and the order in which things happen.
 
 mod allocations;
+mod counts;
 mod events;
 mod mistakes;
 mod modules;
@@ -18,6 +19,7 @@ use modules::Function;
 pub(crate) use modules::SHARED_BYTES;
 
 use crate::{
+    counts::{Counts, Kind},
     error::{Code, Failure, Outcome},
     installed::Installed,
     machine::{FaultKind, Machine},
@@ -67,6 +69,8 @@ pub(crate) struct World {
     mistakes: Mistakes,
     /// Memory that a mistake has freed, and the program has not.
     freed_early: HashSet<u64>,
+    /// None where nobody wants to know.
+    counts: Option<Counts>,
 }
 
 /// The primary context of a device.
@@ -151,6 +155,7 @@ impl World {
             unread: HashMap::new(),
             mistakes: Mistakes::new(&machine.mistakes),
             freed_early: HashSet::new(),
+            counts: machine.counts.is_some().then(|| Counts::new(machine.devices.len())),
             machine,
         }
     }
@@ -304,6 +309,7 @@ impl World {
         self.check_alive(device)?;
         let (mut work, handle) = (work, stream);
         let stream = self.stream_of(handle, device)?;
+        self.count_work(device, &work);
         self.misdirect(device, &mut work);
         self.order_with_default(handle, stream);
         let too_early = self.too_early(stream, &mut work);
@@ -395,6 +401,14 @@ impl World {
 
     pub(crate) fn synchronize(&mut self, stream: u64) -> Outcome {
         let stream = self.stream(stream)?;
+        self.count(stream.device, Kind::Synchronisation, 0);
+        self.synchronize_stream(stream)
+    }
+
+    /// Waits for a copy that a stream was asked for last.
+    pub(crate) fn finish_copy(&mut self, stream: u64) -> Outcome {
+        let stream = self.stream(stream)?;
+        self.count(stream.device, Kind::BlockingCopy, 0);
         self.synchronize_stream(stream)
     }
 

@@ -153,7 +153,7 @@ unsafe extern "C" fn cublasDgemmStridedBatched(
 
 /// # Safety
 /// The scales are null or numbers of the type that products are summed in.
-unsafe fn multiply(function: &str, handle: u64, gemm: &Gemm) -> c_int {
+unsafe fn multiply(function: &'static str, handle: u64, gemm: &Gemm) -> c_int {
     status(call(function, |world| {
         let found = handles(|it| it.get(&handle).copied());
         let (context, stream) = found.ok_or_else(|| unknown(handle))?;

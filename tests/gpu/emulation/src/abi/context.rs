@@ -7,6 +7,7 @@ use std::{
 
 use super::{CURRENT, answered, call, current, lock, put};
 use crate::{
+    counts::Kind,
     error::{Code, Failure, Outcome},
     world::{ContextId, World},
 };
@@ -81,6 +82,7 @@ extern "C" fn cuCtxSetCurrent(context: u64) -> c_int {
 extern "C" fn cuCtxSynchronize() -> c_int {
     call("cuCtxSynchronize", |world| {
         let device = current(world)?;
+        world.count(device, Kind::Synchronisation, 0);
         world.synchronize_device(device)
     })
 }

@@ -4,6 +4,7 @@ use std::ffi::{c_int, c_uchar, c_uint, c_void};
 
 use super::{call, context::alive, current, current_stream, put};
 use crate::{
+    counts::Kind,
     error::{Code, Failure, Outcome},
     memory::{POISON, Span},
     pinned,
@@ -125,7 +126,7 @@ unsafe extern "C" fn cuMemcpyDtoHAsync_v2(
         }
         world.enqueue(device, stream, Work::Download { source, target })?;
         // Source: "API synchronization behavior", to pageable memory the copy is complete on return.
-        if is_pinned { Ok(()) } else { world.synchronize(stream) }
+        if is_pinned { Ok(()) } else { world.finish_copy(stream) }
     })
 }
 
@@ -138,8 +139,9 @@ unsafe extern "C" fn cuMemHostAlloc(
     _flags: c_uint,
 ) -> c_int {
     call("cuMemHostAlloc", |world| {
-        current(world)?;
+        let device = current(world)?;
         let address = world.pinned.allocate(bytes)?;
+        world.count(device, Kind::PinnedAllocation, bytes);
         // SAFETY: the caller's pointer.
         unsafe { put(target, address.cast()) }
     })
@@ -148,7 +150,9 @@ unsafe extern "C" fn cuMemHostAlloc(
 #[unsafe(no_mangle)]
 extern "C" fn cuMemFreeHost(address: *mut c_void) -> c_int {
     call("cuMemFreeHost", |world| {
-        current(world)?;
+        let device = current(world)?;
+        world.count(device, Kind::PinnedFree, 0);
+        world.count(device, Kind::Synchronisation, 0);
         world.free_pinned(address.cast())
     })
 }

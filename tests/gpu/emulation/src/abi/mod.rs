@@ -3,6 +3,7 @@
 //! Each takes what the headers declare, checks what the driver checks, and asks the [`World`].
 
 mod blas;
+mod calls;
 mod context;
 mod device;
 mod gemm;
@@ -42,9 +43,12 @@ fn initialize() -> Outcome {
     let read = || match std::env::var(VARIABLE) {
         Ok(text) => match Machine::parse(&text) {
             Ok(machine) => {
-                if !machine.mistakes.is_empty() {
+                if !machine.mistakes.is_empty() || machine.counts.is_some() {
                     // SAFETY: the function can be called at the process's end.
                     unsafe { atexit(at_exit) };
+                }
+                if machine.counts.is_none() {
+                    calls::stop();
                 }
                 let list = std::env::var_os(VISIBLE).map(|it| it.to_string_lossy().into_owned());
                 Ok(Mutex::new(World::new(machine, list.as_deref())))
@@ -64,6 +68,7 @@ unsafe extern "C" {
 extern "C" fn at_exit() {
     if let Ok(world) = world() {
         world.report_missed();
+        calls::with(|calls| world.write_counts(calls));
     }
 }
 
@@ -85,7 +90,7 @@ fn world() -> Outcome<MutexGuard<'static, World>> {
 }
 
 /// Does what a function is for, and turns what comes of it into a number.
-fn call(function: &str, body: impl FnOnce(&mut World) -> Outcome) -> c_int {
+fn call(function: &'static str, body: impl FnOnce(&mut World) -> Outcome) -> c_int {
     answered(function, || {
         let mut world = lock()?;
         world.check(CURRENT.get().map(|context| context.device))?;
@@ -94,12 +99,13 @@ fn call(function: &str, body: impl FnOnce(&mut World) -> Outcome) -> c_int {
 }
 
 /// As [`call`], for what also works once a kernel has faulted, or before there is a machine.
-fn answered(function: &str, body: impl FnOnce() -> Outcome) -> c_int {
+fn answered(function: &'static str, body: impl FnOnce() -> Outcome) -> c_int {
     let outcome = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().cloned();
         let said = said.or_else(|| panic.downcast_ref::<&str>().map(|it| (*it).to_owned()));
         Err(Failure::new(Code::Unknown, format!("a panic: {}", said.unwrap_or_default())))
     });
+    calls::count(function);
     match outcome {
         Ok(()) => SUCCESS,
         Err(failure) => {

@@ -96,7 +96,12 @@ extern "C" fn curandGenerateUniformDouble(generator: u64, target: u64, count: us
     uniform("curandGenerateUniformDouble", generator, Number::F64, (target, count))
 }
 
-fn uniform(function: &str, generator: u64, number: Number, (target, count): (u64, usize)) -> c_int {
+fn uniform(
+    function: &'static str,
+    generator: u64,
+    number: Number,
+    (target, count): (u64, usize),
+) -> c_int {
     status(call(function, |world| {
         let current = world.context(current(world)?);
         let found = change(generator, |it| it.num_given += count as u64)?;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    CURRENT, PER_THREAD, SUCCESS, answered, call, current, lock, module::set_attribute, put,
+    CURRENT, PER_THREAD, SUCCESS, answered, call, calls, current, lock, module::set_attribute, put,
 };
 use crate::{
     error::{Code, Failure, Outcome},
@@ -66,7 +66,7 @@ fn registry<T>(change: impl FnOnce(&mut Registry) -> T) -> T {
 }
 
 /// As [`call`], and keeps an error for who asks later.
-fn runtime(function: &str, body: impl FnOnce(&mut World) -> Outcome) -> c_int {
+fn runtime(function: &'static str, body: impl FnOnce(&mut World) -> Outcome) -> c_int {
     let result = call(function, body);
     if result != SUCCESS {
         LAST_ERROR.set(result);
@@ -87,6 +87,7 @@ unsafe extern "C" fn __cudaRegisterFatBinary(wrapper: *const Wrapper) -> usize {
         let num_bytes = fat_binary::num_bytes(&*data.cast::<[u8; HEADER_BYTES]>());
         std::slice::from_raw_parts(data, num_bytes.unwrap_or(0))
     };
+    calls::count("__cudaRegisterFatBinary");
     registry(|it| {
         it.binaries.push(data);
         it.binaries.len()
@@ -106,18 +107,25 @@ unsafe extern "C" fn __cudaRegisterFunction(
 ) {
     // SAFETY: the caller vouches for the name.
     let name: &'static CStr = unsafe { CStr::from_ptr(name) };
+    calls::count("__cudaRegisterFunction");
     registry(|it| it.functions.insert(host, (handle - 1, name)));
 }
 
 /// Variables are those of the module; the program's side of them is not used.
 #[unsafe(no_mangle)]
-extern "C" fn __cudaRegisterVar(_handle: usize) {}
+extern "C" fn __cudaRegisterVar(_handle: usize) {
+    calls::count("__cudaRegisterVar");
+}
 
 #[unsafe(no_mangle)]
-extern "C" fn __cudaRegisterFatBinaryEnd(_handle: usize) {}
+extern "C" fn __cudaRegisterFatBinaryEnd(_handle: usize) {
+    calls::count("__cudaRegisterFatBinaryEnd");
+}
 
 #[unsafe(no_mangle)]
-extern "C" fn __cudaUnregisterFatBinary(_handle: usize) {}
+extern "C" fn __cudaUnregisterFatBinary(_handle: usize) {
+    calls::count("__cudaUnregisterFatBinary");
+}
 
 /// # Safety
 /// As the runtime: `target` can be written.
@@ -163,6 +171,7 @@ extern "C" fn __cudaPushCallConfiguration(
     shared_bytes: usize,
     stream: u64,
 ) -> c_uint {
+    calls::count("__cudaPushCallConfiguration");
     CONFIGURATIONS.with_borrow_mut(|it| it.push((grid, block, shared_bytes, stream)));
     0
 }
@@ -277,12 +286,14 @@ extern "C" fn cudaFuncSetAttribute(host: usize, attribute: c_uint, value: c_int)
 
 #[unsafe(no_mangle)]
 extern "C" fn cudaGetLastError() -> c_int {
+    calls::count("cudaGetLastError");
     read_error();
     LAST_ERROR.replace(SUCCESS)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cudaPeekAtLastError() -> c_int {
+    calls::count("cudaPeekAtLastError");
     read_error();
     LAST_ERROR.get()
 }

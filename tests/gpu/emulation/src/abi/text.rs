@@ -6,6 +6,7 @@ use std::{
     sync::Mutex,
 };
 
+use super::calls;
 use crate::error::{Code, Failure};
 
 /// What was last said with each code; kept, since programs hold the pointers.
@@ -48,6 +49,7 @@ fn named(number: c_int) -> Option<&'static CStr> {
 /// As the driver: `target` can be written.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuGetErrorString(number: c_int, target: *mut *const c_char) -> c_int {
+    calls::count("cuGetErrorString");
     // SAFETY: the caller's pointer.
     unsafe { answer(said(number), target) }
 }
@@ -56,6 +58,7 @@ unsafe extern "C" fn cuGetErrorString(number: c_int, target: *mut *const c_char)
 /// As the driver: `target` can be written.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuGetErrorName(number: c_int, target: *mut *const c_char) -> c_int {
+    calls::count("cuGetErrorName");
     // SAFETY: the caller's pointer.
     unsafe { answer(named(number), target) }
 }
@@ -75,10 +78,12 @@ unsafe fn answer(text: Option<&'static CStr>, target: *mut *const c_char) -> c_i
 /// The runtime's texts are the driver's.
 #[unsafe(no_mangle)]
 extern "C" fn cudaGetErrorString(number: c_int) -> *const c_char {
+    calls::count("cudaGetErrorString");
     said(number).unwrap_or(c"unrecognized error code").as_ptr()
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cudaGetErrorName(number: c_int) -> *const c_char {
+    calls::count("cudaGetErrorName");
     named(number).unwrap_or(c"unrecognized error code").as_ptr()
 }

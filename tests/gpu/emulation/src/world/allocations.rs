@@ -2,6 +2,7 @@
 
 use super::{Stream, World};
 use crate::{
+    counts::Kind,
     error::{Code, Failure, Outcome},
     machine::FaultKind,
     races::{Actor, Label},
@@ -16,6 +17,8 @@ impl World {
         }
         self.memory.beginning(address)?;
         if let Some(device) = self.memory.owner(address) {
+            self.count(device, Kind::Free, 0);
+            self.count(device, Kind::Synchronisation, 0);
             self.synchronize_device(device)?;
         }
         self.release_memory(address, "cuMemFree")
@@ -37,6 +40,7 @@ impl World {
             let detail = format!("cuda:{device}: wanted {bytes} bytes: an injected fault");
             return Err(Failure::new(Code::OutOfMemory, detail));
         }
+        self.count(device, Kind::Allocation, bytes);
         match self.memory.allocate(device, bytes) {
             Err(failure) if failure.code == Code::OutOfMemory => {
                 self.synchronize_device(device)?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{World, unknown};
 use crate::{
+    counts::Kind,
     error::{Code, Failure, Outcome},
     queue::{Clock, Point},
     work::Work,
@@ -74,6 +75,7 @@ impl World {
     pub(crate) fn wait_event(&mut self, stream: u64, event: u64) -> Outcome {
         let stream = self.stream(stream)?;
         let recorded = self.event(event)?.recorded.clone();
+        self.count(stream.device, Kind::StreamWait, 0);
         if let Some((point, clock)) = recorded
             && !self.forgets_wait(stream)
         {
@@ -88,7 +90,10 @@ impl World {
     }
 
     pub(crate) fn synchronize_event(&mut self, event: u64) -> Outcome {
-        if let Some((point, clock)) = self.event(event)?.recorded.clone() {
+        let Event { device, recorded, .. } = self.event(event)?;
+        let (device, recorded) = (*device, recorded.clone());
+        self.count(device, Kind::Synchronisation, 0);
+        if let Some((point, clock)) = recorded {
             self.wait_for(point)?;
             self.queues.host_knows(&clock);
         }

@@ -1,5 +1,6 @@
 //! Faults that hardware may or may not punish, each with a twin that has none.
 
+mod counts;
 mod mistakes;
 mod modules;
 mod orders;
