@@ -7,6 +7,7 @@
 mod faults;
 mod mistakes;
 mod run;
+mod steps;
 
 use run::{Ran, Rig, texts};
 use serde_json::{Value, json};

@@ -107,6 +107,21 @@ impl Rig {
         }
     }
 
+    /// A file that the program may read or write, of this name.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// What a run asked the driver and the devices for.
+    #[track_caller]
+    pub(crate) fn counts(&self, machine: &str, model: &str, more: &[&str]) -> Value {
+        let file = self.file("counts.json");
+        let machine = format!("{machine}, counts={}", file.display());
+        self.generate(&machine, model, more).report();
+        let text = std::fs::read_to_string(file).expect("the library has written its counts");
+        serde_json::from_str(&text).expect("they are JSON")
+    }
+
     /// Generates with a small model of seeded weights.
     pub(crate) fn generate(&self, machine: &str, model: &str, more: &[&str]) -> Ran {
         let mut arguments = vec!["generate", "--model", model, "--dummy-weights", "--json"];
