@@ -14,8 +14,8 @@ mod switches;
 
 use std::{num::NonZero, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand};
-use sluicegate::device::DeviceSelector;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use sluicegate::device::{DeviceSelector, Routes};
 use sluicegate_constraint::Format;
 use sluicegate_spec::kv::KvType;
 
@@ -97,12 +97,35 @@ pub(crate) struct ModelArgs {
     /// time per token of one
     #[arg(long, value_name = "GOAL", value_enum, default_value_t = Goal::Throughput)]
     pub(crate) objective: Goal,
+    /// How hidden values go from GPU to GPU: from memory to memory where NVML says that they can,
+    /// or whatever it says, or through the host's memory
+    #[arg(long, value_name = "ROUTE", value_enum, default_value_t)]
+    pub(crate) route: RouteChoice,
     /// The type of keys and values in the cache: f32, or f16 or bf16 with half the memory
     #[arg(long, value_name = "TYPE", default_value_t)]
     pub(crate) kv_type: KvType,
     /// Places the layers according to a plan saved by `plan --save`
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["layers", "device", "max_memory"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["layers", "device", "max_memory", "route"])]
     pub(crate) plan: Option<PathBuf>,
+}
+
+/// How hidden values go from GPU to GPU.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RouteChoice {
+    #[default]
+    Best,
+    Peer,
+    Host,
+}
+
+impl From<RouteChoice> for Routes {
+    fn from(choice: RouteChoice) -> Self {
+        match choice {
+            RouteChoice::Best => Self::Best,
+            RouteChoice::Peer => Self::Peer,
+            RouteChoice::Host => Self::Host,
+        }
+    }
 }
 
 /// What the output must look like.

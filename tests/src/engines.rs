@@ -17,8 +17,8 @@ use sluicegate_model::{
     tokenizer::Tokenizer,
 };
 use sluicegate_placement::{
-    Cluster, ClusterDevice, KvTokens, LinkFigures, Placement, Plan, PlanFields, Policy, Sequences,
-    plan,
+    Cluster, ClusterDevice, KvTokens, LinkFigures, Placement, Plan, PlanFields, Policy, Route,
+    Sequences, plan,
 };
 use sluicegate_slow::Slow;
 use sluicegate_spec::{
@@ -95,7 +95,7 @@ pub fn tekken() -> Option<Tokenizer> {
 /// Where there is none, or it leaves a device out.
 pub fn auto_plan(model: &Model, num_devices: u32) -> Plan {
     let devices: Vec<DeviceId> = (0..num_devices).map(DeviceId::Cpu).collect();
-    let plan = make_plan(model, &devices, Placement::Auto, KvType::F32);
+    let plan = make_plan(model, &devices, Placement::Auto, (KvType::F32, Route::Host));
     // One of them may hold the first layers and the head: two stages.
     let used: BTreeSet<DeviceId> = plan.stages.iter().map(|stage| stage.device).collect();
     assert_eq!(used.len(), devices.len(), "{plan}");
@@ -124,15 +124,29 @@ pub fn even_plan_for(model: &Model, num_stages: u32, kv_type: KvType) -> Plan {
 /// # Panics
 /// Where there is none.
 pub fn even_plan_on(model: &Model, devices: &[DeviceId], kv_type: KvType) -> Plan {
+    even_plan_over(model, devices, kv_type, Route::Host)
+}
+
+/// The same over links with this route.
+///
+/// # Panics
+/// Where there is none.
+pub fn even_plan_over(model: &Model, devices: &[DeviceId], kv_type: KvType, route: Route) -> Plan {
     let cut = |stage: usize| model.config.num_layers * stage / devices.len();
     let layers = |stage: usize| LayerRange { start: cut(stage), end: cut(stage + 1) };
     let stages = devices.iter().enumerate().map(|(stage, device)| (*device, layers(stage)));
-    make_plan(model, devices, Placement::Layers(stages.collect()), kv_type)
+    make_plan(model, devices, Placement::Layers(stages.collect()), (kv_type, route))
 }
 
-fn make_plan(model: &Model, devices: &[DeviceId], placement: Placement, kv_type: KvType) -> Plan {
+fn make_plan(
+    model: &Model,
+    devices: &[DeviceId],
+    placement: Placement,
+    (kv_type, route): (KvType, Route),
+) -> Plan {
     let profile = model.profile(kv_type);
-    let unlisted = LinkFigures { latency_s: 0.0, bytes_per_s: 1e12, ..LinkFigures::default() };
+    let unlisted =
+        LinkFigures { latency_s: 0.0, bytes_per_s: 1e12, route, ..LinkFigures::default() };
     let distinct: BTreeSet<DeviceId> = devices.iter().copied().collect();
     let device = |id| ClusterDevice { id, ..ClusterDevice::cpu(0, Bytes(4 << 30)) };
     let cluster = Cluster::of(distinct.into_iter().map(device).collect());

@@ -88,7 +88,8 @@ import!(DRIVER, driver, before::driver, [
     cuDeviceCanAccessPeer cuDeviceGet cuDeviceGetAttribute cuDeviceGetCount cuDeviceGetName
     cuDevicePrimaryCtxRelease_v2 cuDevicePrimaryCtxRetain cuDeviceTotalMem_v2
     cuDeviceGetDefaultMemPool cuDriverGetVersion
-    cuEventCreate cuEventDestroy_v2 cuEventRecord
+    cuEventCreate cuEventDestroy_v2 cuEventElapsedTime_v2 cuEventQuery cuEventRecord
+    cuEventSynchronize
     cuGetErrorName cuGetErrorString cuInit cuLaunchKernel
     cuMemAllocAsync cuMemAlloc_v2 cuMemFreeAsync cuMemFree_v2 cuMemGetInfo_v2 cuMemPoolSetAttribute
     cuMemcpyDtoDAsync_v2 cuMemcpyDtoHAsync_v2 cuMemcpyHtoDAsync_v2 cuMemcpyPeerAsync

@@ -9,7 +9,10 @@ use sluicegate_spec::{
     units::{Bytes, Unit, UnitRange},
 };
 
-use super::plan::{Plan, PlanFields, PlannedStage};
+use super::{
+    cluster::Route,
+    plan::{Plan, PlanFields, PlannedStage},
+};
 
 /// Makes a model of units with these weights: embedding, layers, head. Layers need `kv` bytes of
 /// cache per token.
@@ -52,6 +55,7 @@ pub fn plan_of(stages: &[(u32, Range<usize>)]) -> Plan {
         kv_bytes: Bytes(0),
         workspace_bytes: Bytes(0),
         cap_bytes: Bytes(1 << 20),
+        input_route: Route::Host,
     };
     let fields = PlanFields {
         stages: stages.iter().map(stage).collect(),

@@ -11,7 +11,10 @@ use sluicegate_spec::{
     units::{Bytes, LayerRange, UnitRange},
 };
 
-use super::error::{InvalidPlan, PlanError};
+use super::{
+    cluster::Route,
+    error::{InvalidPlan, PlanError},
+};
 
 /// The index of a stage in the pipeline, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -70,6 +73,15 @@ pub struct PlannedStage {
     pub workspace_bytes: Bytes,
     /// The most bytes of all stages on the device together, its reserve excluded.
     pub cap_bytes: Bytes,
+    /// The route of the link from the stage before: whether hidden values come from another GPU
+    /// without the host. Not written where it is through the host.
+    #[serde(default, skip_serializing_if = "is_through_host")]
+    pub input_route: Route,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_through_host(route: &Route) -> bool {
+    *route == Route::Host
 }
 
 impl PlannedStage {

@@ -1,14 +1,9 @@
 //! Makes plans: fixes the cache size and the number of sequences, then the stages.
 
-use sluicegate_spec::{
-    device::DeviceId,
-    kv::PAGE_TOKENS,
-    profile::ModelProfile,
-    units::{Bytes, UnitRange},
-};
+use sluicegate_spec::{device::DeviceId, kv::PAGE_TOKENS, profile::ModelProfile, units::Bytes};
 
 use super::{
-    cluster::Cluster,
+    cluster::{Cluster, Route},
     cost::{self, Sizes, StageBytes},
     error::PlanError,
     held::fits_given,
@@ -337,22 +332,24 @@ fn fields(setting: &Setting<'_>, choice: &Choice) -> PlanFields {
     let at_once = choice.found.at_once();
     let pages_per_group = cost::pages_per_group(profile, policy, choice.num_pages, at_once);
     let sizes = Sizes::new(profile, policy, &pages_per_group, at_once);
-    let planned = |(&(device, units), span): (&(DeviceId, UnitRange), StageBytes)| PlannedStage {
-        device,
-        units,
+    let stages = &choice.found.stages;
+    let input_route = |stage: usize| match stage.checked_sub(1) {
+        Some(before) if stages[before].0 != stages[stage].0 => {
+            setting.link_between(stages[before].0, stages[stage].0).route
+        }
+        _ => Route::Host,
+    };
+    let planned = |(stage, span): (usize, StageBytes)| PlannedStage {
+        device: stages[stage].0,
+        units: stages[stage].1,
         weight_bytes: cost::bytes(span.weights),
         kv_bytes: cost::bytes(span.kv),
         workspace_bytes: cost::bytes(span.workspace),
-        cap_bytes: Bytes(setting.device(device).cap.0),
+        cap_bytes: Bytes(setting.device(stages[stage].0).cap.0),
+        input_route: input_route(stage),
     };
     PlanFields {
-        stages: choice
-            .found
-            .stages
-            .iter()
-            .zip(sizes.spans(&choice.found.stages))
-            .map(planned)
-            .collect(),
+        stages: sizes.spans(stages).into_iter().enumerate().map(planned).collect(),
         num_layers: profile.num_layers,
         kv_tokens: choice.num_pages.saturating_mul(PAGE_TOKENS),
         kv_groups: profile.kv_groups.clone(),

@@ -7,7 +7,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sluicegate_spec::{device::DeviceId, units::Bytes};
 
-use super::plan::{Plan, StageId};
+use super::{
+    cluster::Route,
+    plan::{Plan, StageId},
+};
 
 /// The five kinds of data that cross a device border.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -78,18 +81,38 @@ pub enum TransferRoute {
     /// From a GPU's memory to another's: the sender copies to the host's memory, the receiver from
     /// there.
     HostStaged,
+    /// From a GPU's memory to another's: the receiver copies, and neither stage's thread waits.
+    Peer,
 }
 
 impl TransferRoute {
-    /// The way from one device to another.
-    pub fn between(source: DeviceId, target: DeviceId) -> Self {
+    /// Returns the name used in the ledger.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HostMemory => "host memory",
+            Self::Upload => "upload",
+            Self::Download => "download",
+            Self::HostStaged => "host staged",
+            Self::Peer => "peer",
+        }
+    }
+
+    /// The way from one device to another over a link with this route.
+    pub fn between(source: DeviceId, target: DeviceId, link: Route) -> Self {
         let is_gpu = |device| matches!(device, DeviceId::Cuda(_));
         match (is_gpu(source), is_gpu(target)) {
             (false, false) => Self::HostMemory,
             (false, true) => Self::Upload,
             (true, false) => Self::Download,
+            (true, true) if link == Route::Peer => Self::Peer,
             (true, true) => Self::HostStaged,
         }
+    }
+}
+
+impl fmt::Display for TransferRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 
@@ -173,7 +196,13 @@ impl Plan {
             Endpoint::Stage(StageId(stage_idx)) => self.stages[stage_idx].device,
         };
         let (source_device, target_device) = (device(source), device(target));
-        let route = TransferRoute::between(source_device, target_device);
+        let link = match (source, target) {
+            (Endpoint::Stage(_), Endpoint::Stage(StageId(stage_idx))) => {
+                self.stages[stage_idx].input_route
+            }
+            _ => Route::Host,
+        };
+        let route = TransferRoute::between(source_device, target_device, link);
         Transfer { kind, source, target, source_device, target_device, route }
     }
 }
@@ -239,12 +268,15 @@ mod tests {
 
     #[test]
     fn a_route_follows_from_its_devices() {
-        use TransferRoute::{Download, HostMemory, HostStaged, Upload};
+        use TransferRoute::{Download, HostMemory, HostStaged, Peer, Upload};
         let devices = [DeviceId::Host, DeviceId::Cpu(0), DeviceId::Cuda(0), DeviceId::Cuda(1)];
-        let found = devices.map(|source| devices.map(|it| TransferRoute::between(source, it)));
-        let from_host = [HostMemory, HostMemory, Upload, Upload];
-        let from_gpu = [Download, Download, HostStaged, HostStaged];
-        assert_eq!(found, [from_host, from_host, from_gpu, from_gpu]);
+        let routes = [(Route::Host, HostStaged), (Route::Network, HostStaged), (Route::Peer, Peer)];
+        for (link, between_gpus) in routes {
+            let from = |source| devices.map(|it| TransferRoute::between(source, it, link));
+            let from_host = [HostMemory, HostMemory, Upload, Upload];
+            let from_gpu = [Download, Download, between_gpus, between_gpus];
+            assert_eq!(devices.map(from), [from_host, from_host, from_gpu, from_gpu]);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use candle_core::{
     CudaDevice, Device,
-    cuda_backend::cudarc::driver::{CudaEvent, DriverError, sys::CUevent_flags},
+    cuda_backend::cudarc::driver::{CudaEvent, DriverError, result, sys::CUevent_flags},
 };
 
 use crate::clock::Clock;
@@ -53,11 +53,14 @@ impl Events {
             self.anchor = Some(self.drop_anchor().ok()?);
         }
         let anchor = self.anchor.as_ref()?;
-        let after_s = f64::from(anchor.event.elapsed_ms(event).ok()?) / 1e3;
+        // SAFETY: both were recorded in this device's stream, and have been reached.
+        let after_ms = unsafe { result::event::elapsed(anchor.event.cu_event(), event.cu_event()) };
+        let after_s = f64::from(after_ms.ok()?) / 1e3;
         let distance = Duration::try_from_secs_f64(after_s.abs()).ok()?;
-        Some(match after_s < 0.0 {
-            true => anchor.reached.saturating_sub(distance),
-            false => anchor.reached + distance,
+        Some(if after_s < 0.0 {
+            anchor.reached.saturating_sub(distance)
+        } else {
+            anchor.reached + distance
         })
     }
 

@@ -8,19 +8,19 @@ use std::{
 
 use serde::Serialize;
 use sluicegate_core::messages::Masks;
-use sluicegate_placement::TransferKind;
+use sluicegate_placement::{Transfer, TransferKind, TransferRoute};
 use sluicegate_spec::{device::DeviceId, units::Bytes};
 
 use super::{counts::MaskCounts, payload::PayloadSize};
 
-/// Counts per kind, source and target. Clones count into the same ledger.
+/// Counts per kind, source, target and route. Clones count into the same ledger.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
     entries: Arc<Mutex<Entries>>,
     masks: Arc<Mutex<MaskCounts>>,
 }
 
-type Entries = BTreeMap<(TransferKind, DeviceId, DeviceId), LedgerEntry>;
+type Entries = BTreeMap<(TransferKind, DeviceId, DeviceId, TransferRoute), LedgerEntry>;
 
 /// One line of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -28,6 +28,7 @@ pub struct LedgerEntry {
     pub kind: TransferKind,
     pub source: DeviceId,
     pub target: DeviceId,
+    pub route: TransferRoute,
     pub transfers: u64,
     /// As they crossed.
     pub bytes: u64,
@@ -37,18 +38,14 @@ pub struct LedgerEntry {
 
 impl Ledger {
     /// Counts one transfer.
-    pub fn record(
-        &self,
-        kind: TransferKind,
-        source: DeviceId,
-        target: DeviceId,
-        size: PayloadSize,
-    ) {
+    pub fn record(&self, transfer: &Transfer, size: PayloadSize) {
+        let Transfer { kind, source_device: source, target_device: target, route, .. } = *transfer;
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = entries.entry((kind, source, target)).or_insert_with(|| LedgerEntry {
+        let entry = entries.entry((kind, source, target, route)).or_insert_with(|| LedgerEntry {
             kind,
             source,
             target,
+            route,
             transfers: 0,
             bytes: 0,
             raw_bytes: 0,
@@ -75,7 +72,7 @@ impl Ledger {
         *self.masks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The lines so far, by kind, source and target.
+    /// The lines so far, by kind, source, target and route.
     pub fn entries(&self) -> Vec<LedgerEntry> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
@@ -83,13 +80,16 @@ impl Ledger {
 
 impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "kind       source     target     transfers        bytes    raw bytes")?;
+        writeln!(
+            f,
+            "kind       source     target     route       transfers        bytes    raw bytes"
+        )?;
         for entry in self.entries() {
-            let LedgerEntry { kind, source, target, transfers, bytes, raw_bytes } = entry;
+            let LedgerEntry { kind, source, target, route, transfers, bytes, raw_bytes } = entry;
             let (bytes, raw_bytes) = (Bytes(bytes), Bytes(raw_bytes));
             writeln!(
                 f,
-                "{kind:<10} {source:<10} {target:<10} {transfers:>9} {bytes:>12} {raw_bytes:>12}"
+                "{kind:<10} {source:<10} {target:<10} {route:<11} {transfers:>9} {bytes:>12} {raw_bytes:>12}"
             )?;
         }
         let masks = self.masks();

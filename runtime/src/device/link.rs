@@ -15,6 +15,7 @@ use super::{
     devices::Devices,
     ledger::Ledger,
     payload::{Payload, PayloadSize},
+    peer::Loans,
     upload::Uploader,
 };
 
@@ -55,6 +56,7 @@ pub struct Links {
 pub struct SendingEnd {
     transfers: Vec<Transfer>,
     ledger: Ledger,
+    loans: Loans,
 }
 
 /// Where values arrive.
@@ -67,15 +69,15 @@ pub struct ReceivingEnd {
 
 /// A value between the ends of a link. Only a receiving end can read it.
 #[derive(Debug)]
-pub struct InTransit<T>(Crossing<T>);
+pub struct InTransit<T: Payload>(Crossing<T>);
 
 #[derive(Debug)]
-enum Crossing<T> {
+enum Crossing<T: Payload> {
     /// The plan has no such transfer, so it stays where it is: right for two stages on one device,
     /// and for a forgotten transfer the error comes from the operation that needs the value.
     Stays(Placed<T>),
     /// It has left its source.
-    Moves { value: T, transfer: Transfer },
+    Moves { value: T::Departed, transfer: Transfer },
 }
 
 impl Links {
@@ -89,7 +91,8 @@ impl Links {
         let transfers = self.between(source, target);
         let target = transfers.first().map(|it| it.target_device);
         let device = self.device(target.unwrap_or(DeviceId::Host));
-        let sending = SendingEnd { transfers, ledger: self.ledger.clone() };
+        let loans = Loans::default();
+        let sending = SendingEnd { transfers, ledger: self.ledger.clone(), loans };
         (sending, ReceivingEnd { target, device })
     }
 
@@ -131,13 +134,13 @@ impl SendingEnd {
         let Some(transfer) = self.transfers.iter().find(|it| it.kind == T::KIND).copied() else {
             return Ok(InTransit(Crossing::Stays(value.clone())));
         };
-        let Transfer { kind, source_device, target_device, route, .. } = transfer;
+        let Transfer { kind, source_device, route, .. } = transfer;
         let site = Site { operation: "transfer", unit: None, with: "link", device: source_device };
         let value = value.at(&site)?;
         let size = size(value);
         let _span = trace_span!("link.transfer", kind = %kind, bytes = size.bytes).entered();
-        let value = value.depart(route).map_err(TransferError::copy(&transfer))?;
-        self.ledger.record(kind, source_device, target_device, size);
+        let value = value.depart(route, &self.loans).map_err(TransferError::copy(&transfer))?;
+        self.ledger.record(&transfer, size);
         Ok(InTransit(Crossing::Moves { value, transfer }))
     }
 }
@@ -157,7 +160,7 @@ impl ReceivingEnd {
         if self.target != Some(found) {
             return Err(TransferError::OtherLink { kind: transfer.kind, found });
         }
-        let arrived = value.arrive(transfer.route, &self.device);
+        let arrived = T::arrive(value, transfer.route, &self.device);
         let arrived = arrived.map_err(TransferError::copy(&transfer))?;
         Ok(Placed::new(arrived, transfer.target_device))
     }

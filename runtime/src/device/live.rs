@@ -1,12 +1,17 @@
 //! The devices of this machine as a plan sees them.
 
-use sluicegate_placement::{Cluster, ClusterDevice, ClusterLink, LinkFigures, Objective, Rates};
+use sluicegate_placement::{
+    Cluster, ClusterDevice, ClusterLink, LinkFigures, Objective, Rates, Route,
+};
 use sluicegate_spec::{device::DeviceId, units::Bytes};
 
 use super::{
     calibrate::CpuSpeed,
     discover::{Discovery, FoundDevice, logical_cpus},
-    gpu::topology,
+    gpu::{
+        facts::MachineFacts,
+        topology::{self, GpuLink},
+    },
     inventory::{Inventory, ListedGpu},
     speed,
 };
@@ -23,19 +28,22 @@ const CUDA_RESERVE: Bytes = Bytes(1 << 30);
 /// A transfer between logical CPU devices: a copy within one memory and a wake-up of a thread.
 const CPU_LINK_LATENCY_S: f64 = 2e-5;
 
-/// Which of the ways between GPUs count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ways {
-    /// Those that this runtime takes: through host memory.
-    Taken,
-    /// The best that the machine has.
+/// How hidden values go from GPU to GPU.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Routes {
+    /// From memory to memory where NVML says that the machine can, else through the host.
+    #[default]
     Best,
+    /// From memory to memory, whatever NVML says: the driver may go through the host itself.
+    Peer,
+    /// Through the host's memory.
+    Host,
 }
 
 /// Devices that were found, as fast as they are and as this runtime links them. The processor is
 /// measured, unless it was of late; GPUs have the figures of their kind and of their slots.
-pub fn cluster(found: &Discovery, objective: Objective) -> Cluster {
-    of(&found.devices, &found.gpus, objective, Ways::Taken)
+pub fn cluster(found: &Discovery, objective: Objective, routes: Routes) -> Cluster {
+    of(&found.devices, &found.gpus, objective, routes)
 }
 
 /// Describes a machine: all GPUs that CUDA shows, whether or not this build can use them, with the
@@ -48,10 +56,10 @@ pub fn described(gpus: &Inventory, num_cpu: u32) -> Cluster {
     if devices.is_empty() {
         devices.extend(logical_cpus(num_cpu));
     }
-    of(&devices, gpus, Objective::Throughput, Ways::Best)
+    of(&devices, gpus, Objective::Throughput, Routes::Best)
 }
 
-fn of(devices: &[FoundDevice], gpus: &Inventory, objective: Objective, ways: Ways) -> Cluster {
+fn of(devices: &[FoundDevice], gpus: &Inventory, objective: Objective, routes: Routes) -> Cluster {
     let num_cpus = devices.iter().filter(|it| matches!(it.id, DeviceId::Cpu(_))).count();
     let speed = if num_cpus > 0 { speed::cpu() } else { None };
     let device = |found: &FoundDevice| match (found.id, speed) {
@@ -63,7 +71,7 @@ fn of(devices: &[FoundDevice], gpus: &Inventory, objective: Objective, ways: Way
     };
     let device = |found: &FoundDevice| ClusterDevice { is_spare: found.is_spare, ..device(found) };
     let cluster = Cluster {
-        links: links(devices, gpus, ways),
+        links: links(devices, gpus, routes),
         ..Cluster::of(devices.iter().map(device).collect())
     };
     if num_cpus < devices.len() {
@@ -113,15 +121,22 @@ fn gpu(found: FoundDevice, gpus: &Inventory) -> ClusterDevice {
 }
 
 /// The links between GPUs of which enough is known, from each to all others in turn.
-fn links(devices: &[FoundDevice], gpus: &Inventory, ways: Ways) -> Vec<ClusterLink> {
+fn links(devices: &[FoundDevice], gpus: &Inventory, routes: Routes) -> Vec<ClusterLink> {
     let index = |id| gpus.get(id)?.facts.map(|it| it.gpu);
     let link = |source: DeviceId, target: DeviceId| {
-        let (from, to) = (index(source)?, index(target)?);
-        let link = match ways {
-            Ways::Best => topology::link(&gpus.machine, from, to),
-            Ways::Taken => topology::through_host(&gpus.machine, from, to),
+        let between = |way: fn(&MachineFacts, usize, usize) -> Option<GpuLink>| {
+            Some(way(&gpus.machine, index(source)?, index(target)?)?.figures())
         };
-        Some(ClusterLink { source, target, figures: link?.figures() })
+        let figures = match routes {
+            Routes::Best => between(topology::link)?,
+            Routes::Host => between(topology::through_host)?,
+            Routes::Peer => {
+                let are_gpus = [source, target].iter().all(|id| matches!(id, DeviceId::Cuda(_)));
+                let known = between(topology::link).unwrap_or_default();
+                LinkFigures { route: Route::Peer, ..are_gpus.then_some(known)? }
+            }
+        };
+        Some(ClusterLink { source, target, figures })
     };
     let ids = || devices.iter().map(|device| device.id);
     let pairs = ids().flat_map(|source| ids().map(move |target| (source, target)));
@@ -204,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn plans_for_this_runtime_reckon_with_copies_through_the_host() {
+    fn routes_between_gpus_are_the_best_or_those_that_are_asked_for() {
         let machine = eight();
         let driver = (0..).zip(&machine.gpus[..2]).map(|(ordinal, it)| shown(ordinal, it));
         let gpus = Inventory::join(Ok(driver.collect()), Ok(machine), &Variables::default());
@@ -215,11 +230,15 @@ mod tests {
         };
         let devices = gpus.gpus.iter().map(found).collect();
         let found = Discovery { devices, left_out: Vec::new(), gpus };
-        let cluster = super::cluster(&found, Objective::Throughput);
-        let link = cluster.link(DeviceId::Cuda(1), DeviceId::Cuda(0));
-        assert_eq!((cluster.links.len(), link.route), (2, Route::Host));
-        assert_eq!(cluster.devices[0].memory, Bytes(141 << 30));
-        assert_eq!(cluster.check(), Ok(()));
+        let wanted =
+            [(Routes::Best, Route::Peer), (Routes::Peer, Route::Peer), (Routes::Host, Route::Host)];
+        for (routes, wanted) in wanted {
+            let cluster = super::cluster(&found, Objective::Throughput, routes);
+            let link = cluster.link(DeviceId::Cuda(1), DeviceId::Cuda(0));
+            assert_eq!((cluster.links.len(), link.route), (2, wanted));
+            assert_eq!(cluster.devices[0].memory, Bytes(141 << 30));
+            assert_eq!(cluster.check(), Ok(()));
+        }
     }
 
     #[test]

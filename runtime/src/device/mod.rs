@@ -23,9 +23,12 @@ pub mod link;
 mod live;
 pub mod logits;
 pub mod payload;
+#[cfg_attr(not(feature = "cuda"), path = "peer_without_cuda.rs")]
+pub mod peer;
 pub mod selector;
 mod speed;
 pub mod timer;
+pub(crate) mod trust;
 pub mod upload;
 
 pub use counts::MaskCounts;
@@ -33,7 +36,7 @@ pub use devices::{Devices, Loss};
 pub use inventory::Inventory;
 pub use ledger::{Ledger, LedgerEntry};
 pub use link::{InTransit, Links, ReceivingEnd, SendingEnd, TransferError};
-pub use live::{cluster, described};
+pub use live::{Routes, cluster, described};
 pub use logits::LogitRows;
 pub use payload::Payload;
 pub use selector::DeviceSelector;

@@ -1,10 +1,14 @@
 //! What may cross a device border, and the functions that make it cross.
 
+use std::fmt::Debug;
+
 use candle_core::{Device, Tensor};
 use sluicegate_core::messages::{Masks, Sampled, wire};
 use sluicegate_model::step::Hidden;
 use sluicegate_placement::{TransferKind, TransferRoute};
 use sluicegate_spec::placed::Named;
+
+use super::peer::{Loan, Loans};
 
 /// Size of a value on a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,82 +30,114 @@ impl PayloadSize {
 /// thread and on its own device.
 pub trait Payload: Named + Clone {
     const KIND: TransferKind;
+    /// What the receiver can read.
+    type Departed: Debug;
 
     /// Counted from the value itself.
     fn size(&self) -> PayloadSize;
 
-    /// The sender's part: what the receiver can read.
+    /// The sender's part.
     ///
     /// # Errors
     /// The device's, if it has no room or the copy fails.
-    fn depart(&self, route: TransferRoute) -> candle_core::Result<Self>;
+    fn depart(&self, route: TransferRoute, loans: &Loans) -> candle_core::Result<Self::Departed>;
 
     /// The receiver's part: the value in the memory of its device.
     ///
     /// # Errors
     /// The device's, if it has no room or the copy fails.
-    fn arrive(self, route: TransferRoute, device: &Device) -> candle_core::Result<Self>;
+    fn arrive(
+        departed: Self::Departed,
+        route: TransferRoute,
+        device: &Device,
+    ) -> candle_core::Result<Self>;
 }
 
 impl Payload for Hidden {
     const KIND: TransferKind = TransferKind::Hidden;
+    type Departed = DepartedTensor;
 
     fn size(&self) -> PayloadSize {
         PayloadSize::plain(num_bytes(&self.0))
     }
 
     /// Views are made whole first: candle would move the whole storage of a view out of a GPU.
-    fn depart(&self, route: TransferRoute) -> candle_core::Result<Self> {
+    fn depart(&self, route: TransferRoute, loans: &Loans) -> candle_core::Result<DepartedTensor> {
         let tensor = self.0.contiguous()?;
-        Ok(Self(match route {
+        Ok(DepartedTensor::Here(match route {
             TransferRoute::HostMemory => tensor.copy()?,
             TransferRoute::Download | TransferRoute::HostStaged => {
                 move_tensor(&tensor, &Device::Cpu)?
             }
             TransferRoute::Upload => tensor,
+            TransferRoute::Peer => return Ok(DepartedTensor::Lent(loans.lend(tensor)?)),
         }))
     }
 
-    fn arrive(self, route: TransferRoute, device: &Device) -> candle_core::Result<Self> {
-        Ok(match route {
-            TransferRoute::HostMemory | TransferRoute::Download => self,
-            TransferRoute::Upload | TransferRoute::HostStaged => {
-                Self(move_tensor(&self.0, device)?)
+    fn arrive(
+        departed: DepartedTensor,
+        route: TransferRoute,
+        device: &Device,
+    ) -> candle_core::Result<Self> {
+        Ok(Self(match (departed, route) {
+            (DepartedTensor::Lent(loan), _) => loan.copy_to(device)?,
+            (DepartedTensor::Here(tensor), TransferRoute::Upload | TransferRoute::HostStaged) => {
+                move_tensor(&tensor, device)?
             }
-        })
+            (DepartedTensor::Here(tensor), _) => tensor,
+        }))
     }
+}
+
+/// A tensor between the ends of a link.
+#[derive(Debug)]
+pub enum DepartedTensor {
+    /// In the host's memory.
+    Here(Tensor),
+    /// In the sender's memory, which the receiver reads.
+    Lent(Loan),
 }
 
 /// The sampler reads masks in the last stage's thread, also where that stage computes on a GPU.
 impl Payload for Masks {
     const KIND: TransferKind = TransferKind::Mask;
+    type Departed = Self;
 
     fn size(&self) -> PayloadSize {
         PayloadSize { bytes: wire::num_bytes(self), raw_bytes: self.raw_bytes() }
     }
 
-    fn depart(&self, _route: TransferRoute) -> candle_core::Result<Self> {
+    fn depart(&self, _route: TransferRoute, _loans: &Loans) -> candle_core::Result<Self> {
         Ok(through_encoding(self.clone()))
     }
 
-    fn arrive(self, _route: TransferRoute, _device: &Device) -> candle_core::Result<Self> {
-        Ok(self)
+    fn arrive(
+        departed: Self,
+        _route: TransferRoute,
+        _device: &Device,
+    ) -> candle_core::Result<Self> {
+        Ok(departed)
     }
 }
 
 impl Payload for Sampled {
     const KIND: TransferKind = TransferKind::Tokens;
+    type Departed = Self;
 
     fn size(&self) -> PayloadSize {
         PayloadSize::plain(wire::num_bytes(self))
     }
 
-    fn depart(&self, _route: TransferRoute) -> candle_core::Result<Self> {
+    fn depart(&self, _route: TransferRoute, _loans: &Loans) -> candle_core::Result<Self> {
         Ok(through_encoding(self.clone()))
     }
 
-    fn arrive(self, _route: TransferRoute, _device: &Device) -> candle_core::Result<Self> {
-        Ok(self)
+    fn arrive(
+        departed: Self,
+        _route: TransferRoute,
+        _device: &Device,
+    ) -> candle_core::Result<Self> {
+        Ok(departed)
     }
 }
 
@@ -118,7 +154,7 @@ pub(crate) fn through_encoding<T: wire::Message>(message: T) -> T {
     clippy::disallowed_methods,
     reason = "the one caller: every transfer of a tensor ends here"
 )]
-fn move_tensor(tensor: &Tensor, device: &Device) -> candle_core::Result<Tensor> {
+pub(super) fn move_tensor(tensor: &Tensor, device: &Device) -> candle_core::Result<Tensor> {
     tensor.to_device(device)
 }
 

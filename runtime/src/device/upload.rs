@@ -61,12 +61,12 @@ impl Uploader {
             })?;
             return Ok(Placed::new(made, DeviceId::Host));
         };
-        let Transfer { kind, source_device, target_device, .. } = *transfer;
+        let Transfer { kind, target_device, .. } = *transfer;
         let span = trace_span!("link.transfer", kind = %kind, bytes = field::Empty).entered();
         let made = T::make(plain, &self.device).map_err(TransferError::copy(transfer))?;
         let size = PayloadSize::plain(made.num_bytes());
         span.record("bytes", size.bytes);
-        self.ledger.record(kind, source_device, target_device, size);
+        self.ledger.record(transfer, size);
         Ok(Placed::new(made, target_device))
     }
 }

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    device::{Devices, Ledger, Links},
+    device::{Devices, Ledger, Links, trust::trusted},
     masker::{BeforeMatcher, Masker, MaskerConfig, MaskerOutlet},
     pipeline::{BeforeForward, Pipeline, PipelineConfig},
     sampler::Sampler,
@@ -201,7 +201,7 @@ impl EngineBuilder {
         let vocab = Arc::new(vocabulary::of(&model.tokenizer, model.config.vocab)?);
         let constraints = Cache::new(Compiler::new(Arc::clone(&vocab))?, self.constraint_cache);
         let devices = Devices::open(plan.stages.iter().map(|stage| stage.device))?;
-        let transfers = transfers.unwrap_or_else(|| plan.transfers());
+        let transfers = trusted(transfers.unwrap_or_else(|| plan.transfers()), &devices);
         let ledger = Ledger::default();
         let links = Links::new(&transfers, &devices, ledger.clone());
         let last_stage = Endpoint::Stage(plan.last_stage());

@@ -189,8 +189,10 @@ impl Driver {
             PipelineEvent::MasksLost(error) => return Err(Arc::new(EngineFailure::Masks(error))),
             PipelineEvent::Timed { stage, microbatch, times } => {
                 if let Some(recorder) = &mut self.recorder {
-                    recorder.correct(microbatch, stage, times);
+                    recorder.timed(microbatch, stage, times);
                 }
+                let (stage, took) = (stage.0, times.duration());
+                self.pending.push_back(Input::Timed { microbatch, stage, took });
             }
             PipelineEvent::StageFailed(failure) => self.stage_failed(failure),
         }

@@ -9,7 +9,7 @@ use sluicegate_placement::{Cluster, Plan, PlanError, Policy};
 use sluicegate_spec::kv::KvType;
 
 use super::{Engine, EngineBuilder, error::BuildError};
-use crate::device::{self, DeviceSelector, discover, selector::SelectorError};
+use crate::device::{self, DeviceSelector, Routes, discover, selector::SelectorError};
 
 /// What an engine is opened with.
 ///
@@ -31,6 +31,7 @@ pub struct OpenOptions {
     cpu_devices: u32,
     policy: Policy,
     kv_type: KvType,
+    routes: Routes,
 }
 
 impl Default for OpenOptions {
@@ -40,6 +41,7 @@ impl Default for OpenOptions {
             cpu_devices: 1,
             policy: Policy::default(),
             kv_type: KvType::default(),
+            routes: Routes::default(),
         }
     }
 }
@@ -86,6 +88,13 @@ impl OpenOptions {
         self
     }
 
+    /// How hidden values go from GPU to GPU.
+    #[must_use]
+    pub fn routes(mut self, routes: Routes) -> Self {
+        self.routes = routes;
+        self
+    }
+
     /// In what keys and values are kept.
     #[must_use]
     pub fn kv_type(mut self, kv_type: KvType) -> Self {
@@ -103,7 +112,7 @@ impl OpenOptions {
         for reason in &found.left_out {
             tracing::warn!("a GPU is not used: {reason}");
         }
-        Ok(device::cluster(&found, self.policy.objective))
+        Ok(device::cluster(&found, self.policy.objective, self.routes))
     }
 
     /// Places a model that is open.

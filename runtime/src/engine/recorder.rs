@@ -24,8 +24,13 @@ pub(super) struct Recorder {
 struct Recorded {
     note: MicrobatchNote,
     spans: Vec<Span>,
+    /// Of how many stages it is known when they worked on it.
+    num_stages: usize,
     has_come_back: bool,
 }
+
+/// Who did what, from when to when.
+type Done = (Lane, Activity, Interval);
 
 impl Recorder {
     /// For the stages of a plan. Its seconds count from `began`.
@@ -38,7 +43,7 @@ impl Recorder {
     pub(super) fn sent(&mut self, note: MicrobatchNote, host: Interval) {
         let id = MicrobatchId(note.microbatch);
         let spans = vec![self.span(id, Lane::Host, Activity::Host, host)];
-        self.microbatches.insert(id, Recorded { note, spans, has_come_back: false });
+        self.microbatches.insert(id, Recorded { note, spans, num_stages: 0, has_come_back: false });
         if self.microbatches.len() > MAX_MICROBATCHES {
             self.microbatches.pop_first();
         }
@@ -48,58 +53,74 @@ impl Recorder {
     pub(super) fn came_back(
         &mut self,
         id: MicrobatchId,
-        stages: &[StageTimes],
+        stages: &[Option<StageTimes>],
         masks: &MaskTimes,
         host: Interval,
     ) {
         let mut done = vec![(Lane::Host, Activity::Host, host)];
         done.extend(masks.filled.iter().map(|it| (Lane::Masker, Activity::Mask, *it)));
         for (stage, times) in stages.iter().enumerate() {
-            let lane = Lane::Stage(stage);
-            let mut did = |activity, from, until| {
-                done.push((lane, activity, Interval { from, until }));
-            };
-            did(Activity::Compute, times.started, times.computed);
-            if stage + 1 < stages.len() {
-                did(Activity::Transfer, times.computed, times.ended);
-            } else if let Some(Interval { from, until }) = masks.awaited {
-                did(Activity::Compute, times.computed, from);
-                did(Activity::AwaitMask, from, until);
-                did(Activity::Compute, until, times.ended);
-            } else {
-                did(Activity::Compute, times.computed, times.ended);
-            }
+            let Some(times) = times else { continue };
+            done.extend(self.of_stage(StageId(stage), *times, masks.awaited));
         }
-        done.retain(|(.., interval)| interval.until > interval.from);
-        let spans: Vec<Span> = done
-            .into_iter()
-            .map(|(lane, activity, interval)| self.span(id, lane, activity, interval))
-            .collect();
+        self.note(id, done, stages.iter().flatten().count());
         if let Some(recorded) = self.microbatches.get_mut(&id) {
-            recorded.spans.extend(spans);
             recorded.has_come_back = true;
         }
     }
 
-    /// Takes note of when a stage really computed for a microbatch that has come back.
-    pub(super) fn correct(&mut self, id: MicrobatchId, stage: StageId, times: StageTimes) {
-        let computed = Interval { from: times.started, until: times.computed };
-        let span = self.span(id, Lane::Stage(stage.0), Activity::Compute, computed);
+    /// Takes note of when a stage worked on a microbatch, whose tokens may have come back or not.
+    pub(super) fn timed(&mut self, id: MicrobatchId, stage: StageId, times: StageTimes) {
+        self.note(id, self.of_stage(stage, times, None), 1);
+    }
+
+    /// What a stage did; the last one may have waited for masks.
+    fn of_stage(
+        &self,
+        stage: StageId,
+        StageTimes { started, computed, ended }: StageTimes,
+        awaited: Option<Interval>,
+    ) -> Vec<Done> {
+        let did =
+            |activity, from, until| (Lane::Stage(stage.0), activity, Interval { from, until });
+        let computing = did(Activity::Compute, started, computed);
+        if stage.0 + 1 < self.devices.len() {
+            return vec![computing, did(Activity::Transfer, computed, ended)];
+        }
+        let Some(Interval { from, until }) = awaited else {
+            return vec![computing, did(Activity::Compute, computed, ended)];
+        };
+        vec![
+            computing,
+            did(Activity::Compute, computed, from),
+            did(Activity::AwaitMask, from, until),
+            did(Activity::Compute, until, ended),
+        ]
+    }
+
+    fn note(&mut self, id: MicrobatchId, done: Vec<Done>, num_stages: usize) {
+        let done = done.into_iter().filter(|(.., interval)| interval.until > interval.from);
+        let spans: Vec<Span> = done
+            .map(|(lane, activity, interval)| self.span(id, lane, activity, interval))
+            .collect();
         if let Some(recorded) = self.microbatches.get_mut(&id) {
-            recorded.spans.retain(|it| (it.lane, it.activity) != (span.lane, span.activity));
-            recorded.spans.push(span);
+            recorded.spans.extend(spans);
+            recorded.num_stages += num_stages;
         }
     }
 
-    /// Forgets what will never come back.
+    /// Forgets what will never come back, or be known.
     pub(super) fn lose(&mut self) {
-        self.microbatches.retain(|_, recorded| recorded.has_come_back);
+        let num_stages = self.devices.len();
+        self.microbatches.retain(|_, it| it.has_come_back && it.num_stages == num_stages);
     }
 
-    /// What came back since this was asked last.
+    /// What came back since this was asked last, and is known of every stage.
     pub(super) fn take(&mut self) -> Timeline {
         let mut timeline = Timeline { devices: self.devices.clone(), ..Timeline::default() };
-        for (_, recorded) in self.microbatches.extract_if(.., |_, it| it.has_come_back) {
+        let num_stages = self.devices.len();
+        let is_known = |it: &Recorded| it.has_come_back && it.num_stages == num_stages;
+        for (_, recorded) in self.microbatches.extract_if(.., |_, it| is_known(it)) {
             timeline.microbatches.push(recorded.note);
             timeline.spans.extend(recorded.spans);
         }
@@ -117,29 +138,58 @@ impl Recorder {
 mod tests {
     use super::*;
 
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn interval(from: u64, until: u64) -> Interval {
+        Interval { from: ms(from), until: ms(until) }
+    }
+
+    fn times(started: u64, computed: u64, ended: u64) -> StageTimes {
+        StageTimes { started: ms(started), computed: ms(computed), ended: ms(ended) }
+    }
+
     #[test]
-    fn times_that_are_known_later_take_the_place_of_those_that_were_told() {
-        let ms = Duration::from_millis;
-        let mut recorder = Recorder {
-            began: ms(0),
-            devices: vec!["cuda:0".to_owned()],
-            microbatches: BTreeMap::new(),
-        };
-        let note = |microbatch| MicrobatchNote { microbatch, tokens: 24, decoding_rows: 0 };
+    fn a_microbatch_is_shown_once_it_is_known_of_every_stage() {
+        let devices = ["cuda:0", "cuda:1"].map(str::to_owned).to_vec();
+        let mut recorder = Recorder { began: ms(0), devices, microbatches: BTreeMap::new() };
+        let id = MicrobatchId(1);
+        let note = MicrobatchNote { microbatch: 1, tokens: 24, decoding_rows: 0 };
+        recorder.sent(note, interval(1, 2));
+        let last = Some(times(20, 30, 40));
+        recorder.came_back(id, &[None, last], &MaskTimes::default(), interval(40, 41));
+        assert_eq!(recorder.take().microbatches, []);
+        recorder.timed(id, StageId(0), times(3, 15, 15));
+        recorder.timed(MicrobatchId(9), StageId(0), times(3, 15, 15));
+        let timeline = recorder.take();
+        let mut stages: Vec<_> = timeline
+            .spans
+            .iter()
+            .filter(|span| matches!(span.lane, Lane::Stage(_)))
+            .map(|span| (span.lane, span.activity, span.start_s, span.end_s))
+            .collect();
+        stages.sort_by(|a, b| a.2.total_cmp(&b.2));
+        let computing = |stage, from, until| (Lane::Stage(stage), Activity::Compute, from, until);
+        let want = [computing(0, 0.003, 0.015), computing(1, 0.02, 0.03), computing(1, 0.03, 0.04)];
+        assert_eq!(stages, want);
+    }
+
+    #[test]
+    fn what_is_lost_is_not_shown() {
+        let devices = vec!["cuda:0".to_owned()];
+        let mut recorder = Recorder { began: ms(0), devices, microbatches: BTreeMap::new() };
         for id in [1, 2] {
-            recorder.sent(note(id), Interval { from: ms(id), until: ms(id + 1) });
-            let told = StageTimes { started: ms(10), computed: ms(11), ended: ms(11) };
-            let host = Interval { from: ms(12), until: ms(13) };
-            recorder.came_back(MicrobatchId(id), &[told], &MaskTimes::default(), host);
+            recorder.sent(
+                MicrobatchNote { microbatch: id, tokens: 1, decoding_rows: 1 },
+                interval(1, 2),
+            );
         }
-        let known = StageTimes { started: ms(10), computed: ms(25), ended: ms(25) };
-        recorder.correct(MicrobatchId(1), StageId(0), known);
-        recorder.correct(MicrobatchId(7), StageId(0), known);
-        let spans = recorder.take().spans;
-        let computed = |id| {
-            let is_it = |it: &&Span| it.microbatch == id && it.lane == Lane::Stage(0);
-            spans.iter().filter(is_it).map(|it| (it.start_s, it.end_s)).collect::<Vec<_>>()
-        };
-        assert_eq!([computed(1), computed(2)], [[(0.01, 0.025)], [(0.01, 0.011)]]);
+        let told = Some(times(2, 3, 3));
+        recorder.came_back(MicrobatchId(1), &[told], &MaskTimes::default(), interval(4, 5));
+        recorder.lose();
+        recorder.came_back(MicrobatchId(2), &[told], &MaskTimes::default(), interval(4, 5));
+        let shown: Vec<u64> = recorder.take().microbatches.iter().map(|it| it.microbatch).collect();
+        assert_eq!(shown, [1]);
     }
 }

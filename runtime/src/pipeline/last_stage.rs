@@ -89,7 +89,7 @@ impl LastStage {
             let _span = trace_span!("sampler.sample", microbatch = microbatch.0).entered();
             self.sample_groups(&batch)
         };
-        if let Some(last) = times.last_mut() {
+        if let Some(Some(last)) = times.last_mut() {
             last.ended = self.config.clock.now();
         }
         let logit_bytes = self.logits.copied_bytes;

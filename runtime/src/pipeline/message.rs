@@ -41,8 +41,8 @@ pub enum PipelineEvent {
     },
     /// Masks do not reach the last stage; nothing constrained can go on.
     MasksLost(TransferError),
-    /// When a stage worked on a microbatch that has come back already: its device had not come so
-    /// far then.
+    /// When a stage worked on a microbatch, where its device was still at work when the stage handed
+    /// it on.
     Timed {
         stage: StageId,
         microbatch: MicrobatchId,

@@ -1,8 +1,8 @@
 //! One stage: its layers, its pages, and the loop that executes batches.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use sluicegate_core::messages::{MicrobatchId, StageBatch};
 use sluicegate_model::{
     shard::{Shard, ShardOutput},
@@ -46,6 +46,9 @@ pub(super) enum Outlet {
     Last(Box<LastStage>),
 }
 
+/// How often a stage without work looks how far its device has come.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Called with the stage and the microbatch that it is about to compute.
 pub type BeforeForward = Arc<dyn Fn(StageId, MicrobatchId) + Send + Sync>;
 
@@ -75,9 +78,20 @@ impl Stage {
 
     fn next_microbatch(&mut self) -> Result<Option<Microbatch>, StageError> {
         match &mut self.outlet {
-            Outlet::Next { .. } => Ok(self.inlet.inbox.recv().ok()),
+            Outlet::Next { .. } => Ok(self.next_of_inbox()),
             Outlet::Last(last) => last.next(&self.inlet.inbox),
         }
+    }
+
+    /// Where nothing comes, it looks now and then for what its device has done meanwhile.
+    fn next_of_inbox(&mut self) -> Option<Microbatch> {
+        while self.stopwatch.has_unknown() {
+            match self.inlet.inbox.recv_timeout(LOOK) {
+                Err(RecvTimeoutError::Timeout) => self.tell_late_times(),
+                received => return received.ok(),
+            }
+        }
+        self.inlet.inbox.recv().ok()
     }
 
     /// Executes a batch: its reorders, then its rows. False if nobody takes the output.

@@ -36,25 +36,26 @@ impl Stopwatch {
     }
 
     /// The times of a microbatch whose output is handed on. Where the device has not come so far
-    /// they say when it was told to, and are [known later](Self::known_now).
+    /// there are none yet: they are [known later](Self::known_now).
     pub(super) fn handed_on(
         &mut self,
         microbatch: MicrobatchId,
         started: Mark,
         computed: Mark,
-    ) -> StageTimes {
+    ) -> Option<StageTimes> {
         let ended = self.clock.now();
         let lap = Lap { microbatch, started, computed, ended };
         if let Some([started, computed]) = lap.reached(&mut self.timer) {
-            return StageTimes {
-                started: started.min(ended),
-                computed: computed.min(ended),
-                ended,
-            };
+            let (started, computed) = (started.min(ended), computed.min(ended));
+            return Some(StageTimes { started, computed, ended });
         }
-        let (started, computed) = (lap.started.marked, lap.computed.marked);
         self.unknown.push_back(lap);
-        StageTimes { started, computed, ended }
+        None
+    }
+
+    /// Whether the device has not yet come to the end of what it was told to do.
+    pub(super) fn has_unknown(&self) -> bool {
+        !self.unknown.is_empty()
     }
 
     /// Times of earlier microbatches that were not known when these were handed on.

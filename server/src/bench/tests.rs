@@ -4,7 +4,7 @@ use std::{num::NonZero, time::Duration};
 
 use serde_json::Value;
 use sluicegate_core::timeline::{Lane, StageUsage, Usage};
-use sluicegate_placement::{Plan, PlanFields, PlannedStage};
+use sluicegate_placement::{Plan, PlanFields, PlannedStage, Route};
 use sluicegate_spec::{
     config::KvGroup,
     device::DeviceId,
@@ -33,6 +33,7 @@ fn plan(cuts: &[usize], microbatches: usize) -> Plan {
             kv_bytes: Bytes(10),
             workspace_bytes: Bytes(1),
             cap_bytes: Bytes(1000),
+            input_route: Route::Host,
         }
     });
     let fields = PlanFields {

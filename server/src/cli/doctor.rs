@@ -4,7 +4,7 @@ use clap::Args;
 use sluicegate::device::DeviceSelector;
 use sluicegate_spec::kv::KvType;
 
-use super::{Goal, ModelArgs};
+use super::{Goal, ModelArgs, RouteChoice};
 use crate::memory::MemoryCaps;
 
 pub(crate) const AFTER_DOCTOR: &str = "\
@@ -52,6 +52,7 @@ impl DoctorArgs {
             max_memory: self.max_memory.clone(),
             layers: None,
             objective: Goal::Throughput,
+            route: RouteChoice::default(),
             kv_type: self.kv_type,
             plan: None,
         }

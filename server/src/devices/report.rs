@@ -7,16 +7,12 @@ use sluicegate::device::{
     discover,
     gpu::{
         facts::{GpuFacts, MigInstance},
-        topology::{self, GpuLink, LinkKind},
+        topology::{self, GpuLink},
     },
     inventory::ListedGpu,
 };
 use sluicegate_placement::Cluster;
 use sluicegate_spec::{device::DeviceId, units::Bytes};
-
-/// Said where there is a better way between two GPUs.
-const NOT_USED: &str = "this runtime copies through host memory between GPUs; NVLink and PCIe peer \
-                        access are not used yet";
 
 /// The devices of a machine.
 #[derive(Debug, Serialize)]
@@ -86,17 +82,13 @@ impl Report {
     /// Collects what is known of the GPUs.
     pub(super) fn of(inventory: &Inventory, host: HostReport) -> Self {
         let links = links(inventory);
-        let mut notes = inventory.notes.clone();
-        if links.iter().any(|it| it.link.kind != LinkKind::ThroughHost) {
-            notes.push(NOT_USED.to_owned());
-        }
         Self {
             driver: inventory.machine.driver.clone(),
             gpus: inventory.gpus.iter().map(|gpu| gpu_report(inventory, gpu)).collect(),
             hidden: inventory.hidden().into_iter().cloned().collect(),
             host,
             links,
-            notes,
+            notes: inventory.notes.clone(),
         }
     }
 

@@ -107,7 +107,6 @@ fn a_table_says_who_uses_what() {
     cuda:0 and cuda:1: 18 NVLinks, 450.0 GB/s each way
     cuda:1 is used by a process (77), python3 (4242) with 119.0 GiB
     driver 580.65.06
-    note: this runtime copies through host memory between GPUs; NVLink and PCIe peer access are not used yet
     "#);
 }
 
@@ -177,7 +176,6 @@ fn the_description_is_read_back() {
     # This machine as `sluicegate devices --toml` found it, driver 580.65.06.
     # Memory is what was free. Links are the best that there are; speeds are those of the
     # presets that the names match, or stand-ins.
-    # this runtime copies through host memory between GPUs; NVLink and PCIe peer access are not used yet
     unlisted = { latency_s = 2e-5, bytes_per_s = 5000000000.0, route = "host", overlaps = false }
 
     [[devices]]

@@ -58,11 +58,11 @@ pub(super) fn describe_links<W: Write>(
     for pair in devices.windows(2) {
         let (source, target) = (pair[0], pair[1]);
         let peers = match driver::can_be_peers(source, target) {
-            Ok(true) => "; the driver offers peer access, which is not used yet".to_owned(),
-            Ok(false) => String::new(),
-            Err(reason) => format!("; peer access is unknown: {reason}"),
+            Ok(true) => ", each can reach the other's memory".to_owned(),
+            Ok(false) => " through host memory".to_owned(),
+            Err(reason) => format!("; whether one reaches the other's memory is unknown: {reason}"),
         };
-        report.say("link", &format!("{source} to {target} through host memory{peers}"))?;
+        report.say("link", &format!("{source} to {target}{peers}"))?;
     }
     Ok(())
 }

@@ -30,8 +30,8 @@ pub struct StageBatch {
     /// Which life of the pipeline it belongs to; a restarted pipeline has the next one.
     pub incarnation: u32,
     pub batch: Arc<Batch>,
-    /// When each stage so far worked on it.
-    pub times: Vec<StageTimes>,
+    /// When each stage so far worked on it; none where its device is still at work.
+    pub times: Vec<Option<StageTimes>>,
 }
 
 impl Message for StageBatch {

@@ -19,8 +19,8 @@ use super::{
 pub struct Sampled {
     pub microbatch: MicrobatchId,
     pub groups: Vec<GroupChoices>,
-    /// When each stage worked on it.
-    pub times: Vec<StageTimes>,
+    /// When each stage worked on it; none where that is told later, or was before.
+    pub times: Vec<Option<StageTimes>>,
     pub mask_times: MaskTimes,
 }
 
@@ -33,11 +33,11 @@ impl Named for Sampled {
 }
 
 impl Sampled {
-    /// Seconds that each stage worked, waits for masks left out.
-    pub fn stage_s(&self) -> Vec<f64> {
-        let worked = |times: &StageTimes| times.ended.saturating_sub(times.started).as_secs_f64();
-        let mut seconds: Vec<f64> = self.times.iter().map(worked).collect();
-        if let (Some(last), Some(wait)) = (seconds.last_mut(), self.mask_times.wait()) {
+    /// Seconds that each stage worked where that is known, waits for masks left out.
+    pub fn stage_s(&self) -> Vec<Option<f64>> {
+        let worked = |times: &Option<StageTimes>| Some((*times)?.duration().as_secs_f64());
+        let mut seconds: Vec<Option<f64>> = self.times.iter().map(worked).collect();
+        if let (Some(Some(last)), Some(wait)) = (seconds.last_mut(), self.mask_times.wait()) {
             *last = (*last - wait.as_secs_f64()).max(0.0);
         }
         seconds

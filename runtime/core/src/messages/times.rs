@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// When a stage worked on a microbatch.
+/// When a stage worked on a microbatch, by its device's own account.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageTimes {
     /// What came in band and the hidden values had arrived, and were still to be uploaded.
@@ -13,6 +13,13 @@ pub struct StageTimes {
     pub computed: Duration,
     /// Its output was on its way to the next stage; the last one had masked and sampled.
     pub ended: Duration,
+}
+
+impl StageTimes {
+    /// How long it worked.
+    pub fn duration(&self) -> Duration {
+        self.ended.saturating_sub(self.started)
+    }
 }
 
 /// When something was done for a microbatch.

@@ -11,7 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 /// The form of all messages. A change of any of them makes another version, and only the same
 /// version is read: the processes of one pipeline are of one build.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// The longest message: page tables of a thousand rows with 128,000 tokens each take half of it. In
 /// memory a message takes at most a hundred times what it takes here, while a list grows.

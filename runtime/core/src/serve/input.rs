@@ -20,6 +20,13 @@ pub enum Input {
     Cancelled(RequestId),
     /// A microbatch has left the last stage; or groups of it that had to wait for their masks.
     Sampled(Sampled),
+    /// How long a stage worked on a microbatch, where that was not known when the stage handed it
+    /// on; its tokens may have come back or not.
+    Timed {
+        microbatch: MicrobatchId,
+        stage: usize,
+        took: Duration,
+    },
     /// The matchers have answered an [`Action::Advance`](super::Action::Advance): for each of its
     /// continuations, in order.
     Advanced {

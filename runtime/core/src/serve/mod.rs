@@ -15,6 +15,7 @@ mod output;
 mod patience;
 mod recovery;
 mod request;
+mod rounds;
 mod running;
 #[expect(clippy::module_inception, reason = "the loop itself, beside what it is made of")]
 mod serve;

@@ -43,6 +43,7 @@ impl Serve {
         let is_stepping = |id| self.groups.get(&id).is_some_and(|it| it.stepping.is_some());
         self.scheduler.restart(is_stepping);
         self.sent.clear();
+        self.rounds.lose();
         // Masks are computed again, too.
         self.matchers.values_mut().for_each(|failure| *failure = None);
         self.incarnation += 1;

@@ -17,6 +17,7 @@ use super::{
     output::RequestError,
     patience::Patience,
     request::Admitted,
+    rounds::Rounds,
     running::RunningRequest,
 };
 use crate::{
@@ -50,8 +51,9 @@ pub struct Serve {
     /// fails at the last stage.
     pub(super) matchers: BTreeMap<SequenceId, Option<MatcherError>>,
     pub(super) patience: Patience,
-    /// Microbatches in flight.
-    pub(super) sent: BTreeMap<MicrobatchId, Sent>,
+    /// Microbatches in flight, and when they were sent.
+    pub(super) sent: BTreeMap<MicrobatchId, Duration>,
+    pub(super) rounds: Rounds,
     pub(super) restarts: Restarts,
     /// How often the stages were started.
     pub(super) incarnation: u32,
@@ -65,15 +67,6 @@ pub struct Serve {
     pub(super) actions: Vec<Action>,
 }
 
-/// A microbatch in flight.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Sent {
-    pub(super) at: Duration,
-    pub(super) num_rows: usize,
-    /// Whether each row brings one token, and nothing else is computed.
-    pub(super) is_decoding: bool,
-}
-
 impl Serve {
     pub fn new(config: ServeConfig) -> Self {
         Self {
@@ -85,6 +78,7 @@ impl Serve {
             matchers: BTreeMap::new(),
             patience: Patience::default(),
             sent: BTreeMap::new(),
+            rounds: Rounds::default(),
             restarts: Restarts::default(),
             incarnation: 1,
             is_down: false,
@@ -104,6 +98,10 @@ impl Serve {
             Input::Submitted { request, admitted } => self.submit(request, &admitted, now),
             Input::Cancelled(request) => self.cancel(request),
             Input::Sampled(sampled) => self.sampled(sampled, now),
+            Input::Timed { microbatch, stage, took } => {
+                let round = self.rounds.timed(microbatch, stage, took);
+                self.measure(round);
+            }
             Input::Advanced { group, answers } => self.advanced(group, answers, now),
             Input::MaskFailed { sequence, error } => {
                 if let Some(failure) = self.matchers.get_mut(&sequence) {
@@ -256,6 +254,9 @@ impl Serve {
         }
         let num_rows = batch.rows.len();
         let is_decoding = batch.num_tokens() == num_rows;
-        self.sent.insert(batch.microbatch, Sent { at: now, num_rows, is_decoding });
+        self.sent.insert(batch.microbatch, now);
+        if is_decoding && self.depth.is_some() {
+            self.rounds.begin(batch.microbatch, num_rows, self.config.scheduler.num_stages);
+        }
     }
 }

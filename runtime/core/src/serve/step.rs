@@ -6,7 +6,8 @@ use super::{
     action::Action,
     input::{Answer, MatcherError},
     output::{Event, Output, OutputId, RequestError},
-    serve::{Sent, Serve},
+    rounds::Round,
+    serve::Serve,
 };
 use crate::{
     messages::{
@@ -48,10 +49,9 @@ impl Serve {
         let Sampled { microbatch, groups, mask_times, .. } = sampled;
         self.scheduler.retire(microbatch);
         let sent = self.sent.remove(&microbatch);
-        let step = sent.map_or(Duration::ZERO, |sent| now.saturating_sub(sent.at));
-        if let Some(sent) = sent.filter(|sent| sent.is_decoding) {
-            self.measure(sent, &stage_s, step);
-        }
+        let step = sent.map_or(Duration::ZERO, |sent| now.saturating_sub(sent));
+        let round = self.rounds.came_back(microbatch, step, &stage_s);
+        self.measure(round);
         self.add_wait(mask_times.wait(), &groups);
         for GroupChoices { group, choices } in groups {
             match choices {
@@ -62,9 +62,9 @@ impl Serve {
     }
 
     /// Learns from what a microbatch took, and adapts how many are in flight.
-    fn measure(&mut self, sent: Sent, stage_s: &[f64], step: Duration) {
-        let Some(depth) = &mut self.depth else { return };
-        depth.observe(sent.num_rows, stage_s, step.as_secs_f64());
+    pub(super) fn measure(&mut self, round: Option<Round>) {
+        let (Some(depth), Some(round)) = (&mut self.depth, round) else { return };
+        depth.observe(round.num_rows, &round.stage_s, round.seconds);
         let current = self.scheduler.config().max_in_flight;
         let best = depth.best(self.scheduler.num_decoding_rows(), current);
         if best != current {

@@ -182,7 +182,10 @@ impl Bench {
         self.tell(Input::Sampled(Sampled {
             microbatch,
             groups,
-            times: vec![StageTimes { ended: Duration::from_secs(1), ..StageTimes::default() }],
+            times: vec![Some(StageTimes {
+                ended: Duration::from_secs(1),
+                ..StageTimes::default()
+            })],
             mask_times: MaskTimes::default(),
         }));
     }

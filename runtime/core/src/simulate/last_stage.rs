@@ -33,7 +33,7 @@ pub(super) struct Ready {
     pub(super) microbatch: MicrobatchId,
     /// Each with the values of its rows.
     pub(super) groups: Vec<(GroupSampling, Vec<u64>)>,
-    pub(super) times: Vec<StageTimes>,
+    pub(super) times: Vec<Option<StageTimes>>,
     pub(super) mask_times: MaskTimes,
     /// Since when the stage has waited for masks of theirs; none where they were parked, and the
     /// stage has long gone on.
@@ -80,7 +80,7 @@ impl LastStage {
         let groups = parking.admit(batch, now, values).into_iter();
         let groups = groups.map(|group| (group.clone(), values(group))).collect();
         let (microbatch, mut times) = (batch.microbatch, message.times.clone());
-        if let Some(last) = times.last_mut() {
+        if let Some(Some(last)) = times.last_mut() {
             last.ended = now;
         }
         let since_s = Some(since_s);

@@ -33,7 +33,7 @@ pub(super) struct Message {
     /// One for each token; none before the first stage.
     pub(super) values: Vec<u64>,
     /// When each stage so far worked on it.
-    pub(super) times: Vec<StageTimes>,
+    pub(super) times: Vec<Option<StageTimes>>,
 }
 
 #[derive(Debug)]
@@ -191,7 +191,7 @@ impl<'a> Pipeline<'a> {
         let compute_s = message.cost.stage_s[stage];
         let end_s = begin_s + compute_s * fault::stage_factor(self.faults, stage, begin_s);
         let [started, ended] = [now_s, end_s].map(Duration::from_secs_f64);
-        message.times.push(StageTimes { started, computed: ended, ended });
+        message.times.push(Some(StageTimes { started, computed: ended, ended }));
         at.is_working = true;
         at.current = Some(message);
         let lane = Lane::Stage(stage);

@@ -96,7 +96,7 @@ impl Decoding {
         let rows = groups.len();
         self.now += Duration::from_millis(1);
         let ended = Duration::from_millis(1);
-        let times = vec![StageTimes { ended, ..StageTimes::default() }; STAGES];
+        let times = vec![Some(StageTimes { ended, ..StageTimes::default() }); STAGES];
         let sampled = Sampled { microbatch, groups, times, mask_times: MaskTimes::default() };
         self.serve.on(self.now, Input::Sampled(sampled), &mut self.actions);
         self.obey();

@@ -132,12 +132,13 @@ impl Default for LinkFigures {
 }
 
 /// The path that a transfer takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Route {
     /// From device memory directly to device memory.
     Peer,
     /// Staged through host memory.
+    #[default]
     Host,
     /// Between machines.
     Network,

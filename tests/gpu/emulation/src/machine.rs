@@ -24,6 +24,8 @@ pub struct Machine {
     pub context_bytes: u64,
     /// Whether memory that was never written can be read: as poison, and not as a fault.
     pub reads_unwritten: bool,
+    /// Whether what is copied from one device to another arrives with an error.
+    pub garbles_links: bool,
     /// Decides in which of the allowed orders work is done.
     pub seed: u64,
     pub faults: Vec<Fault>,
@@ -82,8 +84,8 @@ impl Model {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{part}`: wanted devices and options, such as `2x 256MiB sm_80 + 512MiB sm_90, peer, seed=7, \
-     context=8MiB, unwritten, fault=oom@9, fault=ecc@99, fault=lost@99, mistake=early-free@40, \
-     counts=counts.json`"
+     context=8MiB, unwritten, garbage, fault=oom@9, fault=ecc@99, fault=lost@99, \
+     mistake=early-free@40, counts=counts.json`"
 )]
 pub struct MachineError {
     part: String,
@@ -108,6 +110,7 @@ impl Machine {
             has_peers: false,
             context_bytes: CONTEXT_BYTES,
             reads_unwritten: false,
+            garbles_links: false,
             seed: 0,
             faults: Vec::new(),
             mistakes: Vec::new(),
@@ -123,6 +126,7 @@ impl Machine {
         match option.split_once('=') {
             None if option == "peer" => self.has_peers = true,
             None if option == "unwritten" => self.reads_unwritten = true,
+            None if option == "garbage" => self.garbles_links = true,
             Some(("seed", seed)) => self.seed = seed.parse().ok()?,
             Some(("context", size)) => self.context_bytes = bytes(size)?,
             Some(("fault", fault)) => self.faults.push(fault_of(fault)?),

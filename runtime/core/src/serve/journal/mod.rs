@@ -27,7 +27,7 @@ use crate::scheduler::{OrderBounds, SchedulerConfig};
 use stand_ins::StandIns;
 
 /// The form of the lines; others are refused.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// One line of a journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

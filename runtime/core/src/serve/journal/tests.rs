@@ -91,7 +91,7 @@ fn what_no_engine_writes_is_refused() {
         replay(&lines).unwrap_err().to_string()
     };
     let check = |found: String, want: &str| assert!(found.starts_with(want), "{found}");
-    check(change(&|it| it.version = 9), "the journal is of version 9, wanted 2");
+    check(change(&|it| it.version = 9), "the journal is of version 9, wanted 3");
     check(change(&|it| it.scheduler.max_in_flight = 0), "max_in_flight is 0, wanted 1 to 65536");
     check(change(&|it| it.scheduler.pages_per_group = vec![1 << 32]), "a number of pages is");
     check(change(&|it| it.scheduler.pages_per_group.clear()), "the number of page counts is 0");

@@ -31,6 +31,16 @@ pub(super) struct Piece {
     missing: Vec<usize>,
 }
 
+impl Piece {
+    /// Changes a bit in the middle.
+    pub(super) fn garble(&mut self) {
+        let middle = self.bytes.len() / 2;
+        if let Some(byte) = self.bytes.get_mut(middle) {
+            *byte ^= 1;
+        }
+    }
+}
+
 /// How memory is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {

@@ -50,6 +50,7 @@ pub(crate) struct Memory {
     by_address: BTreeMap<u64, Slot>,
     freed: VecDeque<Slot>,
     reads_unwritten: bool,
+    garbles_links: bool,
 }
 
 /// The memory of one device.
@@ -78,6 +79,7 @@ impl Memory {
             by_address: BTreeMap::new(),
             freed: VecDeque::new(),
             reads_unwritten: machine.reads_unwritten,
+            garbles_links: machine.garbles_links,
         }
     }
 
@@ -267,7 +269,10 @@ impl Memory {
         let from = self.reach(reader, source)?;
         let span = Span { address: target, ..source };
         let to = self.reach(writer, span)?;
-        let piece = self.slots[from.0].piece(source);
+        let mut piece = self.slots[from.0].piece(source);
+        if reader != writer && self.garbles_links {
+            piece.garble();
+        }
         self.slots[to.0].put(span, &piece);
         Ok(vec![Touched::of(from, source, Use::Read), Touched::of(to, span, Use::Write)])
     }

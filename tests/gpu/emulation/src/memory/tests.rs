@@ -85,3 +85,16 @@ fn memory_is_spent_and_comes_back() {
     assert_eq!(memory.info(0), (1 << 20, 1 << 20));
     assert!(memory.free(again, "a test").is_err());
 }
+
+#[test]
+fn what_a_link_garbles_is_one_bit() {
+    for (machine, want) in [("2x 1MiB", [1, 2, 3, 4]), ("2x 1MiB, garbage", [1, 2, 2, 4])] {
+        let mut memory = Memory::of(&Machine::parse(machine).unwrap());
+        let [here, there, beside] = [0, 1, 0].map(|device| memory.allocate(device, 4).unwrap());
+        memory.write(0, span(here, 4)).unwrap().0.copy_from_slice(&[1, 2, 3, 4]);
+        memory.copy([0, 1], span(here, 4), there).unwrap();
+        assert_eq!(memory.read(1, span(there, 4)).unwrap().0, want);
+        memory.copy([0, 0], span(here, 4), beside).unwrap();
+        assert_eq!(memory.read(0, span(beside, 4)).unwrap().0, [1, 2, 3, 4]);
+    }
+}

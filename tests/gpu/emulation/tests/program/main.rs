@@ -24,11 +24,24 @@ fn schema() -> String {
     .to_string()
 }
 
-/// Rows of the ledger, each with its kind and its ends: `cuda:0` and `cpu:0` are alike.
+/// Rows of the ledger, each with its kind and its ends: `cuda:0` and `cpu:0` are alike, and the route
+/// is left out.
 fn ledger(report: &Value, kinds: &[&str]) -> Vec<String> {
     let rows = report["ledger"].as_array().unwrap().iter();
     let rows = rows.filter(|row| kinds.contains(&row["kind"].as_str().unwrap()));
-    rows.map(|row| row.to_string().replace("cuda:", "cpu:")).collect()
+    let line = |row: &Value| {
+        let mut row = row.clone();
+        row.as_object_mut().unwrap().remove("route");
+        row.to_string().replace("cuda:", "cpu:")
+    };
+    rows.map(line).collect()
+}
+
+/// The routes of hidden values.
+fn routes(report: &Value) -> Vec<&str> {
+    let rows = report["ledger"].as_array().unwrap().iter();
+    let hidden = rows.filter(|row| row["kind"] == "hidden");
+    hidden.map(|row| row["route"].as_str().unwrap()).collect()
 }
 
 #[test]
@@ -57,6 +70,32 @@ fn beams_and_a_schema_go_over_two_gpus_as_over_two_cpus() {
         };
         assert_eq!(transfers(&found), transfers(&wanted));
     }
+}
+
+#[test]
+fn hidden_values_go_from_gpu_to_gpu_unless_a_link_cannot_be_trusted() {
+    let Some(rig) = Rig::new() else { return };
+    let model = rig.model("float32", 7);
+    let schema = schema();
+    let options =
+        ["--device", "cuda", "--schema", &schema, "--beams", "2", "--max-tokens", "40", PROMPT];
+    let over = |machine: &str, route| {
+        rig.generate(machine, &model, &[&["--route", route][..], &options].concat())
+    };
+    let wanted = over("3x 256MiB", "host").report();
+    assert_eq!(routes(&wanted), ["host_staged", "host_staged"]);
+    for seed in 0..3 {
+        let found = over(&format!("3x 256MiB, seed={seed}"), "peer").report();
+        assert_eq!((texts(&found), routes(&found)), (texts(&wanted), vec!["peer", "peer"]));
+        let kinds = ["hidden", "order", "ancestors"];
+        assert_eq!(ledger(&found, &kinds), ledger(&wanted, &kinds));
+    }
+    let garbled = over("3x 256MiB, garbage", "peer");
+    let warning = "copies from cuda:0 to cuda:1 go through the host's memory, since those from memory \
+                   to memory cannot be trusted";
+    assert!(garbled.stderr.contains(warning), "{}", garbled.stderr);
+    let found = garbled.report();
+    assert_eq!((texts(&found), routes(&found)), (texts(&wanted), routes(&wanted)));
 }
 
 #[test]
