@@ -97,8 +97,7 @@ pub(crate) struct ModelArgs {
     /// time per token of one
     #[arg(long, value_name = "GOAL", value_enum, default_value_t = Goal::Throughput)]
     pub(crate) objective: Goal,
-    /// How hidden values go from GPU to GPU: from memory to memory where NVML says that they can,
-    /// or whatever it says, or through the host's memory
+    /// How hidden values go from GPU to GPU
     #[arg(long, value_name = "ROUTE", value_enum, default_value_t)]
     pub(crate) route: RouteChoice,
     /// The type of keys and values in the cache: f32, or f16 or bf16 with half the memory
@@ -112,9 +111,12 @@ pub(crate) struct ModelArgs {
 /// How hidden values go from GPU to GPU.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RouteChoice {
+    /// From memory to memory where NVML says that the GPUs can, else through the host
     #[default]
     Best,
+    /// From memory to memory, whatever NVML says
     Peer,
+    /// Through the host's memory
     Host,
 }
 

@@ -20,7 +20,7 @@ const ROWS: [usize; 5] = [1, 5, 8, 9, 40];
 
 /// How much larger than the CPU's the error of a product may be. candle's kernels for GPUs keep the
 /// sum of a block's activations in 16 bits, and that of the activations before they were rounded
-/// (found: 2.3 with Q4_0).
+/// (found: 2.3 with `Q4_0`).
 const MARGIN: f64 = 3.0;
 
 /// What the order of sums alone makes.

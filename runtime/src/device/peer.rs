@@ -90,8 +90,14 @@ impl Loan {
         let stream = device.cuda_stream();
         stream.wait(ready.get()).map_err(Error::wrap)?;
         let copied = copy(tensor.get(), device)?;
-        let read = stream.record_event(None).map_err(Error::wrap)?;
-        let read = OfDevice::new(read, target);
+        let read = match stream.record_event(None) {
+            Ok(read) => OfDevice::new(read, target),
+            Err(error) => {
+                // Without an event, only waiting says that the tensor was read.
+                let _ = stream.synchronize();
+                return Err(Error::wrap(error));
+            }
+        };
         // A sender that is gone needs it no more; what was not taken waits until it is read.
         let _ = give_back.send(Returned { _tensor: tensor, read });
         Ok(copied)
