@@ -15,33 +15,27 @@ use crate::{
     gguf::GgufHeader,
 };
 
-/// The types in which a planned model computes.
+/// The types in which a planned model computes. Activations are f32 wherever they are kept.
 ///
 /// `None` uses the type of the file's own weights, or f16 if they are quantised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
     /// Of the products.
     pub compute: Option<ComputeType>,
-    /// Of the activations.
-    pub hidden: Option<ComputeType>,
     /// Bytes of a cached element; one for an 8-bit cache.
     pub kv_element_bytes: Option<usize>,
 }
 
 impl Target {
     /// As this runtime computes on a CPU: everything in f32.
-    pub const CPU: Self = Self {
-        compute: Some(ComputeType::F32),
-        hidden: Some(ComputeType::F32),
-        kv_element_bytes: Some(4),
-    };
+    pub const CPU: Self = Self { compute: Some(ComputeType::F32), kv_element_bytes: Some(4) };
     /// As accelerators compute: everything in the type of the file.
-    pub const ACCELERATOR: Self = Self { compute: None, hidden: None, kv_element_bytes: None };
+    pub const ACCELERATOR: Self = Self { compute: None, kv_element_bytes: None };
 
     fn elements(self, weights: WeightFormat, stored: ComputeType) -> Elements {
         Elements {
             weights,
-            hidden: self.hidden.unwrap_or(stored).num_bytes(),
+            hidden: ComputeType::F32.num_bytes(),
             kv: self.kv_element_bytes.unwrap_or(stored.num_bytes()),
             compute: self.compute.unwrap_or(stored),
         }

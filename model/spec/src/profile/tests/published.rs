@@ -121,7 +121,7 @@ fn mixtures_tell_what_is_read_from_what_is_held() {
     assert_eq!(layer.flops_per_token, 2 * (attention + router + 2 * expert));
     assert_eq!(layer.flops_per_position, 4 * 4096);
     assert_eq!(profile.compute, ComputeType::Bf16);
-    assert_eq!(profile.hidden_element_bytes, 2);
+    assert_eq!(profile.hidden_element_bytes, 4, "activations are f32 wherever they are");
     assert_eq!(layer.kv.unwrap().bytes_per_token, Bytes(2 * 1024 * 2));
 }
 
