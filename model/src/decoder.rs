@@ -5,13 +5,13 @@
 use candle_core::Tensor;
 
 use crate::{
-    attention::Heads,
+    attention::{Heads, NewHeads},
     error::{ForwardError, LoadError},
     home::Home,
     kv_pages::LayerPages,
     linear::Linear,
     mlp::Mlp,
-    norm::RmsNorm,
+    norm::{RmsNorm, normed},
     rope::{Angles, Rotary},
     step::Step,
     weights::Weights,
@@ -37,7 +37,7 @@ impl Loader<'_> {
     pub(crate) fn norm(&self, unit: Unit, role: Role, width: usize) -> Result<RmsNorm, LoadError> {
         let id = TensorId { unit, role };
         let weight = self.weights.dense(id, &[width], &self.home.device)?;
-        Ok(RmsNorm::new(weight, self.config.norm_eps, self.home.threads.clone()))
+        Ok(RmsNorm::new(weight, self.config.norm_eps, self.home.executor.clone()))
     }
 
     /// Loads matrices `[rows, width]` that share an input.
@@ -53,7 +53,7 @@ impl Loader<'_> {
             self.weights.matrix(id, (*rows, width), &self.home.device)
         };
         let matrices = matrices.iter().map(load).collect::<Result<_, _>>()?;
-        Linear::new(matrices, bias, self.home.threads.clone())
+        Linear::new(matrices, bias, self.home.executor.threads.clone())
             .map_err(|source| LoadError::Tensor { unit, source })
     }
 
@@ -104,8 +104,8 @@ impl Layers {
             .collect::<Result<_, _>>()?;
         let unit = Unit::Layer(range.start);
         let rotary = |rope| {
-            let Home { device, threads, .. } = loader.home;
-            Rotary::new(rope, loader.config.head_dim, device, threads.clone())
+            let Home { device, executor, .. } = loader.home;
+            Rotary::new(rope, loader.config.head_dim, device, executor.clone())
                 .map_err(|source| LoadError::Tensor { unit, source })
         };
         Ok(Self {
@@ -199,7 +199,7 @@ impl Layer {
                 loader.linear(unit, &gate_and_up, hidden, None)?,
                 loader.linear(unit, &[(Role::Down, hidden)], intermediate, None)?,
                 loader.family.activation,
-                loader.home.threads.clone(),
+                loader.home.executor.clone(),
             ),
             post_mlp_norm: post_norm(Role::PostMlpNorm)?,
         })
@@ -216,14 +216,14 @@ impl Layer {
         step: &Step,
         (pages, home): (&LayerPages, &Home),
     ) -> candle_core::Result<Tensor> {
-        let queries = self.queries(&hidden, angles, step, pages)?;
-        let attended = self.heads.attend(&queries, &step.rows, pages, &home.threads)?;
+        let queries = self.queries(&hidden, angles, step, (pages, home))?;
+        let attended = self.heads.attend(&queries, step, pages, &home.executor)?;
         drop(queries);
         let output = self.output.forward(&attended)?;
         drop(attended);
-        let hidden = (hidden + normed(self.post_attention_norm.as_ref(), output)?)?;
-        let fed_forward = self.mlp.forward(self.mlp_norm.forward(&hidden)?)?;
-        hidden + normed(self.post_mlp_norm.as_ref(), fed_forward)?
+        let output = normed(self.post_attention_norm.as_ref(), output)?;
+        let (hidden, input) = self.mlp_norm.forward_sum(hidden, output, self.mlp.input_type())?;
+        hidden + normed(self.post_mlp_norm.as_ref(), self.mlp.forward(input)?)?
     }
 
     /// Returns the rotated queries, `[tokens, heads * head_dim]`. Keys and values go to the pages.
@@ -232,25 +232,22 @@ impl Layer {
         hidden: &Tensor,
         angles: &StepAngles,
         step: &Step,
-        pages: &LayerPages,
+        (pages, home): (&LayerPages, &Home),
     ) -> candle_core::Result<Tensor> {
-        let qkv = self.qkv.forward(&self.input_norm.forward(hidden)?)?;
-        let (query_width, kv_width) = self.widths();
-        let angles = match (&angles.local, self.heads.window) {
-            (Some(local), Some(_)) => local,
-            _ => &angles.full,
+        let normed = self.input_norm.forward(hidden, self.qkv.input_type())?;
+        let qkv = self.qkv.forward(&normed)?;
+        drop(normed);
+        let new = NewHeads {
+            heads: &self.heads,
+            query_norm: self.query_norm.as_ref(),
+            key_norm: self.key_norm.as_ref(),
+            angles: match (&angles.local, self.heads.window) {
+                (Some(local), Some(_)) => local,
+                _ => &angles.full,
+            },
+            write_slots: &step.tables[pages.group_idx].write_slots,
         };
-        let keys = normed(self.key_norm.as_ref(), qkv.narrow(1, query_width, kv_width)?)?;
-        let values = qkv.narrow(1, query_width + kv_width, kv_width)?;
-        pages.write(&angles.rotate(&keys)?, &values, &step.write_slots[pages.group_idx])?;
-        drop(keys);
-        let queries = normed(self.query_norm.as_ref(), qkv.narrow(1, 0, query_width)?)?;
-        angles.rotate(&queries)
-    }
-
-    fn widths(&self) -> (usize, usize) {
-        let Heads { num_heads, num_kv_heads, head_dim, .. } = self.heads;
-        (num_heads * head_dim, num_kv_heads * head_dim)
+        new.place(&qkv, pages, &home.executor)
     }
 
     fn bytes(&self) -> u64 {
@@ -262,12 +259,5 @@ impl Layer {
         ]);
         let norms: u64 = norms.flatten().map(RmsNorm::bytes).sum();
         norms + self.qkv.bytes().0 + self.output.bytes().0 + self.mlp.bytes().0
-    }
-}
-
-fn normed(norm: Option<&RmsNorm>, input: Tensor) -> candle_core::Result<Tensor> {
-    match norm {
-        Some(norm) => norm.forward(&input),
-        None => Ok(input),
     }
 }

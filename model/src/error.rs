@@ -149,6 +149,8 @@ pub enum LoadError {
     Units { units: UnitRange, num_units: usize },
     #[error("wanted a page count for each of {wanted} KV groups, found {found}")]
     Groups { wanted: usize, found: usize },
+    #[error("the device does not take the kernels")]
+    Kernels(#[source] candle_core::Error),
     #[error("cannot hold {pages} KV pages")]
     Pages { pages: usize, source: candle_core::Error },
 }

@@ -33,14 +33,14 @@ pub struct KvPages {
 }
 
 /// The pages of one layer.
-pub(crate) struct LayerPages {
-    pub(crate) unit: Unit,
+pub struct LayerPages {
+    pub unit: Unit,
     /// Index of its KV group among the model's.
-    pub(crate) group_idx: usize,
+    pub group_idx: usize,
     /// `[pages * 16, kv_heads * head_dim]`, of the pages' type.
-    pub(crate) keys: Tensor,
+    pub keys: Tensor,
     /// The same shape.
-    pub(crate) values: Tensor,
+    pub values: Tensor,
 }
 
 /// Returns the bytes of one page in each of the model's KV groups, over `layers`.
@@ -147,7 +147,7 @@ impl KvPages {
 }
 
 impl LayerPages {
-    /// Writes `[tokens, kv_heads * head_dim]`, f32, at `slots`, `[tokens]`, u32.
+    /// Writes `[tokens, kv_heads * head_dim]`, f32, at `slots`, `[tokens]`, u32, in a CPU's memory.
     pub(crate) fn write(
         &self,
         keys: &Tensor,
@@ -155,12 +155,7 @@ impl LayerPages {
         slots: &Tensor,
     ) -> candle_core::Result<()> {
         for (pages, new) in [(&self.keys, keys), (&self.values, values)] {
-            if pages.device().is_cpu() {
-                pages.inplace_op3(new, slots, &WriteSlots)?;
-            } else {
-                let index = slots.unsqueeze(1)?.broadcast_as(new.dims2()?)?.contiguous()?;
-                pages.scatter_set(&index, &new.to_dtype(pages.dtype())?.contiguous()?, 0)?;
-            }
+            pages.inplace_op3(new, slots, &WriteSlots)?;
         }
         Ok(())
     }

@@ -17,20 +17,22 @@
 #[cfg(feature = "cuda")]
 pub use sluicegate_cuda as cuda;
 
-mod attention;
+pub mod attention;
 mod cap;
 pub mod chat;
 pub mod cpu_features;
 mod decoder;
 mod embedding;
 pub mod error;
+mod heads;
 pub mod home;
+mod kernels;
 pub mod kv_pages;
 pub mod linear;
-mod mlp;
-mod norm;
+pub mod mlp;
+pub mod norm;
 pub mod open;
-mod rope;
+pub mod rope;
 mod rows;
 pub mod shard;
 mod simd;

@@ -1,13 +1,13 @@
 //! The gated feed-forward block.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
 use sluicegate_spec::{family::Activation, units::Bytes};
 
 use crate::{
+    home::Executor,
     linear::Linear,
     rows::Rows,
     simd::{exp, mul_add},
-    threads::Threads,
 };
 
 /// `down(activation(gate(x)) * up(x))`.
@@ -23,16 +23,21 @@ impl Mlp {
         gate_and_up: Linear,
         down: Linear,
         activation: Activation,
-        threads: Threads,
+        executor: Executor,
     ) -> Self {
-        Self { gate_and_up, gated: Gated { activation, threads }, down }
+        Self { gate_and_up, gated: Gated { activation, executor }, down }
+    }
+
+    /// The type in which it takes activations at no cost.
+    pub(crate) fn input_type(&self) -> DType {
+        self.gate_and_up.input_type()
     }
 
     /// Maps `[tokens, hidden]` to the same shape.
     pub(crate) fn forward(&self, input: Tensor) -> Result<Tensor> {
         let both = self.gate_and_up.forward(&input)?;
         drop(input);
-        let gated = self.gated.forward(&both)?;
+        let gated = self.gated.forward(&both, self.down.input_type())?;
         drop(both);
         self.down.forward(&gated)
     }
@@ -43,29 +48,27 @@ impl Mlp {
 }
 
 /// `activation(gate) * up` of `[tokens, gate and up]`.
-struct Gated {
-    activation: Activation,
-    threads: Threads,
+pub struct Gated {
+    pub activation: Activation,
+    pub executor: Executor,
 }
 
 impl Gated {
-    fn forward(&self, both: &Tensor) -> Result<Tensor> {
+    /// Maps `[tokens, 2 * width]`, f32, to `[tokens, width]`: on a GPU of type `to`, and on a CPU f32.
+    ///
+    /// # Errors
+    /// The width is odd, or the device fails.
+    pub fn forward(&self, both: &Tensor, to: DType) -> Result<Tensor> {
         if both.device().is_cpu() {
             return both.apply_op1_no_bwd(self);
         }
-        let width = both.dims2()?.1 / 2;
-        let gate = both.narrow(1, 0, width)?.contiguous()?;
-        let up = both.narrow(1, width, width)?.contiguous()?;
-        match self.activation {
-            Activation::Silu => gate.silu()? * up,
-            Activation::GeluTanh => gate.gelu()? * up,
-        }
+        self.executor.kernels.gated(both, self.activation, to)
     }
 
     fn compute(&self, rows: &Rows<'_>, activation: impl Fn(f32) -> f32 + Sync) -> Vec<f32> {
         let width = rows.width / 2;
         let mut output = vec![0.0; rows.num * width];
-        self.threads.for_chunks(&mut output, width, |row, output| {
+        self.executor.threads.for_chunks(&mut output, width, |row, output| {
             let (gate, up) = rows.row(row).split_at(width);
             for ((output, gate), up) in output.iter_mut().zip(gate).zip(up) {
                 *output = activation(*gate) * up;

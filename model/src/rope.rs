@@ -2,49 +2,58 @@
 //!
 //! Source: Su et al. 2021, section 3.4.2, in the arrangement of Hugging Face's `rotate_half`.
 
-use candle_core::{CpuStorage, CustomOp3, D, DType, Device, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, bail};
 use sluicegate_spec::config::{Rope, RopeScaling};
 
 use crate::{
+    home::Executor,
     rows::{Rows, values},
     simd::mul_add,
-    threads::Threads,
 };
 
 /// The frequencies of one rotary embedding.
-pub(crate) struct Rotary {
+pub struct Rotary {
     /// `[1, rotated / 2]`, f32, where `rotated` dimensions of a head are rotated.
     frequencies: Tensor,
     /// The factor of cosines and sines.
     magnitude: Option<f64>,
     head_dim: usize,
-    threads: Threads,
+    executor: Executor,
 }
 
 /// Cosines and sines of the positions of one step, `[tokens, rotated / 2]` each.
-pub(crate) struct Angles {
-    cos: Tensor,
-    sin: Tensor,
+pub struct Angles {
+    pub(crate) cos: Tensor,
+    pub(crate) sin: Tensor,
     head_dim: usize,
-    threads: Threads,
+    executor: Executor,
 }
 
 impl Rotary {
-    pub(crate) fn new(
-        rope: &Rope,
-        head_dim: usize,
-        device: &Device,
-        threads: Threads,
-    ) -> Result<Self> {
+    /// The frequencies of a model, for heads of `head_dim` numbers.
+    ///
+    /// # Errors
+    /// Its factors are for other heads, or the device fails.
+    pub fn new(rope: &Rope, head_dim: usize, device: &Device, executor: Executor) -> Result<Self> {
         let frequencies = frequencies(rope, head_dim)?;
         let shape = (1, frequencies.len());
         #[expect(clippy::disallowed_methods, reason = "a table made while loading")]
         let frequencies = Tensor::from_vec(frequencies, shape, device)?;
-        Ok(Self { frequencies, magnitude: rope.magnitude, head_dim, threads })
+        Ok(Self { frequencies, magnitude: rope.magnitude, head_dim, executor })
     }
 
     /// Computes the angles of `[tokens]`, u32.
-    pub(crate) fn angles(&self, positions: &Tensor) -> Result<Angles> {
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn angles(&self, positions: &Tensor) -> Result<Angles> {
+        let (head_dim, executor) = (self.head_dim, self.executor.clone());
+        if !positions.device().is_cpu() {
+            #[expect(clippy::cast_possible_truncation, reason = "angles are f32")]
+            let magnitude = self.magnitude.unwrap_or(1.0) as f32;
+            let (cos, sin) = executor.kernels.angles(positions, &self.frequencies, magnitude)?;
+            return Ok(Angles { cos, sin, head_dim, executor });
+        }
         let positions = positions.to_dtype(DType::F32)?.unsqueeze(1)?;
         let angles = positions.broadcast_mul(&self.frequencies)?;
         let (mut cos, mut sin) = (angles.cos()?, angles.sin()?);
@@ -52,32 +61,30 @@ impl Rotary {
         if let Some(magnitude) = self.magnitude {
             (cos, sin) = ((cos * magnitude)?, (sin * magnitude)?);
         }
-        Ok(Angles { cos, sin, head_dim: self.head_dim, threads: self.threads.clone() })
+        Ok(Angles { cos, sin, head_dim, executor })
     }
 }
 
 impl Angles {
     /// Rotates each head of `[tokens, heads * head_dim]`, f32; dimensions that are not rotated stay
-    /// unchanged.
+    /// unchanged. On a CPU: a GPU does it while it writes heads to their places.
     pub(crate) fn rotate(&self, input: &Tensor) -> Result<Tensor> {
-        if input.device().is_cpu() {
-            return input.apply_op3_no_bwd(&self.cos, &self.sin, self);
-        }
-        self.rotate_by_candle(input)
+        input.apply_op3_no_bwd(&self.cos, &self.sin, self)
     }
 
-    /// As [`Angles::rotate`], with candle's kernels.
+    /// As [`Angles::rotate`], with candle's operations.
+    #[cfg(test)]
     fn rotate_by_candle(&self, input: &Tensor) -> Result<Tensor> {
         let (num_tokens, width) = input.dims2()?;
-        let (head_dim, turned) = (self.head_dim, 2 * self.cos.dim(D::Minus1)?);
+        let (head_dim, turned) = (self.head_dim, 2 * self.cos.dim(1)?);
         let heads = input.contiguous()?.reshape((1, num_tokens, width / head_dim, head_dim))?;
         let rope = |heads: &Tensor| candle_nn::rotary_emb::rope_thd(heads, &self.cos, &self.sin);
         if turned == head_dim {
             return rope(&heads)?.reshape((num_tokens, width));
         }
-        let rest = heads.narrow(D::Minus1, turned, head_dim - turned)?;
-        let turned = rope(&heads.narrow(D::Minus1, 0, turned)?.contiguous()?)?;
-        Tensor::cat(&[turned, rest], D::Minus1)?.reshape((num_tokens, width))
+        let rest = heads.narrow(candle_core::D::Minus1, turned, head_dim - turned)?;
+        let turned = rope(&heads.narrow(candle_core::D::Minus1, 0, turned)?.contiguous()?)?;
+        Tensor::cat(&[turned, rest], candle_core::D::Minus1)?.reshape((num_tokens, width))
     }
 }
 
@@ -104,7 +111,7 @@ impl CustomOp3 for Angles {
             bail!("rope of [{}, {}] by [{num_tokens}, {half}]", rows.num, rows.width);
         }
         let mut output = vec![0.0; rows.num * rows.width];
-        self.threads.for_chunks(&mut output, rows.width, |token, output| {
+        self.executor.threads.for_chunks(&mut output, rows.width, |token, output| {
             let cos = &cos[token * half..][..half];
             let sin = &sin[token * half..][..half];
             let heads = rows.row(token).chunks_exact(head_dim);
@@ -198,7 +205,7 @@ mod tests {
     /// A head as it is, turned at position three.
     #[expect(clippy::disallowed_methods, reason = "a test makes what it turns, and reads it")]
     fn turned(rope: &Rope, head: &[f32]) -> Vec<f32> {
-        let rotary = Rotary::new(rope, head.len(), &Device::Cpu, Threads::inline()).unwrap();
+        let rotary = Rotary::new(rope, head.len(), &Device::Cpu, Executor::inline()).unwrap();
         let positions = Tensor::from_slice(&[3u32], 1, &Device::Cpu).unwrap();
         let input = Tensor::from_slice(head, (1, head.len()), &Device::Cpu).unwrap();
         let output = rotary.angles(&positions).unwrap().rotate(&input).unwrap();
@@ -231,7 +238,7 @@ mod tests {
         let positions = Tensor::from_slice(&[0u32, 7, 300], 3, &Device::Cpu).unwrap();
         for width in [None, Some(6), Some(2)] {
             let rope = Rope { width, ..Rope::new(1e4, RopeScaling::None) };
-            let rotary = Rotary::new(&rope, 8, &Device::Cpu, Threads::inline()).unwrap();
+            let rotary = Rotary::new(&rope, 8, &Device::Cpu, Executor::inline()).unwrap();
             let angles = rotary.angles(&positions).unwrap();
             let read =
                 |tensor: Tensor| -> Vec<f32> { tensor.flatten_all().unwrap().to_vec1().unwrap() };

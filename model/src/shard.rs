@@ -185,9 +185,12 @@ impl Shard {
     fn check(&self, step: &Step) -> Result<(), ForwardError> {
         let num_tokens = step.tokens.elem_count();
         self.check_shape("positions", &[num_tokens], step.positions.dims())?;
-        self.check_shape("write slots", &[self.num_groups], &[step.write_slots.len()])?;
-        for row in &step.rows {
-            self.check_shape("page tables", &[self.num_groups], &[row.tables.len()])?;
+        self.check_shape("page tables", &[self.num_groups], &[step.tables.len()])?;
+        for tables in &step.tables {
+            self.check_shape("write slots", &[num_tokens], tables.write_slots.dims())?;
+            let num_rows = step.rows.len();
+            self.check_shape("first pages", &[num_rows + 1], tables.first_pages.dims())?;
+            self.check_shape("first positions", &[num_rows], tables.first_positions.dims())?;
         }
         let covered = step.rows.iter().map(|row| row.span.len()).sum();
         self.check_shape("rows", &[num_tokens], &[covered])
@@ -227,8 +230,10 @@ impl Loader<'_> {
         let shared = table.filter(|_| self.config.tied);
         let matrix = match shared {
             None => self.linear(Unit::Head, &[(Role::Head, vocab)], hidden, None)?,
-            Some(table) => Linear::new(vec![table.clone()], None, self.home.threads.clone())
-                .map_err(|source| LoadError::Tensor { unit: Unit::Head, source })?,
+            Some(table) => {
+                Linear::new(vec![table.clone()], None, self.home.executor.threads.clone())
+                    .map_err(|source| LoadError::Tensor { unit: Unit::Head, source })?
+            }
         };
         let norm = self.norm(Unit::Head, Role::FinalNorm, hidden)?;
         Ok(Head { norm, matrix, cap: self.config.logit_cap, shared: shared.is_some() })
@@ -239,7 +244,8 @@ impl Head {
     /// Computes the logits of the tokens in `logit_tokens` only.
     fn forward(&self, hidden: &Tensor, logit_tokens: &Tensor) -> candle_core::Result<Tensor> {
         let wanted = hidden.index_select(logit_tokens, 0)?;
-        let logits = self.matrix.forward(&self.norm.forward(&wanted)?)?;
+        let normed = self.norm.forward(&wanted, self.matrix.input_type())?;
+        let logits = self.matrix.forward(&normed)?;
         match self.cap {
             Some(cap) => capped(logits, cap),
             None => Ok(logits),

@@ -2,32 +2,56 @@
 //!
 //! Plain data. The runtime's links make the tensors on the device where they arrive.
 
+mod builder;
+
 use std::ops::Range;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use sluicegate_spec::placed::Named;
 
+pub use builder::{PackedStep, RowInput, StepBuilder, TableInput};
+
 /// A microbatch as a shard sees it. Rows follow one another without padding.
 ///
-/// `tokens` is the sum of the rows' new tokens; a decode row has one, a prefill row many.
+/// `tokens` is the sum of the rows' new tokens; a decode row has one, a prefill row many. All its
+/// tensors are parts of one, so that one upload carries them ([`PackedStep`]).
 #[derive(Debug, Clone)]
 pub struct Step {
     /// `[tokens]`, u32.
     pub tokens: Tensor,
     /// `[tokens]`, u32: absolute position of each token in its sequence, from zero.
     pub positions: Tensor,
+    /// On the host: what its loops need of the rows.
     pub rows: Vec<StepRow>,
-    /// Per KV group `[tokens]`, u32: the slot for each token's key and value.
-    pub write_slots: Vec<Tensor>,
+    /// `[tiles, 3]`, u32: row, first token and number of tokens of runs of at most
+    /// [`TILE_TOKENS`] tokens of one row, which together cover all tokens.
+    pub tiles: Tensor,
+    /// One per KV group.
+    pub tables: Vec<StepTables>,
     /// `[logit rows]`, u32: the flat index of each token whose logits are wanted, in order; `None`
     /// if no row wants any. No index tensor is ever empty: a GPU accepts neither an allocation of
     /// no bytes nor a launch of no threads.
     pub logit_tokens: Option<Tensor>,
 }
 
+/// Tokens that a kernel of attention computes together, at most.
+pub const TILE_TOKENS: usize = 8;
+
 impl Named for Step {
     const NAME: &'static str = "order";
+}
+
+impl Step {
+    /// Returns the bytes of its tensors.
+    pub fn num_bytes(&self) -> usize {
+        let tables = self.tables.iter().flat_map(|tables| {
+            [&tables.write_slots, &tables.first_pages, &tables.first_positions, &tables.pages]
+        });
+        let flat = [&self.tokens, &self.positions, &self.tiles].into_iter();
+        let elements = flat.chain(&self.logit_tokens).chain(tables).map(Tensor::elem_count);
+        elements.sum::<usize>() * DType::U32.size_in_bytes()
+    }
 }
 
 /// One sequence's part of a step.
@@ -37,17 +61,22 @@ pub struct StepRow {
     pub span: Range<usize>,
     /// Position of its first token: the number of earlier tokens of the sequence.
     pub past: usize,
-    /// The location of its past and its new tokens, per KV group.
-    pub tables: Vec<StepTable>,
 }
 
-/// The page table of one row in one KV group.
+/// Where the rows of a step have their keys and values, in one KV group.
+///
+/// Position `p` of row `r` is in page `pages[first_pages[r] + (p - first_positions[r]) / 16]`.
 #[derive(Debug, Clone)]
-pub struct StepTable {
-    /// Position of the first slot; a window group has dropped the pages before it.
-    pub first_position: usize,
-    /// `[past + new tokens - first_position]`, u32: the slot of every position, new ones included.
-    pub read_slots: Tensor,
+pub struct StepTables {
+    /// `[tokens]`, u32: the slot for each token's key and value.
+    pub write_slots: Tensor,
+    /// `[rows + 1]`, u32: where each row's pages begin in `pages`, and where the last row's end.
+    pub first_pages: Tensor,
+    /// `[rows]`, u32: position of the first slot of each row's first page; a window group has
+    /// dropped the pages before it.
+    pub first_positions: Tensor,
+    /// Of all rows, u32: those of each row in the order of its positions, new ones included.
+    pub pages: Tensor,
 }
 
 /// Which row each row of the next step continues, and the tail pages to copy for that

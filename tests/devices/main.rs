@@ -11,6 +11,7 @@
 #![allow(clippy::print_stdout, reason = "how far a device is off is worth a line of the log")]
 
 mod bounds;
+mod kernels;
 mod numbers;
 mod operands;
 mod operations;
@@ -23,7 +24,7 @@ mod target;
 macro_rules! on {
     ($name:ident, $target:expr) => {
         mod $name {
-            use crate::{numbers, operations, quantised, requests, runs, target::Target};
+            use crate::{kernels, numbers, operations, quantised, requests, runs, target::Target};
 
             fn on_target(suites: &[fn(&Target)]) {
                 if let Some(target) = $target {
@@ -36,6 +37,11 @@ macro_rules! on {
             #[test]
             fn operations_give_the_same_values() {
                 on_target(&operations::ALL);
+            }
+
+            #[test]
+            fn kernels_compute_what_loops_on_a_cpu_do() {
+                on_target(&kernels::ALL);
             }
 
             #[test]

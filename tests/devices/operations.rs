@@ -181,7 +181,7 @@ fn of_products(target: &Target) {
     rounds(target, each);
 }
 
-fn rounds(target: &Target, each: impl Fn(&mut Draws, &Device)) {
+pub(crate) fn rounds(target: &Target, each: impl Fn(&mut Draws, &Device)) {
     for device in target.handles() {
         for round in 0..ROUNDS {
             each(&mut Draws::new(round), &device);
@@ -210,9 +210,14 @@ fn check(
     let (whole, views): (Vec<_>, Vec<_>) =
         operands.into_iter().map(|operand| (operand.whole, operand.view)).unzip();
     let apply = |of: &[Tensor]| operation(of).unwrap_or_else(|error| panic!("{name}: {error:?}"));
-    let (wanted, found) = (apply(&whole), apply(&views));
+    check_near(name, bound, &apply(&whole), &apply(&views));
+}
+
+/// `found` is `wanted`. `bound` is a share of the largest value.
+#[track_caller]
+pub(crate) fn check_near(name: &str, bound: f64, wanted: &Tensor, found: &Tensor) {
     assert_eq!((wanted.shape(), wanted.dtype()), (found.shape(), found.dtype()), "{name}");
-    let (wanted, found) = (values(&wanted).unwrap(), values(&found).unwrap());
+    let (wanted, found) = (values(wanted).unwrap(), values(found).unwrap());
     let is_finite = |value: &&f64| value.is_finite();
     let largest = wanted.iter().filter(is_finite).fold(0.0, |most: f64, it| most.max(it.abs()));
     for (index, (wanted, found)) in wanted.iter().zip(&found).enumerate() {

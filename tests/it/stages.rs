@@ -2,12 +2,7 @@
 
 use candle_core::quantized::GgmlDType;
 use sluicegate::{Output, Prompt, Request};
-use sluicegate_model::{
-    home::{Home, SharedTable},
-    open::Model,
-    shard::Shard,
-    threads::Threads,
-};
+use sluicegate_model::{home::SharedTable, open::Model, shard::Shard, threads::Threads};
 use sluicegate_placement::{Plan, PlanFields};
 use sluicegate_spec::{
     config::Architecture,
@@ -84,7 +79,7 @@ fn a_head_on_the_embedding_s_device_holds_no_copy() {
     let Model { weights, config, .. } = &Model::open(&files.files).unwrap();
     let last = config.num_layers + 1;
     let head_bytes = |table: Option<SharedTable>| {
-        let home = Home { table, ..home(0, Threads::inline()) };
+        let home = home(0, Threads::inline()).with_table(table);
         let units = UnitRange { start: last, end: last + 1 };
         Shard::load(weights, config, units, home, &[1]).unwrap().bytes().weights.0
     };

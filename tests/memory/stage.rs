@@ -14,17 +14,12 @@ use sluicegate_core::messages::GroupId;
 use sluicegate_model::{
     open::Model,
     shard::{Shard, ShardOutput},
-    step::{Hidden, Logits, Step, StepRow, StepTable},
+    step::{Hidden, Logits, RowInput, Step, StepBuilder, TableInput},
     threads::Threads,
 };
 use sluicegate_placement::{Plan, PlannedStage};
-use sluicegate_spec::{
-    config::{KvGroup, ModelConfig},
-    device::DeviceId,
-    kv::PAGE_TOKENS,
-    placed::Placed,
-};
-use sluicegate_tests::steps::{home, ids};
+use sluicegate_spec::{config::ModelConfig, device::DeviceId, kv::PAGE_TOKENS, placed::Placed};
+use sluicegate_tests::steps::{first_page, home, ids};
 
 use crate::allocator::{live, peak_of};
 
@@ -130,50 +125,26 @@ fn sample(logits: Option<&Placed<Logits>>, num_rows: usize, vocab: usize) {
 /// A step whose rows have neighbouring pages each, and the logits of each row's last token.
 fn step(config: &ModelConfig, plan: &Plan, extents: &[Extent]) -> Step {
     let groups = config.kv_groups();
-    let (mut tokens, mut positions, mut logit_tokens) = (vec![], vec![], vec![]);
-    let mut write_slots = vec![Vec::new(); groups.len()];
-    let mut rows = Vec::new();
-    for (row_idx, extent) in extents.iter().enumerate() {
-        let Extent { past, new } = *extent;
-        let span = tokens.len()..tokens.len() + new;
-        tokens.extend((0..new).map(|token| index(token % 256)));
-        positions.extend((past..past + new).map(index));
-        logit_tokens.push(index(span.end - 1));
-        let mut tables = Vec::new();
-        for (group_idx, group) in groups.iter().enumerate() {
-            let num_pages = plan.pages_per_group[group_idx] / plan.sequences;
-            let table = table(*group, *extent, row_idx * num_pages, num_pages);
-            let slots = slots(&table.1, past + new - table.0);
-            write_slots[group_idx].extend_from_slice(&slots[slots.len() - new..]);
-            tables.push(StepTable { first_position: table.0, read_slots: ids(&slots) });
-        }
-        rows.push(StepRow { span, past, tables });
+    let mut step = StepBuilder::new(groups.len());
+    for (row_idx, Extent { past, new }) in extents.iter().enumerate() {
+        let tokens: Vec<u32> = (0..*new).map(|token| index(token % 256)).collect();
+        let tables = groups.iter().zip(&plan.pages_per_group).map(|(group, num_pages)| {
+            let num_pages = num_pages / plan.sequences;
+            let first_position = first_page(*group, *past) * PAGE_TOKENS;
+            let wanted = (past + new - first_position).div_ceil(PAGE_TOKENS);
+            assert!(wanted <= num_pages, "a row wants {wanted} of {num_pages} pages");
+            let pages = row_idx * num_pages..row_idx * num_pages + wanted;
+            (first_position, pages.map(index).collect())
+        });
+        let tables: Vec<(usize, Vec<u32>)> = tables.collect();
+        let tables = tables
+            .iter()
+            .map(|(first_position, pages)| TableInput { first_position: *first_position, pages });
+        step.push(&RowInput { tokens: &tokens, past: *past, logits: new - 1..*new }, tables);
     }
-    Step {
-        tokens: ids(&tokens),
-        positions: ids(&positions),
-        rows,
-        write_slots: write_slots.iter().map(|slots| ids(slots)).collect(),
-        logit_tokens: Some(ids(&logit_tokens)),
-    }
-}
-
-/// First position and pages of a row that owns `num_pages` pages from `first_page` on.
-fn table(group: KvGroup, extent: Extent, first_page: usize, num_pages: usize) -> (usize, Vec<u32>) {
-    let first_seen = match group {
-        KvGroup::Full => 0,
-        KvGroup::Window(window) => (extent.past + 1).saturating_sub(window),
-    };
-    let first_position = first_seen / PAGE_TOKENS * PAGE_TOKENS;
-    let wanted = (extent.past + extent.new - first_position).div_ceil(PAGE_TOKENS);
-    assert!(wanted <= num_pages, "a row of {extent:?} wants {wanted} of {num_pages} pages");
-    (first_position, (first_page..first_page + wanted).map(index).collect())
-}
-
-fn slots(pages: &[u32], num_slots: usize) -> Vec<u32> {
-    let page_len = index(PAGE_TOKENS);
-    let all = pages.iter().flat_map(|page| page * page_len..(page + 1) * page_len);
-    all.take(num_slots).collect()
+    let packed = step.pack();
+    let tensor = ids(packed.words());
+    packed.unpack(&tensor).expect("it has all words")
 }
 
 fn index(number: usize) -> u32 {

@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use sluicegate_model::{
     home::Home,
     shard::{Shard, ShardOutput},
-    step::{Hidden, Step, StepRow, StepTable},
+    step::{self, Hidden, Step, StepBuilder, TableInput},
     threads::Threads,
     weights::Weights,
 };
@@ -50,48 +50,44 @@ fn page(sequence: usize, position: usize) -> u32 {
     id((sequence + 1) * PAGES_PER_SEQUENCE - 1 - within)
 }
 
-fn slot(sequence: usize, position: usize) -> u32 {
-    page(sequence, position) * id(PAGE_TOKENS) + id(position % PAGE_TOKENS)
-}
-
 /// Builds the step of some rows. Window groups' tables leave out the pages that no token sees.
 pub fn step(config: &ModelConfig, rows: &[RowInput<'_>]) -> Step {
     let groups = config.kv_groups();
-    let mut step_rows = Vec::new();
-    let (mut tokens, mut positions, mut write, mut logits) = (vec![], vec![], vec![], vec![]);
-    for row in rows {
-        let start = tokens.len();
-        let end = row.past + row.tokens.len();
-        tokens.extend_from_slice(row.tokens);
-        positions.extend((row.past..end).map(id));
-        write.extend((row.past..end).map(|position| slot(row.sequence, position)));
-        logits.extend(row.logits.clone().map(|i| id(start + i)));
-        let tables = groups.iter().map(|group| table(*group, row, end)).collect();
-        step_rows.push(StepRow { span: start..tokens.len(), past: row.past, tables });
+    let mut step = StepBuilder::new(groups.len());
+    for RowInput { sequence, past, tokens, logits } in rows {
+        let tables: Vec<(usize, Vec<u32>)> = groups
+            .iter()
+            .map(|group| {
+                let first = first_page(*group, *past);
+                let positions = (first * PAGE_TOKENS..past + tokens.len()).step_by(PAGE_TOKENS);
+                let pages = positions.map(|position| page(*sequence, position)).collect();
+                (first * PAGE_TOKENS, pages)
+            })
+            .collect();
+        let tables = tables
+            .iter()
+            .map(|(first_position, pages)| TableInput { first_position: *first_position, pages });
+        let row = step::RowInput { tokens, past: *past, logits: logits.clone() };
+        step.push(&row, tables);
     }
-    Step {
-        tokens: ids(&tokens),
-        positions: ids(&positions),
-        rows: step_rows,
-        write_slots: groups.iter().map(|_| ids(&write)).collect(),
-        logit_tokens: (!logits.is_empty()).then(|| ids(&logits)),
-    }
+    let packed = step.pack();
+    let tensor = ids(packed.words());
+    packed.unpack(&tensor).expect("it has all words")
 }
 
-fn table(group: KvGroup, row: &RowInput<'_>, end: usize) -> StepTable {
+/// The first page of a row that one of its new tokens sees.
+pub fn first_page(group: KvGroup, past: usize) -> usize {
     let first_seen = match group {
         KvGroup::Full => 0,
-        KvGroup::Window(window) => (row.past + 1).saturating_sub(window),
+        KvGroup::Window(window) => (past + 1).saturating_sub(window),
     };
-    let first_position = first_seen / PAGE_TOKENS * PAGE_TOKENS;
-    let read: Vec<u32> = (first_position..end).map(|at| slot(row.sequence, at)).collect();
-    StepTable { first_position, read_slots: ids(&read) }
+    first_seen / PAGE_TOKENS
 }
 
 /// The home of a test's shard on the CPU.
 pub fn home(index: u32, threads: Threads) -> Home {
-    let kv_type = KvType::default();
-    Home { id: DeviceId::Cpu(index), device: Device::Cpu, threads, kv_type, table: None }
+    let home = Home::new(DeviceId::Cpu(index), Device::Cpu, threads, KvType::default());
+    home.expect("a CPU loads nothing")
 }
 
 /// A whole model in one or several shards, each at home on a device of its own.

@@ -2,48 +2,39 @@
 //!
 //! Source: Vaswani et al. 2017, section 3.2; Ainslie et al. 2023 for shared key and value heads.
 
-mod gather;
 mod paged;
+mod place;
 #[cfg(test)]
 mod tests;
 
+pub use place::NewHeads;
+
+pub use crate::heads::Heads;
+
 use candle_core::{Result, Tensor};
 
-use crate::{kv_pages::LayerPages, step::StepRow, threads::Threads};
-
-/// The sizes of a layer's attention.
-#[derive(Debug, Clone)]
-pub(crate) struct Heads {
-    pub(crate) num_heads: usize,
-    pub(crate) num_kv_heads: usize,
-    pub(crate) head_dim: usize,
-    /// Factor of the scores.
-    pub(crate) scale: f64,
-    /// Soft cap of the scores: `cap * tanh(score / cap)`.
-    pub(crate) cap: Option<f64>,
-    /// How many positions a token attends to, itself included.
-    pub(crate) window: Option<usize>,
-}
+use crate::{home::Executor, kernels::Cache, kv_pages::LayerPages, step::Step};
 
 impl Heads {
-    /// Returns the first position that the token at `position` attends to.
-    fn first_visible(&self, position: usize) -> usize {
-        self.window.map_or(0, |window| (position + 1).saturating_sub(window))
-    }
-
     /// Attends from `queries`, `[tokens, heads * head_dim]`, to the pages of each row; the output
     /// has the same shape. The pages already contain the step's own keys and values.
-    pub(crate) fn attend(
+    ///
+    /// # Errors
+    /// Queries, step and pages do not fit each other, or the device fails.
+    pub fn attend(
         &self,
         queries: &Tensor,
-        rows: &[StepRow],
+        step: &Step,
         pages: &LayerPages,
-        threads: &Threads,
+        executor: &Executor,
     ) -> Result<Tensor> {
-        if queries.device().is_cpu() {
-            let attention = paged::Paged { heads: self, rows, group_idx: pages.group_idx, threads };
-            return queries.apply_op3_no_bwd(&pages.keys, &pages.values, &attention);
+        if !queries.device().is_cpu() {
+            let cache = Cache { keys: &pages.keys, values: &pages.values };
+            return executor.kernels.attend(self, queries, (step, pages.group_idx), cache);
         }
-        gather::attend(self, queries, rows, pages)
+        let tables = &step.tables[pages.group_idx];
+        let threads = &executor.threads;
+        let attention = paged::Paged { heads: self, rows: &step.rows, tables, threads };
+        queries.apply_op3_no_bwd(&pages.keys, &pages.values, &attention)
     }
 }

@@ -3,7 +3,10 @@
 //! One thread computes one token of one head group over the visible positions in order. So the
 //! result's bits depend on nothing else in the batch, nor on how a prompt was split into chunks.
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Storage, bail};
+use std::ops::Range;
+
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Storage, Tensor, bail};
+use sluicegate_spec::kv::PAGE_TOKENS;
 
 use super::Heads;
 use crate::{
@@ -12,7 +15,7 @@ use crate::{
     rows::Rows,
     simd::{F32x8, add_scaled, dot, exp},
     softmax::greatest,
-    step::StepRow,
+    step::{StepRow, StepTables},
     threads::Threads,
 };
 
@@ -20,16 +23,36 @@ use crate::{
 pub(super) struct Paged<'a> {
     pub(super) heads: &'a Heads,
     pub(super) rows: &'a [StepRow],
-    pub(super) group_idx: usize,
+    pub(super) tables: &'a StepTables,
     pub(super) threads: &'a Threads,
 }
 
-/// One new token and its visible positions.
+/// One new token and the positions that it attends to.
 struct Token<'a> {
     /// Index on the flat token axis.
     flat: usize,
-    /// The slots of the visible positions, in order.
-    slots: &'a [u32],
+    visible: Visible<'a>,
+}
+
+/// The positions that a token attends to.
+#[derive(Clone)]
+struct Visible<'a> {
+    /// The row's pages.
+    pages: &'a [u32],
+    /// Positions, counted from the first slot of the first page.
+    positions: Range<usize>,
+}
+
+impl Visible<'_> {
+    fn num(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// The slots of the positions, in order.
+    fn slots(&self) -> impl Iterator<Item = usize> {
+        let slot = |at| self.pages[at / PAGE_TOKENS] as usize * PAGE_TOKENS + at % PAGE_TOKENS;
+        self.positions.clone().map(slot)
+    }
 }
 
 /// Keys and values, `[slots, kv_heads * head_dim]` each.
@@ -42,7 +65,7 @@ struct Cache<'a> {
 /// The past of one token for one key and value head.
 struct Past<'a> {
     cache: &'a Cache<'a>,
-    slots: &'a [u32],
+    visible: &'a Visible<'a>,
     kv_head: usize,
 }
 
@@ -71,17 +94,15 @@ impl CustomOp3 for Paged<'_> {
             values: Numbers::new(values, values_layout)?,
             width,
         };
-        let guards: Vec<_> = self
-            .rows
-            .iter()
-            .map(|row| row.tables[self.group_idx].read_slots.storage_and_layout())
-            .collect();
-        let slots: Vec<&[u32]> =
-            guards.iter().map(|(storage, layout)| slots(storage, layout)).collect::<Result<_>>()?;
-        if slots.iter().any(|slots| slots.iter().any(|slot| *slot as usize >= num_slots)) {
-            bail!("a read slot is out of range for {num_slots}");
+        let StepTables { first_pages, first_positions, pages, .. } = self.tables;
+        let guards = [first_pages, first_positions, pages].map(Tensor::storage_and_layout);
+        let [first_pages, first_positions, pages] =
+            guards.each_ref().map(|(storage, layout)| indices(storage, layout));
+        let (first_pages, first_positions, pages) = (first_pages?, first_positions?, pages?);
+        if pages.iter().any(|page| *page as usize >= num_slots / PAGE_TOKENS) {
+            bail!("a page is out of range for {num_slots} slots");
         }
-        let tokens = self.tokens(&slots)?;
+        let tokens = self.tokens(first_pages, first_positions, pages)?;
         if !tokens.iter().map(|token| token.flat).eq(0..queries.num) {
             bail!("rows do not cover the {} tokens of the step in order", queries.num);
         }
@@ -90,32 +111,45 @@ impl CustomOp3 for Paged<'_> {
         self.threads.for_chunks(&mut output, group, |item, output| {
             let (token, kv_head) = (&tokens[item / num_kv_heads], item % num_kv_heads);
             let queries = &queries.row(token.flat)[kv_head * group..][..group];
-            self.attend(queries, &Past { cache: &cache, slots: token.slots, kv_head }, output);
+            let past = Past { cache: &cache, visible: &token.visible, kv_head };
+            self.attend(queries, &past, output);
         });
         Ok((CpuStorage::F32(output), Shape::from((queries.num, queries.width))))
     }
 }
 
-fn slots<'a>(storage: &'a Storage, layout: &Layout) -> Result<&'a [u32]> {
-    let Storage::Cpu(storage) = storage else { bail!("read slots are not on the CPU") };
+fn indices<'a>(storage: &'a Storage, layout: &Layout) -> Result<&'a [u32]> {
+    let Storage::Cpu(storage) = storage else { bail!("page tables are not on the CPU") };
     let Some((start, end)) = layout.contiguous_offsets() else {
-        bail!("read slots are not contiguous");
+        bail!("page tables are not contiguous");
     };
     Ok(&storage.as_slice::<u32>()?[start..end])
 }
 
 impl Paged<'_> {
-    /// Returns the new tokens of all rows, each with its visible slots.
-    fn tokens<'s>(&self, slots: &[&'s [u32]]) -> Result<Vec<Token<'s>>> {
+    /// Returns the new tokens of all rows, each with its visible positions.
+    fn tokens<'s>(
+        &self,
+        first_pages: &[u32],
+        first_positions: &[u32],
+        pages: &'s [u32],
+    ) -> Result<Vec<Token<'s>>> {
+        if first_positions.len() != self.rows.len() || first_pages.len() != self.rows.len() + 1 {
+            bail!("tables of {} rows for {}", first_positions.len(), self.rows.len());
+        }
         let mut tokens = Vec::new();
-        for (row, slots) in self.rows.iter().zip(slots) {
-            let first_position = row.tables[self.group_idx].first_position;
+        for ((row, first_position), ends) in
+            self.rows.iter().zip(first_positions).zip(first_pages.windows(2))
+        {
+            let Some(pages) = pages.get(ends[0] as usize..ends[1] as usize) else {
+                bail!("pages {ends:?} of {}", pages.len());
+            };
+            let first_position = *first_position as usize;
             let num_slots = (row.past + row.span.len()).checked_sub(first_position);
-            if num_slots != Some(slots.len()) {
+            if num_slots.map(|num| num.div_ceil(PAGE_TOKENS)) != Some(pages.len()) {
                 bail!(
-                    "{} read slots from position {first_position} on, for {} earlier and {} new \
-                     tokens",
-                    slots.len(),
+                    "{} pages from position {first_position} on, for {} earlier and {} new tokens",
+                    pages.len(),
                     row.past,
                     row.span.len()
                 );
@@ -128,7 +162,8 @@ impl Paged<'_> {
                         "position {first_visible} is seen but the table starts at {first_position}"
                     );
                 };
-                tokens.push(Token { flat, slots: &slots[start..=position - first_position] });
+                let positions = start..position + 1 - first_position;
+                tokens.push(Token { flat, visible: Visible { pages, positions } });
             }
         }
         Ok(tokens)
@@ -137,19 +172,19 @@ impl Paged<'_> {
     /// Attends with one token's query heads that share `kv_head`: `[group, head_dim]` to the same
     /// shape.
     fn attend(&self, queries: &[f32], past: &Past<'_>, output: &mut [f32]) {
-        let Past { cache, slots, kv_head } = *past;
+        let Past { cache, visible, kv_head } = *past;
         let head_dim = self.heads.head_dim;
-        let line = |slot: u32| {
-            let start = slot as usize * cache.width + kv_head * head_dim;
+        let line = |slot: usize| {
+            let start = slot * cache.width + kv_head * head_dim;
             start..start + head_dim
         };
         let mut room = vec![0.0; cache.keys.room(head_dim)];
         #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
         let scale = self.heads.scale as f32;
-        let num = slots.len();
+        let num = visible.num();
         let mut scores = vec![0.0; queries.len() / head_dim * num];
-        for (i, slot) in slots.iter().enumerate() {
-            let key = cache.keys.read(line(*slot), &mut room);
+        for (i, slot) in visible.slots().enumerate() {
+            let key = cache.keys.read(line(slot), &mut room);
             for (query, scores) in queries.chunks_exact(head_dim).zip(scores.chunks_exact_mut(num))
             {
                 scores[i] = dot(query, key) * scale;
@@ -161,8 +196,8 @@ impl Paged<'_> {
         for scores in scores.chunks_exact_mut(num) {
             softmax(scores);
         }
-        for (i, slot) in slots.iter().enumerate() {
-            let value = cache.values.read(line(*slot), &mut room);
+        for (i, slot) in visible.slots().enumerate() {
+            let value = cache.values.read(line(slot), &mut room);
             for (output, scores) in output.chunks_exact_mut(head_dim).zip(scores.chunks_exact(num))
             {
                 add_scaled(output, scores[i], value);

@@ -1,12 +1,15 @@
+mod gather;
+
 use std::num::NonZero;
 
 use candle_core::{DType, Device, Tensor};
 use sluicegate_spec::units::Unit;
 
-use super::{Heads, gather};
+use super::Heads;
 use crate::{
+    home::Executor,
     kv_pages::LayerPages,
-    step::{StepRow, StepTable},
+    step::{RowInput, Step, StepBuilder, StepTables, TableInput},
     threads::Threads,
 };
 
@@ -23,8 +26,8 @@ fn values(seed: u32, rows: usize, width: usize) -> Tensor {
 }
 
 #[expect(clippy::disallowed_methods, reason = "test input")]
-fn slots(slots: &[u32]) -> Tensor {
-    Tensor::new(slots, &Device::Cpu).unwrap()
+fn indices(indices: &[u32]) -> Tensor {
+    Tensor::new(indices, &Device::Cpu).unwrap()
 }
 
 #[expect(clippy::disallowed_methods, reason = "test output")]
@@ -45,13 +48,28 @@ fn pages_of(dtype: DType) -> LayerPages {
     LayerPages { unit: Unit::Layer(0), group_idx: 0, keys: values(1), values: values(2) }
 }
 
-/// A row of `num` new tokens after `past`, on pages in no particular order.
-fn row(start: usize, num: usize, past: usize, first_position: usize) -> StepRow {
-    let order = [4_u32, 1, 5, 0, 3];
-    let slot = |position: usize| order[position / 16] * 16 + (position % 16) as u32;
-    let read: Vec<u32> = (first_position..past + num).map(slot).collect();
-    let table = StepTable { first_position, read_slots: slots(&read) };
-    StepRow { span: start..start + num, past, tables: vec![table] }
+/// Rows of new tokens after their past, on pages in no particular order.
+fn step(rows: &[Row]) -> Step {
+    let mut step = StepBuilder::new(1);
+    for Row { num, past, first_position } in rows {
+        let pages = &[4, 1, 5, 0, 3][first_position / 16..];
+        let row = RowInput { tokens: &vec![0; *num], past: *past, logits: 0..0 };
+        step.push(&row, [TableInput { first_position: *first_position, pages }]);
+    }
+    let packed = step.pack();
+    let tensor = indices(packed.words());
+    packed.unpack(&tensor).unwrap()
+}
+
+#[derive(Clone, Copy)]
+struct Row {
+    num: usize,
+    past: usize,
+    first_position: usize,
+}
+
+fn row(num: usize, past: usize, first_position: usize) -> Row {
+    Row { num, past, first_position }
 }
 
 #[test]
@@ -66,12 +84,13 @@ fn the_cpu_kernel_equals_the_gathered_reference() {
             Some(window) => (past + 1).saturating_sub(window) / 16 * 16,
             None => 0,
         };
-        let rows = [row(0, 7, 0, 0), row(7, 1, 50, first(50)), row(8, 21, 33, first(33))];
+        let step = step(&[row(7, 0, 0), row(1, 50, first(50)), row(21, 33, first(33))]);
         let (queries, pages) = (values(5, 29, 120), pages_of(dtype));
-        let want = gather::attend(&heads, &queries, &rows, &pages).unwrap();
+        let want = gather::attend(&heads, &queries, &step, &pages).unwrap();
         for num_threads in [1, 3] {
             let threads = Threads::new(NonZero::new(num_threads).unwrap());
-            let got = heads.attend(&queries, &rows, &pages, &threads).unwrap();
+            let executor = Executor { threads, ..Executor::inline() };
+            let got = heads.attend(&queries, &step, &pages, &executor).unwrap();
             let pairs = numbers(&got).concat().into_iter().zip(numbers(&want).concat());
             for (got, want) in pairs {
                 assert!(
@@ -86,11 +105,12 @@ fn the_cpu_kernel_equals_the_gathered_reference() {
 #[test]
 fn a_token_has_the_same_bits_however_its_prompt_was_cut() {
     for window in [None, Some(8)] {
-        let (heads, pages, threads) = (heads(window), pages(), Threads::inline());
+        let (heads, pages, executor) = (heads(window), pages(), Executor::inline());
         let queries = values(5, 40, 120);
         let attend = |start: usize, num: usize| {
             let queries = queries.narrow(0, start, num).unwrap();
-            numbers(&heads.attend(&queries, &[row(0, num, start, 0)], &pages, &threads).unwrap())
+            let step = step(&[row(num, start, 0)]);
+            numbers(&heads.attend(&queries, &step, &pages, &executor).unwrap())
         };
         let whole = attend(0, 40);
         let cut = [attend(0, 13), attend(13, 1), attend(14, 26)].concat();
@@ -100,22 +120,27 @@ fn a_token_has_the_same_bits_however_its_prompt_was_cut() {
 
 #[test]
 fn tables_that_do_not_fit_are_errors() {
-    let (pages, threads) = (pages(), Threads::inline());
+    let (pages, executor) = (pages(), Executor::inline());
     let queries = values(5, 4, 120);
-    let attend = |window, row| heads(window).attend(&queries, &[row], &pages, &threads);
-    assert!(attend(None, row(0, 4, 10, 0)).is_ok());
+    let attend =
+        |window, step: &Step| heads(window).attend(&queries, step, &pages, &executor).is_ok();
+    assert!(attend(None, &step(&[row(4, 10, 0)])));
     // Pages that are still seen have been dropped.
-    assert!(attend(None, row(0, 4, 20, 16)).is_err());
-    assert!(attend(Some(8), row(0, 4, 20, 16)).is_err());
-    assert!(attend(Some(5), row(0, 4, 20, 16)).is_ok());
+    assert!(!attend(None, &step(&[row(4, 20, 16)])));
+    assert!(!attend(Some(8), &step(&[row(4, 20, 16)])));
+    assert!(attend(Some(5), &step(&[row(4, 20, 16)])));
     // A row that leaves tokens out.
-    assert!(attend(None, row(0, 3, 10, 0)).is_err());
-    // A slot past the end, and one slot too few.
-    let mut outside = row(0, 4, 0, 0);
-    outside.tables[0].read_slots = slots(&[0, 1, 2, 96]);
-    assert!(attend(None, outside).is_err());
-    let mut short = row(0, 4, 0, 0);
-    short.tables[0].read_slots = slots(&[0, 1, 2]);
-    assert!(attend(None, short).is_err());
-    assert_eq!(queries.dtype(), DType::F32);
+    assert!(!attend(None, &step(&[row(3, 10, 0)])));
+    // A page past the end, a page too few, and pages that are not there.
+    let changed = |change: fn(&mut StepTables)| {
+        let mut step = step(&[row(4, 14, 0)]);
+        change(&mut step.tables[0]);
+        step
+    };
+    assert!(attend(None, &changed(|_| ())));
+    assert!(!attend(None, &changed(|tables| tables.pages = indices(&[0, 6]))));
+    assert!(!attend(None, &changed(|tables| tables.first_pages = indices(&[0, 1]))));
+    assert!(!attend(None, &changed(|tables| tables.first_pages = indices(&[1, 3]))));
+    assert!(!attend(None, &changed(|tables| tables.first_pages = indices(&[2, 0]))));
+    assert!(!attend(None, &changed(|tables| tables.first_positions = indices(&[0, 0]))));
 }

@@ -57,12 +57,13 @@ impl Linear {
         let backend = if on_cpu {
             Backend::Cpu(cpu::Product::new(matrices, threads)?)
         } else {
+            let matrices = joined(matrices)?;
             Backend::Device(matrices.into_iter().map(DeviceMatrix::new).collect::<Result<_>>()?)
         };
         Ok(Self { backend, bias, bytes })
     }
 
-    /// Multiplies `[tokens, in]`, f32.
+    /// Multiplies `[tokens, in]`, f32 or [`Linear::input_type`].
     ///
     /// # Errors
     /// The input has another width, or the device fails.
@@ -78,6 +79,19 @@ impl Linear {
         match &self.bias {
             Some(bias) => output.broadcast_add(bias),
             None => Ok(output),
+        }
+    }
+
+    /// The type in which it takes activations at no cost: that of weights of 16 bits on a GPU, else
+    /// f32.
+    pub fn input_type(&self) -> DType {
+        match &self.backend {
+            #[cfg(feature = "cuda")]
+            Backend::Device(matrices) => match &matrices[..] {
+                [DeviceMatrix::Wide(matrix)] => matrix.dtype(),
+                _ => DType::F32,
+            },
+            _ => DType::F32,
         }
     }
 
@@ -114,6 +128,22 @@ impl DeviceMatrix {
                 input.to_dtype(matrix.dtype())?.matmul(matrix)?.to_dtype(DType::F32)
             }
         }
+    }
+}
+
+/// Makes one of several dense matrices of the same type, so that there is one product.
+fn joined(matrices: Vec<Matrix>) -> Result<Vec<Matrix>> {
+    let dense = |matrix: &Matrix| match matrix {
+        Matrix::Dense(matrix) => Some(matrix.clone()),
+        Matrix::Quantized(_) => None,
+    };
+    match matrices.iter().map(dense).collect::<Option<Vec<Tensor>>>() {
+        Some(parts)
+            if parts.len() > 1 && parts.iter().all(|part| part.dtype() == parts[0].dtype()) =>
+        {
+            Ok(vec![Matrix::Dense(Tensor::cat(&parts, 0)?)])
+        }
+        _ => Ok(matrices),
     }
 }
 

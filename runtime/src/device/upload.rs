@@ -2,11 +2,10 @@
 
 use candle_core::{Device, Tensor};
 use sluicegate_core::messages::{AncestorsOrder, CopyOrder, RowOrder, TableOrder};
-use sluicegate_model::step::{Ancestors, PageCopies, Step, StepRow, StepTable};
+use sluicegate_model::step::{Ancestors, PageCopies, RowInput, Step, StepBuilder, TableInput};
 use sluicegate_placement::{Transfer, TransferKind};
 use sluicegate_spec::{
     device::DeviceId,
-    kv::PAGE_TOKENS,
     placed::{Named, Placed},
 };
 use tracing::{field, trace_span};
@@ -80,9 +79,7 @@ impl Uploaded for Step {
     }
 
     fn num_bytes(&self) -> usize {
-        let tables = self.rows.iter().flat_map(|row| &row.tables).map(|table| &table.read_slots);
-        let flat = [&self.tokens, &self.positions].into_iter().chain(&self.write_slots);
-        flat.chain(&self.logit_tokens).chain(tables).map(num_bytes).sum()
+        Step::num_bytes(self)
     }
 }
 
@@ -117,62 +114,20 @@ impl Uploaded for Ancestors {
 }
 
 fn make_step(rows: &[RowOrder], device: &Device) -> candle_core::Result<Step> {
-    let tokens = rows.iter().flat_map(|row| row.tokens.iter().copied()).collect();
-    let positions =
-        rows.iter().flat_map(|row| as_u32(row.position..row.position + row.tokens.len()));
-    let num_kv_groups = rows.first().map_or(0, |row| row.tables.len());
-    let write_slots = (0..num_kv_groups).map(|kv_idx| {
-        let slots = rows.iter().flat_map(|row| new_slots_of(row, kv_idx));
-        indices(slots.collect(), device)
-    });
-    let mut start = 0;
-    let mut step_rows = Vec::with_capacity(rows.len());
-    let mut logit_tokens = Vec::new();
-    for row in rows {
-        let span = start..start + row.tokens.len();
-        start = span.end;
-        if row.wants_logits {
-            logit_tokens.extend(as_u32(span.end - 1..span.end));
-        }
-        let table = |(kv_idx, table): (usize, &TableOrder)| {
-            candle_core::Result::Ok(StepTable {
-                first_position: table.first_position,
-                read_slots: indices(slots_of(row, kv_idx), device)?,
-            })
-        };
-        let tables =
-            row.tables.iter().enumerate().map(table).collect::<candle_core::Result<_>>()?;
-        step_rows.push(StepRow { span, past: row.position, tables });
+    let mut step = StepBuilder::new(rows.first().map_or(0, |row| row.tables.len()));
+    for RowOrder { tokens, position, tables, wants_logits, .. } in rows {
+        let end = tokens.len();
+        let logits = if *wants_logits { end - 1..end } else { end..end };
+        let row = RowInput { tokens, past: *position, logits };
+        let tables = tables.iter().map(|TableOrder { first_position, pages }| TableInput {
+            first_position: *first_position,
+            pages,
+        });
+        step.push(&row, tables);
     }
-    let logit_tokens = Some(logit_tokens).filter(|tokens| !tokens.is_empty());
-    Ok(Step {
-        tokens: indices(tokens, device)?,
-        positions: indices(positions.collect(), device)?,
-        rows: step_rows,
-        write_slots: write_slots.collect::<candle_core::Result<_>>()?,
-        logit_tokens: logit_tokens.map(|tokens| indices(tokens, device)).transpose()?,
-    })
-}
-
-/// The slot of every position from the table's first one to the row's last new one.
-fn slots_of(row: &RowOrder, kv_idx: usize) -> Vec<u32> {
-    let TableOrder { first_position, pages } = &row.tables[kv_idx];
-    let num_slots = row.position + row.tokens.len() - first_position;
-    let page_slots = |page: &u32| {
-        let first = *page as usize * PAGE_TOKENS;
-        as_u32(first..first + PAGE_TOKENS)
-    };
-    pages.iter().flat_map(page_slots).take(num_slots).collect()
-}
-
-/// The slots that take the row's new tokens.
-fn new_slots_of(row: &RowOrder, kv_idx: usize) -> Vec<u32> {
-    let mut slots = slots_of(row, kv_idx);
-    slots.split_off(slots.len() - row.tokens.len())
-}
-
-fn as_u32(range: std::ops::Range<usize>) -> impl Iterator<Item = u32> {
-    range.map(|index| u32::try_from(index).expect("positions and slots are below 2^32"))
+    let packed = step.pack();
+    let tensor = indices(packed.words().to_vec(), device)?;
+    packed.unpack(&tensor)
 }
 
 #[expect(clippy::disallowed_methods, reason = "an index tensor is made where it arrives")]
@@ -183,29 +138,12 @@ fn indices(values: Vec<u32>, device: &Device) -> candle_core::Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use sluicegate_core::messages::GroupId;
 
     use super::*;
 
-    fn row(wants_logits: bool) -> RowOrder {
-        RowOrder {
-            group: GroupId(1),
-            tokens: vec![5, 6],
-            position: 0,
-            tables: vec![TableOrder { first_position: 0, pages: Arc::new(vec![2]) }],
-            wants_logits,
-        }
-    }
-
     #[test]
     fn no_index_tensor_is_empty() {
-        let step = make_step(&[row(false), row(false)], &Device::Cpu).unwrap();
-        assert!(step.logit_tokens.is_none());
-        let step = make_step(&[row(false), row(true)], &Device::Cpu).unwrap();
-        assert_eq!(step.logit_tokens.unwrap().dims(), [1]);
-
         let copies = CopyOrder { tail_pages: vec![3], rows: vec![0], target_pages: vec![1] };
         let nothing = CopyOrder { tail_pages: vec![3], ..CopyOrder::default() };
         let order = AncestorsOrder {

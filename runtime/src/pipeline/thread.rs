@@ -77,13 +77,8 @@ impl Loader {
             [] => Threads::new(self.num_threads),
             cores => Threads::on_cores(cores),
         };
-        let home = Home {
-            id: self.planned.device,
-            device: self.device,
-            threads,
-            kv_type: self.kv_type,
-            table: self.table,
-        };
+        let home = Home::new(self.planned.device, self.device, threads, self.kv_type)?
+            .with_table(self.table);
         let units = self.planned.units;
         Ok(Shard::load(&self.weights, &self.model, units, home, &self.pages_per_group)?)
     }

@@ -253,7 +253,7 @@ fn pages_out_of_range_are_errors() {
     let (_, config) = open(&files.files);
     let tokens = tokens(3);
     let mut step = step(&config, &[row(0, 0, &tokens)]);
-    step.write_slots = vec![ids(&[0, 1, 9999])];
+    step.tables[0].write_slots = ids(&[0, 1, 9999]);
     let error = shard.forward(Placed::new(&step, here), None).unwrap_err();
     assert!(matches!(error, ForwardError::Tensor { unit: Unit::Layer(0), .. }), "{error}");
     step.tokens = ids(&[1, 2, 320]);

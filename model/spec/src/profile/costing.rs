@@ -27,13 +27,6 @@ pub(super) struct Elements {
     pub(super) compute: ComputeType,
 }
 
-impl Elements {
-    /// Returns whether these are the sizes of this runtime's CPU kernels.
-    pub(super) fn runs_on_cpu(self) -> bool {
-        self.hidden == 4
-    }
-}
-
 /// The known stored sizes.
 #[derive(Clone, Copy)]
 pub(super) enum StoredSizes<'a> {

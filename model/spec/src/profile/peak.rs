@@ -29,8 +29,8 @@ pub(super) enum Stored {
 
 /// The most rows of a half-precision matrix that one thread converts to f32 at a time.
 const SCRATCH_ROWS: u64 = 64;
-/// A slice of slots per new token, in a vector that may have doubled.
-const SLOTS_BYTES: u64 = 48;
+/// The visible positions of a new token, in a vector that may have doubled.
+const VISIBLE_BYTES: u64 = 80;
 
 impl Peak<'_> {
     pub(super) fn embed(&self) -> Workspace {
@@ -54,7 +54,7 @@ impl Peak<'_> {
             sum(&[held(&[hidden]), self.product(hidden, all)]),
             held(&[all, key_norm, keys]),
             held(&[all, query_norm, queries]),
-            sum(&[held(&[queries, queries]), SLOTS_BYTES]),
+            sum(&[held(&[queries, queries]), VISIBLE_BYTES]),
             sum(&[held(&[queries]), self.product(queries, hidden)]),
             // The normed residual, then gate and up; their product; down; the new residual.
             sum(&[held(&[hidden]), self.product(hidden, product(&[2, inner]))]),
@@ -97,26 +97,18 @@ impl Peak<'_> {
     fn workspace(&self, per_token: u64) -> Workspace {
         let num_groups = self.num_kv_groups as u64;
         Workspace {
-            // Token, position, and one slot per group.
-            bytes_per_token: Bytes(sum(&[per_token, product(&[4, 2 + num_groups])])),
-            // The slots to read, per group.
-            bytes_per_row_position: Bytes(product(&[4, num_groups])),
+            // Token, position, a tile of three numbers, and one slot per group.
+            bytes_per_token: Bytes(sum(&[per_token, product(&[4, 5 + num_groups])])),
+            // A page is four bytes, for 16 positions.
+            bytes_per_row_position: Bytes(num_groups),
             ..Workspace::default()
         }
     }
 
-    /// Returns the bytes per position that a row attends to.
+    /// Returns the bytes per position that a row attends to. Pages are read in place; one token's
+    /// scores for the heads that share a key are kept, on a CPU.
     fn attention(&self) -> u64 {
-        let outline = self.outline;
-        if self.elements.runs_on_cpu() {
-            // Pages are read in place. One token's scores for the heads that share a key are kept.
-            return product(&[4, outline.num_heads.div_ceil(outline.num_kv_heads.max(1))]);
-        }
-        // Gathered keys and values, and one token's scores; rows are processed one after another.
-        self.activations(sum(&[
-            product(&[2, outline.kv_width()]),
-            product(&[2, outline.num_heads]),
-        ]))
+        product(&[4, self.outline.num_heads.div_ceil(self.outline.num_kv_heads.max(1))])
     }
 
     /// Returns the bytes per token of a product with weights, without its input: the kernels' copy

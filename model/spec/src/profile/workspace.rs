@@ -7,19 +7,17 @@ use crate::units::Bytes;
 
 /// The peak memory that a unit needs while it runs and frees afterwards.
 ///
-/// With f32 activations and cache these are the figures of this runtime's own passes on a CPU with
-/// one thread; each further thread of a stage may need `fixed_bytes` again. Otherwise keys and
-/// values are assumed to be gathered, as on an accelerator.
+/// With f32 activations these are the figures of this runtime's own passes on a CPU with one thread;
+/// each further thread of a stage may need `fixed_bytes` again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workspace {
     /// Activations, per token of the microbatch.
     pub bytes_per_token: Bytes,
-    /// One token's scores, and keys and values if they are gathered, per position of the longest
-    /// row. Rows are processed one after another.
+    /// One token's scores, per position of the longest row.
     pub bytes_per_position: Bytes,
     /// Logits, per sampled row.
     pub bytes_per_row: Bytes,
-    /// The slots of a row's past, per position.
+    /// The page tables of a row, per position.
     #[serde(default)]
     pub bytes_per_row_position: Bytes,
     /// Scratch memory of kernels and of the sampler, independent of the microbatch.

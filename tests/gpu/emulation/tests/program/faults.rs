@@ -40,7 +40,7 @@ fn a_device_that_fails_ends_the_request_and_not_the_process() {
     let count = if many { 1000 } else { 100 };
     let (mut passed, mut failed) = (0, 0);
     for index in 0..count {
-        let (kind, most) = [("oom", 900), ("ecc", 1500), ("lost", 1500)][index % 3];
+        let (kind, most) = [("oom", 140), ("ecc", 220), ("lost", 220)][index % 3];
         let at = 1 + index * 7919 % most;
         let machine = format!("2x 256MiB, seed={index}, fault={kind}@{at}");
         let went_well = check_end(&machine, &wanted, &rig.generate(&machine, &model, &placed));
@@ -56,7 +56,7 @@ fn an_allocation_that_fails_once_in_a_step_is_made_up_for() {
     let model = rig.model("float32", 2);
     let options = ["--device", "cuda:0", "--max-tokens", "3", "--temperature", "0", PROMPT];
     let wanted = rig.generate("256MiB", &model, &options).report();
-    let machine = "256MiB, fault=oom@150";
+    let machine = "256MiB, fault=oom@60";
     let found = rig.generate(machine, &model, &options);
     assert!(found.stderr.contains("an injected fault"), "{}", found.stderr);
     assert_eq!(texts(&found.report()), texts(&wanted));
