@@ -10,7 +10,8 @@ use candle_core::{CpuStorage, InplaceOp3, Layout, Tensor, bail};
 
 use crate::{
     error::{ForwardError, LoadError},
-    home::Home,
+    home::{Executor, Home},
+    kernels::Cache,
     rows::Rows,
     step::{Ancestors, PageCopies},
 };
@@ -29,6 +30,7 @@ pub struct KvPages {
     num_groups: usize,
     home: DeviceId,
     kv_type: KvType,
+    executor: Executor,
     epoch: Epoch,
 }
 
@@ -85,8 +87,9 @@ impl KvPages {
         };
         let layers = layers.iter().map(layer).collect::<Result<_, LoadError>>()?;
         let num_groups = groups.len();
-        let (home, kv_type) = (home.id, home.kv_type);
-        Ok(Self { layers, num_groups, home, kv_type, epoch: Epoch::default() })
+        let (executor, kv_type) = (home.executor.clone(), home.kv_type);
+        let epoch = Epoch::default();
+        Ok(Self { layers, num_groups, home: home.id, kv_type, executor, epoch })
     }
 
     /// Lets each row of the next step continue its ancestor, by copy-on-write of partly filled last
@@ -123,7 +126,7 @@ impl KvPages {
             let ancestors = ancestors.at(&site(layer.unit))?;
             let Some(copies) = &ancestors.copies[layer.group_idx] else { continue };
             layer
-                .copy_on_write(&ancestors.parents, copies)
+                .copy_on_write(&ancestors.parents, copies, &self.executor)
                 .map_err(|source| ForwardError::Tensor { unit: layer.unit, source })?;
         }
         self.epoch = epoch;
@@ -162,7 +165,19 @@ impl LayerPages {
 
     /// Copies the last page of each row's ancestor (copy-on-write). All pages are read before one
     /// is written, since a page may be the source of one row and the target of another.
-    fn copy_on_write(&self, parents: &Tensor, copies: &PageCopies) -> candle_core::Result<()> {
+    ///
+    /// # Errors
+    /// An index is out of range, or the device fails.
+    pub fn copy_on_write(
+        &self,
+        parents: &Tensor,
+        copies: &PageCopies,
+        executor: &Executor,
+    ) -> candle_core::Result<()> {
+        if !parents.device().is_cpu() {
+            let cache = Cache { keys: &self.keys, values: &self.values };
+            return executor.kernels.copy_tails(parents, copies, cache);
+        }
         let earlier_rows = parents.index_select(&copies.rows, 0)?;
         let sources = copies.tail_pages.index_select(&earlier_rows, 0)?;
         for tensor in [&self.keys, &self.values] {

@@ -9,7 +9,7 @@ use crate::{
     decoder::{Layers, Loader},
     embedding::Embedding,
     error::{ForwardError, LoadError},
-    home::Home,
+    home::{Executor, Home},
     kv_pages::KvPages,
     linear::Linear,
     norm::RmsNorm,
@@ -87,9 +87,10 @@ impl Shard {
             units.has_embed() || (has_head && config.tied && loader.home.table.is_some());
         let table = needs_table.then(|| loader.table()).transpose()?;
         let head = has_head.then(|| loader.head(table.as_ref())).transpose()?;
-        let embedding = table
-            .filter(|_| units.has_embed())
-            .map(|table| Embedding::new(table, loader.family.embedding_scale, config.hidden));
+        let embedding = table.filter(|_| units.has_embed()).map(|table| {
+            let scale = loader.family.embedding_scale;
+            Embedding::new(table, scale, config.hidden, home.executor.clone())
+        });
         let range = units.layers(config.num_layers);
         Ok(Self {
             first_unit: units.first(config.num_layers),
@@ -127,7 +128,7 @@ impl Shard {
         let step = step.at(&self.site("index_select", Unit::Head, "hidden"))?;
         let Some(logit_tokens) = &step.logit_tokens else { return Ok(ShardOutput::Logits(None)) };
         let logits = head
-            .forward(&hidden, logit_tokens)
+            .forward(&hidden, logit_tokens, &self.home.executor)
             .map_err(|source| ForwardError::Tensor { unit: Unit::Head, source })?;
         Ok(ShardOutput::Logits(Some(Placed::new(Logits(logits), self.home.id))))
     }
@@ -242,8 +243,17 @@ impl Loader<'_> {
 
 impl Head {
     /// Computes the logits of the tokens in `logit_tokens` only.
-    fn forward(&self, hidden: &Tensor, logit_tokens: &Tensor) -> candle_core::Result<Tensor> {
-        let wanted = hidden.index_select(logit_tokens, 0)?;
+    fn forward(
+        &self,
+        hidden: &Tensor,
+        logit_tokens: &Tensor,
+        executor: &Executor,
+    ) -> candle_core::Result<Tensor> {
+        let wanted = if hidden.device().is_cpu() {
+            hidden.index_select(logit_tokens, 0)?
+        } else {
+            executor.kernels.select_rows(hidden, logit_tokens, 1.0)?
+        };
         let normed = self.norm.forward(&wanted, self.matrix.input_type())?;
         let logits = self.matrix.forward(&normed)?;
         match self.cap {

@@ -9,7 +9,7 @@ use sluicegate_model::{
     mlp::Gated,
     norm::RmsNorm,
     rope::Rotary,
-    step::{RowInput, Step, StepBuilder, TableInput},
+    step::{PageCopies, RowInput, Step, StepBuilder, TableInput},
     threads::Threads,
 };
 use sluicegate_spec::{
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// All that follows.
-pub(crate) const ALL: [fn(&Target); 3] = [of_norms, of_gates, of_attention];
+pub(crate) const ALL: [fn(&Target); 4] = [of_norms, of_gates, of_attention, of_copies];
 
 const EPS: f64 = 1e-5;
 /// How far off sums in another order may be, as a share of the largest number, of numbers that may be
@@ -216,6 +216,45 @@ fn of_attention(target: &Target) {
             ["queries", "keys", "values", "output"].iter().zip(outputs[0].iter().zip(&outputs[1]))
         {
             check_near(&format!("{name} of {}", case.name()), bound(case.kv_type), own, found);
+        }
+    });
+}
+
+/// Rows continue others: pages are copied, of which one may be another's target.
+fn of_copies(target: &Target) {
+    rounds(target, |draws, device| {
+        let [num_rows, width] = [1 + draws.below(6), 2 * (1 + draws.below(80))];
+        let kv_type = [DType::F32, DType::F16, DType::BF16][draws.below(3)];
+        let caches = [(); 2].map(|()| floats(draws, &[NUM_PAGES * PAGE_TOKENS, width], device));
+        let mut few = draws.permutation(2 * num_rows);
+        let targets = few.split_off(num_rows);
+        let parents: Vec<usize> = (0..num_rows).map(|_| draws.below(num_rows)).collect();
+        let tails: Vec<usize> = (0..num_rows).map(|_| draws.below(2 * num_rows)).collect();
+        let copied = draws.permutation(num_rows).split_off(draws.below(num_rows));
+        let targets = &targets[..copied.len()];
+        let caches: Vec<[Tensor; 2]> = executors(device)
+            .into_iter()
+            .enumerate()
+            .map(|(side, executor)| {
+                let [keys, values] = caches
+                    .each_ref()
+                    .map(|cache| cache[side].to_dtype(kv_type).unwrap().copy().unwrap());
+                let pages = LayerPages { unit: Unit::Layer(0), group_idx: 0, keys, values };
+                let indices = |numbers: &[usize]| {
+                    let numbers = numbers.iter().map(|it| u32::try_from(*it).unwrap()).collect();
+                    Operand::listed(numbers, pages.keys.device()).unwrap().view
+                };
+                let copies = PageCopies {
+                    tail_pages: indices(&tails),
+                    rows: indices(&copied),
+                    target_pages: indices(targets),
+                };
+                pages.copy_on_write(&indices(&parents), &copies, &executor).unwrap();
+                [pages.keys, pages.values]
+            })
+            .collect();
+        for (own, found) in caches[0].iter().zip(&caches[1]) {
+            check_near(&format!("{copied:?} of {num_rows} pages of {width}"), 0.0, own, found);
         }
     });
 }

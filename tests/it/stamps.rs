@@ -81,7 +81,12 @@ impl Bench {
 
     fn send(&self, batch: Batch, incarnation: u32) {
         let batch = StageBatch { incarnation, batch: Arc::new(batch), times: Vec::new() };
-        self.pipeline.send(Microbatch { batch, hidden: None, span: Span::none() });
+        self.pipeline.send(Microbatch {
+            batch,
+            hidden: None,
+            proofs: Vec::new(),
+            span: Span::none(),
+        });
     }
 
     fn mask(&self, microbatch: u64, rows: Vec<Option<MaskRow>>) {

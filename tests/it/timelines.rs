@@ -43,7 +43,7 @@ fn a_timeline_says_who_did_what_one_after_the_other() {
     assert_eq!(timeline.devices, ["cpu:0", "cpu:1", "cpu:2"]);
     let num_tokens: usize = timeline.microbatches.iter().map(|note| note.tokens).sum();
     assert!(num_tokens > 40 + 5 + 70, "{num_tokens}");
-    check_stages(&timeline, NUM_STAGES);
+    check_stages(&timeline, NUM_STAGES, 0.0);
     for stage in 0..NUM_STAGES {
         let spans = lane(&timeline, Lane::Stage(stage));
         let waits = spans.iter().any(|span| span.activity == Activity::AwaitMask);

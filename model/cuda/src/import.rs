@@ -91,7 +91,8 @@ import!(DRIVER, driver, before::driver, [
     cuEventCreate cuEventDestroy_v2 cuEventElapsedTime_v2 cuEventQuery cuEventRecord
     cuEventSynchronize
     cuGetErrorName cuGetErrorString cuInit cuLaunchKernel
-    cuMemAllocAsync cuMemAlloc_v2 cuMemFreeAsync cuMemFree_v2 cuMemGetInfo_v2 cuMemPoolSetAttribute
+    cuMemAllocAsync cuMemAlloc_v2 cuMemFreeAsync cuMemFreeHost cuMemFree_v2 cuMemGetInfo_v2
+    cuMemHostAlloc cuMemPoolSetAttribute
     cuMemcpyDtoDAsync_v2 cuMemcpyDtoHAsync_v2 cuMemcpyHtoDAsync_v2 cuMemcpyPeerAsync
     cuMemsetD8Async
     cuModuleGetFunction cuModuleLoad cuModuleLoadData cuModuleUnload

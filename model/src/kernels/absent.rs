@@ -6,7 +6,10 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 use sluicegate_spec::family::Activation;
 
 use super::{Cache, Placing};
-use crate::{heads::Heads, step::Step};
+use crate::{
+    heads::Heads,
+    step::{PageCopies, Step},
+};
 
 /// There are none.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +29,24 @@ impl Kernels {
         _to: DType,
     ) -> Result<(Option<Tensor>, Tensor)> {
         none_for(input)
+    }
+
+    pub(crate) fn select_rows(
+        &self,
+        table: &Tensor,
+        _indices: &Tensor,
+        _scale: f32,
+    ) -> Result<Tensor> {
+        none_for(table)
+    }
+
+    pub(crate) fn copy_tails(
+        &self,
+        parents: &Tensor,
+        _copies: &PageCopies,
+        _cache: Cache<'_>,
+    ) -> Result<()> {
+        none_for(parents)
     }
 
     pub(crate) fn angles(

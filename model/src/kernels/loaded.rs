@@ -13,6 +13,7 @@ use candle_core::{
 use super::launch::Typed;
 
 const ATTENTION: &str = include_str!(concat!(env!("OUT_DIR"), "/attention.ptx"));
+const ROWS: &str = include_str!(concat!(env!("OUT_DIR"), "/rows.ptx"));
 const LAYER: &str = include_str!(concat!(env!("OUT_DIR"), "/layer.ptx"));
 
 /// The kernels of a GPU; nothing on a CPU. Clones share them.
@@ -25,6 +26,9 @@ pub(super) struct Functions {
     pub(super) place_heads: Typed,
     pub(super) gated: Typed,
     pub(super) angles: CudaFunction,
+    pub(super) select_rows: Typed,
+    pub(super) read_tails: CudaFunction,
+    pub(super) write_tails: CudaFunction,
     /// Of heads of up to 128 numbers, and of up to 256.
     pub(super) attend: [Typed; 2],
     pub(super) join_parts: CudaFunction,
@@ -37,12 +41,16 @@ impl Kernels {
         let stream = device.cuda_stream();
         let load = || {
             let layer = stream.context().load_module(Ptx::from_src(LAYER))?;
+            let rows = stream.context().load_module(Ptx::from_src(ROWS))?;
             let attention = stream.context().load_module(Ptx::from_src(ATTENTION))?;
             Ok(Functions {
                 rms_norm: typed(&layer, |number| format!("rms_norm_{number}"))?,
                 place_heads: typed(&layer, |number| format!("place_heads_{number}"))?,
                 gated: typed(&layer, |number| format!("gated_{number}"))?,
                 angles: layer.load_function("angles")?,
+                select_rows: typed(&rows, |number| format!("select_rows_{number}"))?,
+                read_tails: rows.load_function("read_tails")?,
+                write_tails: rows.load_function("write_tails")?,
                 attend: [
                     typed(&attention, |number| format!("attend_{number}_1"))?,
                     typed(&attention, |number| format!("attend_{number}_2"))?,

@@ -13,6 +13,8 @@ mod launch;
 mod layer;
 #[cfg(feature = "cuda")]
 mod loaded;
+#[cfg(feature = "cuda")]
+mod rows;
 
 #[cfg(not(feature = "cuda"))]
 pub(crate) use absent::Kernels;

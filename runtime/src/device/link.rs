@@ -14,8 +14,8 @@ use tracing::trace_span;
 use super::{
     devices::Devices,
     ledger::Ledger,
+    loans::{Loans, Proof},
     payload::{Payload, PayloadSize},
-    peer::Loans,
     upload::Uploader,
 };
 
@@ -78,6 +78,16 @@ enum Crossing<T: Payload> {
     Stays(Placed<T>),
     /// It has left its source.
     Moves { value: T::Departed, transfer: Transfer },
+}
+
+impl<T: Payload> InTransit<T> {
+    /// What shows, later, that the source's device has computed it, where nobody waited for that.
+    pub fn proof(&self) -> Option<Proof> {
+        match &self.0 {
+            Crossing::Stays(_) => None,
+            Crossing::Moves { value, .. } => T::proof(value),
+        }
+    }
 }
 
 impl Links {

@@ -21,10 +21,10 @@ pub mod inventory;
 pub mod ledger;
 pub mod link;
 mod live;
+#[cfg_attr(not(feature = "cuda"), path = "loans_without_cuda.rs")]
+pub mod loans;
 pub mod logits;
 pub mod payload;
-#[cfg_attr(not(feature = "cuda"), path = "peer_without_cuda.rs")]
-pub mod peer;
 pub mod selector;
 mod speed;
 pub mod timer;
@@ -37,6 +37,7 @@ pub use inventory::Inventory;
 pub use ledger::{Ledger, LedgerEntry};
 pub use link::{InTransit, Links, ReceivingEnd, SendingEnd, TransferError};
 pub use live::{Routes, cluster, described};
+pub use loans::Proof;
 pub use logits::LogitRows;
 pub use payload::Payload;
 pub use selector::DeviceSelector;

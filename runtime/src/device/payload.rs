@@ -8,7 +8,7 @@ use sluicegate_model::step::Hidden;
 use sluicegate_placement::{TransferKind, TransferRoute};
 use sluicegate_spec::placed::Named;
 
-use super::peer::{Loan, Loans};
+use super::loans::{Loan, Loans, Proof};
 
 /// Size of a value on a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,11 @@ pub trait Payload: Named + Clone {
     /// The device's, if it has no room or the copy fails.
     fn depart(&self, route: TransferRoute, loans: &Loans) -> candle_core::Result<Self::Departed>;
 
+    /// What shows, later, that the sender's device has computed a value that nobody waited for.
+    fn proof(_departed: &Self::Departed) -> Option<Proof> {
+        None
+    }
+
     /// The receiver's part: the value in the memory of its device.
     ///
     /// # Errors
@@ -64,14 +69,20 @@ impl Payload for Hidden {
     /// Views are made whole first: candle would move the whole storage of a view out of a GPU.
     fn depart(&self, route: TransferRoute, loans: &Loans) -> candle_core::Result<DepartedTensor> {
         let tensor = self.0.contiguous()?;
-        Ok(DepartedTensor::Here(match route {
-            TransferRoute::HostMemory => tensor.copy()?,
-            TransferRoute::Download | TransferRoute::HostStaged => {
-                move_tensor(&tensor, &Device::Cpu)?
-            }
-            TransferRoute::Upload => tensor,
-            TransferRoute::Peer => return Ok(DepartedTensor::Lent(loans.lend(tensor)?)),
-        }))
+        Ok(match route {
+            TransferRoute::HostMemory => DepartedTensor::Here(tensor.copy()?),
+            TransferRoute::Download => DepartedTensor::Here(move_tensor(&tensor, &Device::Cpu)?),
+            TransferRoute::Upload => DepartedTensor::Here(tensor),
+            TransferRoute::Peer => DepartedTensor::Lent(Box::new(loans.lend(tensor)?)),
+            TransferRoute::HostStaged => DepartedTensor::Lent(Box::new(loans.stage(&tensor)?)),
+        })
+    }
+
+    fn proof(departed: &DepartedTensor) -> Option<Proof> {
+        match departed {
+            DepartedTensor::Here(_) => None,
+            DepartedTensor::Lent(loan) => Some(loan.proof()),
+        }
     }
 
     fn arrive(
@@ -81,9 +92,7 @@ impl Payload for Hidden {
     ) -> candle_core::Result<Self> {
         Ok(Self(match (departed, route) {
             (DepartedTensor::Lent(loan), _) => loan.copy_to(device)?,
-            (DepartedTensor::Here(tensor), TransferRoute::Upload | TransferRoute::HostStaged) => {
-                move_tensor(&tensor, device)?
-            }
+            (DepartedTensor::Here(tensor), TransferRoute::Upload) => move_tensor(&tensor, device)?,
             (DepartedTensor::Here(tensor), _) => tensor,
         }))
     }
@@ -94,8 +103,8 @@ impl Payload for Hidden {
 pub enum DepartedTensor {
     /// In the host's memory.
     Here(Tensor),
-    /// In the sender's memory, which the receiver reads.
-    Lent(Loan),
+    /// In memory of the sender's, or pinned memory of the host's, from which the receiver copies.
+    Lent(Box<Loan>),
 }
 
 /// The sampler reads masks in the last stage's thread, also where that stage computes on a GPU.

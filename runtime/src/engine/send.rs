@@ -40,7 +40,12 @@ impl Driver {
         }
         let incarnation = self.pipeline.incarnation();
         let batch = StageBatch { incarnation, batch: Arc::new(batch), times: Vec::new() };
-        self.pipeline.send(Microbatch { batch: through_encoding(batch), hidden: None, span })
+        self.pipeline.send(Microbatch {
+            batch: through_encoding(batch),
+            hidden: None,
+            proofs: Vec::new(),
+            span,
+        })
     }
 
     /// A microbatch's span, which follows from those of the requests whose rows it carries.

@@ -21,6 +21,8 @@ pub enum StageError {
     Forward(#[from] ForwardError),
     #[error("a transfer failed")]
     Transfer(#[from] TransferError),
+    #[error("a device of an earlier stage has not computed what this one was given")]
+    Unproven(#[source] candle_core::Error),
     #[error("a value is away from home")]
     Misplaced(#[from] Misplaced),
     #[error("a microbatch is of incarnation {found} of the pipeline, wanted {wanted}")]
@@ -68,6 +70,7 @@ impl StageError {
             Self::Load(_)
             | Self::Forward(_)
             | Self::Transfer(_)
+            | Self::Unproven(_)
             | Self::Misplaced(_)
             | Self::Incarnation { .. }
             | Self::NoLogits

@@ -9,7 +9,7 @@ use sluicegate_placement::StageId;
 use tracing::Span;
 
 use super::error::StageFailure;
-use crate::device::{InTransit, TransferError};
+use crate::device::{InTransit, Proof, TransferError};
 
 /// A microbatch on its way through the stages.
 #[derive(Debug)]
@@ -18,6 +18,9 @@ pub struct Microbatch {
     pub batch: StageBatch,
     /// None before the first stage.
     pub hidden: Option<InTransit<Hidden>>,
+    /// Of the stages that did not wait for their GPU: the last stage asks for them before it
+    /// samples.
+    pub proofs: Vec<Proof>,
     /// Its own, which follows from those of its sequences' requests.
     pub span: Span,
 }

@@ -19,7 +19,7 @@ use super::{
     stopwatch::Stopwatch,
 };
 use crate::device::{
-    InTransit, ReceivingEnd, SendingEnd, Uploader, payload::through_encoding, timer::Mark,
+    InTransit, Proof, ReceivingEnd, SendingEnd, Uploader, payload::through_encoding, timer::Mark,
 };
 
 /// What a stage is besides its shard.
@@ -96,13 +96,15 @@ impl Stage {
 
     /// Executes a batch: its reorders, then its rows. False if nobody takes the output.
     fn execute(&mut self, microbatch: Microbatch) -> Result<bool, StageError> {
-        let Microbatch { batch, hidden, span } = microbatch;
+        let Microbatch { batch, hidden, proofs, span } = microbatch;
         let _entered = span.enter();
         self.microbatch = Some(batch.batch.microbatch);
         let (wanted, found) = (self.info.incarnation, batch.incarnation);
         if wanted != found {
             return Err(StageError::Incarnation { wanted, found });
         }
+        let hidden = hidden.map(|hidden| self.inlet.hidden.receive(hidden)).transpose()?;
+        // Behind what has to arrive: a GPU that waits for another does not work yet.
         let started = self.stopwatch.mark();
         for ancestors in &batch.batch.ancestors {
             self.shard.reorder(&self.inlet.uploader.upload(ancestors)?)?;
@@ -111,11 +113,10 @@ impl Stage {
             before_forward(self.info.id, batch.batch.microbatch);
         }
         let step: Placed<Step> = self.inlet.uploader.upload(&batch.batch.rows[..])?;
-        let hidden = hidden.map(|hidden| self.inlet.hidden.receive(hidden)).transpose()?;
         let id = batch.batch.microbatch.0;
         let output = trace_span!("stage.forward", stage = self.info.id.0, microbatch = id)
             .in_scope(|| self.shard.forward(step.part(|step| step), hidden))?;
-        let goes_on = self.hand_on(batch, output, span.clone(), started)?;
+        let goes_on = self.hand_on((batch, proofs), output, span.clone(), started)?;
         self.tell_late_times();
         self.microbatch = None;
         Ok(goes_on)
@@ -123,7 +124,7 @@ impl Stage {
 
     fn hand_on(
         &mut self,
-        mut batch: StageBatch,
+        (mut batch, mut proofs): (StageBatch, Vec<Proof>),
         output: ShardOutput,
         span: Span,
         started: Mark,
@@ -132,13 +133,19 @@ impl Stage {
         let id = batch.batch.microbatch;
         match (output, &mut self.outlet) {
             (ShardOutput::Hidden(hidden), Outlet::Next { stage, hidden: link }) => {
-                let hidden: Option<InTransit<Hidden>> = Some(link.send(&hidden)?);
+                let hidden: InTransit<Hidden> = link.send(&hidden)?;
+                proofs.extend(hidden.proof());
+                let hidden = Some(hidden);
                 batch.times.push(self.stopwatch.handed_on(id, started, computed));
                 let batch = through_encoding(batch);
-                Ok(stage.send(Microbatch { batch, hidden, span }).is_ok())
+                Ok(stage.send(Microbatch { batch, hidden, proofs, span }).is_ok())
             }
             (ShardOutput::Logits(logits), Outlet::Last(last)) => {
                 last.read(logits.as_ref())?;
+                if logits.is_some() {
+                    // Reading them has waited for all of it.
+                    proofs.iter().try_for_each(Proof::check).map_err(StageError::Unproven)?;
+                }
                 batch.times.push(self.stopwatch.handed_on(id, started, computed));
                 last.sample(batch)
             }

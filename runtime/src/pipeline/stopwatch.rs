@@ -45,9 +45,8 @@ impl Stopwatch {
     ) -> Option<StageTimes> {
         let ended = self.clock.now();
         let lap = Lap { microbatch, started, computed, ended };
-        if let Some([started, computed]) = lap.reached(&mut self.timer) {
-            let (started, computed) = (started.min(ended), computed.min(ended));
-            return Some(StageTimes { started, computed, ended });
+        if let Some(times) = lap.times(&mut self.timer) {
+            return Some(times);
         }
         self.unknown.push_back(lap);
         None
@@ -62,9 +61,8 @@ impl Stopwatch {
     pub(super) fn known_now(&mut self) -> Vec<(MicrobatchId, StageTimes)> {
         let mut known = Vec::new();
         while let Some(lap) = self.unknown.front() {
-            let Some([started, computed]) = lap.reached(&mut self.timer) else { break };
-            let ended = lap.ended.max(computed);
-            known.push((lap.microbatch, StageTimes { started, computed, ended }));
+            let Some(times) = lap.times(&mut self.timer) else { break };
+            known.push((lap.microbatch, times));
             self.unknown.pop_front();
         }
         known
@@ -73,10 +71,11 @@ impl Stopwatch {
 
 impl Lap {
     /// When the work on it began and when it was done; none if the device is still at it.
-    fn reached(&self, timer: &mut Timer) -> Option<[Duration; 2]> {
+    fn times(&self, timer: &mut Timer) -> Option<StageTimes> {
         // Two clocks may disagree by a little: no work begins before it was told to.
         let started = timer.reached(&self.started)?.max(self.started.marked);
         let computed = timer.reached(&self.computed)?.max(started);
-        Some([started, computed])
+        // The device may have come to the end only after its output was handed on.
+        Some(StageTimes { started, computed, ended: self.ended.max(computed) })
     }
 }

@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     error::{Code, Failure, Outcome},
+    queue::Point,
     work::HostSpan,
 };
 
@@ -18,6 +19,8 @@ const ALIGNMENT: usize = 4096;
 #[derive(Debug, Default)]
 pub(crate) struct Pinned {
     regions: BTreeMap<usize, Layout>,
+    /// What devices have been told to write.
+    arriving: Vec<(Point, HostSpan)>,
 }
 
 impl Pinned {
@@ -43,6 +46,22 @@ impl Pinned {
         // SAFETY: it was allocated with this layout, and is freed once.
         unsafe { std::alloc::dealloc(address, layout) };
         Ok(())
+    }
+
+    /// A device will have written there once its stream has come so far.
+    pub(crate) fn arrives(&mut self, point: Point, target: HostSpan) {
+        self.arriving.push((point, target));
+    }
+
+    /// What a source is now, in short; none if a device is about to write it.
+    pub(crate) fn fingerprint(
+        &mut self,
+        source: HostSpan,
+        is_done: impl Fn(Point) -> bool,
+    ) -> Option<u64> {
+        self.arriving.retain(|(point, _)| !is_done(*point));
+        let is_arriving = self.arriving.iter().any(|(_, target)| target.overlaps(source));
+        (!is_arriving).then(|| fingerprint(source))
     }
 
     /// Whether memory of the host is pinned.

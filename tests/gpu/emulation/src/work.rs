@@ -6,7 +6,7 @@ use sluicegate_ptx::{Fault, Kernel, KernelError, Launch as Sizes, LaunchError, O
 
 use crate::{
     error::{Code, Failure, Outcome},
-    memory::{KernelMemory, Memory, Span, Touched},
+    memory::{KernelMemory, Memory, Slot, Span, Touched, Use},
     orders::Orders,
     pinned,
     product::Product,
@@ -32,15 +32,17 @@ pub(crate) enum Work {
         bytes: Vec<u8>,
         target: u64,
     },
-    /// From pinned memory, which is read now, and was then as `fingerprint` says.
+    /// From pinned memory, which is read now, and was then as `fingerprint` says, if it was known
+    /// then: a device may have been about to write it.
     UploadPinned {
         source: HostSpan,
-        fingerprint: u64,
+        fingerprint: Option<u64>,
         target: u64,
     },
     Download {
         source: Span,
         target: HostSpan,
+        is_pinned: bool,
     },
     Launch(Launch),
     Product(Product),
@@ -81,6 +83,17 @@ impl HostSpan {
     pub(crate) fn bytes<'a>(self) -> &'a [u8] {
         // SAFETY: who made it vouches for the memory.
         unsafe { std::slice::from_raw_parts(self.address, self.bytes) }
+    }
+
+    pub(crate) fn overlaps(self, other: Self) -> bool {
+        let end = |it: Self| it.address as usize + it.bytes;
+        (self.address as usize) < end(other) && (other.address as usize) < end(self)
+    }
+
+    /// A device's use of pinned memory.
+    fn touched(self, used: Use) -> Touched {
+        let span = Span { address: self.address as u64, bytes: self.bytes };
+        Touched::of(Slot::PINNED, span, used)
     }
 
     /// Changes its first byte.
@@ -168,16 +181,20 @@ impl Work {
             }
             Self::Upload { bytes, target } => upload(bytes, *target, device, memory).map_err(wrong),
             Self::UploadPinned { source, fingerprint, target } => {
-                if pinned::fingerprint(*source) != *fingerprint {
+                let found = Some(pinned::fingerprint(*source));
+                if fingerprint.is_some() && found != *fingerprint {
                     let why = "the pinned source was changed before the copy had read it";
                     return Err(Failure { code: Code::Unknown, ..wrong(why.to_owned()) });
                 }
-                upload(source.bytes(), *target, device, memory).map_err(wrong)
+                let mut touched = upload(source.bytes(), *target, device, memory).map_err(wrong)?;
+                touched.push(source.touched(Use::Read));
+                Ok(touched)
             }
-            Self::Download { source, target } => {
+            Self::Download { source, target, is_pinned } => {
                 let (bytes, touched) = memory.read(device, *source).map_err(wrong)?;
                 target.write(bytes);
-                Ok(vec![touched])
+                let pinned = is_pinned.then(|| target.touched(Use::Write));
+                Ok([touched].into_iter().chain(pinned).collect())
             }
             Self::Launch(launch) => launch.run(device, orders.next(), memory),
             Self::Product(product) => product.run(device, memory).map_err(wrong),
@@ -219,11 +236,13 @@ impl Launch {
         }
     }
 
-    /// A parameter that is as wide as an address.
+    /// A parameter of up to 64 bits.
     pub(crate) fn word(&self, index: usize) -> Option<u64> {
         let param = self.kernel.params.get(index)?;
-        let bytes = &self.params[param.offset..][..param.bytes];
-        Some(u64::from_le_bytes(bytes.try_into().ok()?))
+        let given = &self.params[param.offset..][..param.bytes];
+        let mut bytes = [0; size_of::<u64>()];
+        bytes.get_mut(..given.len())?.copy_from_slice(given);
+        Some(u64::from_le_bytes(bytes))
     }
 
     fn sizes(&self) -> Sizes<'_> {

@@ -313,7 +313,10 @@ impl World {
         self.misdirect(device, &mut work);
         self.order_with_default(handle, stream);
         let too_early = self.too_early(stream, &mut work);
-        let pinned = if let Work::UploadPinned { source, .. } = work { Some(source) } else { None };
+        let pinned = match work {
+            Work::UploadPinned { source, fingerprint: Some(_), .. } => Some(source),
+            _ => None,
+        };
         let point = self.queues.push(stream.id, Task { device, work });
         if let Some(too_early) = too_early {
             self.free_too_early(device, too_early);

@@ -7,7 +7,6 @@ use crate::{
     counts::Kind,
     error::{Code, Failure, Outcome},
     memory::{POISON, Span},
-    pinned,
     work::{HostSpan, Work},
     world::World,
 };
@@ -93,8 +92,7 @@ unsafe extern "C" fn cuMemcpyHtoDAsync_v2(
         // the call returns; one that is pinned not before the copy is done.
         let source = unsafe { HostSpan::new(source.cast_mut().cast(), bytes) };
         let work = if world.pinned.holds(source.start(), bytes) {
-            let fingerprint = pinned::fingerprint(source);
-            Work::UploadPinned { source, fingerprint, target: address }
+            world.pinned_upload(source, address)
         } else {
             Work::Upload { bytes: source.bytes().to_vec(), target: address }
         };
@@ -124,7 +122,10 @@ unsafe extern "C" fn cuMemcpyDtoHAsync_v2(
             // Who reads it before the copy is done reads nothing of use.
             target.write(&vec![POISON; bytes]);
         }
-        world.enqueue(device, stream, Work::Download { source, target })?;
+        let point = world.enqueue(device, stream, Work::Download { source, target, is_pinned })?;
+        if is_pinned {
+            world.pinned.arrives(point, target);
+        }
         // Source: "API synchronization behavior", to pageable memory the copy is complete on return.
         if is_pinned { Ok(()) } else { world.finish_copy(stream) }
     })

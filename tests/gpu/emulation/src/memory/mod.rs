@@ -42,6 +42,11 @@ impl Span {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Slot(usize);
 
+impl Slot {
+    /// All pinned memory of the host together.
+    pub(crate) const PINNED: Self = Self(usize::MAX);
+}
+
 #[derive(Debug)]
 pub(crate) struct Memory {
     devices: Vec<DeviceMemory>,

@@ -6,7 +6,7 @@ use crate::{
     error::{Code, Failure, Outcome},
     machine::FaultKind,
     races::{Actor, Label},
-    work::Work,
+    work::{HostSpan, Work},
 };
 
 impl World {
@@ -66,6 +66,13 @@ impl World {
     pub(crate) fn free_pinned(&mut self, address: *mut u8) -> Outcome {
         (0..self.machine.devices.len()).try_for_each(|device| self.synchronize_device(device))?;
         self.pinned.free(address)
+    }
+
+    /// A copy from pinned memory, which nobody may change until it is done.
+    pub(crate) fn pinned_upload(&mut self, source: HostSpan, target: u64) -> Work {
+        let Self { pinned, queues, .. } = self;
+        let fingerprint = pinned.fingerprint(source, |point| queues.is_done(point));
+        Work::UploadPinned { source, fingerprint, target }
     }
 
     pub(super) fn release_memory(&mut self, address: u64, by: &str) -> Outcome {

@@ -27,7 +27,7 @@ impl World {
             Work::Fill { target, .. } => (Kind::Fill, target.bytes),
             Work::Upload { bytes, .. } => (Kind::PageableUpload, bytes.len()),
             Work::UploadPinned { source, .. } => (Kind::PinnedUpload, source.bytes().len()),
-            Work::Download { source, target } => {
+            Work::Download { source, target, .. } => {
                 let is_pinned = self.pinned.holds(target.start(), source.bytes);
                 let kind = if is_pinned { Kind::PinnedDownload } else { Kind::PageableDownload };
                 (kind, source.bytes)

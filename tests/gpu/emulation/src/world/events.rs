@@ -85,8 +85,11 @@ impl World {
     }
 
     pub(crate) fn is_reached(&mut self, event: u64) -> Outcome<bool> {
-        let recorded = self.event(event)?.recorded.clone();
-        recorded.map_or(Ok(true), |here| self.has_come(&here))
+        let Event { device, recorded, .. } = self.event(event)?;
+        let (device, recorded) = (*device, recorded.clone());
+        let is_reached = recorded.map_or(Ok(true), |here| self.has_come(&here))?;
+        // A device that is lost comes nowhere, whoever asks.
+        self.check_alive(device).map(|()| is_reached)
     }
 
     pub(crate) fn synchronize_event(&mut self, event: u64) -> Outcome {
@@ -97,7 +100,7 @@ impl World {
             self.wait_for(point)?;
             self.queues.host_knows(&clock);
         }
-        Ok(())
+        self.check_alive(device)
     }
 
     /// The time from one event to another.

@@ -15,8 +15,10 @@ const TOO_MANY_THREADS: [u32; 3] = [1025, 1, 1];
 /// Kernels of candle that read a table of indices: how their names begin, which parameter is the
 /// table, and which says how many there are to choose from.
 ///
-/// Source: `indexing.cu` of candle-kernels 0.11.
-const TABLES: [(&str, usize, usize); 5] = [
+/// Source: `indexing.cu` of candle-kernels 0.11; `rows.cu` and `attention.cu` of the product.
+const TABLES: [(&str, usize, usize); 7] = [
+    ("select_rows_", 1, 4),
+    ("attend_", 7, 15),
     ("is_u32_", 3, 7),
     ("gather_u32_", 1, 5),
     ("ia_u32_", 0, 6),

@@ -119,7 +119,7 @@ impl Rig {
         let mut bytes = [0; BYTES];
         // SAFETY: the bytes live until the stream was waited for.
         let target = unsafe { HostSpan::new(bytes.as_mut_ptr(), BYTES) };
-        self.ask(stream, Work::Download { source: span(address), target })?;
+        self.ask(stream, Work::Download { source: span(address), target, is_pinned: false })?;
         self.world.synchronize(self.streams[stream])?;
         Ok(bytes)
     }
@@ -277,7 +277,7 @@ fn a_pinned_source_is_not_changed_before_it_was_read() {
         // SAFETY: the memory is freed once nobody uses it.
         let source = unsafe { HostSpan::new(address, BYTES) };
         source.write(&[7; BYTES]);
-        let fingerprint = pinned::fingerprint(source);
+        let fingerprint = Some(pinned::fingerprint(source));
         let target = numbers;
         let work = Work::UploadPinned { source, fingerprint, target };
         let point = rig.world.enqueue(0, rig.streams[0], work)?;
@@ -293,6 +293,32 @@ fn a_pinned_source_is_not_changed_before_it_was_read() {
     check(&[], |rig| copy(rig, false));
     let words = "the pinned source was changed before the copy had read it";
     check(&[(Code::Unknown, words), (Code::Unknown, "done before")], |rig| copy(rig, true));
+}
+
+#[test]
+fn what_a_device_writes_to_pinned_memory_another_reads_once_it_is_there() {
+    let copy = |rig: &mut Rig, waits: bool| {
+        let [source, target] = [1, 2].map(|value| rig.numbers(value));
+        rig.order();
+        let address = rig.world.pinned.allocate(BYTES)?;
+        // SAFETY: the memory is freed once nobody uses it.
+        let host = unsafe { HostSpan::new(address, BYTES) };
+        let download = Work::Download { source: span(source), target: host, is_pinned: true };
+        let written = rig.world.enqueue(0, rig.streams[0], download)?;
+        rig.world.pinned.arrives(written, host);
+        if waits {
+            rig.order();
+        }
+        let upload = rig.world.pinned_upload(host, target);
+        rig.ask(1, upload)?;
+        if waits {
+            assert_eq!(rig.read(1, target)?[0], 1);
+        }
+        rig.finish()?;
+        rig.world.free_pinned(address)
+    };
+    check(&[], |rig| copy(rig, true));
+    check(&[RACE], |rig| copy(rig, false));
 }
 
 #[test]

@@ -79,12 +79,12 @@ fn copies_are_counted_by_their_ends() {
     let pinned = rig.world.pinned.allocate(BYTES).unwrap();
     // SAFETY: the memory is freed once nobody uses it.
     let host = unsafe { HostSpan::new(pinned, BYTES) };
-    let fingerprint = pinned::fingerprint(host);
+    let fingerprint = Some(pinned::fingerprint(host));
     rig.ask(0, Work::Upload { bytes: vec![1; BYTES], target }).unwrap();
     rig.ask(0, Work::UploadPinned { source: host, fingerprint, target }).unwrap();
     rig.read(0, target).unwrap();
     rig.read(0, source).unwrap();
-    rig.ask(0, Work::Download { source: span(source), target: host }).unwrap();
+    rig.ask(0, Work::Download { source: span(source), target: host, is_pinned: true }).unwrap();
     rig.ask(0, Work::Copy { source: span(source), target, devices: [0, 0] }).unwrap();
     let there = rig.world.allocate(1, BYTES).unwrap();
     rig.ask(0, Work::Copy { source: span(source), target: there, devices: [0, 1] }).unwrap();

@@ -1,0 +1,223 @@
+//! Copies from GPU to GPU, for which no thread waits.
+//!
+//! The sender lends what is to be copied, a tensor of its own or pinned memory of the host into
+//! which it has one copied, with an event after which the values are there. The receiver's stream
+//! waits for that event, copies, and gives back what was lent with an event after which it has been
+//! read. The sender looks for what has been read whenever it lends again.
+
+mod peer;
+mod staged;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{
+    CudaDevice, Device, Error, Result, Tensor, bail,
+    cuda_backend::cudarc::driver::{CudaEvent, result},
+};
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use self::staged::{Buffer, Staged};
+use super::devices::make_current;
+
+/// What a sender has lent.
+#[derive(Debug, Clone)]
+pub struct Loans {
+    give_back: Sender<Lending>,
+    returned: Receiver<Lending>,
+    /// Pinned memory that has been read.
+    free: Arc<Mutex<Vec<OfDevice<Buffer>>>>,
+}
+
+/// A value on its way to another GPU.
+#[derive(Debug)]
+pub struct Loan {
+    lending: Lending,
+    give_back: Sender<Lending>,
+}
+
+/// What is lent, and when all is done that was asked for with it: until the receiver has been told
+/// to read it, when its values are there; then when it has been read.
+#[derive(Debug)]
+struct Lending {
+    lent: OfDevice<Lent>,
+    done: Arc<OfDevice<CudaEvent>>,
+}
+
+/// That a GPU has computed what it has lent, which nobody has waited for.
+#[derive(Debug, Clone)]
+pub struct Proof(Arc<OfDevice<CudaEvent>>);
+
+impl Proof {
+    /// Asks the GPU, once all that comes after has been waited for.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.0.get().try_is_complete().map_err(Error::wrap)? {
+            return Ok(());
+        }
+        bail!("what {:?} has lent was used before it was there", self.0.device)
+    }
+}
+
+/// What the receiver copies from.
+#[derive(Debug)]
+enum Lent {
+    /// In the sender's memory.
+    Tensor(Tensor),
+    /// In the host's.
+    Staged(Staged),
+}
+
+impl Lent {
+    fn copy(&self, device: &CudaDevice) -> Result<Tensor> {
+        match self {
+            Self::Tensor(tensor) => peer::copy(tensor, device),
+            Self::Staged(staged) => staged.copy(device),
+        }
+    }
+}
+
+/// What belongs to a GPU, and may be dropped by a thread of another.
+#[derive(Debug)]
+struct OfDevice<T> {
+    value: Option<T>,
+    device: Device,
+}
+
+impl Default for Loans {
+    fn default() -> Self {
+        let (give_back, returned) = unbounded();
+        Self { give_back, returned, free: Arc::default() }
+    }
+}
+
+impl Loans {
+    /// Lends a contiguous tensor of this thread's GPU.
+    pub(super) fn lend(&self, tensor: Tensor) -> Result<Loan> {
+        self.let_go();
+        let device = tensor.device().clone();
+        self.lend_when_ready(Lent::Tensor(tensor), &device)
+    }
+
+    /// Has a contiguous tensor of this thread's GPU copied into pinned memory, and lends that.
+    pub(super) fn stage(&self, tensor: &Tensor) -> Result<Loan> {
+        self.let_go();
+        let bytes = tensor.elem_count() * tensor.dtype().size_in_bytes();
+        let staged = Staged::new(tensor, self.take_free(bytes))?;
+        self.lend_when_ready(Lent::Staged(staged), tensor.device())
+    }
+
+    fn lend_when_ready(&self, lent: Lent, device: &Device) -> Result<Loan> {
+        let stream = device.as_cuda_device()?.cuda_stream();
+        let lent = OfDevice::new(lent, device);
+        let done = match stream.record_event(None) {
+            Ok(ready) => Arc::new(OfDevice::new(ready, device)),
+            Err(error) => {
+                // Without an event, only waiting says that the values are there.
+                let _ = stream.synchronize();
+                return Err(Error::wrap(error));
+            }
+        };
+        Ok(Loan { lending: Lending { lent, done }, give_back: self.give_back.clone() })
+    }
+
+    /// Lets go of what has been read, and keeps pinned memory for the next value; the rest waits.
+    fn let_go(&self) {
+        let (read, unread): (Vec<Lending>, Vec<Lending>) =
+            self.returned.try_iter().partition(Lending::is_done);
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        for lending in read {
+            if let (Some(Lent::Staged(staged)), device) = lending.take() {
+                free.push(OfDevice::new(staged.into_buffer(), &device));
+            }
+        }
+        for lending in unread {
+            // The other end is this value's own.
+            let _ = self.give_back.send(lending);
+        }
+    }
+
+    /// Free memory of at least so many bytes. Where there is none, what is free is too small for
+    /// the next value as well, and is given back.
+    fn take_free(&self, bytes: usize) -> Option<Buffer> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(index) = free.iter().position(|buffer| buffer.get().len() >= bytes) else {
+            free.clear();
+            return None;
+        };
+        free.swap_remove(index).take()
+    }
+}
+
+impl Loan {
+    pub(super) fn proof(&self) -> Proof {
+        Proof(self.lending.done.clone())
+    }
+
+    /// Copies it into the memory of this thread's GPU, and gives it back.
+    pub(super) fn copy_to(self, target: &Device) -> Result<Tensor> {
+        let Self { mut lending, give_back } = self;
+        let device = target.as_cuda_device()?;
+        let stream = device.cuda_stream();
+        stream.wait(lending.done.get()).map_err(Error::wrap)?;
+        let copied = lending.lent.get().copy(device)?;
+        lending.done = match stream.record_event(None) {
+            Ok(read) => Arc::new(OfDevice::new(read, target)),
+            Err(error) => {
+                // Without an event, only waiting says that it was read.
+                let _ = stream.synchronize();
+                return Err(Error::wrap(error));
+            }
+        };
+        // A sender that is gone needs it no more; what was not taken waits until it is read.
+        let _ = give_back.send(lending);
+        Ok(copied)
+    }
+}
+
+impl Lending {
+    fn is_done(&self) -> bool {
+        self.done.get().try_is_complete().unwrap_or(false)
+    }
+
+    /// What was lent, of which device.
+    fn take(mut self) -> (Option<Lent>, Device) {
+        (self.lent.value.take(), self.lent.device.clone())
+    }
+}
+
+impl Drop for Lending {
+    /// Memory that a GPU still reads or writes must not be used for anything else.
+    fn drop(&mut self) {
+        if !self.is_done() {
+            // SAFETY: the event was recorded. A GPU that fails does nothing any more.
+            let _ = unsafe { result::event::synchronize(self.done.get().cu_event()) };
+        }
+    }
+}
+
+impl<T> OfDevice<T> {
+    fn new(value: T, device: &Device) -> Self {
+        Self { value: Some(value), device: device.clone() }
+    }
+
+    fn get(&self) -> &T {
+        self.value.as_ref().expect("it is there until it is taken")
+    }
+
+    fn take(mut self) -> Option<T> {
+        self.value.take()
+    }
+}
+
+impl<T> Drop for OfDevice<T> {
+    /// Memory and events are given back while their device's context is current; the thread's own is
+    /// current again then. Where a GPU fails there is nothing to give back.
+    fn drop(&mut self) {
+        let own = result::ctx::get_current().ok().flatten();
+        let _ = make_current(&self.device);
+        self.value = None;
+        if let Some(own) = own {
+            // SAFETY: it was current before, and primary contexts live as long as their devices.
+            let _ = unsafe { result::ctx::set_current(own) };
+        }
+    }
+}
