@@ -13,7 +13,7 @@ use crate::{
     kv_pages::KvPages,
     linear::Linear,
     norm::RmsNorm,
-    step::{Ancestors, Hidden, Logits, Step},
+    step::{Ancestors, Hidden, Logits, Step, TILE_TOKENS},
     weights::{Matrix, Weights},
 };
 use sluicegate_spec::{
@@ -193,6 +193,8 @@ impl Shard {
             self.check_shape("first pages", &[num_rows + 1], tables.first_pages.dims())?;
             self.check_shape("first positions", &[num_rows], tables.first_positions.dims())?;
         }
+        let num_tiles = step.rows.iter().map(|row| row.span.len().div_ceil(TILE_TOKENS)).sum();
+        self.check_shape("tiles", &[num_tiles, 3], step.tiles.dims())?;
         let covered = step.rows.iter().map(|row| row.span.len()).sum();
         self.check_shape("rows", &[num_tokens], &[covered])
     }

@@ -108,7 +108,7 @@ pub struct PageCopies {
     pub target_pages: Tensor,
 }
 
-/// Activations between units: `[tokens, hidden]`, the model's compute type.
+/// Activations between units: `[tokens, hidden]`, f32.
 #[derive(Debug, Clone)]
 pub struct Hidden(pub Tensor);
 

@@ -8,6 +8,7 @@
 
 #include "common.cuh"
 
+// As `attention.rs` has them.
 constexpr u32 ROWS = 8;
 // One for each score of a page.
 constexpr u32 THREADS = ROWS * PAGE_TOKENS;
@@ -77,8 +78,8 @@ __device__ void attend(const Inputs<T> &in, const Outputs &out, const Shape &sha
     __shared__ float weights[ROWS][PAGE_TOKENS], factors[ROWS];
     const u32 head_dim = shape.head_dim, group = shape.num_heads / shape.num_kv_heads;
     // Without the padding all threads that read a column would use the same bank.
-    const u32 key_stride = head_dim + 1;
-    float *queries = shared, *keys = shared + ROWS * head_dim;
+    const u32 line = head_dim + 1;
+    float *queries = shared, *keys = shared + ROWS * line;
 
     const u32 *tile = in.tiles + 3 * blockIdx.x;
     const u32 row = tile[0], first_token = tile[1];
@@ -95,7 +96,7 @@ __device__ void attend(const Inputs<T> &in, const Outputs &out, const Shape &sha
     for (u32 r = warp; r < num_rows; r += THREADS / LANES) {
         const size_t from = (size_t(token_of(r)) * shape.num_heads + head_of(r)) * head_dim;
         for (u32 d = lane; d < head_dim; d += LANES) {
-            queries[r * head_dim + d] = in.queries[from + d];
+            queries[r * line + d] = in.queries[from + d];
         }
     }
 
@@ -129,7 +130,7 @@ __device__ void attend(const Inputs<T> &in, const Outputs &out, const Shape &sha
 #pragma unroll 1
         for (u32 s = warp; s < num_slots; s += THREADS / LANES) {
             for (u32 d = lane; d < head_dim; d += LANES) {
-                keys[s * key_stride + d] = to_float(in.keys[in_page + s * stride + d]);
+                keys[s * line + d] = to_float(in.keys[in_page + s * stride + d]);
             }
         }
         __syncthreads();
@@ -141,7 +142,7 @@ __device__ void attend(const Inputs<T> &in, const Outputs &out, const Shape &sha
             float dot = 0;
 #pragma unroll 4
             for (u32 d = 0; d < head_dim; d++) {
-                dot = fmaf(queries[r * head_dim + d], keys[slot * key_stride + d], dot);
+                dot = fmaf(queries[r * line + d], keys[slot * line + d], dot);
             }
             score = dot * shape.scale;
             if (shape.cap > 0) {
@@ -212,8 +213,8 @@ extern "C" __global__ void join_parts(const float *sums, const float2 *scales, f
     }
     for (u32 d = threadIdx.x; d < head_dim; d += blockDim.x) {
         float sum = 0;
-    #pragma unroll 1
-    for (u32 part = 0; part < num_parts; part++) {
+#pragma unroll 1
+        for (u32 part = 0; part < num_parts; part++) {
             const float factor = expf(scales[part].x - greatest);
             sum = fmaf(sums[(at * num_parts + part) * head_dim + d], factor, sum);
         }

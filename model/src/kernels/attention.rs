@@ -143,7 +143,7 @@ impl Attention<'_> {
             int(num_kv_heads * division.row_blocks)?,
             int(division.parts)?,
         );
-        let shared = (BLOCK_ROWS * head_dim + PAGE_TOKENS * (head_dim + 1)) * size_of::<f32>();
+        let shared = (BLOCK_ROWS + PAGE_TOKENS) * (head_dim + 1) * size_of::<f32>();
         let config = grid(blocks, THREADS, shared)?;
         let sizes = [num_heads, num_kv_heads, head_dim, window.unwrap_or(0), num_pages];
         let sizes: Vec<u32> = sizes.into_iter().map(int).collect::<Result<_>>()?;

@@ -1,7 +1,8 @@
 //! Our kernels for GPUs: what a layer does between its products.
 //!
 //! Each does what the loop of the same name does on a CPU. They are compiled when the crate is
-//! (`build.rs`), and loaded once for a shard.
+//! (`build.rs`), and loaded once for a shard. An index that is out of range is a failed assertion of
+//! the kernel: the call that comes next fails, and the process can use no GPU any more.
 
 #[cfg(not(feature = "cuda"))]
 mod absent;

@@ -113,12 +113,12 @@ impl PackedStep {
     /// Makes a step of the tensor that the words have become; its tensors are parts of that.
     ///
     /// # Errors
-    /// The tensor has another length.
+    /// The tensor is shorter.
     pub fn unpack(self, packed: &Tensor) -> Result<Step> {
         let mut start = 0;
         let mut lengths = self.lengths.iter();
         let mut next = || {
-            let len = *lengths.next().unwrap_or(&0);
+            let len = *lengths.next().expect("there are as many parts as it takes");
             let part = packed.narrow(0, start, len);
             start += len;
             part

@@ -18,8 +18,8 @@ pub struct Microbatch {
     pub batch: StageBatch,
     /// None before the first stage.
     pub hidden: Option<InTransit<Hidden>>,
-    /// Of the stages that did not wait for their GPU: the last stage asks for them before it
-    /// samples.
+    /// Of the stages that did not wait for their GPU: where there are logits, the last stage asks
+    /// for them before it samples.
     pub proofs: Vec<Proof>,
     /// Its own, which follows from those of its sequences' requests.
     pub span: Span,

@@ -99,7 +99,7 @@ impl Peak<'_> {
         Workspace {
             // Token, position, a tile of three numbers, and one slot per group.
             bytes_per_token: Bytes(sum(&[per_token, product(&[4, 5 + num_groups])])),
-            // A page is four bytes, for 16 positions.
+            // A page is four bytes, for 16 positions: rounded up to a byte for each.
             bytes_per_row_position: Bytes(num_groups),
             ..Workspace::default()
         }
