@@ -167,7 +167,7 @@ impl LayerPages {
     /// is written, since a page may be the source of one row and the target of another.
     ///
     /// # Errors
-    /// An index is out of range, or the device fails.
+    /// The device fails, or, on a CPU, an index is out of range. On a GPU that fails a later call.
     pub fn copy_on_write(
         &self,
         parents: &Tensor,

@@ -10,12 +10,12 @@ use candle_core::{DType, Tensor};
 
 use sluicegate_spec::placed::Named;
 
-pub use builder::{PackedStep, RowInput, StepBuilder, TableInput};
+pub use builder::{RowInput, StepBuilder, TableInput};
 
 /// A microbatch as a shard sees it. Rows follow one another without padding.
 ///
 /// `tokens` is the sum of the rows' new tokens; a decode row has one, a prefill row many. All its
-/// tensors are parts of one, so that one upload carries them ([`PackedStep`]).
+/// tensors are parts of one, so that one upload carries them ([`StepBuilder::build`]).
 #[derive(Debug, Clone)]
 pub struct Step {
     /// `[tokens]`, u32.

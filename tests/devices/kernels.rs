@@ -146,9 +146,7 @@ impl Case {
             let row = RowInput { tokens: &vec![0; *num], past: *past, logits: 0..0 };
             step.push(&row, [TableInput { first_position: *first_position, pages }]);
         }
-        let packed = step.pack();
-        let words = Operand::listed(packed.words().to_vec(), device).unwrap();
-        packed.unpack(&words.view).unwrap()
+        step.build(|words| Ok(Operand::listed(words, device)?.view)).unwrap()
     }
 
     fn name(&self) -> String {

@@ -142,9 +142,7 @@ fn step(config: &ModelConfig, plan: &Plan, extents: &[Extent]) -> Step {
             .map(|(first_position, pages)| TableInput { first_position: *first_position, pages });
         step.push(&RowInput { tokens: &tokens, past: *past, logits: new - 1..*new }, tables);
     }
-    let packed = step.pack();
-    let tensor = ids(packed.words());
-    packed.unpack(&tensor).expect("it has all words")
+    step.build(|words| Ok(ids(&words))).expect("a step on the host")
 }
 
 fn index(number: usize) -> u32 {

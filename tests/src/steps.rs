@@ -70,9 +70,7 @@ pub fn step(config: &ModelConfig, rows: &[RowInput<'_>]) -> Step {
         let row = step::RowInput { tokens, past: *past, logits: logits.clone() };
         step.push(&row, tables);
     }
-    let packed = step.pack();
-    let tensor = ids(packed.words());
-    packed.unpack(&tensor).expect("it has all words")
+    step.build(|words| Ok(ids(&words))).expect("a step on the host")
 }
 
 /// The first page of a row that one of its new tokens sees.

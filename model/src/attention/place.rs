@@ -30,7 +30,8 @@ impl NewHeads<'_> {
     /// `[tokens, heads * head_dim]`.
     ///
     /// # Errors
-    /// Sizes do not fit, a slot is out of range, or the device fails.
+    /// Sizes do not fit, the device fails, or, on a CPU, a slot is out of range. On a GPU that fails
+    /// a later call.
     pub fn place(&self, qkv: &Tensor, pages: &LayerPages, executor: &Executor) -> Result<Tensor> {
         if !qkv.device().is_cpu() {
             let eps = self.query_norm.or(self.key_norm).map_or(0.0, RmsNorm::eps);

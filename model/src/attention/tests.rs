@@ -56,9 +56,7 @@ fn step(rows: &[Row]) -> Step {
         let row = RowInput { tokens: &vec![0; *num], past: *past, logits: 0..0 };
         step.push(&row, [TableInput { first_position: *first_position, pages }]);
     }
-    let packed = step.pack();
-    let tensor = indices(packed.words());
-    packed.unpack(&tensor).unwrap()
+    step.build(|words| Ok(indices(&words))).unwrap()
 }
 
 #[derive(Clone, Copy)]

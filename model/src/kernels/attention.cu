@@ -123,7 +123,7 @@ __device__ void attend(const Inputs<T> &in, const Outputs &out, const Shape &sha
         const u32 page_idx = in.pages[in.first_pages[row] + page];
         assert(page_idx < shape.num_pages);
         const u32 page_position = first_position + page * PAGE_TOKENS;
-        // Slots behind have not been written.
+        // Slots after those of the last token have not been written.
         const u32 num_slots = min(PAGE_TOKENS, last_seen - page_position + 1);
         const size_t stride = size_t(shape.num_kv_heads) * head_dim;
         const size_t in_page = size_t(page_idx) * PAGE_TOKENS * stride + size_t(kv_head) * head_dim;

@@ -84,41 +84,25 @@ impl StepBuilder {
         self.rows.push(StepRow { span, past: row.past });
     }
 
-    /// Joins all that a device needs.
-    pub fn pack(self) -> PackedStep {
-        let Self { tokens, positions, rows, tiles, tables, logit_tokens } = self;
-        let tables: Vec<[Vec<u32>; 4]> = tables.into_iter().map(Tables::finish).collect();
-        let parts = [tokens, positions, tiles, logit_tokens];
-        let parts = || parts.iter().chain(tables.iter().flatten());
-        let (words, lengths) = (parts().flatten().copied().collect(), parts().map(Vec::len));
-        PackedStep { words, lengths: lengths.collect(), rows }
-    }
-}
-
-/// A step on the host: one vector that is to become one tensor.
-#[derive(Debug)]
-pub struct PackedStep {
-    words: Vec<u32>,
-    /// Of its parts, in the order in which [`PackedStep::unpack`] takes them.
-    lengths: Vec<usize>,
-    rows: Vec<StepRow>,
-}
-
-impl PackedStep {
-    /// What goes to the device.
-    pub fn words(&self) -> &[u32] {
-        &self.words
-    }
-
-    /// Makes a step of the tensor that the words have become; its tensors are parts of that.
+    /// Joins all that a device needs in one vector, which `upload` makes a tensor of, and makes the
+    /// step's tensors parts of that one.
     ///
     /// # Errors
-    /// The tensor is shorter.
-    pub fn unpack(self, packed: &Tensor) -> Result<Step> {
-        let mut start = 0;
-        let mut lengths = self.lengths.iter();
+    /// Those of `upload`, or its tensor is shorter than the vector.
+    pub fn build(self, upload: impl FnOnce(Vec<u32>) -> Result<Tensor>) -> Result<Step> {
+        let Self { tokens, positions, rows, tiles, tables, logit_tokens } = self;
+        let num_groups = tables.len();
+        let parts: Vec<Vec<u32>> = [tokens, positions, tiles, logit_tokens]
+            .into_iter()
+            .chain(tables.into_iter().flat_map(Tables::finish))
+            .collect();
+        let lengths: Vec<usize> = parts.iter().map(Vec::len).collect();
+        let words = parts.concat();
+        drop(parts);
+        let packed = upload(words)?;
+        let (mut start, mut lengths) = (0, lengths.into_iter());
         let mut next = || {
-            let len = *lengths.next().expect("there are as many parts as it takes");
+            let len = lengths.next().expect("there are as many parts as are taken");
             let part = packed.narrow(0, start, len);
             start += len;
             part
@@ -126,13 +110,12 @@ impl PackedStep {
         let (tokens, positions, tiles, logit_tokens) = (next()?, next()?, next()?, next()?);
         let tiles = tiles.reshape((tiles.elem_count() / 3, 3))?;
         let logit_tokens = Some(logit_tokens).filter(|tokens| tokens.elem_count() > 0);
-        let num_groups = (self.lengths.len() - 4) / 4;
         let tables = (0..num_groups).map(|_| {
             let (write_slots, first_pages) = (next()?, next()?);
             Ok(StepTables { write_slots, first_pages, first_positions: next()?, pages: next()? })
         });
         let tables = tables.collect::<Result<_>>()?;
-        Ok(Step { tokens, positions, rows: self.rows, tiles, tables, logit_tokens })
+        Ok(Step { tokens, positions, rows, tiles, tables, logit_tokens })
     }
 }
 
@@ -168,10 +151,8 @@ mod tests {
     use super::*;
 
     #[expect(clippy::disallowed_methods, reason = "a test makes its input")]
-    fn unpacked(step: StepBuilder) -> Step {
-        let packed = step.pack();
-        let tensor = Tensor::new(packed.words(), &Device::Cpu).unwrap();
-        packed.unpack(&tensor).unwrap()
+    fn built(step: StepBuilder) -> Step {
+        step.build(|words| Tensor::new(words, &Device::Cpu)).unwrap()
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test reads what it made")]
@@ -188,7 +169,7 @@ mod tests {
         let table = |first_position, pages| TableInput { first_position, pages };
         step.push(&decoded, [table(0, &[4, 9, 5]), table(16, &[3])]);
         step.push(&prefilled, [table(0, &[2]), table(0, &[1])]);
-        let step = unpacked(step);
+        let step = built(step);
         assert_eq!(read(&step.tokens)[..3], [7, 100, 101]);
         assert_eq!(read(&step.positions)[..3], [17, 0, 1]);
         assert_eq!(read(&step.tiles), [0, 0, 1, 1, 1, 8, 1, 9, 2]);
@@ -209,6 +190,6 @@ mod tests {
         let mut step = StepBuilder::new(1);
         let row = RowInput { tokens: &[5, 6], past: 0, logits: 0..0 };
         step.push(&row, [TableInput { first_position: 0, pages: &[2] }]);
-        assert!(unpacked(step).logit_tokens.is_none());
+        assert!(built(step).logit_tokens.is_none());
     }
 }

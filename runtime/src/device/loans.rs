@@ -35,15 +35,15 @@ pub struct Loan {
     give_back: Sender<Lending>,
 }
 
-/// What is lent, and when all is done that was asked for with it: until the receiver has been told
-/// to read it, when its values are there; then when it has been read.
+/// What is lent, and an event. Until the receiver has enqueued its copy, the event says that the
+/// values are there; from then on, that they have been copied.
 #[derive(Debug)]
 struct Lending {
     lent: OfDevice<Lent>,
     done: Arc<OfDevice<CudaEvent>>,
 }
 
-/// That a GPU has computed what it has lent, which nobody has waited for.
+/// Shows that a GPU has computed what it has lent, since no thread has waited for that.
 #[derive(Debug, Clone)]
 pub struct Proof(Arc<OfDevice<CudaEvent>>);
 

@@ -33,7 +33,7 @@ impl Loans {
     }
 }
 
-/// That a GPU has computed what it has lent: there is none.
+/// Shows that a GPU has computed what it has lent: there is none.
 #[derive(Debug, Clone)]
 pub struct Proof(Infallible);
 

@@ -125,9 +125,7 @@ fn make_step(rows: &[RowOrder], device: &Device) -> candle_core::Result<Step> {
         });
         step.push(&row, tables);
     }
-    let packed = step.pack();
-    let tensor = indices(packed.words().to_vec(), device)?;
-    packed.unpack(&tensor)
+    step.build(|words| indices(words, device))
 }
 
 #[expect(clippy::disallowed_methods, reason = "an index tensor is made where it arrives")]

@@ -104,7 +104,7 @@ impl Stage {
             return Err(StageError::Incarnation { wanted, found });
         }
         let hidden = hidden.map(|hidden| self.inlet.hidden.receive(hidden)).transpose()?;
-        // Behind what has to arrive: a GPU that waits for another does not work yet.
+        // Marked once the input is there: a GPU that waits for another is not at work yet.
         let started = self.stopwatch.mark();
         for ancestors in &batch.batch.ancestors {
             self.shard.reorder(&self.inlet.uploader.upload(ancestors)?)?;
