@@ -152,9 +152,7 @@ pub(crate) enum Shuffle {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Atomic {
-    Add,
-    Min,
-    Max,
+    Combine(Binary),
     Exchange,
     CompareAndSwap,
 }

@@ -3,7 +3,7 @@
 use crate::{
     arith::{IS_OF_TYPE, binary},
     error::Fault,
-    inst::{Atomic, AtomicOp, Binary, Op, Rounding, Shuffle, ShuffleOp, Space},
+    inst::{Atomic, AtomicOp, Op, Rounding, Shuffle, ShuffleOp, Space},
     lanes::{Lanes, Mask, WARP, lanes_of},
     memory::{Buffer, LaneFault, Lined, MAX_BYTES, Memory, Reach, check_alignments},
     registers::{File, Slot, put},
@@ -205,14 +205,11 @@ impl Warp<'_> {
             reach.read(*space, lane, at, bytes).map_err(|fault| (1 << lane, fault))?;
             let old = number(bytes);
             found[lane] = old;
-            let combined = |op: Binary| {
-                let result = binary(op, *ty, Rounding::Nearest, (&[old; WARP], &[b[lane]; WARP]));
-                result.expect(IS_OF_TYPE)[0]
-            };
             let new = match op {
-                Atomic::Add => combined(Binary::Add),
-                Atomic::Min => combined(Binary::Min),
-                Atomic::Max => combined(Binary::Max),
+                Atomic::Combine(op) => {
+                    let operands = (&[old; WARP], &[b[lane]; WARP]);
+                    binary(*op, *ty, Rounding::Nearest, operands).expect(IS_OF_TYPE)[0]
+                }
                 Atomic::Exchange => b[lane],
                 Atomic::CompareAndSwap if old == b[lane] => c.map_or(old, |c| c[lane]),
                 Atomic::CompareAndSwap => continue,

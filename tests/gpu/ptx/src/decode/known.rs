@@ -16,7 +16,7 @@ const LOAD_CACHES: &[&str] = &["ca", "cg", "cs", "lu", "cv"];
 const STORES: &[&str] = &["weak", "relaxed", "release", "volatile", "param"];
 const STORE_CACHES: &[&str] = &["wb", "cg", "cs", "wt"];
 const ORDERS: &[&str] = &["sc", "relaxed", "acquire", "release", "acq_rel"];
-const ATOMICS: &[&str] = &["add", "min", "max", "exch", "cas", "noftz"];
+const ATOMICS: &[&str] = &["add", "min", "max", "and", "or", "exch", "cas", "noftz"];
 const COMPARISONS: &[&str] = &[
     "eq", "ne", "lt", "le", "gt", "ge", "lo", "ls", "hi", "hs", "equ", "neu", "ltu", "leu", "gtu",
     "geu",

@@ -47,24 +47,21 @@ impl<'a> Body<'_, '_, 'a> {
 
     pub(super) fn atomic(&mut self, name: &Name<'a>) -> Result<Op, ParseError> {
         let ops = [
-            ("add", Atomic::Add),
-            ("min", Atomic::Min),
-            ("max", Atomic::Max),
+            ("add", Atomic::Combine(Binary::Add)),
+            ("min", Atomic::Combine(Binary::Min)),
+            ("max", Atomic::Combine(Binary::Max)),
+            ("and", Atomic::Combine(Binary::And)),
+            ("or", Atomic::Combine(Binary::Or)),
             ("exch", Atomic::Exchange),
             ("cas", Atomic::CompareAndSwap),
         ];
         let op = ops.into_iter().find(|(known, _)| name.has(known));
         let (_, op) = op.ok_or_else(|| name.unknown())?;
         let ty = name.ty()?;
-        let combined = match op {
-            Atomic::Add => Some(Binary::Add),
-            Atomic::Min => Some(Binary::Min),
-            Atomic::Max => Some(Binary::Max),
-            Atomic::Exchange | Atomic::CompareAndSwap => None,
-        };
         let zeros = [0; WARP];
-        let is_of_type = |op| binary(op, ty, Rounding::Nearest, (&zeros, &zeros)).is_some();
-        if !combined.is_none_or(is_of_type) {
+        if let Atomic::Combine(op) = op
+            && binary(op, ty, Rounding::Nearest, (&zeros, &zeros)).is_none()
+        {
             return Err(name.unknown());
         }
         let mut dst = None;

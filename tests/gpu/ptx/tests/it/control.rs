@@ -146,12 +146,14 @@ fn a_thread_has_memory_of_its_own() {
 #[test]
 fn atomics_count_every_lane() {
     let mut device = Device::default();
-    let sums = device.place(&[0_u32, 100, 7]);
+    let sums = device.place(&[0_u32, 100, 7, 128, 0xff]);
     let body = by_thread(4)
         + "atom.global.add.u32 %r1, [%rd0], %r31;\nred.global.min.u32 [%rd0+4], %r31;\n\
-           atom.global.cas.b32 %r2, [%rd0+8], 7, %r31;";
+           atom.global.cas.b32 %r2, [%rd0+8], 7, %r31;\n\
+           atom.global.or.b32 %r2, [%rd0+12], %r31;\n\
+           red.global.and.b32 [%rd0+16], %r31;";
     run(&kernel(1, &body), "test", (2, 40), &[Arg::U64(sums)], &mut device).unwrap();
-    assert_eq!(device.values::<u32>(sums, 3), [79 * 80 / 2, 0, 0]);
+    assert_eq!(device.values::<u32>(sums, 5), [79 * 80 / 2, 0, 0, 255, 0]);
 }
 
 #[test]
