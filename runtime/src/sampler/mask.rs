@@ -5,20 +5,19 @@ use std::borrow::Cow;
 use sluicegate_constraint::{EncodedMask, MaskDecodeError};
 use sluicegate_core::messages::{MaskBits, MaskError, MaskRow, MaskRule};
 
-/// Decodes the bits for a row's next position by its rule.
+/// The encoded mask for a row's next position by its rule; none where the row is free.
 ///
 /// `masks` are those that came with the microbatch, per logit row; `row` is the one that is asked
-/// for, and `valid` allows every real token.
+/// for.
 ///
 /// # Errors
 /// [`MaskError`] if the row requires a mask and the right one is not there.
-pub fn resolve<'a>(
+pub fn find(
     rule: MaskRule,
     masks: &[Option<MaskRow>],
     row: usize,
-    valid: &'a [u32],
-) -> Result<Cow<'a, [u32]>, MaskError> {
-    let MaskRule::Required(wanted) = rule else { return Ok(Cow::Borrowed(valid)) };
+) -> Result<Option<&[u8]>, MaskError> {
+    let MaskRule::Required(wanted) = rule else { return Ok(None) };
     let Some(Some(mask)) = masks.get(row) else { return Err(MaskError::Missing { wanted }) };
     if mask.stamp != wanted {
         return Err(MaskError::WrongStamp { wanted, found: mask.stamp });
@@ -26,10 +25,26 @@ pub fn resolve<'a>(
     if mask.positions.len() != 1 {
         return Err(MaskError::Positions { stamp: wanted, wanted: 1, found: mask.positions.len() });
     }
+    own_bits(mask, &masks[..row]).map(Some)
+}
+
+/// Finds and decodes the bits for a row's next position. `valid` allows every real token.
+///
+/// # Errors
+/// [`MaskError`] as for [`find`], or if the mask cannot be read or allows nothing.
+pub fn resolve<'a>(
+    rule: MaskRule,
+    masks: &[Option<MaskRow>],
+    row: usize,
+    valid: &'a [u32],
+) -> Result<Cow<'a, [u32]>, MaskError> {
+    let (Some(bits), Some(stamp)) = (find(rule, masks, row)?, rule.stamp()) else {
+        return Ok(Cow::Borrowed(valid));
+    };
     // Padded logits stay closed whatever the mask says.
-    EncodedMask::decode(own_bits(mask, &masks[..row])?, valid).map_err(|error| match error {
-        MaskDecodeError::Empty => MaskError::Empty { stamp: wanted },
-        error => MaskError::Malformed { stamp: wanted, message: error.to_string().into() },
+    EncodedMask::decode(bits, valid).map_err(|error| match error {
+        MaskDecodeError::Empty => MaskError::Empty { stamp },
+        error => MaskError::Malformed { stamp, message: error.to_string().into() },
     })
 }
 

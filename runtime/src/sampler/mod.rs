@@ -1,9 +1,11 @@
 //! From logits to tokens, at the last stage: penalties, then the mask, then the draw.
 //!
-//! Pure functions over plain slices. Knows no device, no channel and no grammar.
+//! Pure functions over plain slices, and, where a GPU samples, over what goes there and comes back.
+//! Knows no device, no channel and no grammar.
 
 pub mod draw;
 pub mod mask;
+pub mod outcome;
 pub mod row;
 pub mod sample;
 

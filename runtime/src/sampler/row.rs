@@ -1,6 +1,6 @@
 //! One row: its logits made into the distribution over the tokens that are allowed.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cmp::Ordering};
 
 use sluicegate_core::messages::{Penalties, RowSampling, SamplingParams, TokenCount};
 use sluicegate_model::softmax;
@@ -13,6 +13,30 @@ pub struct Allowed {
     pub logit: f32,
 }
 
+impl Allowed {
+    /// Most likely first; of equals, the lowest id.
+    pub(super) fn by_likelihood(self, other: Self) -> Ordering {
+        other.logit.total_cmp(&self.logit).then(self.token.cmp(&other.token))
+    }
+}
+
+/// What makes probabilities of the logits of a row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Normaliser {
+    /// Of the logits of the tokens that are allowed.
+    pub greatest: f32,
+    /// `exp(logit - greatest)` of all of them, in parts of [`softmax::ONE`].
+    pub sum: u64,
+}
+
+impl Normaliser {
+    /// Natural logarithm of the probability of a token with this logit.
+    pub fn log_probability(self, logit: f32) -> f64 {
+        let sum = self.sum as f64 / softmax::ONE as f64;
+        f64::from(logit) - (f64::from(self.greatest) + sum.ln())
+    }
+}
+
 /// The tokens that may be chosen, by id, and the normaliser of their distribution.
 #[derive(Debug)]
 pub struct Distribution<'a> {
@@ -20,9 +44,8 @@ pub struct Distribution<'a> {
     logits: Cow<'a, [f32]>,
     /// Which tokens they are of, in order; without it, of all.
     tokens: Option<Vec<u32>>,
-    greatest: f32,
-    /// `log(sum(exp(logit)))`.
-    log_sum: f64,
+    /// None if no token is allowed.
+    normaliser: Option<Normaliser>,
 }
 
 /// Where so few tokens are allowed, they are taken out of the row: one in so many.
@@ -41,8 +64,7 @@ impl<'a> Distribution<'a> {
     ) -> Self {
         penalise(logits, &params.penalties, &row.counts);
         let num_allowed: usize = mask.iter().map(|word| word.count_ones() as usize).sum();
-        let holds_back = params.ignore_eos || (row.step as usize) < params.min_tokens;
-        let eos = if holds_back { &params.eos[..] } else { &[] };
+        let eos = held_back(params, row);
         let (logits, tokens, greatest) = if num_allowed < logits.len() / SPARSE {
             let (tokens, mut found) = gather(logits, mask);
             let greatest = greatest_but(&mut found, Some(&tokens), eos);
@@ -52,13 +74,14 @@ impl<'a> Distribution<'a> {
             let greatest = greatest_but(logits, None, eos);
             (Cow::Borrowed(&*logits), None, greatest)
         };
-        let log_sum = softmax::log_sum_exp(&logits, greatest);
-        Self { logits, tokens, greatest, log_sum }
+        let normalise = || Normaliser { greatest, sum: softmax::sum(&logits, greatest) };
+        let normaliser = greatest.is_finite().then(normalise);
+        Self { logits, tokens, normaliser }
     }
 
-    /// Tokens that may be chosen, at most.
-    pub(super) fn len(&self) -> usize {
-        self.logits.len()
+    /// None if no token is allowed.
+    pub fn normaliser(&self) -> Option<Normaliser> {
+        self.normaliser
     }
 
     /// The tokens that may be chosen, by id.
@@ -68,22 +91,17 @@ impl<'a> Distribution<'a> {
         allowed.map(|(index, logit)| Allowed { token: self.token(index), logit: *logit })
     }
 
-    /// Natural logarithm of the candidate's probability in this distribution.
-    pub fn log_probability(&self, candidate: Allowed) -> f64 {
-        f64::from(candidate.logit) - self.log_sum
-    }
-
     /// The most likely token; of equals, the lowest id.
     pub fn most_likely(&self) -> Option<Allowed> {
-        let is_greatest = |logit: &f32| *logit >= self.greatest && *logit > f32::NEG_INFINITY;
-        let index = self.logits.iter().position(is_greatest)?;
-        Some(Allowed { token: self.token(index), logit: self.greatest })
+        let greatest = self.normaliser?.greatest;
+        let index = self.logits.iter().position(|logit| *logit >= greatest)?;
+        Some(Allowed { token: self.token(index), logit: greatest })
     }
 
     /// The most likely tokens, most likely first, of equals the lowest id first; fewer where fewer
     /// are allowed.
     pub fn most_likely_tokens(&self, count: usize) -> Vec<Allowed> {
-        let count = count.min(self.len());
+        let count = count.min(self.logits.len());
         let mut best: Vec<Allowed> = Vec::with_capacity(count + 1);
         for next in self.allowed() {
             if best.len() == count && best.last().is_none_or(|last| next.logit <= last.logit) {
@@ -96,21 +114,24 @@ impl<'a> Distribution<'a> {
         best
     }
 
-    /// `exp((logit - greatest) / temperature)` of each allowed token.
-    pub(super) fn weights(&self, temperature: f32) -> impl Iterator<Item = (Allowed, f32)> {
-        // Of those that are not allowed they are zero, and not looked at.
-        let weights = softmax::weights(&self.logits, self.greatest, temperature);
-        let logits = self.logits.iter().zip(weights).enumerate();
-        let allowed = logits.filter(|(_, (logit, _))| **logit > f32::NEG_INFINITY);
-        allowed.map(|(index, (logit, weight))| {
-            (Allowed { token: self.token(index), logit: *logit }, weight)
-        })
+    /// The logits of tokens that may be chosen, minus infinity where one may not, and their weights:
+    /// `exp((logit - greatest) / temperature)`, in parts of [`softmax::ONE`].
+    pub(super) fn weights(&self, temperature: f32) -> (&[f32], Vec<u64>) {
+        let greatest = self.normaliser.map_or(f32::NEG_INFINITY, |it| it.greatest);
+        let logits = if greatest.is_finite() { &*self.logits } else { &[] };
+        (logits, softmax::weights(logits, greatest, temperature))
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "a vocabulary is below 2^32")]
-    fn token(&self, index: usize) -> u32 {
+    pub(super) fn token(&self, index: usize) -> u32 {
         self.tokens.as_ref().map_or(index as u32, |tokens| tokens[index])
     }
+}
+
+/// Tokens that a row may choose only if nothing else is allowed.
+pub(super) fn held_back<'a>(params: &'a SamplingParams, row: &RowSampling) -> &'a [u32] {
+    let holds_back = params.ignore_eos || (row.step as usize) < params.min_tokens;
+    if holds_back { &params.eos } else { &[] }
 }
 
 fn penalise(logits: &mut [f32], penalties: &Penalties, counts: &[TokenCount]) {
@@ -143,7 +164,7 @@ fn gather(logits: &[f32], mask: &[u32]) -> (Vec<u32>, Vec<f32>) {
             if logit.is_finite() {
                 #[expect(clippy::cast_possible_truncation, reason = "a vocabulary is below 2^32")]
                 tokens.push(token_idx as u32);
-                found.push(logit);
+                found.push(logit + 0.0);
             }
         }
     }
@@ -156,7 +177,8 @@ fn close(logits: &mut [f32], mask: &[u32]) {
     for (word, chunk) in mask.iter().zip(&mut chunks) {
         for (bit, logit) in chunk.iter_mut().enumerate() {
             let is_open = word >> bit & 1 == 1 && logit.is_finite();
-            *logit = if is_open { *logit } else { f32::NEG_INFINITY };
+            // Zero has one sign, so that equal logits have the same bits.
+            *logit = if is_open { *logit + 0.0 } else { f32::NEG_INFINITY };
         }
     }
     for logit in chunks.flatten() {
@@ -240,9 +262,10 @@ mod tests {
         let sum: f64 = allowed.iter().map(|it| f64::from(it.logit).exp()).sum();
         for candidate in &allowed {
             let want = f64::from(candidate.logit) - sum.ln();
-            assert!((distribution.log_probability(*candidate) - want).abs() < 1e-6);
+            let got = distribution.normaliser().unwrap().log_probability(candidate.logit);
+            assert!((got - want).abs() < 1e-6);
         }
-        allowed.sort_by(|a, b| b.logit.total_cmp(&a.logit).then(a.token.cmp(&b.token)));
+        allowed.sort_by(|a, b| a.by_likelihood(*b));
         assert_eq!(distribution.most_likely(), allowed.first().copied());
         for count in [0, 1, 5, 64, usize::MAX] {
             let want = &allowed[..count.min(allowed.len())];
