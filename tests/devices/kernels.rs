@@ -9,7 +9,7 @@ use sluicegate_model::{
     mlp::Gated,
     norm::RmsNorm,
     rope::Rotary,
-    step::{PageCopies, RowInput, Step, StepBuilder, TableInput},
+    step::{PageCopies, RowInput, Step, StepBuilder, StepTables, TableInput},
     threads::Threads,
 };
 use sluicegate_spec::{
@@ -146,7 +146,21 @@ impl Case {
             let row = RowInput { tokens: &vec![0; *num], past: *past, logits: 0..0 };
             step.push(&row, [TableInput { first_position: *first_position, pages }]);
         }
-        step.build(|words| Ok(Operand::listed(words, device)?.view)).unwrap()
+        apart(step.build(|words| Ok(Operand::listed(words, device)?.view)).unwrap())
+    }
+
+    /// `[slots, 1]`, u32: one for each slot that some token sees.
+    fn seen(&self, device: &Device) -> Tensor {
+        let mut seen = vec![0; NUM_PAGES * PAGE_TOKENS];
+        for Row { past, num, first_position, pages } in &self.rows {
+            let window = self.heads.window.unwrap_or(usize::MAX);
+            for position in (past + 1).saturating_sub(window)..past + num {
+                let index = position - first_position;
+                let page = pages[index / PAGE_TOKENS] as usize;
+                seen[page * PAGE_TOKENS + index % PAGE_TOKENS] = 1;
+            }
+        }
+        Operand::listed(seen, device).unwrap().view.unsqueeze(1).unwrap()
     }
 
     fn name(&self) -> String {
@@ -154,6 +168,31 @@ impl Case {
         let rows: Vec<_> = rows.iter().map(|row| (row.past, row.num)).collect();
         format!("{heads:?}, {rows:?}, normed {is_normed}, {rotated} rotated, {kv_type:?}")
     }
+}
+
+/// The same with a memory for each tensor, beyond which a kernel finds an end, and not the next one.
+fn apart(step: Step) -> Step {
+    let apart = |tensor: Tensor| tensor.copy().unwrap();
+    let tables = step.tables.into_iter().map(|tables| StepTables {
+        write_slots: apart(tables.write_slots),
+        first_pages: apart(tables.first_pages),
+        first_positions: apart(tables.first_positions),
+        pages: apart(tables.pages),
+    });
+    Step {
+        tokens: apart(step.tokens),
+        positions: apart(step.positions),
+        tiles: apart(step.tiles),
+        tables: tables.collect(),
+        ..step
+    }
+}
+
+/// What is not seen is no number.
+fn poisoned(cache: &Tensor, seen: &Tensor) -> Tensor {
+    let seen = seen.broadcast_as(cache.shape()).unwrap().contiguous().unwrap();
+    let poison = cache.zeros_like().unwrap().affine(0.0, f64::NAN).unwrap();
+    seen.where_cond(cache, &poison).unwrap()
 }
 
 impl Row {
@@ -182,7 +221,7 @@ fn of_attention(target: &Target) {
         let norms = [(); 2].map(|()| floats(draws, &[head_dim], device));
         let caches = [(); 2]
             .map(|()| floats(draws, &[NUM_PAGES * PAGE_TOKENS, num_kv_heads * head_dim], device));
-        let outputs: Vec<[Tensor; 4]> = executors(device)
+        let outputs: Vec<[Tensor; 5]> = executors(device)
             .into_iter()
             .enumerate()
             .map(|(side, executor)| {
@@ -206,13 +245,21 @@ fn of_attention(target: &Target) {
                     write_slots: &step.tables[0].write_slots,
                 };
                 let queries = new.place(qkv, &pages, &executor).unwrap();
-                let output = case.heads.attend(&queries, &step, &pages, &executor).unwrap();
-                [queries, pages.keys, pages.values, output]
+                let attend = |pages: &LayerPages| {
+                    case.heads.attend(&queries, &step, pages, &executor).unwrap()
+                };
+                let output = attend(&pages);
+                let LayerPages { keys, values, .. } = pages;
+                let seen = case.seen(device);
+                let [of_keys, of_values] = [&keys, &values].map(|cache| poisoned(cache, &seen));
+                let pages = LayerPages { keys: of_keys, values: of_values, ..pages };
+                let beside_poison = attend(&pages);
+                [queries, keys, values, output, beside_poison]
             })
             .collect();
-        for (name, (own, found)) in
-            ["queries", "keys", "values", "output"].iter().zip(outputs[0].iter().zip(&outputs[1]))
-        {
+        check_near(&case.name(), 0.0, &outputs[0][3], &outputs[0][4]);
+        let names = ["queries", "keys", "values", "output", "output beside what is not seen"];
+        for (name, (own, found)) in names.iter().zip(outputs[0].iter().zip(&outputs[1])) {
             check_near(&format!("{name} of {}", case.name()), bound(case.kv_type), own, found);
         }
     });

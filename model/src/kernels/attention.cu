@@ -65,7 +65,9 @@ __device__ inline void add_values(float *sums, const float (*weights)[PAGE_TOKEN
         const float value = to_float(values[slot * stride]);
 #pragma unroll
         for (u32 r = 0; r < ROWS; r++) {
-            sums[r] = fmaf(weights[r][slot], value, sums[r]);
+            // What a row does not see may be infinite, and zero times that is no number.
+            const float weight = weights[r][slot];
+            sums[r] = weight == 0 ? sums[r] : fmaf(weight, value, sums[r]);
         }
     }
 }
