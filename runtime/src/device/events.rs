@@ -9,9 +9,11 @@ use candle_core::{
 
 use crate::clock::Clock;
 
-/// How long an event is counted from the same anchor. The driver counts in milliseconds of 32 bits:
-/// within this time they tell moments that are two microseconds apart.
+/// How long events are counted from the same anchor where another costs nothing. The driver counts in
+/// milliseconds of 32 bits: within this time they tell moments that are two microseconds apart.
 const ANCHOR_HOLDS: Duration = Duration::from_secs(16);
+/// How long at most: within this time they tell moments that are 16 microseconds apart.
+const ANCHOR_HOLDS_AT_MOST: Duration = Duration::from_secs(128);
 
 /// How many anchors are tried.
 const NUM_ANCHORS: usize = 5;
@@ -47,13 +49,9 @@ impl Events {
     }
 
     /// When the stream came to an event; none if it has not yet, or the device fails.
-    pub(super) fn reached(&mut self, event: &Event) -> Option<Duration> {
+    pub(super) fn reached(&self, event: &Event) -> Option<Duration> {
         if !event.try_is_complete().ok()? {
             return None;
-        }
-        let is_held = |anchor: &Anchor| self.clock.now() < anchor.reached + ANCHOR_HOLDS;
-        if !self.anchor.as_ref().is_some_and(is_held) {
-            self.anchor = Some(self.drop_anchor().ok()?);
         }
         let anchor = self.anchor.as_ref()?;
         // SAFETY: both were recorded in this device's stream, and have been reached.
@@ -65,6 +63,18 @@ impl Events {
         } else {
             anchor.reached + distance
         })
+    }
+
+    /// Drops another anchor if this one is old. It waits for what the stream holds by now, so that
+    /// it is better done where that `is_idle`.
+    pub(super) fn renew(&mut self, is_idle: bool) {
+        let holds = if is_idle { ANCHOR_HOLDS } else { ANCHOR_HOLDS_AT_MOST };
+        let is_held = |anchor: &Anchor| self.clock.now() < anchor.reached + holds;
+        if !self.anchor.as_ref().is_some_and(is_held)
+            && let Ok(anchor) = self.drop_anchor()
+        {
+            self.anchor = Some(anchor);
+        }
     }
 
     /// Waits for what the stream holds by now. Of a few anchors it takes the one that was awaited

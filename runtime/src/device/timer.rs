@@ -47,11 +47,24 @@ impl Timer {
     }
 
     /// When the device reached a point; none if it has not, yet.
-    pub fn reached(&mut self, mark: &Mark) -> Option<Duration> {
+    pub fn reached(&self, mark: &Mark) -> Option<Duration> {
         #[cfg(feature = "cuda")]
-        if let (Some(events), Some(event)) = (&mut self.events, &mark.event) {
+        if let (Some(events), Some(event)) = (&self.events, &mark.event) {
             return events.reached(event);
         }
         Some(mark.marked)
+    }
+
+    /// Compares the device's clock with the engine's again, if that was long ago. It may wait for the
+    /// device, and costs least where that `is_idle`.
+    #[cfg_attr(
+        not(feature = "cuda"),
+        expect(unused_variables, reason = "a CPU has the clock of the engine")
+    )]
+    pub fn compare(&mut self, is_idle: bool) {
+        #[cfg(feature = "cuda")]
+        if let Some(events) = &mut self.events {
+            events.renew(is_idle);
+        }
     }
 }

@@ -45,7 +45,7 @@ impl Stopwatch {
     ) -> Option<StageTimes> {
         let ended = self.clock.now();
         let lap = Lap { microbatch, started, computed, ended };
-        if let Some(times) = lap.times(&mut self.timer) {
+        if let Some(times) = lap.times(&self.timer) {
             return Some(times);
         }
         self.unknown.push_back(lap);
@@ -61,17 +61,18 @@ impl Stopwatch {
     pub(super) fn known_now(&mut self) -> Vec<(MicrobatchId, StageTimes)> {
         let mut known = Vec::new();
         while let Some(lap) = self.unknown.front() {
-            let Some(times) = lap.times(&mut self.timer) else { break };
+            let Some(times) = lap.times(&self.timer) else { break };
             known.push((lap.microbatch, times));
             self.unknown.pop_front();
         }
+        self.timer.compare(self.unknown.is_empty());
         known
     }
 }
 
 impl Lap {
     /// When the work on it began and when it was done; none if the device is still at it.
-    fn times(&self, timer: &mut Timer) -> Option<StageTimes> {
+    fn times(&self, timer: &Timer) -> Option<StageTimes> {
         // Two clocks may disagree by a little: no work begins before it was told to.
         let started = timer.reached(&self.started)?.max(self.started.marked);
         let computed = timer.reached(&self.computed)?.max(started);
