@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-const SOURCES: [&str; 3] = ["attention", "layer", "rows"];
+const SOURCES: [&str; 4] = ["attention", "layer", "rows", "sampling"];
 
 /// The oldest generation that CUDA 13 knows, where none is named.
 const OLDEST: &str = "75";

@@ -34,6 +34,7 @@ pub mod norm;
 pub mod open;
 pub mod rope;
 mod rows;
+pub mod sampling;
 pub mod shard;
 mod simd;
 pub mod softmax;

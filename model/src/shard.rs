@@ -146,6 +146,11 @@ impl Shard {
         self.pages.restart();
     }
 
+    /// Returns what the shard's operations run on.
+    pub fn executor(&self) -> &Executor {
+        &self.home.executor
+    }
+
     /// Returns the memory of the shard.
     pub fn bytes(&self) -> ShardBytes {
         let embedding = self.embedding.as_ref().map_or(0, |embedding| embedding.bytes().0);

@@ -18,13 +18,16 @@ mod operations;
 mod quantised;
 mod requests;
 mod runs;
+mod sampling;
 mod target;
 
 /// Makes a test of each suite on one choice of devices.
 macro_rules! on {
     ($name:ident, $target:expr) => {
         mod $name {
-            use crate::{kernels, numbers, operations, quantised, requests, runs, target::Target};
+            use crate::{
+                kernels, numbers, operations, quantised, requests, runs, sampling, target::Target,
+            };
 
             fn on_target(suites: &[fn(&Target)]) {
                 if let Some(target) = $target {
@@ -42,6 +45,11 @@ macro_rules! on {
             #[test]
             fn kernels_compute_what_loops_on_a_cpu_do() {
                 on_target(&kernels::ALL);
+            }
+
+            #[test]
+            fn rows_are_sampled_as_on_a_cpu() {
+                on_target(&[sampling::of_rows]);
             }
 
             #[test]

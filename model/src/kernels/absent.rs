@@ -5,7 +5,7 @@
 use candle_core::{DType, Device, Result, Tensor, bail};
 use sluicegate_spec::family::Activation;
 
-use super::{Cache, Placing};
+use super::{Cache, Placing, SamplingSizes};
 use crate::{
     heads::Heads,
     step::{PageCopies, Step},
@@ -74,6 +74,16 @@ impl Kernels {
         _cache: Cache<'_>,
     ) -> Result<Tensor> {
         none_for(placing.qkv)
+    }
+
+    pub(crate) fn sample(
+        &self,
+        logits: &Tensor,
+        _orders: &Tensor,
+        _valid: &Tensor,
+        _sizes: SamplingSizes,
+    ) -> Result<Tensor> {
+        none_for(logits)
     }
 
     pub(crate) fn attend(

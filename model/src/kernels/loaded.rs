@@ -15,6 +15,7 @@ use super::launch::Typed;
 const ATTENTION: &str = include_str!(concat!(env!("OUT_DIR"), "/attention.ptx"));
 const ROWS: &str = include_str!(concat!(env!("OUT_DIR"), "/rows.ptx"));
 const LAYER: &str = include_str!(concat!(env!("OUT_DIR"), "/layer.ptx"));
+const SAMPLING: &str = include_str!(concat!(env!("OUT_DIR"), "/sampling.ptx"));
 
 /// The kernels of a GPU; nothing on a CPU. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +33,7 @@ pub(super) struct Functions {
     /// Of heads of up to 128 numbers, and of up to 256.
     pub(super) attend: [Typed; 2],
     pub(super) join_parts: CudaFunction,
+    pub(super) sample: CudaFunction,
 }
 
 impl Kernels {
@@ -43,6 +45,7 @@ impl Kernels {
             let layer = stream.context().load_module(Ptx::from_src(LAYER))?;
             let rows = stream.context().load_module(Ptx::from_src(ROWS))?;
             let attention = stream.context().load_module(Ptx::from_src(ATTENTION))?;
+            let sampling = stream.context().load_module(Ptx::from_src(SAMPLING))?;
             Ok(Functions {
                 rms_norm: typed(&layer, |number| format!("rms_norm_{number}"))?,
                 place_heads: typed(&layer, |number| format!("place_heads_{number}"))?,
@@ -56,6 +59,7 @@ impl Kernels {
                     typed(&attention, |number| format!("attend_{number}_2"))?,
                 ],
                 join_parts: attention.load_function("join_parts")?,
+                sample: sampling.load_function("sample")?,
             })
         };
         let functions = load().map_err(|error: DriverError| Error::wrap(error))?;

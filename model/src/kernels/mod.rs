@@ -1,4 +1,4 @@
-//! Our kernels for GPUs: what a layer does between its products.
+//! Our kernels for GPUs: what a layer does between its products, and the sampler.
 //!
 //! Each does what the loop of the same name does on a CPU. They are compiled when the crate is
 //! (`build.rs`), and loaded once for a shard. An index that is out of range is a failed assertion of
@@ -16,6 +16,8 @@ mod layer;
 mod loaded;
 #[cfg(feature = "cuda")]
 mod rows;
+#[cfg(feature = "cuda")]
+mod sampling;
 
 #[cfg(not(feature = "cuda"))]
 pub(crate) use absent::Kernels;
@@ -46,4 +48,13 @@ pub(crate) struct Placing<'a> {
     pub(crate) sin: &'a Tensor,
     /// `[tokens]`, u32.
     pub(crate) write_slots: &'a Tensor,
+}
+
+/// What sampling needs room for.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only kernels read it"))]
+pub(crate) struct SamplingSizes {
+    pub(crate) num_rows: usize,
+    /// Words of all that is found.
+    pub(crate) num_found: usize,
 }

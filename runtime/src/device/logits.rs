@@ -1,8 +1,8 @@
-//! Logits read by the sampler, in the last stage's own thread.
+//! Logits on a CPU, read by the sampler in the last stage's own thread.
 
 use std::ops::Range;
 
-use candle_core::{Device, Storage, Tensor};
+use candle_core::{Storage, Tensor, bail};
 use sluicegate_model::step::Logits;
 use sluicegate_spec::{
     device::DeviceId,
@@ -17,8 +17,6 @@ use super::link::TransferError;
 pub struct LogitRows {
     values: Vec<f32>,
     width: usize,
-    /// What had to be read out of a GPU's memory; zero on a CPU.
-    pub copied_bytes: usize,
 }
 
 impl LogitRows {
@@ -34,15 +32,10 @@ impl LogitRows {
     ) -> Result<(), TransferError> {
         let Some(logits) = logits else {
             self.values.clear();
-            self.copied_bytes = 0;
             return Ok(());
         };
         let site = Site { operation: "sample", unit: Some(Unit::Head), with: "sampler", device };
         let tensor = &logits.at(&site)?.0;
-        self.copied_bytes = match tensor.device() {
-            Device::Cpu => 0,
-            _ => tensor.elem_count() * tensor.dtype().size_in_bytes(),
-        };
         self.copy(tensor).map_err(|error| TransferError::Copy {
             kind: sluicegate_placement::TransferKind::Tokens,
             source_device: device,
@@ -63,20 +56,12 @@ impl LogitRows {
         self.width = width;
         self.values.clear();
         let (storage, layout) = tensor.storage_and_layout();
-        if let (Storage::Cpu(storage), Some((start, end))) =
-            (&*storage, layout.contiguous_offsets())
-        {
-            self.values.reserve_exact(end - start);
-            self.values.extend_from_slice(&storage.as_slice()?[start..end]);
-            return Ok(());
-        }
-        drop(storage);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "sampling reads the logits, and the ledger says so"
-        )]
-        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
-        self.values.extend(values);
+        let (Storage::Cpu(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets())
+        else {
+            bail!("wanted logits in a row in the host's memory, found {tensor:?}")
+        };
+        self.values.reserve_exact(end - start);
+        self.values.extend_from_slice(&storage.as_slice()?[start..end]);
         Ok(())
     }
 }

@@ -16,6 +16,7 @@ pub mod driver;
 #[cfg(feature = "cuda")]
 mod events;
 pub mod gpu;
+pub mod gpu_rows;
 pub mod held;
 pub mod inventory;
 pub mod ledger;
@@ -24,6 +25,7 @@ mod live;
 #[cfg_attr(not(feature = "cuda"), path = "loans_without_cuda.rs")]
 pub mod loans;
 pub mod logits;
+pub(crate) mod of_device;
 pub mod payload;
 pub mod selector;
 mod speed;
@@ -33,6 +35,7 @@ pub mod upload;
 
 pub use counts::MaskCounts;
 pub use devices::{Devices, Loss};
+pub use gpu_rows::{GpuRows, GpuSampler, SampleError};
 pub use inventory::Inventory;
 pub use ledger::{Ledger, LedgerEntry};
 pub use link::{InTransit, Links, ReceivingEnd, SendingEnd, TransferError};

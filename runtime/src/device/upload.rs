@@ -129,7 +129,7 @@ fn make_step(rows: &[RowOrder], device: &Device) -> candle_core::Result<Step> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "an index tensor is made where it arrives")]
-fn indices(values: Vec<u32>, device: &Device) -> candle_core::Result<Tensor> {
+pub(super) fn indices(values: Vec<u32>, device: &Device) -> candle_core::Result<Tensor> {
     let len = values.len();
     Tensor::from_vec(values, len, device)
 }

@@ -10,7 +10,7 @@ use sluicegate_model::{
 use sluicegate_placement::StageId;
 use sluicegate_spec::{device::DeviceId, placed::Misplaced, units::LayerRange};
 
-use crate::device::{Loss, TransferError};
+use crate::device::{Loss, SampleError, TransferError};
 
 /// What went wrong in a stage.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,8 @@ pub enum StageError {
     Forward(#[from] ForwardError),
     #[error("a transfer failed")]
     Transfer(#[from] TransferError),
+    #[error("sampling failed")]
+    Sample(#[from] SampleError),
     #[error("a device of an earlier stage has not computed what this one was given")]
     Unproven(#[source] candle_core::Error),
     #[error("a value is away from home")]
@@ -66,10 +68,14 @@ impl StageError {
         match self {
             Self::Panicked(_)
             | Self::Forward(ForwardError::Tensor { .. })
-            | Self::Transfer(TransferError::Copy { .. }) => true,
+            | Self::Transfer(TransferError::Copy { .. })
+            | Self::Sample(
+                SampleError::Device(_) | SampleError::Transfer(TransferError::Copy { .. }),
+            ) => true,
             Self::Load(_)
             | Self::Forward(_)
             | Self::Transfer(_)
+            | Self::Sample(_)
             | Self::Unproven(_)
             | Self::Misplaced(_)
             | Self::Incarnation { .. }

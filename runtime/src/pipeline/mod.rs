@@ -8,6 +8,7 @@ pub mod last_stage;
 pub mod message;
 #[expect(clippy::module_inception, reason = "the pipeline itself, beside what it is made of")]
 pub mod pipeline;
+mod rows;
 pub mod stage;
 mod stopwatch;
 mod thread;

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    device::{Devices, Links, ReceivingEnd},
+    device::{Devices, Links, ReceivingEnd, of_device::OfDevice},
     sampler::Sampler,
 };
 
@@ -53,8 +53,8 @@ pub struct Pipeline {
     masks: Receiver<MasksInTransit>,
     events: Receiver<PipelineEvent>,
     event_sender: Sender<PipelineEvent>,
-    threads: Vec<JoinHandle<Option<Shard>>>,
-    table: Option<SharedTable>,
+    threads: Vec<JoinHandle<Option<OfDevice<Shard>>>>,
+    table: Option<OfDevice<SharedTable>>,
 }
 
 impl Pipeline {
@@ -68,7 +68,7 @@ impl Pipeline {
     pub fn start(config: PipelineConfig) -> Result<(Self, MaskSender), StageFailure> {
         let (event_sender, events) = unbounded();
         let (mask_sender, masks) = unbounded();
-        let table = shared_table(&config.plan);
+        let table = shared_table(&config);
         let mut pipeline = Self {
             config,
             incarnation: 0,
@@ -100,7 +100,7 @@ impl Pipeline {
     }
 
     /// Starts the stages, with the shards that some of them have kept.
-    fn launch(&mut self, kept: Vec<Option<Shard>>) -> Result<(), StageFailure> {
+    fn launch(&mut self, kept: Vec<Option<OfDevice<Shard>>>) -> Result<(), StageFailure> {
         self.incarnation += 1;
         let (ready_sender, ready) = unbounded();
         let (to_first, inbox) = bounded(self.config.channel_capacity);
@@ -116,8 +116,9 @@ impl Pipeline {
             let (inbox, hidden) = std::mem::replace(&mut input, next_input);
             let inlet = Inlet { inbox, uploader: links.uploader(id), hidden };
             let kept = kept.next().flatten();
+            let table = self.table.as_ref().map(OfDevice::get);
             let work = StageThread {
-                load: Loader::new(&self.config, (id, planned), self.table.clone(), kept),
+                load: Loader::new(&self.config, (id, planned), table.cloned(), kept),
                 info: info.clone(),
                 inlet,
                 outlet,
@@ -158,7 +159,7 @@ impl Pipeline {
     }
 
     /// Closes the first channel and waits; returns the shards of the stages that did not fail.
-    fn stop(&mut self) -> Vec<Option<Shard>> {
+    fn stop(&mut self) -> Vec<Option<OfDevice<Shard>>> {
         self.to_first = None;
         // A panic was caught in the thread and reported; there is nothing left to say.
         self.threads.drain(..).map(|thread| thread.join().ok().flatten()).collect()
@@ -183,6 +184,7 @@ impl Pipeline {
             Outlet::Last(Box::new(LastStage::new(LastStageConfig {
                 device: info.device,
                 sampler: self.config.sampler.clone(),
+                uploader: links.uploader(info.id),
                 clock: self.config.clock,
                 masks: self.masks.clone(),
                 masks_end: links.connect(Endpoint::Host, here).1,
@@ -203,9 +205,11 @@ impl Drop for Pipeline {
 }
 
 /// For a head that has come back to the device of the embedding.
-fn shared_table(plan: &Plan) -> Option<SharedTable> {
-    let (first, last) = (plan.stages.first()?, plan.stages.last()?);
-    (plan.stages.len() > 1 && first.device == last.device).then(SharedTable::default)
+fn shared_table(config: &PipelineConfig) -> Option<OfDevice<SharedTable>> {
+    let (first, last) = (config.plan.stages.first()?, config.plan.stages.last()?);
+    let is_shared = config.plan.stages.len() > 1 && first.device == last.device;
+    let device = config.devices.get(first.device).unwrap_or(candle_core::Device::Cpu);
+    is_shared.then(|| OfDevice::new(SharedTable::default(), &device))
 }
 
 /// The first failure, in stage order, after every stage has reported.
@@ -213,7 +217,10 @@ fn first_failure(ready: &Receiver<Result<(), StageFailure>>) -> Option<StageFail
     ready.iter().filter_map(Result::err).min_by_key(|failure| failure.stage)
 }
 
-fn spawn(info: &StageInfo, work: StageThread) -> Result<JoinHandle<Option<Shard>>, StageFailure> {
+fn spawn(
+    info: &StageInfo,
+    work: StageThread,
+) -> Result<JoinHandle<Option<OfDevice<Shard>>>, StageFailure> {
     let name = format!("sluicegate-stage-{}", info.id.0);
     std::thread::Builder::new()
         .name(name)

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, Sender, after, never, select};
 use sluicegate_core::messages::{MicrobatchId, StageBatch};
 use sluicegate_model::{
     shard::{Shard, ShardOutput},
@@ -76,22 +76,22 @@ impl Stage {
         Ok(())
     }
 
-    fn next_microbatch(&mut self) -> Result<Option<Microbatch>, StageError> {
-        match &mut self.outlet {
-            Outlet::Next { .. } => Ok(self.next_of_inbox()),
-            Outlet::Last(last) => last.next(&self.inlet.inbox),
-        }
-    }
-
     /// Where nothing comes, it looks now and then for what its device has done meanwhile.
-    fn next_of_inbox(&mut self) -> Option<Microbatch> {
-        while self.stopwatch.has_unknown() {
-            match self.inlet.inbox.recv_timeout(LOOK) {
-                Err(RecvTimeoutError::Timeout) => self.tell_late_times(),
-                received => return received.ok(),
-            }
+    fn next_microbatch(&mut self) -> Result<Option<Microbatch>, StageError> {
+        let Self { info, inlet, outlet, stopwatch, events, .. } = self;
+        let mut look = || {
+            tell_late_times(stopwatch, info.id, events);
+            if stopwatch.has_unknown() { after(LOOK) } else { never() }
+        };
+        match outlet {
+            Outlet::Next { .. } => loop {
+                select! {
+                    recv(inlet.inbox) -> microbatch => return Ok(microbatch.ok()),
+                    recv(look()) -> _ => {}
+                }
+            },
+            Outlet::Last(last) => last.next(&inlet.inbox, look),
         }
-        self.inlet.inbox.recv().ok()
     }
 
     /// Executes a batch: its reorders, then its rows. False if nobody takes the output.
@@ -117,7 +117,6 @@ impl Stage {
         let output = trace_span!("stage.forward", stage = self.info.id.0, microbatch = id)
             .in_scope(|| self.shard.forward(step.part(|step| step), hidden))?;
         let goes_on = self.hand_on((batch, proofs), output, span.clone(), started)?;
-        self.tell_late_times();
         self.microbatch = None;
         Ok(goes_on)
     }
@@ -141,25 +140,19 @@ impl Stage {
                 Ok(stage.send(Microbatch { batch, hidden, proofs, span }).is_ok())
             }
             (ShardOutput::Logits(logits), Outlet::Last(last)) => {
-                last.read(logits.as_ref())?;
-                if logits.is_some() {
-                    // Reading them has waited for all of it.
-                    proofs.iter().try_for_each(Proof::check).map_err(StageError::Unproven)?;
-                }
-                batch.times.push(self.stopwatch.handed_on(id, started, computed));
-                last.sample(batch)
+                last.take(logits.as_ref(), self.shard.executor(), proofs)?;
+                last.sample(batch, || self.stopwatch.handed_on(id, started, computed))
             }
             _ => Err(StageError::NoLogits),
         }
     }
+}
 
-    /// Tells the engine the times of microbatches that the device was still at work on when they
-    /// were handed on.
-    fn tell_late_times(&mut self) {
-        let stage = self.info.id;
-        for (microbatch, times) in self.stopwatch.known_now() {
-            // An engine that is gone needs none.
-            let _ = self.events.send(PipelineEvent::Timed { stage, microbatch, times });
-        }
+/// Tells the engine the times of microbatches that the device was still at work on when they were
+/// handed on.
+fn tell_late_times(stopwatch: &mut Stopwatch, stage: StageId, events: &Sender<PipelineEvent>) {
+    for (microbatch, times) in stopwatch.known_now() {
+        // An engine that is gone needs none.
+        let _ = events.send(PipelineEvent::Timed { stage, microbatch, times });
     }
 }

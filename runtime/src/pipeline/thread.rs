@@ -24,7 +24,10 @@ use super::{
     stage::{BeforeForward, Inlet, Outlet, Stage, StageInfo},
     stopwatch::Stopwatch,
 };
-use crate::{clock::Clock, device::devices::make_current};
+use crate::{
+    clock::Clock,
+    device::{devices::make_current, of_device::OfDevice},
+};
 
 /// Loads a stage's shard, in the stage's thread.
 pub(super) struct Loader {
@@ -38,7 +41,7 @@ pub(super) struct Loader {
     pages_per_group: Vec<usize>,
     table: Option<SharedTable>,
     /// From the pipeline's life before, where the stage did not fail.
-    kept: Option<Shard>,
+    kept: Option<OfDevice<Shard>>,
 }
 
 impl Loader {
@@ -46,7 +49,7 @@ impl Loader {
         config: &PipelineConfig,
         (id, planned): (StageId, &PlannedStage),
         table: Option<SharedTable>,
-        kept: Option<Shard>,
+        kept: Option<OfDevice<Shard>>,
     ) -> Self {
         let cores = config.cores.chunks_exact(config.threads_per_stage.get()).nth(id.0);
         let is_shared = planned.units.has_embed() || planned.units.has_head(config.plan.num_layers);
@@ -69,7 +72,7 @@ impl Loader {
             threads::pin_to(*core)?;
         }
         make_current(&self.device).map_err(StageError::Bind)?;
-        if let Some(mut shard) = self.kept {
+        if let Some(mut shard) = self.kept.and_then(|mut kept| kept.take()) {
             shard.restart();
             return Ok(shard);
         }
@@ -98,7 +101,7 @@ pub(super) struct StageThread {
 
 impl StageThread {
     /// Returns the shard, unless it was its stage that failed.
-    pub(super) fn run(self) -> Option<Shard> {
+    pub(super) fn run(self) -> Option<OfDevice<Shard>> {
         let Self { load, info, inlet, outlet, clock, ready, events, before_forward } = self;
         let device = load.device.clone();
         let shard = match guarded(|| load.load()) {
@@ -121,7 +124,7 @@ impl StageThread {
             microbatch: None,
         };
         match guarded(|| stage.run()) {
-            Ok(()) => Some(stage.shard),
+            Ok(()) => Some(OfDevice::new(stage.shard, &device)),
             Err(error) => {
                 let failure = failure(&info, error, stage.microbatch);
                 let _ = events.send(PipelineEvent::StageFailed(failure));

@@ -5,6 +5,7 @@
 
 pub mod draw;
 pub mod mask;
+pub mod orders;
 pub mod outcome;
 pub mod row;
 pub mod sample;

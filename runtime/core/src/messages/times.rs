@@ -46,6 +46,16 @@ pub struct MaskTimes {
 }
 
 impl MaskTimes {
+    /// The same without the wait before a moment until which the stage's device was computing.
+    #[must_use]
+    pub fn after(mut self, computed: Duration) -> Self {
+        if let Some(awaited) = &mut self.awaited {
+            awaited.from = awaited.from.max(computed);
+            awaited.until = awaited.until.max(awaited.from);
+        }
+        self
+    }
+
     /// How long the last stage waited, if it needed masks.
     pub fn wait(&self) -> Option<Duration> {
         self.awaited.map(|awaited| awaited.duration())

@@ -76,7 +76,13 @@ impl Setup {
         let (rows, tokens) = (self.rows.to_string(), tokens.to_string());
         let options = ["--plan", plan, "--samples", &rows, "--max-tokens", &tokens];
         let options = [&options[..], &["--temperature", "1", "--ignore-eos", PROMPT]].concat();
-        rig.counts(&self.machine(), &rig.model(self.number, self.layers), &options)
+        let counts = rig.counts(&self.machine(), &rig.model(self.number, self.layers), &options);
+        for device in counts["devices"].as_array().unwrap() {
+            let [allocated, freed] =
+                ["/allocations/number", "/frees"].map(|it| device.pointer(it).unwrap());
+            assert_eq!(allocated, freed, "{self:?}: memory was kept, or given back in vain");
+        }
+        counts
     }
 
     /// Saves a plan. The planner may want more microbatches than there are stages, and an engine
@@ -129,25 +135,25 @@ fn cost(device: &Value) -> Cost {
 /// more, since a stage asks how far its GPU has come as often as it has time to. These are ratchets:
 /// nothing may cost more, and who makes something cheaper lowers its numbers.
 const BOUNDS: &[(Setup, &[Cost])] = &[
-    (Setup::of("float32", 4, 1, 1), &[[28, 17, 1, 48, 1, 1280, 1, 51, 0, 300]]),
-    (Setup::of("float32", 4, 1, 4), &[[28, 17, 1, 180, 1, 5120, 1, 51, 0, 300]]),
+    (Setup::of("float32", 4, 1, 1), &[[29, 17, 2, 144, 1, 32, 1, 54, 0, 320]]),
+    (Setup::of("float32", 4, 1, 4), &[[29, 17, 2, 564, 1, 128, 1, 54, 0, 320]]),
     (
         Setup::of("float32", 4, 2, 1),
-        &[[14, 8, 1, 48, 1, 256, 0, 26, 0, 200], [15, 9, 2, 304, 1, 1280, 1, 29, 0, 200]],
+        &[[14, 8, 1, 48, 1, 256, 0, 26, 0, 200], [16, 9, 3, 400, 1, 32, 1, 32, 0, 220]],
     ),
     (
         Setup::of("float32", 4, 2, 4),
-        &[[28, 16, 2, 184, 2, 1024, 0, 52, 0, 400], [30, 18, 4, 1208, 2, 5120, 2, 58, 0, 400]],
+        &[[28, 16, 2, 184, 2, 1024, 0, 52, 0, 400], [32, 18, 6, 1592, 2, 128, 2, 64, 0, 430]],
     ),
-    (Setup::of("bfloat16", 4, 1, 1), &[[32, 17, 1, 48, 1, 1280, 1, 55, 0, 350]]),
-    (Setup::of("bfloat16", 4, 1, 4), &[[32, 17, 1, 180, 1, 5120, 1, 55, 0, 350]]),
+    (Setup::of("bfloat16", 4, 1, 1), &[[33, 17, 2, 144, 1, 32, 1, 58, 0, 350]]),
+    (Setup::of("bfloat16", 4, 1, 4), &[[33, 17, 2, 564, 1, 128, 1, 58, 0, 350]]),
     (
         Setup::of("bfloat16", 4, 2, 1),
-        &[[16, 8, 1, 48, 1, 256, 0, 28, 0, 200], [17, 9, 2, 304, 1, 1280, 1, 31, 0, 250]],
+        &[[16, 8, 1, 48, 1, 256, 0, 28, 0, 200], [18, 9, 3, 400, 1, 32, 1, 34, 0, 250]],
     ),
     (
         Setup::of("bfloat16", 4, 2, 4),
-        &[[32, 16, 2, 184, 2, 1024, 0, 56, 0, 450], [34, 18, 4, 1208, 2, 5120, 2, 62, 0, 450]],
+        &[[32, 16, 2, 184, 2, 1024, 0, 56, 0, 450], [36, 18, 6, 1592, 2, 128, 2, 68, 0, 460]],
     ),
 ];
 
@@ -159,7 +165,7 @@ const LARGE_BOUNDS: &[(Setup, &[Cost])] = &[
             [200, 128, 4, 720, 4, 4096, 0, 368, 0, 2250],
             [196, 128, 8, 4816, 4, 4096, 0, 368, 0, 2250],
             [196, 128, 8, 4816, 4, 4096, 0, 368, 0, 2250],
-            [204, 132, 8, 4816, 4, 20480, 4, 380, 0, 2300],
+            [208, 132, 12, 6352, 4, 512, 4, 392, 0, 2350],
         ],
     ),
     (
@@ -168,7 +174,7 @@ const LARGE_BOUNDS: &[(Setup, &[Cost])] = &[
             [232, 128, 4, 720, 4, 4096, 0, 400, 0, 2450],
             [228, 128, 8, 4816, 4, 4096, 0, 400, 0, 2500],
             [228, 128, 8, 4816, 4, 4096, 0, 400, 0, 2500],
-            [236, 132, 8, 4816, 4, 20480, 4, 412, 0, 2500],
+            [240, 132, 12, 6352, 4, 512, 4, 424, 0, 2550],
         ],
     ),
 ];
