@@ -167,6 +167,17 @@ pub(super) fn make_current(device: &candle_core::CudaDevice) -> candle_core::Res
     device.cuda_stream().context().bind_to_thread().map_err(candle_core::Error::wrap)
 }
 
+/// Does something while a GPU is the one that this thread's calls are for.
+pub(super) fn while_current(device: &candle_core::CudaDevice, work: impl FnOnce()) {
+    let own = result::ctx::get_current().ok().flatten();
+    let _ = make_current(device);
+    work();
+    if let Some(own) = own {
+        // SAFETY: it was current before, and primary contexts live as long as their devices.
+        let _ = unsafe { result::ctx::set_current(own) };
+    }
+}
+
 /// What is lost for good, if all that was asked of a GPU cannot be waited for.
 pub(super) fn loss(id: DeviceId, device: &candle_core::CudaDevice) -> Option<Loss> {
     use sys::cudaError_enum::{

@@ -140,3 +140,13 @@ pub(crate) fn make_current(device: &Device) -> candle_core::Result<()> {
         _ => Ok(()),
     }
 }
+
+/// Does something while the calling thread's calls are for a device; afterwards they are for the one
+/// that they were for. Where a GPU fails, they may be for another meanwhile.
+pub(crate) fn while_current(device: &Device, work: impl FnOnce()) {
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => super::cuda::while_current(device, work),
+        _ => work(),
+    }
+}

@@ -17,7 +17,7 @@ use candle_core::{
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use self::staged::{Buffer, Staged};
-use super::devices::make_current;
+use super::of_device::OfDevice;
 
 /// What a sender has lent.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ impl Proof {
         if self.0.get().try_is_complete().map_err(Error::wrap)? {
             return Ok(());
         }
-        bail!("what {:?} has lent was used before it was there", self.0.device)
+        bail!("what {:?} has lent was used before it was there", self.0.device())
     }
 }
 
@@ -73,13 +73,6 @@ impl Lent {
             Self::Staged(staged) => staged.copy(device),
         }
     }
-}
-
-/// What belongs to a GPU, and may be dropped by a thread of another.
-#[derive(Debug)]
-struct OfDevice<T> {
-    value: Option<T>,
-    device: Device,
 }
 
 impl Default for Loans {
@@ -125,7 +118,8 @@ impl Loans {
             self.returned.try_iter().partition(Lending::is_done);
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         for lending in read {
-            if let (Some(Lent::Staged(staged)), device) = lending.take() {
+            let (lent, device) = lending.take();
+            if let Some(Lent::Staged(staged)) = lent {
                 free.push(OfDevice::new(staged.into_buffer(), &device));
             }
         }
@@ -143,7 +137,8 @@ impl Loans {
             free.clear();
             return None;
         };
-        free.swap_remove(index).take()
+        let mut buffer = free.swap_remove(index);
+        buffer.take()
     }
 }
 
@@ -180,7 +175,7 @@ impl Lending {
 
     /// What was lent, of which device.
     fn take(mut self) -> (Option<Lent>, Device) {
-        (self.lent.value.take(), self.lent.device.clone())
+        (self.lent.take(), self.lent.device().clone())
     }
 }
 
@@ -190,34 +185,6 @@ impl Drop for Lending {
         if !self.is_done() {
             // SAFETY: the event was recorded. A GPU that fails does nothing any more.
             let _ = unsafe { result::event::synchronize(self.done.get().cu_event()) };
-        }
-    }
-}
-
-impl<T> OfDevice<T> {
-    fn new(value: T, device: &Device) -> Self {
-        Self { value: Some(value), device: device.clone() }
-    }
-
-    fn get(&self) -> &T {
-        self.value.as_ref().expect("it is there until it is taken")
-    }
-
-    fn take(mut self) -> Option<T> {
-        self.value.take()
-    }
-}
-
-impl<T> Drop for OfDevice<T> {
-    /// Memory and events are given back while their device's context is current; the thread's own is
-    /// current again then. Where a GPU fails there is nothing to give back.
-    fn drop(&mut self) {
-        let own = result::ctx::get_current().ok().flatten();
-        let _ = make_current(&self.device);
-        self.value = None;
-        if let Some(own) = own {
-            // SAFETY: it was current before, and primary contexts live as long as their devices.
-            let _ = unsafe { result::ctx::set_current(own) };
         }
     }
 }
