@@ -19,7 +19,7 @@ use sluicegate_spec::{
 use super::{
     link::TransferError,
     payload::num_bytes,
-    upload::{Uploaded, Uploader, indices},
+    upload::{Indices, Uploaded, Uploader},
 };
 use crate::sampler::{Sampler, orders::GroupOrders};
 
@@ -136,8 +136,8 @@ impl Uploaded for ValidTokens {
     const KIND: TransferKind = TransferKind::Order;
     type Plain = [u32];
 
-    fn make(valid: &[u32], device: &candle_core::Device) -> candle_core::Result<Self> {
-        Ok(Self(indices(valid.to_vec(), device)?))
+    fn make(valid: &[u32], indices: &Indices) -> candle_core::Result<Self> {
+        Ok(Self(indices.make(valid.to_vec())?))
     }
 
     fn num_bytes(&self) -> usize {
@@ -160,9 +160,9 @@ impl Uploaded for SamplingWords {
     const KIND: TransferKind = TransferKind::Order;
     type Plain = PackedOrders;
 
-    fn make(orders: &PackedOrders, device: &candle_core::Device) -> candle_core::Result<Self> {
+    fn make(orders: &PackedOrders, indices: &Indices) -> candle_core::Result<Self> {
         let PackedOrders { words, num_mask_bytes } = orders;
-        Ok(Self { words: indices(words.clone(), device)?, num_mask_bytes: *num_mask_bytes })
+        Ok(Self { words: indices.make(words.clone())?, num_mask_bytes: *num_mask_bytes })
     }
 
     /// Without masks, which their own link has counted.

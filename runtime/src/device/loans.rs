@@ -16,8 +16,8 @@ use candle_core::{
 };
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use self::staged::{Buffer, Staged};
-use super::of_device::OfDevice;
+use self::staged::Staged;
+use super::{of_device::OfDevice, pinned::Buffer};
 
 /// What a sender has lent.
 #[derive(Debug, Clone)]

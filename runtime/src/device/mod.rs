@@ -27,6 +27,8 @@ pub mod loans;
 pub mod logits;
 pub(crate) mod of_device;
 pub mod payload;
+#[cfg(feature = "cuda")]
+mod pinned;
 pub mod selector;
 mod speed;
 pub mod timer;

@@ -1,5 +1,8 @@
 //! Batches as a stage's device needs them: index tensors, made of the plain data that came in band.
 
+#[cfg(feature = "cuda")]
+use std::sync::{Arc, Mutex, PoisonError};
+
 use candle_core::{Device, Tensor};
 use sluicegate_core::messages::{AncestorsOrder, CopyOrder, RowOrder, TableOrder};
 use sluicegate_model::step::{Ancestors, PageCopies, RowInput, Step, StepBuilder, TableInput};
@@ -10,6 +13,8 @@ use sluicegate_spec::{
 };
 use tracing::{field, trace_span};
 
+#[cfg(feature = "cuda")]
+use super::pinned::Uploads;
 use super::{
     ledger::Ledger,
     link::TransferError,
@@ -20,7 +25,7 @@ use super::{
 #[derive(Debug, Clone)]
 pub struct Uploader {
     transfers: Vec<Transfer>,
-    device: Device,
+    indices: Indices,
     ledger: Ledger,
 }
 
@@ -29,19 +34,52 @@ pub trait Uploaded: Named + Sized {
     const KIND: TransferKind;
     type Plain: ?Sized;
 
-    /// Makes it in the memory of `device`.
+    /// Makes its tensors of words.
     ///
     /// # Errors
     /// The device's, if it has no room or the copy fails.
-    fn make(plain: &Self::Plain, device: &Device) -> candle_core::Result<Self>;
+    fn make(plain: &Self::Plain, indices: &Indices) -> candle_core::Result<Self>;
 
     /// Bytes of its tensors.
     fn num_bytes(&self) -> usize;
 }
 
+/// Makes index tensors on a device. Clones share the memory that copies to a GPU start from.
+#[derive(Debug, Clone)]
+pub struct Indices {
+    device: Device,
+    #[cfg(feature = "cuda")]
+    pinned: Arc<Mutex<Uploads>>,
+}
+
+impl Indices {
+    fn new(device: Device) -> Self {
+        Self {
+            device,
+            #[cfg(feature = "cuda")]
+            pinned: Arc::default(),
+        }
+    }
+
+    /// A tensor of some words, `[words]`, u32. No thread waits until a GPU has copied them.
+    ///
+    /// # Errors
+    /// The device's.
+    #[expect(clippy::disallowed_methods, reason = "an index tensor is made where it arrives")]
+    pub(super) fn make(&self, words: Vec<u32>) -> candle_core::Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if let Device::Cuda(device) = &self.device {
+            let mut pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
+            return pinned.upload(&words, device);
+        }
+        let len = words.len();
+        Tensor::from_vec(words, len, &self.device)
+    }
+}
+
 impl Uploader {
     pub(super) fn new(transfers: Vec<Transfer>, device: Device, ledger: Ledger) -> Self {
-        Self { transfers, device, ledger }
+        Self { transfers, indices: Indices::new(device), ledger }
     }
 
     /// Makes index tensors on the stage's device. Where the plan has no such transfer they stay on
@@ -51,7 +89,7 @@ impl Uploader {
     /// [`TransferError`] if they cannot be made.
     pub fn upload<T: Uploaded>(&self, plain: &T::Plain) -> Result<Placed<T>, TransferError> {
         let Some(transfer) = self.transfers.iter().find(|it| it.kind == T::KIND) else {
-            let made = T::make(plain, &Device::Cpu);
+            let made = T::make(plain, &Indices::new(Device::Cpu));
             let made = made.map_err(|error| TransferError::Copy {
                 kind: T::KIND,
                 source_device: DeviceId::Host,
@@ -62,7 +100,7 @@ impl Uploader {
         };
         let Transfer { kind, target_device, .. } = *transfer;
         let span = trace_span!("link.transfer", kind = %kind, bytes = field::Empty).entered();
-        let made = T::make(plain, &self.device).map_err(TransferError::copy(transfer))?;
+        let made = T::make(plain, &self.indices).map_err(TransferError::copy(transfer))?;
         let size = PayloadSize::plain(made.num_bytes());
         span.record("bytes", size.bytes);
         self.ledger.record(transfer, size);
@@ -74,8 +112,8 @@ impl Uploaded for Step {
     const KIND: TransferKind = TransferKind::Order;
     type Plain = [RowOrder];
 
-    fn make(rows: &[RowOrder], device: &Device) -> candle_core::Result<Self> {
-        make_step(rows, device)
+    fn make(rows: &[RowOrder], indices: &Indices) -> candle_core::Result<Self> {
+        make_step(rows, indices)
     }
 
     fn num_bytes(&self) -> usize {
@@ -87,20 +125,20 @@ impl Uploaded for Ancestors {
     const KIND: TransferKind = TransferKind::Ancestors;
     type Plain = AncestorsOrder;
 
-    fn make(order: &AncestorsOrder, device: &Device) -> candle_core::Result<Self> {
+    fn make(order: &AncestorsOrder, indices: &Indices) -> candle_core::Result<Self> {
         let copies = |copies: &CopyOrder| {
             if copies.rows.is_empty() {
                 return Ok(None);
             }
             candle_core::Result::Ok(Some(PageCopies {
-                tail_pages: indices(copies.tail_pages.clone(), device)?,
-                rows: indices(copies.rows.clone(), device)?,
-                target_pages: indices(copies.target_pages.clone(), device)?,
+                tail_pages: indices.make(copies.tail_pages.clone())?,
+                rows: indices.make(copies.rows.clone())?,
+                target_pages: indices.make(copies.target_pages.clone())?,
             }))
         };
         Ok(Self {
             epoch: order.epoch,
-            parents: indices(order.parents.clone(), device)?,
+            parents: indices.make(order.parents.clone())?,
             copies: order.copies.iter().map(copies).collect::<candle_core::Result<_>>()?,
         })
     }
@@ -113,7 +151,7 @@ impl Uploaded for Ancestors {
     }
 }
 
-fn make_step(rows: &[RowOrder], device: &Device) -> candle_core::Result<Step> {
+fn make_step(rows: &[RowOrder], indices: &Indices) -> candle_core::Result<Step> {
     let mut step = StepBuilder::new(rows.first().map_or(0, |row| row.tables.len()));
     for RowOrder { tokens, position, tables, wants_logits, .. } in rows {
         let end = tokens.len();
@@ -125,13 +163,7 @@ fn make_step(rows: &[RowOrder], device: &Device) -> candle_core::Result<Step> {
         });
         step.push(&row, tables);
     }
-    step.build(|words| indices(words, device))
-}
-
-#[expect(clippy::disallowed_methods, reason = "an index tensor is made where it arrives")]
-pub(super) fn indices(values: Vec<u32>, device: &Device) -> candle_core::Result<Tensor> {
-    let len = values.len();
-    Tensor::from_vec(values, len, device)
+    step.build(|words| indices.make(words))
 }
 
 #[cfg(test)]
@@ -150,7 +182,7 @@ mod tests {
             parents: vec![0],
             copies: vec![nothing, copies],
         };
-        let ancestors = Ancestors::make(&order, &Device::Cpu).unwrap();
+        let ancestors = Ancestors::make(&order, &Indices::new(Device::Cpu)).unwrap();
         let copies = &ancestors.copies;
         assert!(copies[0].is_none() && copies[1].as_ref().unwrap().rows.dims() == [1]);
     }

@@ -1,19 +1,15 @@
 //! Copies from a GPU to another through pinned memory of the host.
-//!
-//! Pinned memory is copied from and to without a thread that waits, and is dear to allocate: what
-//! has been read is used again.
 
 use candle_core::{
     CudaDevice, CudaStorage, DType, Error, Result, Shape, Storage, Tensor, bail,
     cuda_backend::{
         CudaStorageSlice,
-        cudarc::driver::{
-            CudaSlice, CudaView, DevicePtr, DevicePtrMut, DeviceRepr, DeviceSlice, PinnedHostSlice,
-            result, sys,
-        },
+        cudarc::driver::{CudaSlice, CudaView, DevicePtr, DeviceRepr, DeviceSlice, result},
     },
     op::BackpropOp,
 };
+
+use crate::device::pinned::Buffer;
 
 /// A value in pinned memory, on its way.
 #[derive(Debug)]
@@ -21,35 +17,6 @@ pub(super) struct Staged {
     buffer: Buffer,
     dtype: DType,
     shape: Shape,
-}
-
-/// Pinned memory, for more than one copy.
-#[derive(Debug)]
-pub(super) struct Buffer {
-    /// Frees the memory.
-    memory: PinnedHostSlice<u8>,
-    start: *mut u8,
-}
-
-// SAFETY: the memory belongs to this value alone, and the driver lets any thread use it.
-unsafe impl Send for Buffer {}
-
-impl Buffer {
-    /// Pinned for all devices.
-    fn new(device: &CudaDevice, bytes: usize) -> Result<Self> {
-        let stream = device.cuda_stream();
-        let flags = sys::CU_MEMHOSTALLOC_PORTABLE;
-        // SAFETY: a copy from a device writes all that is read.
-        let memory = unsafe { stream.context().alloc_pinned_with_flags::<u8>(bytes, flags) };
-        let mut memory = memory.map_err(Error::wrap)?;
-        // It waits for the memory's own event, which is never recorded.
-        let start = memory.as_mut_ptr().map_err(Error::wrap)?;
-        Ok(Self { memory, start })
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.memory.len()
-    }
 }
 
 impl Staged {
@@ -60,7 +27,7 @@ impl Staged {
         let bytes = tensor.elem_count() * tensor.dtype().size_in_bytes();
         let buffer = match buffer {
             Some(buffer) => buffer,
-            None => Buffer::new(&device, bytes.next_power_of_two())?,
+            None => Buffer::new(&device, bytes)?,
         };
         let mut staged = Self { buffer, dtype: tensor.dtype(), shape: tensor.shape().clone() };
         let (storage, layout) = tensor.storage_and_layout();
@@ -82,7 +49,7 @@ impl Staged {
         let (from, _guard) = source.device_ptr(&stream);
         // SAFETY: the buffer is as long, and nobody else uses it before the copy has been made.
         let outcome = unsafe {
-            let target = std::slice::from_raw_parts_mut(self.buffer.start, source.num_bytes());
+            let target = std::slice::from_raw_parts_mut(self.buffer.start(), source.num_bytes());
             result::memcpy_dtoh_async(target, from, stream.cu_stream())
         };
         outcome.map_err(Error::wrap)
@@ -100,20 +67,9 @@ impl Staged {
     }
 
     fn copy_slice<T: DeviceRepr>(&self, device: &CudaDevice) -> Result<CudaSlice<T>> {
-        let stream = device.cuda_stream();
-        // SAFETY: the copy writes all of it.
-        let mut target = unsafe { device.alloc::<T>(self.shape.elem_count())? };
-        {
-            let bytes = target.num_bytes();
-            let (to, _guard) = target.device_ptr_mut(&stream);
-            // SAFETY: the buffer has as many bytes, and is kept until the copy has been made.
-            let outcome = unsafe {
-                let source = std::slice::from_raw_parts(self.buffer.start.cast_const(), bytes);
-                result::memcpy_htod_async(to, source, stream.cu_stream())
-            };
-            outcome.map_err(Error::wrap)?;
-        }
-        Ok(target)
+        // SAFETY: the sender's copy was enqueued, and this stream waits for it; the buffer is kept
+        // until the copy has been made.
+        unsafe { self.buffer.upload(self.shape.elem_count(), device) }
     }
 
     /// What the next value may be copied into.
