@@ -1,6 +1,6 @@
 //! Events in the stream of a GPU, read as moments of the engine's clock.
 
-use std::time::Duration;
+use std::{hint, time::Duration};
 
 use candle_core::{
     CudaDevice, Device,
@@ -39,7 +39,7 @@ impl Events {
     pub(super) fn new(device: &Device, clock: Clock) -> Option<Self> {
         let Device::Cuda(device) = device else { return None };
         let mut events = Self { device: device.clone(), clock, anchor: None };
-        events.anchor = events.drop_anchor().ok();
+        events.anchor = events.drop_anchor(false).ok();
         Some(events)
     }
 
@@ -71,16 +71,18 @@ impl Events {
         let holds = if is_idle { ANCHOR_HOLDS } else { ANCHOR_HOLDS_AT_MOST };
         let is_held = |anchor: &Anchor| self.clock.now() < anchor.reached + holds;
         if !self.anchor.as_ref().is_some_and(is_held)
-            && let Ok(anchor) = self.drop_anchor()
+            && let Ok(anchor) = self.drop_anchor(is_idle)
         {
             self.anchor = Some(anchor);
         }
     }
 
-    /// Waits for what the stream holds by now. Of a few anchors it takes the one that was awaited
-    /// for the shortest time, since it can be off by that.
-    fn drop_anchor(&self) -> Result<Anchor, DriverError> {
-        self.device.cuda_stream().synchronize()?;
+    /// Waits for what the stream holds by now, unless that `is_idle`. Of a few anchors it takes the
+    /// one that was awaited for the shortest time, since it can be off by that.
+    fn drop_anchor(&self, is_idle: bool) -> Result<Anchor, DriverError> {
+        if !is_idle {
+            self.device.cuda_stream().synchronize()?;
+        }
         let mut best = self.try_anchor()?;
         for _ in 1..NUM_ANCHORS {
             let next = self.try_anchor()?;
@@ -95,7 +97,10 @@ impl Events {
     fn try_anchor(&self) -> Result<(Duration, Anchor), DriverError> {
         let before = self.clock.now();
         let event = self.try_record()?;
-        event.synchronize()?;
+        // A thread that sleeps would wake up late.
+        while !event.try_is_complete()? {
+            hint::spin_loop();
+        }
         let reached = self.clock.now();
         Ok((reached.saturating_sub(before), Anchor { event, reached }))
     }
