@@ -142,15 +142,24 @@ fn beams_with_fewer_legal_tokens_than_width_give_no_garbage() {
 
 #[test]
 fn a_row_without_a_finite_logit_fails_and_says_so() {
-    let order = GroupSampling {
-        group: GroupId(4),
-        logit_rows: 0..1,
-        params: Arc::new(params(Method::Greedy, Penalties::default())),
-        rows: vec![row(MaskRule::Free, Vec::new())],
-    };
-    let mut logits = [f32::NAN, f32::NEG_INFINITY];
-    let choices = Sampler::new([0b11].into()).sample(&order, &mut [&mut logits], &[]).choices;
-    assert_eq!(choices, Err(RowError::NoToken { group: GroupId(4), row: 0 }));
+    let narrowed = Multinomial { temperature: 0.5, top_k: Some(1), top_p: 0.5, min_p: 0.1 };
+    let methods = [
+        Method::Greedy,
+        Method::Beam { width: 2 },
+        Method::Multinomial(Multinomial::default()),
+        Method::Multinomial(narrowed),
+    ];
+    for method in methods {
+        let order = GroupSampling {
+            group: GroupId(4),
+            logit_rows: 0..1,
+            params: Arc::new(params(method, Penalties::default())),
+            rows: vec![row(MaskRule::Free, Vec::new())],
+        };
+        let mut logits = [f32::NAN, f32::NEG_INFINITY];
+        let choices = Sampler::new([0b11].into()).sample(&order, &mut [&mut logits], &[]).choices;
+        assert_eq!(choices, Err(RowError::NoToken { group: GroupId(4), row: 0 }), "{method:?}");
+    }
 }
 
 fn params(method: Method, penalties: Penalties) -> SamplingParams {

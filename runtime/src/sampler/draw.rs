@@ -76,8 +76,8 @@ impl<'a> Narrowed<'a> {
     }
 
     fn top_k(&mut self, top_k: usize) {
-        let allowed = self.left().map(|(allowed, _)| allowed);
-        let mut allowed: Vec<Allowed> = allowed.filter(|it| it.logit > f32::NEG_INFINITY).collect();
+        let is_allowed = |allowed: &Allowed| allowed.logit > f32::NEG_INFINITY;
+        let mut allowed = exactly(|| self.left().map(|(it, _)| it).filter(is_allowed));
         if top_k < allowed.len() {
             let (_, last, _) =
                 allowed.select_nth_unstable_by(top_k - 1, |a, b| a.by_likelihood(*b));
@@ -86,14 +86,17 @@ impl<'a> Narrowed<'a> {
     }
 
     fn top_p(&mut self, share: u64) {
+        if self.sum == 0 {
+            return;
+        }
         let wanted = share_of(self.sum, share).max(1);
         // Tokens that weigh less than this weigh less than the rest together, so that the last one
         // that is wanted is not among them, nor among those that are less likely.
-        let floor = (self.sum - wanted) / self.weights.len().max(1) as u64;
+        let floor = (self.sum - wanted) / self.weights.len() as u64;
         let heavy = self.left().filter(|(_, weight)| *weight > 0 && *weight >= floor);
         let least = heavy.map(|(it, _)| it.logit).fold(f32::INFINITY, f32::min);
-        let likely = self.left().filter(|(it, weight)| *weight > 0 && it.logit >= least);
-        let mut likely: Vec<(Allowed, u64)> = likely.collect();
+        let is_likely = |(it, weight): &(Allowed, u64)| *weight > 0 && it.logit >= least;
+        let mut likely = exactly(|| self.left().filter(is_likely));
         likely.sort_unstable_by(|(a, _), (b, _)| a.by_likelihood(*b));
         let mut sum = 0;
         let reaches = |(_, weight): &&(Allowed, u64)| {
@@ -120,6 +123,13 @@ impl<'a> Narrowed<'a> {
         }
         self.sum = self.weights.iter().sum();
     }
+}
+
+/// Collects what is counted first, into no more memory than it takes.
+fn exactly<I: Iterator>(items: impl Fn() -> I) -> Vec<I::Item> {
+    let mut collected = Vec::with_capacity(items().count());
+    collected.extend(items());
+    collected
 }
 
 /// Whether what is left falls within these weights; takes them away if not.

@@ -77,7 +77,7 @@ impl Peak<'_> {
 
     pub(super) fn head(&self) -> Workspace {
         let Outline { hidden, vocab, .. } = *self.outline;
-        // The normed rows, then logits, twice: the sampler reads a copy.
+        // The normed rows, then logits, twice: the sampler of a CPU reads a copy.
         let row = sum(&[
             self.activations(product(&[2, hidden])),
             input_bytes(hidden),
@@ -85,7 +85,7 @@ impl Peak<'_> {
         ]);
         // The sampler's weights of one row, then each with its token and logit; and one bit per
         // token.
-        let sampler = sum(&[product(&[4 + 12, vocab]), vocab / 8]);
+        let sampler = sum(&[product(&[8 + 16, vocab]), vocab / 8]);
         Workspace {
             bytes_per_row: Bytes(row),
             fixed_bytes: Bytes(sampler.max(product(&[4, SCRATCH_ROWS, hidden]))),
