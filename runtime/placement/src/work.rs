@@ -18,6 +18,9 @@ use super::{
     policy::Policy,
 };
 
+/// What goes up about sampling a row besides its mask, and comes down of its tokens.
+const SAMPLING_BYTES: f64 = 128.0;
+
 /// The work of microbatches as prefix sums, so that any span of units is one subtraction.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Work {
@@ -27,7 +30,7 @@ pub(super) struct Work {
     average: Sums,
     /// Bytes of activations that cross a border.
     pub(super) hidden_bytes: f64,
-    /// Bytes of logits to the host and of masks from it.
+    /// Bytes of masks from the host and of tokens to it.
     sampling_bytes: f64,
 }
 
@@ -87,7 +90,6 @@ impl Work {
 
     fn new(profile: &ModelProfile, loads: &[(f64, Load)]) -> Self {
         let width = (profile.hidden as f64) * profile.hidden_element_bytes as f64;
-        let logits = profile.vocab as f64 * 4.0;
         let mask = profile.vocab.div_ceil(32) as f64 * 4.0;
         let mean = |figure: fn(&Load) -> f64| -> f64 {
             loads.iter().map(|(share, load)| share * figure(load)).sum()
@@ -99,7 +101,7 @@ impl Work {
                 .collect(),
             average: Sums::new(profile, loads),
             hidden_bytes: mean(Load::tokens) * width,
-            sampling_bytes: mean(|load| load.logit_rows) * (logits + mask),
+            sampling_bytes: mean(|load| load.logit_rows) * (mask + SAMPLING_BYTES),
         }
     }
 

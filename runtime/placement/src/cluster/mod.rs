@@ -56,7 +56,7 @@ pub struct ClusterDevice {
     /// Fixed cost of each microbatch.
     #[serde(default)]
     pub overhead_s: f64,
-    /// Bandwidth to host memory, for logits that are sampled there; `None` where nothing is copied.
+    /// Bandwidth to host memory, for masks and tokens; `None` where nothing is copied.
     #[serde(default)]
     pub host_bytes_per_s: Option<f64>,
     /// Speed-up factor if no other device is used, since logical CPU devices share one processor.
