@@ -34,11 +34,14 @@ pub(crate) enum Kind {
     EventRecord,
     /// A stream that is told to wait for an event.
     StreamWait,
+    /// A send or receive through NCCL.
+    Send,
+    Receive,
 }
 
 impl Kind {
     /// All kinds in their order, each with its name in the file, and whether it has bytes.
-    const ALL: [(Self, &'static str, bool); 18] = [
+    const ALL: [(Self, &'static str, bool); 20] = [
         (Self::Launch, "launches", false),
         (Self::Product, "products", false),
         (Self::Random, "randoms", true),
@@ -57,6 +60,8 @@ impl Kind {
         (Self::BlockingCopy, "blocking_copies", false),
         (Self::EventRecord, "event_records", false),
         (Self::StreamWait, "stream_waits", false),
+        (Self::Send, "sends", true),
+        (Self::Receive, "receives", true),
     ];
 }
 

@@ -1,7 +1,7 @@
 //! Stand-ins for NVIDIA's libraries: a CUDA program runs, unchanged, on GPUs that exist only in
 //! memory.
 //!
-//! One shared library stands for the driver, the CUDA runtime, cuBLAS and cuRAND. The variable
+//! One shared library stands for the driver, the CUDA runtime, cuBLAS, cuRAND, NCCL and NVML. The variable
 //! `SLUICEGATE_EMULATED_GPUS` describes the machine. Kernels are executed from their PTX, and
 //! devices punish what hardware punishes: memory of another device or out of bounds, use after
 //! free, contexts that are not current, work that is waited for by nobody. What it can show and what
@@ -21,6 +21,7 @@ mod installed;
 mod machine;
 mod memory;
 mod mistakes;
+mod nccl;
 mod orders;
 mod pinned;
 mod product;

@@ -38,7 +38,8 @@ pub struct Machine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault {
     pub kind: FaultKind,
-    /// At which allocation of the process or which piece of work, counted from one.
+    /// At which allocation of the process, which piece of work, or which send or receive, counted from
+    /// one.
     pub at: u64,
 }
 
@@ -50,6 +51,10 @@ pub enum FaultKind {
     Ecc,
     /// The device has fallen off the bus.
     Lost,
+    /// A rank of NCCL fails with a send or receive, and tells nobody who does not ask.
+    Nccl,
+    /// What is sent and received with a send or receive arrives changed.
+    NcclGarbage,
 }
 
 /// What a device is.
@@ -84,8 +89,8 @@ impl Model {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{part}`: wanted devices and options, such as `2x 256MiB sm_80 + 512MiB sm_90, peer, seed=7, \
-     context=8MiB, unwritten, garbage, fault=oom@9, fault=ecc@99, fault=lost@99, \
-     mistake=early-free@40, counts=counts.json`"
+     context=8MiB, unwritten, garbage, fault=oom@9, fault=ecc@99, fault=lost@99, fault=nccl@9, \
+     fault=nccl-garbage@9, mistake=early-free@40, counts=counts.json`"
 )]
 pub struct MachineError {
     part: String,
@@ -157,13 +162,15 @@ fn capability(digits: &str) -> Option<(u32, u32)> {
     (number >= 10).then_some((number / 10, number % 10))
 }
 
-/// `oom@7`, `ecc@100` or `lost@100`.
+/// `oom@7`, `ecc@100`, `lost@100`, `nccl@9` or `nccl-garbage@9`.
 fn fault_of(text: &str) -> Option<Fault> {
     let (kind, at) = text.split_once('@')?;
     let kind = match kind {
         "oom" => FaultKind::OutOfMemory,
         "ecc" => FaultKind::Ecc,
         "lost" => FaultKind::Lost,
+        "nccl" => FaultKind::Nccl,
+        "nccl-garbage" => FaultKind::NcclGarbage,
         _ => return None,
     };
     Some(Fault { kind, at: at.parse().ok()? })
@@ -205,9 +212,13 @@ mod tests {
 
     #[test]
     fn faults_are_read() {
-        let machine = Machine::parse("1MiB, fault=oom@7, fault=ecc@100, fault=lost@3").unwrap();
+        let machine = Machine::parse(
+            "1MiB, fault=oom@7, fault=ecc@100, fault=lost@3, fault=nccl@2, fault=nccl-garbage@5",
+        );
+        let machine = machine.unwrap();
         let found: Vec<_> = machine.faults.iter().map(|it| (it.kind, it.at)).collect();
-        let want = [(FaultKind::OutOfMemory, 7), (FaultKind::Ecc, 100), (FaultKind::Lost, 3)];
+        let mut want = vec![(FaultKind::OutOfMemory, 7), (FaultKind::Ecc, 100)];
+        want.extend([(FaultKind::Lost, 3), (FaultKind::Nccl, 2), (FaultKind::NcclGarbage, 5)]);
         assert_eq!(found, want);
     }
 

@@ -36,10 +36,21 @@ impl Clock {
         }
     }
 
+    /// Learns what another clock knows, if it is behind a place.
+    pub(crate) fn learn(&mut self, point: Point, known: &Self) {
+        if self.is_behind(point) {
+            self.join(known);
+        }
+    }
+
     fn advance(&mut self, point: Point) {
         self.0.insert(point.stream, point.position);
     }
 }
+
+/// Two entries, of two streams, that are done together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Meeting(pub(crate) u64);
 
 /// Work whose turn it is.
 #[derive(Debug)]
@@ -48,6 +59,16 @@ pub(crate) struct Due<W> {
     pub(crate) point: Point,
     /// What is ordered before it.
     pub(crate) clock: Clock,
+    /// What is done with it.
+    pub(crate) met: Option<Box<Self>>,
+}
+
+/// Why a stream does not go on: each waits for the next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stuck {
+    pub(crate) streams: Vec<StreamId>,
+    /// Whether the last waits for one of these; else it waits for what nobody has asked for yet.
+    pub(crate) is_circle: bool,
 }
 
 #[derive(Debug)]
@@ -63,6 +84,7 @@ struct Stream<W> {
 enum Entry<W> {
     Work(W, Clock),
     Wait(Point),
+    Meeting(Meeting, W, Clock),
 }
 
 /// All streams.
@@ -70,6 +92,8 @@ enum Entry<W> {
 pub(crate) struct Queues<W> {
     streams: BTreeMap<StreamId, Stream<W>>,
     num_streams: u64,
+    /// How often something was asked for, or given up.
+    num_changes: u64,
     /// What the host has waited for.
     host: Clock,
     rng: ChaCha8Rng,
@@ -82,7 +106,8 @@ impl<W> Queues<W> {
     pub(crate) fn new(seed: u64) -> Self {
         let eagerness = u32::try_from(seed % 5).expect("it is small");
         let rng = ChaCha8Rng::seed_from_u64(seed);
-        Self { streams: BTreeMap::new(), num_streams: 0, host: Clock::default(), rng, eagerness }
+        let (streams, host) = (BTreeMap::new(), Clock::default());
+        Self { streams, num_streams: 0, num_changes: 0, host, rng, eagerness }
     }
 
     pub(crate) fn create(&mut self) -> StreamId {
@@ -108,13 +133,92 @@ impl<W> Queues<W> {
 
     /// Adds work behind all that the stream has.
     pub(crate) fn push(&mut self, id: StreamId, work: W) -> Point {
+        self.add(id, |clock| Entry::Work(work, clock))
+    }
+
+    /// Adds work that is done together with that of another stream.
+    pub(crate) fn meet(&mut self, id: StreamId, meeting: Meeting, work: W) -> Point {
+        self.add(id, |clock| Entry::Meeting(meeting, work, clock))
+    }
+
+    fn add(&mut self, id: StreamId, entry: impl FnOnce(Clock) -> Entry<W>) -> Point {
+        self.num_changes += 1;
         let stream = self.streams.get_mut(&id).expect(IS_KNOWN);
         stream.num_added += 1;
         let point = Point { stream: id, position: stream.num_added };
         stream.clock.join(&self.host);
         stream.clock.advance(point);
-        stream.entries.push_back(Entry::Work(work, stream.clock.clone()));
+        stream.entries.push_back(entry(stream.clock.clone()));
         point
+    }
+
+    /// Lets work meet nobody any more: it is done when its turn comes.
+    pub(crate) fn part(&mut self, is_over: impl Fn(&W) -> bool) {
+        self.num_changes += 1;
+        for stream in self.streams.values_mut() {
+            for entry in std::mem::take(&mut stream.entries) {
+                stream.entries.push_back(match entry {
+                    Entry::Meeting(_, work, clock) if is_over(&work) => Entry::Work(work, clock),
+                    other => other,
+                });
+            }
+        }
+    }
+
+    /// Orders what is ordered behind a place also behind what a clock knows.
+    pub(crate) fn teach(&mut self, point: Point, known: &Clock) {
+        for stream in self.streams.values_mut() {
+            stream.clock.learn(point, known);
+            for entry in &mut stream.entries {
+                if let Entry::Work(_, clock) | Entry::Meeting(_, _, clock) = entry {
+                    clock.learn(point, known);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn num_changes(&self) -> u64 {
+        self.num_changes
+    }
+
+    /// The work that a stream is at, if it is to meet other work.
+    pub(crate) fn awaiting(&self, id: StreamId) -> Option<&W> {
+        match self.streams.get(&id)?.entries.front()? {
+            Entry::Meeting(_, work, _) => Some(work),
+            Entry::Work(..) | Entry::Wait(_) => None,
+        }
+    }
+
+    /// Why a stream does not go on, if nothing can be done.
+    pub(crate) fn stuck(&self, id: StreamId) -> Stuck {
+        let mut streams = Vec::new();
+        let mut next = Some(id);
+        while let Some(id) = next {
+            if streams.contains(&id) {
+                return Stuck { streams, is_circle: true };
+            }
+            streams.push(id);
+            next = match self.streams.get(&id).and_then(|it| it.entries.front()) {
+                Some(Entry::Wait(point)) => Some(point.stream),
+                Some(Entry::Meeting(meeting, ..)) => self.partner(id, *meeting, VecDeque::len),
+                Some(Entry::Work(..)) | None => None,
+            };
+        }
+        Stuck { streams, is_circle: false }
+    }
+
+    /// The other stream that has work for a meeting among as many entries as are looked at.
+    fn partner(
+        &self,
+        id: StreamId,
+        meeting: Meeting,
+        num_looked_at: impl Fn(&VecDeque<Entry<W>>) -> usize,
+    ) -> Option<StreamId> {
+        let comes =
+            |entry: &Entry<W>| matches!(entry, Entry::Meeting(other, ..) if *other == meeting);
+        let mut others = self.streams.iter().filter(|(other, _)| **other != id);
+        let has = |entries: &VecDeque<_>| entries.iter().take(num_looked_at(entries)).any(comes);
+        others.find(|(_, stream)| has(&stream.entries)).map(|(other, _)| *other)
     }
 
     /// Where a stream is now, for who comes later to wait for, and what is ordered before that.
@@ -125,6 +229,7 @@ impl<W> Queues<W> {
 
     /// Lets a stream wait for a place in another one.
     pub(crate) fn wait(&mut self, id: StreamId, (point, clock): (Point, &Clock)) {
+        self.num_changes += 1;
         let stream = self.streams.get_mut(&id).expect(IS_KNOWN);
         stream.num_added += 1;
         stream.clock.join(clock);
@@ -152,7 +257,7 @@ impl<W> Queues<W> {
             let ready: Vec<StreamId> = self
                 .streams
                 .iter()
-                .filter(|(_, it)| self.is_ready(it))
+                .filter(|(id, it)| self.is_ready(**id, it))
                 .map(|(id, _)| *id)
                 .collect();
             let num_ready = u32::try_from(ready.len()).expect("streams are few");
@@ -161,21 +266,39 @@ impl<W> Queues<W> {
                 1 => ready[0],
                 _ => ready[(self.rng.next_u32() % num_ready) as usize],
             };
-            let stream = self.streams.get_mut(&id).expect(IS_KNOWN);
-            let entry = stream.entries.pop_front().expect("it is ready");
-            stream.num_done += 1;
-            let point = Point { stream: id, position: stream.num_done };
-            if let Entry::Work(work, clock) = entry {
-                return Some(Due { work, point, clock });
+            match self.take(id) {
+                (Entry::Wait(_), _) => {}
+                (Entry::Work(work, clock), point) => {
+                    return Some(Due { work, point, clock, met: None });
+                }
+                (Entry::Meeting(meeting, work, clock), point) => {
+                    let other = self.partner(id, meeting, |_| 1).expect("it is ready");
+                    let met = match self.take(other) {
+                        (Entry::Meeting(_, work, clock), point) => {
+                            Some(Box::new(Due { work, point, clock, met: None }))
+                        }
+                        (Entry::Work(..) | Entry::Wait(_), _) => None,
+                    };
+                    return Some(Due { work, point, clock, met });
+                }
             }
         }
     }
 
-    fn is_ready(&self, stream: &Stream<W>) -> bool {
+    /// Takes the next entry of a stream, which is then done.
+    fn take(&mut self, id: StreamId) -> (Entry<W>, Point) {
+        let stream = self.streams.get_mut(&id).expect(IS_KNOWN);
+        let entry = stream.entries.pop_front().expect("it is ready");
+        stream.num_done += 1;
+        (entry, Point { stream: id, position: stream.num_done })
+    }
+
+    fn is_ready(&self, id: StreamId, stream: &Stream<W>) -> bool {
         match stream.entries.front() {
             None => false,
             Some(Entry::Work(..)) => true,
             Some(Entry::Wait(point)) => self.is_done(*point),
+            Some(Entry::Meeting(meeting, ..)) => self.partner(id, *meeting, |_| 1).is_some(),
         }
     }
 }

@@ -6,7 +6,7 @@ use sluicegate_ptx::{Fault, Kernel, KernelError, Launch as Sizes, LaunchError, O
 
 use crate::{
     error::{Code, Failure, Outcome},
-    memory::{KernelMemory, Memory, Slot, Span, Touched, Use},
+    memory::{KernelMemory, Memory, POISON, Slot, Span, Touched, Use},
     orders::Orders,
     pinned,
     product::Product,
@@ -47,6 +47,10 @@ pub(crate) enum Work {
     Launch(Launch),
     Product(Product),
     Uniform(Uniform),
+    /// Waits for its receive. Where that never comes, since the rank was aborted, nothing is done.
+    Send(Passage),
+    /// Where its send never comes, since the rank was aborted, numbers of no use are in its place.
+    Receive(Passage),
     /// From here on the stream may use an allocation.
     Allocate,
     Free {
@@ -57,6 +61,19 @@ pub(crate) enum Work {
         event: u64,
         number: u64,
     },
+}
+
+/// What a rank of NCCL sends, or where it receives.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Passage {
+    pub(crate) span: Span,
+    /// The handle of the rank.
+    pub(crate) rank: u64,
+    /// The communicator, and the ranks from which and to which it goes.
+    pub(crate) communicator: u64,
+    pub(crate) way: (usize, usize),
+    /// Whether a bit of it arrives changed.
+    pub(crate) is_garbled: bool,
 }
 
 /// Memory of the program.
@@ -130,6 +147,8 @@ impl Work {
             Self::Download { .. } => "a copy to the host",
             Self::Product(_) => "a product of cuBLAS",
             Self::Uniform(_) => "cuRAND",
+            Self::Send(_) => "ncclSend",
+            Self::Receive(_) => "ncclRecv",
             Self::Allocate => "cuMemAllocAsync",
             Self::Free { .. } => "cuMemFreeAsync",
             Self::Stamp { .. } => "an event",
@@ -155,6 +174,7 @@ impl Work {
                 }
             }
             Self::Uniform(uniform) => visit(&mut uniform.target.address),
+            Self::Send(passage) | Self::Receive(passage) => visit(&mut passage.span.address),
             Self::Allocate | Self::Free { .. } | Self::Stamp { .. } => {}
         }
     }
@@ -201,7 +221,12 @@ impl Work {
             Self::Uniform(uniform) => Ok(vec![uniform.run(device, memory).map_err(wrong)?]),
             // The memory is freed once it is known that nobody else uses it.
             Self::Free { address } => Ok(vec![memory.whole(memory.beginning(*address)?)]),
-            Self::Allocate | Self::Stamp { .. } => Ok(Vec::new()),
+            Self::Receive(passage) => {
+                let (bytes, touched) = memory.write(device, passage.span).map_err(wrong)?;
+                bytes.fill(POISON);
+                Ok(vec![touched])
+            }
+            Self::Send(_) | Self::Allocate | Self::Stamp { .. } => Ok(Vec::new()),
         }
     }
 }

@@ -5,6 +5,7 @@ mod counts;
 mod events;
 mod mistakes;
 mod modules;
+mod nccl;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use std::{
 use events::Event;
 use modules::Function;
 pub(crate) use modules::SHARED_BYTES;
+pub(crate) use nccl::Operation;
 
 use crate::{
     counts::{Counts, Kind},
@@ -25,6 +27,7 @@ use crate::{
     machine::{FaultKind, Machine},
     memory::{Memory, Touched},
     mistakes::{Mistakes, say},
+    nccl::Communicators,
     orders::Orders,
     pinned::Pinned,
     program::{Program, Programs},
@@ -67,6 +70,7 @@ pub(crate) struct World {
     /// The error of a thread's launch that it has not read yet.
     unread: HashMap<ThreadId, Failure>,
     mistakes: Mistakes,
+    communicators: Communicators,
     /// Memory that a mistake has freed, and the program has not.
     freed_early: HashSet<u64>,
     /// None where nobody wants to know.
@@ -154,6 +158,7 @@ impl World {
             lost: vec![None; machine.devices.len()],
             unread: HashMap::new(),
             mistakes: Mistakes::new(&machine.mistakes),
+            communicators: Communicators::default(),
             freed_early: HashSet::new(),
             counts: machine.counts.is_some().then(|| Counts::new(machine.devices.len())),
             machine,
@@ -198,11 +203,13 @@ impl World {
         let left = self.contexts[device].num_users.checked_sub(1).ok_or_else(|| {
             Failure::new(Code::InvalidContext, format!("cuda:{device} has no context"))
         })?;
+        if left == 0 {
+            self.synchronize_device(device)?;
+        }
         self.contexts[device].num_users = left;
         if left > 0 {
             return Ok(());
         }
-        self.synchronize_device(device)?;
         let ended = self.streams.extract_if(|_, it| it.device == device).map(|(_, it)| it);
         self.retired.extend(ended);
         self.forget_idle();
@@ -321,15 +328,17 @@ impl World {
         if let Some(too_early) = too_early {
             self.free_too_early(device, too_early);
         }
-        while self.queues.is_eager() {
-            if !self.step()? {
-                break;
-            }
-        }
+        self.go_on()?;
         if let Some(source) = pinned {
             self.reuse(source, point);
         }
         Ok(point)
+    }
+
+    /// Does as much as is done although nobody waits for it.
+    fn go_on(&mut self) -> Outcome {
+        while self.queues.is_eager() && self.step()? {}
+        Ok(())
     }
 
     /// Does one thing, if there is any that may be done.
@@ -341,7 +350,8 @@ impl World {
             report(&failure);
             self.lost[device] = Some(failure);
         }
-        if self.lost[device].is_some() {
+        let with = due.met.as_ref().map_or(device, |met| met.work.device);
+        if self.lost[device].is_some() || self.lost[with].is_some() {
             return Ok(true);
         }
         // For the case that it panics: what was to be done is not, and may never be.
@@ -366,7 +376,10 @@ impl World {
     }
 
     fn perform(&mut self, due: &Due<Task>) -> Outcome {
-        let Due { work: Task { device, work }, point, clock } = due;
+        if let Some(met) = &due.met {
+            return self.pass(due, met);
+        }
+        let Due { work: Task { device, work }, point, clock, .. } = due;
         if let Work::Launch(launch) = work {
             self.misindex(*device, launch);
         }
@@ -396,23 +409,26 @@ impl World {
     pub(crate) fn wait_for(&mut self, point: Point) -> Outcome {
         while !self.queues.is_done(point) {
             // A wait at the end of a stream is over without anything being done.
-            let can_go_on = self.step()? || self.queues.is_done(point);
-            assert!(can_go_on, "nothing can be done, and {point:?} is not reached");
+            if !self.step()? && !self.queues.is_done(point) {
+                return Err(self.stuck(point));
+            }
         }
         Ok(())
     }
 
     pub(crate) fn synchronize(&mut self, stream: u64) -> Outcome {
         let stream = self.stream(stream)?;
+        self.synchronize_stream(stream)?;
         self.count(stream.device, Kind::Synchronisation, 0);
-        self.synchronize_stream(stream)
+        Ok(())
     }
 
     /// Waits for a copy that a stream was asked for last.
     pub(crate) fn finish_copy(&mut self, stream: u64) -> Outcome {
         let stream = self.stream(stream)?;
+        self.synchronize_stream(stream)?;
         self.count(stream.device, Kind::BlockingCopy, 0);
-        self.synchronize_stream(stream)
+        Ok(())
     }
 
     fn synchronize_stream(&mut self, stream: Stream) -> Outcome {

@@ -5,7 +5,7 @@ use std::{
     ffi::{c_int, c_uint},
 };
 
-use super::{CURRENT, answered, call, current, lock, put};
+use super::{CURRENT, answered, call, current, lock, put, waiting::call_waiting};
 use crate::{
     counts::Kind,
     error::{Code, Failure, Outcome},
@@ -31,7 +31,7 @@ unsafe extern "C" fn cuDevicePrimaryCtxRetain(target: *mut u64, device: c_int) -
 
 #[unsafe(no_mangle)]
 extern "C" fn cuDevicePrimaryCtxRelease_v2(device: c_int) -> c_int {
-    call("cuDevicePrimaryCtxRelease", |world| {
+    call_waiting("cuDevicePrimaryCtxRelease", |world| {
         let device = world.check_device(device)?;
         world.release(device)
     })
@@ -80,10 +80,11 @@ extern "C" fn cuCtxSetCurrent(context: u64) -> c_int {
 
 #[unsafe(no_mangle)]
 extern "C" fn cuCtxSynchronize() -> c_int {
-    call("cuCtxSynchronize", |world| {
+    call_waiting("cuCtxSynchronize", |world| {
         let device = current(world)?;
+        world.synchronize_device(device)?;
         world.count(device, Kind::Synchronisation, 0);
-        world.synchronize_device(device)
+        Ok(())
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_uchar, c_uint, c_void};
 
-use super::{call, context::alive, current, current_stream, put};
+use super::{call, context::alive, current, current_stream, put, waiting::call_waiting};
 use crate::{
     counts::Kind,
     error::{Code, Failure, Outcome},
@@ -38,7 +38,7 @@ unsafe extern "C" fn cuMemAlloc_v2(target: *mut u64, bytes: usize) -> c_int {
 
 #[unsafe(no_mangle)]
 extern "C" fn cuMemFree_v2(address: u64) -> c_int {
-    call("cuMemFree", |world| {
+    call_waiting("cuMemFree", |world| {
         current(world)?;
         if address == 0 { Ok(()) } else { world.free(address) }
     })
@@ -109,7 +109,12 @@ unsafe extern "C" fn cuMemcpyDtoHAsync_v2(
     bytes: usize,
     stream: u64,
 ) -> c_int {
-    call("cuMemcpyDtoHAsync", |world| {
+    let mut is_asked_for = false;
+    call_waiting("cuMemcpyDtoHAsync", |world| {
+        if is_asked_for {
+            let (_, stream) = current_stream(world, stream)?;
+            return world.finish_copy(stream);
+        }
         let Some(source) = span(world, source, bytes)? else { return Ok(()) };
         if target.is_null() {
             return Err(Failure::new(Code::InvalidValue, "a copy to a null pointer"));
@@ -123,6 +128,7 @@ unsafe extern "C" fn cuMemcpyDtoHAsync_v2(
             target.write(&vec![POISON; bytes]);
         }
         let point = world.enqueue(device, stream, Work::Download { source, target, is_pinned })?;
+        is_asked_for = true;
         if is_pinned {
             world.pinned.arrives(point, target);
         }
@@ -150,11 +156,12 @@ unsafe extern "C" fn cuMemHostAlloc(
 
 #[unsafe(no_mangle)]
 extern "C" fn cuMemFreeHost(address: *mut c_void) -> c_int {
-    call("cuMemFreeHost", |world| {
+    call_waiting("cuMemFreeHost", |world| {
         let device = current(world)?;
+        world.free_pinned(address.cast())?;
         world.count(device, Kind::PinnedFree, 0);
         world.count(device, Kind::Synchronisation, 0);
-        world.free_pinned(address.cast())
+        Ok(())
     })
 }
 

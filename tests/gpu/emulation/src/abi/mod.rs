@@ -9,11 +9,13 @@ mod device;
 mod gemm;
 mod memory;
 mod module;
+mod nccl;
 mod nvml;
 mod rand;
 mod runtime;
 mod stream;
 mod text;
+mod waiting;
 
 use std::{
     cell::Cell,
@@ -94,7 +96,7 @@ fn call(function: &'static str, body: impl FnOnce(&mut World) -> Outcome) -> c_i
     answered(function, || {
         let mut world = lock()?;
         world.check(CURRENT.get().map(|context| context.device))?;
-        body(&mut world)
+        waiting::tell(&mut world, body)
     })
 }
 

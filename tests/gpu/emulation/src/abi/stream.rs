@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_uint};
 
-use super::{answered, call, current, current_stream, put};
+use super::{answered, call, current, current_stream, put, waiting::call_waiting};
 use crate::error::{Code, Failure};
 
 /// Source: `cuda.h`, `CU_STREAM_NON_BLOCKING`.
@@ -36,7 +36,7 @@ extern "C" fn cuStreamDestroy_v2(stream: u64) -> c_int {
 
 #[unsafe(no_mangle)]
 extern "C" fn cuStreamSynchronize(stream: u64) -> c_int {
-    call("cuStreamSynchronize", |world| {
+    call_waiting("cuStreamSynchronize", |world| {
         let (_, stream) = current_stream(world, stream)?;
         world.synchronize(stream)
     })
@@ -101,7 +101,7 @@ extern "C" fn cuEventQuery(event: u64) -> c_int {
 
 #[unsafe(no_mangle)]
 extern "C" fn cuEventSynchronize(event: u64) -> c_int {
-    call("cuEventSynchronize", |world| world.synchronize_event(event))
+    call_waiting("cuEventSynchronize", |world| world.synchronize_event(event))
 }
 
 /// # Safety

@@ -17,9 +17,9 @@ impl World {
         }
         self.memory.beginning(address)?;
         if let Some(device) = self.memory.owner(address) {
+            self.synchronize_device(device)?;
             self.count(device, Kind::Free, 0);
             self.count(device, Kind::Synchronisation, 0);
-            self.synchronize_device(device)?;
         }
         self.release_memory(address, "cuMemFree")
     }
@@ -43,7 +43,10 @@ impl World {
         self.count(device, Kind::Allocation, bytes);
         match self.memory.allocate(device, bytes) {
             Err(failure) if failure.code == Code::OutOfMemory => {
-                self.synchronize_device(device)?;
+                match self.synchronize_device(device) {
+                    Err(stuck) if stuck.code == Code::NotReady => return Err(failure),
+                    finished => finished?,
+                }
                 self.memory.allocate(device, bytes)
             }
             outcome => outcome,

@@ -37,6 +37,8 @@ impl World {
                 let kind = if is_within { Kind::CopyWithin } else { Kind::CopyBetween };
                 (kind, source.bytes)
             }
+            Work::Send(passage) => (Kind::Send, passage.span.bytes),
+            Work::Receive(passage) => (Kind::Receive, passage.span.bytes),
             Work::Free { .. } => (Kind::Free, 0),
             Work::Stamp { .. } => (Kind::EventRecord, 0),
             // Counted with its bytes when the memory is found.

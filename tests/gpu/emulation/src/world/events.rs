@@ -45,6 +45,13 @@ impl World {
         self.events.remove(&handle).map(drop).ok_or_else(|| unknown("event", handle))
     }
 
+    /// Orders what is ordered behind a place also behind what a clock knows.
+    pub(super) fn teach_events(&mut self, point: Point, known: &Clock) {
+        for (_, clock) in self.events.values_mut().filter_map(|it| it.recorded.as_mut()) {
+            clock.learn(point, known);
+        }
+    }
+
     fn event(&self, handle: u64) -> Outcome<&Event> {
         self.events.get(&handle).ok_or_else(|| unknown("event", handle))
     }
@@ -95,11 +102,11 @@ impl World {
     pub(crate) fn synchronize_event(&mut self, event: u64) -> Outcome {
         let Event { device, recorded, .. } = self.event(event)?;
         let (device, recorded) = (*device, recorded.clone());
-        self.count(device, Kind::Synchronisation, 0);
         if let Some((point, clock)) = recorded {
             self.wait_for(point)?;
             self.queues.host_knows(&clock);
         }
+        self.count(device, Kind::Synchronisation, 0);
         self.check_alive(device)
     }
 

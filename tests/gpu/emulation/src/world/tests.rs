@@ -3,6 +3,7 @@
 mod counts;
 mod mistakes;
 mod modules;
+mod nccl;
 mod orders;
 mod streams;
 

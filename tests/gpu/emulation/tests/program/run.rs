@@ -15,7 +15,7 @@ use tempfile::TempDir;
 const PROGRAM: &str = "SLUICEGATE_CUDA_PROGRAM";
 const LIBRARY: &str = "libsluicegate_emulation.so";
 /// All that the program looks for: one file, so that there is one machine and not one a library.
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 8] = [
     "libcuda.so.1",
     "libcudart.so.13",
     "libcublas.so.13",
@@ -23,6 +23,7 @@ const NAMES: [&str; 7] = [
     "libcurand.so.10",
     "libnvrtc.so.13",
     "libnvidia-ml.so.1",
+    "libnccl.so.2",
 ];
 
 /// A small model, and where it can run.
