@@ -7,7 +7,7 @@
 //! itself, even in Python packages (`docs/adr/0007-cuda-loaded-when-needed.md`).
 //!
 //! Owns the search, the table of functions, and the list of devices for which the linked kernels
-//! were compiled. It calls nothing on a device.
+//! were compiled. Of the functions it calls none but those of [`nccl`], which nothing is linked to.
 
 #![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
@@ -16,6 +16,7 @@ mod image;
 mod import;
 mod kernels;
 mod load;
+pub mod nccl;
 mod search;
 
 pub use image::{Capability, Image, ImageError, check_images};

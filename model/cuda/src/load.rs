@@ -17,6 +17,9 @@ use crate::{
 /// The CUDA release for which the bindings are made; sonames end in it.
 const MAJOR: &str = env!("SLUICEGATE_CUDA_MAJOR");
 
+/// The library of NVIDIA's that connects GPUs.
+const NCCL: &str = "libnccl.so.2";
+
 /// Why CUDA cannot be used on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
@@ -101,6 +104,22 @@ impl Opened {
         let addresses = imports.iter().map(addresses).collect::<Result<_, LoadError>>()?;
         Ok(Self { library, path, addresses })
     }
+}
+
+/// Finds NCCL, and looks up functions of it.
+///
+/// # Errors
+/// [`LoadError`] if the library or one of the functions is missing.
+pub(crate) fn nccl(names: &[&CStr]) -> Result<Vec<*mut ()>, LoadError> {
+    let folders = Folders::of(|name| std::env::var_os(name));
+    let (library, path) = find(NCCL, &folders).ok_or_else(|| LoadError::NoLibrary {
+        library: NCCL.to_owned(),
+        package: format!("nvidia-nccl-cu{MAJOR}"),
+    })?;
+    let addresses = addresses(&library, &path, names)?;
+    // Functions of it are called until the process ends.
+    std::mem::forget(library);
+    Ok(addresses)
 }
 
 /// Opens the library in the first place that has it. Returns it with the path used.
