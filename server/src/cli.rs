@@ -116,6 +116,8 @@ pub(crate) enum RouteChoice {
     Best,
     /// From memory to memory, whatever NVML says
     Peer,
+    /// From memory to memory by NCCL, which must be installed
+    Nccl,
     /// Through the host's memory
     Host,
 }
@@ -125,6 +127,7 @@ impl From<RouteChoice> for Routes {
         match choice {
             RouteChoice::Best => Self::Best,
             RouteChoice::Peer => Self::Peer,
+            RouteChoice::Nccl => Self::Nccl,
             RouteChoice::Host => Self::Host,
         }
     }

@@ -83,6 +83,8 @@ pub enum TransferRoute {
     HostStaged,
     /// From a GPU's memory to another's: the receiver copies, and neither stage's thread waits.
     Peer,
+    /// From a GPU's memory to another's by NCCL: the sender enqueues a send, the receiver a receive.
+    Nccl,
 }
 
 impl TransferRoute {
@@ -94,6 +96,7 @@ impl TransferRoute {
             Self::Download => "download",
             Self::HostStaged => "host staged",
             Self::Peer => "peer",
+            Self::Nccl => "nccl",
         }
     }
 
@@ -104,8 +107,11 @@ impl TransferRoute {
             (false, false) => Self::HostMemory,
             (false, true) => Self::Upload,
             (true, false) => Self::Download,
-            (true, true) if link == Route::Peer => Self::Peer,
-            (true, true) => Self::HostStaged,
+            (true, true) => match link {
+                Route::Peer => Self::Peer,
+                Route::Nccl => Self::Nccl,
+                Route::Host | Route::Network => Self::HostStaged,
+            },
         }
     }
 }
@@ -268,9 +274,14 @@ mod tests {
 
     #[test]
     fn a_route_follows_from_its_devices() {
-        use TransferRoute::{Download, HostMemory, HostStaged, Peer, Upload};
+        use TransferRoute::{Download, HostMemory, HostStaged, Nccl, Peer, Upload};
         let devices = [DeviceId::Host, DeviceId::Cpu(0), DeviceId::Cuda(0), DeviceId::Cuda(1)];
-        let routes = [(Route::Host, HostStaged), (Route::Network, HostStaged), (Route::Peer, Peer)];
+        let routes = [
+            (Route::Host, HostStaged),
+            (Route::Network, HostStaged),
+            (Route::Peer, Peer),
+            (Route::Nccl, Nccl),
+        ];
         for (link, between_gpus) in routes {
             let from = |source| devices.map(|it| TransferRoute::between(source, it, link));
             let from_host = [HostMemory, HostMemory, Upload, Upload];

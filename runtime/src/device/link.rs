@@ -4,7 +4,7 @@
 //! that thread's device; what passes between them is an [`InTransit`].
 
 use candle_core::Device;
-use sluicegate_placement::{Endpoint, StageId, Transfer, TransferKind};
+use sluicegate_placement::{Endpoint, StageId, Transfer, TransferKind, TransferRoute};
 use sluicegate_spec::{
     device::DeviceId,
     placed::{Misplaced, Placed, Site},
@@ -14,7 +14,7 @@ use tracing::trace_span;
 use super::{
     devices::Devices,
     ledger::Ledger,
-    loans::{Loans, Proof},
+    loans::{Borrower, Loans, Proof},
     payload::{Payload, PayloadSize},
     upload::Uploader,
 };
@@ -65,6 +65,8 @@ pub struct ReceivingEnd {
     /// None where the plan has no transfer over this link: then nothing that has moved arrives.
     target: Option<DeviceId>,
     device: Device,
+    /// Kept for as long as something may arrive.
+    _borrower: Borrower,
 }
 
 /// A value between the ends of a link. Only a receiving end can read it.
@@ -96,14 +98,42 @@ impl Links {
         Self { transfers: transfers.to_vec(), devices: devices.clone(), ledger }
     }
 
-    /// The two ends of a link.
+    /// The two ends of a link between the host and a stage.
     pub fn connect(&self, source: Endpoint, target: Endpoint) -> (SendingEnd, ReceivingEnd) {
         let transfers = self.between(source, target);
+        self.ends(transfers, (Loans::default(), Borrower::default()))
+    }
+
+    /// The two ends of the link from a stage to the next. NCCL is asked for a communicator, and tries
+    /// it, where hidden values go that way.
+    ///
+    /// # Errors
+    /// [`TransferError`] if NCCL is missing, or does not connect the two devices.
+    pub fn connect_stages(
+        &self,
+        source: StageId,
+    ) -> Result<(SendingEnd, ReceivingEnd), TransferError> {
+        let target = Endpoint::Stage(StageId(source.0 + 1));
+        let transfers = self.between(Endpoint::Stage(source), target);
+        let by_nccl = transfers.iter().find(|it| it.route == TransferRoute::Nccl);
+        let connect = |transfer: &Transfer| {
+            let [source, target] =
+                [transfer.source_device, transfer.target_device].map(|it| self.device(it));
+            Loans::by_nccl(&source, &target).map_err(TransferError::copy(transfer))
+        };
+        let loans = by_nccl.map(connect).transpose()?.unwrap_or_default();
+        Ok(self.ends(transfers, loans))
+    }
+
+    fn ends(
+        &self,
+        transfers: Vec<Transfer>,
+        (loans, borrower): (Loans, Borrower),
+    ) -> (SendingEnd, ReceivingEnd) {
         let target = transfers.first().map(|it| it.target_device);
         let device = self.device(target.unwrap_or(DeviceId::Host));
-        let loans = Loans::default();
         let sending = SendingEnd { transfers, ledger: self.ledger.clone(), loans };
-        (sending, ReceivingEnd { target, device })
+        (sending, ReceivingEnd { target, device, _borrower: borrower })
     }
 
     /// What makes index tensors on a stage's device of what came in band.
@@ -155,6 +185,21 @@ impl SendingEnd {
     }
 }
 
+impl SendingEnd {
+    /// Looks whether the link still works, where nothing else would say so. Returns whether anything
+    /// is on its way, so that it is worth another look.
+    ///
+    /// # Errors
+    /// [`TransferError`] if it does not.
+    pub fn watch(&self) -> Result<bool, TransferError> {
+        let Some(transfer) = self.transfers.iter().find(|it| it.route == TransferRoute::Nccl)
+        else {
+            return Ok(false);
+        };
+        self.loans.watch().map_err(TransferError::copy(transfer))
+    }
+}
+
 impl ReceivingEnd {
     /// Takes a value that was sent from the other end.
     ///
@@ -179,7 +224,6 @@ impl ReceivingEnd {
 #[cfg(test)]
 mod tests {
     use sluicegate_core::messages::{Masks, MicrobatchId};
-    use sluicegate_placement::TransferRoute;
 
     use super::*;
 

@@ -36,6 +36,8 @@ pub enum Routes {
     Best,
     /// From memory to memory, whatever NVML says: the driver may go through the host itself.
     Peer,
+    /// From memory to memory by NCCL.
+    Nccl,
     /// Through the host's memory.
     Host,
 }
@@ -130,10 +132,11 @@ fn links(devices: &[FoundDevice], gpus: &Inventory, routes: Routes) -> Vec<Clust
         let figures = match routes {
             Routes::Best => between(topology::link)?,
             Routes::Host => between(topology::through_host)?,
-            Routes::Peer => {
+            Routes::Peer | Routes::Nccl => {
                 let are_gpus = [source, target].iter().all(|id| matches!(id, DeviceId::Cuda(_)));
                 let known = between(topology::link).unwrap_or_default();
-                LinkFigures { route: Route::Peer, ..are_gpus.then_some(known)? }
+                let route = if routes == Routes::Nccl { Route::Nccl } else { Route::Peer };
+                LinkFigures { route, ..are_gpus.then_some(known)? }
             }
         };
         Some(ClusterLink { source, target, figures })
@@ -230,8 +233,12 @@ mod tests {
         };
         let devices = gpus.gpus.iter().map(found).collect();
         let found = Discovery { devices, left_out: Vec::new(), gpus };
-        let wanted =
-            [(Routes::Best, Route::Peer), (Routes::Peer, Route::Peer), (Routes::Host, Route::Host)];
+        let wanted = [
+            (Routes::Best, Route::Peer),
+            (Routes::Peer, Route::Peer),
+            (Routes::Nccl, Route::Nccl),
+            (Routes::Host, Route::Host),
+        ];
         for (routes, wanted) in wanted {
             let cluster = super::cluster(&found, Objective::Throughput, routes);
             let link = cluster.link(DeviceId::Cuda(1), DeviceId::Cuda(0));

@@ -5,10 +5,14 @@
 //! waits for that event, copies, and gives back what was lent with an event after which it has been
 //! read. The sender looks for what has been read whenever it lends again.
 
+mod nccl;
 mod peer;
 mod staged;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use candle_core::{
     CudaDevice, Device, Error, Result, Tensor, bail,
@@ -16,16 +20,48 @@ use candle_core::{
 };
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use self::staged::Staged;
+use self::{
+    nccl::{NcclLink, Sent},
+    staged::Staged,
+};
 use super::{of_device::OfDevice, pinned::Buffer};
 
 /// What a sender has lent.
 #[derive(Debug, Clone)]
 pub struct Loans {
+    /// First, since it ends first: what comes back may wait for what hangs on the link.
+    nccl: Option<Arc<NcclLender>>,
     give_back: Sender<Lending>,
     returned: Receiver<Lending>,
     /// Pinned memory that has been read.
     free: Arc<Mutex<Vec<OfDevice<Buffer>>>>,
+    /// What has not been read yet, or not been looked for since.
+    num_lent: Arc<AtomicUsize>,
+}
+
+/// The end of NCCL's link at which values leave.
+#[derive(Debug)]
+struct NcclLender(Arc<NcclLink>);
+
+impl Drop for NcclLender {
+    fn drop(&mut self) {
+        self.0.end_sending();
+    }
+}
+
+/// The end at which values arrive, of a link that has to know when it goes.
+#[derive(Debug, Clone, Default)]
+pub struct Borrower {
+    _nccl: Option<Arc<NcclBorrower>>,
+}
+
+#[derive(Debug)]
+struct NcclBorrower(Arc<NcclLink>);
+
+impl Drop for NcclBorrower {
+    fn drop(&mut self) {
+        self.0.end_receiving();
+    }
 }
 
 /// A value on its way to another GPU.
@@ -45,15 +81,19 @@ struct Lending {
 
 /// Shows that a GPU has computed what it has lent, since no thread has waited for that.
 #[derive(Debug, Clone)]
-pub struct Proof(Arc<OfDevice<CudaEvent>>);
+pub struct Proof {
+    ready: Arc<OfDevice<CudaEvent>>,
+    /// What must not have failed meanwhile: it would have delivered something else.
+    nccl: Option<Arc<NcclLink>>,
+}
 
 impl Proof {
     /// Asks the GPU, once all that comes after has been waited for.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.0.get().try_is_complete().map_err(Error::wrap)? {
-            return Ok(());
+        if !self.ready.get().try_is_complete().map_err(Error::wrap)? {
+            bail!("what {:?} has lent was used before it was there", self.ready.device());
         }
-        bail!("what {:?} has lent was used before it was there", self.0.device())
+        self.nccl.as_ref().map_or(Ok(()), |link| link.check())
     }
 }
 
@@ -64,13 +104,16 @@ enum Lent {
     Tensor(Tensor),
     /// In the host's.
     Staged(Staged),
+    /// In the sender's, on its way by NCCL.
+    Sent(Sent),
 }
 
 impl Lent {
-    fn copy(&self, device: &CudaDevice) -> Result<Tensor> {
+    fn copy(&mut self, device: &CudaDevice) -> Result<Tensor> {
         match self {
             Self::Tensor(tensor) => peer::copy(tensor, device),
             Self::Staged(staged) => staged.copy(device),
+            Self::Sent(sent) => sent.receive(device),
         }
     }
 }
@@ -78,16 +121,44 @@ impl Lent {
 impl Default for Loans {
     fn default() -> Self {
         let (give_back, returned) = unbounded();
-        Self { give_back, returned, free: Arc::default() }
+        let (free, num_lent) = (Arc::default(), Arc::default());
+        Self { nccl: None, give_back, returned, free, num_lent }
     }
 }
 
 impl Loans {
+    /// Both ends of a link by NCCL.
+    pub(super) fn by_nccl(source: &Device, target: &Device) -> Result<(Self, Borrower)> {
+        let link = Arc::new(NcclLink::open(source, target)?);
+        let nccl = Some(Arc::new(NcclLender(link.clone())));
+        let borrower = Borrower { _nccl: Some(Arc::new(NcclBorrower(link))) };
+        Ok((Self { nccl, ..Self::default() }, borrower))
+    }
+
     /// Lends a contiguous tensor of this thread's GPU.
     pub(super) fn lend(&self, tensor: Tensor) -> Result<Loan> {
         self.let_go();
         let device = tensor.device().clone();
         self.lend_when_ready(Lent::Tensor(tensor), &device)
+    }
+
+    /// Has a contiguous tensor of this thread's GPU sent by NCCL.
+    pub(super) fn send(&self, tensor: Tensor) -> Result<Loan> {
+        self.let_go();
+        let Some(NcclLender(link)) = self.nccl.as_deref() else {
+            bail!("NCCL has not been asked for a communicator")
+        };
+        let device = tensor.device().clone();
+        let sent = link.send(tensor)?;
+        self.lend_when_ready(Lent::Sent(sent), &device)
+    }
+
+    /// Asks NCCL whether the link still works. Returns whether anything on it has not been read.
+    pub(super) fn watch(&self) -> Result<bool> {
+        let Some(NcclLender(link)) = self.nccl.as_deref() else { return Ok(false) };
+        link.check()?;
+        self.let_go();
+        Ok(self.num_lent.load(Ordering::Relaxed) > 0)
     }
 
     /// Has a contiguous tensor of this thread's GPU copied into pinned memory, and lends that.
@@ -109,6 +180,7 @@ impl Loans {
                 return Err(Error::wrap(error));
             }
         };
+        self.num_lent.fetch_add(1, Ordering::Relaxed);
         Ok(Loan { lending: Lending { lent, done }, give_back: self.give_back.clone() })
     }
 
@@ -116,6 +188,7 @@ impl Loans {
     fn let_go(&self) {
         let (read, unread): (Vec<Lending>, Vec<Lending>) =
             self.returned.try_iter().partition(Lending::is_done);
+        self.num_lent.fetch_sub(read.len(), Ordering::Relaxed);
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         for lending in read {
             let (lent, device) = lending.take();
@@ -144,7 +217,11 @@ impl Loans {
 
 impl Loan {
     pub(super) fn proof(&self) -> Proof {
-        Proof(self.lending.done.clone())
+        let nccl = match self.lending.lent.get() {
+            Lent::Sent(sent) => Some(sent.link().clone()),
+            Lent::Tensor(_) | Lent::Staged(_) => None,
+        };
+        Proof { ready: self.lending.done.clone(), nccl }
     }
 
     /// Copies it into the memory of this thread's GPU, and gives it back.
@@ -153,7 +230,7 @@ impl Loan {
         let device = target.as_cuda_device()?;
         let stream = device.cuda_stream();
         stream.wait(lending.done.get()).map_err(Error::wrap)?;
-        let copied = lending.lent.get().copy(device)?;
+        let copied = lending.lent.get_mut().copy(device)?;
         lending.done = match stream.record_event(None) {
             Ok(read) => Arc::new(OfDevice::new(read, target)),
             Err(error) => {

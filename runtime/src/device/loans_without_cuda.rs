@@ -8,11 +8,37 @@ use candle_core::{Device, Result, Tensor, bail};
 #[derive(Debug, Clone, Default)]
 pub struct Loans(Option<Infallible>);
 
+/// The end of a link at which values arrive.
+#[derive(Debug, Clone, Default)]
+pub struct Borrower(Option<Infallible>);
+
 /// A tensor on its way to another GPU: there is none.
 #[derive(Debug)]
 pub struct Loan(Infallible);
 
 impl Loans {
+    /// # Errors
+    /// Always.
+    pub(super) fn by_nccl(_source: &Device, _target: &Device) -> Result<(Self, Borrower)> {
+        bail!("only a build with the `cuda` feature copies from GPU to GPU")
+    }
+
+    /// # Errors
+    /// Always.
+    pub(super) fn send(&self, _tensor: Tensor) -> Result<Loan> {
+        self.refuse()
+    }
+
+    /// # Errors
+    /// None: there is no link.
+    #[expect(clippy::unnecessary_wraps, reason = "a GPU's link may fail")]
+    pub(super) fn watch(&self) -> Result<bool> {
+        match self.0 {
+            None => Ok(false),
+            Some(never) => match never {},
+        }
+    }
+
     /// # Errors
     /// Always.
     pub(super) fn lend(&self, _tensor: Tensor) -> Result<Loan> {

@@ -20,6 +20,11 @@ impl<T> OfDevice<T> {
         self.value.as_ref().expect("it is there until it is taken")
     }
 
+    #[cfg(feature = "cuda")]
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        self.value.as_mut().expect("it is there until it is taken")
+    }
+
     /// Takes the value out, once, to where its device is current.
     pub(crate) fn take(&mut self) -> Option<T> {
         self.value.take()

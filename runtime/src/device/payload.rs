@@ -73,6 +73,7 @@ impl Payload for Hidden {
             TransferRoute::HostMemory => DepartedTensor::Here(tensor.copy()?),
             TransferRoute::Download => DepartedTensor::Here(move_tensor(&tensor, &Device::Cpu)?),
             TransferRoute::Upload => DepartedTensor::Here(tensor),
+            TransferRoute::Nccl => DepartedTensor::Lent(Box::new(loans.send(tensor)?)),
             TransferRoute::Peer => DepartedTensor::Lent(Box::new(loans.lend(tensor)?)),
             TransferRoute::HostStaged => DepartedTensor::Lent(Box::new(loans.stage(&tensor)?)),
         })

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    device::{Devices, Links, ReceivingEnd, of_device::OfDevice},
+    device::{Devices, Links, ReceivingEnd, TransferError, of_device::OfDevice},
     sampler::Sampler,
 };
 
@@ -112,7 +112,9 @@ impl Pipeline {
         let mut kept = kept.into_iter();
         for (id, planned) in self.config.plan.stages() {
             let info = self.stage_info(planned, id);
-            let (outlet, next_input) = self.outlet(&info);
+            let (outlet, next_input) = self
+                .outlet(&info)
+                .map_err(|error| failure(&info, StageError::Transfer(error), None))?;
             let (inbox, hidden) = std::mem::replace(&mut input, next_input);
             let inlet = Inlet { inbox, uploader: links.uploader(id), hidden };
             let kept = kept.next().flatten();
@@ -175,11 +177,13 @@ impl Pipeline {
     }
 
     /// Where a stage's output goes, and what the stage behind it reads from.
-    fn outlet(&self, info: &StageInfo) -> (Outlet, (Receiver<Microbatch>, ReceivingEnd)) {
+    fn outlet(
+        &self,
+        info: &StageInfo,
+    ) -> Result<(Outlet, (Receiver<Microbatch>, ReceivingEnd)), TransferError> {
         let (links, here) = (&self.config.links, Endpoint::Stage(info.id));
         let (to_next, next_inbox) = bounded(self.config.channel_capacity);
-        let next = Endpoint::Stage(StageId(info.id.0 + 1));
-        let (hidden, next_hidden) = links.connect(here, next);
+        let (hidden, next_hidden) = links.connect_stages(info.id)?;
         let outlet = if info.id == self.config.plan.last_stage() {
             Outlet::Last(Box::new(LastStage::new(LastStageConfig {
                 device: info.device,
@@ -194,7 +198,7 @@ impl Pipeline {
         } else {
             Outlet::Next { stage: to_next, hidden }
         };
-        (outlet, (next_inbox, next_hidden))
+        Ok((outlet, (next_inbox, next_hidden)))
     }
 }
 

@@ -55,9 +55,10 @@ pub type BeforeForward = Arc<dyn Fn(StageId, MicrobatchId) + Send + Sync>;
 /// A stage at work.
 pub(super) struct Stage {
     pub(super) info: StageInfo,
-    pub(super) shard: Shard,
+    // Links end before the device gives anything back, which may wait for what hangs on them.
     pub(super) inlet: Inlet,
     pub(super) outlet: Outlet,
+    pub(super) shard: Shard,
     pub(super) stopwatch: Stopwatch,
     pub(super) events: Sender<PipelineEvent>,
     pub(super) before_forward: Option<BeforeForward>,
@@ -76,7 +77,8 @@ impl Stage {
         Ok(())
     }
 
-    /// Where nothing comes, it looks now and then for what its device has done meanwhile.
+    /// Where nothing comes, it looks now and then for what its device has done meanwhile, and whether
+    /// the link to the next stage still works.
     fn next_microbatch(&mut self) -> Result<Option<Microbatch>, StageError> {
         let Self { info, inlet, outlet, stopwatch, events, .. } = self;
         let mut look = || {
@@ -84,10 +86,13 @@ impl Stage {
             if stopwatch.has_unknown() { after(LOOK) } else { never() }
         };
         match outlet {
-            Outlet::Next { .. } => loop {
+            Outlet::Next { hidden, .. } => loop {
+                let is_under_way = hidden.watch()?;
+                let late = look();
+                let again = if is_under_way { after(LOOK) } else { late };
                 select! {
                     recv(inlet.inbox) -> microbatch => return Ok(microbatch.ok()),
-                    recv(look()) -> _ => {}
+                    recv(again) -> _ => {}
                 }
             },
             Outlet::Last(last) => last.next(&inlet.inbox, look),

@@ -57,7 +57,7 @@ pub enum DescriptionFault {
     Name { limit: usize, found: String },
     #[error("priority: wanted a whole number of 32 bits, found {found}")]
     Priority { found: i64 },
-    #[error("route: wanted peer, host or network, found `{found}`")]
+    #[error("route: wanted peer, nccl, host or network, found `{found}`")]
     Route { found: String },
     #[error("wanted a count of 1 to {limit}, found {found}")]
     Count { limit: usize, found: String },

@@ -190,6 +190,7 @@ impl Reader<'_> {
     fn route(&self, route: &Spanned<String>) -> Found<Route> {
         match route.get_ref().as_str() {
             "peer" => Ok(Route::Peer),
+            "nccl" => Ok(Route::Nccl),
             "host" => Ok(Route::Host),
             "network" => Ok(Route::Network),
             other => {

@@ -230,7 +230,7 @@ fn wrong_links_are_explained_with_their_line() {
     );
     check_after_two(
         &link("devices = \"cuda:0..2\"\nroute = \"road\""),
-        "a.toml:7: route: wanted peer, host or network, found `road`",
+        "a.toml:7: route: wanted peer, nccl, host or network, found `road`",
     );
     check("unlisted = \"pcie 9\"", "a.toml:1: there is no link `pcie 9`; the nearest is `pcie3`");
     check(

@@ -137,6 +137,8 @@ impl Default for LinkFigures {
 pub enum Route {
     /// From device memory directly to device memory.
     Peer,
+    /// From device memory to device memory by NCCL.
+    Nccl,
     /// Staged through host memory.
     #[default]
     Host,

@@ -99,6 +99,7 @@ fn figures(figures: LinkFigures, between: &str) -> String {
     let LinkFigures { latency_s, bytes_per_s, route, overlaps } = figures;
     let route = match route {
         Route::Peer => "peer",
+        Route::Nccl => "nccl",
         Route::Host => "host",
         Route::Network => "network",
     };
@@ -244,7 +245,8 @@ mod tests {
     }
 
     fn any_link() -> impl Strategy<Value = LinkFigures> {
-        let routes = prop_oneof![Just(Route::Peer), Just(Route::Host), Just(Route::Network)];
+        let routes = vec![Route::Peer, Route::Nccl, Route::Host, Route::Network];
+        let routes = proptest::sample::select(routes);
         (0.0..1.0_f64, 1e-3..1e13_f64, routes, any::<bool>()).prop_map(
             |(latency_s, bytes_per_s, route, overlaps)| LinkFigures {
                 latency_s,

@@ -6,6 +6,7 @@
 
 mod faults;
 mod mistakes;
+mod nccl;
 mod run;
 mod steps;
 
