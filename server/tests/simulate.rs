@@ -37,15 +37,15 @@ fn a_workload_is_simulated_and_printed() {
     nobody waited, with at most 11 sequences at once; the plan's 1256.2 tokens/s are for 32 sequences, each followed by another
 
                                 p50         p95         p99
-    time to first token    51.99 ms    58.33 ms    79.33 ms
-    time per token         19.36 ms    19.58 ms    27.65 ms
-    whole request            1.28 s      1.31 s      1.32 s
+    time to first token    52.71 ms    59.76 ms    79.64 ms
+    time per token         19.23 ms    19.43 ms    28.46 ms
+    whole request            1.27 s      1.30 s      1.32 s
 
     stage  device  units                        busy    input    masks     host
-        0  cuda:0  embed, layers 0..17        92.6 %    0.0 %    0.0 %    7.4 %
-        1  cuda:1  layers 17..32, norm+head   95.5 %    4.5 %    0.0 %    0.0 %
-    95.5 % of the ideal from 0.16 s to 17.33 s; stage 1 is busiest
-    1701 microbatches; 19140 tokens computed, 0 of them again after 0 preemptions; 0 prompt tokens shared
+        0  cuda:0  embed, layers 0..17        93.1 %    0.0 %    0.0 %    6.9 %
+        1  cuda:1  layers 17..32, norm+head   95.6 %    4.4 %    0.0 %    0.0 %
+    95.6 % of the ideal from 0.16 s to 17.33 s; stage 1 is busiest
+    1709 microbatches; 19140 tokens computed, 0 of them again after 0 preemptions; 0 prompt tokens shared
     "#);
 }
 
