@@ -25,6 +25,7 @@ mod live;
 #[cfg_attr(not(feature = "cuda"), path = "loans_without_cuda.rs")]
 pub mod loans;
 pub mod logits;
+mod moves;
 pub(crate) mod of_device;
 pub mod payload;
 #[cfg(feature = "cuda")]

@@ -8,7 +8,10 @@ use sluicegate_model::step::Hidden;
 use sluicegate_placement::{TransferKind, TransferRoute};
 use sluicegate_spec::placed::Named;
 
-use super::loans::{Loan, Loans, Proof};
+use super::{
+    loans::{Loan, Loans, Proof},
+    moves::move_tensor,
+};
 
 /// Size of a value on a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,14 +161,6 @@ pub(crate) fn through_encoding<T: wire::Message>(message: T) -> T {
         return wire::decode(&wire::encode(&message)).expect("what was encoded can be decoded");
     }
     message
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one caller: every transfer of a tensor ends here"
-)]
-pub(super) fn move_tensor(tensor: &Tensor, device: &Device) -> candle_core::Result<Tensor> {
-    tensor.to_device(device)
 }
 
 pub(super) fn num_bytes(tensor: &Tensor) -> usize {

@@ -8,7 +8,7 @@ use sluicegate_spec::device::DeviceId;
 use super::{
     devices::{Devices, make_current},
     loans::Loans,
-    payload::move_tensor,
+    moves::move_tensor,
 };
 
 /// How many numbers are copied: one, some that end within a row, and a megabyte.

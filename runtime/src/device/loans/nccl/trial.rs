@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Error, Result, Storage, Tensor, bail};
 
 use super::{Failed, NcclLink, Side, State, numbers};
-use crate::device::{devices::make_current, of_device::OfDevice, payload::move_tensor};
+use crate::device::{devices::make_current, moves::move_tensor, of_device::OfDevice};
 
 /// How many numbers are sent: one, some that end within a row, and a megabyte.
 const LENGTHS: [u32; 3] = [1, 1025, 1 << 18];
