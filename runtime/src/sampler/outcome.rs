@@ -15,7 +15,7 @@ pub struct Outcome {
     pub most_likely: Allowed,
     /// One per key of the row, where tokens are drawn at random.
     pub drawn: Vec<Allowed>,
-    /// Most likely first, [as many as are asked for](num_likely), or as are allowed.
+    /// Most likely first, as many as are asked for, or as are allowed.
     pub likely: Vec<Allowed>,
 }
 
