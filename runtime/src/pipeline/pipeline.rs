@@ -116,7 +116,7 @@ impl Pipeline {
                 .outlet(&info)
                 .map_err(|error| failure(&info, StageError::Transfer(error), None))?;
             let (inbox, hidden) = std::mem::replace(&mut input, next_input);
-            let inlet = Inlet { inbox, uploader: links.uploader(id), hidden };
+            let inlet = Inlet { inbox, hidden };
             let kept = kept.next().flatten();
             let table = self.table.as_ref().map(OfDevice::get);
             let work = StageThread {
@@ -124,6 +124,7 @@ impl Pipeline {
                 info: info.clone(),
                 inlet,
                 outlet,
+                uploader: links.uploader(id),
                 clock: self.config.clock,
                 ready: ready_sender.clone(),
                 events: self.event_sender(),

@@ -34,8 +34,6 @@ pub(super) struct StageInfo {
 /// Where a stage's input comes from.
 pub(super) struct Inlet {
     pub(super) inbox: Receiver<Microbatch>,
-    /// For what came in band.
-    pub(super) uploader: Uploader,
     /// For hidden values of the stage before.
     pub(super) hidden: ReceivingEnd,
 }
@@ -55,9 +53,12 @@ pub type BeforeForward = Arc<dyn Fn(StageId, MicrobatchId) + Send + Sync>;
 /// A stage at work.
 pub(super) struct Stage {
     pub(super) info: StageInfo,
-    // Links end before the device gives anything back, which may wait for what hangs on them.
+    // Links end before the device gives anything back, be it pinned memory, which may wait for what
+    // hangs on them.
     pub(super) inlet: Inlet,
     pub(super) outlet: Outlet,
+    /// For what came in band.
+    pub(super) uploader: Uploader,
     pub(super) shard: Shard,
     pub(super) stopwatch: Stopwatch,
     pub(super) events: Sender<PipelineEvent>,
@@ -112,12 +113,12 @@ impl Stage {
         // Marked once the input is there: a GPU that waits for another is not at work yet.
         let started = self.stopwatch.mark();
         for ancestors in &batch.batch.ancestors {
-            self.shard.reorder(&self.inlet.uploader.upload(ancestors)?)?;
+            self.shard.reorder(&self.uploader.upload(ancestors)?)?;
         }
         if let Some(before_forward) = &self.before_forward {
             before_forward(self.info.id, batch.batch.microbatch);
         }
-        let step: Placed<Step> = self.inlet.uploader.upload(&batch.batch.rows[..])?;
+        let step: Placed<Step> = self.uploader.upload(&batch.batch.rows[..])?;
         let id = batch.batch.microbatch.0;
         let output = trace_span!("stage.forward", stage = self.info.id.0, microbatch = id)
             .in_scope(|| self.shard.forward(step.part(|step| step), hidden))?;

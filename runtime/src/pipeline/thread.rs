@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    device::{devices::make_current, of_device::OfDevice},
+    device::{Uploader, devices::make_current, of_device::OfDevice},
 };
 
 /// Loads a stage's shard, in the stage's thread.
@@ -93,6 +93,7 @@ pub(super) struct StageThread {
     pub(super) info: StageInfo,
     pub(super) inlet: Inlet,
     pub(super) outlet: Outlet,
+    pub(super) uploader: Uploader,
     pub(super) clock: Clock,
     pub(super) ready: Sender<Result<(), StageFailure>>,
     pub(super) events: Sender<PipelineEvent>,
@@ -102,7 +103,8 @@ pub(super) struct StageThread {
 impl StageThread {
     /// Returns the shard, unless it was its stage that failed.
     pub(super) fn run(self) -> Option<OfDevice<Shard>> {
-        let Self { load, info, inlet, outlet, clock, ready, events, before_forward } = self;
+        let Self { load, info, inlet, outlet, uploader, clock, ready, events, before_forward } =
+            self;
         let device = load.device.clone();
         let shard = match guarded(|| load.load()) {
             Ok(shard) => shard,
@@ -118,6 +120,7 @@ impl StageThread {
             shard,
             inlet,
             outlet,
+            uploader,
             stopwatch: Stopwatch::new(&device, clock),
             events: events.clone(),
             before_forward,
